@@ -1,0 +1,191 @@
+"""What can go wrong, by what the caller can do about it.
+
+Every error of mixkit is a `MixError`. The message says what was expected, what was found, where, and what to
+do; attributes carry the same as data. Plugins derive from these leaves and add attributes, not layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CancelledRun",
+    "CodecError",
+    "EngineError",
+    "FFIError",
+    "GrantError",
+    "GuestError",
+    "InternalError",
+    "LimitExceeded",
+    "MixError",
+    "NotFound",
+    "PackageError",
+    "PluginError",
+    "ProfileError",
+    "RunError",
+    "TaggedJSONError",
+    "ValueKindError",
+]
+
+
+class MixError(Exception):
+    """Root of all errors of mixkit. `code` is a stable short name for programs, the message is for people."""
+
+    code = "error"
+
+
+class ValueKindError(MixError, TypeError):
+    """A Python object is not a Value. `path` is where it was found, as `$.items[3].when`."""
+
+    code = "value"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(f"{message} at {path}")
+        self.path = path
+
+
+class CodecError(MixError, ValueError):
+    """Bytes are not a canonical codec value. `offset` counts 32-bit words from the start of the buffer."""
+
+    code = "codec"
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(f"{message} at word {offset}")
+        self.offset = offset
+
+
+class TaggedJSONError(MixError, ValueError):
+    """Text is not tagged JSON, or a value cannot be written as JSON. `path` names the offending place."""
+
+    code = "json"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(f"{message} at {path}")
+        self.path = path
+
+
+class ProfileError(MixError):
+    """A profile or a setting is wrong. `where` names the file (or variable, or option) and the key path."""
+
+    code = "profile"
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class PluginError(MixError):
+    """A plugin is missing, fails to import, or registers something that it may not. `plugin` is its name."""
+
+    code = "plugin"
+
+    def __init__(self, message: str, plugin: str) -> None:
+        super().__init__(f"plugin {plugin!r}: {message}")
+        self.plugin = plugin
+
+
+class PackageError(MixError):
+    """A `.remix` package is refused. `entry` names the part of it that is wrong, where there is one."""
+
+    code = "package"
+
+    def __init__(self, message: str, entry: str = "") -> None:
+        super().__init__(f"{entry}: {message}" if entry else message)
+        self.entry = entry
+
+
+class EngineError(MixError):
+    """Code that an engine cannot compile, link or instantiate: the guest is malformed or asks for too much."""
+
+    code = "engine"
+
+
+class NotFound(MixError):
+    """A name that does not exist here: an entry, an app, a profile, an FFI. The message lists what exists."""
+
+    code = "not_found"
+
+
+class FFIError(MixError):
+    """A host function refuses or fails. FFIs raise it with a message that is meant for the agent."""
+
+    code = "ffi"
+
+
+class GrantError(MixError):
+    """An agent called for a power that its package did not request or its installation did not grant."""
+
+    code = "grant"
+
+
+class LimitExceeded(MixError):
+    """A run used up one of its limits.
+
+    Args:
+        limit: name of the limit, a field of `mixkit.limits.Limits`.
+        value: what the limit is set to, in its own unit.
+        unit: that unit, for the message.
+    """
+
+    code = "limit"
+
+    def __init__(self, limit: str, value: float, unit: str = "", detail: str = "") -> None:
+        extra = f" ({detail})" if detail else ""
+        shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+        super().__init__(
+            f"limit {limit} of {shown}{' ' + unit if unit else ''} exceeded{extra}; "
+            f"raise it with limits.{limit} in the profile or MIXKIT_LIMITS_{limit.upper()}"
+        )
+        self.limit = limit
+        self.value = value
+
+
+class CancelledRun(MixError):
+    """The run was cancelled from outside, because its caller went away or the server is stopping."""
+
+    code = "cancelled"
+
+
+class GuestError(MixError):
+    """The guest itself failed: it trapped, broke the guest interface, or answered something unreadable.
+
+    `trap` is the engine's name for the trap (`"unreachable"`, `"stack_overflow"` …) or None; `backtrace` is a
+    list of frames, innermost first.
+    """
+
+    code = "guest"
+
+    def __init__(self, message: str, *, trap: str | None = None, backtrace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.trap = trap
+        self.backtrace = backtrace or []
+
+
+class RunError(MixError):
+    """A run ended in a Panic. The cause (`__cause__`) is the error that ended it.
+
+    `agent` names the entry, `panic_code` is the cause's `code`, `backtrace` the guest's frames if known.
+    """
+
+    code = "run_error"
+
+    def __init__(self, message: str, *, agent: str, panic_code: str, backtrace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.agent = agent
+        self.panic_code = panic_code
+        self.backtrace = backtrace or []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `run_error` object of the server's error format (server-api, "Conventions")."""
+        return {
+            "message": str(self),
+            "code": self.panic_code,
+            "backtrace": list(self.backtrace),
+            "agent": self.agent,
+        }
+
+
+class InternalError(MixError):
+    """A fault of mixkit or of a plugin, not of the caller: an illegal transition, an unexpected exception."""
+
+    code = "internal"

@@ -1,0 +1,315 @@
+"""The value model: what agents, FFIs, the database and HTTP exchange, as plain Python objects.
+
+Twelve kinds. Most are Python's own (`None`, `bool`, `int`, `float`, `str`, `bytes`, `list`, `dict`); four are
+ours: `UNDEF`, `Ref`, `Token`, `Case`. Equality and order are those of the language, not Python's: see `equal`
+and `compare`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
+
+from mixkit.errors import ValueKindError
+
+__all__ = [
+    "INT64_MAX",
+    "INT64_MIN",
+    "MAX_DEPTH",
+    "UNDEF",
+    "Case",
+    "Ref",
+    "Result",
+    "Token",
+    "Undef",
+    "Value",
+    "check",
+    "compare",
+    "equal",
+    "error",
+    "kind_of",
+    "ok",
+    "some",
+]
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+MAX_DEPTH: Final = 256
+"""Deepest nesting that a value may have: a scalar has depth 0, and a decoder refuses depth above this."""
+
+T = TypeVar("T")
+
+
+class Result(Generic[T]):
+    """Return annotation of an FFI whose agent gets `ok(value)` or `error(message)`; never instantiated."""
+
+    def __new__(cls) -> NoReturn:
+        raise TypeError("Result is an annotation; return the value itself, or raise FFIError")
+
+
+@final
+class Undef:
+    """The kind of "no value", different from null. Its only instance is `UNDEF`."""
+
+    __slots__ = ()
+    _instance: Undef | None = None
+
+    def __new__(cls) -> Undef:
+        if cls._instance is None:
+            cls._instance = super().__new__(cls)
+        return cls._instance
+
+    def __repr__(self) -> str:
+        return "UNDEF"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "UNDEF"
+
+
+UNDEF: Final = Undef()
+
+
+@final
+class Ref:
+    """The id of a database record; not equal to the string of the same text."""
+
+    __slots__ = ("id",)
+    id: str
+
+    def __init__(self, id: str) -> None:
+        if type(id) is not str:
+            raise ValueKindError(f"a Ref holds a str, not {type(id).__name__}")
+        object.__setattr__(self, "id", id)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("Ref is immutable")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash((Ref, self.id))
+
+    def __repr__(self) -> str:
+        return f"Ref({self.id!r})"
+
+    def __reduce__(self) -> tuple[type[Ref], tuple[str]]:
+        return (Ref, (self.id,))
+
+
+@final
+class Token:
+    """An opaque secret or host handle. It is never printed, logged, compared by content or serialised.
+
+    Only `reveal()`, called by the FFI that uses the secret, gives the content.
+    """
+
+    __slots__ = ("_reveal",)
+    _reveal: Callable[[], bytes]
+
+    def __init__(self, content: bytes | str) -> None:
+        raw = content.encode() if isinstance(content, str) else bytes(content)
+        # Kept in a closure, so that vars(), pickling and careless reprs of containers do not show it.
+        object.__setattr__(self, "_reveal", lambda: raw)
+
+    def reveal(self) -> bytes:
+        """The secret itself. For the FFI that uses it, and nothing else."""
+        return self._reveal()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("Token is immutable")
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Token is never serialised")
+
+
+@final
+class Case:
+    """A value of a tagged union: a name and, unless it is absent, an argument.
+
+    `arg` is `UNDEF` when absent; a present argument is never undefined.
+    """
+
+    __slots__ = ("arg", "name")
+    name: str
+    arg: Any
+
+    def __init__(self, name: str, arg: Any = UNDEF) -> None:
+        if type(name) is not str:
+            raise ValueKindError(f"a Case name is a str, not {type(name).__name__}")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "arg", arg)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("Case is immutable")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and equal(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Case({self.name!r})" if self.arg is UNDEF else f"Case({self.name!r}, {self.arg!r})"
+
+    def __reduce__(self) -> tuple[type[Case], tuple[Any, ...]]:
+        return (Case, (self.name,) if self.arg is UNDEF else (self.name, self.arg))
+
+
+Value: TypeAlias = (
+    "Undef | None | bool | int | float | str | Ref | bytes | list[Any] | dict[str, Any] | Token | Case"
+)
+
+
+def ok(value: Any) -> Case:
+    """The case `ok(value)` of a result."""
+    return Case("ok", value)
+
+
+def error(value: Any) -> Case:
+    """The case `error(value)` of a result."""
+    return Case("error", value)
+
+
+def some(value: Any) -> Case:
+    """The case `some(value)` of an option, whose other side is `None`."""
+    return Case("some", value)
+
+
+_KINDS: Final[dict[type, str]] = {
+    Undef: "undef",
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    float: "number",
+    str: "string",
+    Ref: "ref",
+    bytes: "binary",
+    list: "array",
+    dict: "map",
+    Token: "token",
+    Case: "case",
+}
+
+
+def kind_of(value: object) -> str:
+    """Name of the value's kind: `undef null bool int number string ref binary array map token case`.
+
+    Raises:
+        ValueKindError: the object is no Value, whatever it contains is not looked at.
+    """
+    kind = _KINDS.get(type(value))
+    if kind is None:
+        raise ValueKindError(f"a value of the Python type {type(value).__name__} is not a Value")
+    return kind
+
+
+def check(value: object, path: str = "$") -> None:
+    """Raise `ValueKindError` with the path unless `value` is a Value throughout.
+
+    Refused: other Python types, integers beyond 64 bits, lone surrogates, undefined inside arrays and maps,
+    map keys that are not strings, nesting above `MAX_DEPTH`.
+    """
+    _check(value, path, 0)
+
+
+def _check(value: object, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueKindError(f"nesting above {MAX_DEPTH}", path)
+    kind = _KINDS.get(type(value))
+    match kind:
+        case None:
+            raise ValueKindError(f"the Python type {type(value).__name__} is not a Value", path)
+        case "int":
+            assert isinstance(value, int)
+            if not INT64_MIN <= value <= INT64_MAX:
+                raise ValueKindError("an integer beyond 64 bits", path)
+        case "string":
+            assert isinstance(value, str)
+            _check_text(value, path)
+        case "ref":
+            assert isinstance(value, Ref)
+            _check_text(value.id, path)
+        case "array":
+            assert isinstance(value, list)
+            for index, item in enumerate(value):
+                _check_item(item, f"{path}[{index}]", depth + 1)
+        case "map":
+            assert isinstance(value, dict)
+            for key, item in value.items():
+                if type(key) is not str:
+                    raise ValueKindError(f"a map key is a str, not {type(key).__name__}", path)
+                _check_text(key, path)
+                _check_item(item, f"{path}.{key}", depth + 1)
+        case "case":
+            assert isinstance(value, Case)
+            _check_text(value.name, path)
+            if value.arg is not UNDEF:
+                _check(value.arg, f"{path}.{value.name}", depth + 1)
+
+
+def _check_item(value: object, path: str, depth: int) -> None:
+    if value is UNDEF:
+        raise ValueKindError("undefined may not be stored in arrays and maps", path)
+    _check(value, path, depth)
+
+
+def _check_text(text: str, path: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueKindError(f"a lone surrogate U+{ord(text[exc.start]):04X} in a string", path) from None
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Deep equality of the language: kinds must match, except that `1 == 1.0`; NaN equals nothing."""
+    ta, tb = type(a), type(b)
+    if ta is not tb:
+        # bool is a subclass of int for Python; exact types keep True and 1 apart.
+        return (ta is int and tb is float) or (ta is float and tb is int) if a == b else False
+    if ta is list:
+        return len(a) == len(b) and all(map(equal, a, b))
+    if ta is dict:
+        return a.keys() == b.keys() and all(equal(item, b[key]) for key, item in a.items())
+    if ta is Case:
+        return a.name == b.name and equal(a.arg, b.arg)
+    if ta is Token:
+        return a is b
+    return bool(a == b)
+
+
+def compare(a: Any, b: Any) -> int | Undef:
+    """Order of the language: -1, 0 or 1, or `UNDEF` where the two do not compare.
+
+    Null is smaller than everything; false < true; numbers by mathematical value without rounding; strings by
+    UTF-8 bytes; arrays lexicographically. Values of other or different kinds, and NaN, do not compare.
+    """
+    if a is None or b is None:
+        if a is UNDEF or b is UNDEF:
+            return UNDEF
+        return (a is not None) - (b is not None)
+    ta, tb = type(a), type(b)
+    if (ta is int or ta is float) and (tb is int or tb is float):
+        # Python compares int with float exactly, without converting the int.
+        if math.isnan(a) or math.isnan(b):
+            return UNDEF
+        return (a > b) - (a < b)
+    if ta is not tb:
+        return UNDEF
+    if ta is bool or ta is str:
+        # Code point order is UTF-8 byte order.
+        return (a > b) - (a < b)
+    if ta is list:
+        for x, y in zip(a, b, strict=False):
+            order = compare(x, y)
+            if order is UNDEF or order != 0:
+                return order
+        return (len(a) > len(b)) - (len(a) < len(b))
+    return UNDEF

@@ -1,0 +1,1 @@
+"""Hashes, signatures, encryption and JWTs for agents of mixkit."""

@@ -1,0 +1,1 @@
+"""HTTP for agents of mixkit: $http_do behind the one egress check."""

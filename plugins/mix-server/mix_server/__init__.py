@@ -1,0 +1,1 @@
+"""The agent server of mixkit, on Falcon ASGI."""

@@ -1,0 +1,1 @@
+"""Makes, builds and inspects Wasm guests of mixkit."""

@@ -1,0 +1,1 @@
+"""The Wasmtime engine for mixkit."""
