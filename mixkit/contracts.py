@@ -1,0 +1,224 @@
+"""What a plugin must provide to be an engine, a storage, a file system or a compiler.
+
+Protocols: a plugin's class need not derive from them. `mixkit.testing` has the suite that each must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from mixkit.limits import Limits
+
+__all__ = [
+    "Check",
+    "Compiler",
+    "FileSystem",
+    "FuncType",
+    "HostFunction",
+    "HostImports",
+    "Instance",
+    "Module",
+    "Snapshot",
+    "Storage",
+    "WasmEngine",
+]
+
+ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref", "externref"]
+
+
+@dataclass(frozen=True, slots=True)
+class FuncType:
+    """Signature of a core-Wasm function."""
+
+    params: tuple[ValType, ...]
+    results: tuple[ValType, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A function that a guest may import, answered by Python.
+
+    `call(instance, *args)` gets the calling instance and the arguments: i32 and i64 as *signed* ints as Wasm has
+    them, f32/f64 as floats. It answers None, or one number for the only result (any int is taken modulo
+    2^32 / 2^64). An exception that it raises is kept on the instance, makes the guest trap, and is raised by the
+    `Instance.call` that is under way, as that same exception object.
+    """
+
+    type: FuncType
+    call: Callable[..., int | float | None]
+
+
+HostImports: TypeAlias = Mapping[tuple[str, str], HostFunction]
+"""(module, name) to function."""
+
+
+class Module(Protocol):
+    """Compiled code, usable from any thread and for any number of instances."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the code that it was compiled from, in hex."""
+        ...
+
+    @property
+    def imports(self) -> Mapping[tuple[str, str], FuncType | str]:
+        """What the code imports: functions with their type, else the name of the kind (`"memory"` …)."""
+        ...
+
+    @property
+    def exports(self) -> Mapping[str, FuncType | str]:
+        """What the code exports, in the same form; never what an engine added for itself."""
+        ...
+
+    def custom_sections(self, name: str) -> Sequence[bytes]:
+        """Contents of the custom sections of that name, in order."""
+        ...
+
+
+class Snapshot(Protocol):
+    """Frozen state of an instance: the used part of its memories, and its globals."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it occupies, for bounded caches."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """A form that `Module`'s engine reads back with `load_snapshot`, in this process or another."""
+        ...
+
+
+class Instance(Protocol):
+    """One instance with its own memories, tables and globals; used by one thread at a time.
+
+    Only `interrupt` may be called from another thread. After `call` raised, after `interrupt`, and when a reset
+    is refused, the instance is finished: close it.
+    """
+
+    owner: Any
+    """Whatever the creator hangs on it, for its host functions. `reset` and `close` set it to None."""
+
+    @property
+    def exports(self) -> Mapping[str, FuncType | str]: ...
+
+    def call(self, name: str, *args: int | float) -> int | float | None:
+        """Call an exported function.
+
+        Raises:
+            EngineError: no such function, or arguments that do not fit.
+            GuestError: the guest trapped; `.trap` names the kind, `.backtrace` the frames.
+            LimitExceeded: `stack`, `memory` or `table`: the trap followed a refused growth.
+            Exception: whatever a host function raised.
+        """
+        ...
+
+    def call_bytes(self, name: str, *buffers: bytes, alloc: str = "mix_alloc") -> bytes:
+        """The fat call: copy each buffer into memory obtained from `alloc(size) -> ptr`, call
+        `name(ptr, len, ptr, len, …) -> i64`, read the answer as `ptr << 32 | len` and copy those bytes out.
+
+        A pointer or length outside memory, from `alloc` or from the answer, is a `GuestError`. Answers longer
+        than `max_result` given to `instantiate` raise `LimitExceeded("result_size")`.
+        """
+        ...
+
+    def read(self, ptr: int, size: int) -> bytes:
+        """Bytes from `memory` (both arguments taken as unsigned 32-bit). `GuestError` if out of bounds."""
+        ...
+
+    def write(self, ptr: int, data: bytes) -> None:
+        """Bytes into `memory`. `GuestError` if out of bounds; nothing is written then."""
+        ...
+
+    def memory(self) -> memoryview:
+        """Zero-copy view of the exported `memory` at its present size. Keeps the instance's memory alive."""
+        ...
+
+    def grow(self, pages: int) -> int:
+        """Grow `memory` by pages of 64 KiB, answering the old size in pages. `LimitExceeded` if refused."""
+        ...
+
+    def interrupt(self) -> None:
+        """Make running guest code trap with `GuestError(trap="interrupt")` soon (well within 50 ms). Callable
+        from any thread at any time; if nothing runs, the next `call` traps."""
+        ...
+
+    def freeze(self) -> Snapshot | None:
+        """The present state, or None when this state cannot be carried to another instance (tables changed
+        since instantiation, passive segments …): then run every time from a fresh instance."""
+        ...
+
+    def reset(self, snapshot: Snapshot | None = None) -> bool:
+        """Make everything that code can read equal to the snapshot (or to the state right after
+        instantiation). False, and finished, when that is not possible (its memory has grown, …)."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class WasmEngine(Protocol):
+    """A way to run core Wasm. Made without arguments or from its plugin's settings; cheap until used: no
+    compilation and no thread before the first `compile`, so that a process may fork after loading."""
+
+    name: str
+    version: str
+
+    def compile(self, code: bytes) -> Module:
+        """Compile, or load from the cache on disk by (hash, engine, version). `EngineError` if invalid."""
+        ...
+
+    def instantiate(
+        self, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+    ) -> Instance:
+        """A fresh instance, its start function run, under limits `memory`, `table`, `stack`.
+
+        Raises:
+            EngineError: an import is missing or has another type; too large for the limits.
+            GuestError: the start function trapped.
+        """
+        ...
+
+    def load_snapshot(self, data: bytes) -> Snapshot:
+        """What `Snapshot.to_bytes` wrote. `EngineError` if it is damaged or of another engine version."""
+        ...
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """What holds an app's records. Grows with the database plugin; the kernel itself stores nothing."""
+
+    name: str
+
+
+@runtime_checkable
+class FileSystem(Protocol):
+    """What holds an app's files. Grows with the files plugin."""
+
+    name: str
+
+
+@runtime_checkable
+class Compiler(Protocol):
+    """Turns sources of one language into code that the kernel runs."""
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def compile(self, sources: Mapping[str, str]) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding of `mixkit doctor`. `remedy` says what to do unless `level` is `"ok"`."""
+
+    name: str
+    level: Literal["ok", "warning", "error"]
+    message: str
+    remedy: str = ""

@@ -1,0 +1,126 @@
+"""Limits of a run, on by default, and the budget that a run spends from them.
+
+One `Budget` is made for a run and shared by everything that the run starts, nested agent calls included.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from mixkit.errors import LimitExceeded
+
+__all__ = ["UNITS", "Budget", "Limits"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Positive = Annotated[int, Meta(ge=0)]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one run may use. Set in a profile's `[limits]`, by `MIXKIT_LIMITS_<KEY>`, or per run."""
+
+    wall_time: Annotated[float, Meta(gt=0, description="Seconds from start to result; host calls count.")] = 60.0
+    memory: Annotated[int, Meta(ge=64 * KIB, description="Bytes over all linear memories of the run.")] = (
+        256 * MIB
+    )
+    stack: Annotated[int, Meta(ge=16 * KIB, le=4 * MIB, description="Bytes of guest call stack.")] = 512 * KIB
+    table: Annotated[Positive, Meta(description="Elements over all tables of an instance.")] = 100_000
+    host_calls: Annotated[Positive, Meta(description="FFI calls.")] = 100_000
+    handles: Annotated[Positive, Meta(description="Host objects held at once.")] = 1_000
+    params_size: Annotated[Positive, Meta(description="Bytes of encoded parameters.")] = 16 * MIB
+    result_size: Annotated[Positive, Meta(description="Bytes of the encoded result.")] = 16 * MIB
+    call_size: Annotated[Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")] = (
+        64 * MIB
+    )
+    log_size: Annotated[Positive, Meta(description="Bytes of log output.")] = MIB
+    actions: Annotated[Positive, Meta(description="Actions queued over the run.")] = 1_000
+    outgoing_bytes: Annotated[Positive, Meta(description="Bytes sent to and received from the network.")] = (
+        256 * MIB
+    )
+    database_rows: Annotated[Positive, Meta(description="Database rows read.")] = 1_000_000
+    depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
+
+    def narrowed(self, other: Limits) -> Limits:
+        """The smaller of both, key by key: what a package asks for never raises what the profile allows."""
+        return Limits(**{name: min(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__})
+
+
+UNITS = {
+    "wall_time": "s",
+    "memory": "bytes",
+    "stack": "bytes",
+    "table": "elements",
+    "host_calls": "calls",
+    "handles": "handles",
+    "params_size": "bytes",
+    "result_size": "bytes",
+    "call_size": "bytes",
+    "log_size": "bytes",
+    "actions": "actions",
+    "outgoing_bytes": "bytes",
+    "database_rows": "rows",
+    "depth": "calls",
+}
+"""Unit of each limit, for messages and the reference."""
+
+
+class Budget:
+    """What a run has left. Thread-safe, because host calls of one run may overlap.
+
+    Attributes:
+        limits: the limits that this budget was made from.
+        deadline: `time.monotonic()` at which the run must have ended.
+    """
+
+    __slots__ = ("_lock", "_spent", "deadline", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.deadline = time.monotonic() + limits.wall_time
+        self._spent: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def spend(self, limit: str, amount: int = 1) -> None:
+        """Count `amount` against the limit.
+
+        Raises:
+            LimitExceeded: the limit is used up; the amount is not counted then.
+        """
+        with self._lock:
+            spent = self._spent.get(limit, 0) + amount
+            if spent > getattr(self.limits, limit):
+                raise self.exceeded(limit)
+            self._spent[limit] = spent
+
+    def release(self, limit: str, amount: int = 1) -> None:
+        """Give back what `spend` took, for limits on what is held at once (`handles`, `depth`)."""
+        with self._lock:
+            self._spent[limit] = self._spent.get(limit, 0) - amount
+
+    def spent(self, limit: str) -> int:
+        """How much of the limit has been used so far."""
+        return self._spent.get(limit, 0)
+
+    def check_size(self, limit: str, size: int) -> None:
+        """Raise `LimitExceeded` when one thing of `size` bytes is larger than the limit allows."""
+        if size > getattr(self.limits, limit):
+            raise self.exceeded(limit, f"{size} bytes")
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, never below 0."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def check_time(self) -> None:
+        """Raise `LimitExceeded` when the deadline has passed."""
+        if time.monotonic() >= self.deadline:
+            raise self.exceeded("wall_time")
+
+    def exceeded(self, limit: str, detail: str = "") -> LimitExceeded:
+        """The error that names the limit, its value and the setting that raises it."""
+        return LimitExceeded(limit, getattr(self.limits, limit), UNITS[limit], detail)
