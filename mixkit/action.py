@@ -1,0 +1,131 @@
+"""Actions that an agent queues: entered again after the run, or handed to the caller as client actions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from mixkit.errors import FFIError
+
+__all__ = ["Action", "ActionQueue", "Invoke", "LocationCapture", "OpenLink", "PerformHostEffect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoke:
+    """Enter the machine again at `name` with `env`, the closure's variables, as parameters."""
+
+    name: str
+    env: Any = field(default_factory=dict)
+    next: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformHostEffect:
+    """Ask the caller for an effect of its own, by name."""
+
+    name: str
+    args: Any = None
+    next: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLink:
+    """Ask the caller to open a link."""
+
+    url: str
+    next: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationCapture:
+    """Ask the caller for its location."""
+
+    next: Action | None = None
+
+
+Action: TypeAlias = Invoke | PerformHostEffect | OpenLink | LocationCapture
+
+_TYPES: dict[str, type[Action]] = {
+    "msg_view_invoke": Invoke,
+    "msg_view_perform_host_effect": PerformHostEffect,
+    "msg_view_open_link": OpenLink,
+    "msg_view_location_capture": LocationCapture,
+}
+_NAMES = {cls: name for name, cls in _TYPES.items()}
+_MAX_CHAIN = 100
+
+
+def parse(value: Any) -> Action:
+    """An action from its Map, `{"_rmx_type": "msg_view_invoke", "name": …, "env": …, "next"?: …}`.
+
+    Raises:
+        FFIError: not such a map; says which key is wrong.
+    """
+    chain: list[tuple[type[Action], dict[str, Any]]] = []
+    item = value
+    while item is not None:
+        if len(chain) == _MAX_CHAIN:
+            raise FFIError(f"an action has at most {_MAX_CHAIN} next actions")
+        if not isinstance(item, Mapping) or item.get("_rmx_type") not in _TYPES:
+            raise FFIError(f"an action is a map whose _rmx_type is one of {', '.join(_TYPES)}")
+        cls = _TYPES[item["_rmx_type"]]
+        fields = {key: part for key, part in item.items() if key not in ("_rmx_type", "next")}
+        allowed = set(cls.__dataclass_fields__) - {"next"}
+        for key in ("name", "url"):
+            if key in allowed and not isinstance(fields.get(key), str):
+                raise FFIError(f"{item['_rmx_type']} needs {key!r}, a string")
+        unknown = fields.keys() - allowed
+        if unknown:
+            raise FFIError(f"{item['_rmx_type']} has no key {sorted(unknown)[0]!r}; it has {sorted(allowed)}")
+        chain.append((cls, fields))
+        item = item.get("next")
+    if not chain:
+        raise FFIError("an action is a map, not null")
+    action: Action | None = None
+    for cls, fields in reversed(chain):
+        action = cls(**fields, next=action)
+    assert action is not None
+    return action
+
+
+def to_value(action: Action) -> dict[str, Any]:
+    """The Map of an action, as `parse` reads it."""
+    value: dict[str, Any] = {"_rmx_type": _NAMES[type(action)]}
+    for name in action.__dataclass_fields__:
+        part = getattr(action, name)
+        if name == "next":
+            if part is not None:
+                value["next"] = to_value(part)
+        elif part is not None:
+            value[name] = part
+    return value
+
+
+class ActionQueue:
+    """Actions of one run, in order. `Invoke`s are taken by the loop, the rest is for the caller."""
+
+    __slots__ = ("_invokes", "client")
+
+    def __init__(self) -> None:
+        self._invokes: deque[Invoke] = deque()
+        self.client: list[Action] = []
+
+    def push(self, action: Action) -> None:
+        """Queue an action at the end. The next action of a client action is the client's to send back."""
+        if isinstance(action, Invoke):
+            self._invokes.append(action)
+        else:
+            self.client.append(action)
+
+    def take(self) -> Invoke | None:
+        """The next `Invoke` to enter, or None. What it carries as `next` takes its place in front."""
+        if not self._invokes:
+            return None
+        action = self._invokes.popleft()
+        if isinstance(action.next, Invoke):
+            self._invokes.appendleft(action.next)
+        elif action.next is not None:
+            self.client.append(action.next)
+        return action

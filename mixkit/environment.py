@@ -1,0 +1,65 @@
+"""The environment of a run: who asks, for which app, on what kind of host. Built once per run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from mixkit.value import Token
+
+__all__ = ["Env", "HostEnvironment", "Platform"]
+
+HostEnvironment = Literal["AgentServer", "Builder", "Server", "Web", "Widget"]
+Platform = Literal["Web", "Desktop", "Mobile"]
+
+
+class Env(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent may know about its surroundings.
+
+    `token` and `origin_secret` are credentials: FFIs may use them, an agent sees only opaque Tokens.
+    `extra` is what `--env`, the settings of the app and the caller add; its keys win over none of the others.
+    """
+
+    user: str | None = None
+    workspace: str | None = None
+    app: str | None = None
+    surface: str | None = None
+    org: str | None = None
+    host_environment: HostEnvironment = "Server"
+    timezone: str = "UTC"
+    platform: Platform = "Web"
+    os: str = "linux"
+    urls: dict[str, str] = {}
+    request_headers: dict[str, str] = {}
+    request_body: bytes | None = None
+    token: Token | None = None
+    origin_secret: Token | None = None
+    extra: dict[str, Any] = {}
+
+    def static(self) -> Env:
+        """The part that is the same for every run of an app: what `mix_init` sees, and a snapshot may keep."""
+        return msgspec.structs.replace(
+            self, user=None, request_headers={}, request_body=None, token=None, origin_secret=None
+        )
+
+    def to_value(self) -> dict[str, Any]:
+        """As the Map that agents read, with the original's camelCase names; absent parts are left out."""
+        value: dict[str, Any] = {
+            **self.extra,
+            "user": self.user,
+            "workspace": self.workspace,
+            "app": self.app,
+            "surface": self.surface,
+            "org": self.org,
+            "hostEnvironment": self.host_environment,
+            "timezone": self.timezone,
+            "platform": self.platform,
+            "os": self.os,
+            "urls": self.urls or None,
+            "requestHeaders": self.request_headers or None,
+            "requestBody": self.request_body,
+            "token": self.token,
+            "originSecret": self.origin_secret,
+        }
+        return {key: item for key, item in value.items() if item is not None}

@@ -1,0 +1,402 @@
+"""FFIs: functions of the host that agents may call. Registration, typed dispatch, and the one place of grants.
+
+What a call costs is decided at registration: the annotations choose a converter per argument and one invoker
+per form, so that a call only runs them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from mixkit import codec
+from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, MixError, NotFound
+from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
+from mixkit.state import State
+from mixkit.value import UNDEF, Result, error, ok
+
+__all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
+
+_log = logging.getLogger("mixkit.ffi")
+
+F = TypeVar("F", bound=Callable[..., Any])
+Kind = Literal["sync", "async", "simple", "const", "raw", "unsupported"]
+Words: TypeAlias = bytes
+MAX_PARAMS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of an FFI."""
+
+    name: str
+    type: Type
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FFI:
+    """One FFI, ready to be called.
+
+    `invoke(state, words)` takes the codec words of an array of arguments and answers the words of the result,
+    or an awaitable of them when `is_async`.
+    """
+
+    name: str
+    group: str
+    kind: Kind
+    invoke: Callable[[State, Words], Any] = field(repr=False)
+    params: tuple[Param, ...] = ()
+    result: Type = ANY
+    is_result: bool = False
+    is_async: bool = False
+    doc: str = ""
+
+    @property
+    def signature(self) -> str:
+        """As a person reads it: `$weather_now(city: string) -> result(map(data))`."""
+        params = ", ".join(f"{p.name}{'?' if p.optional else ''}: {p.type}" for p in self.params)
+        return f"{self.name}({params}) -> {f'result({self.result})' if self.is_result else self.result}"
+
+    def describe(self) -> dict[str, Any]:
+        """The schema that listings, stubs and tool descriptions are made from."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "kind": self.kind,
+            "async": self.is_async,
+            "signature": self.signature,
+            "doc": self.doc,
+            "params": [
+                {"name": p.name, "type": str(p.type), "optional": p.optional, "schema": json_schema(p.type)}
+                for p in self.params
+            ],
+            "result": {"type": str(self.result), "is_result": self.is_result, "schema": json_schema(self.result)},
+        }
+
+
+class FFIGroup:
+    """A named set of FFIs, made by a plugin and added to the registry in `mix_ffis`.
+
+    Args:
+        name: of the group, shown in listings.
+        options: grant options that the group's FFIs enforce, dotted key to one line of description; a package
+            that sets any other option is refused.
+    """
+
+    def __init__(self, name: str, *, options: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.options = dict(options or {})
+        self._ffis: dict[str, FFI] = {}
+
+    def __iter__(self) -> Iterator[FFI]:
+        return iter(self._ffis.values())
+
+    def register(self, name: str) -> Callable[[F], F]:
+        """Decorator: register a function under `name`, in the form that its signature says.
+
+        `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
+        run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers `ok(value)`,
+        and `error(message)` when the function raises.
+        """
+
+        def decorate(function: F) -> F:
+            if inspect.iscoroutinefunction(function):
+                self.register_async(name, function)
+            elif _takes_state(function):
+                self.register_sync(name, function)
+            else:
+                self.register_simple(name, function)
+            return function
+
+        return decorate
+
+    def register_sync(self, name: str, function: Callable[..., Any]) -> None:
+        """A function `(state, *arguments) -> value`. It must not wait: nothing can interrupt it."""
+        self._add_typed(name, function, "sync", with_state=True)
+
+    def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
+        """A coroutine function, with or without the state as its first parameter. May wait; is cancelled with the run."""
+        self._add_typed(name, function, "async", with_state=_takes_state(function))
+
+    def register_simple(self, name: str, function: Callable[..., Any]) -> None:
+        """A pure function `(*arguments) -> value` that needs nothing of the run."""
+        self._add_typed(name, function, "simple", with_state=False)
+
+    def register_const(self, name: str, value: Any, doc: str = "") -> None:
+        """A name that always answers the same value."""
+        words = codec.encode(value)
+
+        def invoke(state: State, args: Words) -> Words:
+            _decode_args(name, state, args, 0, 0)
+            return words
+
+        self._add(FFI(name, self.name, "const", invoke, doc=doc))
+
+    def register_raw(self, name: str, function: Callable[[State, bytes], Any], doc: str = "") -> None:
+        """A function `(state, words) -> words`, codec words in and out, sync or async, which checks for itself."""
+        is_async = inspect.iscoroutinefunction(function)
+        invoke = _guarded_async(name, function) if is_async else _guarded(name, function)
+        self._add(FFI(name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or ""))
+
+    def register_unsupported(self, name: str, reason: str) -> None:
+        """A known name that cannot be had here: calling it says why."""
+
+        def invoke(state: State, args: Words) -> Words:
+            raise FFIError(f"{name} is not supported here: {reason}")
+
+        self._add(FFI(name, self.name, "unsupported", invoke, doc=reason))
+
+    def _add(self, ffi: FFI) -> None:
+        if ffi.name in self._ffis:
+            raise FFIError(f"group {self.name!r} registers {ffi.name} twice")
+        self._ffis[ffi.name] = ffi
+
+    def _add_typed(self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool) -> None:
+        params, result, is_result = _signature(name, function, with_state)
+        encode = _result_encoder(name, is_result)
+        bind = _binder(name, params)
+        if kind == "async":
+            invoke = _async_invoker(name, function, bind, encode, with_state, is_result)
+        else:
+            invoke = _sync_invoker(name, function, bind, encode, with_state, is_result)
+        self._add(
+            FFI(
+                name, self.name, kind, invoke, params, result, is_result,
+                is_async=kind == "async", doc=inspect.getdoc(function) or "",
+            )
+        )  # fmt: skip
+
+
+def _takes_state(function: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    return first is not None and (first.name == "state" or first.annotation in (State, "State"))
+
+
+def _signature(name: str, function: Callable[..., Any], with_state: bool) -> tuple[tuple[Param, ...], Type, bool]:
+    """Parameters, result type, and whether the result is `ok`/`error`, from the function's annotations."""
+    try:
+        # Plugins import State only for type checkers, or define FFIs inside functions.
+        hints = typing.get_type_hints(function, localns={"State": State}, include_extras=True)
+    except NameError as exc:
+        raise FFIError(f"{name}: cannot resolve the annotation {exc.name!r} of {function.__qualname__}") from None
+    parameters = list(inspect.signature(function).parameters.values())[1 if with_state else 0 :]
+    if len(parameters) > MAX_PARAMS:
+        raise FFIError(f"{name}: an FFI has at most {MAX_PARAMS} arguments, found {len(parameters)}")
+    params = []
+    for parameter in parameters:
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise FFIError(f"{name}: argument {parameter.name!r} must be positional")
+        try:
+            type_ = from_annotation(hints.get(parameter.name, Any))
+        except TypeError as exc:
+            raise FFIError(f"{name}: argument {parameter.name!r}: {exc}") from None
+        params.append(Param(parameter.name, type_, parameter.default is not parameter.empty))
+    returned = hints.get("return", Any)
+    is_result = typing.get_origin(returned) is Result
+    if is_result:
+        returned = typing.get_args(returned)[0]
+    try:
+        return tuple(params), from_annotation(returned), is_result
+    except TypeError as exc:
+        raise FFIError(f"{name}: result: {exc}") from None
+
+
+def _decode_args(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
+    args = codec.decode(words, token=state.token_from_handle)
+    if type(args) is not list:
+        raise FFIError(f"{name} takes an array of arguments")
+    if not least <= len(args) <= most:
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        raise FFIError(f"{name} takes {expected} argument{'' if expected == '1' else 's'}, found {len(args)}")
+    return args
+
+
+def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], list[Any]]:
+    """Decodes, counts and converts the arguments of one FFI."""
+    least = sum(not param.optional for param in params)
+    most = len(params)
+    converters: list[Converter] = [converter(param.type) for param in params]
+
+    def bind(state: State, words: Words) -> list[Any]:
+        args = _decode_args(name, state, words, least, most)
+        for index, value in enumerate(args):
+            try:
+                args[index] = converters[index](value)
+            except Mismatch as exc:
+                raise FFIError(f"{name}: argument {index + 1} ({params[index].name}): {exc}") from None
+        return args
+
+    return bind
+
+
+def _result_encoder(name: str, is_result: bool) -> Callable[[State, Any], Words]:
+    def encode(state: State, value: Any) -> Words:
+        try:
+            return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
+        except MixError as exc:
+            if isinstance(exc, LimitExceeded):
+                raise
+            raise InternalError(f"{name} answered something that is no Value: {exc}") from exc
+
+    return encode
+
+
+def _failure(name: str, exc: Exception, is_result: bool) -> Words:
+    """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
+    if isinstance(exc, LimitExceeded | CancelledRun | GrantError):
+        raise exc
+    if not isinstance(exc, MixError):
+        _log.error("%s failed", name, exc_info=exc)
+        exc = InternalError(f"{name} failed inside; the log says why")
+    if is_result:
+        return codec.encode(error(str(exc)))
+    raise exc
+
+
+def _sync_invoker(
+    name: str,
+    function: Callable[..., Any],
+    bind: Callable[[State, Words], list[Any]],
+    encode: Callable[[State, Any], Words],
+    with_state: bool,
+    is_result: bool,
+) -> Callable[[State, Words], Words]:
+    def invoke(state: State, words: Words) -> Words:
+        args = bind(state, words)
+        try:
+            value = function(state, *args) if with_state else function(*args)
+        except Exception as exc:
+            return _failure(name, exc, is_result)
+        return encode(state, value)
+
+    return invoke
+
+
+def _async_invoker(
+    name: str,
+    function: Callable[..., Any],
+    bind: Callable[[State, Words], list[Any]],
+    encode: Callable[[State, Any], Words],
+    with_state: bool,
+    is_result: bool,
+) -> Callable[[State, Words], Awaitable[Words]]:
+    async def invoke(state: State, words: Words) -> Words:
+        args = bind(state, words)
+        try:
+            value = await (function(state, *args) if with_state else function(*args))
+        except Exception as exc:
+            return _failure(name, exc, is_result)
+        return encode(state, value)
+
+    return invoke
+
+
+def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Words]:
+    def invoke(state: State, words: Words) -> Words:
+        try:
+            return bytes(function(state, words))
+        except Exception as exc:
+            return _failure(name, exc, False)
+
+    return invoke
+
+
+def _guarded_async(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Awaitable[Words]]:
+    async def invoke(state: State, words: Words) -> Words:
+        try:
+            return bytes(await function(state, words))
+        except Exception as exc:
+            return _failure(name, exc, False)
+
+    return invoke
+
+
+class Registry:
+    """Collects the groups of one plugin; the kernel merges them only when all of a plugin's hooks succeeded."""
+
+    def __init__(self) -> None:
+        self.groups: list[FFIGroup] = []
+
+    def add(self, group: FFIGroup) -> None:
+        """Offer a group's FFIs to agents."""
+        if not isinstance(group, FFIGroup):
+            raise FFIError(f"registry.add takes an FFIGroup, found {type(group).__name__}")
+        self.groups.append(group)
+
+
+class FFITable:
+    """All FFIs of a kernel by name, and their dispatch. Fixed once made."""
+
+    def __init__(self, groups: Iterable[FFIGroup]) -> None:
+        self._ffis: dict[str, FFI] = {}
+        self._by_bytes: dict[bytes, FFI] = {}
+        self.options: dict[str, str] = {}
+        for group in groups:
+            self.options.update(group.options)
+            for ffi in group:
+                other = self._ffis.get(ffi.name)
+                if other is not None:
+                    raise FFIError(f"{ffi.name} is registered by group {other.group!r} and by {ffi.group!r}")
+                self._ffis[ffi.name] = ffi
+                self._by_bytes[ffi.name.encode()] = ffi
+
+    def __iter__(self) -> Iterator[FFI]:
+        return iter(sorted(self._ffis.values(), key=lambda ffi: (ffi.group, ffi.name)))
+
+    def __len__(self) -> int:
+        return len(self._ffis)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ffis
+
+    def __getitem__(self, name: str) -> FFI:
+        try:
+            return self._ffis[name]
+        except KeyError:
+            raise NotFound(f"no FFI {name!r} in this profile; `mixkit ffi list` shows what there is") from None
+
+    def dispatch(self, state: State, name: bytes, words: Words) -> tuple[FFI, Any]:
+        """Call an FFI for an agent: the only way in, where grants and the limits of calls are enforced.
+
+        Args:
+            name: of the FFI, UTF-8, as the guest wrote it.
+            words: codec words of an array of arguments.
+
+        Returns:
+            The FFI and its answer's codec words, or an awaitable of them when `ffi.is_async`.
+
+        Raises:
+            GrantError: not requested or not granted. A name that does not exist reads the same to an agent
+                that was not granted it.
+            LimitExceeded, FFIError, NotFound.
+        """
+        ffi = self._by_bytes.get(name)
+        text = ffi.name if ffi is not None else name.decode("utf-8", "replace")[:100]
+        if not state.grants.allows(text):
+            raise GrantError(
+                f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
+                "and the installation must grant it"
+            )
+        budget = state.budget
+        budget.spend("host_calls")
+        budget.check_size("call_size", len(words))
+        if ffi is None:
+            return self[text], None
+        return ffi, ffi.invoke(state, words)
+
+    def check_grant_options(self, keys: Iterable[str]) -> None:
+        """Raise `GrantError` for an option that no loaded plugin enforces: accepting it would promise a lie."""
+        for key in sorted(keys):
+            if key not in self.options:
+                known = ", ".join(sorted(self.options)) or "none"
+                raise GrantError(f"no loaded plugin enforces the grant option {key!r}; known: {known}")
+
+    def check_answer(self, state: State, words: Words) -> Words:
+        """The answer, if it is within `call_size`."""
+        state.budget.check_size("call_size", len(words))
+        return words

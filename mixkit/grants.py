@@ -1,0 +1,78 @@
+"""Which FFIs an agent may call, and with which options: what was requested, narrowed by what was granted.
+
+Decided here, enforced in one place: the dispatch of `mixkit.ffi`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from mixkit.errors import GrantError
+
+__all__ = ["ALL", "NONE", "Grants"]
+
+_PATTERN = re.compile(r"\$?[A-Za-z0-9_]*\*?")
+
+
+class Grants:
+    """A set of allowed FFIs with options. Immutable.
+
+    Args:
+        ffis: names, or prefixes that end in `*` (`"$db_*"`); `"*"` allows all.
+        options: restrictions that a plugin enforces, by dotted key: `{"http.hosts": ["api.example.com"]}`.
+
+    Several grants are combined with `&`: a call is allowed when every one of them allows it.
+    """
+
+    __slots__ = ("_cache", "_layers")
+    _layers: tuple[tuple[frozenset[str], Mapping[str, Any]], ...]
+
+    def __init__(self, ffis: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> None:
+        patterns = frozenset(ffis)
+        for pattern in patterns:
+            if not pattern or not _PATTERN.fullmatch(pattern):
+                raise GrantError(
+                    f"a grant is an FFI name or a prefix that ends in '*', as \"$db_*\"; found {pattern!r}"
+                )
+        self._layers = ((patterns, dict(options or {})),)
+        self._cache: dict[str, bool] = {}
+
+    def allows(self, name: str) -> bool:
+        """Whether the FFI of that exact name may be called."""
+        known = self._cache.get(name)
+        if known is None:
+            known = all(_matches(patterns, name) for patterns, _ in self._layers)
+            if len(self._cache) < 1024:
+                self._cache[name] = known
+        return known
+
+    def option(self, key: str) -> list[Any]:
+        """Every value that was set for the key. A plugin applies all of them; none set means no restriction."""
+        return [options[key] for _, options in self._layers if key in options]
+
+    def option_keys(self) -> set[str]:
+        """All option keys that are set, to be checked against what the loaded plugins enforce."""
+        return {key for _, options in self._layers for key in options}
+
+    def patterns(self) -> list[list[str]]:
+        """The FFI patterns of each layer, sorted, for people and for comparing."""
+        return [sorted(patterns) for patterns, _ in self._layers]
+
+    def __and__(self, other: Grants) -> Grants:
+        both = Grants.__new__(Grants)
+        both._layers = self._layers + other._layers
+        both._cache = {}
+        return both
+
+    def __repr__(self) -> str:
+        return " & ".join(f"Grants({sorted(p)}, {dict(o)})" for p, o in self._layers)
+
+
+def _matches(patterns: frozenset[str], name: str) -> bool:
+    return name in patterns or any(p.endswith("*") and name.startswith(p[:-1]) for p in patterns)
+
+
+ALL: Final = Grants(("*",))
+NONE: Final = Grants()

@@ -1,0 +1,393 @@
+"""Types of FFI arguments and agent parameters: one description that feeds checks, listings and JSON Schema.
+
+A type is made from a Python annotation (`from_annotation`) or from the type texts of the Mix language that guests
+write in their manifests (`mixkit.schema_text.parse`). `converter(type)` chooses, once, the function that checks
+and converts a value; nothing is decided again at call time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from mixkit.errors import MixError
+from mixkit.value import Case, Ref, Token, kind_of
+
+__all__ = [
+    "ANY",
+    "ArrayType",
+    "Converter",
+    "Field",
+    "LiteralType",
+    "MapType",
+    "Mismatch",
+    "RecordType",
+    "ScalarType",
+    "Type",
+    "UnionType",
+    "converter",
+    "from_annotation",
+    "json_schema",
+]
+
+
+class Mismatch(MixError, TypeError):
+    """A value is not of the type that was expected. `path` starts at the value itself, as `[3].when`."""
+
+    code = "type"
+
+    def __init__(self, expected: str, found: str, path: str = "") -> None:
+        super().__init__(f"expected {expected}, found {found}{' at ' + path if path else ''}")
+        self.expected = expected
+        self.found = found
+        self.path = path
+
+    def under(self, step: str) -> Mismatch:
+        """The same, seen from one level further out."""
+        return Mismatch(self.expected, self.found, step + self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarType:
+    """`data` (anything), or one kind: null bool int number string binary ref token case."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """An array of one type."""
+
+    item: Type
+
+    def __str__(self) -> str:
+        return f"array({self.item})"
+
+
+@dataclass(frozen=True, slots=True)
+class MapType:
+    """A map with any keys and values of one type."""
+
+    item: Type
+
+    def __str__(self) -> str:
+        return f"map({self.item})"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record."""
+
+    type: Type
+    optional: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """A map with known keys. An `open` one may have more fields; `make` builds a Python object from them."""
+
+    fields: Mapping[str, Field]
+    open: bool = True
+    make: Callable[..., Any] | None = None
+
+    def __str__(self) -> str:
+        inner = ", ".join(f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in self.fields.items())
+        return "{" + inner + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnionType:
+    """One of several types; the first that fits converts."""
+
+    options: tuple[Type, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(str(option) for option in self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralType:
+    """One of several constants."""
+
+    values: tuple[str | int | bool, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(f'"{v}"' if isinstance(v, str) else str(v).lower() for v in self.values)
+
+
+Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | LiteralType
+Converter: TypeAlias = Callable[[Any], Any]
+
+ANY = ScalarType("data")
+_ANNOTATIONS: dict[Any, Type] = {
+    Any: ANY,
+    None: ScalarType("null"),
+    type(None): ScalarType("null"),
+    bool: ScalarType("bool"),
+    int: ScalarType("int"),
+    float: ScalarType("number"),
+    str: ScalarType("string"),
+    bytes: ScalarType("binary"),
+    Ref: ScalarType("ref"),
+    Token: ScalarType("token"),
+    Case: ScalarType("case"),
+    list: ArrayType(ANY),
+    dict: MapType(ANY),
+}
+
+
+def from_annotation(annotation: Any) -> Type:
+    """The type of a Python annotation: scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses, `Value`.
+
+    Raises:
+        TypeError: the annotation has no counterpart among Values.
+    """
+    if _is_value(annotation):
+        return ANY
+    known = _ANNOTATIONS.get(annotation) if annotation.__hash__ else None
+    if known is not None:
+        return known
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return from_annotation(args[0])
+    if origin is list:
+        return ArrayType(from_annotation(args[0]))
+    if origin is dict and args[0] is str:
+        return MapType(from_annotation(args[1]))
+    if origin in (typing.Union, types.UnionType):
+        return UnionType(tuple(from_annotation(arg) for arg in args))
+    if origin is Literal:
+        return LiteralType(args)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return _from_dataclass(annotation)
+    raise TypeError(f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions or dataclasses")
+
+
+def _is_value(annotation: Any) -> bool:
+    from mixkit import value
+
+    return bool(annotation == value.Value)
+
+
+def _from_dataclass(cls: type) -> RecordType:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {}
+    for item in dataclasses.fields(cls):
+        optional = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+        fields[item.name] = Field(from_annotation(hints[item.name]), optional, _doc(hints[item.name]))
+    return RecordType(fields, open=False, make=cls)
+
+
+def _doc(annotation: Any) -> str:
+    """The description in `Annotated[T, "description"]`, or nothing."""
+    return next((m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, str)), "")
+
+
+def converter(type: Type) -> Converter:
+    """The function that answers the converted value or raises `Mismatch`."""
+    match type:
+        case ScalarType("data"):
+            return _identity
+        case ScalarType(name):
+            return _SCALARS[name]
+        case ArrayType(item):
+            return _identity_of(list, "array") if item == ANY else _array(converter(item))
+        case MapType(item):
+            return _identity_of(dict, "map") if item == ANY else _map(converter(item))
+        case RecordType():
+            return _record(type)
+        case UnionType(options):
+            return _union(str(type), [converter(option) for option in options])
+        case LiteralType(values):
+            return _literal(str(type), values)
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _found(value: Any) -> str:
+    """What a message says of a value: its kind, and for short plain values the value. Never a token's content."""
+    kind = kind_of(value)
+    return f"{kind} {value!r}" if kind in ("bool", "int", "number") else kind
+
+
+def _identity_of(cls: type, name: str) -> Converter:
+    def convert(value: Any) -> Any:
+        if type(value) is cls:
+            return value
+        raise Mismatch(name, _found(value))
+
+    return convert
+
+
+def _to_int(value: Any) -> int:
+    # bool is an int for Python, not for us; a float of a whole number is that number in the language.
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    raise Mismatch("int", _found(value))
+
+
+def _to_float(value: Any) -> float:
+    if type(value) is float or type(value) is int:
+        return value
+    raise Mismatch("number", _found(value))
+
+
+_SCALARS: dict[str, Converter] = {
+    "int": _to_int,
+    "number": _to_float,
+    "null": _identity_of(type(None), "null"),
+    "bool": _identity_of(bool, "bool"),
+    "string": _identity_of(str, "string"),
+    "binary": _identity_of(bytes, "binary"),
+    "ref": _identity_of(Ref, "ref"),
+    "token": _identity_of(Token, "token"),
+    "case": _identity_of(Case, "case"),
+}
+
+
+def _array(convert_item: Converter) -> Converter:
+    def convert(value: Any) -> list[Any]:
+        if type(value) is not list:
+            raise Mismatch("array", _found(value))
+        result = []
+        for index, item in enumerate(value):
+            try:
+                result.append(convert_item(item))
+            except Mismatch as exc:
+                raise exc.under(f"[{index}]") from None
+        return result
+
+    return convert
+
+
+def _map(convert_item: Converter) -> Converter:
+    def convert(value: Any) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise Mismatch("map", _found(value))
+        result = {}
+        for key, item in value.items():
+            try:
+                result[key] = convert_item(item)
+            except Mismatch as exc:
+                raise exc.under(f".{key}") from None
+        return result
+
+    return convert
+
+
+def _record(record: RecordType) -> Converter:
+    converters = {key: converter(field.type) for key, field in record.fields.items()}
+    required = [key for key, field in record.fields.items() if not field.optional]
+    make, is_open = record.make, record.open
+
+    def convert(value: Any) -> Any:
+        if type(value) is not dict:
+            raise Mismatch(f"map {record}", _found(value))
+        result = {}
+        for key, item in value.items():
+            convert_item = converters.get(key)
+            if convert_item is None:
+                if not is_open:
+                    raise Mismatch(f"one of the keys {', '.join(converters)}", f"key {key!r}")
+                result[key] = item
+                continue
+            try:
+                result[key] = convert_item(item)
+            except Mismatch as exc:
+                raise exc.under(f".{key}") from None
+        for key in required:
+            if key not in result:
+                raise Mismatch(str(record.fields[key].type), "nothing", f".{key}")
+        return make(**result) if make else result
+
+    return convert
+
+
+def _union(text: str, converters: list[Converter]) -> Converter:
+    def convert(value: Any) -> Any:
+        deepest: Mismatch | None = None
+        for convert_option in converters:
+            try:
+                return convert_option(value)
+            except Mismatch as exc:
+                # An option that failed inside the value says more than one that failed at once.
+                if exc.path and (deepest is None or len(exc.path) > len(deepest.path)):
+                    deepest = exc
+        raise deepest or Mismatch(text, _found(value))
+
+    return convert
+
+
+def _literal(text: str, values: tuple[Any, ...]) -> Converter:
+    allowed = {(type(v), v) for v in values}
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str | int) and (type(value), value) in allowed:
+            return value
+        raise Mismatch(text, repr(value) if type(value) is str else _found(value))
+
+    return convert
+
+
+_JSON_SCALARS: dict[str, dict[str, Any]] = {
+    "data": {},
+    "null": {"type": "null"},
+    "bool": {"type": "boolean"},
+    "int": {"type": "integer"},
+    "number": {"type": "number"},
+    "string": {"type": "string"},
+}
+
+
+def _tagged(pattern: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"_rmx_type": {"type": "string", "pattern": pattern}, "_rmx_value": {}},
+        "required": ["_rmx_type"],
+    }
+
+
+def json_schema(type: Type) -> dict[str, Any]:
+    """JSON Schema (2020-12) of the type's tagged JSON, written out without `$ref`, which clients cannot read."""
+    match type:
+        case ScalarType("binary"):
+            return _tagged(r"^\{tag\}bin$")
+        case ScalarType("ref"):
+            return _tagged(r"^\{tag\}case:db\.ref$")
+        case ScalarType("case"):
+            return _tagged(r"^\{tag\}case:")
+        case ScalarType("token"):
+            return {"not": {}, "description": "an opaque token, which JSON cannot hold"}
+        case ScalarType(name):
+            return dict(_JSON_SCALARS[name])
+        case ArrayType(item):
+            return {"type": "array", "items": json_schema(item)}
+        case MapType(item):
+            return {"type": "object", "additionalProperties": json_schema(item)}
+        case RecordType(fields, is_open):
+            return {
+                "type": "object",
+                "properties": {key: _described(json_schema(f.type), f.doc) for key, f in fields.items()},
+                "required": [key for key, field in fields.items() if not field.optional],
+                "additionalProperties": is_open,
+            }
+        case UnionType(options):
+            return {"anyOf": [json_schema(option) for option in options]}
+        case LiteralType(values):
+            return {"enum": list(values)}
+
+
+def _described(schema: dict[str, Any], doc: str) -> dict[str, Any]:
+    return {**schema, "description": doc} if doc else schema

@@ -1,0 +1,207 @@
+"""What an FFI may touch: the state of the run that called it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from mixkit import action
+from mixkit.action import ActionQueue
+from mixkit.environment import Env
+from mixkit.errors import CodecError, FFIError, InternalError, NotFound
+from mixkit.grants import ALL, Grants
+from mixkit.limits import Budget, Limits
+from mixkit.value import Token
+
+__all__ = ["Services", "State", "guest_log"]
+
+T = TypeVar("T")
+
+guest_log = logging.getLogger("mix-vm")
+"""Where the output of guests goes."""
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+
+
+class Services(Protocol):
+    """What the kernel does for an FFI on request."""
+
+    def settings(self, plugin: str) -> Any:
+        """The settings object of the plugin."""
+        ...
+
+    async def intercept(self, request: Any) -> Any | None:
+        """The first answer that a plugin's `mix_http_intercept` gives, or None."""
+        ...
+
+    async def call_agent(self, state: State, name: str, params: Any) -> Any:
+        """Run another agent under this run's budget."""
+        ...
+
+
+class NoServices:
+    """For FFIs called outside a kernel, in tests of a plugin: no settings, nobody to intercept, no agents."""
+
+    def settings(self, plugin: str) -> Any:
+        raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
+
+    async def intercept(self, request: Any) -> Any | None:
+        return None
+
+    async def call_agent(self, state: State, name: str, params: Any) -> Any:
+        raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
+
+
+class State:
+    """State of one run. Made by the kernel; plugins put their resources on it and find them again.
+
+    Attributes:
+        run_id: identity of the run, in every log line.
+        env: the environment that the run sees.
+        budget: what the run may still use; nested runs share it.
+        grants: which FFIs it may call, with which options.
+        actions: what the run has queued.
+        services: settings, interception and agent calls, done by the kernel.
+        code: name of the code that runs, for logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: Env | None = None,
+        budget: Budget | None = None,
+        grants: Grants = ALL,
+        services: Services | None = None,
+        run_id: str | None = None,
+        code: str = "",
+    ) -> None:
+        self.run_id = run_id or secrets.token_hex(8)
+        self.env = env or Env()
+        self.budget = budget or Budget(Limits())
+        self.grants = grants
+        self.actions = ActionQueue()
+        self.services: Services = services or NoServices()
+        self.code = code
+        self._resources: dict[Any, tuple[Any, Callable[[Any], None] | None]] = {}
+        self._handles: dict[bytes, Token] = {}
+        self._handle_of: dict[Token, bytes] = {}
+        self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    # -- resources of plugins -----------------------------------------------------------------
+
+    def put(self, resource: T, close: Callable[[T], None] | None = None) -> T:
+        """Keep a plugin's resource under its own type until the run ends; `close(resource)` runs then, always."""
+        with self._lock:
+            if type(resource) in self._resources:
+                raise InternalError(f"the state already holds a {type(resource).__name__}")
+            self._resources[type(resource)] = (resource, close)
+        return resource
+
+    def get(self, kind: type[T]) -> T | None:
+        """The resource of that exact type, or None."""
+        found = self._resources.get(kind)
+        return found[0] if found else None
+
+    # -- handles: host objects that a guest holds ---------------------------------------------
+
+    def hold(self, obj: T, close: Callable[[T], None] | None = None) -> Token:
+        """A token by which the guest can name a host object later. Counts against the limit `handles`."""
+        self.budget.spend("handles")
+        token = Token(b"")
+        with self._lock:
+            self._objects[token] = (obj, close)
+        return token
+
+    def held(self, token: Token, kind: type[T]) -> T:
+        """The object behind a token that `hold` gave.
+
+        Raises:
+            FFIError: this run has no such handle, it was released, or it is of another kind.
+        """
+        found = self._objects.get(token)
+        if found is None or not isinstance(found[0], kind):
+            raise FFIError(f"the handle is not an open {kind.__name__} of this run")
+        return found[0]
+
+    def release(self, token: Token) -> None:
+        """Close and forget a held object; unknown tokens are ignored, so releasing twice is harmless."""
+        with self._lock:
+            found = self._objects.pop(token, None)
+            handle = self._handle_of.pop(token, None)
+            if handle is not None:
+                del self._handles[handle]
+        if found:
+            self.budget.release("handles")
+            if found[1]:
+                found[1](found[0])
+        if handle is not None:
+            self.budget.release("handles")
+
+    # -- tokens across the guest border -------------------------------------------------------
+
+    def token_to_handle(self, token: Token) -> bytes:
+        """The bytes that stand for a token inside this run's guest; the content never crosses."""
+        with self._lock:
+            handle = self._handle_of.get(token)
+            if handle is not None:
+                return handle
+        self.budget.spend("handles")
+        handle = secrets.token_bytes(16)
+        with self._lock:
+            self._handles[handle] = token
+            self._handle_of[token] = handle
+        return handle
+
+    def token_from_handle(self, handle: bytes) -> Token:
+        """The token behind a handle of this run. `CodecError` for any other bytes."""
+        token = self._handles.get(bytes(handle))
+        if token is None:
+            raise CodecError("a token that this run was not given", 0)
+        return token
+
+    # -- output -------------------------------------------------------------------------------
+
+    def log(self, level: int, message: str) -> None:
+        """A line of the guest's. Level 0 debug, 1 info, 2 warning, 3 error; counts against `log_size`."""
+        self.budget.spend("log_size", len(message) + 1)
+        # NOTE: control characters would let a guest forge lines of a plain-text log.
+        text = message if message.isprintable() else message.translate(_CONTROL)
+        guest_log.log(
+            _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
+        )
+
+    def push_action(self, value: Any) -> None:
+        """Queue an action given as its Map; see `mixkit.action.parse`."""
+        self.budget.spend("actions")
+        self.actions.push(action.parse(value))
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> list[BaseException]:
+        """Close all handles and resources, newest first. Answers what their close functions raised."""
+        with self._lock:
+            if self._closed:
+                return []
+            self._closed = True
+            entries = [*self._resources.values(), *self._objects.values()]
+            self._resources.clear()
+            self._objects.clear()
+            self._handles.clear()
+            self._handle_of.clear()
+        failures: list[BaseException] = []
+        for obj, close in reversed(entries):
+            if close is not None:
+                try:
+                    close(obj)
+                except Exception as exc:
+                    failures.append(exc)
+        return failures
+
+
+_CONTROL = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code != 0x09}
+_CONTROL[0x0A] = "\\n"
