@@ -1,1 +1,17 @@
-"""."""
+"""The command `mixkit`. `main` is the console script; everything else is imported when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and answer its exit status.
+
+    0: done. 1: an error of mixkit or of the run, or a check that failed. 2: wrong usage. 130: interrupted.
+    """
+    from mixkit.cli.app import main
+
+    return main(args)

@@ -1,0 +1,136 @@
+"""The main group: global options, our commands, and those of the profile's plugins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mixkit import __version__
+from mixkit.cli.failure import run_guarded
+from mixkit.cli.group import Group
+from mixkit.cli.output import colour
+from mixkit.cli.session import DEFAULT_PROFILE, PROFILE_VARIABLE, Session, parse_overrides
+from mixkit.errors import MixError
+
+__all__ = ["cli", "main"]
+
+
+class Main(Group):
+    """The group `mixkit`, which adds the commands of the profile's plugins when someone asks for them.
+
+    Our own commands never wait for the profile: `doctor` and `profile` must work when it is broken.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = Session(profile=os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
+        ctx.color = colour()
+        rest = super().parse_args(ctx, args)
+        ctx.obj.profile = ctx.params["profile"]
+        ctx.obj.overrides = ctx.params["overrides"]
+        return rest
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        plugins, _ = self.plugin_commands(ctx)
+        return sorted({*super().list_commands(ctx), *plugins.lazies, *plugins.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        plugins, trouble = self.plugin_commands(ctx)
+        command = plugins.get_command(ctx, cmd_name)
+        if command is None and trouble and not ctx.resilient_parsing:
+            # The command may be one that the broken profile would give: say what is broken, not "no such command".
+            raise trouble
+        return command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _, trouble = self.plugin_commands(ctx)
+        if trouble:
+            with formatter.section("Commands of plugins are missing"):
+                formatter.write_text(str(trouble))
+
+    def plugin_commands(self, ctx: click.Context) -> tuple[Group, MixError | None]:
+        """The commands of the profile's plugins, and what kept some of them away. Asked once an invocation."""
+        found: tuple[Group, MixError | None] | None = ctx.meta.get("mixkit.plugin_commands")
+        if found is None:
+            from mixkit.cli.plugin_commands import collect
+
+            found = ctx.meta["mixkit.plugin_commands"] = collect(ctx.find_object(Session) or Session(), self)
+        return found
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--profile",
+    "-p",
+    default=DEFAULT_PROFILE,
+    envvar=PROFILE_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    is_eager=True,
+    metavar="NAME",
+    help="Name or path of the profile: which plugins, settings and limits there are.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    is_eager=True,
+    callback=parse_overrides,
+    metavar="KEY=VALUE",
+    help="Override a value of the profile, as limits.wall_time=3. Repeatable.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    envvar="MIXKIT_LOG_LEVEL",
+    show_default=True,
+    show_envvar=True,
+    help="Drop log lines below this level.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["pretty", "json"]),
+    default="pretty",
+    envvar="MIXKIT_LOG_FORMAT",
+    show_default=True,
+    show_envvar=True,
+    help="Lines for people, or a JSON object a line.",
+)
+@click.version_option(__version__, prog_name="mixkit", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, log_level: str, log_format: str, **_: Any) -> None:
+    """Run untrusted agents with exactly the powers that are plugged in."""
+    from mixkit.cli import logs
+
+    ctx.obj.log_level, ctx.obj.log_format = log_level, log_format
+    logs.configure(log_level, log_format)
+
+
+assert isinstance(cli, Main)
+cli.lazy("codec", "mixkit.cli.codec:codec", "Encode, decode and check values.")
+cli.lazy(
+    "completion", "mixkit.cli.completion:completion", "Print the script that completes commands in a shell."
+)
+cli.lazy("doctor", "mixkit.cli.doctor:doctor", "Check this installation and say what is in force.")
+cli.lazy(
+    "error-decode", "mixkit.cli.error_decode:error_decode", "Make an error that an agent reported readable."
+)
+cli.lazy("ffi", "mixkit.cli.ffi:ffi", "List, show and call the functions that agents may use.")
+cli.lazy("plugin", "mixkit.cli.plugin:plugin", "Make a plugin.")
+cli.lazy(
+    "plugins", "mixkit.cli.plugins:plugins", "List the plugins that are installed, and which are loaded."
+)
+cli.lazy("profile", "mixkit.cli.profile:profile", "List and show profiles.")
+cli.lazy("remix", "mixkit.cli.remix:remix", "Build, inspect, verify and install .remix packages.")
+cli.lazy("run", "mixkit.cli.run:run", "Run an agent of a module, a package or a folder.")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """See `mixkit.cli.main`."""
+    return run_guarded(cli, args)

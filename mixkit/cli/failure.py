@@ -1,0 +1,92 @@
+"""From an exception to an exit status and one readable line: the outermost layer of the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mixkit.cli.output import colour, safe
+from mixkit.errors import MixError, RunError
+
+__all__ = ["DEBUG_VARIABLE", "run_guarded"]
+
+DEBUG_VARIABLE = "MIXKIT_DEBUG"
+INTERRUPTED = 130
+
+
+def run_guarded(command: click.Command, args: Sequence[str] | None) -> int:
+    """Run the command. Every error becomes a line on stderr, or a JSON object on stdout if `--json` was given.
+
+    An int that a command answers is its exit status. With MIXKIT_DEBUG=1 the traceback comes before the line.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        status = command.main(words, prog_name="mixkit", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as exc:
+        return _usage(exc, words)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except Exception as exc:
+        if os.environ.get(DEBUG_VARIABLE) == "1":
+            import traceback
+
+            traceback.print_exc()
+        _report(exc, words)
+        return 1
+    return status if isinstance(status, int) and not isinstance(status, bool) else 0
+
+
+def _usage(exc: click.ClickException, words: list[str]) -> int:
+    if _wants_json(words) and not isinstance(exc, click.exceptions.NoArgsIsHelpError):
+        _print_object("usage", exc.format_message())
+    else:
+        exc.show()
+    return exc.exit_code
+
+
+def _report(exc: Exception, words: list[str]) -> None:
+    if isinstance(exc, MixError):
+        kind, message = exc.code, str(exc)
+    elif isinstance(exc, OSError) and exc.strerror:
+        kind, message = "os", f"{exc.strerror}: {exc.filename}" if exc.filename else exc.strerror
+    else:
+        kind = "internal"
+        message = (
+            f"a fault of mixkit or of a plugin: {type(exc).__name__}: {exc} ({DEBUG_VARIABLE}=1 shows where)"
+        )
+    if _wants_json(words):
+        _print_object(kind, message, exc)
+        return
+    label = click.style("error:", fg="red", bold=True) if colour(sys.stderr) else "error:"
+    click.echo(f"mixkit: {label} {safe(message, lines=True)}", err=True)
+    for frame in exc.backtrace if isinstance(exc, RunError) else ():
+        click.echo(f"    at {safe(frame)}", err=True)
+
+
+def _print_object(kind: str, message: str, exc: Exception | None = None) -> None:
+    answer: dict[str, object] = {"ok": False, "kind": kind, "message": message}
+    if isinstance(exc, RunError):
+        answer["run_error"] = exc.to_dict()
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def _wants_json(words: list[str]) -> bool:
+    # Read from the words, because an error may come before any option is parsed. After `--` all are arguments.
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options
+
+
+def _silence_stdout() -> None:
+    """The reader has gone: keep the interpreter from complaining when it flushes stdout at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

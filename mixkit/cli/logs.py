@@ -1,0 +1,69 @@
+"""Logging of a process that the command line starts: people's lines, or JSON with one object a line, on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+from mixkit.cli.output import safe
+
+__all__ = ["FORMATS", "LEVELS", "JSONFormatter", "PrettyFormatter", "configure"]
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("pretty", "json")
+
+CONTEXT = ("request_id", "run_id", "guest")
+"""Attributes that a record may carry (`extra=`), in the order in which they are shown."""
+
+
+class JSONFormatter(logging.Formatter):
+    """An object a line: time (RFC 3339, UTC), level, logger, message, then the ids of `CONTEXT` that there are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: str(getattr(record, name)) for name in CONTEXT if getattr(record, name, None)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class PrettyFormatter(logging.Formatter):
+    """Time, level, logger, message and the ids that there are; control characters as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ids = [f"{name}={getattr(record, name)}" for name in CONTEXT if getattr(record, name, None)]
+        clock = _timestamp(record.created)[11:23]
+        text = f"{clock} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
+        line = safe(f"{text} [{' '.join(ids)}]" if ids else text)
+        return (
+            f"{line}\n{safe(self.formatException(record.exc_info), lines=True)}" if record.exc_info else line
+        )
+
+
+def configure(level: str, format: str) -> None:
+    """Send the records of all loggers to stderr. Calling it again replaces what the call before did.
+
+    Args:
+        level: one of `LEVELS`; everything below is dropped.
+        format: one of `FORMATS`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter() if format == "json" else PrettyFormatter())
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old.formatter, JSONFormatter | PrettyFormatter)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def _timestamp(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1000):03d}Z"

@@ -1,0 +1,167 @@
+"""How commands print: tables and colour on a terminal, tab-separated lines in a pipe, JSON with `--json`.
+
+Results go to stdout, everything else to stderr. What an agent or a plugin wrote is never sent to a terminal as it
+is: control characters are shown as escapes, so that a guest cannot move the cursor or fake our lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import click
+
+__all__ = ["Output", "colour", "safe"]
+
+Style = Literal["ok", "warning", "error", "name", "dim", "title"]
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "ok": {"fg": "green"},
+    "warning": {"fg": "yellow"},
+    "error": {"fg": "red", "bold": True},
+    "name": {"fg": "cyan"},
+    "dim": {"dim": True},
+    "title": {"bold": True},
+}
+_ESCAPES = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)]}
+_ESCAPES |= {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
+# Characters that reorder the text around them would let a guest show one thing and mean another.
+_ESCAPES |= {code: f"\\u{code:04x}" for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+_MULTILINE = {code: text for code, text in _ESCAPES.items() if code not in (0x09, 0x0A)}
+_GAP = "  "
+_QUIET_SECONDS = 0.5
+
+
+def safe(text: str, *, lines: bool = False) -> str:
+    """The text with control characters as escapes; with `lines`, tabs and line ends stay as they are."""
+    return text.translate(_MULTILINE if lines else _ESCAPES)
+
+
+def colour(stream: Any = None) -> bool:
+    """Whether to colour what goes to the stream: a terminal, and neither NO_COLOR nor TERM=dumb is set."""
+    stream = stream or sys.stdout
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Output:
+    """Where one command prints.
+
+    Args:
+        as_json: print documents, not text.
+    """
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def document(self, value: Any) -> None:
+        """A JSON document on stdout, whatever `as_json` says."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+    def line(self, text: str = "", style: Style | None = None) -> None:
+        """A line of text on stdout. Not for `--json`, which prints documents only."""
+        click.echo(self._styled(safe(text, lines=True), style, sys.stdout))
+
+    def note(self, text: str, style: Style | None = "dim") -> None:
+        """A line for the person at the terminal, on stderr."""
+        click.echo(self._styled(safe(text, lines=True), style, sys.stderr), err=True)
+
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, styles: Mapping[str, str] = {}
+    ) -> None:
+        """Rows under their column names.
+
+        On a terminal aligned, with a heading, the last column cut to the width of the terminal. In a pipe a line
+        per row, cells separated by tabs, no heading. As JSON an array of objects.
+
+        Args:
+            styles: text of a cell to the style that it gets on a terminal.
+        """
+        rows = [list(row) for row in rows]
+        if self.as_json:
+            return self.document([dict(zip(columns, row, strict=True)) for row in rows])
+        cells = [[safe(_text(cell)) for cell in row] for row in rows]
+        if not sys.stdout.isatty():
+            for row in cells:
+                click.echo("\t".join(row))
+            return None
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        room = max(20, _terminal_width() - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1))
+        click.echo(self._styled(_joined(columns, widths).rstrip(), "title", sys.stdout))
+        for row in cells:
+            last = row[-1] if len(row[-1]) <= room else row[-1][: room - 1] + "…"
+            padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)] + [last]
+            styled = [
+                self._styled(text, styles.get(cell), sys.stdout)
+                for text, cell in zip(padded, row, strict=True)
+            ]
+            click.echo(_GAP.join(styled).rstrip())
+        return None
+
+    def record(self, pairs: Mapping[str, Any]) -> None:
+        """Names and values, one a line; as JSON one object."""
+        if self.as_json:
+            return self.document(dict(pairs))
+        width = max(map(len, pairs), default=0)
+        for name, value in pairs.items():
+            shown = safe(_text(value))
+            if sys.stdout.isatty():
+                click.echo(f"{self._styled(name.ljust(width), 'name', sys.stdout)}{_GAP}{shown}")
+            else:
+                click.echo(f"{name}\t{shown}")
+        return None
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show on a terminal's stderr that something takes its time, with the seconds; gone when it is done."""
+        if self.as_json or not sys.stderr.isatty():
+            yield
+            return
+        done = threading.Event()
+        started = time.monotonic()
+
+        def show() -> None:
+            wait = _QUIET_SECONDS
+            while not done.wait(wait):
+                wait = 0.1
+                sys.stderr.write(f"\r\x1b[2K{safe(what)} … {time.monotonic() - started:.1f} s")
+                sys.stderr.flush()
+
+        ticker = threading.Thread(target=show, name="mixkit-progress", daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticker.join()
+            if time.monotonic() - started > _QUIET_SECONDS:
+                sys.stderr.write("\r\x1b[2K")
+                sys.stderr.flush()
+
+    def _styled(self, text: str, style: str | None, stream: Any) -> str:
+        return click.style(text, **_STYLES[style]) if style and colour(stream) else text
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, list | dict):
+        return json.dumps(cell, ensure_ascii=False, default=str)
+    return str(cell)
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns

@@ -1,0 +1,90 @@
+"""What one invocation of `mixkit` was told: its profile, its overrides, how it prints. Commands find it as `ctx.obj`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mixkit.kernel import Kernel
+
+__all__ = ["DEFAULT_PROFILE", "PROFILE_VARIABLE", "Session", "json_option", "parse_overrides", "pass_session"]
+
+PROFILE_VARIABLE = "MIXKIT_PROFILE"
+DEFAULT_PROFILE = "agent_server"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Session:
+    """One invocation of the command line.
+
+    Attributes:
+        profile: name or path of the profile that commands load.
+        overrides: values of `--set`, by dotted key, as `Kernel` takes them.
+        as_json: the command was given `--json`.
+    """
+
+    profile: str = DEFAULT_PROFILE
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    as_json: bool = False
+    log_level: str = "warning"
+    log_format: str = "pretty"
+
+    def kernel(self) -> Kernel:
+        """A kernel with the profile of this invocation, loaded. Use it as a context manager."""
+        from mixkit.kernel import Kernel
+
+        return Kernel(self.profile, overrides=dict(self.overrides))
+
+
+def pass_session(function: F) -> F:
+    """Decorator: the command gets the `Session` as its first argument."""
+    return click.make_pass_decorator(Session)(function)
+
+
+def json_option(function: F) -> F:
+    """Decorator: the option `--json`, which every command has. It sets `Session.as_json`.
+
+    Eager, so that a usage error behind it is already told as JSON.
+    """
+
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        session = ctx.find_object(Session)
+        if value and session is not None:
+            session.as_json = True
+
+    return click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=remember,
+        help="Print one JSON document on stdout, errors too.",
+    )(function)
+
+
+def parse_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """`--set KEY=VALUE`, any number of them. A value that reads as JSON is that, else it is the text itself."""
+    overrides: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise click.BadParameter(
+                f"expected KEY=VALUE with a dotted key, as limits.wall_time=3; found {text!r}"
+            )
+        overrides[key] = read_value(value)
+    return overrides
+
+
+def read_value(text: str) -> Any:
+    """JSON if it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
