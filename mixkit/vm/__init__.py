@@ -1,1 +1,1 @@
-"""."""
+"""Running code: machines, the loop that drives them, Wasm guests, snapshots."""

@@ -1,0 +1,119 @@
+"""Loading plugins: found by entry point, imported only if the profile names them, registered all or none."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+import importlib_metadata
+import pluggy
+
+from mixkit import hookspecs
+from mixkit.errors import PluginError
+
+__all__ = ["GROUP", "call_each", "installed", "load_plugins", "pip_name"]
+
+GROUP = "mixkit"
+"""Entry-point group: the name is the plugin's name in profiles, the value its module."""
+
+
+def installed() -> dict[str, importlib_metadata.EntryPoint]:
+    """Entry points of all installed plugins by name. Nothing is imported."""
+    return {point.name: point for point in importlib_metadata.entry_points(group=GROUP)}
+
+
+def pip_name(plugin: str) -> str:
+    """The distribution that adds a plugin of ours: `mix-http` for `http`."""
+    return f"mix-{plugin}"
+
+
+def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) -> pluggy.PluginManager:
+    """A plugin manager with the named plugins, in that order, after the built-in ones.
+
+    Raises:
+        PluginError: a plugin is not installed (says the pip command), does not import, has a misspelt hook or a
+            hook with wrong arguments. Then nothing has been registered anywhere: the manager is thrown away.
+    """
+    manager = pluggy.PluginManager("mixkit")
+    manager.add_hookspecs(hookspecs)
+    for name, module in builtin:
+        manager.register(module, name)
+    points = installed()
+    for name in names:
+        if manager.has_plugin(name):
+            raise PluginError("is named twice in the profile", name)
+        _register(manager, name, _import(name, points))
+    for name, extend in _each(manager, "mix_add_hookspecs"):
+        try:
+            extend(manager=manager)
+        except Exception as exc:
+            raise PluginError(f"mix_add_hookspecs failed: {exc}", name) from exc
+    try:
+        # A plugin's own hooks are known only now; what is still unknown is misspelt.
+        manager.check_pending()
+    except pluggy.PluginValidationError as exc:
+        raise PluginError(_first_line(exc), manager.get_name(exc.plugin) or "?") from None
+    return manager
+
+
+def _import(name: str, points: dict[str, importlib_metadata.EntryPoint]) -> ModuleType:
+    point = points.get(name)
+    if point is None:
+        raise PluginError(
+            f"is not installed; add it with `pip install {pip_name(name)}`, or choose a profile without it", name
+        )
+    try:
+        module = point.load()
+    except Exception as exc:
+        raise PluginError(f"cannot import {point.value!r}: {type(exc).__name__}: {exc}", name) from exc
+    if not inspect.ismodule(module):
+        raise PluginError(f"its entry point {point.value!r} is not a module", name)
+    return module
+
+
+def _register(manager: pluggy.PluginManager, name: str, module: ModuleType) -> None:
+    try:
+        manager.register(module, name)
+    except pluggy.PluginValidationError as exc:
+        raise PluginError(_first_line(exc), name) from None
+    except ValueError as exc:
+        raise PluginError(f"cannot be registered: {exc}", name) from None
+    if not manager.get_hookcallers(module):
+        raise PluginError(f"module {module.__name__} has no function marked @mixkit.hookimpl", name)
+
+
+def _first_line(exc: Exception) -> str:
+    return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
+
+
+def _each(manager: pluggy.PluginManager, hook: str) -> Iterator[tuple[str, Any]]:
+    """(plugin name, function taking all of the hook's arguments by name), in the order of the profile."""
+    caller = getattr(manager.hook, hook)
+    order = {name: index for index, (name, _) in enumerate(manager.list_name_plugin())}
+    for impl in sorted(caller.get_hookimpls(), key=lambda impl: order.get(impl.plugin_name, 0)):
+
+        def call(impl: Any = impl, **kwargs: Any) -> Any:
+            return impl.function(*(kwargs[name] for name in impl.argnames))
+
+        yield impl.plugin_name, call
+
+
+def call_each(manager: pluggy.PluginManager, hook: str, **kwargs: Any) -> Iterator[tuple[str, Any]]:
+    """Call a hook plugin by plugin, so that a failure says whose it was.
+
+    Yields:
+        (plugin name, what its implementation answered).
+
+    Raises:
+        PluginError: an implementation raised; the cause is attached.
+    """
+    for name, call in _each(manager, hook):
+        try:
+            answer = call(**kwargs)
+        except PluginError:
+            raise
+        except Exception as exc:
+            raise PluginError(f"{hook} failed: {type(exc).__name__}: {exc}", name) from exc
+        yield name, answer

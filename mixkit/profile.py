@@ -1,0 +1,215 @@
+"""Profiles: TOML files that say which plugins are on, and how they and the limits are set.
+
+A profile may extend another; single keys may be laid over it by a file, the environment and the command line.
+The result is frozen and every value knows where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixkit.errors import ProfileError
+from mixkit.settings import Origin
+
+__all__ = ["Profile", "load_profile", "profile_names", "profile_path"]
+
+_TEXTS = ("description", "filesystem", "storage")
+_LISTS = ("plugins", "engines")
+_TABLES = ("settings", "limits")
+_KEYS = ("extends", *_TEXTS, *_LISTS, *_TABLES)
+_MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A loaded profile.
+
+    Attributes:
+        plugins: names of the plugins that are on; only these are imported.
+        engines: Wasm engines by preference; the first one that is installed runs guests.
+        settings: for each plugin the layers (origin, values), the weakest first.
+        limits: the same for `[limits]`.
+        overrides: what the command line or the caller set, by dotted key.
+        origins: origin of each of the other keys.
+    """
+
+    name: str
+    description: str = ""
+    plugins: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ("wasmtime",)
+    filesystem: str | None = None
+    storage: str | None = None
+    settings: Mapping[str, list[tuple[Origin, Mapping[str, Any]]]] = field(default_factory=dict)
+    limits: list[tuple[Origin, Mapping[str, Any]]] = field(default_factory=list)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+
+def _shipped() -> Path:
+    """In a wheel the profiles lie inside the package, in a checkout beside it."""
+    inside = Path(__file__).parent / "_profiles"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "profiles"
+
+
+def _folders(environ: Mapping[str, str]) -> list[Path]:
+    listed = environ.get("MIXKIT_PROFILE_PATH", "")
+    return [_shipped(), *(Path(part) for part in listed.split(os.pathsep) if part)]
+
+
+def profile_names(environ: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """All profiles that can be named, with their files; shipped ones win over later ones of the same name."""
+    found: dict[str, Path] = {}
+    for folder in _folders(os.environ if environ is None else environ):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
+    """The file of a profile, given by name or, with a slash or `.toml`, by path."""
+    if os.sep in name or name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ProfileError(f"no such file {str(path)!r}", "profile")
+        return path
+    names = profile_names(environ)
+    if name not in names:
+        folders = ", ".join(str(folder) for folder in _folders(os.environ if environ is None else environ))
+        raise ProfileError(f"no profile {name!r}; there are {', '.join(sorted(names))} (looked in {folders})", "profile")
+    return names[name]
+
+
+def load_profile(
+    name: str | Path,
+    *,
+    config: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Profile:
+    """Read a profile, what it extends, and what is laid over it.
+
+    Args:
+        name: name or path of the profile.
+        config: a TOML file with the same keys, laid over the profile (else `MIXKIT_CONFIG`, if set).
+        environ: the environment (the process's own by default).
+        overrides: dotted keys to values: `{"settings.http.timeout": 5, "limits.wall_time": 3}`.
+
+    Raises:
+        ProfileError: names the file and the key path.
+    """
+    environ = os.environ if environ is None else environ
+    path = profile_path(str(name), environ)
+    layers = _with_parents(path, environ, ())
+    overlay = config or environ.get("MIXKIT_CONFIG")
+    if overlay:
+        layer = _read(Path(overlay))
+        if "extends" in layer:
+            raise ProfileError("a file that is laid over a profile cannot extend another", f"{overlay}: extends")
+        layers.append((Path(overlay).name, layer))
+    flat, tables = _split_overrides(overrides or {})
+    if flat:
+        layers.append(("command line", flat))
+    return _merge(path.stem, layers, tables)
+
+
+def _with_parents(path: Path, environ: Mapping[str, str], seen: tuple[Path, ...]) -> list[tuple[Origin, dict[str, Any]]]:
+    if path in seen or len(seen) >= _MAX_DEPTH:
+        chain = " → ".join(p.name for p in (*seen, path))
+        raise ProfileError(f"profiles extend each other in a circle or too deep: {chain}", f"{path}: extends")
+    layer = _read(path)
+    layers: list[tuple[Origin, dict[str, Any]]] = []
+    if "extends" in layer:
+        parent = layer["extends"]
+        if os.sep in parent or parent.endswith(".toml"):
+            parent = str(path.parent / parent)
+        try:
+            layers = _with_parents(profile_path(parent, environ), environ, (*seen, path))
+        except ProfileError as exc:
+            if exc.where == "profile":
+                raise ProfileError(str(exc).removeprefix("profile: "), f"{path}: extends") from None
+            raise
+    return [*layers, (path.name, layer)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ProfileError(f"cannot be read: {exc.strerror}", str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ProfileError(f"not TOML: {exc}", str(path)) from None
+    for key, value in raw.items():
+        _check_key(key, value, str(path))
+    return raw
+
+
+def _check_key(key: str, value: Any, where: str) -> None:
+    place = f"{where}: {key}"
+    if key not in _KEYS:
+        raise ProfileError(f"unknown key; known are {', '.join(_KEYS)}", place)
+    if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise ProfileError(f"expected a list of names, found {value!r}", place)
+    if key in (*_TEXTS, "extends") and not isinstance(value, str):
+        raise ProfileError(f"expected a text, found {value!r}", place)
+    if key in _TABLES and not isinstance(value, dict):
+        raise ProfileError(f"expected a table, found {value!r}", place)
+    if key == "settings":
+        for plugin, table in value.items():
+            if not isinstance(table, dict):
+                raise ProfileError(f"expected a table [settings.{plugin}], found {table!r}", f"{place}.{plugin}")
+
+
+def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Simple keys, and tables by section (`limits`, or a plugin's name)."""
+    flat: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    for dotted, value in overrides.items():
+        parts = dotted.split(".")
+        match parts:
+            case ["settings", plugin, key]:
+                tables.setdefault(plugin, {})[key] = value
+            case ["limits", key]:
+                tables.setdefault("limits", {})[key] = value
+            case [key] if key in _LISTS:
+                flat[key] = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+                _check_key(key, flat[key], "command line")
+            case [key] if key in _TEXTS:
+                flat[key] = value
+                _check_key(key, value, "command line")
+            case _:
+                raise ProfileError(
+                    "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage",
+                    f"command line: {dotted}",
+                )
+    return flat, tables
+
+
+def _merge(
+    name: str, layers: list[tuple[Origin, dict[str, Any]]], tables: Mapping[str, Mapping[str, Any]]
+) -> Profile:
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    settings: dict[str, list[tuple[Origin, Mapping[str, Any]]]] = {}
+    limits: list[tuple[Origin, Mapping[str, Any]]] = []
+    for origin, layer in layers:
+        for key in (*_TEXTS, *_LISTS):
+            if key in layer:
+                values[key] = tuple(layer[key]) if key in _LISTS else layer[key]
+                origins[key] = origin
+        for plugin, table in layer.get("settings", {}).items():
+            settings.setdefault(plugin, []).append((origin, table))
+        if "limits" in layer:
+            limits.append((origin, layer["limits"]))
+    plugins = values.get("plugins", ())
+    for plugin in [*settings, *(section for section in tables if section != "limits")]:
+        if plugin not in (*plugins, "kernel"):
+            origin = settings[plugin][-1][0] if plugin in settings else "command line"
+            raise ProfileError(
+                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}", f"{origin}: settings.{plugin}"
+            )
+    return Profile(name, **values, settings=settings, limits=limits, overrides=tables, origins=origins)

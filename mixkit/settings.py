@@ -1,0 +1,158 @@
+"""Settings of plugins: one typed class each, filled from the profile, the environment and the command line.
+
+A settings class is a frozen `msgspec.Struct` that forbids unknown fields; each field has a default and a
+description. Every value knows where it came from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mixkit.errors import MixError, ProfileError
+
+__all__ = ["Origin", "Setting", "describe", "fill", "load_object", "variable"]
+
+Origin = str
+"""Where a value comes from, for people: `"default"`, a file's name, `"env MIXKIT_…"`, `"command line"`."""
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field of a settings class, as listings show it."""
+
+    key: str
+    type: str
+    default: Any
+    doc: str
+    variable: str
+
+
+def load_object(path: str) -> Any:
+    """The object that an import string `"package.module:Name"` names.
+
+    Raises:
+        MixError: malformed, not importable, or without that name.
+    """
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise MixError(f'expected an import string "package.module:Name", found {path!r}')
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as exc:
+        raise MixError(f"cannot import {path!r}: {exc}") from exc
+    except AttributeError:
+        raise MixError(f"module {module!r} has no {name!r}") from None
+
+
+def variable(section: str, key: str) -> str:
+    """Name of the environment variable of a setting: `MIXKIT_HTTP_TIMEOUT`."""
+    return f"MIXKIT_{section}_{key}".upper().replace("-", "_")
+
+
+def describe(section: str, cls: type) -> list[Setting]:
+    """The fields of a settings class, in order."""
+    import msgspec
+
+    hints = typing.get_type_hints(cls, include_extras=True)
+    settings = []
+    for field in msgspec.structs.fields(cls):
+        hint = hints[field.name]
+        metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+        doc = next((meta.description for meta in metas if meta.description), "")
+        default = field.default if field.default is not msgspec.NODEFAULT else (
+            field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
+        )
+        settings.append(Setting(field.name, _type_name(hint), default, doc, variable(section, field.name)))
+    return settings
+
+
+def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def fill(
+    section: str,
+    cls: type[Any],
+    layers: list[tuple[Origin, Mapping[str, Any]]],
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any],
+) -> tuple[Any, dict[str, Origin]]:
+    """An instance of a settings class, and the origin of each of its keys.
+
+    Args:
+        section: the plugin's name, or `limits`.
+        layers: from the profile's files, the weakest first.
+        environ: the process's environment; texts are converted to the field's type.
+        overrides: from the command line or the caller, the strongest; texts are converted too.
+
+    Raises:
+        ProfileError: an unknown key or a wrong value, with where it stands.
+    """
+    import msgspec
+
+    known = {field.name: field.type for field in msgspec.structs.fields(cls)}
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = dict.fromkeys(known, "default")
+
+    def take(key: str, value: Any, origin: Origin, where: str) -> None:
+        if key not in known:
+            raise ProfileError(f"unknown key {key!r}; known are {', '.join(sorted(known)) or 'none'}", where)
+        try:
+            values[key] = msgspec.convert(_from_text(value, known[key]), known[key])
+        except msgspec.ValidationError as exc:
+            raise ProfileError(f"{exc}, found {value!r}", where) from None
+        origins[key] = origin
+
+    for origin, layer in layers:
+        for key, value in layer.items():
+            take(key, value, origin, f"{origin}: {section}.{key}")
+    for key in known:
+        name = variable(section, key)
+        if name in environ:
+            take(key, environ[name], f"env {name}", f"environment variable {name}")
+    for key, value in overrides.items():
+        take(key, value, "command line", f"command line: {section}.{key}")
+    return cls(**values), origins
+
+
+def _from_text(value: Any, type_: Any) -> Any:
+    """A text from the environment or the command line as the field's type wants it; anything else unchanged."""
+    if not isinstance(value, str):
+        return value
+    if typing.get_origin(type_) is typing.Annotated:
+        return _from_text(value, typing.get_args(type_)[0])
+    options = typing.get_args(type_)
+    if type_ is str or str in options:
+        return None if value == "" and type(None) in options else value
+    if type(None) in options:
+        return None if value == "" else _from_text(value, next(o for o in options if o is not type(None)))
+    if type_ is bool:
+        lowered = value.lower()
+        return True if lowered in _TRUE else False if lowered in _FALSE else value
+    if type_ in (int, float):
+        try:
+            return type_(value.replace("_", ""))
+        except ValueError:
+            return value
+    if typing.get_origin(type_) in (list, tuple):
+        if value.lstrip().startswith("["):
+            return _json(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return _json(value) if typing.get_origin(type_) is dict or type_ in (dict, list) else value
+
+
+def _json(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,141 @@
+"""What the loop sees of running code: states, events, and the contract of a machine.
+
+Two kinds of code run behind it: a Wasm guest blocks the thread that steps it, QCode is stepped in slices.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from mixkit.errors import InternalError
+
+__all__ = [
+    "TERMINAL",
+    "TRANSITIONS",
+    "Event",
+    "Exit",
+    "FFICall",
+    "Idle",
+    "Machine",
+    "Panic",
+    "RunState",
+    "Running",
+    "Timeout",
+    "check_transition",
+]
+
+
+class RunState(enum.Enum):
+    """Where a run is."""
+
+    INIT_DONE = "InitDone"
+    RUNNING = "Running"
+    IDLE = "Idle"
+    FFI_CALL = "FFICall"
+    PANIC = "Panic"
+    EXIT = "Exit"
+    TIMEOUT = "Timeout"
+
+
+_S = RunState
+TERMINAL = frozenset({_S.PANIC, _S.EXIT, _S.TIMEOUT})
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    _S.INIT_DONE: frozenset({_S.RUNNING, _S.PANIC, _S.TIMEOUT}),
+    _S.RUNNING: frozenset({_S.RUNNING, _S.FFI_CALL, _S.IDLE, _S.EXIT, _S.PANIC, _S.TIMEOUT}),
+    _S.FFI_CALL: frozenset({_S.RUNNING, _S.PANIC, _S.TIMEOUT}),
+    _S.IDLE: frozenset({_S.RUNNING, _S.EXIT, _S.PANIC, _S.TIMEOUT}),
+    _S.PANIC: frozenset(),
+    _S.EXIT: frozenset(),
+    _S.TIMEOUT: frozenset(),
+}
+"""What may follow what. Anything else is an error of ours."""
+
+
+def check_transition(old: RunState, new: RunState) -> None:
+    """Raise `InternalError` unless `new` may follow `old`."""
+    if new not in TRANSITIONS[old]:
+        raise InternalError(f"illegal transition of a run from {old.value} to {new.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The step's budget is used up; others get a turn, then the machine is stepped again."""
+
+
+@dataclass(frozen=True, slots=True)
+class FFICall:
+    """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it."""
+
+    call_id: int
+    name: bytes
+    words: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to do until an FFI is answered or an action enters the machine again.
+
+    `words` is the result of the entry that has just finished, None if none has.
+    """
+
+    words: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The machine is done for good, with the codec words of its result."""
+
+    words: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Panic:
+    """The code failed. `error` is the exception that says why."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """The machine was stopped from outside: the deadline passed, or the run was cancelled."""
+
+
+Event: TypeAlias = Running | FFICall | Idle | Exit | Panic | Timeout
+
+
+class Host(Protocol):
+    """What a machine that blocks may ask of its run while it is being stepped."""
+
+    def call(self, name: bytes, words: bytes) -> bytes:
+        """Call an FFI and wait for the answer's codec words."""
+        ...
+
+    def log(self, level: int, message: str) -> None:
+        """A line of guest output."""
+        ...
+
+
+class Machine(Protocol):
+    """Loaded and linked code after `init`. Used by one run; `interrupt` alone may come from another thread."""
+
+    def enter(self, entry: str, words: bytes) -> None:
+        """Begin an entry with the codec words of its parameters; the next `step` runs it."""
+        ...
+
+    def step(self, budget: int) -> Event:
+        """Run until there is something to say. `budget` counts instructions, for machines that count."""
+        ...
+
+    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+        """Answer an `FFICall`: with codec words, or with the error that it failed with."""
+        ...
+
+    def interrupt(self) -> None:
+        """Make the running step end within 50 ms, as `Timeout`."""
+        ...
+
+    def close(self) -> Any:
+        """Give back what the machine holds. Idempotent."""
+        ...

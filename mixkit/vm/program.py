@@ -1,0 +1,159 @@
+"""A program: compiled guest code with its entries, and the instances that wait for its next run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from mixkit.contracts import Instance, Module, WasmEngine
+from mixkit.errors import GuestError, NotFound
+from mixkit.limits import Limits
+from mixkit.schema import converter
+from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.loop import Run
+from mixkit.vm.manifest import Entry, Manifest, read_manifest
+from mixkit.vm.pool import InstancePool
+from mixkit.vm.snapshot import SnapshotCache, snapshot_key
+
+__all__ = ["Program"]
+
+
+class _InitHost:
+    """What a guest may do while it initialises: log, within the run's limits, and nothing that a snapshot freezes."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def call(self, name: bytes, words: bytes) -> bytes:
+        raise GuestError(
+            f"{name.decode('utf-8', 'replace')} was called while the guest initialises; "
+            "FFIs are for entries, since what init does is frozen and shared",
+            trap="interface",
+        )
+
+    def log(self, level: int, message: str) -> None:
+        self._run.log(level, message)
+
+
+class Program:
+    """Compiled code, usable from any thread for any number of runs.
+
+    Attributes:
+        name: for people: a file, or `app/agent`.
+        hash: SHA-256 of the code, hex.
+        manifest: entries, description, requested grants.
+    """
+
+    def __init__(
+        self, engine: WasmEngine, module: Module, name: str, snapshots: SnapshotCache, profile: str, idle: int
+    ) -> None:
+        self.engine = engine
+        self.module = module
+        self.name = name
+        self.hash = module.hash
+        self.manifest: Manifest = read_manifest(module)
+        self._snapshots = snapshots
+        self._profile = profile
+        self._idle = idle
+        self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
+        self._keys: dict[bytes, str] = {}
+        self._lock = threading.Lock()
+        self._converters: dict[str, Callable[[object], object]] = {
+            entry.name: converter(entry.params) for entry in self.manifest.entries.values()
+        }
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The entries by name. Empty for a guest without a manifest that dispatches names by itself."""
+        return dict(self.manifest.entries)
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name. `NotFound` lists the others."""
+        entry = self.manifest.entries.get(name)
+        if entry is None:
+            if not self.manifest.entries:
+                return Entry(name)
+            known = ", ".join(sorted(self.manifest.entries))
+            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+        return entry
+
+    def check_params(self, name: str, params: object) -> object:
+        """The parameters as the entry's declared types want them, or `Mismatch`."""
+        convert = self._converters.get(name)
+        return params if convert is None else convert(params)
+
+    def run(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> bytes:
+        """Run an entry on this thread, in an instance that equals the state after init.
+
+        Args:
+            run: its deadline and its FFIs.
+            words: codec words of the parameters.
+            env: codec words of the static environment, which init has seen.
+
+        Returns:
+            Codec words of the result.
+        """
+        pool = self._pool(limits)
+        machine = self._machine(pool, run, env, direct=entry.direct)
+        try:
+            machine.host = run
+            result = run.drive(machine, entry.name, words)
+        except BaseException:
+            machine.healthy = False
+            raise
+        finally:
+            pool.release(machine.instance, healthy=machine.healthy)
+        return result
+
+    def close(self) -> None:
+        """Free the waiting instances."""
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.close()
+
+    def _pool(self, limits: Limits) -> InstancePool:
+        key = (limits.memory, limits.table, limits.stack, limits.result_size)
+        pool = self._pools.get(key)
+        if pool is None:
+            with self._lock:
+                pool = self._pools.get(key)
+                if pool is None:
+                    pool = InstancePool(
+                        self.engine, self.module, limits, HOST_IMPORTS, self._idle, max_result=limits.result_size
+                    )
+                    self._pools[key] = pool
+        return pool
+
+    def _machine(self, pool: InstancePool, run: Run, env: bytes, *, direct: bool) -> GuestMachine:
+        key = self._keys.get(env)
+        if key is None:
+            key = snapshot_key(self.hash, self.engine, self._profile, env)
+            if len(self._keys) < 1000:
+                self._keys[env] = key
+        known, snapshot = self._snapshots.get(key, self.engine)
+        if snapshot is not None:
+            return GuestMachine(pool.acquire(snapshot), run, direct=direct)
+        instance = pool.fresh()
+        try:
+            machine = self._initialized(instance, run, env, direct=direct)
+        except BaseException:
+            pool.release(instance, healthy=False)
+            raise
+        if not known:
+            # Random numbers drawn in init would come out the same in every run that starts from the snapshot.
+            self._snapshots.put(key, None if machine.used_random else instance.freeze())
+        return machine
+
+    def _initialized(self, instance: Instance, run: Run, env: bytes, *, direct: bool) -> GuestMachine:
+        machine = GuestMachine(instance, _InitHost(run), direct=direct)
+        run.attach(instance)
+        try:
+            machine.initialize(env)
+        except GuestError:
+            if run.stopped is not None:
+                raise run.stopped from None
+            raise
+        finally:
+            run.attach(None)
+        return machine

@@ -1,0 +1,145 @@
+"""WASI preview 1 as untrusted guests get it: clock, randomness, and output to the log. No files, environment, network.
+
+All functions of the interface exist, so that what a compiler's libc imports links; what is not offered answers
+an error number. Signatures and numbers: the WASI preview 1 witx, `wasi_snapshot_preview1`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mixkit.contracts import FuncType, HostFunction, Instance, ValType
+from mixkit.errors import GuestError
+
+__all__ = ["WASI"]
+
+SUCCESS, BADF, INVAL, NOSYS, NOTCAPABLE = 0, 8, 28, 52, 76
+_MAX_IOVS = 1024
+_MAX_WRITE = 1 << 20
+_MAX_RANDOM = 1 << 20
+_CHARACTER_DEVICE = 2
+_RIGHTS_FD_WRITE = 1 << 6
+
+_TYPES: dict[str, ValType] = {"i": "i32", "I": "i64"}
+# name: parameters (i = i32, I = i64), and the error number that it always answers.
+_REFUSED = {
+    "fd_advise": ("iIIi", BADF), "fd_allocate": ("iII", BADF), "fd_datasync": ("i", BADF),
+    "fd_fdstat_set_flags": ("ii", BADF), "fd_fdstat_set_rights": ("iII", BADF), "fd_filestat_get": ("ii", BADF),
+    "fd_filestat_set_size": ("iI", BADF), "fd_filestat_set_times": ("iIIi", BADF), "fd_pread": ("iiiIi", BADF),
+    "fd_prestat_get": ("ii", BADF), "fd_prestat_dir_name": ("iii", BADF), "fd_pwrite": ("iiiIi", BADF),
+    "fd_read": ("iiii", BADF), "fd_readdir": ("iiiIi", BADF), "fd_renumber": ("ii", BADF), "fd_sync": ("i", BADF),
+    "fd_seek": ("iIii", BADF), "fd_tell": ("ii", BADF), "path_create_directory": ("iii", NOTCAPABLE),
+    "path_filestat_get": ("iiiii", NOTCAPABLE), "path_filestat_set_times": ("iiiiIIi", NOTCAPABLE),
+    "path_link": ("iiiiiii", NOTCAPABLE), "path_open": ("iiiiiIIii", NOTCAPABLE),
+    "path_readlink": ("iiiiii", NOTCAPABLE), "path_remove_directory": ("iii", NOTCAPABLE),
+    "path_rename": ("iiiiii", NOTCAPABLE), "path_symlink": ("iiiii", NOTCAPABLE),
+    "path_unlink_file": ("iii", NOTCAPABLE), "poll_oneoff": ("iiii", NOSYS), "proc_raise": ("i", NOSYS),
+    "sock_accept": ("iii", BADF), "sock_recv": ("iiiiii", BADF), "sock_send": ("iiiii", BADF),
+    "sock_shutdown": ("ii", BADF),
+}  # fmt: skip
+
+
+def _empty_sizes(instance: Instance, count: int, size: int) -> int:
+    instance.write(count, bytes(4))
+    instance.write(size, bytes(4))
+    return SUCCESS
+
+
+def _empty_list(instance: Instance, items: int, buffer: int) -> int:
+    return SUCCESS
+
+
+def _clock_time_get(instance: Instance, clock: int, precision: int, out: int) -> int:
+    # CPU-time clocks would tell one guest about another's work.
+    if clock not in (0, 1):
+        return INVAL
+    now = time.time_ns() if clock == 0 else time.monotonic_ns()
+    instance.write(out, struct.pack("<Q", now))
+    return SUCCESS
+
+
+def _clock_res_get(instance: Instance, clock: int, out: int) -> int:
+    if clock not in (0, 1):
+        return INVAL
+    instance.write(out, struct.pack("<Q", 1000))
+    return SUCCESS
+
+
+def _random_get(instance: Instance, ptr: int, size: int) -> int:
+    size &= 0xFFFFFFFF
+    if size > _MAX_RANDOM:
+        return INVAL
+    instance.owner.used_random = True
+    instance.write(ptr, secrets.token_bytes(size))
+    return SUCCESS
+
+
+def _fd_write(instance: Instance, fd: int, iovs: int, count: int, out: int) -> int:
+    if fd not in (1, 2):
+        return BADF
+    count &= 0xFFFFFFFF
+    if count > _MAX_IOVS:
+        return INVAL
+    table = instance.read(iovs, count * 8)
+    parts = []
+    written = 0
+    for ptr, size in struct.iter_unpack("<II", table):
+        size = min(size, _MAX_WRITE - written)
+        parts.append(instance.read(ptr, size))
+        written += size
+    instance.owner.output(fd, b"".join(parts))
+    instance.write(out, struct.pack("<I", written))
+    return SUCCESS
+
+
+def _fd_fdstat_get(instance: Instance, fd: int, out: int) -> int:
+    if fd not in (0, 1, 2):
+        return BADF
+    rights = _RIGHTS_FD_WRITE if fd else 0
+    instance.write(out, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, rights, 0))
+    return SUCCESS
+
+
+def _fd_close(instance: Instance, fd: int) -> int:
+    return SUCCESS if fd in (0, 1, 2) else BADF
+
+
+def _sched_yield(instance: Instance) -> int:
+    return SUCCESS
+
+
+def _proc_exit(instance: Instance, code: int) -> None:
+    raise GuestError(f"the guest called exit({code})", trap="exit")
+
+
+def _function(params: str, call: Callable[..., Any], *, returns: bool = True) -> HostFunction:
+    return HostFunction(FuncType(tuple(_TYPES[p] for p in params), ("i32",) if returns else ()), call)
+
+
+def _refusing(number: int) -> Callable[..., int]:
+    return lambda instance, *args: number
+
+
+WASI: dict[tuple[str, str], HostFunction] = {
+    ("wasi_snapshot_preview1", name): function
+    for name, function in {
+        **{name: _function(params, _refusing(number)) for name, (params, number) in _REFUSED.items()},
+        "args_get": _function("ii", _empty_list),
+        "args_sizes_get": _function("ii", _empty_sizes),
+        "environ_get": _function("ii", _empty_list),
+        "environ_sizes_get": _function("ii", _empty_sizes),
+        "clock_res_get": _function("ii", _clock_res_get),
+        "clock_time_get": _function("iIi", _clock_time_get),
+        "fd_close": _function("i", _fd_close),
+        "fd_fdstat_get": _function("ii", _fd_fdstat_get),
+        "fd_write": _function("iiii", _fd_write),
+        "proc_exit": _function("i", _proc_exit, returns=False),
+        "random_get": _function("ii", _random_get),
+        "sched_yield": _function("", _sched_yield),
+    }.items()
+}
+"""The host functions. The calling instance's `owner` is the `GuestMachine` (`used_random`, `output`)."""
