@@ -68,17 +68,20 @@ def parse(value: Any) -> Action:
     while item is not None:
         if len(chain) == _MAX_CHAIN:
             raise FFIError(f"an action has at most {_MAX_CHAIN} next actions")
-        if not isinstance(item, Mapping) or item.get("_rmx_type") not in _TYPES:
+        kind = item.get("_rmx_type") if isinstance(item, Mapping) else None
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise FFIError(f"an action is a map whose _rmx_type is one of {', '.join(_TYPES)}")
-        cls = _TYPES[item["_rmx_type"]]
+        cls = _TYPES[kind]
         fields = {key: part for key, part in item.items() if key not in ("_rmx_type", "next")}
         allowed = set(cls.__dataclass_fields__) - {"next"}
         for key in ("name", "url"):
             if key in allowed and not isinstance(fields.get(key), str):
-                raise FFIError(f"{item['_rmx_type']} needs {key!r}, a string")
+                raise FFIError(f"{kind} needs {key!r}, a string")
         unknown = fields.keys() - allowed
         if unknown:
-            raise FFIError(f"{item['_rmx_type']} has no key {sorted(unknown)[0]!r}; it has {sorted(allowed)}")
+            raise FFIError(
+                f"{kind} has no key {min(unknown)[:80]!r}; it has {', '.join(sorted(allowed)) or 'none'}"
+            )
         chain.append((cls, fields))
         item = item.get("next")
     if not chain:
@@ -88,6 +91,15 @@ def parse(value: Any) -> Action:
         action = cls(**fields, next=action)
     assert action is not None
     return action
+
+
+def length(action: Action) -> int:
+    """How many actions it is, its next ones included."""
+    count = 0
+    item: Action | None = action
+    while item is not None:
+        count, item = count + 1, item.next
+    return count
 
 
 def to_value(action: Action) -> dict[str, Any]:

@@ -25,7 +25,19 @@ __all__ = [
     "RunError",
     "TaggedJSONError",
     "ValueKindError",
+    "printable",
 ]
+
+
+def printable(text: str) -> str:
+    """The text on one line, what cannot be printed escaped, so that no stranger forges lines of a log.
+
+    Line and paragraph separators, control characters and those that turn the direction of writing are escaped
+    as Python writes them; tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
 
 
 class MixError(Exception):
@@ -95,7 +107,7 @@ class PackageError(MixError):
 
 
 class EngineError(MixError):
-    """Code that an engine cannot compile, link or instantiate: the guest is malformed or asks for too much."""
+    """Code that an engine cannot compile, link or instantiate: it is malformed or asks for too much."""
 
     code = "engine"
 
@@ -169,7 +181,9 @@ class RunError(MixError):
 
     code = "run_error"
 
-    def __init__(self, message: str, *, agent: str, panic_code: str, backtrace: list[str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, agent: str, panic_code: str, backtrace: list[str] | None = None
+    ) -> None:
         super().__init__(message)
         self.agent = agent
         self.panic_code = panic_code

@@ -1,4 +1,4 @@
-"""FFIs: functions of the host that agents may call. Registration, typed dispatch, and the one place of grants.
+"""FFIs: host functions that agents may call. Registration, typed dispatch, and the one place of grants.
 
 What a call costs is decided at registration: the annotations choose a converter per argument and one invoker
 per form, so that a call only runs them.
@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from mixkit import codec
-from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, MixError, NotFound
+from mixkit.errors import (
+    CancelledRun,
+    CodecError,
+    FFIError,
+    GrantError,
+    InternalError,
+    LimitExceeded,
+    MixError,
+    NotFound,
+    printable,
+)
 from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
 from mixkit.state import State
-from mixkit.value import UNDEF, Result, error, ok
+from mixkit.value import Result, error, ok
 
 __all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
 
@@ -27,6 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["sync", "async", "simple", "const", "raw", "unsupported"]
 Words: TypeAlias = bytes
 MAX_PARAMS = 9
+_NAME = re.compile(r"\$[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,11 @@ class FFI:
                 {"name": p.name, "type": str(p.type), "optional": p.optional, "schema": json_schema(p.type)}
                 for p in self.params
             ],
-            "result": {"type": str(self.result), "is_result": self.is_result, "schema": json_schema(self.result)},
+            "result": {
+                "type": str(self.result),
+                "is_result": self.is_result,
+                "schema": json_schema(self.result),
+            },
         }
 
 
@@ -100,8 +116,8 @@ class FFIGroup:
         """Decorator: register a function under `name`, in the form that its signature says.
 
         `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
-        run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers `ok(value)`,
-        and `error(message)` when the function raises.
+        run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers
+        `ok(value)`, and `error(message)` when the function raises.
         """
 
         def decorate(function: F) -> F:
@@ -117,14 +133,19 @@ class FFIGroup:
 
     def register_sync(self, name: str, function: Callable[..., Any]) -> None:
         """A function `(state, *arguments) -> value`. It must not wait: nothing can interrupt it."""
+        _not_async(name, function)
         self._add_typed(name, function, "sync", with_state=True)
 
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
-        """A coroutine function, with or without the state as its first parameter. May wait; is cancelled with the run."""
+        """A coroutine function, with or without the state as its first parameter.
+
+        It may wait, and is cancelled with the run.
+        """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 
     def register_simple(self, name: str, function: Callable[..., Any]) -> None:
         """A pure function `(*arguments) -> value` that needs nothing of the run."""
+        _not_async(name, function)
         self._add_typed(name, function, "simple", with_state=False)
 
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
@@ -138,10 +159,13 @@ class FFIGroup:
         self._add(FFI(name, self.name, "const", invoke, doc=doc))
 
     def register_raw(self, name: str, function: Callable[[State, bytes], Any], doc: str = "") -> None:
-        """A function `(state, words) -> words`, codec words in and out, sync or async, which checks for itself."""
+        """A function `(state, words) -> words`, sync or async: codec words in and out, which it checks."""
         is_async = inspect.iscoroutinefunction(function)
+        invoke: Callable[[State, Words], Any]
         invoke = _guarded_async(name, function) if is_async else _guarded(name, function)
-        self._add(FFI(name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or ""))
+        self._add(
+            FFI(name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or "")
+        )
 
     def register_unsupported(self, name: str, reason: str) -> None:
         """A known name that cannot be had here: calling it says why."""
@@ -152,6 +176,8 @@ class FFIGroup:
         self._add(FFI(name, self.name, "unsupported", invoke, doc=reason))
 
     def _add(self, ffi: FFI) -> None:
+        if not _NAME.fullmatch(ffi.name):
+            raise FFIError(f"the name of an FFI is $ with letters, digits and _, found {ffi.name!r}")
         if ffi.name in self._ffis:
             raise FFIError(f"group {self.name!r} registers {ffi.name} twice")
         self._ffis[ffi.name] = ffi
@@ -160,6 +186,7 @@ class FFIGroup:
         params, result, is_result = _signature(name, function, with_state)
         encode = _result_encoder(name, is_result)
         bind = _binder(name, params)
+        invoke: Callable[[State, Words], Any]
         if kind == "async":
             invoke = _async_invoker(name, function, bind, encode, with_state, is_result)
         else:
@@ -172,18 +199,31 @@ class FFIGroup:
         )  # fmt: skip
 
 
+def _not_async(name: str, function: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise FFIError(f"{name}: a coroutine function is registered with register_async")
+
+
 def _takes_state(function: Callable[..., Any]) -> bool:
     first = next(iter(inspect.signature(function).parameters.values()), None)
-    return first is not None and (first.name == "state" or first.annotation in (State, "State"))
+    if first is None:
+        return False
+    # A text where annotations are not evaluated: "State", or with its module, "mixkit.State".
+    named = isinstance(first.annotation, str) and first.annotation.rpartition(".")[2] == "State"
+    return first.name == "state" or first.annotation is State or named
 
 
-def _signature(name: str, function: Callable[..., Any], with_state: bool) -> tuple[tuple[Param, ...], Type, bool]:
+def _signature(
+    name: str, function: Callable[..., Any], with_state: bool
+) -> tuple[tuple[Param, ...], Type, bool]:
     """Parameters, result type, and whether the result is `ok`/`error`, from the function's annotations."""
     try:
         # Plugins import State only for type checkers, or define FFIs inside functions.
         hints = typing.get_type_hints(function, localns={"State": State}, include_extras=True)
     except NameError as exc:
-        raise FFIError(f"{name}: cannot resolve the annotation {exc.name!r} of {function.__qualname__}") from None
+        raise FFIError(
+            f"{name}: cannot resolve the annotation {exc.name!r} of {function.__qualname__}"
+        ) from None
     parameters = list(inspect.signature(function).parameters.values())[1 if with_state else 0 :]
     if len(parameters) > MAX_PARAMS:
         raise FFIError(f"{name}: an FFI has at most {MAX_PARAMS} arguments, found {len(parameters)}")
@@ -207,7 +247,10 @@ def _signature(name: str, function: Callable[..., Any], with_state: bool) -> tup
 
 
 def _decode_args(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
-    args = codec.decode(words, token=state.token_from_handle)
+    try:
+        args = codec.decode(words, token=state.token_from_handle)
+    except CodecError as exc:
+        raise FFIError(f"{name}: the arguments are malformed: {exc}") from None
     if type(args) is not list:
         raise FFIError(f"{name} takes an array of arguments")
     if not least <= len(args) <= most:
@@ -242,6 +285,8 @@ def _result_encoder(name: str, is_result: bool) -> Callable[[State, Any], Words]
             if isinstance(exc, LimitExceeded):
                 raise
             raise InternalError(f"{name} answered something that is no Value: {exc}") from exc
+        except RecursionError:
+            raise InternalError(f"{name} answered something that is no Value: it contains itself") from None
 
     return encode
 
@@ -254,7 +299,8 @@ def _failure(name: str, exc: Exception, is_result: bool) -> Words:
         _log.error("%s failed", name, exc_info=exc)
         exc = InternalError(f"{name} failed inside; the log says why")
     if is_result:
-        return codec.encode(error(str(exc)))
+        # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
+        return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
     raise exc
 
 
@@ -296,20 +342,32 @@ def _async_invoker(
     return invoke
 
 
+def _raw_answer(name: str, answer: object) -> Words:
+    # NOTE: bytes(7) would be seven zeros.
+    if not isinstance(answer, bytes | bytearray | memoryview):
+        raise InternalError(f"{name} answers codec words as bytes, found {type(answer).__name__}")
+    words = bytes(answer)
+    if not words or len(words) % 4:
+        raise InternalError(f"{name} answered {len(words)} bytes, which are not whole codec words")
+    return words
+
+
 def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Words]:
     def invoke(state: State, words: Words) -> Words:
         try:
-            return bytes(function(state, words))
+            return _raw_answer(name, function(state, words))
         except Exception as exc:
             return _failure(name, exc, False)
 
     return invoke
 
 
-def _guarded_async(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Awaitable[Words]]:
+def _guarded_async(
+    name: str, function: Callable[[State, bytes], Any]
+) -> Callable[[State, Words], Awaitable[Words]]:
     async def invoke(state: State, words: Words) -> Words:
         try:
-            return bytes(await function(state, words))
+            return _raw_answer(name, await function(state, words))
         except Exception as exc:
             return _failure(name, exc, False)
 
@@ -317,7 +375,7 @@ def _guarded_async(name: str, function: Callable[[State, bytes], Any]) -> Callab
 
 
 class Registry:
-    """Collects the groups of one plugin; the kernel merges them only when all of a plugin's hooks succeeded."""
+    """Collects the groups of one plugin; the kernel merges them only when all of its hooks succeeded."""
 
     def __init__(self) -> None:
         self.groups: list[FFIGroup] = []
@@ -327,6 +385,10 @@ class Registry:
         if not isinstance(group, FFIGroup):
             raise FFIError(f"registry.add takes an FFIGroup, found {type(group).__name__}")
         self.groups.append(group)
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"no FFI {name!r} in this profile; `mixkit ffi list` shows what there is")
 
 
 class FFITable:
@@ -358,7 +420,7 @@ class FFITable:
         try:
             return self._ffis[name]
         except KeyError:
-            raise NotFound(f"no FFI {name!r} in this profile; `mixkit ffi list` shows what there is") from None
+            raise _unknown(name) from None
 
     def dispatch(self, state: State, name: bytes, words: Words) -> tuple[FFI, Any]:
         """Call an FFI for an agent: the only way in, where grants and the limits of calls are enforced.
@@ -376,7 +438,7 @@ class FFITable:
             LimitExceeded, FFIError, NotFound.
         """
         ffi = self._by_bytes.get(name)
-        text = ffi.name if ffi is not None else name.decode("utf-8", "replace")[:100]
+        text = ffi.name if ffi is not None else printable(name[:100].decode("utf-8", "replace"))
         if not state.grants.allows(text):
             raise GrantError(
                 f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
@@ -386,11 +448,11 @@ class FFITable:
         budget.spend("host_calls")
         budget.check_size("call_size", len(words))
         if ffi is None:
-            return self[text], None
+            raise _unknown(text)
         return ffi, ffi.invoke(state, words)
 
     def check_grant_options(self, keys: Iterable[str]) -> None:
-        """Raise `GrantError` for an option that no loaded plugin enforces: accepting it would promise a lie."""
+        """Raise `GrantError` for an option that no loaded plugin enforces: accepting it would be a lie."""
         for key in sorted(keys):
             if key not in self.options:
                 known = ", ".join(sorted(self.options)) or "none"

@@ -13,7 +13,7 @@ from mixkit.errors import GrantError
 
 __all__ = ["ALL", "NONE", "Grants"]
 
-_PATTERN = re.compile(r"\$?[A-Za-z0-9_]*\*?")
+_PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
 
 class Grants:
@@ -30,11 +30,17 @@ class Grants:
     _layers: tuple[tuple[frozenset[str], Mapping[str, Any]], ...]
 
     def __init__(self, ffis: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> None:
-        patterns = frozenset(ffis)
+        # NOTE: a text is an iterable too, and the letters of "$db_*" would include "*".
+        patterns = frozenset([ffis] if isinstance(ffis, str | bytes) else ffis)
         for pattern in patterns:
-            if not pattern or not _PATTERN.fullmatch(pattern):
+            if (
+                isinstance(ffis, str | bytes)
+                or not isinstance(pattern, str)
+                or not _PATTERN.fullmatch(pattern)
+            ):
                 raise GrantError(
-                    f"a grant is an FFI name or a prefix that ends in '*', as \"$db_*\"; found {pattern!r}"
+                    "grants are a list of FFI names, or of prefixes that end in '*', as [\"$db_*\"]; "
+                    f"found {pattern!r}"
                 )
         self._layers = ((patterns, dict(options or {})),)
         self._cache: dict[str, bool] = {}
@@ -49,7 +55,7 @@ class Grants:
         return known
 
     def option(self, key: str) -> list[Any]:
-        """Every value that was set for the key. A plugin applies all of them; none set means no restriction."""
+        """Every value that was set for the key. A plugin applies all of them; none means no restriction."""
         return [options[key] for _, options in self._layers if key in options]
 
     def option_keys(self) -> set[str]:

@@ -25,7 +25,9 @@ Positive = Annotated[int, Meta(ge=0)]
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one run may use. Set in a profile's `[limits]`, by `MIXKIT_LIMITS_<KEY>`, or per run."""
 
-    wall_time: Annotated[float, Meta(gt=0, description="Seconds from start to result; host calls count.")] = 60.0
+    wall_time: Annotated[float, Meta(gt=0, description="Seconds from start to result; host calls count.")] = (
+        60.0
+    )
     memory: Annotated[int, Meta(ge=64 * KIB, description="Bytes over all linear memories of the run.")] = (
         256 * MIB
     )
@@ -35,9 +37,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     handles: Annotated[Positive, Meta(description="Host objects held at once.")] = 1_000
     params_size: Annotated[Positive, Meta(description="Bytes of encoded parameters.")] = 16 * MIB
     result_size: Annotated[Positive, Meta(description="Bytes of the encoded result.")] = 16 * MIB
-    call_size: Annotated[Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")] = (
-        64 * MIB
-    )
+    call_size: Annotated[
+        Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")
+    ] = 64 * MIB
     log_size: Annotated[Positive, Meta(description="Bytes of log output.")] = MIB
     actions: Annotated[Positive, Meta(description="Actions queued over the run.")] = 1_000
     outgoing_bytes: Annotated[Positive, Meta(description="Bytes sent to and received from the network.")] = (
@@ -48,7 +50,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def narrowed(self, other: Limits) -> Limits:
         """The smaller of both, key by key: what a package asks for never raises what the profile allows."""
-        return Limits(**{name: min(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__})
+        return Limits(
+            **{name: min(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__}
+        )
 
 
 UNITS = {
@@ -91,7 +95,10 @@ class Budget:
 
         Raises:
             LimitExceeded: the limit is used up; the amount is not counted then.
+            ValueError: a negative amount, which would raise the limit.
         """
+        if amount < 0:
+            raise ValueError(f"an amount of {limit} is not negative, found {amount}")
         with self._lock:
             spent = self._spent.get(limit, 0) + amount
             if spent > getattr(self.limits, limit):
@@ -101,7 +108,7 @@ class Budget:
     def release(self, limit: str, amount: int = 1) -> None:
         """Give back what `spend` took, for limits on what is held at once (`handles`, `depth`)."""
         with self._lock:
-            self._spent[limit] = self._spent.get(limit, 0) - amount
+            self._spent[limit] = max(0, self._spent.get(limit, 0) - amount)
 
     def spent(self, limit: str) -> int:
         """How much of the limit has been used so far."""

@@ -1,21 +1,24 @@
 """Types of FFI arguments and agent parameters: one description that feeds checks, listings and JSON Schema.
 
-A type is made from a Python annotation (`from_annotation`) or from the type texts of the Mix language that guests
-write in their manifests (`mixkit.schema_text.parse`). `converter(type)` chooses, once, the function that checks
-and converts a value; nothing is decided again at call time.
+A type is made from a Python annotation (`from_annotation`) or from the type texts of the Mix language that
+guests write in their manifests (`mixkit.schema_text.parse`). `converter(type)` chooses, once, the function
+that checks and converts a value; nothing is decided again at call time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
+from mixkit._fault import step
 from mixkit.errors import MixError
-from mixkit.value import Case, Ref, Token, kind_of
+from mixkit.value import INT64_MAX, INT64_MIN, Case, Ref, Token, Value, kind_of
 
 __all__ = [
     "ANY",
@@ -99,8 +102,8 @@ class RecordType:
     make: Callable[..., Any] | None = None
 
     def __str__(self) -> str:
-        inner = ", ".join(f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in self.fields.items())
-        return "{" + inner + "}"
+        fields = ((k if _NAME.fullmatch(k) else json.dumps(k), f) for k, f in self.fields.items())
+        return "{" + ", ".join(f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in fields) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,16 @@ class LiteralType:
     values: tuple[str | int | bool, ...]
 
     def __str__(self) -> str:
-        return " | ".join(f'"{v}"' if isinstance(v, str) else str(v).lower() for v in self.values)
+        return " | ".join(json.dumps(v, ensure_ascii=False) for v in self.values)
 
 
 Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | LiteralType
 Converter: TypeAlias = Callable[[Any], Any]
 
 ANY = ScalarType("data")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHOWN = 80
+"""Longest text of a guest that a message shows."""
 _ANNOTATIONS: dict[Any, Type] = {
     Any: ANY,
     None: ScalarType("null"),
@@ -145,44 +151,53 @@ _ANNOTATIONS: dict[Any, Type] = {
 
 
 def from_annotation(annotation: Any) -> Type:
-    """The type of a Python annotation: scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses, `Value`.
+    """The type of a Python annotation.
+
+    Known are scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses and `Value`.
 
     Raises:
         TypeError: the annotation has no counterpart among Values.
     """
-    if _is_value(annotation):
+    return _from_annotation(annotation, ())
+
+
+def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
+    """`inside` are the dataclasses whose fields are being looked at."""
+    if annotation == Value:
         return ANY
     known = _ANNOTATIONS.get(annotation) if annotation.__hash__ else None
     if known is not None:
         return known
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return from_annotation(args[0])
+        return _from_annotation(args[0], inside)
     if origin is list:
-        return ArrayType(from_annotation(args[0]))
+        return ArrayType(_from_annotation(args[0], inside))
     if origin is dict and args[0] is str:
-        return MapType(from_annotation(args[1]))
+        return MapType(_from_annotation(args[1], inside))
     if origin in (typing.Union, types.UnionType):
-        return UnionType(tuple(from_annotation(arg) for arg in args))
-    if origin is Literal:
+        return UnionType(tuple(_from_annotation(arg, inside) for arg in args))
+    if origin is Literal and all(type(arg) in (str, int, bool) for arg in args):
         return LiteralType(args)
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return _from_dataclass(annotation)
-    raise TypeError(f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions or dataclasses")
+        return _from_dataclass(annotation, inside)
+    raise TypeError(
+        f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions or dataclasses"
+    )
 
 
-def _is_value(annotation: Any) -> bool:
-    from mixkit import value
-
-    return bool(annotation == value.Value)
-
-
-def _from_dataclass(cls: type) -> RecordType:
+def _from_dataclass(cls: type, inside: tuple[type, ...]) -> RecordType:
+    if cls in inside:
+        raise TypeError(f"{cls.__name__} contains itself, and a type of Values is finite; use dict there")
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {}
     for item in dataclasses.fields(cls):
+        if not item.init:
+            continue
         optional = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-        fields[item.name] = Field(from_annotation(hints[item.name]), optional, _doc(hints[item.name]))
+        fields[item.name] = Field(
+            _from_annotation(hints[item.name], (*inside, cls)), optional, _doc(hints[item.name])
+        )
     return RecordType(fields, open=False, make=cls)
 
 
@@ -215,9 +230,13 @@ def _identity(value: Any) -> Any:
 
 
 def _found(value: Any) -> str:
-    """What a message says of a value: its kind, and for short plain values the value. Never a token's content."""
+    """What a message says of a value: its kind, and the value if it is a number. Never a token's content."""
     kind = kind_of(value)
     return f"{kind} {value!r}" if kind in ("bool", "int", "number") else kind
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def _identity_of(cls: type, name: str) -> Converter:
@@ -233,7 +252,7 @@ def _to_int(value: Any) -> int:
     # bool is an int for Python, not for us; a float of a whole number is that number in the language.
     if type(value) is int:
         return value
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and INT64_MIN <= value <= INT64_MAX:
         return int(value)
     raise Mismatch("int", _found(value))
 
@@ -281,7 +300,7 @@ def _map(convert_item: Converter) -> Converter:
             try:
                 result[key] = convert_item(item)
             except Mismatch as exc:
-                raise exc.under(f".{key}") from None
+                raise exc.under(step(key)) from None
         return result
 
     return convert
@@ -300,17 +319,22 @@ def _record(record: RecordType) -> Converter:
             convert_item = converters.get(key)
             if convert_item is None:
                 if not is_open:
-                    raise Mismatch(f"one of the keys {', '.join(converters)}", f"key {key!r}")
+                    raise Mismatch(f"one of the keys {', '.join(converters)}", f"key {_shown(key)}")
                 result[key] = item
                 continue
             try:
                 result[key] = convert_item(item)
             except Mismatch as exc:
-                raise exc.under(f".{key}") from None
+                raise exc.under(step(key)) from None
         for key in required:
             if key not in result:
-                raise Mismatch(str(record.fields[key].type), "nothing", f".{key}")
-        return make(**result) if make else result
+                raise Mismatch(str(record.fields[key].type), "nothing", step(key))
+        if make is None:
+            return result
+        try:
+            return make(**result)
+        except ValueError as exc:  # Of the class's own __post_init__.
+            raise Mismatch(str(record), f"a map that it refuses: {exc}") from None
 
     return convert
 
@@ -336,7 +360,7 @@ def _literal(text: str, values: tuple[Any, ...]) -> Converter:
     def convert(value: Any) -> Any:
         if isinstance(value, str | int) and (type(value), value) in allowed:
             return value
-        raise Mismatch(text, repr(value) if type(value) is str else _found(value))
+        raise Mismatch(text, _shown(value) if type(value) is str else _found(value))
 
     return convert
 
@@ -360,7 +384,7 @@ def _tagged(pattern: str) -> dict[str, Any]:
 
 
 def json_schema(type: Type) -> dict[str, Any]:
-    """JSON Schema (2020-12) of the type's tagged JSON, written out without `$ref`, which clients cannot read."""
+    """JSON Schema (2020-12) of the type's tagged JSON, without `$ref`, which some clients cannot read."""
     match type:
         case ScalarType("binary"):
             return _tagged(r"^\{tag\}bin$")

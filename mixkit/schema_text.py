@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -12,7 +13,8 @@ __all__ = ["TypeTextError", "parse", "parse_params"]
 
 _TOKEN = re.compile(r'\s*(?:([A-Za-z_][A-Za-z0-9_]*)|("(?:[^"\\]|\\.)*")|([(){}:,?|]))')
 _NAMES: dict[str, Type] = {
-    name: ScalarType(name) for name in ("null", "bool", "int", "number", "string", "binary", "ref", "token", "case")
+    name: ScalarType(name)
+    for name in ("null", "bool", "int", "number", "string", "binary", "ref", "token", "case")
 }
 _NAMES |= {"data": ANY, "any": ANY, "word": ScalarType("int"), "array": ArrayType(ANY), "map": MapType(ANY)}
 _MAX_DEPTH = 32
@@ -57,7 +59,10 @@ def parse_params(params: Any) -> RecordType:
     for name, text in params.items():
         if not isinstance(text, str):
             raise TypeTextError(f"the type of {name!r} is a text", str(text), 1)
-        fields[name.removesuffix("?")] = Field(parse(text), optional=name.endswith("?"))
+        key = name.removesuffix("?")
+        if key in fields:
+            raise TypeTextError(f"parameter {key!r} stands twice", name, 1)
+        fields[key] = Field(parse(text), optional=name.endswith("?"))
     return RecordType(fields)
 
 
@@ -79,6 +84,14 @@ class _Parser:
             raise self.error(f"expected {expected or 'a type'}, found {self.peek() or 'the end'}")
         self.position = match.end()
         return token
+
+    def string(self, token: str) -> str:
+        try:
+            value = json.loads(token)
+            value.encode()  # A lone surrogate can be escaped, but is no text.
+        except ValueError:
+            raise self.error(f"expected a string as JSON writes it, found {token[:80]}") from None
+        return str(value)
 
     def error(self, message: str) -> TypeTextError:
         return TypeTextError(message, self.text, self.position + 1)
@@ -102,7 +115,7 @@ class _Parser:
         if token == "{":
             return self.record(depth)
         if token.startswith('"'):
-            return LiteralType((token[1:-1],))
+            return LiteralType((self.string(token),))
         if token in ("array", "map", "option") and self.peek() == "(":
             self.take("(")
             item = self.type(depth + 1)
@@ -120,7 +133,7 @@ class _Parser:
         while self.peek() != "}":
             name = self.take()
             if name.startswith('"'):
-                name = name[1:-1]
+                name = self.string(name)
             elif not name.isidentifier():
                 raise self.error(f"expected a field name, found {name!r}")
             optional = self.peek() == "?"

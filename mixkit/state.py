@@ -6,12 +6,12 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action
 from mixkit.action import ActionQueue
 from mixkit.environment import Env
-from mixkit.errors import CodecError, FFIError, InternalError, NotFound
+from mixkit.errors import CancelledRun, FFIError, InternalError, NotFound, printable
 from mixkit.grants import ALL, Grants
 from mixkit.limits import Budget, Limits
 from mixkit.value import Token
@@ -95,12 +95,18 @@ class State:
     # -- resources of plugins -----------------------------------------------------------------
 
     def put(self, resource: T, close: Callable[[T], None] | None = None) -> T:
-        """Keep a plugin's resource under its own type until the run ends; `close(resource)` runs then, always."""
+        """Keep a plugin's resource under its own type until the run ends, when `close(resource)` runs.
+
+        Raises:
+            CancelledRun: the run has ended meanwhile; the resource was closed at once.
+        """
         with self._lock:
             if type(resource) in self._resources:
                 raise InternalError(f"the state already holds a {type(resource).__name__}")
-            self._resources[type(resource)] = (resource, close)
-        return resource
+            if not self._closed:
+                self._resources[type(resource)] = (resource, close)
+                return resource
+        return self._refuse(resource, close)
 
     def get(self, kind: type[T]) -> T | None:
         """The resource of that exact type, or None."""
@@ -110,12 +116,25 @@ class State:
     # -- handles: host objects that a guest holds ---------------------------------------------
 
     def hold(self, obj: T, close: Callable[[T], None] | None = None) -> Token:
-        """A token by which the guest can name a host object later. Counts against the limit `handles`."""
-        self.budget.spend("handles")
+        """A token by which the guest can name a host object later. Counts against the limit `handles`.
+
+        Raises:
+            LimitExceeded: too many are held; the object stays the caller's.
+            CancelledRun: the run has ended meanwhile; the object was closed at once.
+        """
         token = Token(b"")
         with self._lock:
-            self._objects[token] = (obj, close)
-        return token
+            if not self._closed:
+                self.budget.spend("handles")
+                self._objects[token] = (obj, close)
+                return token
+        return self._refuse(obj, close)
+
+    def _refuse(self, obj: T, close: Callable[[T], None] | None) -> NoReturn:
+        # NOTE: an FFI that was cancelled may still be opening something when the run is already closed.
+        if close is not None:
+            close(obj)
+        raise CancelledRun(f"run {self.run_id} has ended, it can hold no {type(obj).__name__} any more")
 
     def held(self, token: Token, kind: type[T]) -> T:
         """The object behind a token that `hold` gave.
@@ -135,12 +154,9 @@ class State:
             handle = self._handle_of.pop(token, None)
             if handle is not None:
                 del self._handles[handle]
-        if found:
-            self.budget.release("handles")
-            if found[1]:
-                found[1](found[0])
-        if handle is not None:
-            self.budget.release("handles")
+        self.budget.release("handles", (found is not None) + (handle is not None))
+        if found and found[1]:
+            found[1](found[0])
 
     # -- tokens across the guest border -------------------------------------------------------
 
@@ -148,47 +164,47 @@ class State:
         """The bytes that stand for a token inside this run's guest; the content never crosses."""
         with self._lock:
             handle = self._handle_of.get(token)
-            if handle is not None:
-                return handle
-        self.budget.spend("handles")
-        handle = secrets.token_bytes(16)
-        with self._lock:
-            self._handles[handle] = token
-            self._handle_of[token] = handle
-        return handle
+            if handle is None:
+                self.budget.spend("handles")
+                handle = secrets.token_bytes(16)
+                self._handles[handle] = token
+                self._handle_of[token] = handle
+            return handle
 
-    def token_from_handle(self, handle: bytes) -> Token:
-        """The token behind a handle of this run. `CodecError` for any other bytes."""
-        token = self._handles.get(bytes(handle))
-        if token is None:
-            raise CodecError("a token that this run was not given", 0)
-        return token
+    def token_from_handle(self, handle: bytes) -> Token | None:
+        """The token behind a handle of this run, or None for other bytes, which the codec then refuses."""
+        return self._handles.get(bytes(handle))
 
     # -- output -------------------------------------------------------------------------------
 
     def log(self, level: int, message: str) -> None:
         """A line of the guest's. Level 0 debug, 1 info, 2 warning, 3 error; counts against `log_size`."""
-        self.budget.spend("log_size", len(message) + 1)
-        # NOTE: control characters would let a guest forge lines of a plain-text log.
-        text = message if message.isprintable() else message.translate(_CONTROL)
+        self.budget.check_size("log_size", len(message))
+        text = printable(message)
+        self.budget.spend("log_size", len(text.encode()) + 1)
         guest_log.log(
             _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
         )
 
     def push_action(self, value: Any) -> None:
-        """Queue an action given as its Map; see `mixkit.action.parse`."""
-        self.budget.spend("actions")
-        self.actions.push(action.parse(value))
+        """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well."""
+        parsed = action.parse(value)
+        self.budget.spend("actions", action.length(parsed))
+        self.actions.push(parsed)
 
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> list[BaseException]:
-        """Close all handles and resources, newest first. Answers what their close functions raised."""
+        """Close all handles and then all resources, newest first. Answers what their close functions raised.
+
+        The budget gets its handles back, because the run that called this one goes on with it.
+        """
         with self._lock:
             if self._closed:
                 return []
             self._closed = True
             entries = [*self._resources.values(), *self._objects.values()]
+            self.budget.release("handles", len(self._objects) + len(self._handles))
             self._resources.clear()
             self._objects.clear()
             self._handles.clear()
@@ -198,10 +214,6 @@ class State:
             if close is not None:
                 try:
                     close(obj)
-                except Exception as exc:
+                except BaseException as exc:  # The others must be closed, whatever this one raised.
                     failures.append(exc)
         return failures
-
-
-_CONTROL = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code != 0x09}
-_CONTROL[0x0A] = "\\n"
