@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
 
+from mixkit._fault import Blemish, Fault
 from mixkit.errors import ValueKindError
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "equal",
     "error",
+    "find_fault",
     "kind_of",
     "ok",
     "some",
@@ -37,6 +39,8 @@ INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 MAX_DEPTH: Final = 256
 """Deepest nesting that a value may have: a scalar has depth 0, and a decoder refuses depth above this."""
+
+_LENGTH_MAX: Final = 2**32 - 1
 
 T = TypeVar("T")
 
@@ -112,7 +116,9 @@ class Token:
     _reveal: Callable[[], bytes]
 
     def __init__(self, content: bytes | str) -> None:
-        raw = content.encode() if isinstance(content, str) else bytes(content)
+        if not isinstance(content, bytes | str):
+            raise ValueKindError(f"a Token holds bytes or a str, not {type(content).__name__}")
+        raw = content.encode() if isinstance(content, str) else content
         # Kept in a closure, so that vars(), pickling and careless reprs of containers do not show it.
         object.__setattr__(self, "_reveal", lambda: raw)
 
@@ -163,7 +169,7 @@ class Case:
 
 
 Value: TypeAlias = (
-    "Undef | None | bool | int | float | str | Ref | bytes | list[Any] | dict[str, Any] | Token | Case"
+    Undef | bool | int | float | str | Ref | bytes | list[Any] | dict[str, Any] | Token | Case | None
 )
 
 
@@ -210,62 +216,100 @@ def kind_of(value: object) -> str:
     return kind
 
 
-def check(value: object, path: str = "$") -> None:
+def check(value: object, path: str = "$", *, tokens: bool = True) -> None:
     """Raise `ValueKindError` with the path unless `value` is a Value throughout.
 
     Refused: other Python types, integers beyond 64 bits, lone surrogates, undefined inside arrays and maps,
-    map keys that are not strings, nesting above `MAX_DEPTH`.
+    map keys that are not strings, nesting above `MAX_DEPTH`, lengths that do not fit in 32 bits; and Tokens,
+    if `tokens` is false.
     """
-    _check(value, path, 0)
+    fault = find_fault(value, tokens=tokens)
+    if fault is not None:
+        raise ValueKindError(fault.message, fault.path(path))
 
 
-def _check(value: object, path: str, depth: int) -> None:
+def find_fault(value: object, *, tokens: bool = True) -> Fault | None:
+    """What `check` would raise, for those who raise it as an error of their own."""
+    try:
+        _check(value, 0, tokens)
+    except Fault as fault:
+        return fault
+    return None
+
+
+def _check(value: object, depth: int, tokens: bool) -> None:
     if depth > MAX_DEPTH:
-        raise ValueKindError(f"nesting above {MAX_DEPTH}", path)
-    kind = _KINDS.get(type(value))
-    match kind:
-        case None:
-            raise ValueKindError(f"the Python type {type(value).__name__} is not a Value", path)
-        case "int":
-            assert isinstance(value, int)
-            if not INT64_MIN <= value <= INT64_MAX:
-                raise ValueKindError("an integer beyond 64 bits", path)
-        case "string":
-            assert isinstance(value, str)
-            _check_text(value, path)
-        case "ref":
-            assert isinstance(value, Ref)
-            _check_text(value.id, path)
-        case "array":
-            assert isinstance(value, list)
+        raise Fault(f"nesting above {MAX_DEPTH}")
+    match value:
+        case list() if type(value) is list:
+            _check_length(len(value))
             for index, item in enumerate(value):
-                _check_item(item, f"{path}[{index}]", depth + 1)
-        case "map":
-            assert isinstance(value, dict)
+                try:
+                    _check_item(item, depth + 1, tokens)
+                except Fault as fault:
+                    raise fault.inside(index) from None
+        case dict() if type(value) is dict:
+            _check_length(len(value))
             for key, item in value.items():
                 if type(key) is not str:
-                    raise ValueKindError(f"a map key is a str, not {type(key).__name__}", path)
-                _check_text(key, path)
-                _check_item(item, f"{path}.{key}", depth + 1)
-        case "case":
-            assert isinstance(value, Case)
-            _check_text(value.name, path)
-            if value.arg is not UNDEF:
-                _check(value.arg, f"{path}.{value.name}", depth + 1)
+                    raise Fault(f"a map key is a str, not {type(key).__name__},")
+                _check_text(key)
+                try:
+                    _check_item(item, depth + 1, tokens)
+                except Fault as fault:
+                    raise fault.inside(key) from None
+        case Case(name=name, arg=arg):
+            _check_text(name)
+            if arg is not UNDEF:
+                try:
+                    _check(arg, depth + 1, tokens)
+                except Fault as fault:
+                    raise fault.inside(name) from None
+        case _:
+            _check_scalar(value, tokens)
 
 
-def _check_item(value: object, path: str, depth: int) -> None:
-    if value is UNDEF:
-        raise ValueKindError("undefined may not be stored in arrays and maps", path)
-    _check(value, path, depth)
+def _check_scalar(value: object, tokens: bool) -> None:
+    kind = _KINDS.get(type(value))
+    match value:
+        case Blemish(message=message):
+            raise Fault(message)
+        case _ if kind is None:
+            raise Fault(f"the Python type {type(value).__name__} is not a Value")
+        case bool() | float():
+            pass
+        case int():
+            if not INT64_MIN <= value <= INT64_MAX:
+                raise Fault("an integer beyond 64 bits")
+        case str():
+            _check_text(value)
+        case bytes():
+            _check_length(len(value))
+        case Ref(id=id):
+            _check_text(id)
+        case Token() if not tokens:
+            raise Fault("a Token may not cross here")
 
 
-def _check_text(text: str, path: str) -> None:
+def _check_item(value: object, depth: int, tokens: bool) -> None:
+    if value is UNDEF and depth <= MAX_DEPTH:
+        raise Fault("undefined may not be stored in arrays and maps")
+    _check(value, depth, tokens)
+
+
+def _check_text(text: str) -> None:
+    size = len(text)
     if not text.isascii():
         try:
-            text.encode()
+            size = len(text.encode())
         except UnicodeEncodeError as exc:
-            raise ValueKindError(f"a lone surrogate U+{ord(text[exc.start]):04X} in a string", path) from None
+            raise Fault(f"a lone surrogate U+{ord(text[exc.start]):04X} in a string") from None
+    _check_length(size)
+
+
+def _check_length(length: int) -> None:
+    if length > _LENGTH_MAX:
+        raise Fault(f"a length of {length}, which does not fit in 32 bits,")
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -273,7 +317,7 @@ def equal(a: Any, b: Any) -> bool:
     ta, tb = type(a), type(b)
     if ta is not tb:
         # bool is a subclass of int for Python; exact types keep True and 1 apart.
-        return (ta is int and tb is float) or (ta is float and tb is int) if a == b else False
+        return ((ta is int and tb is float) or (ta is float and tb is int)) and bool(a == b)
     if ta is list:
         return len(a) == len(b) and all(map(equal, a, b))
     if ta is dict:
@@ -292,20 +336,20 @@ def compare(a: Any, b: Any) -> int | Undef:
     UTF-8 bytes; arrays lexicographically. Values of other or different kinds, and NaN, do not compare.
     """
     if a is None or b is None:
-        if a is UNDEF or b is UNDEF:
+        if type(a) is Undef or type(b) is Undef:
             return UNDEF
-        return (a is not None) - (b is not None)
+        return int(a is not None) - int(b is not None)
     ta, tb = type(a), type(b)
     if (ta is int or ta is float) and (tb is int or tb is float):
         # Python compares int with float exactly, without converting the int.
         if math.isnan(a) or math.isnan(b):
             return UNDEF
-        return (a > b) - (a < b)
+        return int(a > b) - int(a < b)
     if ta is not tb:
         return UNDEF
     if ta is bool or ta is str:
         # Code point order is UTF-8 byte order.
-        return (a > b) - (a < b)
+        return int(a > b) - int(a < b)
     if ta is list:
         for x, y in zip(a, b, strict=False):
             order = compare(x, y)
