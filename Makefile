@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PLUGINS := $(sort $(wildcard plugins/mix-*))
+TYPED := mixkit scripts $(foreach plugin,$(PLUGINS),$(plugin)/$(subst -,_,$(notdir $(plugin))))
 SOURCES := pyproject.toml setup.py mixkit/_codec.c requirements.lock $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.c)
 
-.PHONY: setup lock test lint bench quickstart clean
+.PHONY: setup lock test lint bench quickstart wheels clean
 
 setup: $(VENV)/.ready
 
@@ -25,3 +26,26 @@ lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --no-emit-package mixkit $(PLUGINS:plugins/%=--no-emit-package %) --group dev pyproject.toml $(PLUGINS:%=%/pyproject.toml) \
 	  --all-extras --output-file requirements.lock
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(TYPED)
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/reference.py --check
+
+bench: setup
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+quickstart: setup
+	$(BIN)/python scripts/quickstart.py
+
+wheels: setup
+	$(BIN)/python scripts/wheels.py
+
+clean:
+	rm -rf build dist plugins/*/build plugins/*/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

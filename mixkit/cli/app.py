@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from mixkit import __version__
 from mixkit.cli.failure import run_guarded
-from mixkit.cli.group import Group
+from mixkit.cli.group import Group, Lazy
 from mixkit.cli.output import colour
 from mixkit.cli.session import DEFAULT_PROFILE, PROFILE_VARIABLE, Session, parse_overrides
 from mixkit.errors import MixError
@@ -32,9 +32,9 @@ class Main(Group):
         ctx.obj.overrides = ctx.params["overrides"]
         return rest
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:
         plugins, _ = self.plugin_commands(ctx)
-        return sorted({*super().list_commands(ctx), *plugins.lazies, *plugins.commands})
+        return {**self.lazies, **plugins.lazies}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
@@ -43,7 +43,7 @@ class Main(Group):
         plugins, trouble = self.plugin_commands(ctx)
         command = plugins.get_command(ctx, cmd_name)
         if command is None and trouble and not ctx.resilient_parsing:
-            # The command may be one that the broken profile would give: say what is broken, not "no such command".
+            # It may be a command that the broken profile would give: say what is broken.
             raise trouble
         return command
 
@@ -54,12 +54,14 @@ class Main(Group):
                 formatter.write_text(str(trouble))
 
     def plugin_commands(self, ctx: click.Context) -> tuple[Group, MixError | None]:
-        """The commands of the profile's plugins, and what kept some of them away. Asked once an invocation."""
+        """The commands of the profile's plugins, and what kept some of them away."""
         found: tuple[Group, MixError | None] | None = ctx.meta.get("mixkit.plugin_commands")
         if found is None:
             from mixkit.cli.plugin_commands import collect
 
-            found = ctx.meta["mixkit.plugin_commands"] = collect(ctx.find_object(Session) or Session(), self)
+            found = ctx.meta["mixkit.plugin_commands"] = collect(
+                ctx.find_object(Session) or Session(), self.lazies
+            )
         return found
 
 
@@ -104,7 +106,7 @@ class Main(Group):
 )
 @click.version_option(__version__, prog_name="mixkit", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, log_level: str, log_format: str, **_: Any) -> None:
+def cli(ctx: click.Context, /, log_level: str, log_format: str, **_: Any) -> None:
     """Run untrusted agents with exactly the powers that are plugged in."""
     from mixkit.cli import logs
 

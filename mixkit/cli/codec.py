@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -13,11 +15,22 @@ from mixkit.cli.session import Session, json_option, pass_session
 
 __all__ = ["codec"]
 
-SOURCE = click.argument(
-    "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), default="-"
-)
-HEX = click.option("--hex", "as_hex", is_flag=True, help="The words are hexadecimal text, not bytes.")
-PLAIN = click.option("--plain", is_flag=True, help="Plain JSON: tags are not interpreted.")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _source(function: F) -> F:
+    path = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+    return click.argument("source", type=path, default="-")(function)
+
+
+def _hex(function: F) -> F:
+    return click.option("--hex", "as_hex", is_flag=True, help="The words are hexadecimal text, not bytes.")(
+        function
+    )
+
+
+def _plain(function: F) -> F:
+    return click.option("--plain", is_flag=True, help="Plain JSON: tags are not interpreted.")(function)
 
 
 @click.group(cls=Group)
@@ -26,9 +39,9 @@ def codec() -> None:
 
 
 @codec.command()
-@SOURCE
-@HEX
-@PLAIN
+@_source
+@_hex
+@_plain
 @json_option
 @pass_session
 def encode(session: Session, source: Path, as_hex: bool, plain: bool) -> None:
@@ -43,13 +56,13 @@ def encode(session: Session, source: Path, as_hex: bool, plain: bool) -> None:
     elif sys.stdout.isatty():
         raise click.UsageError("codec words are binary; write them to a file or a pipe, or ask for --hex")
     else:
-        click.get_binary_stream("stdout").write(words)
+        sys.stdout.buffer.write(words)
 
 
 @codec.command()
-@SOURCE
-@HEX
-@PLAIN
+@_source
+@_hex
+@_plain
 @json_option
 @pass_session
 def decode(session: Session, source: Path, as_hex: bool, plain: bool) -> None:
@@ -60,8 +73,8 @@ def decode(session: Session, source: Path, as_hex: bool, plain: bool) -> None:
 
 
 @codec.command()
-@SOURCE
-@HEX
+@_source
+@_hex
 @json_option
 @pass_session
 def check(session: Session, source: Path, as_hex: bool) -> None:
@@ -77,7 +90,7 @@ def check(session: Session, source: Path, as_hex: bool) -> None:
 
 
 def _read(source: Path) -> bytes:
-    return click.get_binary_stream("stdin").read() if str(source) == "-" else source.read_bytes()
+    return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
 
 
 def _text(source: Path) -> str:

@@ -14,9 +14,8 @@ __all__ = ["completion"]
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @json_option
-@click.pass_context
 @pass_session
-def completion(session: Session, ctx: click.Context, shell: str) -> None:
+def completion(session: Session, shell: str) -> None:
     """Print the script that completes commands in SHELL.
 
     \b
@@ -26,7 +25,7 @@ def completion(session: Session, ctx: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(ctx.find_root().command, {}, "mixkit", "_MIXKIT_COMPLETE").source()
+    script = kind(click.get_current_context().find_root().command, {}, "mixkit", "_MIXKIT_COMPLETE").source()
     if session.as_json:
         Output().document({"shell": shell, "script": script})
     else:

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 def run_guarded(command: click.Command, args: Sequence[str] | None) -> int:
-    """Run the command. Every error becomes a line on stderr, or a JSON object on stdout if `--json` was given.
+    """Run the command. Every error becomes a line on stderr, or with `--json` an object on stdout.
 
     An int that a command answers is its exit status. With MIXKIT_DEBUG=1 the traceback comes before the line.
     """
@@ -81,7 +81,7 @@ def _print_object(kind: str, message: str, exc: Exception | None = None) -> None
 
 
 def _wants_json(words: list[str]) -> bool:
-    # Read from the words, because an error may come before any option is parsed. After `--` all are arguments.
+    # Read from the words, because an error may come before any option is parsed.
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options
 

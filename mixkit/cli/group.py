@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from mixkit.errors import MixError, PluginError
+from mixkit.errors import PluginError
+from mixkit.settings import load_object
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["Group", "Lazy"]
 
@@ -28,17 +31,11 @@ class Lazy:
         Raises:
             PluginError: the module does not import, or what it holds is no click command.
         """
-        module, _, attribute = self.target.partition(":")
         owner = self.plugin or "mixkit"
         try:
-            command = getattr(importlib.import_module(module), attribute)
-        except MixError:
-            raise
+            command = load_object(self.target)
         except Exception as exc:
-            raise PluginError(
-                f"the command {name!r} cannot be imported from {self.target}: {type(exc).__name__}: {exc}",
-                owner,
-            ) from exc
+            raise PluginError(f"the command {name!r} does not load: {exc}", owner) from exc
         if not isinstance(command, click.Command):
             raise PluginError(
                 f"the command {name!r} is a click command, found {type(command).__name__} at {self.target}",
@@ -54,35 +51,35 @@ class Group(click.Group):
         super().__init__(*args, **kwargs)
         self.lazies: dict[str, Lazy] = {}
 
-    def lazy(self, name: str, target: str, help: str, *, plugin: str = "") -> None:
+    def lazy(self, name: str, target: str, help: str) -> None:
         """Add a subcommand.
 
         Args:
             name: what the user types.
             target: import string of a click command, `"package.cli:command"`.
             help: one line, shown in the list of commands.
-            plugin: the plugin that gives the command; the kernel fills it in.
 
         Raises:
-            PluginError: the group has a command of that name, or the target is no import string.
+            ValueError: the group has a command of that name, or the target is no import string.
         """
         if name in self.lazies or name in self.commands:
             other = self.lazies[name].plugin if name in self.lazies else ""
-            raise PluginError(
-                f"the command {name!r} exists already, from {other or 'mixkit'}", plugin or "mixkit"
-            )
+            raise ValueError(f"the command {name!r} exists already, from {other or 'mixkit'}")
         module, colon, attribute = target.partition(":")
         if not (
             colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
         ):
-            raise PluginError(
-                f'the command {name!r} is given by an import string, "package.cli:command"; found {target!r}',
-                plugin or "mixkit",
+            raise ValueError(
+                f'the command {name!r} takes an import string, "package.cli:command"; found {target!r}'
             )
-        self.lazies[name] = Lazy(target, help, plugin)
+        self.lazies[name] = Lazy(target, help)
+
+    def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:
+        """All subcommands that are not imported yet."""
+        return self.lazies
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*self.commands, *self.lazies})
+        return sorted({*self.commands, *self.lazy_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         lazy = self.lazies.get(cmd_name)
@@ -100,23 +97,22 @@ class Group(click.Group):
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        names = self.list_commands(ctx)
-        rows = [(name, self._help(name)) for name in names if not self._hidden(name)]
+        rows = self._helps(ctx)
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         found = [
-            CompletionItem(name, help=self._help(name))
-            for name in self.list_commands(ctx)
-            if name.startswith(incomplete) and not self._hidden(name)
+            CompletionItem(name, help=help) for name, help in self._helps(ctx) if name.startswith(incomplete)
         ]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
-    def _help(self, name: str) -> str:
-        lazy = self.lazies.get(name)
-        return lazy.help if lazy else self.commands[name].get_short_help_str(100)
-
-    def _hidden(self, name: str) -> bool:
-        return name in self.commands and self.commands[name].hidden
+    def _helps(self, ctx: click.Context) -> list[tuple[str, str]]:
+        helps = {name: lazy.help for name, lazy in self.lazy_commands(ctx).items()}
+        for name, command in self.commands.items():
+            if not command.hidden:
+                helps[name] = command.get_short_help_str(100)
+        return sorted(helps.items())

@@ -1,4 +1,4 @@
-"""Logging of a process that the command line starts: people's lines, or JSON with one object a line, on stderr."""
+"""Logging of a process that the command line starts: lines for people, or JSON, on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTEXT = ("request_id", "run_id", "guest")
 
 
 class JSONFormatter(logging.Formatter):
-    """An object a line: time (RFC 3339, UTC), level, logger, message, then the ids of `CONTEXT` that there are."""
+    """An object a line: time (RFC 3339, UTC), level, logger, message, and what there is of `CONTEXT`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """How commands print: tables and colour on a terminal, tab-separated lines in a pipe, JSON with `--json`.
 
-Results go to stdout, everything else to stderr. What an agent or a plugin wrote is never sent to a terminal as it
-is: control characters are shown as escapes, so that a guest cannot move the cursor or fake our lines.
+Results go to stdout, everything else to stderr. What an agent or a plugin wrote is never sent to a
+terminal as it is: control characters are shown as escapes, so that a guest cannot fake our lines.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Output:
     ) -> None:
         """Rows under their column names.
 
-        On a terminal aligned, with a heading, the last column cut to the width of the terminal. In a pipe a line
-        per row, cells separated by tabs, no heading. As JSON an array of objects.
+        On a terminal aligned, with a heading, the last column cut to fit. In a pipe a line per row, cells
+        separated by tabs, no heading. As JSON an array of objects.
 
         Args:
             styles: text of a cell to the style that it gets on a terminal.
@@ -118,7 +118,7 @@ class Output:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """Show on a terminal's stderr that something takes its time, with the seconds; gone when it is done."""
+        """Show on a terminal's stderr that something takes its time, until it is done."""
         if self.as_json or not sys.stderr.isatty():
             yield
             return

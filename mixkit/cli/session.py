@@ -1,8 +1,7 @@
-"""What one invocation of `mixkit` was told: its profile, its overrides, how it prints. Commands find it as `ctx.obj`."""
+"""What one invocation of `mixkit` was told. Commands find it as `ctx.obj`, or with `@pass_session`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,9 +42,8 @@ class Session:
         return Kernel(self.profile, overrides=dict(self.overrides))
 
 
-def pass_session(function: F) -> F:
-    """Decorator: the command gets the `Session` as its first argument."""
-    return click.make_pass_decorator(Session)(function)
+pass_session = click.make_pass_decorator(Session)
+"""Decorator: the command gets the `Session` as its first argument."""
 
 
 def json_option(function: F) -> F:
@@ -69,22 +67,14 @@ def json_option(function: F) -> F:
     )(function)
 
 
-def parse_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    """`--set KEY=VALUE`, any number of them. A value that reads as JSON is that, else it is the text itself."""
-    overrides: dict[str, Any] = {}
+def parse_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """`--set KEY=VALUE`, any number of them. The profile converts a VALUE to the type of its key."""
+    overrides: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not all(key.split(".")):
             raise click.BadParameter(
                 f"expected KEY=VALUE with a dotted key, as limits.wall_time=3; found {text!r}"
             )
-        overrides[key] = read_value(value)
+        overrides[key] = value
     return overrides
-
-
-def read_value(text: str) -> Any:
-    """JSON if it is JSON, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
