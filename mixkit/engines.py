@@ -1,0 +1,40 @@
+"""Which Wasm engine runs guests: decided here, from the profile and what its plugins offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mixkit.errors import ProfileError
+
+__all__ = ["Choice", "choose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The decision, with its reason for `mixkit doctor`."""
+
+    engine: str
+    path: str
+    reason: str
+
+
+def choose(wanted: Sequence[str], offered: Mapping[str, str]) -> Choice:
+    """The first engine of the profile's list that a plugin offers.
+
+    Args:
+        wanted: the profile's `engines`, by preference.
+        offered: name to import string, from `mix_engines`.
+
+    Raises:
+        ProfileError: none of them is there; a start must not go on without the engine that it declares.
+    """
+    for index, name in enumerate(wanted):
+        if name in offered:
+            skipped = f"; {', '.join(wanted[:index])} not installed" if index else ""
+            return Choice(name, offered[name], f"choice {index + 1} of the profile's engines{skipped}")
+    raise ProfileError(
+        f"no plugin of the profile offers any of the engines {', '.join(wanted) or '(none)'}; "
+        f"offered: {', '.join(sorted(offered)) or 'none'}",
+        "engines",
+    )

@@ -1,0 +1,505 @@
+"""The kernel: a profile loaded, its plugins registered, and code run with exactly their powers.
+
+An object without globals: several kernels with different profiles may live in one process.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import msgspec
+import pluggy
+from msgspec import Meta
+
+from mixkit import action, codec, core_ffis
+from mixkit.contracts import WasmEngine
+from mixkit.engines import Choice, choose
+from mixkit.environment import Env
+from mixkit.errors import (
+    CancelledRun,
+    CodecError,
+    GuestError,
+    InternalError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+)
+from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.grants import ALL, Grants
+from mixkit.limits import Budget, Limits
+from mixkit.plugins import call_each, load_plugins
+from mixkit.profile import Profile, load_profile
+from mixkit.settings import Origin, describe, fill, load_object, variable
+from mixkit.state import State
+from mixkit.vm.loop import Run
+from mixkit.vm.machine import RunState
+from mixkit.vm.portal import Portal
+from mixkit.vm.program import Program
+from mixkit.vm.snapshot import SnapshotCache
+from mixkit.vm.watchdog import watchdog
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Agents", "Code", "Kernel", "KernelSettings", "RunResult", "Target"]
+
+_log = logging.getLogger("mixkit.kernel")
+
+Code: TypeAlias = "Program | bytes | str | Path"
+Positive = Annotated[int, Meta(ge=1)]
+_RESERVED = {"MIXKIT_PROFILE", "MIXKIT_PROFILE_PATH", "MIXKIT_CONFIG", "MIXKIT_DEBUG"}
+
+
+class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The kernel's own settings, `[settings.kernel]`."""
+
+    threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
+    programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
+    idle_instances: Annotated[int, Meta(ge=0, description="Instances of a program kept for its next run.")] = 8
+    snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
+    snapshot_bytes: Annotated[Positive, Meta(description="Bytes of all snapshots in memory.")] = 512 * 1024 * 1024
+    snapshot_dir: Annotated[
+        str | None, Meta(description="Folder where snapshots outlive the process, for other workers and the next start.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run answered: its value, and the actions that are for the caller, as Maps."""
+
+    value: Any
+    actions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means that one agent calls another by."""
+
+    program: Program
+    entry: str
+    grants: Grants = ALL
+    env: Env | None = None
+    limits: Limits | None = None
+
+
+class Agents:
+    """Resolves the names by which a run may call other agents; whoever starts a run may give it one."""
+
+    def __init__(self, resolve: Callable[[State, str], Target]) -> None:
+        self.resolve = resolve
+
+
+class Kernel:
+    """A loaded profile.
+
+    Args:
+        profile: name or path of a profile, or a loaded one.
+        config: TOML file laid over it.
+        overrides: dotted keys laid over all: `{"settings.http.timeout": 5, "limits.wall_time": 3}`.
+        environ: environment variables (the process's own by default).
+
+    Raises:
+        ProfileError, PluginError: nothing has been started then.
+
+    Attributes:
+        ffis: all FFIs that the profile's plugins give.
+        limits: what every run is bounded by.
+        manager: the plugin manager, for hooks that plugins define themselves.
+        origins: for each setting and limit, where its value came from.
+    """
+
+    def __init__(
+        self,
+        profile: str | Path | Profile = "agent_server",
+        *,
+        config: str | Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        if not isinstance(profile, Profile):
+            profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
+        self.profile = profile
+        self.manager: pluggy.PluginManager = load_plugins(profile.plugins, [("core", core_ffis)])
+        self.origins: dict[str, Origin] = {}
+        self._settings: dict[str, Any] = self._fill_settings(environ)
+        self.limits: Limits = self._fill_limits(environ)
+        self._refuse_unknown_variables(environ)
+        self.ffis = self._collect_ffis()
+        self._offered = self._collect("mix_engines")
+        self.choice: Choice | None = choose(profile.engines, self._offered) if profile.engines else None
+        own: KernelSettings = self._settings["kernel"]
+        self._snapshots = SnapshotCache(
+            own.snapshots, own.snapshot_bytes, Path(own.snapshot_dir) if own.snapshot_dir else None
+        )
+        self._engine: WasmEngine | None = None
+        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._lock = threading.Lock()
+        self._portal = Portal()
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._threads_pid = 0
+        self._has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
+        self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
+        self._env_words: dict[int, tuple[Env, bytes]] = {}
+        self._closed = False
+
+    # -- loading ------------------------------------------------------------------------------
+
+    def _fill_settings(self, environ: Mapping[str, str]) -> dict[str, Any]:
+        classes: dict[str, type] = {"kernel": KernelSettings}
+        for plugin, path in call_each(self.manager, "mix_settings"):
+            try:
+                classes[plugin] = load_object(path)
+            except MixError as exc:
+                raise PluginError(f"mix_settings: {exc}", plugin) from exc
+        filled = {}
+        for plugin in ("kernel", *self.profile.plugins):
+            layers = self.profile.settings.get(plugin, [])
+            given = self.profile.overrides.get(plugin, {})
+            if plugin not in classes:
+                if layers or given:
+                    where = f"{layers[-1][0] if layers else 'command line'}: settings.{plugin}"
+                    raise ProfileError("this plugin has no settings", where)
+                continue
+            filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
+            self.origins |= {f"settings.{plugin}.{key}": origin for key, origin in origins.items()}
+        return filled
+
+    def _fill_limits(self, environ: Mapping[str, str]) -> Limits:
+        given = self.profile.overrides.get("limits", {})
+        limits: Limits
+        limits, origins = fill("limits", Limits, self.profile.limits, environ, given)
+        self.origins |= {f"limits.{key}": origin for key, origin in origins.items()}
+        return limits
+
+    def _refuse_unknown_variables(self, environ: Mapping[str, str]) -> None:
+        """A misspelt `MIXKIT_HTTP_TIMEUOT` must not be ignored silently."""
+        known = set(_RESERVED) | {variable("limits", key) for key in Limits.__struct_fields__}
+        for plugin, settings in self._settings.items():
+            known |= {setting.variable for setting in describe(plugin, type(settings))}
+        prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
+        for name in environ:
+            if name.startswith(prefixes) and name not in known:
+                raise ProfileError("no such setting; `mixkit profile show` lists them", f"environment variable {name}")
+
+    def _collect_ffis(self) -> FFITable:
+        groups: list[FFIGroup] = []
+        owner: dict[str, str] = {}
+        for name in [plugin for plugin, _ in self.manager.list_name_plugin()]:
+            registry = Registry()
+            others = [module for plugin, module in self.manager.list_name_plugin() if plugin != name]
+            try:
+                self.manager.subset_hook_caller("mix_ffis", others)(registry=registry)
+            except Exception as exc:
+                raise PluginError(f"mix_ffis failed: {type(exc).__name__}: {exc}", name) from exc
+            for ffi in (ffi for group in registry.groups for ffi in group):
+                if ffi.name in owner:
+                    raise PluginError(f"registers {ffi.name}, which plugin {owner[ffi.name]!r} has", name)
+                owner[ffi.name] = name
+            groups += registry.groups
+        return FFITable(groups)
+
+    def _collect(self, hook: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for plugin, offered in call_each(self.manager, hook):
+            if not isinstance(offered, dict):
+                raise PluginError(f"{hook} answers a dict of names to import strings, found {offered!r}", plugin)
+            for name, path in offered.items():
+                if name in found:
+                    raise PluginError(f"{hook}: {name!r} is offered by another plugin too", plugin)
+                found[name] = path
+        return found
+
+    # -- services for FFIs --------------------------------------------------------------------
+
+    def settings(self, plugin: str) -> Any:
+        """The settings object of a plugin of the profile."""
+        try:
+            return self._settings[plugin]
+        except KeyError:
+            raise NotFound(f"no settings of plugin {plugin!r} in profile {self.profile.name!r}") from None
+
+    async def intercept(self, request: Any) -> Any | None:
+        """The first answer to an outgoing request that a plugin gives, or None."""
+        for impl in reversed(self.manager.hook.mix_http_intercept.get_hookimpls()):
+            answer = impl.function(request)
+            if hasattr(answer, "__await__"):
+                answer = await answer
+            if answer is not None:
+                return answer
+        return None
+
+    async def call_agent(self, state: State, name: str, params: Any) -> Any:
+        """Run another agent under the calling run's budget, with its own grants."""
+        agents = state.get(Agents)
+        if agents is None:
+            raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
+        target = agents.resolve(state, name)
+        state.budget.spend("depth")
+        try:
+            result = await self.run(
+                target.program, target.entry, params,
+                env=target.env or state.env, grants=target.grants, limits=target.limits,
+                budget=state.budget, agents=agents,
+            )  # fmt: skip
+        finally:
+            state.budget.release("depth")
+        return result.value
+
+    # -- code ---------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> WasmEngine:
+        """The engine that runs guests, made when first needed."""
+        with self._lock:
+            if self._engine is None:
+                if self.choice is None:
+                    raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
+                cls = load_object(self.choice.path)
+                settings = self._settings.get(self.choice.engine)
+                self._engine = cls(settings) if settings is not None else cls()
+            return self._engine
+
+    def load(self, code: Code, name: str = "") -> Program:
+        """Compile code, or find it compiled.
+
+        Args:
+            code: a program (answered as it is), the bytes of a Wasm guest, or the path of one.
+            name: for messages; the file's name by default.
+
+        Raises:
+            NotFound: no such file.
+            EngineError, GuestError: not a Wasm module, or no guest of mixkit.
+        """
+        if isinstance(code, Program):
+            return code
+        if isinstance(code, str | Path):
+            name = name or Path(code).name
+            try:
+                code = Path(code).read_bytes()
+            except OSError as exc:
+                raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
+        engine = self.engine
+        module = engine.compile(code)
+        with self._lock:
+            program = self._programs.get(module.hash)
+            if program is not None:
+                self._programs.move_to_end(module.hash)
+                return program
+        own: KernelSettings = self._settings["kernel"]
+        made = Program(engine, module, name, self._snapshots, self.profile.name, own.idle_instances)
+        dropped: list[Program] = []
+        with self._lock:
+            program = self._programs.setdefault(module.hash, made)
+            while len(self._programs) > own.programs:
+                dropped.append(self._programs.popitem(last=False)[1])
+        for old in dropped:
+            old.close()
+        return program
+
+    # -- running ------------------------------------------------------------------------------
+
+    def run_sync(
+        self, code: Code, entry: str, params: Any = None, *, env: Env | None = None, limits: Limits | None = None,
+        grants: Grants = ALL, run_id: str | None = None, agents: Agents | None = None,
+        trace: Callable[[RunState], None] | None = None,
+    ) -> RunResult:  # fmt: skip
+        """Run an entry on this thread and wait for its result. Arguments and errors as those of `run`."""
+        job = self._job(code, entry, params, env, limits, grants, run_id, None, agents)
+        return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
+
+    async def run(
+        self, code: Code, entry: str, params: Any = None, *, env: Env | None = None, limits: Limits | None = None,
+        grants: Grants = ALL, run_id: str | None = None, agents: Agents | None = None, budget: Budget | None = None,
+    ) -> RunResult:  # fmt: skip
+        """Run an entry of some code and wait for its result. Cancelling the task stops the guest.
+
+        Args:
+            code: as `load` takes it.
+            entry: name of the entry.
+            params: a Value, checked against the entry's declared parameters.
+            env: the environment that the agent sees.
+            limits: narrower than the profile's where given; they cannot raise those.
+            grants: which FFIs may be called, beside what the code's own manifest requests.
+            run_id: identity in the log, made if not given.
+            agents: how names of other agents are resolved.
+            budget: that of the calling run, for nested runs.
+
+        Raises:
+            NotFound: no such entry.
+            Mismatch: the parameters are not of the declared types.
+            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `GrantError` …).
+            CancelledRun: it was stopped from outside.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        job = self._job(code, entry, params, env, limits, grants, run_id, budget, agents)
+        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
+        threads = self._executor() if budget is None else None
+        done = loop.run_in_executor(threads, job.execute, run) if threads else _in_own_thread(loop, job.execute, run)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            run.stop(CancelledRun("the caller went away"))
+            # The guest stops within milliseconds; its thread and its instance must be back before we leave.
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()
+            raise
+
+    def _job(
+        self, code: Code, entry: str, params: Any, env: Env | None, limits: Limits | None, grants: Grants,
+        run_id: str | None, budget: Budget | None, agents: Agents | None,
+    ) -> _Job:  # fmt: skip
+        program = self.load(code)
+        target = program.entry(entry)
+        params = program.check_params(entry, params)
+        bounds = self.limits if limits is None else self.limits.narrowed(limits)
+        requested = program.manifest.grants
+        if requested is not ALL:
+            self.ffis.check_grant_options(requested.option_keys())
+            grants = grants & requested
+        if grants is not ALL and grants.option_keys():
+            self.ffis.check_grant_options(grants.option_keys())
+        env = env or _NO_ENV
+        state = State(
+            env=env, budget=budget or Budget(bounds), grants=grants, services=self, run_id=run_id,
+            code=program.name or entry,
+        )  # fmt: skip
+        if agents is not None:
+            state.put(agents)
+        words = codec.encode(params, token=state.token_to_handle)
+        state.budget.check_size("params_size", len(words))
+        return _Job(self, program, target, words, state, bounds)
+
+    def static_env(self, env: Env) -> bytes:
+        """Codec words of the part of an environment that init sees; remembered per environment object."""
+        known = self._env_words.get(id(env))
+        if known is not None and known[0] is env:
+            return known[1]
+        words = codec.encode(env.static().to_value())
+        if len(self._env_words) >= 1024:
+            self._env_words.clear()
+        self._env_words[id(env)] = (env, words)
+        return words
+
+    def open_state(self, state: State) -> None:
+        """Let every plugin put its resources on a run's state."""
+        if self._has_open:
+            for _ in call_each(self.manager, "mix_state_open", state=state):
+                pass
+
+    def close_state(self, state: State) -> None:
+        """Let every plugin clean up, then close what the state holds. Nothing that fails here hides the result."""
+        if self._has_close:
+            for impl in self.manager.hook.mix_state_close.get_hookimpls():
+                try:
+                    impl.function(state)
+                except Exception:
+                    _log.exception("mix_state_close of plugin %s failed, run %s", impl.plugin_name, state.run_id)
+        for failure in state.close():
+            _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
+
+    def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
+        # Threads do not survive a fork, and none is started before one.
+        if self._threads is None or self._threads_pid != os.getpid():
+            with self._lock:
+                if self._threads is None or self._threads_pid != os.getpid():
+                    own: KernelSettings = self._settings["kernel"]
+                    self._threads = concurrent.futures.ThreadPoolExecutor(own.threads, thread_name_prefix="mixkit-run")
+                    self._threads_pid = os.getpid()
+        return self._threads
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop threads and free instances. Idempotent; runs that are under way are waited for."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._threads is not None and self._threads_pid == os.getpid():
+            self._threads.shutdown(wait=True)
+        self._portal.close()
+        for program in self._programs.values():
+            program.close()
+        self._programs.clear()
+        self._snapshots.clear()
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+_NO_ENV = Env()
+
+
+@dataclass(slots=True)
+class _Job:
+    """One run, ready to be executed on some thread."""
+
+    kernel: Kernel
+    program: Program
+    entry: Any
+    words: bytes
+    state: State
+    limits: Limits
+
+    def execute(self, run: Run) -> RunResult:
+        state = self.state
+        alarm = watchdog.add(state.budget.deadline, run.expire)
+        try:
+            self.kernel.open_state(state)
+            env = self.kernel.static_env(state.env)
+            words = self.program.run(run, self.entry, self.words, env, self.limits)
+            try:
+                value = codec.decode(words, token=state.token_from_handle)
+            except CodecError as exc:
+                raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+            return RunResult(value, [action.to_value(item) for item in state.actions.client])
+        except CancelledRun:
+            raise
+        except MixError as exc:
+            raise self._failed(exc) from exc
+        except Exception as exc:
+            _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
+            raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
+        finally:
+            watchdog.cancel(alarm)
+            self.kernel.close_state(state)
+
+    def _failed(self, exc: MixError) -> RunError:
+        return RunError(
+            str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
+        )
+
+
+def _in_own_thread(
+    loop: asyncio.AbstractEventLoop, function: Callable[[Run], RunResult], run: Run
+) -> asyncio.Future[RunResult]:
+    """A nested run gets a thread of its own: in the shared pool its callers could hold every thread it waits for."""
+    import asyncio
+
+    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+
+    def body() -> None:
+        try:
+            future.set_result(function(run))
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=body, name="mixkit-nested", daemon=True).start()
+    return asyncio.wrap_future(future, loop=loop)
