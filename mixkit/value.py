@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
 
 from mixkit._fault import Blemish, Fault
 from mixkit.errors import ValueKindError
@@ -45,11 +45,16 @@ _LENGTH_MAX: Final = 2**32 - 1
 T = TypeVar("T")
 
 
-class Result(Generic[T]):
-    """Return annotation of an FFI whose agent gets `ok(value)` or `error(message)`; never instantiated."""
+if TYPE_CHECKING:
+    # To a type checker the function returns the value itself, which it does.
+    Result: TypeAlias = Annotated[T, "ok(value) or error(message)"]
+else:
 
-    def __new__(cls) -> NoReturn:
-        raise TypeError("Result is an annotation; return the value itself, or raise FFIError")
+    class Result(Generic[T]):
+        """Return annotation of an FFI whose agent gets `ok(value)` or `error(message)`, never made."""
+
+        def __new__(cls) -> NoReturn:
+            raise TypeError("Result is an annotation; return the value itself, or raise FFIError")
 
 
 @final
