@@ -240,7 +240,7 @@ void mix_run_init(void (*function)(mix_value), const void *env, size_t size);
 
 /* The manifest, as JSON, straight into the source. It becomes the custom section "mix.manifest". */
 #define MIX_MANIFEST(...)                                                                                   \
-    __attribute__((used, section(".custom_section.mix.manifest"))) static const char                        \
-        mix_manifest[sizeof(#__VA_ARGS__) - 1] __attribute__((nonstring)) = #__VA_ARGS__;
+    __asm__(".section .custom_section.mix.manifest,\"\",@\n.ascii " MIX_QUOTED(#__VA_ARGS__) "\n");
+#define MIX_QUOTED(...) #__VA_ARGS__
 
 #endif

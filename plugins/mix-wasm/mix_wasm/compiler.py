@@ -1,0 +1,94 @@
+"""The C compiler: Zig's, from its PyPI package, so that one pip command brings all of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mix_wasm.errors import BuildError
+from mixkit.contracts import Check
+
+__all__ = ["REMEDY", "check", "compile", "sdk"]
+
+REMEDY = "pip install 'mix-wasm[build]'"
+"""What brings the compiler."""
+
+_TIMEOUT = 600
+"""Seconds. The very first build of a machine also builds libc, which takes half a minute on a slow one."""
+_MAX_OUTPUT = 20_000
+
+_COMMON = (
+    *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=lime1", "-Wl,-z,stack-size=131072"),
+    *("-std=gnu11", "-Wall", "-Wextra"),
+)
+_RELEASE = ("-O2", "-g0", "-s")
+_DEBUG = ("-O1", "-g", "-fsanitize=undefined", "-fsanitize-trap=undefined")
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME")
+"""Variables that the compiler gets; others (CPATH, CFLAGS …) would make the output depend on who builds."""
+
+
+def sdk() -> Path:
+    """The folder of the C library: inside the installed package, or `sdk/c` of a checkout.
+
+    Raises:
+        BuildError: it is in neither place.
+    """
+    here = Path(__file__).resolve()
+    places = [here.parent / "_sdk", here.parents[3] / "sdk" / "c"]
+    for place in places:
+        if (place / "mix.h").is_file():
+            return place
+    raise BuildError(f"expected mix.h in {' or '.join(map(str, places))}, found none: install mix-wasm again")
+
+
+def check() -> Check:
+    """Whether guests can be built here, for `mixkit doctor`."""
+    if importlib.util.find_spec("ziglang") is None:
+        return Check(
+            "wasm.compiler", "ok", f"no C compiler; guests in C cannot be built here. {REMEDY} adds it"
+        )
+    return Check("wasm.compiler", "ok", f"ziglang {importlib.metadata.version('ziglang')}")
+
+
+def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = False) -> None:
+    """Compile and link C files of the folder, with the library, into the Wasm module `out`.
+
+    The same sources, library and compiler version give the same bytes, wherever the folder lies.
+
+    Raises:
+        BuildError: no compiler, or it failed; `.output` is what it said.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(f"the C compiler is missing; add it with: {REMEDY}")
+    library = sdk()
+    command = [
+        *(sys.executable, "-m", "ziglang", "cc", *_COMMON, *(_DEBUG if debug else _RELEASE)),
+        *(f"-ffile-prefix-map={library}=mix-sdk", f"-ffile-prefix-map={folder}=.", f"-I{library}"),
+        *(f"./{source}" for source in sources),
+        *(str(source) for source in sorted(library.glob("*.c"))),
+        *("-o", str(out)),
+    ]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=_environment(), capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"the C compiler did not finish within {_TIMEOUT} s") from None
+    output = done.stderr.decode("utf-8", "replace").strip()[:_MAX_OUTPUT]
+    if done.returncode != 0 or not out.is_file():
+        raise BuildError(f"the C compiler failed with exit status {done.returncode}", output)
+    if output:
+        print(output, file=sys.stderr)  # noqa: T201 - warnings of a build that went well
+
+
+def _environment() -> dict[str, str]:
+    """What the compiler sees. Its caches, which are content-addressed, lie in a folder of ours."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    cache = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixkit" / "zig")
+    return {**kept, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache, "SOURCE_DATE_EPOCH": "0"}

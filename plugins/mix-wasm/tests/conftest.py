@@ -1,0 +1,124 @@
+"""A host of its own for guests: the guest interface as written, over plain wasmtime, so that the library for
+guests is tested against the interface and not against the kernel. The kernel runs the examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wasmtime
+from mix_wasm.build import build
+
+from mixkit import codec
+from mixkit.value import Token
+
+GUESTS = Path(__file__).parent / "guests"
+PAGE = 65536
+
+
+class GuestPanic(Exception):
+    """The guest called `mix.panic`."""
+
+
+class Guest:
+    """One instance of a guest.
+
+    Attributes:
+        ffis: name to function of the decoded arguments; what answers a bytearray answers those raw words.
+        logs: (level, text) of each log line.
+    """
+
+    def __init__(self, module: wasmtime.Module, engine: wasmtime.Engine) -> None:
+        self.ffis: dict[str, Callable[..., Any]] = {}
+        self.logs: list[tuple[int, str]] = []
+        self._answer = b""
+        self._store = wasmtime.Store(engine)
+        linker = wasmtime.Linker(engine)
+        i32, f64 = wasmtime.ValType.i32(), wasmtime.ValType.f64()
+        for name, params, results, function in (
+            ("ffi", [i32] * 4, [i32], self._ffi),
+            ("take", [i32], [], self._take),
+            ("log", [i32] * 3, [], self._log),
+            ("panic", [i32] * 2, [], self._panic),
+            ("now", [], [f64], time.time),
+            ("random", [i32] * 2, [], lambda ptr, size: self.write(ptr, b"\x07" * size)),
+        ):
+            linker.define_func("mix", name, wasmtime.FuncType(params, results), function)
+        self._exports = linker.instantiate(self._store, module).exports(self._store)
+        self._memory: Any = self._exports["memory"]
+        self.export("_initialize")
+
+    @property
+    def pages(self) -> int:
+        """Size of the memory."""
+        return int(self._memory.size(self._store))
+
+    def export(self, name: str, *args: int) -> Any:
+        function: Any = self._exports[name]
+        return function(self._store, *args)
+
+    def write(self, ptr: int, data: bytes) -> None:
+        self._memory.write(self._store, data, ptr & 0xFFFFFFFF)
+
+    def read(self, ptr: int, size: int) -> bytes:
+        ptr, size = ptr & 0xFFFFFFFF, size & 0xFFFFFFFF
+        return bytes(self._memory.read(self._store, ptr, ptr + size))
+
+    def push(self, data: bytes) -> tuple[int, int]:
+        """Data in memory from `mix_alloc`."""
+        ptr = self.export("mix_alloc", len(data))
+        self.write(ptr, data)
+        return ptr, len(data)
+
+    def call_words(self, entry: str, words: bytes) -> bytes:
+        """`mix_call` with codec words, answering codec words."""
+        answer = self.export("mix_call", *self.push(entry.encode()), *self.push(words))
+        return self.read(answer >> 32, answer)
+
+    def call(self, entry: str, params: Any = None) -> Any:
+        """`mix_call` with a value, answering a value. What is not canonical does not come through."""
+        return codec.decode(self.call_words(entry, codec.encode(params)), token=Token)
+
+    def _ffi(self, name: int, name_size: int, args: int, size: int) -> int:
+        function = self.ffis.get(self.read(name, name_size).decode(), _null)
+        decoded: Any = codec.decode(self.read(args, size), token=Token)
+        answer = function(*decoded)
+        self._answer = bytes(answer) if isinstance(answer, bytearray) else codec.encode(answer)
+        return len(self._answer)
+
+    def _take(self, ptr: int) -> None:
+        self.write(ptr, self._answer)
+
+    def _log(self, level: int, ptr: int, size: int) -> None:
+        self.logs.append((level, self.read(ptr, size).decode()))
+
+    def _panic(self, ptr: int, size: int) -> None:
+        raise GuestPanic(self.read(ptr, size).decode())
+
+
+def _null(*args: Any) -> None:
+    """What every FFI answers that a test does not define."""
+
+
+@pytest.fixture(scope="session")
+def panic() -> type[GuestPanic]:
+    """What a guest's panic raises."""
+    return GuestPanic
+
+
+@pytest.fixture(scope="session")
+def make_guest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Guest]:
+    """A new instance of the guest with that name in `guests/`; each is built once."""
+    engine = wasmtime.Engine()
+    modules: dict[str, wasmtime.Module] = {}
+
+    def make(name: str) -> Guest:
+        if name not in modules:
+            out = tmp_path_factory.mktemp("guests") / f"{name}.wasm"
+            modules[name] = wasmtime.Module(engine, build(GUESTS / f"{name}.c", out).read_bytes())
+        return Guest(modules[name], engine)
+
+    return make
