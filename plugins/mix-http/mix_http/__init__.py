@@ -1,1 +1,32 @@
 """HTTP for agents of mixkit: $http_do behind the one egress check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mixkit.contracts import Check
+    from mixkit.ffi import Registry
+
+__all__: list[str] = []
+
+
+@hookimpl
+def mix_ffis(registry: Registry) -> None:
+    from mix_http.ffis import group
+
+    registry.add(group)
+
+
+@hookimpl
+def mix_settings() -> str:
+    return "mix_http.settings:HttpSettings"
+
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    from mix_http.doctor import checks
+
+    return checks(kernel.settings("http"))

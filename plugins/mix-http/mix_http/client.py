@@ -1,0 +1,332 @@
+"""One call of an agent: hops, credentials, retries, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fnmatch
+import random
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlencode, urljoin
+
+import aiohttp
+from yarl import URL
+
+from mix_http import headers as fields
+from mix_http.body import Decompressor, decode_text, encode_body, media_type
+from mix_http.headers import Fields, reveal
+from mix_http.message import Answer, ClientTLS, HttpRequest, OutgoingRequest, pairs
+from mix_http.session import ConnectionDropped, client_context, session_for
+from mix_http.settings import HttpSettings
+from mixkit import egress
+from mixkit.egress import EgressPolicy, Target, parse_url
+from mixkit.errors import FFIError, LimitExceeded
+from mixkit.state import State
+
+__all__ = ["call"]
+
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+TRY_LATER: Final = frozenset((502, 503, 504))
+CHUNK: Final = 64 * 1024
+_METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
+_MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
+
+
+class Unreachable(FFIError):
+    """No connection could be made: nothing was sent, so that trying again is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One request of a call. Each redirect makes the next from the last."""
+
+    method: str
+    target: Target
+    headers: Fields
+    body: bytes
+    identity: ClientTLS | None
+
+    def redirected(self, status: int, location: str) -> Hop:
+        """The hop that a redirect leads to, by the rules of the Fetch standard.
+
+        Raises:
+            EgressDenied: the location is no URL that may be parsed.
+            FFIError: it leads from https to anything else.
+        """
+        target = parse_url(urljoin(self.target.url, location))
+        if self.target.scheme == "https" and target.scheme != "https":
+            raise FFIError(f"refused a redirect from https to {target.scheme}, at {self.target.host}")
+        hop = replace(self, target=target)
+        if (status in (301, 302) and self.method == "POST") or (
+            status == 303 and self.method not in ("GET", "HEAD")
+        ):
+            kept = [field for field in self.headers if not field[0].lower().startswith("content-")]
+            hop = replace(hop, method="GET", body=b"", headers=kept)
+        if target.origin != self.target.origin:
+            hop = replace(hop, headers=fields.across_origins(hop.headers), identity=None)
+        return hop
+
+
+async def call(state: State, request: HttpRequest) -> dict[str, Any]:
+    """Do what the request says and answer the map that the agent gets.
+
+    Raises:
+        FFIError: there is no answer, for a reason that the agent may know.
+        LimitExceeded: the run's `outgoing_bytes` or `wall_time` are used up.
+    """
+    settings: HttpSettings = state.services.settings("http")
+    seconds = settings.timeout
+    if request.timeout is not None:
+        if not request.timeout > 0:
+            raise FFIError(f"timeout: expected seconds above 0, found {request.timeout}")
+        seconds = min(seconds, request.timeout)
+    call = _Call(state, request, settings)
+    try:
+        async with asyncio.timeout(min(seconds, state.budget.remaining())):
+            target, answer = await call.follow()
+    except TimeoutError:
+        state.budget.check_time()
+        raise FFIError(f"no complete answer within {seconds:g} s") from None
+    body: str | bytes = answer.body
+    if not request.returnBinaryResponseBody:
+        body = decode_text(answer.body, answer.header("content-type"))
+    return {
+        "status": answer.status,
+        "body": body,
+        "headers": fields.joined(answer.headers),
+        "requested_url": target.url,
+    }
+
+
+class _Call:
+    """The checked request, and what its hops share."""
+
+    def __init__(self, state: State, request: HttpRequest, settings: HttpSettings) -> None:
+        self.state = state
+        self.settings = settings
+        self.policy: EgressPolicy = settings.policy().restricted(
+            "http.hosts", state.grants.option("http.hosts")
+        )
+        self.redirects = settings.max_redirects if request.followRedirects is not False else 0
+        self.follows = request.followRedirects is not False
+        self.media_types = _media_types(request.mediaTypes or [])
+        self.first = _first_hop(request, settings, self.media_types)
+        self.retries = request.retry or 0
+        if self.retries and self.first.method not in IDEMPOTENT:
+            raise FFIError(
+                f"retry: expected one of the methods {', '.join(sorted(IDEMPOTENT))}, which may be repeated"
+            )
+        if not 0 <= self.retries <= settings.max_retries:
+            raise FFIError(
+                f"retry: expected 0 to {settings.max_retries} (http.max_retries), found {self.retries}"
+            )
+
+    async def follow(self) -> tuple[Target, Answer]:
+        """The last answer after all redirects, and where it came from."""
+        hop = self.first
+        for count in range(self.redirects + 1):
+            answer = await self.attempt(hop)
+            location = answer.header("location")
+            if not self.follows or answer.status not in REDIRECTS or not location:
+                return hop.target, answer
+            if count < self.redirects:
+                hop = hop.redirected(answer.status, location)
+        raise FFIError(f"more than {self.redirects} redirects; the setting http.max_redirects raises it")
+
+    async def attempt(self, hop: Hop) -> Answer:
+        """One hop, repeated as often as the agent allows."""
+        for pause in range(self.retries):
+            try:
+                answer = await self.send(hop)
+            except (Unreachable, ConnectionDropped):
+                pass
+            else:
+                if answer.status not in TRY_LATER:
+                    return answer
+            # Full jitter, so that the agents of one server do not come back together.
+            await asyncio.sleep(random.uniform(0.05, 0.2) * 2**pause)
+        return await self.send(hop)
+
+    async def send(self, hop: Hop) -> Answer:
+        """Grants, interceptors, egress check, network: in this order, for every hop."""
+        self.policy.check_granted(hop.target)
+        outgoing = OutgoingRequest(hop.method, hop.target, tuple(hop.headers), hop.body, self.state)
+        answer = await self.state.services.intercept(outgoing)
+        if answer is not None:
+            if len(answer.body) > self.settings.max_response_bytes:
+                raise self.too_large()
+            self.check_media_type(answer.status, answer.header("content-type"))
+            return Answer(answer.status, tuple(answer.headers), bytes(answer.body))
+        self.policy.check_target(hop.target)
+        if self.settings.proxy:
+            await egress.check(hop.target, self.policy)
+        return await self.exchange(hop)
+
+    async def exchange(self, hop: Hop) -> Answer:
+        """One request and its response over the network."""
+        spend = self.state.budget.spend
+        spend("outgoing_bytes", len(hop.target.url) + _size(hop.headers) + len(hop.body))
+        session = await session_for(self.settings)
+        options: dict[str, Any] = {}
+        headers = hop.headers
+        if hop.identity is not None:
+            options["ssl"] = await client_context(self.settings, hop.identity)
+        if hop.identity is not None or _binds_connection(headers):
+            headers = [*headers, ("Connection", "close")]
+        try:
+            async with session.request(
+                hop.method,
+                URL(hop.target.url, encoded=True),
+                headers=headers,
+                data=hop.body or None,
+                allow_redirects=False,
+                skip_auto_headers=("Content-Type",),
+                **options,
+            ) as response:
+                received = tuple(
+                    (name.decode("latin-1"), _text(value)) for name, value in response.raw_headers
+                )
+                spend("outgoing_bytes", _size(received))
+                answer = Answer(response.status, received, b"")
+                if self.follows and answer.status in REDIRECTS and answer.header("location"):
+                    return answer
+                return replace(answer, body=await self.read(response, answer))
+        except LimitExceeded:
+            raise
+        except (aiohttp.ClientError, OSError) as exc:
+            raise _failure(hop.target, exc) from exc
+
+    async def read(self, response: aiohttp.ClientResponse, answer: Answer) -> bytes:
+        """The body, decompressed. Stops reading at the first byte too many."""
+        self.check_media_type(answer.status, answer.header("content-type"))
+        limit = self.settings.max_response_bytes
+        has_body = response.method != "HEAD" and answer.status not in (204, 304)
+        decompressor = Decompressor(answer.header("content-encoding") if has_body else "", limit)
+        if has_body and (response.content_length or 0) > limit:
+            raise self.too_large()
+        parts = []
+        async for chunk in response.content.iter_chunked(CHUNK):
+            self.state.budget.spend("outgoing_bytes", len(chunk))
+            parts.append(decompressor.feed(chunk))
+            if decompressor.left < 0:
+                raise self.too_large()
+        decompressor.finish()
+        return b"".join(parts)
+
+    def check_media_type(self, status: int, content_type: str) -> None:
+        found = media_type(content_type)
+        if self.media_types and not any(fnmatch.fnmatchcase(found, pattern) for pattern in self.media_types):
+            raise FFIError(
+                f"mediaTypes: expected {' or '.join(self.media_types)}, found {found or 'none'} "
+                f"in an answer of status {status}"
+            )
+
+    def too_large(self) -> FFIError:
+        return FFIError(
+            f"the answer has more than {self.settings.max_response_bytes} bytes; "
+            "the setting http.max_response_bytes raises it"
+        )
+
+
+def _first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[str]) -> Hop:
+    method = request.method.upper()
+    if not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
+        raise FFIError(
+            f"method: expected an HTTP method but CONNECT and TRACE, found {request.method[:32]!r}"
+        )
+    target = parse_url(request.url)
+    if request.params:
+        separator = "&" if "?" in target.path else "?"
+        target = replace(target, path=f"{target.path}{separator}{urlencode(list(pairs(request.params)))}")
+        if len(target.path) > egress.MAX_URL:
+            raise FFIError(f"params: expected a URL of at most {egress.MAX_URL} characters")
+    body, content_type = encode_body(request)
+    if len(body) > settings.max_request_bytes:
+        raise FFIError(
+            f"the body has {len(body)} bytes; http.max_request_bytes is {settings.max_request_bytes}"
+        )
+    headers = fields.checked(request.headers or {})
+    _authorize(headers, request)
+    for name, value in (
+        ("Content-Type", content_type),
+        ("User-Agent", settings.user_agent),
+        ("Accept", ", ".join(media_types) or "*/*"),
+        ("Accept-Encoding", "gzip, deflate"),
+    ):
+        if value and not fields.has(headers, name.lower()):
+            headers.append((name, value))
+    return Hop(method, target, headers, body, request.clientTLS)
+
+
+def _authorize(headers: Fields, request: HttpRequest) -> None:
+    given = [
+        fields.has(headers, "authorization"),
+        request.basicAuth is not None,
+        request.oauthToken is not None,
+    ]
+    if sum(given) > 1:
+        raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
+    if request.basicAuth is not None:
+        if ":" in request.basicAuth.username:
+            raise FFIError("basicAuth: a username may not contain a colon")
+        pair = f"{request.basicAuth.username}:{reveal(request.basicAuth.password)}"
+        headers.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
+    if request.oauthToken is not None:
+        headers.extend(fields.checked({"Authorization": f"Bearer {reveal(request.oauthToken)}"}))
+
+
+def _media_types(patterns: list[str]) -> list[str]:
+    result = [pattern.strip().lower() for pattern in patterns]
+    for pattern in result:
+        if not _MEDIA_PATTERN.fullmatch(pattern):
+            raise FFIError(
+                f"mediaTypes: expected media types as text/html or image/*, found {pattern[:100]!r}"
+            )
+    return result
+
+
+def _size(headers: Any) -> int:
+    """Bytes of a message's head, nearly: fields with their separators."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _binds_connection(headers: Fields) -> bool:
+    """Whether the server will take the connection itself as signed in, which another run must not inherit."""
+    return any(
+        name.lower() == "authorization" and value.lower().startswith(("ntlm", "negotiate"))
+        for name, value in headers
+    )
+
+
+def _failure(target: Target, exc: Exception) -> FFIError:
+    """A message in our own words: those of aiohttp may hold addresses, or the password of the proxy."""
+    host = target.netloc
+    match exc:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Unreachable(f"the proxy gave no connection to {host}")
+        case aiohttp.ClientConnectorCertificateError():
+            return FFIError(f"{host}: the TLS certificate is not valid: {_certificate_fault(exc)}")
+        case aiohttp.ClientSSLError():
+            return FFIError(f"{host}: the TLS handshake failed")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Unreachable(f"{host}: cannot connect")
+        case aiohttp.ClientPayloadError():
+            return FFIError(f"{host}: the answer ends too early or is damaged")
+        case aiohttp.ClientResponseError():
+            return FFIError(f"{host}: the answer is not valid HTTP")
+        case _:
+            return FFIError(f"{host}: the connection failed")
+
+
+def _certificate_fault(exc: Any) -> str:
+    return str(getattr(exc.certificate_error, "verify_message", "") or "it does not match")

@@ -1,0 +1,179 @@
+"""Pools of connections: one for each event loop, process and settings. Each socket in them was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+from collections.abc import AsyncGenerator
+from typing import Any, NoReturn
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from mix_http.message import ClientTLS
+from mix_http.settings import HttpSettings
+from mixkit import egress
+from mixkit.egress import EgressDenied, EgressPolicy, Target
+from mixkit.errors import FFIError
+
+__all__ = ["ConnectionDropped", "client_context", "session_for"]
+
+
+class ConnectionDropped(FFIError):
+    """The server closed the connection before it answered."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Answers aiohttp the pinned addresses of a name: this is the only resolution of a connection."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        target = Target.of(self._policy.schemes[0], host, port)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=pinned.address,
+                port=port,
+                family=socket.AF_INET6 if pinned.is_ipv6 else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for pinned in await egress.check(target, self._policy)
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def checked_socket(policy: EgressPolicy, info: tuple[Any, ...]) -> socket.socket:
+    """The last gate, at the address that is really connected to, whatever led there."""
+    family, kind, proto, _, sockaddr = info
+    address, port = sockaddr[:2]
+    reason = policy.refusal(ipaddress.ip_address(address), port)
+    if reason is not None:
+        raise EgressDenied(str(address), reason, str(address))
+    return socket.socket(family, kind, proto)
+
+
+def _context(settings: HttpSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.ca_file:
+        context.load_verify_locations(settings.ca_file)
+    return context
+
+
+async def client_context(settings: HttpSettings, identity: ClientTLS) -> ssl.SSLContext:
+    """A context that shows the agent's certificate. FFIError if key and certificate are not usable."""
+    from mix_http.headers import reveal
+
+    pem = f"{reveal(identity.key)}\n{identity.certificate}\n".encode()
+    if len(pem) > 64 * 1024:
+        raise FFIError("clientTLS: expected a key and a certificate of at most 64 KiB")
+
+    def load() -> ssl.SSLContext:
+        context = _context(settings)
+        # OpenSSL reads certificates from files only; this one never reaches a disk.
+        fd = os.memfd_create("mix-http-client-tls")
+        try:
+            os.write(fd, pem)
+            # NOTE: without a password of ours OpenSSL would ask for one on the server's terminal.
+            context.load_cert_chain(f"/proc/self/fd/{fd}", password=_no_password)
+        finally:
+            os.close(fd)
+        return context
+
+    try:
+        return await asyncio.to_thread(load)
+    except (ssl.SSLError, ValueError, OSError):
+        raise FFIError("clientTLS: expected an unencrypted PEM key and its certificate") from None
+
+
+def _no_password() -> NoReturn:
+    raise ValueError("the key is encrypted")
+
+
+async def _report_drop(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp sends idempotent requests again by itself when the server hangs up. Here one call is one request
+    # unless the agent asks for more, so it must not see the exception that it would act on.
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise ConnectionDropped("the server closed the connection before it answered") from exc
+
+
+def _open(settings: HttpSettings) -> aiohttp.ClientSession:
+    policy = settings.policy()
+    # Behind a proxy the only connections are those to the proxy, an address of the operator's choice; the
+    # target is checked by the client before each request.
+    connect = EgressPolicy(schemes=("http", "https"), dangerous=True) if settings.proxy else policy
+    connector = aiohttp.TCPConnector(
+        resolver=CheckedResolver(connect),
+        use_dns_cache=False,
+        socket_factory=lambda info: checked_socket(connect, info),
+        ssl=_context(settings),
+        limit=settings.connections,
+        limit_per_host=settings.connections_per_host,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        middlewares=(_report_drop,),
+        proxy=settings.proxy or None,
+        timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
+    )
+
+
+class _Pool:
+    """A session, and what closes it when its event loop ends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: HttpSettings) -> None:
+        self.loop = loop
+        self.session = _open(settings)
+        self.keeper = self._keep()
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        # asyncio.run, and every runner like it, finishes the loop's asynchronous generators before it closes
+        # the loop: the one moment at which connections can be closed properly, and nobody has to remember it.
+        try:
+            yield
+        finally:
+            await self.session.close()
+
+
+_pools: dict[tuple[int, int, HttpSettings], _Pool] = {}
+_lock = threading.Lock()
+
+
+async def session_for(settings: HttpSettings) -> aiohttp.ClientSession:
+    """The session of the running loop, this process and these settings; opened at the first request.
+
+    The process is part of the key because a child must neither use nor close the connections of its parent.
+    """
+    loop = asyncio.get_running_loop()
+    key = (os.getpid(), id(loop), settings)
+    pool = _pools.get(key)
+    if pool is not None and pool.loop is loop and not pool.session.closed:
+        return pool.session
+    with _lock:
+        for other, known in list(_pools.items()):
+            if other[0] == key[0] and known.loop.is_closed():
+                del _pools[other]
+    pool = _Pool(loop, settings)
+    _pools[key] = pool
+    await anext(pool.keeper)
+    return pool.session
