@@ -7,6 +7,7 @@ description. Every value knows where it came from.
 from __future__ import annotations
 
 import importlib
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ def fill(
     known = {field.name: field.type for field in msgspec.structs.fields(cls)}
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = dict.fromkeys(known, "default")
+    table = section if section == "limits" else f"settings.{section}"
 
     def take(key: str, value: Any, origin: Origin, where: str) -> None:
         if key not in known:
@@ -113,13 +115,13 @@ def fill(
 
     for origin, layer in layers:
         for key, value in layer.items():
-            take(key, value, origin, f"{origin}: {section}.{key}")
+            take(key, value, origin, f"{origin}: {table}.{key}")
     for key in known:
         name = variable(section, key)
         if name in environ:
             take(key, environ[name], f"env {name}", f"environment variable {name}")
     for key, value in overrides.items():
-        take(key, value, "command line", f"command line: {section}.{key}")
+        take(key, value, "command line", f"command line: {table}.{key}")
     return cls(**values), origins
 
 
@@ -129,11 +131,13 @@ def _from_text(value: Any, type_: Any) -> Any:
         return value
     if typing.get_origin(type_) is typing.Annotated:
         return _from_text(value, typing.get_args(type_)[0])
-    options = typing.get_args(type_)
-    if type_ is str or str in options:
-        return None if value == "" and type(None) in options else value
-    if type(None) in options:
-        return None if value == "" else _from_text(value, next(o for o in options if o is not type(None)))
+    if type_ is str:
+        return value
+    if typing.get_origin(type_) in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(type_) if option is not type(None)]
+        if value == "" and len(options) < len(typing.get_args(type_)):
+            return None
+        return value if str in options else _from_text(value, options[0])
     if type_ is bool:
         lowered = value.lower()
         return True if lowered in _TRUE else False if lowered in _FALSE else value

@@ -1,0 +1,179 @@
+"""Plugins that fail in each way a plugin can, and what the start says then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mixkit import Kernel
+from mixkit.errors import MixError, PluginError, ProfileError
+
+Install = Callable[..., str]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Writes a plugin as an installed distribution and a profile with it; answers the profile's path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made: list[str] = []
+
+    def install(source: str | None, *, name: str = "odd", profile: str = "", entry: str | None = None) -> str:
+        module = f"mix_{name}_under_test"
+        made.append(module)
+        if source is not None:
+            (tmp_path / f"{module}.py").write_text("import mixkit\nfrom mixkit import hookimpl\n" + source)
+        info = tmp_path / f"mix_{name}-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: mix-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[mixkit]\n{name} = {entry or module}\n")
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'plugins = ["{name}"]\nengines = []\n{profile}')
+        return str(path)
+
+    yield install
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+GOOD = """
+@hookimpl
+def mix_ffis(registry):
+    group = mixkit.FFIGroup("odd")
+    group.register_simple("$odd_one", lambda: 1)
+    registry.add(group)
+"""
+
+
+def test_a_good_plugin_is_loaded(install: Install) -> None:
+    with Kernel(install(GOOD), environ={}) as kernel:
+        assert "$odd_one" in kernel.ffis
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise RuntimeError('boom')", "plugin 'odd': cannot import .*RuntimeError: boom"),
+        ("import a_module_that_is_not_there", "cannot import .*ModuleNotFoundError"),
+        ("syntax error here", "cannot import .*SyntaxError"),
+        ("x = 1", "has no function marked @mixkit.hookimpl"),
+        ("@hookimpl\ndef mix_fis(registry): pass", "unknown hook 'mix_fis'"),
+        ("@hookimpl\ndef mix_ffis(registry, extra): pass", "mix_ffis.*extra"),
+        ("@hookimpl\ndef mix_ffis(registry): raise KeyError('k')", "plugin 'odd': mix_ffis failed: KeyError: 'k'"),
+        ("@hookimpl\ndef mix_ffis(registry): registry.add(3)", "takes an FFIGroup, found int"),
+        (GOOD + "    registry.add(group)\n", r"registers \$odd_one, which plugin 'odd' has"),
+        (GOOD.replace("$odd_one", "$core_now"), r"registers \$core_now, which plugin 'core' has"),
+        ("@hookimpl\ndef mix_settings(): return 'nowhere.at.all:X'", "mix_settings: cannot import"),
+        ("@hookimpl\ndef mix_settings(): return 'json:Nothing'", "module 'json' has no 'Nothing'"),
+        ("@hookimpl\ndef mix_settings(): return 'json'", "expected an import string"),
+        ("@hookimpl\ndef mix_engines(): return ['x']", "answers a dict of names to import strings"),
+        ("@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')", "mix_add_hookspecs failed: v"),
+    ],
+)
+def test_each_way_to_fail_names_the_plugin_and_the_reason(install: Install, source: str, message: str) -> None:
+    with pytest.raises(PluginError, match=message) as caught:
+        Kernel(install(source), environ={})
+    assert caught.value.plugin == "odd"
+
+
+def test_a_missing_plugin_says_how_to_add_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('plugins = ["duckdb2"]')
+    with pytest.raises(PluginError, match="pip install mix-duckdb2"):
+        Kernel(path, environ={})
+
+
+def test_an_entry_point_must_be_a_module(install: Install) -> None:
+    with pytest.raises(PluginError, match="is not a module"):
+        Kernel(install(None, entry="json:dumps"), environ={})
+
+
+def test_a_plugin_named_twice(install: Install) -> None:
+    path = install(GOOD)
+    Path(path).write_text('plugins = ["odd", "odd"]\nengines = []')
+    with pytest.raises(PluginError, match="named twice"):
+        Kernel(path, environ={})
+
+
+def test_only_what_the_profile_names_is_imported(install: Install) -> None:
+    install("raise RuntimeError('imported although not named')", name="other")
+    with Kernel(install(GOOD), environ={}):
+        pass
+
+
+SETTINGS = """
+import msgspec
+from typing import Annotated
+class OddSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    size: Annotated[int, msgspec.Meta(ge=1, description="How large.")] = 3
+    names: Annotated[list[str], msgspec.Meta(description="Which.")] = []
+    on: Annotated[bool, msgspec.Meta(description="Whether.")] = False
+@hookimpl
+def mix_settings():
+    return __name__ + ":OddSettings"
+"""
+
+
+def test_settings_come_from_profile_environment_and_command_line(install: Install) -> None:
+    path = install(SETTINGS, profile="[settings.odd]\nsize = 4\nnames = ['a']")
+    environ = {"MIXKIT_ODD_SIZE": "5", "MIXKIT_ODD_ON": "yes"}
+    with Kernel(path, environ=environ, overrides={"settings.odd.names": "x, y"}) as kernel:
+        settings = kernel.settings("odd")
+        assert (settings.size, settings.names, settings.on) == (5, ["x", "y"], True)
+        assert kernel.origins["settings.odd.size"] == "env MIXKIT_ODD_SIZE"
+        assert kernel.origins["settings.odd.names"] == "command line"
+    with Kernel(path, environ={}) as kernel:
+        assert kernel.settings("odd").size == 4
+        assert kernel.origins["settings.odd.size"] == "odd.toml"
+        assert kernel.origins["settings.odd.on"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("profile", "environ", "message"),
+    [
+        ("[settings.odd]\nsise = 4", {}, r"odd\.toml: settings\.odd\.sise: unknown key 'sise'; known are names, on"),
+        ("[settings.odd]\nsize = 'x'", {}, r"odd\.toml: settings\.odd\.size: Expected `int`"),
+        ("[settings.odd]\nsize = 0", {}, r"settings\.odd\.size: Expected `int` >= 1"),
+        ("", {"MIXKIT_ODD_SIZE": "many"}, "environment variable MIXKIT_ODD_SIZE: Expected `int`"),
+        ("", {"MIXKIT_ODD_SISE": "4"}, "environment variable MIXKIT_ODD_SISE: no such setting"),
+        ("", {"MIXKIT_LIMITS_MEMROY": "4"}, "environment variable MIXKIT_LIMITS_MEMROY: no such setting"),
+        ("[limits]\nmemroy = 4", {}, r"odd\.toml: limits\.memroy: unknown key"),
+        ("[limits]\nwall_time = 0", {}, r"limits\.wall_time: Expected `float` > 0"),
+    ],
+)
+def test_wrong_settings_say_where(install: Install, profile: str, environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ProfileError, match=message):
+        Kernel(install(SETTINGS, profile=profile), environ=environ)
+
+
+def test_settings_for_a_plugin_without_any(install: Install) -> None:
+    with pytest.raises(ProfileError, match=r"settings\.odd: this plugin has no settings"):
+        Kernel(install(GOOD, profile="[settings.odd]\na = 1"), environ={})
+
+
+def test_a_declared_engine_must_be_there(install: Install) -> None:
+    path = install(GOOD)
+    with pytest.raises(ProfileError, match="no plugin of the profile offers any of the engines nothing"):
+        Kernel(path, environ={}, overrides={"engines": "nothing"})
+
+
+def test_close_runs_for_every_plugin_whatever_the_others_do(install: Install, tmp_path: Path) -> None:
+    from mixkit.state import State
+
+    path = install(
+        "seen = []\n@hookimpl\ndef mix_state_close(state):\n    seen.append(state.run_id)\n    raise ValueError('x')",
+    )
+    second = install("seen = []\n@hookimpl\ndef mix_state_close(state): seen.append(state.run_id)", name="even")
+    Path(second).write_text('plugins = ["odd", "even"]\nengines = []')
+    assert path
+    with Kernel(second, environ={}) as kernel:
+        state = State(run_id="r1")
+        kernel.close_state(state)
+        for name in ("odd", "even"):
+            assert sys.modules[f"mix_{name}_under_test"].seen == ["r1"]
+
+
+def test_errors_are_all_of_one_root() -> None:
+    assert issubclass(PluginError, MixError) and issubclass(ProfileError, MixError)
