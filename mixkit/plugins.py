@@ -13,7 +13,7 @@ import pluggy
 from mixkit import hookspecs
 from mixkit.errors import PluginError
 
-__all__ = ["GROUP", "call_each", "installed", "load_plugins", "pip_name"]
+__all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "pip_name"]
 
 GROUP = "mixkit"
 """Entry-point group: the name is the plugin's name in profiles, the value its module."""
@@ -45,7 +45,7 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
         if manager.has_plugin(name):
             raise PluginError("is named twice in the profile", name)
         _register(manager, name, _import(name, points))
-    for name, extend in _each(manager, "mix_add_hookspecs"):
+    for name, extend in each(manager, "mix_add_hookspecs"):
         try:
             extend(manager=manager)
         except Exception as exc:
@@ -88,7 +88,7 @@ def _first_line(exc: Exception) -> str:
     return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
 
 
-def _each(manager: pluggy.PluginManager, hook: str) -> Iterator[tuple[str, Any]]:
+def each(manager: pluggy.PluginManager, hook: str) -> Iterator[tuple[str, Any]]:
     """(plugin name, function taking all of the hook's arguments by name), in the order of the profile."""
     caller = getattr(manager.hook, hook)
     order = {name: index for index, (name, _) in enumerate(manager.list_name_plugin())}
@@ -109,7 +109,7 @@ def call_each(manager: pluggy.PluginManager, hook: str, **kwargs: Any) -> Iterat
     Raises:
         PluginError: an implementation raised; the cause is attached.
     """
-    for name, call in _each(manager, hook):
+    for name, call in each(manager, hook):
         try:
             answer = call(**kwargs)
         except PluginError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -27,10 +26,7 @@ class Main(Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.obj = Session(profile=os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
         ctx.color = colour()
-        rest = super().parse_args(ctx, args)
-        ctx.obj.profile = ctx.params["profile"]
-        ctx.obj.overrides = ctx.params["overrides"]
-        return rest
+        return super().parse_args(ctx, args)
 
     def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:
         plugins, _ = self.plugin_commands(ctx)
@@ -65,6 +61,14 @@ class Main(Group):
         return found
 
 
+def _set_profile(ctx: click.Context, param: click.Parameter, value: str) -> None:
+    ctx.obj.profile = value
+
+
+def _set_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
+    ctx.obj.overrides = parse_overrides(texts)
+
+
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--profile",
@@ -74,6 +78,8 @@ class Main(Group):
     show_default=True,
     show_envvar=True,
     is_eager=True,
+    expose_value=False,
+    callback=_set_profile,
     metavar="NAME",
     help="Name or path of the profile: which plugins, settings and limits there are.",
 )
@@ -82,7 +88,8 @@ class Main(Group):
     "overrides",
     multiple=True,
     is_eager=True,
-    callback=parse_overrides,
+    expose_value=False,
+    callback=_set_overrides,
     metavar="KEY=VALUE",
     help="Override a value of the profile, as limits.wall_time=3. Repeatable.",
 )
@@ -106,7 +113,7 @@ class Main(Group):
 )
 @click.version_option(__version__, prog_name="mixkit", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, /, log_level: str, log_format: str, **_: Any) -> None:
+def cli(ctx: click.Context, /, log_level: str, log_format: str) -> None:
     """Run untrusted agents with exactly the powers that are plugged in."""
     from mixkit.cli import logs
 

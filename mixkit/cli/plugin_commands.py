@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mixkit.cli.group import Group, Lazy
 from mixkit.errors import MixError, PluginError
 
 if TYPE_CHECKING:
+    import pluggy
+
     from mixkit.cli.session import Session
 
-__all__ = ["collect"]
+__all__ = ["collect", "load_working"]
+
+
+def load_working(names: Sequence[str]) -> tuple[pluggy.PluginManager, dict[str, PluginError]]:
+    """A manager with those of the plugins that load, and what is wrong with each of the others."""
+    from mixkit.plugins import load_plugins
+
+    broken: dict[str, PluginError] = {}
+    while True:
+        try:
+            return load_plugins([name for name in names if name not in broken]), broken
+        except PluginError as exc:
+            if exc.plugin in broken or exc.plugin not in names:
+                raise
+            broken[exc.plugin] = exc
 
 
 def collect(session: Session, own: Mapping[str, Lazy]) -> tuple[Group, MixError | None]:
@@ -23,37 +39,33 @@ def collect(session: Session, own: Mapping[str, Lazy]) -> tuple[Group, MixError 
     Args:
         own: mixkit's commands, which no plugin may replace.
     """
+    from mixkit.plugins import each
     from mixkit.profile import load_profile
 
     found = Group()
-    trouble: MixError | None = None
     try:
         names = load_profile(session.profile, overrides=session.overrides).plugins
+        manager, broken = load_working(names)
     except MixError as exc:
         return found, exc
-    try:
-        found.lazies = _commands_of(names, own)
-    except PluginError:
-        # At least one is broken: ask one after the other, so that the commands of the rest stay.
-        for name in names:
-            try:
-                found.lazies |= _commands_of([name], {**own, **found.lazies})
-            except PluginError as exc:
-                trouble = trouble or exc
-    return found, trouble
+    for plugin, add_commands in each(manager, "mix_commands"):
+        try:
+            found.lazies |= _commands_of(plugin, add_commands, {**own, **found.lazies})
+        except PluginError as exc:
+            broken[plugin] = exc
+    return found, next(iter(broken.values()), None)
 
 
-def _commands_of(plugins: Sequence[str], taken: Mapping[str, Lazy]) -> dict[str, Lazy]:
-    from mixkit.plugins import call_each, load_plugins
-
+def _commands_of(plugin: str, add_commands: Callable[..., Any], taken: Mapping[str, Lazy]) -> dict[str, Lazy]:
     group = Group()
     group.lazies = dict(taken)
-    owned: dict[str, Lazy] = {}
-    for plugin, _ in call_each(load_plugins(plugins), "mix_commands", group=group):
-        if group.commands:
-            raise PluginError(
-                "mix_commands adds commands with group.lazy alone, so that --help stays fast", plugin
-            )
-        for name in group.lazies.keys() - taken.keys() - owned.keys():
-            group.lazies[name] = owned[name] = dataclasses.replace(group.lazies[name], plugin=plugin)
-    return owned
+    try:
+        add_commands(group=group)
+    except Exception as exc:
+        raise PluginError(f"mix_commands failed: {exc}", plugin) from exc
+    if group.commands:
+        raise PluginError(
+            "mix_commands adds commands with group.lazy alone, so that --help stays fast", plugin
+        )
+    added = group.lazies.keys() - taken.keys()
+    return {name: dataclasses.replace(group.lazies[name], plugin=plugin) for name in added}

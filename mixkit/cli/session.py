@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,7 +67,7 @@ def json_option(function: F) -> F:
     )(function)
 
 
-def parse_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
     """`--set KEY=VALUE`, any number of them. The profile converts a VALUE to the type of its key."""
     overrides: dict[str, str] = {}
     for text in texts:

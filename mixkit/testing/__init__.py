@@ -1,1 +1,1 @@
-"""."""
+"""For the tests of plugins: fixtures (`mixkit.testing.pytest_plugin`), strategies, and contract suites."""

@@ -1,0 +1,118 @@
+"""`mixkit doctor`: what is installed, what is really in force, and what is wrong."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mixkit.contracts import Check
+    from mixkit.kernel import Kernel
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@json_option
+@pass_session
+def doctor(session: Session) -> None:
+    """Check this installation and say what is in force. Exit status 1 if a check finds an error."""
+    out = Output(session.as_json)
+    with out.working("checking"):
+        found = list(_checks(session))
+    if session.as_json:
+        out.document(
+            [{"name": c.name, "level": c.level, "message": c.message, "remedy": c.remedy} for c in found]
+        )
+    else:
+        out.table(
+            ("level", "check", "finding"),
+            [(c.level, c.name, f"{c.message}{f'; {c.remedy}' if c.remedy else ''}") for c in found],
+            styles={"ok": "ok", "warning": "warning", "error": "error"},
+        )
+    if any(check.level == "error" for check in found):
+        click.get_current_context().exit(1)
+
+
+def _checks(session: Session) -> Iterator[Check]:
+    from mixkit.contracts import Check
+    from mixkit.errors import MixError
+
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield _codec()
+    try:
+        kernel = session.kernel()
+    except MixError as exc:
+        yield Check(
+            "profile",
+            "error",
+            str(exc),
+            "nothing else can be checked until the profile loads; see `mixkit plugins`",
+        )
+        return
+    with kernel:
+        plugins = ", ".join(kernel.profile.plugins) or "none"
+        yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
+        yield _engine(kernel)
+        yield _limits(kernel)
+        yield from _of_plugins(kernel)
+
+
+def _codec() -> Check:
+    from mixkit import codec
+    from mixkit.contracts import Check
+
+    if codec.implementation == "C":
+        return Check("codec", "ok", "the C implementation")
+    return Check(
+        "codec",
+        "warning",
+        "the Python implementation, which is many times slower",
+        "install a wheel of mixkit",
+    )
+
+
+def _engine(kernel: Kernel) -> Check:
+    from mixkit.contracts import Check
+
+    if kernel.choice is None:
+        return Check(
+            "engine", "warning", "the profile has none: no guest can run", "name one in the profile's engines"
+        )
+    try:
+        engine = kernel.engine
+    except Exception as exc:
+        return Check(
+            "engine", "error", f"{kernel.choice.engine}: {exc}", "reinstall the plugin of that engine"
+        )
+    return Check("engine", "ok", f"{engine.name} {engine.version}; {kernel.choice.reason}")
+
+
+def _limits(kernel: Kernel) -> Check:
+    from mixkit.contracts import Check
+    from mixkit.limits import UNITS
+
+    limits = ", ".join(f"{name} {getattr(kernel.limits, name)} {unit}" for name, unit in UNITS.items())
+    return Check("limits", "ok", limits)
+
+
+def _of_plugins(kernel: Kernel) -> Iterator[Check]:
+    """Each plugin's own findings. One whose checks fail is a finding itself and hides no other's."""
+    from mixkit.contracts import Check
+    from mixkit.plugins import each
+
+    for plugin, ask in each(kernel.manager, "mix_doctor"):
+        try:
+            checks = list(ask(kernel=kernel))
+        except Exception as exc:
+            yield Check(plugin, "error", f"its checks failed: {type(exc).__name__}: {exc}", "tell its author")
+            continue
+        for check in checks:
+            yield Check(f"{plugin}: {check.name}", check.level, check.message, check.remedy)

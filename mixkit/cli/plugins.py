@@ -1,0 +1,36 @@
+"""`mixkit plugins`: what is installed, and what the profile loads."""
+
+from __future__ import annotations
+
+import click
+
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+__all__ = ["plugins"]
+
+COLUMNS = ("name", "distribution", "version", "module", "status")
+STYLES = {"loaded": "ok", "not in the profile": "dim"}
+
+
+@click.command()
+@json_option
+@pass_session
+def plugins(session: Session) -> None:
+    """List the installed plugins, and which of them the profile loads. Exit status 1 if one does not load."""
+    from mixkit.cli.plugin_commands import load_working
+    from mixkit.plugins import installed
+    from mixkit.profile import load_profile
+
+    wanted = load_profile(session.profile, overrides=session.overrides).plugins
+    points = installed()
+    _, broken = load_working(wanted)
+    rows = []
+    for name in [*wanted, *sorted(points.keys() - set(wanted))]:
+        status = str(broken.get(name, "loaded")) if name in wanted else "not in the profile"
+        point = points.get(name)
+        about = (point.dist.name, point.dist.version) if point and point.dist else ("", "")
+        rows.append((name, *about, point.value if point else "", status))
+    Output(session.as_json).table(COLUMNS, rows, styles=STYLES)
+    if broken:
+        click.get_current_context().exit(1)

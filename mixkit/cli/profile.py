@@ -1,0 +1,83 @@
+"""`mixkit profile`: which profiles there are, and what one of them comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mixkit.cli.group import Group
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mixkit.kernel import Kernel
+
+__all__ = ["profile"]
+
+SIMPLE = ("description", "plugins", "engines", "filesystem", "storage")
+
+
+@click.group(cls=Group)
+def profile() -> None:
+    """List and show profiles."""
+
+
+@profile.command("list")
+@json_option
+@pass_session
+def list_profiles(session: Session) -> None:
+    """List the profiles that can be named, with their files."""
+    from mixkit.errors import ProfileError
+    from mixkit.profile import load_profile, profile_names
+
+    rows = []
+    for name, path in profile_names().items():
+        try:
+            about = load_profile(path).description
+        except ProfileError as exc:
+            about = f"broken: {exc}"
+        rows.append((name, str(path), about))
+    Output(session.as_json).table(("name", "file", "description"), rows)
+
+
+@profile.command()
+@click.argument("name", required=False)
+@json_option
+@pass_session
+def show(session: Session, name: str | None) -> None:
+    """Show what a profile comes to: every value, with where it comes from."""
+    if name:
+        session.profile = name
+    with session.kernel() as kernel:
+        rows = _values(kernel)
+    Output(session.as_json).table(("key", "value", "origin"), rows, styles={"default": "dim"})
+
+
+@profile.command()
+@click.argument("name", required=False)
+@json_option
+@pass_session
+def path(session: Session, name: str | None) -> None:
+    """Print the file of a profile."""
+    from mixkit.profile import profile_path
+
+    found = str(Path(profile_path(name or session.profile)).resolve())
+    if session.as_json:
+        Output().document({"path": found})
+    else:
+        click.echo(found)
+
+
+def _values(kernel: Kernel) -> list[tuple[str, Any, str]]:
+    rows: list[tuple[str, Any, str]] = []
+    for key in SIMPLE:
+        value = getattr(kernel.profile, key)
+        value = list(value) if isinstance(value, tuple) else value
+        rows.append((key, value, kernel.profile.origins.get(key, "default")))
+    for key, origin in kernel.origins.items():
+        section, _, field = key.rpartition(".")
+        holder = kernel.limits if section == "limits" else kernel.settings(section.removeprefix("settings."))
+        rows.append((key, getattr(holder, field), origin))
+    return rows

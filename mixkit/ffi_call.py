@@ -1,0 +1,57 @@
+"""Calling one FFI from outside of any agent, as an agent's call goes: for the command line and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from mixkit import codec
+from mixkit.environment import Env
+from mixkit.grants import ALL, Grants
+from mixkit.kernel import Kernel
+from mixkit.limits import Budget, Limits
+from mixkit.state import State
+
+__all__ = ["call_ffi"]
+
+
+async def call_ffi(
+    kernel: Kernel,
+    name: str,
+    args: Sequence[Any] = (),
+    *,
+    env: Env | None = None,
+    limits: Limits | None = None,
+    grants: Grants = ALL,
+) -> Any:
+    """Call an FFI in a run of its own, with the hooks that open and close a run, and answer its value.
+
+    Args:
+        name: of the FFI, as `"$http_do"`.
+        args: Values, in order.
+        limits: narrower than the profile's where given.
+
+    Raises:
+        NotFound: the profile has no such FFI.
+        GrantError, LimitExceeded, FFIError: as the agent would get them.
+    """
+    state = State(
+        env=env,
+        budget=Budget(kernel.limits if limits is None else kernel.limits.narrowed(limits)),
+        grants=grants,
+        services=kernel,
+        code=f"call of {name}",
+    )
+    try:
+        kernel.open_state(state)
+        words = codec.encode(list(args), token=state.token_to_handle)
+        ffi, answer = kernel.ffis.dispatch(state, name.encode(), words)
+        if ffi.is_async:
+            try:
+                answer = await asyncio.wait_for(answer, state.budget.remaining())
+            except TimeoutError:
+                raise state.budget.exceeded("wall_time") from None
+        return codec.decode(kernel.ffis.check_answer(state, answer), token=state.token_from_handle)
+    finally:
+        kernel.close_state(state)
