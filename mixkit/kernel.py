@@ -41,6 +41,7 @@ from mixkit.limits import Budget, Limits
 from mixkit.plugins import call_each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, describe, fill, load_object, variable
+from mixkit.signals import Signals
 from mixkit.state import State
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
@@ -114,6 +115,7 @@ class Kernel:
 
     Attributes:
         ffis: all FFIs that the profile's plugins give.
+        signals: the promises of this process (`mixkit.signals`).
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -153,6 +155,7 @@ class Kernel:
         self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
         self._env_words: dict[int, tuple[Env, bytes]] = {}
         self._closed = False
+        self.signals = Signals()
 
     # -- loading ------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, InternalError, NotFound, printable
 from mixkit.grants import ALL, Grants
 from mixkit.limits import Budget, Limits
+from mixkit.signals import Signals
 from mixkit.value import Token
 
 __all__ = ["Services", "State", "guest_log"]
@@ -28,6 +29,11 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
 class Services(Protocol):
     """What the kernel does for an FFI on request."""
+
+    @property
+    def signals(self) -> Signals:
+        """The signals of this kernel's process."""
+        ...
 
     def settings(self, plugin: str) -> Any:
         """The settings object of the plugin."""
@@ -44,6 +50,9 @@ class Services(Protocol):
 
 class NoServices:
     """For FFIs called outside a kernel, in tests of a plugin: no settings, nobody to intercept, no agents."""
+
+    def __init__(self) -> None:
+        self.signals = Signals()
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")

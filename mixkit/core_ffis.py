@@ -1,0 +1,126 @@
+"""The built-in plugin "core": what every agent needs of its host. Always loaded, under grants and limits."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Hashable
+from typing import Literal
+
+from mixkit import error_decode
+from mixkit.errors import FFIError
+from mixkit.ffi import FFIGroup, Registry
+from mixkit.hookspecs import hookimpl
+from mixkit.state import State
+from mixkit.value import Result, Value
+
+__all__ = ["ffis", "mix_ffis"]
+
+ffis = FFIGroup("core")
+
+_MAX_RANDOM = 64 * 1024
+_LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+
+
+@hookimpl
+def mix_ffis(registry: Registry) -> None:
+    registry.add(ffis)
+
+
+@ffis.register("$core_log")
+def log(state: State, level: Literal["debug", "info", "warning", "error"] | int, message: str) -> None:
+    """Write a line to the log. Levels as numbers: 0 debug, 1 info, 2 warning, 3 error."""
+    state.log(_LEVELS[level] if isinstance(level, str) else level, message)
+
+
+@ffis.register("$core_now")
+def now() -> int:
+    """The time: whole milliseconds since 1970, UTC. (A Wasm guest's own `now()` answers seconds.)"""
+    return time.time_ns() // 1_000_000
+
+
+@ffis.register("$core_sleep")
+async def sleep(state: State, ms: float) -> None:
+    """Wait that many milliseconds. A wait beyond the run's deadline ends the run there."""
+    import asyncio
+
+    if not math.isfinite(ms) or ms < 0:
+        raise FFIError(f"expected milliseconds from 0 on, found {ms}")
+    seconds, left = ms / 1000, state.budget.remaining()
+    await asyncio.sleep(min(seconds, left))
+    if seconds >= left:
+        raise state.budget.exceeded("wall_time", f"a sleep of {seconds:g} s")
+
+
+@ffis.register("$core_env")
+def env(state: State) -> dict[str, Value]:
+    """The run's environment: user, workspace, app, host, time zone, URLs, request. Credentials are tokens."""
+    return state.env.to_value()
+
+
+@ffis.register("$core_random")
+def random(n: int) -> bytes:
+    """Random bytes for cryptography, at most 65536."""
+    if not 0 <= n <= _MAX_RANDOM:
+        raise FFIError(f"expected 0 to {_MAX_RANDOM} bytes, found {n}")
+    return secrets.token_bytes(n)
+
+
+@ffis.register("$core_push_actions")
+def push_actions(state: State, actions: list[Value]) -> None:
+    """Queue actions, in order: entered again after this run, or handed to the caller."""
+    for action in actions:
+        state.push_action(action)
+
+
+@ffis.register("$core_agent_call")
+async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
+    """Run another agent of this app, under what is left of this run's limits; its result, or its error."""
+    result: Value = await state.services.call_agent(state, name, params)
+    return result
+
+
+# -- signals ----------------------------------------------------------------------------------------
+
+
+def _owner(state: State) -> Hashable:
+    return (state.env.workspace, state.env.app, state.env.user)
+
+
+@ffis.register("$core_signal_create")
+def signal_create(state: State) -> str:
+    """A new signal's id. Whoever gets it may send once; this user in this app may await and cancel."""
+    return state.services.signals.create(_owner(state))
+
+
+@ffis.register("$core_signal_await")
+async def signal_await(state: State, id: str, timeout_ms: float | None = None) -> Result[Value]:
+    """What is sent to the signal, now or later; an error if it is cancelled, unknown, or the time is over."""
+    if timeout_ms is not None and not timeout_ms >= 0:
+        raise FFIError(f"expected milliseconds from 0 on, found {timeout_ms}")
+    left = state.budget.remaining()
+    seconds = left if timeout_ms is None else min(timeout_ms / 1000, left)
+    try:
+        return await state.services.signals.wait(id, _owner(state), seconds)
+    except TimeoutError:
+        state.budget.check_time()
+        raise FFIError(f"nothing was sent to the signal within {seconds:g} s") from None
+
+
+@ffis.register("$core_signal_send")
+def signal_send(state: State, id: str, value: Value) -> Result[None]:
+    """Send a value, once, to all who await the signal. An error if it is unknown or was sent before."""
+    state.services.signals.send(id, value)
+
+
+@ffis.register("$core_signal_cancel")
+def signal_cancel(state: State, id: str) -> Result[None]:
+    """Forget a signal; those who await it get an error. An error if it is unknown."""
+    state.services.signals.cancel(id, _owner(state))
+
+
+@ffis.register("$decode_error")
+def decode_error(error: dict[str, Value]) -> str:
+    """A failed run's error map as readable text, with the guest's backtrace."""
+    return error_decode.decode_error(error)
