@@ -43,10 +43,10 @@ class FuncType:
 class HostFunction:
     """A function that a guest may import, answered by Python.
 
-    `call(instance, *args)` gets the calling instance and the arguments: i32 and i64 as *signed* ints as Wasm has
-    them, f32/f64 as floats. It answers None, or one number for the only result (any int is taken modulo
-    2^32 / 2^64). An exception that it raises is kept on the instance, makes the guest trap, and is raised by the
-    `Instance.call` that is under way, as that same exception object.
+    `call(instance, *args)` gets the calling instance and the arguments: i32 and i64 as *signed* ints as Wasm
+    has them, f32/f64 as floats. It answers None, or one number for the only result (any int is taken modulo
+    2^32 / 2^64). An exception that it raises is kept on the instance, makes the guest trap, and is raised by
+    the `Instance.call` that is under way, as that same exception object.
     """
 
     type: FuncType
@@ -96,8 +96,9 @@ class Snapshot(Protocol):
 class Instance(Protocol):
     """One instance with its own memories, tables and globals; used by one thread at a time.
 
-    Only `interrupt` may be called from another thread. After `call` raised, after `interrupt`, and when a reset
-    is refused, the instance is finished: close it.
+    Only `interrupt` may be called from another thread. After the guest failed in a call (`GuestError`,
+    `LimitExceeded`, an exception of a host function), after `interrupt`, and when a reset is refused, the
+    instance is finished: close it. A wrong name or argument (`EngineError`) harms nothing.
     """
 
     owner: Any
@@ -106,13 +107,21 @@ class Instance(Protocol):
     @property
     def exports(self) -> Mapping[str, FuncType | str]: ...
 
+    def start(self) -> None:
+        """Run the module's start function, once; nothing if there is none. Raises like `call`.
+
+        Calls and `freeze` do it first by themselves. It is not part of `instantiate`, so that guest code only
+        ever runs where `interrupt` reaches it.
+        """
+        ...
+
     def call(self, name: str, *args: int | float) -> int | float | None:
-        """Call an exported function.
+        """Call an exported function. Its first call also runs `start`.
 
         Raises:
             EngineError: no such function, or arguments that do not fit.
             GuestError: the guest trapped; `.trap` names the kind, `.backtrace` the frames.
-            LimitExceeded: `stack`, `memory` or `table`: the trap followed a refused growth.
+            LimitExceeded: `stack` is used up; or the guest trapped after `memory` was refused to it.
             Exception: whatever a host function raised.
         """
         ...
@@ -148,13 +157,15 @@ class Instance(Protocol):
         ...
 
     def freeze(self) -> Snapshot | None:
-        """The present state, or None when this state cannot be carried to another instance (tables changed
-        since instantiation, passive segments …): then run every time from a fresh instance."""
+        """The present state, or None when the module has code that can change state which no engine restores
+        (writes to tables, dropped segments, references in globals): then run from a fresh instance each time.
+        """
         ...
 
     def reset(self, snapshot: Snapshot | None = None) -> bool:
-        """Make everything that code can read equal to the snapshot (or to the state right after
-        instantiation). False, and finished, when that is not possible (its memory has grown, …)."""
+        """Make everything that code can read equal to the snapshot, or to the state right after instantiation
+        (start function not yet run). False, and finished, when that is not possible: `freeze` would answer
+        None, or its memory is not of the snapshot's size. `EngineError` for a snapshot of another module."""
         ...
 
     def close(self) -> None:
@@ -177,11 +188,12 @@ class WasmEngine(Protocol):
     def instantiate(
         self, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
     ) -> Instance:
-        """A fresh instance, its start function run, under limits `memory`, `table`, `stack`.
+        """A fresh instance under limits `memory`, `table`, `stack`. No guest code runs yet.
 
         Raises:
-            EngineError: an import is missing or has another type; too large for the limits.
-            GuestError: the start function trapped.
+            EngineError: an import is missing or has another type.
+            LimitExceeded: the module starts with more `memory` or `table` than the limits allow.
+            GuestError: an active data or element segment lies outside its memory or table.
         """
         ...
 

@@ -17,7 +17,7 @@ class InstancePool:
 
     Args:
         engine, module, limits, imports, max_result: as `WasmEngine.instantiate` takes them.
-        size: how many idle instances are kept.
+        size: how many idle instances are kept; 0 for a fresh one every time.
     """
 
     def __init__(
@@ -41,26 +41,32 @@ class InstancePool:
         self._closed = False
 
     def fresh(self) -> Instance:
-        """A new instance, in the state right after instantiation."""
-        return self._engine.instantiate(self._module, self._limits, self._imports, max_result=self._max_result)
+        """A new instance, in the state right after instantiation.
+
+        Raises:
+            EngineError, LimitExceeded: as `WasmEngine.instantiate`.
+        """
+        return self._engine.instantiate(
+            self._module, self._limits, self._imports, max_result=self._max_result
+        )
 
     def acquire(self, snapshot: Snapshot | None = None) -> Instance:
-        """An instance whose readable state equals the snapshot (or the state right after instantiation)."""
-        while True:
-            try:
-                instance = self._idle.pop()
-            except IndexError:
-                instance = self.fresh()
-                if snapshot is None or instance.reset(snapshot):
-                    return instance
-                instance.close()
-                raise EngineError("a fresh instance could not be brought to a snapshot of its own program") from None
-            if instance.reset(snapshot):
+        """An instance whose readable state equals the snapshot, or the state right after instantiation.
+
+        Raises:
+            EngineError: the snapshot does not fit the module, or as `fresh`.
+        """
+        # Restored here and not in `release`: whoever gives one back has its answer and should not wait.
+        while (instance := self._take()) is not None:
+            if self._restored(instance, snapshot):
                 return instance
-            instance.close()
+        instance = self.fresh()
+        if snapshot is not None and not self._restored(instance, snapshot):
+            raise EngineError("a fresh instance cannot be given the state of its own module's snapshot")
+        return instance
 
     def release(self, instance: Instance, *, healthy: bool = True) -> None:
-        """Give an instance back. One that raised is not healthy and is freed."""
+        """Give an instance back. One that was interrupted or in which a call raised is not healthy: freed."""
         instance.owner = None
         if healthy:
             with self._lock:
@@ -70,6 +76,7 @@ class InstancePool:
         instance.close()
 
     def __len__(self) -> int:
+        """How many instances wait."""
         return len(self._idle)
 
     def close(self) -> None:
@@ -79,3 +86,19 @@ class InstancePool:
             idle, self._idle = self._idle, deque()
         for instance in idle:
             instance.close()
+
+    def _take(self) -> Instance | None:
+        with self._lock:
+            # The one used last: its memory is most likely still in the processor's caches.
+            return self._idle.pop() if self._idle else None
+
+    @staticmethod
+    def _restored(instance: Instance, snapshot: Snapshot | None) -> bool:
+        try:
+            if instance.reset(snapshot):
+                return True
+        except BaseException:
+            instance.close()
+            raise
+        instance.close()
+        return False

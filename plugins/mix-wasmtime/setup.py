@@ -6,7 +6,8 @@ setup(
     ext_modules=[
         Extension(
             "mix_wasmtime._native",
-            ["mix_wasmtime/_native.c"],
+            [f"mix_wasmtime/_{part}.c" for part in ("native", "linked", "instance", "region")],
+            depends=["mix_wasmtime/_native.h"],
             libraries=["dl", "pthread"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
         )

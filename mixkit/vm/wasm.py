@@ -1,0 +1,426 @@
+"""The Wasm binary format, as far as the kernel and the engines need it: what a module has, and one rewriting.
+
+`read` gives imports, exports, types, memories, tables, globals and custom sections of a core module. `expose`
+writes the same module with its state made reachable, for snapshots. Whatever this reader does not know is
+refused, so that a construct whose state nobody can restore never gets as far as an engine.
+
+Format: WebAssembly core specification 2.0, chapter 5 "Binary Format", with multiple memories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from mixkit.contracts import FuncType, ValType
+from mixkit.errors import EngineError
+
+__all__ = ["PAGE", "RESERVED", "Exposed", "Global", "Size", "WasmModule", "custom_sections", "expose", "read"]
+
+PAGE: Final = 65536
+"""Bytes of a page, the unit of memory sizes."""
+
+RESERVED: Final = "\0mix:"
+"""Exports whose names begin so are added by `expose`; a module that brings its own is refused."""
+
+_MAGIC: Final = b"\0asm\x01\0\0\0"
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+
+_VALTYPES: Final[dict[int, ValType]] = {
+    0x7F: "i32",
+    0x7E: "i64",
+    0x7D: "f32",
+    0x7C: "f64",
+    0x7B: "v128",
+    0x70: "funcref",
+    0x6F: "externref",
+}
+_KINDS: Final = ("function", "table", "memory", "global")
+_FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
+
+_CUSTOM, _START, _CODE = 0, 8, 10
+# The order in which sections must stand; the data count (12) comes before the code.
+_ORDER: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 12: 10, 10: 11, 11: 12}
+_EXPORT: Final = 7
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Limits of a memory (in pages) or of a table (in elements); `maximum` is None without one."""
+
+    minimum: int
+    maximum: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A global variable of the module."""
+
+    type: ValType
+    mutable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WasmModule:
+    """What a core module declares. Memories, tables and globals are its own, without the imported ones."""
+
+    code: bytes
+    imports: Mapping[tuple[str, str], FuncType | str]
+    exports: Mapping[str, FuncType | str]
+    exported: Mapping[str, tuple[str, int]]
+    """Export name to kind (`"function"`, `"table"`, `"memory"`, `"global"`) and index, as in the file."""
+    memories: tuple[Size, ...]
+    tables: tuple[Size, ...]
+    globals: tuple[Global, ...]
+    imported_globals: int
+    start: int | None
+    customs: tuple[tuple[str, bytes], ...]
+    sections: tuple[tuple[int, int, int, int], ...]
+    """Every section: its number, where its header begins, where its contents begin and end, in bytes."""
+
+    def custom_sections(self, name: str) -> tuple[bytes, ...]:
+        """Contents of the custom sections of that name, in order."""
+        return tuple(content for found, content in self.customs if found == name)
+
+    def section(self, number: int) -> bytes:
+        """Contents of the section of that number; empty if there is none."""
+        for found, _, begin, end in self.sections:
+            if found == number:
+                return self.code[begin:end]
+        return b""
+
+
+def custom_sections(code: bytes, name: str) -> tuple[bytes, ...]:
+    """Contents of the custom sections of that name, in order. Looks at no other section.
+
+    Raises:
+        EngineError: the bytes are no core-Wasm module.
+    """
+    found = []
+    for number, _, begin, end in _sections(code):
+        if number == _CUSTOM:
+            reader = _Reader(code, begin, end)
+            if reader.name() == name:
+                found.append(code[reader.at : end])
+    return tuple(found)
+
+
+def read(code: bytes) -> WasmModule:
+    """What the module declares.
+
+    Raises:
+        EngineError: not a core module, malformed, or of a proposal that is switched off here (shared and
+            64-bit memories, garbage-collected types, exceptions). The message has the byte offset.
+    """
+    sections = _sections(code)
+    types: list[FuncType] = []
+    functions: list[FuncType] = []
+    globals_: list[Global] = []
+    memories: list[Size] = []
+    tables: list[Size] = []
+    imports: dict[tuple[str, str], FuncType | str] = {}
+    exported: dict[str, tuple[str, int]] = {}
+    customs: list[tuple[str, bytes]] = []
+    imported = [0, 0, 0, 0]
+    start: int | None = None
+
+    for number, _, begin, end in sections:
+        reader = _Reader(code, begin, end)
+        if number == _CUSTOM:
+            customs.append((reader.name(), code[reader.at : end]))
+            continue
+        if number == 1:
+            types = reader.vector(reader.functype)
+        elif number == 2:
+            for _ in range(reader.u32()):
+                key = (reader.name(), reader.name())
+                kind = reader.kind()
+                imported[kind] += 1
+                if kind == _FUNCTION:
+                    functions.append(reader.indexed(types, "type"))
+                elif kind == _TABLE:
+                    reader.table()
+                elif kind == _MEMORY:
+                    reader.memory()
+                else:
+                    reader.globaltype()
+                what = functions[-1] if kind == _FUNCTION else _KINDS[kind]
+                if imports.setdefault(key, what) != what:
+                    raise reader.error(f"import {key[0]}.{key[1]} stands twice with different types")
+        elif number == 3:
+            functions += [reader.indexed(types, "type") for _ in range(reader.u32())]
+        elif number == 4:
+            tables = reader.vector(reader.table)
+        elif number == 5:
+            memories = reader.vector(reader.memory)
+        elif number == 6:
+            globals_ = reader.vector(reader.definition)
+        elif number == _EXPORT:
+            for _ in range(reader.u32()):
+                name, kind, index = reader.name(), reader.kind(), reader.u32()
+                if name in exported:
+                    raise reader.error(f"the export {name!r} stands twice")
+                if name.startswith(RESERVED):
+                    raise reader.error(f"the export {name!r} has a prefix that is reserved for the engine")
+                exported[name] = (_KINDS[kind], index)
+        elif number == _START:
+            start = reader.u32()
+            if start >= len(functions):
+                raise reader.error(f"the start function {start} does not exist")
+            if functions[start] != FuncType((), ()):
+                raise reader.error(f"the start function has the type {functions[start]}, expected () -> ()")
+        else:
+            continue
+        reader.finish()
+
+    exports: dict[str, FuncType | str] = {}
+    for name, (what, index) in exported.items():
+        if what == "function":
+            if index >= len(functions):
+                raise EngineError(f"the export {name!r} names the function {index} of {len(functions)}")
+            exports[name] = functions[index]
+        else:
+            exports[name] = what
+    return WasmModule(
+        code=code,
+        imports=MappingProxyType(imports),
+        exports=MappingProxyType(exports),
+        exported=MappingProxyType(exported),
+        memories=tuple(memories),
+        tables=tuple(tables),
+        globals=tuple(globals_),
+        imported_globals=imported[_GLOBAL],
+        start=start,
+        customs=tuple(customs),
+        sections=sections,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A module rewritten so that an engine can save and restore all of its state.
+
+    Positions count the exports of `code` in their order, the module's own first.
+    """
+
+    code: bytes
+    globals: tuple[tuple[int, ValType], ...]
+    """Position and type of every mutable global."""
+    start: int | None
+    """Position of the start function, which no longer runs by itself: call it before anything else."""
+
+
+def expose(module: WasmModule) -> Exposed:
+    """The module with its mutable globals and its start function exported, and without its start section.
+
+    Without a start section an engine runs no guest code while it instantiates.
+    """
+    positions = {where: position for position, where in enumerate(module.exported.values())}
+    added: list[bytes] = []
+
+    def position(kind: int, index: int) -> int:
+        where = (_KINDS[kind], index)
+        if where not in positions:
+            positions[where] = len(module.exported) + len(added)
+            name = f"{RESERVED}{_KINDS[kind]}:{index}".encode()
+            added.append(leb(len(name)) + name + bytes([kind]) + leb(index))
+        return positions[where]
+
+    first = module.imported_globals
+    mutable = tuple(
+        (position(_GLOBAL, index), variable.type)
+        for index, variable in enumerate(module.globals, first)
+        if variable.mutable
+    )
+    start = None if module.start is None else position(_FUNCTION, module.start)
+
+    old = module.section(_EXPORT)
+    kept = old[_Reader(old, 0, len(old)).skip() :] if old else b""
+    body = leb(len(module.exported) + len(added)) + kept + b"".join(added)
+    exports = bytes([_EXPORT]) + leb(len(body)) + body
+
+    out = [_MAGIC]
+    written = not (old or added)
+    for number, header, _, end in module.sections:
+        if not written and _ORDER.get(number, 0) >= _EXPORT:
+            out.append(exports)
+            written = True
+        if number not in (_EXPORT, _START):
+            out.append(module.code[header:end])
+    if not written:
+        out.append(exports)
+    return Exposed(b"".join(out), mutable, start)
+
+
+def leb(value: int) -> bytes:
+    """Unsigned LEB128."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:
+    if code[:8] != _MAGIC:
+        if code[:8] == _COMPONENT:
+            raise EngineError(
+                "expected a core Wasm module, found a component; link it to a core module first"
+            )
+        raise EngineError(
+            f"expected a Wasm module (00 61 73 6d 01 00 00 00), found {code[:8].hex(' ') or 'nothing'}"
+        )
+    reader = _Reader(code, 8, len(code))
+    sections = []
+    last = 0
+    while reader.at < len(code):
+        header = reader.at
+        number = reader.byte()
+        size = reader.u32()
+        begin = reader.at
+        if begin + size > len(code):
+            raise reader.error(f"section {number} claims {size} bytes, the file has {len(code) - begin} more")
+        if number != _CUSTOM:
+            if number == 13:
+                raise reader.error("exception tags are switched off here")
+            order = _ORDER.get(number)
+            if order is None:
+                raise reader.error(f"unknown section {number}")
+            if order <= last:
+                raise reader.error(f"section {number} stands twice or in the wrong place")
+            last = order
+        reader.at = begin + size
+        sections.append((number, header, begin, begin + size))
+    return tuple(sections)
+
+
+class _Reader:
+    """Reads code[at:end], never beyond."""
+
+    __slots__ = ("at", "code", "end")
+
+    def __init__(self, code: bytes, at: int, end: int) -> None:
+        self.code = code
+        self.at = at
+        self.end = end
+
+    def error(self, message: str) -> EngineError:
+        return EngineError(f"malformed or unsupported Wasm module: {message}, at byte {self.at}")
+
+    def finish(self) -> None:
+        if self.at != self.end:
+            raise self.error(f"a section ends {self.end - self.at} bytes later than its contents")
+
+    def byte(self) -> int:
+        if self.at >= self.end:
+            raise self.error("the section ends in the middle of an item")
+        value = self.code[self.at]
+        self.at += 1
+        return value
+
+    def u32(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 28:
+                raise self.error("a number has more than five bytes")
+        if value > 0xFFFF_FFFF:
+            raise self.error("a number is beyond 32 bits")
+        return value
+
+    def skip(self) -> int:
+        """Steps over one LEB number of any size; answers where it ended."""
+        while self.byte() >= 0x80:
+            pass
+        return self.at
+
+    def name(self) -> str:
+        size = self.u32()
+        if self.at + size > self.end:
+            raise self.error(f"a name claims {size} bytes, the section has {self.end - self.at} more")
+        raw = self.code[self.at : self.at + size]
+        self.at += size
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise self.error("a name is not UTF-8") from None
+
+    def vector(self, item: Callable[[], T]) -> list[T]:
+        return [item() for _ in range(self.u32())]
+
+    def indexed(self, items: list[T], what: str) -> T:
+        index = self.u32()
+        if index >= len(items):
+            raise self.error(f"{what} {index} of {len(items)} does not exist")
+        return items[index]
+
+    def kind(self) -> int:
+        kind = self.byte()
+        if kind >= len(_KINDS):
+            raise self.error(f"unknown kind {kind:#04x} of import or export")
+        return kind
+
+    def valtype(self) -> ValType:
+        byte = self.byte()
+        found = _VALTYPES.get(byte)
+        if found is None:
+            raise self.error(f"value type {byte:#04x} is unknown or switched off")
+        return found
+
+    def functype(self) -> FuncType:
+        form = self.byte()
+        if form != 0x60:
+            raise self.error(f"type form {form:#04x} is unknown or switched off; only functions are known")
+        return FuncType(tuple(self.vector(self.valtype)), tuple(self.vector(self.valtype)))
+
+    def size(self, what: str) -> Size:
+        flags = self.byte()
+        if flags > 1:
+            raise self.error(
+                f"{what} flags {flags:#04x}: shared and 64-bit ones and other page sizes are off"
+            )
+        minimum = self.u32()
+        return Size(minimum, self.u32() if flags else None)
+
+    def memory(self) -> Size:
+        return self.size("memory")
+
+    def table(self) -> Size:
+        if self.valtype() not in ("funcref", "externref"):
+            raise self.error("a table holds references")
+        return self.size("table")
+
+    def globaltype(self) -> Global:
+        kind = self.valtype()
+        mutable = self.byte()
+        if mutable > 1:
+            raise self.error(f"mutability {mutable:#04x} is unknown")
+        return Global(kind, bool(mutable))
+
+    def definition(self) -> Global:
+        """A global and its constant initialiser, which is stepped over."""
+        variable = self.globaltype()
+        while (opcode := self.byte()) != 0x0B:
+            if opcode in (0x41, 0x42, 0x23, 0xD0, 0xD2):
+                self.skip()
+            elif opcode in (0x43, 0x44):
+                self.take(4 if opcode == 0x43 else 8)
+            elif opcode == 0xFD and self.u32() == 12:
+                self.take(16)
+            elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):
+                raise self.error(f"opcode {opcode:#04x} is not constant")
+        return variable
+
+    def take(self, size: int) -> None:
+        if self.at + size > self.end:
+            raise self.error("the section ends in the middle of a number")
+        self.at += size

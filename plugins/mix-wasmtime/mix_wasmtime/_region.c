@@ -1,0 +1,155 @@
+/* Linear memories: our own mappings, so that one account covers all memories of an instance, a refused growth is
+ * known for certain, and a memoryview can outlive the instance. */
+#define _GNU_SOURCE
+#include "_native.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Above this many bytes, giving pages back to the system is cheaper than writing zeros (measured). */
+#define CLEAR_BY_WRITING (256 * 1024)
+
+_Thread_local Creation *region_creation;
+
+static uint8_t *get_memory(void *env, size_t *size, size_t *capacity) {
+    Region *region = env;
+    *size = atomic_load_explicit(&region->size, memory_order_relaxed);
+    *capacity = region->capacity;
+    return region->base;
+}
+
+/* no GIL */
+static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
+    Region *region = env;
+    size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
+    Account *account = region->account;
+    if (new_size <= size) return NULL;
+    size_t more = new_size - size;
+    if (new_size > region->capacity || more > account->limit - account->used) {
+        account->refused = true;
+        return wt.wasmtime_error_new("the memory limit is reached");
+    }
+    if (mprotect(region->base + size, more, PROT_READ | PROT_WRITE) != 0) {
+        account->refused = true;
+        return wt.wasmtime_error_new("the system has no more memory");
+    }
+    account->used += more;
+    atomic_store_explicit(&region->size, new_size, memory_order_release);
+    return NULL;
+}
+
+void region_release(Region *region) {
+    if (atomic_fetch_sub(&region->references, 1) != 1) return;
+    munmap(region->base - region->guard, region->guard + region->capacity + region->guard);
+    free(region);
+}
+
+static void finalize_memory(void *env) {
+    Region *region = env;
+    region->account = NULL;
+    region_release(region);
+}
+
+/* no GIL */
+static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum, size_t maximum,
+                                    size_t reserved, size_t guard, wasmtime_linear_memory_t *memory) {
+    Creation *creation = region_creation;
+    (void)env, (void)type, (void)maximum;
+    if (creation == NULL) return wt.wasmtime_error_new("a memory outside of an instance");
+    Account *account = creation->account;
+    if (minimum > reserved || minimum > account->limit - account->used) {
+        account->refused = true;
+        return wt.wasmtime_error_new("the memory limit is reached");
+    }
+    Region *region = calloc(1, sizeof *region);
+    if (region == NULL) return wt.wasmtime_error_new("the system has no more memory");
+    uint8_t *space = mmap(NULL, guard + reserved + guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED) {
+        free(region);
+        return wt.wasmtime_error_new("the system has no more address space for a linear memory");
+    }
+    if (minimum != 0 && mprotect(space + guard, minimum, PROT_READ | PROT_WRITE) != 0) {
+        munmap(space, guard + reserved + guard);
+        free(region);
+        return wt.wasmtime_error_new("the system has no more memory");
+    }
+    account->used += minimum;
+    atomic_init(&region->references, 2); /* the store's and the instance's */
+    atomic_init(&region->size, minimum);
+    region->base = space + guard;
+    region->capacity = reserved;
+    region->guard = guard;
+    region->account = account;
+    region->next = creation->newest;
+    creation->newest = region;
+    creation->count++;
+    *memory = (wasmtime_linear_memory_t){region, get_memory, grow_memory, finalize_memory};
+    return NULL;
+}
+
+const wasmtime_memory_creator_t region_creator = {NULL, new_memory, NULL};
+
+void region_clear(Region *region, size_t from) {
+    size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
+    if (size <= from) return;
+    if (size - from <= CLEAR_BY_WRITING) {
+        memset(region->base + from, 0, size - from);
+        return;
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (from + page - 1) / page * page;
+    memset(region->base + from, 0, whole - from);
+    if (madvise(region->base + whole, size - whole, MADV_DONTNEED) != 0)
+        memset(region->base + whole, 0, size - whole);
+}
+
+size_t region_used(const Region *region) {
+    size_t used = atomic_load_explicit(&region->size, memory_order_relaxed);
+    /* A region's size is whole pages, and its base is aligned. */
+    const uint64_t *words = (const uint64_t *)(const void *)region->base;
+    size_t count = used / 8;
+    while (count > 0 && words[count - 1] == 0) count--;
+    return count * 8;
+}
+
+/* ---- the exporter behind memoryviews --------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    Region *region;
+    size_t size;
+} Memory;
+
+static int memory_getbuffer(PyObject *object, Py_buffer *view, int flags) {
+    Memory *self = (Memory *)object;
+    return PyBuffer_FillInfo(view, object, self->region->base, (Py_ssize_t)self->size, 0, flags);
+}
+
+static void memory_dealloc(PyObject *object) {
+    region_release(((Memory *)object)->region);
+    PyObject_Free(object);
+}
+
+static PyBufferProcs memory_buffer = {.bf_getbuffer = memory_getbuffer};
+
+PyTypeObject MemoryType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "mix_wasmtime._native.Memory",
+    .tp_doc = "Keeps a linear memory alive for the memoryviews over it.",
+    .tp_basicsize = sizeof(Memory),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = memory_dealloc,
+    .tp_as_buffer = &memory_buffer,
+};
+
+PyObject *region_view(Region *region) {
+    Memory *memory = PyObject_New(Memory, &MemoryType);
+    if (memory == NULL) return NULL;
+    memory->region = region;
+    memory->size = atomic_load_explicit(&region->size, memory_order_acquire);
+    atomic_fetch_add(&region->references, 1);
+    PyObject *view = PyMemoryView_FromObject((PyObject *)memory);
+    Py_DECREF(memory);
+    return view;
+}

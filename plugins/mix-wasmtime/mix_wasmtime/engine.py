@@ -1,0 +1,305 @@
+"""The engine: compiles with Wasmtime, keeps what it compiled, and makes instances."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mix_wasmtime import _native
+from mix_wasmtime.cache import CodeCache, default_directory
+from mix_wasmtime.settings import WasmtimeSettings
+from mix_wasmtime.snapshot import Snapshot, load_snapshot
+from mixkit.contracts import FuncType, HostFunction, HostImports
+from mixkit.errors import EngineError, LimitExceeded
+from mixkit.limits import Limits
+from mixkit.vm import wasm
+from mixkit.vm.wasm_state import is_restorable
+
+if TYPE_CHECKING:
+    from mix_wasmtime.backend import Backend, Compiled
+
+__all__ = ["Instance", "Module", "WasmtimeEngine"]
+
+MAX_MEMORIES: Final = 16
+"""Memories a module may define: each reserves 4 GiB of address space, whatever its size."""
+
+_LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
+_VALKINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
+_LINKED: Final = 8
+"""Combinations of stack size and imports that a module keeps."""
+
+
+class Module:
+    """Compiled code, and what is known about it. Made by `WasmtimeEngine.compile`."""
+
+    def __init__(self, code: bytes, hash: str, engine: WasmtimeEngine) -> None:
+        self.hash = hash
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._linked: OrderedDict[tuple[int, tuple[int, ...]], _native.Linked] = OrderedDict()
+        read = wasm.read(code)
+        if len(read.memories) > MAX_MEMORIES:
+            raise EngineError(
+                f"the module has {len(read.memories)} memories, expected at most {MAX_MEMORIES}"
+            )
+        self.imports = read.imports
+        self.exports = read.exports
+        self._customs = read.customs
+        self._exposed = wasm.expose(read)
+        self._memories = read.memories
+        self._tables = [table.minimum for table in read.tables]
+        self._memory = read.exported.get("memory", ("", -1))
+        self._positions = {name: position for position, name in enumerate(read.exported)}
+        self._compiled, self._restorable = engine._compile(read, self._exposed.code, hash)
+
+    def custom_sections(self, name: str) -> Sequence[bytes]:
+        """Contents of the custom sections of that name, in order."""
+        return [content for found, content in self._customs if found == name]
+
+    def link(self, stack: int, imports: HostImports) -> _native.Linked:
+        """The module joined to those host functions, on the engine for that stack size."""
+        functions = []
+        for key, expected in self.imports.items():
+            function = imports.get(key)
+            if function is None or function.type != expected:
+                raise _unlinkable(key, expected, function, imports)
+            functions.append(function)
+        # Host functions are told apart by identity; a Linked keeps its own alive, so no id is used twice.
+        key_of = (stack, tuple(map(id, functions)))
+        with self._lock:
+            linked = self._linked.get(key_of)
+            if linked is None:
+                linked = self._linked[key_of] = self._link(stack, functions)
+                if len(self._linked) > _LINKED:
+                    self._linked.popitem(last=False)
+            else:
+                self._linked.move_to_end(key_of)
+        return linked
+
+    def _link(self, stack: int, functions: list[HostFunction]) -> _native.Linked:
+        compiled = self._compiled.on(self._engine._backend(stack))
+        kind, memory = self._memory
+        return _native.Linked(
+            owners=(compiled, functions),
+            engine=compiled.engine_pointer,
+            module=compiled.pointer,
+            hosts=tuple(
+                (module, name, *_signature(function.type), function.call)
+                for (module, name), function in zip(self.imports, functions, strict=True)
+            ),
+            functions=tuple(
+                (name, *_signature(what), self._positions[name])
+                for name, what in self.exports.items()
+                if isinstance(what, FuncType)
+            ),
+            variables=tuple(
+                (_VALKINDS[kind], position) for position, kind in self._exposed.globals if kind in _VALKINDS
+            ),
+            memories=len(self._memories),
+            memory=memory if kind == "memory" else -1,
+            memory_position=self._positions.get("memory", 0),
+            start=-1 if self._exposed.start is None else self._exposed.start,
+            restorable=self._restorable,
+            stack=stack,
+        )
+
+    def table_share(self, limit: int) -> int:
+        """Elements that each table may have, so that all together stay within the limit.
+
+        Wasmtime limits each table alone. What the large ones leave is shared equally among the others, so a
+        single table gets everything.
+        """
+        rest = limit
+        largest_first = sorted(self._tables, reverse=True)
+        for index, minimum in enumerate(largest_first):
+            share = rest // (len(largest_first) - index)
+            if minimum <= share:
+                return share
+            rest -= minimum
+        # Every table has its minimum, and none may grow.
+        return 0
+
+    def check_fits(self, limits: Limits) -> None:
+        """Refuse limits that the module's start already exceeds."""
+        pages = sum(memory.minimum for memory in self._memories)
+        if pages * wasm.PAGE > limits.memory:
+            raise LimitExceeded(
+                "memory", limits.memory, "bytes", f"the guest starts with {pages * wasm.PAGE}"
+            )
+        elements = sum(self._tables)
+        if elements > limits.table:
+            raise LimitExceeded("table", limits.table, "elements", f"the guest starts with {elements}")
+
+
+class Instance(_native.Instance):
+    """A running module; see `mixkit.contracts.Instance`. The hot methods are inherited from C."""
+
+    __slots__ = ("_module", "_version")
+    _module: Module
+    _version: str
+
+    @property
+    def exports(self) -> Mapping[str, FuncType | str]:
+        """What the module exports."""
+        return self._module.exports
+
+    def freeze(self) -> Snapshot | None:
+        """The present state, or None when the module can change state that no engine interface restores."""
+        state = self.get_state()
+        return None if state is None else Snapshot(self._module.hash, self._version, state)
+
+    def reset(self, snapshot: Snapshot | None = None) -> bool:
+        """Make everything that code can read equal to the snapshot, or to a fresh instance.
+
+        Raises:
+            EngineError: the snapshot is of another module or engine version, or the instance is running.
+        """
+        if snapshot is None:
+            return self.set_state(None)
+        if snapshot.code_hash != self._module.hash or snapshot.version != self._version:
+            raise EngineError(
+                f"the snapshot is of code {snapshot.code_hash[:12]}… on {snapshot.version}, "
+                f"the instance of {self._module.hash[:12]}… on {self._version}"
+            )
+        return self.set_state(snapshot.state)
+
+
+class WasmtimeEngine:
+    """Runs core Wasm with Wasmtime. Cheap until the first `compile`; safe for threads and for forks."""
+
+    name = "wasmtime"
+
+    def __init__(self, settings: WasmtimeSettings | None = None) -> None:
+        self.settings = settings or WasmtimeSettings()
+        self._lock = threading.Lock()
+        self._modules: OrderedDict[str, Module] = OrderedDict()
+        self._building: dict[str, threading.Lock] = {}
+        self._backends: dict[int, Backend] = {}
+        self._version = ""
+        directory = self.settings.cache_dir
+        self.cache = (
+            None
+            if directory == "off"
+            else CodeCache(Path(directory) if directory else default_directory(), self.settings.cache_bytes)
+        )
+
+    @property
+    def version(self) -> str:
+        """Version of Wasmtime and of what the engine keeps in files."""
+        if not self._version:
+            from importlib.metadata import version
+
+            self._version = f"wasmtime-{version('wasmtime')}-1"
+        return self._version
+
+    def compile(self, code: bytes) -> Module:
+        """Compile, or take from memory or from the disk.
+
+        Raises:
+            EngineError: malformed, invalid, or of a proposal that is switched off.
+        """
+        digest = hashlib.sha256(code).hexdigest()
+        with self._lock:
+            module = self._modules.get(digest)
+            if module is not None:
+                self._modules.move_to_end(digest)
+                return module
+            building = self._building.setdefault(digest, threading.Lock())
+        # One thread compiles; others that want the same code wait for it, and find the module.
+        with building:
+            with self._lock:
+                module = self._modules.get(digest)
+            if module is None:
+                try:
+                    module = Module(code, digest, self)
+                    with self._lock:
+                        self._modules[digest] = module
+                        if len(self._modules) > self.settings.modules:
+                            self._modules.popitem(last=False)
+                finally:
+                    with self._lock:
+                        self._building.pop(digest, None)
+        return module
+
+    def instantiate(
+        self, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+    ) -> Instance:
+        """A fresh instance. Its start function has not run yet: `start`, or the first call, runs it.
+
+        Raises:
+            EngineError: an import is missing or has another type; a segment does not fit.
+            LimitExceeded: the module starts with more memory or table elements than the limits allow.
+        """
+        module.check_fits(limits)
+        linked = module.link(_stack_step(limits.stack), imports)
+        instance = Instance(
+            linked,
+            memory=limits.memory,
+            table=module.table_share(limits.table),
+            max_result=-1 if max_result is None else max_result,
+        )
+        instance._module = module
+        instance._version = self.version
+        return instance
+
+    def load_snapshot(self, data: bytes) -> Snapshot:
+        """What `Snapshot.to_bytes` wrote.
+
+        Raises:
+            EngineError: damaged, or of another engine version.
+        """
+        return load_snapshot(data, self.version)
+
+    def _backend(self, stack: int) -> Backend:
+        with self._lock:
+            backend = self._backends.get(stack)
+            if backend is None:
+                from mix_wasmtime.backend import Backend
+
+                backend = self._backends[stack] = Backend(stack, optimize=self.settings.optimize)
+            return backend
+
+    def _compile(self, module: wasm.WasmModule, code: bytes, digest: str) -> tuple[Compiled, bool]:
+        from mix_wasmtime.backend import CONFIG, Compiled
+
+        backend = self._backend(_stack_step(Limits().stack))
+        parts = (digest, self.name, self.version, CONFIG, self.settings.optimize)
+        key = hashlib.sha256(repr(parts).encode()).hexdigest()
+        if self.cache is not None and (kept := self.cache.get(key)) is not None:
+            try:
+                return Compiled.load(backend, kept[0]), kept[1]
+            except EngineError:
+                # Compiled for another processor, say.
+                self.cache.discard(key)
+        compiled = Compiled.compile(backend, code)
+        # After compilation, because it presumes valid code.
+        restorable = is_restorable(module)
+        if self.cache is not None:
+            self.cache.put(key, compiled.serialize(), restorable)
+        return compiled, restorable
+
+
+def _stack_step(stack: int) -> int:
+    """The largest power of two that is not above. Each stack size needs an engine of its own in Wasmtime."""
+    return 1 << (stack.bit_length() - 1)
+
+
+def _signature(function: FuncType) -> tuple[str, str]:
+    params = "".join(_LETTERS.get(kind, "?") for kind in function.params)
+    return params, "".join(_LETTERS.get(kind, "?") for kind in function.results)
+
+
+def _unlinkable(
+    key: tuple[str, str], expected: FuncType | str, found: HostFunction | None, imports: HostImports
+) -> EngineError:
+    name = ".".join(key)
+    if not isinstance(expected, FuncType):
+        return EngineError(f"the guest imports the {expected} {name}; only functions can be imported")
+    if found is None:
+        offered = ", ".join(sorted(".".join(other) for other in imports)) or "nothing"
+        return EngineError(f"the guest imports {name} {expected}, which is not offered; there is: {offered}")
+    return EngineError(f"the guest imports {name} as {expected}, the host offers {found.type}")

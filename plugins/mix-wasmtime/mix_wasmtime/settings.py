@@ -1,0 +1,27 @@
+"""Settings of the Wasmtime engine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["WasmtimeSettings"]
+
+
+class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the engine compiles, and where it keeps what it compiled."""
+
+    cache_dir: Annotated[
+        str,
+        Meta(
+            description="Directory of the compiled code, writable by its owner only. Empty: "
+            "`mixkit/wasmtime` under XDG_CACHE_HOME or ~/.cache. `off`: nothing is kept on disk."
+        ),
+    ] = ""
+    cache_bytes: Annotated[
+        int, Meta(ge=0, description="Bytes that the directory may hold; oldest use goes first.")
+    ] = 512 * 1024 * 1024
+    modules: Annotated[int, Meta(ge=1, description="Compiled modules that a process keeps in memory.")] = 128
+    optimize: Annotated[bool, Meta(description="Off: compiles faster, and the code runs slower.")] = True

@@ -1,0 +1,110 @@
+"""Snapshots: the state of an instance as a value, and its form in bytes.
+
+Layout of the bytes, integers little-endian:
+
+    offset  size
+    0       8     "MIXSNAP1"
+    8       32    SHA-256 of everything after it
+    40      2     length of the engine version, in bytes, then the version in ASCII
+    ..      32    SHA-256 of the module's code
+    ..      4     number of memories
+    ..      4     number of globals, at 16 bytes each
+                  per memory: 8 bytes size, 8 bytes length of the contents (size without trailing zeros)
+                  the globals, then the contents of the memories, one after the other
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Final
+
+from mixkit.errors import EngineError
+
+__all__ = ["Snapshot", "State", "load_snapshot"]
+
+State = tuple[tuple[tuple[int, bytes], ...], bytes]
+"""Memories (size, contents without trailing zeros), and the mutable globals, as `_native` has them."""
+
+_MAGIC: Final = b"MIXSNAP1"
+_VERSION: Final = struct.Struct("<H")
+_COUNTS: Final = struct.Struct("<32sII")
+_MEMORY: Final = struct.Struct("<QQ")
+_GLOBAL: Final = 16
+_MAX_MEMORY: Final = 1 << 32
+
+
+class Snapshot:
+    """Frozen state of an instance of one module; immutable, usable from any thread."""
+
+    __slots__ = ("code_hash", "size", "state", "version")
+
+    def __init__(self, code_hash: str, version: str, state: State) -> None:
+        self.code_hash = code_hash
+        self.version = version
+        self.state = state
+        self.size: int = sum(len(contents) for _, contents in state[0]) + len(state[1])
+
+    def __repr__(self) -> str:
+        return f"Snapshot(code {self.code_hash[:12]}…, {self.size} bytes)"
+
+    def to_bytes(self) -> bytes:
+        """The layout above."""
+        memories, variables = self.state
+        version = self.version.encode("ascii")
+        body = b"".join(
+            [
+                _VERSION.pack(len(version)),
+                version,
+                _COUNTS.pack(bytes.fromhex(self.code_hash), len(memories), len(variables) // _GLOBAL),
+                *(_MEMORY.pack(size, len(contents)) for size, contents in memories),
+                variables,
+                *(contents for _, contents in memories),
+            ]
+        )
+        return b"".join([_MAGIC, hashlib.sha256(body).digest(), body])
+
+
+def load_snapshot(data: bytes, version: str) -> Snapshot:
+    """What `Snapshot.to_bytes` wrote, if it was written under the same engine version.
+
+    Raises:
+        EngineError: damaged, cut off, or of another version; take a new snapshot then.
+    """
+    if data[:8] != _MAGIC:
+        raise EngineError(f"expected a snapshot ({_MAGIC.decode()}), found {data[:8]!r}; take a new snapshot")
+    body = data[40:]
+    if hashlib.sha256(body).digest() != data[8:40]:
+        raise EngineError(
+            f"a snapshot of {len(data)} bytes is damaged: its checksum differs; take a new snapshot"
+        )
+    try:
+        return _parse(body, version)
+    except (struct.error, UnicodeDecodeError) as exc:
+        raise EngineError(
+            f"a snapshot of {len(data)} bytes is malformed: {exc}; take a new snapshot"
+        ) from None
+
+
+def _parse(body: bytes, version: str) -> Snapshot:
+    (length,) = _VERSION.unpack_from(body)
+    at = _VERSION.size + length
+    found = body[_VERSION.size : at].decode("ascii")
+    if found != version:
+        raise EngineError(
+            f"the snapshot is of engine version {found}, this is {version}; take a new snapshot"
+        )
+    code_hash, memories, variables = _COUNTS.unpack_from(body, at)
+    at += _COUNTS.size
+    sizes = [_MEMORY.unpack_from(body, at + i * _MEMORY.size) for i in range(memories)]
+    at += memories * _MEMORY.size
+    expected = at + variables * _GLOBAL + sum(used for _, used in sizes)
+    if expected != len(body) or any(used > size or size > _MAX_MEMORY for size, used in sizes):
+        raise EngineError("a snapshot is malformed: its lengths do not add up; take a new snapshot")
+    state_globals = body[at : at + variables * _GLOBAL]
+    at += len(state_globals)
+    contents = []
+    for size, used in sizes:
+        contents.append((size, body[at : at + used]))
+        at += used
+    return Snapshot(code_hash.hex(), found, (tuple(contents), state_globals))
