@@ -1,0 +1,130 @@
+"""From a source folder to a package, and from a package to a signed one. The same source makes the same
+bytes.
+
+The folder has the layout of a package: `manifest.json`, `runtime.json`, `code/`, `records/`, `files/`.
+Besides, an agent's `code` may name any file of the folder, which is put to `code/<app>/` under its own name.
+Whatever else lies in the folder (sources, a README, tests) stays out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from mixkit.errors import PackageError
+from mixkit.package import manifest, signature
+from mixkit.package.archive import check_path
+from mixkit.package.manifest import AgentSpec, AppSpec, Manifest
+from mixkit.package.package import RUNTIME, Package
+
+__all__ = ["build", "pack", "sign"]
+
+Content: TypeAlias = Callable[[], bytes]
+
+_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_MODE: Final = 0o100644 << 16
+_FOLDERS: Final = ("code", "records", "files")
+
+
+def build(folder: Path, private_key: bytes | None = None) -> bytes:
+    """The package that a source folder describes, signed if a private key (PEM) is given.
+
+    Raises:
+        PackageError: the folder does not make a package that could be installed.
+        OSError: a file cannot be read.
+    """
+    entries: dict[str, Content] = {}
+    for top in _FOLDERS:
+        for path in _files(folder / top):
+            entries[path.relative_to(folder).as_posix()] = path.read_bytes
+    if (folder / RUNTIME).is_file():
+        entries[RUNTIME] = (folder / RUNTIME).read_bytes
+    try:
+        written = Manifest.decode((folder / manifest.ENTRY).read_bytes(), source=True)
+    except FileNotFoundError:
+        raise PackageError(
+            f"expected a manifest in the folder {folder}, found none", manifest.ENTRY
+        ) from None
+    resolved = _resolve(folder, written, entries)
+    entries[manifest.ENTRY] = resolved.encode
+    packed = pack(entries)
+    return sign(Package.open(packed), private_key) if private_key else _checked(packed)
+
+
+def sign(package: Package, private_key: bytes) -> bytes:
+    """The same package with a signature by that private key (PEM), in the place of any that it had."""
+    signed = signature.sign(signature.signed_text(package.digests), private_key)
+    entries: dict[str, Content] = {path: _reader(package, path) for path in package.archive.entries}
+    return _checked(pack(entries | {signature.ENTRY: signed.encode}))
+
+
+def pack(entries: Mapping[str, Content]) -> bytes:
+    """A zip of these entries: sorted, without times or owners, so that equal entries give equal bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        # The manifest first, so that `file`, `head` and people meet it first.
+        for path in sorted(entries, key=lambda path: (path != manifest.ENTRY, path.encode())):
+            info = zipfile.ZipInfo(check_path(path), _TIME)
+            info.external_attr, info.create_system = _MODE, 3
+            data = entries[path]()
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED if len(data) > 64 else zipfile.ZIP_STORED, 9)
+    return out.getvalue()
+
+
+def _checked(packed: bytes) -> bytes:
+    # What we build is what we would install.
+    Package.open(packed).verify()
+    return packed
+
+
+def _reader(package: Package, path: str) -> Content:
+    return lambda: package.archive.read(path)
+
+
+def _resolve(folder: Path, written: Manifest, entries: dict[str, Content]) -> Manifest:
+    """The manifest with every `code` where it is in the package; adds files that were named by
+    convenience."""
+    apps, origins = {}, dict[str, Path]()
+    for app, spec in written.apps.items():
+        agents = {}
+        for name, agent in spec.agents.items():
+            code = agent.code
+            if code not in entries or not code.startswith(f"code/{app}/"):
+                code = _adopt(folder, app, agent, entries, origins)
+            agents[name] = msgspec.structs.replace(agent, code=code)
+        apps[app] = AppSpec(agents=agents)
+    return msgspec.structs.replace(written, apps=apps)
+
+
+def _adopt(
+    folder: Path, app: str, agent: AgentSpec, entries: dict[str, Content], origins: dict[str, Path]
+) -> str:
+    source = folder / check_path(agent.code)
+    if not source.is_file() or not source.resolve().is_relative_to(folder.resolve()):
+        raise PackageError(f"app {app!r} names code that is not a file of the folder {folder}", agent.code)
+    path = f"code/{app}/{source.name}"
+    if path in entries and origins.get(path) != source:
+        raise PackageError(f"two files would become the entry {path}; rename one", agent.code)
+    origins[path] = source
+    entries[path] = source.read_bytes
+    return path
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder. A link is refused: what it points to may be nobody's business."""
+    found = []
+    for directory, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(directory, name)
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise PackageError(
+                    f"expected plain files and folders, found a link or a device in {folder}", str(path)
+                )
+        found += [Path(directory, name) for name in files]
+    return found

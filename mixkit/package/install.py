@@ -1,0 +1,244 @@
+"""Installing a package into a workspace: all of it or nothing, and nothing if it is there already.
+
+Everything new is written beside what is there, flushed, checked; then `workspace.json` is switched. A crash
+at any point leaves the old state or the new one, and leftovers that the next change sweeps away.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mixkit.errors import MixError, PackageError
+from mixkit.grants import Grants
+from mixkit.package import disk, powers
+from mixkit.package.app import APP_FILE, Installation, InstalledApp, open_version
+from mixkit.package.document import dump
+from mixkit.package.leftovers import sweep_workspace
+from mixkit.package.manifest import GrantsSpec, version_key
+from mixkit.package.package import Package
+from mixkit.package.release import Release
+from mixkit.package.switch import Switch, SwitchState
+
+__all__ = ["Installed", "Options", "grants_spec", "install"]
+
+Validate: TypeAlias = Callable[[str, bytes], object]
+LoadRecords: TypeAlias = Callable[[InstalledApp, Iterator[bytes], dict[str, Any]], object]
+LoadFiles: TypeAlias = Callable[[InstalledApp, Iterator[tuple[str, Iterator[bytes]]]], object]
+RunSetup: TypeAlias = Callable[[InstalledApp, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to install.
+
+    Attributes:
+        granted: what the package may have of what it asks for. None keeps what was agreed to at the last
+            install, and at the first install gives what the package asks for.
+        validate: called with the entry's name and the code of every agent; a `MixError` refuses the package.
+        force: also put a lower version, another content of the same version, another package, or one that
+            somebody else (or nobody) signed, in the place of what is installed.
+        trusted: public keys, one of which must have signed; None to accept unsigned packages too.
+        load_records: called with the app, the lines of its records and the manifest's `save_options`.
+        load_files: called with the app, and path and content of each file.
+        run_setup: called with the app and the name of the agent that the manifest wants run.
+
+    The last three are called, in this order, when the new code is in place but not current. They see the new
+    version; when one raises, nothing is switched. What they store for an app that is there already they must
+    be able to take back, or make harmless, themselves.
+    """
+
+    granted: Grants | None = None
+    validate: Validate | None = None
+    force: bool = False
+    trusted: Iterable[str] | None = None
+    load_records: LoadRecords | None = None
+    load_files: LoadFiles | None = None
+    run_setup: RunSetup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an install did.
+
+    Attributes:
+        changed: False if all was there already.
+        apps: apps that were made or changed.
+        withheld: powers that the package asks for and does not have, because nobody agreed to them.
+    """
+
+    changed: bool
+    apps: tuple[str, ...]
+    version: str
+    withheld: tuple[str, ...] = ()
+
+
+def install(switch: Switch, package: Package, options: Options) -> Installed:
+    """Install the package.
+
+    Raises:
+        PackageError: it is refused; nothing was changed.
+        NotFound: there is no such workspace.
+        Busy: somebody else is changing the workspace.
+    """
+    signer = package.verify(options.trusted)
+    releases = [package.release(app, signer=signer) for app in package.manifest.apps]
+    with disk.locked(switch.root):
+        sweep_workspace(switch)
+        try:
+            return _install(switch, package, releases, options)
+        finally:
+            # Removes what failed as well as what was replaced.
+            sweep_workspace(switch)
+
+
+def _install(switch: Switch, package: Package, releases: list[Release], options: Options) -> Installed:
+    state = switch.read()
+    planned = []
+    for release in releases:
+        old = _installation(switch, release.app, state)
+        new = Installation(release=release, consent=_consent(release, old, options.granted))
+        if old is None or old.generation != new.generation:
+            _check_successor(old, release, options.force)
+            planned.append(new)
+    withheld = sorted({power for new in planned for power in _withheld(new)})
+    if planned:
+        for new in planned:
+            _check_handlers(new.release, options)
+        _validate(package, planned, options.validate)
+        _place(switch, package, planned, state)
+        for new in planned:
+            _fill(switch, package, new, options)
+        switch.write(SwitchState(apps=state.apps | {new.release.app: new.generation for new in planned}))
+    return Installed(
+        bool(planned), tuple(new.release.app for new in planned), package.version, tuple(withheld)
+    )
+
+
+def grants_spec(grants: Grants) -> list[GrantsSpec]:
+    """The same grants, to be stored; each must allow a call."""
+    layers = [GrantsSpec(ffis=patterns) for patterns in grants.patterns()]
+    for key in sorted(grants.option_keys()):
+        layers += [GrantsSpec(ffis=["*"], options={key: value}) for value in grants.option(key)]
+    return layers
+
+
+def _installation(switch: Switch, app: str, state: SwitchState) -> Installation | None:
+    if not state.apps.get(app):
+        return None
+    found = open_version(switch.root.name, app, switch.home(app), state.apps[app])
+    if found is None:
+        raise PackageError(
+            f"the code of app {app!r} is missing on the disk; delete the app, or restore the directory"
+        )
+    with closing(found):
+        return found.installation
+
+
+def _consent(release: Release, old: Installation | None, granted: Grants | None) -> list[GrantsSpec]:
+    if granted is None:
+        return old.consent if old else [release.grants]
+    # Saying yes to "$db_*" is saying yes to what this version asks for, not to what a later one may.
+    return [release.grants, *grants_spec(granted)]
+
+
+def _withheld(new: Installation) -> set[str]:
+    return {power for spec in new.consent for power in powers.compare(spec, new.release.grants).widened}
+
+
+def _check_successor(old: Installation | None, new: Release, force: bool) -> None:
+    if old is None or force:
+        return
+    before, reason = old.release, ""
+    if before.package != new.package:
+        reason = f"the app is from the package {before.package!r}, this one is {new.package!r}"
+    elif before.signer is not None and before.signer != new.signer:
+        reason = f"the app was signed by {before.signer}, this package is signed by {new.signer or 'nobody'}"
+    elif version_key(new.version) < version_key(before.version):
+        reason = f"version {before.version} is installed, which is newer than {new.version}"
+    elif version_key(new.version) == version_key(before.version) and _content(before) != _content(new):
+        reason = f"version {before.version} is installed with another content; raise the version"
+    if reason:
+        raise PackageError(f"app {new.app!r}: {reason}; force it if that is meant", "manifest.json")
+
+
+def _content(release: Release) -> bytes:
+    from msgspec.structs import replace
+
+    return dump(replace(release, signer=None, version=""))
+
+
+def _check_handlers(release: Release, options: Options) -> None:
+    """Refuse what nobody here can handle: installed without it, the app would silently be another one."""
+    needs: list[tuple[object, str, str, str]] = [
+        (options.load_records, f"records/{release.app}.ndjson", "records", "a storage (plugin mix-db)"),
+        (options.load_files, f"files/{release.app}/", "files", "a file storage (plugin mix-files)"),
+    ]
+    for handler, entry, what, remedy in needs:
+        if handler is None and any(path.startswith(entry) for path in release.entries):
+            raise PackageError(
+                f"the package brings {what}, and there is nothing to keep them; it needs {remedy}", entry
+            )
+    if release.save_options and options.load_records is None:
+        raise PackageError(
+            "save_options are for a storage (plugin mix-db), and there is none here", "manifest.json"
+        )
+    if release.setup is not None and options.run_setup is None:
+        raise PackageError(
+            f"the package wants agent {release.setup!r} run after the install, which is not possible here: "
+            "install it through a server, or with a profile",
+            "manifest.json",
+        )
+
+
+def _validate(package: Package, planned: list[Installation], validate: Validate | None) -> None:
+    for new in planned if validate is not None else ():
+        for name, agent in new.release.agents.items():
+            try:
+                validate(agent.entry or name, package.archive.read(agent.code))  # type: ignore[misc]
+            except MixError as exc:
+                raise PackageError(f"the code of agent {name!r} cannot be used: {exc}", agent.code) from exc
+
+
+def _place(switch: Switch, package: Package, planned: list[Installation], state: SwitchState) -> None:
+    """Write the new versions, flushed, to where they belong. Nothing points to them yet."""
+    staging = Path(tempfile.mkdtemp(prefix=disk.STAGING, dir=switch.root))
+    for new in planned:
+        staged = staging / new.release.app
+        version = staged / "versions" / new.generation
+        version.mkdir(parents=True)
+        disk.write_file(version / APP_FILE, [dump(new)])
+        for path in new.release.code():
+            target = version / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            disk.write_file(target, package.archive.chunks(path))
+        disk.sync_tree(staged)
+        home = switch.home(new.release.app)
+        if new.release.app not in state.apps:
+            staged.rename(home)
+        elif not (home / "versions" / new.generation).exists():
+            # A version that is still being read was left there; it is whole, and the same.
+            version.rename(home / "versions" / new.generation)
+            disk.sync(home / "versions")
+    disk.sync(switch.root)
+
+
+def _fill(switch: Switch, package: Package, new: Installation, options: Options) -> None:
+    release = new.release
+    app = open_version(switch.root.name, release.app, switch.home(release.app), new.generation)
+    assert app is not None, "nobody removes versions but who holds the lock"
+    with closing(app):
+        records, files = f"records/{release.app}.ndjson", release.files()
+        if options.load_records is not None and records in release.entries:
+            options.load_records(app, package.lines(records), release.save_options)
+        if options.load_files is not None and files:
+            prefix = f"files/{release.app}/"
+            options.load_files(
+                app, ((path.removeprefix(prefix), package.archive.chunks(path)) for path in files)
+            )
+        if options.run_setup is not None and release.setup is not None:
+            options.run_setup(app, release.setup)
