@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from mixkit.cli.output import colour, safe
-from mixkit.errors import MixError, RunError
+from mixkit.errors import MixError, RunError, printable
 
 __all__ = ["DEBUG_VARIABLE", "run_guarded"]
 
@@ -67,9 +67,9 @@ def _report(exc: Exception, words: list[str]) -> None:
         _print_object(kind, message, exc)
         return
     label = click.style("error:", fg="red", bold=True) if colour(sys.stderr) else "error:"
-    click.echo(f"mixkit: {label} {safe(message, lines=True)}", err=True)
+    click.echo(f"mixkit: {label} {safe(message)}", err=True)
     for frame in exc.backtrace if isinstance(exc, RunError) else ():
-        click.echo(f"    at {safe(frame)}", err=True)
+        click.echo(f"    at {printable(frame)}", err=True)
 
 
 def _print_object(kind: str, message: str, exc: Exception | None = None) -> None:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from mixkit.cli.output import safe
+from mixkit.errors import printable
 
 __all__ = ["FORMATS", "LEVELS", "JSONFormatter", "PrettyFormatter", "configure"]
 
@@ -42,10 +43,8 @@ class PrettyFormatter(logging.Formatter):
         ids = [f"{name}={getattr(record, name)}" for name in CONTEXT if getattr(record, name, None)]
         clock = _timestamp(record.created)[11:23]
         text = f"{clock} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
-        line = safe(f"{text} [{' '.join(ids)}]" if ids else text)
-        return (
-            f"{line}\n{safe(self.formatException(record.exc_info), lines=True)}" if record.exc_info else line
-        )
+        line = printable(f"{text} [{' '.join(ids)}]" if ids else text)
+        return f"{line}\n{safe(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def configure(level: str, format: str) -> None:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import click
 
+from mixkit.errors import printable
+
 __all__ = ["Output", "colour", "safe"]
 
 Style = Literal["ok", "warning", "error", "name", "dim", "title"]
@@ -29,18 +31,13 @@ _STYLES: dict[str, dict[str, Any]] = {
     "dim": {"dim": True},
     "title": {"bold": True},
 }
-_ESCAPES = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)]}
-_ESCAPES |= {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
-# Characters that reorder the text around them would let a guest show one thing and mean another.
-_ESCAPES |= {code: f"\\u{code:04x}" for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
-_MULTILINE = {code: text for code, text in _ESCAPES.items() if code not in (0x09, 0x0A)}
 _GAP = "  "
 _QUIET_SECONDS = 0.5
 
 
-def safe(text: str, *, lines: bool = False) -> str:
-    """The text with control characters as escapes; with `lines`, tabs and line ends stay as they are."""
-    return text.translate(_MULTILINE if lines else _ESCAPES)
+def safe(text: str) -> str:
+    """The text, of any number of lines, with what is not printable in them as escapes."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def colour(stream: Any = None) -> bool:
@@ -65,11 +62,11 @@ class Output:
 
     def line(self, text: str = "", style: Style | None = None) -> None:
         """A line of text on stdout. Not for `--json`, which prints documents only."""
-        click.echo(self._styled(safe(text, lines=True), style, sys.stdout))
+        click.echo(self._styled(safe(text), style, sys.stdout))
 
     def note(self, text: str, style: Style | None = "dim") -> None:
         """A line for the person at the terminal, on stderr."""
-        click.echo(self._styled(safe(text, lines=True), style, sys.stderr), err=True)
+        click.echo(self._styled(safe(text), style, sys.stderr), err=True)
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, styles: Mapping[str, str] = {}
@@ -85,7 +82,7 @@ class Output:
         rows = [list(row) for row in rows]
         if self.as_json:
             return self.document([dict(zip(columns, row, strict=True)) for row in rows])
-        cells = [[safe(_text(cell)) for cell in row] for row in rows]
+        cells = [[_text(cell) for cell in row] for row in rows]
         if not sys.stdout.isatty():
             for row in cells:
                 click.echo("\t".join(row))
@@ -109,7 +106,7 @@ class Output:
             return self.document(dict(pairs))
         width = max(map(len, pairs), default=0)
         for name, value in pairs.items():
-            shown = safe(_text(value))
+            shown = _text(value)
             if sys.stdout.isatty():
                 click.echo(f"{self._styled(name.ljust(width), 'name', sys.stdout)}{_GAP}{shown}")
             else:
@@ -129,7 +126,7 @@ class Output:
             wait = _QUIET_SECONDS
             while not done.wait(wait):
                 wait = 0.1
-                sys.stderr.write(f"\r\x1b[2K{safe(what)} … {time.monotonic() - started:.1f} s")
+                sys.stderr.write(f"\r\x1b[2K{printable(what)} … {time.monotonic() - started:.1f} s")
                 sys.stderr.flush()
 
         ticker = threading.Thread(target=show, name="mixkit-progress", daemon=True)
@@ -148,13 +145,13 @@ class Output:
 
 
 def _text(cell: Any) -> str:
+    """A cell on one line, without tabs, since those separate cells."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, list | dict):
-        return json.dumps(cell, ensure_ascii=False, default=str)
-    return str(cell)
+    text = json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, list | dict) else str(cell)
+    return printable(text).replace("\t", "\\t")
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:

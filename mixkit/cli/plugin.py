@@ -56,7 +56,7 @@ def new(session: Session, name: str, directory: Path) -> None:
 def make_plugin(name: str, target: Path) -> list[Path]:
     """Write the template for a plugin of that name into the folder `target`, and answer the files.
 
-    The template's texts hold `{{name}}` (my_thing), `{{dashed}}` (my-thing), `{{Camel}}` (MyThing) and `{{NAME}}`;
+    The texts hold `{{name}}` (my_thing), `{{dashed}}` (my-thing), `{{Camel}}` (MyThing) and `{{NAME}}`;
     its paths hold `PLUGIN`. Its files end in `.in`, so that no tool takes them for code of ours.
     """
     words = {

@@ -1,0 +1,154 @@
+"""`mixkit run`: one agent, once, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mixkit.cli.output import Output
+from mixkit.cli.params import merge_params, read_json
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mixkit.cli.runnable import Runnable
+    from mixkit.environment import Env
+    from mixkit.grants import Grants
+    from mixkit.kernel import Kernel
+    from mixkit.limits import Limits
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("code", type=click.Path(path_type=Path))
+@click.argument("entry", required=False)
+@click.argument("params", required=False)
+@click.option(
+    "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Put a value into PARAMS. Repeatable."
+)
+@click.option(
+    "--env", "environment", metavar="JSON", help="JSON object added to the agent's environment, or @FILE."
+)
+@click.option(
+    "--grant",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Allow only these FFIs, of those that the code asks for, as '$http_*'. Repeatable.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Narrow limits.wall_time.",
+)
+@json_option
+@pass_session
+def run(
+    session: Session,
+    code: Path,
+    entry: str | None,
+    params: str | None,
+    pairs: tuple[str, ...],
+    environment: str | None,
+    patterns: tuple[str, ...],
+    timeout: float | None,
+) -> None:
+    """Run ENTRY of CODE and print its result as tagged JSON; without ENTRY, list what can be run.
+
+    CODE is a .wasm module, a .remix package, or a folder that makes a package; there ENTRY is an agent, or
+    APP/AGENT. PARAMS is tagged JSON, @FILE, or - for standard input.
+
+    The code may call what it asks for in its manifest; code that asks for nothing may call $core_* alone.
+    --grant narrows the first and widens the second.
+    """
+    out = Output(session.as_json)
+    with session.kernel() as kernel:
+        if entry is None:
+            _list(kernel, code, out)
+        else:
+            values = merge_params(read_json(params, "PARAMS") if params is not None else None, pairs)
+            extra = read_json(environment, "--env") if environment is not None else {}
+            if not isinstance(extra, dict):
+                raise click.BadParameter("expected a JSON object", param_hint="--env")
+            _run(kernel, code, entry, values, extra, patterns, timeout, out)
+
+
+def _list(kernel: Kernel, code: Path, out: Output) -> None:
+    from mixkit.cli.runnable import find_all
+
+    with out.working(f"reading {code.name}"):
+        found = find_all(kernel, code)
+    out.table(
+        ("entry", "params", "result", "description"),
+        [(item.name, str(item.params), str(item.result), item.description) for item in found.values()],
+    )
+
+
+def _run(
+    kernel: Kernel,
+    code: Path,
+    name: str,
+    params: Any,
+    extra: dict[str, Any],
+    patterns: tuple[str, ...],
+    timeout: float | None,
+    out: Output,
+) -> None:
+    from mixkit import tagged_json
+    from mixkit.cli.runnable import find, others_of
+    from mixkit.schema import converter
+
+    with out.working(f"compiling {code.name}"):
+        runnable, found = find(kernel, code, name)
+        program = kernel.load(runnable.code, runnable.name)
+    grants = _grants(runnable, patterns)
+    with out.working(f"running {runnable.name}"):
+        result = kernel.run_sync(
+            program,
+            runnable.entry,
+            converter(runnable.params)(params),
+            env=_env(runnable, extra),
+            limits=_limits(kernel, runnable, timeout),
+            grants=grants,
+            agents=others_of(kernel, runnable, found, grants) if runnable.app else None,
+        )
+    if out.as_json:
+        value = json.loads(tagged_json.dumps(result.value))
+        actions = json.loads(tagged_json.dumps(result.actions))
+        out.document({"ok": True, "value": value, "actions": actions})
+        return
+    click.echo(tagged_json.dumps(result.value))
+    for action in result.actions:
+        out.note(f"action for the caller: {tagged_json.dumps(action)}")
+
+
+def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants:
+    from mixkit.cli.runnable import UNDECLARED
+    from mixkit.grants import ALL, Grants
+
+    asked = runnable.grants
+    if patterns:
+        granted = Grants(patterns)
+        return granted if asked is ALL else asked & granted
+    return UNDECLARED if asked is ALL else asked
+
+
+def _env(runnable: Runnable, extra: dict[str, Any]) -> Env:
+    from mixkit.environment import Env
+
+    return Env(app=runnable.app, extra={**runnable.settings, **extra})
+
+
+def _limits(kernel: Kernel, runnable: Runnable, timeout: float | None) -> Limits:
+    import msgspec
+
+    limits = kernel.limits.narrowed(msgspec.structs.replace(kernel.limits, **runnable.limits))
+    return (
+        limits
+        if timeout is None
+        else msgspec.structs.replace(limits, wall_time=min(timeout, limits.wall_time))
+    )

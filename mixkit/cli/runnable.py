@@ -1,0 +1,129 @@
+"""Agents that the command line can run: entries of a module, agents of a package or of a source folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixkit.errors import NotFound
+from mixkit.grants import ALL, Grants
+from mixkit.schema import ANY, Type
+
+if TYPE_CHECKING:
+    from mixkit.kernel import Agents, Kernel, Target
+    from mixkit.package import Package
+    from mixkit.state import State
+
+__all__ = ["UNDECLARED", "Runnable", "find", "find_all", "others_of"]
+
+UNDECLARED = Grants(["$core_*", "$decode_error"])
+"""What code may call that declares no powers, unless somebody grants more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """Something to run.
+
+    Attributes:
+        name: what the user types: an entry, or `app/agent`.
+        entry: what the code calls it.
+        grants: what the code asks for; `ALL` if it does not say.
+        settings: of the app, which are put into the environment.
+    """
+
+    name: str
+    entry: str
+    code: bytes = field(repr=False)
+    description: str = ""
+    params: Type = ANY
+    result: Type = ANY
+    grants: Grants = ALL
+    limits: Mapping[str, int | float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    app: str | None = None
+
+
+def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
+    """Everything that can be run in a `.wasm` module, a `.remix` package, or a folder that makes a package.
+
+    Raises:
+        NotFound: no such file.
+        PackageError, EngineError, GuestError: it is none of these.
+    """
+    if path.is_dir() or path.suffix == ".remix":
+        return _of_package(_open(path))
+    program = kernel.load(path)
+    code = path.read_bytes()
+    asked = program.manifest.grants
+    return {
+        name: Runnable(name, name, code, entry.description, entry.params, entry.result, asked)
+        for name, entry in program.entries.items()
+    }
+
+
+def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Runnable]]:
+    """The one of that name, and all; an agent may go without its app where that is clear.
+
+    Raises:
+        NotFound: lists the names that there are.
+    """
+    found = find_all(kernel, path)
+    if not found and path.suffix == ".wasm":
+        # A guest without a manifest that dispatches names by itself.
+        return Runnable(name, name, path.read_bytes()), {}
+    fitting = [item for key, item in found.items() if name in (key, key.rpartition("/")[2])]
+    if len(fitting) == 1 or (fitting and fitting[0].name == name):
+        return fitting[0], found
+    names = ", ".join(item.name for item in fitting or found.values()) or "nothing that can be run"
+    problem = f"{name!r} is more than one agent" if fitting else f"no entry {name!r}"
+    raise NotFound(f"{path}: {problem}; there is {names}")
+
+
+def others_of(kernel: Kernel, runnable: Runnable, found: Mapping[str, Runnable], grants: Grants) -> Agents:
+    """How an agent of a package calls the others of its app, under the same grants."""
+    from mixkit.kernel import Agents, Target
+
+    def resolve(state: State, name: str) -> Target:
+        other = found.get(name) or found.get(f"{runnable.app}/{name}")
+        if other is None or other.app != runnable.app:
+            raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
+        return Target(kernel.load(other.code, other.name), other.entry, grants)
+
+    return Agents(resolve)
+
+
+def _open(path: Path) -> Package:
+    from mixkit.package import Package
+
+    if path.is_dir():
+        from mixkit.package.build import build
+
+        return Package.open(build(path))
+    try:
+        return Package.open(path)
+    except FileNotFoundError:
+        raise NotFound(f"no such file {str(path)!r}") from None
+
+
+def _of_package(package: Package) -> dict[str, Runnable]:
+    from mixkit.package.manifest import param_types
+
+    found = {}
+    for app, spec in package.manifest.apps.items():
+        for agent, about in spec.agents.items():
+            params, result = param_types(about)
+            found[f"{app}/{agent}"] = Runnable(
+                f"{app}/{agent}",
+                about.entry or agent,
+                package.archive.read(about.code),
+                about.description,
+                params,
+                result,
+                package.grants,
+                package.manifest.limits,
+                package.settings.get(app, {}),
+                app,
+            )
+    return found
