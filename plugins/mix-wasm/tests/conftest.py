@@ -83,7 +83,7 @@ class Guest:
         return codec.decode(self.call_words(entry, codec.encode(params)), token=Token)
 
     def _ffi(self, name: int, name_size: int, args: int, size: int) -> int:
-        function = self.ffis.get(self.read(name, name_size).decode(), _null)
+        function = self.ffis[self.read(name, name_size).decode()]
         decoded: Any = codec.decode(self.read(args, size), token=Token)
         answer = function(*decoded)
         self._answer = bytes(answer) if isinstance(answer, bytearray) else codec.encode(answer)
@@ -97,10 +97,6 @@ class Guest:
 
     def _panic(self, ptr: int, size: int) -> None:
         raise GuestPanic(self.read(ptr, size).decode())
-
-
-def _null(*args: Any) -> None:
-    """What every FFI answers that a test does not define."""
 
 
 @pytest.fixture(scope="session")

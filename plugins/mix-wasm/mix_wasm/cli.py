@@ -1,0 +1,124 @@
+"""`mixkit wasm`: make, build, inspect and run guests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mixkit.cli.group import Group
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mix_wasm.inspect import Report
+
+__all__ = ["wasm"]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group(cls=Group)
+def wasm() -> None:
+    """Make, build and inspect Wasm guests."""
+
+
+@wasm.command()
+@click.argument("name")
+@click.option(
+    "--lang", type=click.Choice(["c"]), default="c", show_default=True, help="Language of the guest."
+)
+@click.option(
+    "--directory",
+    "-d",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where the folder NAME is made; the current directory by default.",
+)
+@json_option
+@pass_session
+def new(session: Session, name: str, lang: str, directory: Path) -> None:
+    """Make the folder NAME with a guest that builds, and its test."""
+    from mix_wasm.new import new as make
+
+    target = directory / name
+    files = make(name, target, language=lang)
+    out = Output(session.as_json)
+    if session.as_json:
+        out.document({"path": str(target), "files": [str(file) for file in files]})
+        return
+    for file in files:
+        out.line(str(file), "name")
+    out.note(f"next: cd {target} && mixkit wasm build && python -m pytest")
+
+
+@wasm.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path), default=Path())
+@click.option(
+    "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="By default build/NAME.wasm."
+)
+@click.option("--debug", is_flag=True, help="Keep names for backtraces, trap on undefined behaviour.")
+@json_option
+@pass_session
+def build(session: Session, path: Path, out: Path | None, debug: bool) -> None:
+    """Build the guest at PATH: a C file, or a folder with some (the current one by default)."""
+    from mix_wasm.build import build as make
+    from mix_wasm.inspect import inspect as look
+
+    output = Output(session.as_json)
+    with output.working("building"):
+        made = make(path, out, debug=debug)
+    report = look(made.read_bytes())
+    output.record({"path": str(made), "size": report.size, "sha256": report.sha256})
+
+
+@wasm.command()
+@click.argument("file", type=FILE)
+@json_option
+@pass_session
+def inspect(session: Session, file: Path) -> int:
+    """Show what is in a module and whether it is a guest. The status is 1 if it is none."""
+    from mix_wasm.inspect import inspect as look
+
+    report = look(file.read_bytes())
+    output = Output(session.as_json)
+    if session.as_json:
+        output.document(report.to_dict())
+    else:
+        _print_report(output, report)
+    return 1 if report.problems else 0
+
+
+@wasm.command()
+@click.argument("file", type=FILE)
+@click.argument("entry")
+@click.argument("params", default="null")
+@json_option
+@pass_session
+def run(session: Session, file: Path, entry: str, params: str) -> None:
+    """Call ENTRY of the guest FILE with PARAMS (tagged JSON, @FILE, or - for standard input)."""
+    from mixkit import tagged_json
+    from mixkit.cli.params import read_json
+
+    value = read_json(params, "PARAMS")
+    with session.kernel() as kernel:
+        result = kernel.run_sync(file, entry, value)
+    click.echo(tagged_json.dumps(result.value))
+
+
+def _print_report(output: Output, report: Report) -> None:
+    memories = [f"{low} bytes, at most {high or 4 << 30}" for low, high in report.memories]
+    output.record({"size": report.size, "sha256": report.sha256, "memory": "; ".join(memories)})
+    rows = [("import", f"{module}.{name}", kind) for (module, name), kind in report.imports.items()]
+    rows += [("export", name, kind) for name, kind in report.exports.items()]
+    rows += [("section", name, f"{size} bytes") for name, size in report.sections]
+    if report.manifest:
+        rows += [("entry", e.name, f"{e.params} -> {e.result}") for e in report.manifest.entries.values()]
+        rows += [
+            ("grant", "ffi", pattern) for layer in report.manifest.grants.patterns() for pattern in layer
+        ]
+    output.table(("what", "name", "type"), rows)
+    for problem in report.problems:
+        output.note(f"no guest: {problem}", "error")
