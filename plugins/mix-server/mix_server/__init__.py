@@ -1,1 +1,39 @@
-"""The agent server of mixkit, on Falcon ASGI."""
+"""The agent server of mixkit, on Falcon ASGI: agents over HTTP. See docs/server.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixkit import hookimpl
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from mixkit.cli.group import Group
+    from mixkit.contracts import Check
+
+__version__ = "0.1.0"
+
+
+@hookimpl
+def mix_settings() -> str:
+    return "mix_server.settings:ServerSettings"
+
+
+@hookimpl
+def mix_commands(group: Group) -> None:
+    group.lazy("serve", "mix_server.cli:serve", "Serve agents over HTTP.")
+
+
+@hookimpl
+def mix_add_hookspecs(manager: pluggy.PluginManager) -> None:
+    from mix_server import hookspecs
+
+    manager.add_hookspecs(hookspecs)
+
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    from mix_server.doctor import checks
+
+    return checks(kernel)

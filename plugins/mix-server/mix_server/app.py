@@ -1,0 +1,71 @@
+"""The Falcon application: which resource answers at which path, and what is around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import falcon.asgi
+
+from mix_server.errors import install_handlers
+from mix_server.middleware import Around
+from mix_server.request import Request
+from mix_server.resources.agents import Agents
+from mix_server.resources.apps import Apps
+from mix_server.resources.health import About, Health, Readiness
+from mix_server.resources.install import Install
+from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.workspaces import Workspace, Workspaces
+from mix_server.response import Response
+from mix_server.server import Server
+
+__all__ = ["App", "create_app"]
+
+App = falcon.asgi.App[Request, Response]
+
+_PUBLIC = frozenset({"/", "/healthz", "/readyz"})
+
+_DEPRECATED = {
+    "/ws": "/v1/ws",
+    "/ws/": "/v1/ws",
+    "/ws/{ws}": "/v1/ws/{ws}",
+    "/ws/{ws}/{app}": "/v1/ws/{ws}/app/{app}",
+    "/run-agent/{ws}/{app}/{agent}": "/v1/ws/{ws}/app/{app}/agent/{agent}",
+    "/install-remix-file/{ws}": "/v1/ws/{ws}/install",
+}
+"""The first interface, kept for its clients: each route and the one that took its place."""
+
+
+def create_app(server: Server) -> App:
+    """The ASGI application of a server. Starts nothing: it may be made before a fork."""
+    deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
+    middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
+    for found in server.kernel.manager.hook.mix_middleware():
+        middleware.extend(found if isinstance(found, Iterable) else [found])
+    app: App = falcon.asgi.App(request_type=Request, middleware=middleware)
+    install_handlers(app)
+    _add_routes(app, server)
+    server.kernel.manager.hook.mix_routes(app=app, server=server)
+    return app
+
+
+def _add_routes(app: App, server: Server) -> None:
+    app.add_route("/", About())
+    app.add_route("/healthz", Health())
+    app.add_route("/readyz", Readiness(server))
+    app.add_route("/metrics", MetricsPage(server))
+
+    workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
+    agents, install = Agents(server), Install(server)
+    app.add_route("/v1/ws", workspaces)
+    app.add_route("/v1/ws/{ws}", workspace)
+    app.add_route("/v1/ws/{ws}/install", install)
+    app.add_route("/v1/ws/{ws}/app/{app}", apps)
+    app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
+
+    app.add_route("/ws", workspaces)
+    app.add_route("/ws/", workspaces)
+    app.add_route("/ws/{ws}", workspace)
+    app.add_route("/ws/{ws}/{app}", apps, suffix="v0")
+    app.add_route("/run-agent/{ws}/{app}/{agent}", agents, suffix="v0")
+    app.add_route("/install-remix-file/{ws}", install)

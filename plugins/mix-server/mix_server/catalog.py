@@ -1,0 +1,145 @@
+"""The installed agents, ready to run: found by name, compiled once, looked up again when installed anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mixkit.environment import Env
+from mixkit.limits import Limits
+from mixkit.schema import ANY, Type
+
+if TYPE_CHECKING:
+    from mixkit.grants import Grants
+    from mixkit.kernel import Kernel
+    from mixkit.package import InstalledApp, WorkspaceStore
+    from mixkit.vm.program import Program
+
+__all__ = ["Catalog", "Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An agent, ready to run.
+
+    Attributes:
+        generation: of the app's installation that it is from.
+        entry: what the program calls it.
+        params, result: its types, as the package says, or else the program.
+        limits: the profile's, narrowed by what the package asks for.
+        env: the part of the environment that all runs of the app share.
+    """
+
+    generation: str
+    program: Program
+    entry: str
+    description: str
+    params: Type
+    result: Type
+    grants: Grants
+    limits: Limits
+    env: Env
+
+
+Key = tuple[str, str, str]
+
+
+class Catalog:
+    """The agents of all workspaces. An LRU, as large as the kernel's of compiled programs.
+
+    Every look-up asks the store, for the price of one `stat`, which version of the app is current: so an
+    install counts from the next request on, in every worker.
+
+    Args:
+        extra: added to every agent's environment, under what the app's own settings say.
+    """
+
+    def __init__(self, kernel: Kernel, store: WorkspaceStore, extra: dict[str, Any]) -> None:
+        self._kernel = kernel
+        self._store = store
+        self._extra = extra
+        self._size: int = kernel.settings("kernel").programs
+        self._targets: OrderedDict[Key, Target] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[Target]] = {}
+
+    async def target(self, ws: str, app: str, agent: str) -> Target:
+        """The agent of that name.
+
+        Raises:
+            NotFound: no such workspace, app or agent.
+            EngineError, GuestError, PackageError: its code cannot be used.
+        """
+        key = (ws, app, agent)
+        found = self._targets.get(key)
+        if found is not None and found.generation == self._generation(ws, app):
+            self._targets.move_to_end(key)
+            return found
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(key))
+            self._loading[key] = task
+        # One compiles, for all who wait, even if the one who asked first goes away.
+        return await asyncio.shield(task)
+
+    def _generation(self, ws: str, app: str) -> str | None:
+        return self._store.workspace(ws).switch.read().apps.get(app)
+
+    async def _load(self, key: Key) -> Target:
+        try:
+            target = await asyncio.to_thread(self._read, *key)
+            self._targets[key] = target
+            while len(self._targets) > self._size:
+                self._targets.popitem(last=False)
+            return target
+        except BaseException:
+            self._targets.pop(key, None)
+            raise
+        finally:
+            del self._loading[key]
+
+    def _read(self, ws: str, app: str, name: str) -> Target:
+        return self._target(self._store.workspace(ws).app(app), name)
+
+    def _target(self, installed: InstalledApp, name: str) -> Target:
+        code = installed.code(name)
+        agent = installed.agents[name]
+        program = self._kernel.load(code, f"{installed.name}/{name}")
+        entry = program.entry(agent.entry)
+        return Target(
+            generation=installed.generation,
+            program=program,
+            entry=agent.entry,
+            description=agent.description or entry.description,
+            params=entry.params if agent.in_params == ANY else agent.in_params,
+            result=entry.result if agent.out_params == ANY else agent.out_params,
+            grants=installed.grants,
+            limits=self._limits(installed),
+            env=self._env(installed),
+        )
+
+    def _limits(self, installed: InstalledApp) -> Limits:
+        own = self._kernel.limits
+        return own.narrowed(msgspec.structs.replace(own, **installed.limits))
+
+    def _env(self, installed: InstalledApp) -> Env:
+        return Env(
+            workspace=installed.workspace,
+            app=installed.name,
+            host_environment="AgentServer",
+            extra={**self._extra, **installed.settings},
+        )
+
+    def validate(self, entry: str, code: bytes) -> None:
+        """Refuse code that would not load, before it is installed. `EngineError` or `GuestError` says why."""
+        self._kernel.load(code, entry).entry(entry)
+
+    def run_setup(self, installed: InstalledApp, agent: str) -> None:
+        """Run the agent that a package wants run once. `RunError` keeps the package from being installed."""
+        target = self._target(installed, agent)
+        self._kernel.run_sync(
+            target.program, target.entry, {}, env=target.env, limits=target.limits, grants=target.grants
+        )

@@ -1,0 +1,65 @@
+"""`mixkit serve`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from mixkit.cli.session import Session, pass_session
+
+__all__ = ["serve"]
+
+_LIMITS = {"agent_timeout": "limits.wall_time", "memory_limit": "limits.memory"}
+"""Options that are no settings of the server, but what the kernel limits every run by."""
+
+
+def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as exc:
+        raise click.BadParameter(f"expected a JSON object: {exc}") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter(f"expected a JSON object, found {text[:80]!r}")
+    return value
+
+
+@click.command()
+@click.option("--ws-dir", metavar="DIR", help="Directory that holds the workspaces.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--workers", type=int, help="Processes that serve.")
+@click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
+@click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
+@click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
+@click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
+@click.option("--body-limit", type=int, metavar="BYTES", help="Size of an uploaded package.")
+@click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's parameters.")
+@click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
+@click.option("--max-runs", type=int, help="Runs at once in each process.")
+@click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
+@click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")
+@click.option(
+    "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
+)
+@click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
+@click.option("--access-log", is_flag=True, default=None, help="Log each request.")
+@pass_session
+def serve(session: Session, /, **options: Any) -> None:
+    """Serve agents over HTTP.
+
+    Each option is also a setting of the profile, as settings.server.port, and a variable, as
+    MIXKIT_SERVER_PORT. Without a token one is made and printed at each start.
+    """
+    from mix_server.start import start
+
+    given = {
+        _LIMITS.get(name, f"settings.server.{name}"): value
+        for name, value in options.items()
+        if value is not None
+    }
+    session.overrides = {**session.overrides, **given}
+    start(session)

@@ -1,0 +1,223 @@
+"""What the server refuses, and how every error becomes an answer.
+
+An agent that failed is 422 `{"kind": "run_error", "run_error": {message, code, backtrace, agent}}`; all else
+is `{"ok": false, "kind": "message", "message": …}` with the status that fits. A 5xx says nothing about the
+inside: the log does, under the request id.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import falcon
+import msgspec
+
+from mixkit.errors import (
+    CancelledRun,
+    EngineError,
+    FFIError,
+    GrantError,
+    GuestError,
+    LimitExceeded,
+    MixError,
+    NotFound,
+    PackageError,
+    RunError,
+    TaggedJSONError,
+)
+from mixkit.package.errors import Busy, Exists
+from mixkit.schema import Mismatch
+
+if TYPE_CHECKING:
+    from falcon.asgi import App
+
+    from mix_server.request import Request
+    from mix_server.response import Response
+
+__all__ = [
+    "NOT_FOUND",
+    "BadRequest",
+    "BodyTimeout",
+    "BodyTooLarge",
+    "Disconnected",
+    "Forbidden",
+    "NotAcceptable",
+    "Overloaded",
+    "Refusal",
+    "Stopping",
+    "Unauthorized",
+    "UnsupportedBody",
+    "install_handlers",
+]
+
+log = logging.getLogger("mixkit.server")
+
+NOT_FOUND = "there is no such thing here, or none that you may see"
+"""All that a 404 says: a name that does not exist looks the same as one that the caller may not see."""
+
+
+class Refusal(MixError):
+    """A request that the server does not serve. `status` is the answer's, `headers` are added to it."""
+
+    code = "refused"
+    status = 400
+    headers: ClassVar[dict[str, str]] = {}
+
+
+class BadRequest(Refusal):
+    """The request is malformed; the message says what was expected."""
+
+
+class Unauthorized(Refusal):
+    """The token is missing or not the one that this server takes."""
+
+    status = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(Refusal):
+    """The caller is known, or needs not be, and may not do this."""
+
+    status = 403
+
+
+class NotAcceptable(Refusal):
+    """The result cannot be written in the form that `Accept` asks for."""
+
+    status = 406
+
+
+class BodyTimeout(Refusal):
+    """The body came too slowly."""
+
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the body did not arrive within {seconds:g} s; the setting body_timeout allows more"
+        )
+
+
+class BodyTooLarge(Refusal):
+    """The body is, or would become, longer than allowed."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is larger than the {limit} bytes that are taken here")
+
+
+class UnsupportedBody(Refusal):
+    """A body of a type that is not read here; the message lists those that are."""
+
+    status = 415
+
+
+class Overloaded(Refusal):
+    """More runs are asked for than there is room to wait for; `state` says which bound was met."""
+
+    status = 429
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"{state}; try again in a second")
+
+
+class Disconnected(Refusal):
+    """The client went away. Nobody reads the answer; the status is for the log and the metrics."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("the client went away")
+
+
+class Stopping(Refusal):
+    """The server stops and the run did not finish within the grace period."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping; try again")
+
+
+_STATUS: dict[type[MixError], int] = {
+    Mismatch: 400,
+    TaggedJSONError: 400,
+    PackageError: 400,
+    NotFound: 404,
+    Exists: 409,
+    CancelledRun: 503,
+    Busy: 503,
+}
+"""Errors that are the caller's to mend, or to wait for. The class nearest to the error counts."""
+
+_AGENT_FAULTS = (EngineError, FFIError, GrantError, GuestError, LimitExceeded)
+
+
+def install_handlers(app: App[Request, Response]) -> None:
+    """Let every error that leaves a resource or a middleware of `app` end here."""
+    app.add_error_handler(falcon.HTTPError, _on_falcon_error)
+    app.add_error_handler(Exception, _on_error)
+
+
+def write_message(resp: Response, status: int, message: str) -> None:
+    """Make the answer an error with a message."""
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = msgspec.json.encode({"ok": False, "kind": "message", "message": message})
+
+
+async def _on_falcon_error(req: Request, resp: Response, exc: falcon.HTTPError, params: Any) -> None:
+    if exc.headers:
+        resp.set_headers(exc.headers)
+    status = exc.status_code
+    if status == 404:
+        message = NOT_FOUND
+    elif status == 405:
+        message = f"{req.method} is not among what is done here: {resp.get_header('Allow')}"
+    else:
+        message = exc.description or exc.title
+    write_message(resp, status, message)
+
+
+async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[str, Any]) -> None:
+    if isinstance(exc, Refusal):
+        resp.set_headers(exc.headers)
+        write_message(resp, exc.status, str(exc))
+        return
+    if _timed_out(exc):
+        write_message(resp, 504, str(exc))
+        return
+    agent = f"{params.get('ws')}/{params.get('app')}/{params.get('agent')}"
+    if isinstance(exc, RunError) and exc.panic_code not in ("internal", "cancelled"):
+        _write_run_error(resp, exc.to_dict() | {"agent": agent})
+    elif isinstance(exc, _AGENT_FAULTS) and "agent" in params:
+        backtrace = exc.backtrace if isinstance(exc, GuestError) else []
+        _write_run_error(
+            resp, {"message": str(exc), "code": exc.code, "backtrace": backtrace, "agent": agent}
+        )
+    else:
+        _write_other(req, resp, exc)
+
+
+def _write_other(req: Request, resp: Response, exc: Exception) -> None:
+    status = next((_STATUS[cls] for cls in type(exc).__mro__ if cls in _STATUS), 500)
+    if status == 500:
+        log.error("request failed: %s", exc, exc_info=exc, extra={"request_id": req.id})
+        write_message(resp, 500, f"a fault of the server; its log has more under the request id {req.id}")
+    else:
+        write_message(resp, status, NOT_FOUND if status == 404 else str(exc))
+
+
+def _timed_out(exc: BaseException) -> bool:
+    cause = exc.__cause__ if isinstance(exc, RunError) else exc
+    return isinstance(cause, LimitExceeded) and cause.limit == "wall_time"
+
+
+def _write_run_error(resp: Response, run_error: dict[str, Any]) -> None:
+    resp.status = 422
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = msgspec.json.encode({"ok": False, "kind": "run_error", "run_error": run_error})

@@ -1,0 +1,29 @@
+"""The hooks that the server adds to those of the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixkit.hookspecs import hookspec
+
+if TYPE_CHECKING:
+    from falcon.asgi import App
+
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+
+__all__ = ["mix_middleware", "mix_routes"]
+
+
+@hookspec
+def mix_routes(app: App[Request, Response], server: Server) -> None:
+    """Add routes: `app.add_route("/v1/ext/weather/{city}", Weather(server))`. Called once, before any fork.
+
+    A request has been authorized before it comes to a resource: `req.caller` says who asks.
+    """
+
+
+@hookspec
+def mix_middleware() -> Any:
+    """A Falcon ASGI middleware object, or a list of them. They run inside the server's own."""

@@ -1,0 +1,74 @@
+"""What happens around every request: its identity, its caller, its line in metrics and access log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from falcon import HTTP_METHODS
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+
+__all__ = ["Around"]
+
+access = logging.getLogger("mixkit.server.access")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+"""An id that a caller may choose: it goes into log lines and into a header."""
+
+
+class Around:
+    """The server's own middleware, outside of all others.
+
+    Args:
+        server: whose requests these are.
+        public: paths that are served without asking who asks.
+        deprecated: templates of routes whose answers say that they will go.
+    """
+
+    def __init__(self, server: Server, public: frozenset[str], deprecated: dict[str, str]) -> None:
+        self._server = server
+        self._authorize = server.authorizer.authorize
+        self._metrics = server.metrics
+        self._public = public
+        self._deprecated = deprecated
+        self._log = server.settings.access_log
+
+    async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
+        self._server.start()
+
+    async def process_shutdown(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
+        await self._server.stop()
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        given = req.get_header("X-Request-Id")
+        if given and _SANE_ID.fullmatch(given.encode()):
+            req.id = given
+        if req.path not in self._public:
+            req.caller = self._authorize(req)
+
+    async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
+        resp.set_header("X-Request-Id", req.id)
+        route = req.uri_template
+        if route in self._deprecated:
+            resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})
+        if req.unread:
+            # Else the HTTP server would read the rest, however long, to find the next request behind it.
+            resp.set_header("Connection", "close")
+        seconds = time.perf_counter() - req.started
+        status = resp.status_code
+        method = req.method if req.method in HTTP_METHODS else "OTHER"
+        self._metrics.count(method, route, status, seconds)
+        if self._log:
+            access.info(
+                "%s %s %d %.1f ms", method, req.path, status, seconds * 1000, extra={"request_id": req.id}
+            )
+
+
+DEPRECATED_SINCE = "@1767225600"
+"""RFC 9745: the moment since when the first interface is deprecated, 2026-01-01."""

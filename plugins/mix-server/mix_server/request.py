@@ -1,0 +1,145 @@
+"""A request: Falcon's, with an identity, a caller, and a body that is read under a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote_from_bytes
+
+import falcon.asgi
+from falcon.request import RequestOptions
+
+from mix_server.auth import Caller
+from mix_server.errors import BodyTimeout, BodyTooLarge, Disconnected, Stopping
+
+__all__ = ["ClientWatch", "Request"]
+
+Receive = Callable[[], Awaitable[Any]]
+
+_WATCH_AFTER = 0.05
+"""Seconds before anybody asks whether the client is still there: most runs are over by then."""
+
+
+class Request(falcon.asgi.Request):
+    """A request.
+
+    Attributes:
+        id: identity of the request, in the answer, in every log line, and the run's.
+        caller: who asks; set before the request comes to a resource.
+        started: `time.perf_counter()` of its arrival.
+        unread: part of the body has not been read yet.
+    """
+
+    __slots__ = ("_first", "_more", "caller", "id", "started", "unread")
+
+    def __init__(
+        self,
+        scope: dict[str, Any],
+        receive: Receive,
+        first_event: Any = None,
+        options: RequestOptions | None = None,
+    ) -> None:
+        query = scope["query_string"]
+        if not query.isascii():
+            # Falcon decodes the query string as UTF-8 before anything could catch that it is not.
+            scope["query_string"] = quote_from_bytes(query, safe="%&=+;/?:@!$'()*,").encode()
+        super().__init__(scope, receive, first_event, options)
+        self.id = secrets.token_hex(8)
+        self.caller: Caller | None = None
+        self.started = time.perf_counter()
+        self._first = first_event
+        self._more = receive
+        self.unread = bool(first_event and first_event.get("more_body"))
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """The whole body.
+
+        Args:
+            limit: bytes; a longer one is refused as soon as that is known.
+            seconds: time in which it must have arrived.
+
+        Raises:
+            BodyTooLarge, BodyTimeout, Disconnected: and the rest of the body stays unread.
+        """
+        first = self._first
+        if first is not None and not self.unread:
+            body: bytes = first.get("body", b"")
+            if len(body) > limit:
+                raise BodyTooLarge(limit)
+            return body
+        return b"".join([chunk async for chunk in self.chunks(limit, seconds)])
+
+    async def chunks(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """The body as it arrives. Arguments and errors are those of `body`."""
+        length = self.content_length
+        if length is not None and length > limit:
+            raise BodyTooLarge(limit)
+        deadline = time.monotonic() + seconds
+        event = self._first
+        size = 0
+        while True:
+            chunk: bytes = event.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            self.unread = bool(event.get("more_body"))
+            if chunk:
+                yield chunk
+            if not self.unread:
+                return
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    event = await self._more()
+            except TimeoutError:
+                raise BodyTimeout(seconds) from None
+            if event["type"] == "http.disconnect":
+                # NOTE: half a body is not a body, even where it would parse.
+                raise Disconnected
+
+    def watch(self) -> ClientWatch:
+        """A context that the task leaves when the client goes away. The body must have been read."""
+        return ClientWatch(self._more)
+
+
+class ClientWatch:
+    """Cancels the task that entered it when the client goes away; leaving raises `Disconnected` then.
+
+    A cancellation that comes from elsewhere is that of a server which stops: leaving raises `Stopping`.
+    """
+
+    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = task.get_loop().call_later(_WATCH_AFTER, self._start)
+        return self
+
+    def _start(self) -> None:
+        self._watcher = self._task.get_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if exc is not None and self._task.cancelling():
+            self._task.uncancel()
+            raise (Disconnected if self._gone else Stopping)() from exc

@@ -1,0 +1,112 @@
+"""Agents: describe one, run one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mix_server.errors import BadRequest
+from mix_server.params import TIMEOUT, read_body, read_query
+from mix_server.response import write_value
+from mixkit.schema import json_schema
+
+if TYPE_CHECKING:
+    from mix_server.catalog import Target
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+    from mixkit.environment import Env
+    from mixkit.limits import Limits
+
+__all__ = ["Agents"]
+
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Headers that an agent does not see: they are the caller's word to the server."""
+
+
+class Agents:
+    """`/v1/ws/{ws}/app/{app}/agent/{agent}`: POST runs; GET runs with a query string, describes without one.
+
+    `/run-agent/{ws}/{app}/{agent}`: both run.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._settings = server.settings
+        self._target = server.catalog.target
+        self._run_agent = server.kernel.run
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        if req.query_string:
+            await self.on_get_v0(req, resp, ws, app, agent)
+        else:
+            await self.on_head(req, resp, ws, app, agent)
+
+    async def on_head(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        target = await self._target(ws, app, agent)
+        resp.media = {
+            "name": agent,
+            "description": target.description,
+            "inParams": json_schema(target.params),
+            "outParams": json_schema(target.result),
+        }
+
+    on_head_v0 = on_head
+
+    async def on_get_v0(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        target = await self._target(ws, app, agent)
+        params = read_query(req.query_string, target.params)
+        await self._run(req, resp, target, params, None)
+
+    async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        target = await self._target(ws, app, agent)
+        settings = self._settings
+        params = await read_body(req, target.params, settings.params_limit, settings.body_timeout)
+        await self._run(req, resp, target, params, await req.body(settings.params_limit, 1))
+
+    on_post_v0 = on_post
+
+    async def _run(
+        self, req: Request, resp: Response, target: Target, params: Any, body: bytes | None
+    ) -> None:
+        limits = _limits(req, target)
+        with req.watch():
+            async with self._server.admission:
+                result = await self._run_agent(
+                    target.program,
+                    target.entry,
+                    params,
+                    env=_env(req, target, body),
+                    limits=limits,
+                    grants=target.grants,
+                    run_id=req.id,
+                )
+        if result.actions and "actions" in (req.get_header("Prefer") or ""):
+            resp.set_header("Preference-Applied", "actions")
+            write_value(req.accept, resp, {"result": result.value, "actions": result.actions})
+        else:
+            write_value(req.accept, resp, result.value)
+
+
+def _env(req: Request, target: Target, body: bytes | None) -> Env:
+    assert req.caller is not None
+    headers = {name: text for name, text in req.headers_lower.items() if name not in _SECRET_HEADERS}
+    return msgspec.structs.replace(
+        target.env, user=req.caller.user, request_headers=headers, request_body=body
+    )
+
+
+def _limits(req: Request, target: Target) -> Limits:
+    text = req.get_param(TIMEOUT) if req.query_string else None
+    if text is None:
+        return target.limits
+    most = target.limits.wall_time
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= most:
+        raise BadRequest(f"expected timeout as seconds above 0, at most {most:g}, found {text[:40]!r}")
+    return msgspec.structs.replace(target.limits, wall_time=seconds)

@@ -1,0 +1,56 @@
+"""Apps of a workspace: describe, create, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from mix_server.errors import BadRequest
+from mixkit.package.errors import BadName
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+    from mixkit.package import InstalledApp
+
+__all__ = ["Apps"]
+
+
+class Apps:
+    """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        resp.media = describe(await asyncio.to_thread(lambda: self._server.store.workspace(ws).app(app)))
+
+    on_head = on_get
+
+    async def on_put(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        workspace = await asyncio.to_thread(self._server.store.workspace, ws)
+        try:
+            created = await asyncio.to_thread(workspace.create_app, app)
+        except BadName as exc:
+            raise BadRequest(str(exc)) from None
+        resp.status = 201
+        resp.media = describe(created)
+
+    async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        await asyncio.to_thread(lambda: self._server.store.workspace(ws).delete_app(app))
+        resp.status = 204
+
+    on_delete_v0 = on_delete
+
+
+def describe(app: InstalledApp) -> dict[str, Any]:
+    """What a caller sees of an app."""
+    return {
+        "name": app.name,
+        "workspace": app.workspace,
+        "version": app.version,
+        "agents": [
+            {"name": agent.name, "description": agent.description} for _, agent in sorted(app.agents.items())
+        ],
+    }

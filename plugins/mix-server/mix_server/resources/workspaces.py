@@ -1,0 +1,71 @@
+"""Workspaces: list and create; one of them: describe and delete."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mix_server.errors import BadRequest
+from mixkit.package.errors import BadName
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+
+__all__ = ["Workspace", "Workspaces"]
+
+_BODY_LIMIT = 4096
+
+
+class _Creation(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /ws`; without a name one is made up."""
+
+    name: str | None = None
+
+
+class Workspaces:
+    """`/ws`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.media = {"workspaces": await asyncio.to_thread(self._server.store.list)}
+
+    on_head = on_get
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
+        try:
+            wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
+        except msgspec.MsgspecError as exc:
+            raise BadRequest(f'expected {{"name": "…"}}: {exc}') from None
+        name = wanted.name or f"ws-{secrets.token_hex(8)}"
+        try:
+            await asyncio.to_thread(self._server.store.create, name)
+        except BadName as exc:
+            raise BadRequest(str(exc)) from None
+        resp.status = 201
+        resp.location = f"/v1/ws/{name}"
+        resp.media = {"name": name, "apps": []}
+
+
+class Workspace:
+    """`/ws/{ws}`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str) -> None:
+        apps = await asyncio.to_thread(lambda: self._server.store.workspace(ws).apps())
+        resp.media = {"name": ws, "apps": apps}
+
+    on_head = on_get
+
+    async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
+        await asyncio.to_thread(self._server.store.delete, ws)
+        resp.status = 204

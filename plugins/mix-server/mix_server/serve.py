@@ -1,0 +1,114 @@
+"""Running the application: uvicorn in this process, or gunicorn with uvicorn in several.
+
+SIGTERM and SIGINT stop it gracefully: no connection is taken any more, what runs may finish within the grace
+period and is cancelled after it, and the process ends with status 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mixkit.errors import ProfileError
+
+if TYPE_CHECKING:
+    from mix_server.app import App
+    from mix_server.server import Server
+    from mix_server.settings import ServerSettings
+
+__all__ = ["bind", "serve", "serve_with_workers", "uvicorn_options"]
+
+_BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to that address, or to the first one that the host's name means.
+
+    Raises:
+        ProfileError: the address is in use, is not this machine's, or may not be bound to.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as exc:
+        raise ProfileError(f"cannot listen on {host!r}: {exc.strerror}", "settings.server.host") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # NOTE: listening is what fails when another socket with the same option is already bound there.
+        listener.listen(_BACKLOG)
+    except OSError as exc:
+        listener.close()
+        raise ProfileError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; choose another one with --port and --host",
+            "settings.server.port",
+        ) from None
+    return listener
+
+
+def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
+    """Options of uvicorn that are the same with and without workers."""
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        # Nobody asks for the client's address, and what a stranger's header says of it is not to be believed.
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": math.ceil(settings.grace_period),
+    }
+
+
+def serve(app: App, server: Server, listener: socket.socket) -> None:
+    """Serve in this process until a signal ends it."""
+    import uvicorn
+
+    _quiet_uvicorn()
+    config = uvicorn.Config(app, **uvicorn_options(server.settings))
+    # uvicorn raises the signal again once it has stopped; by then there is nothing left to stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except SystemExit as exc:
+        if exc.code not in (None, 0):
+            raise
+    _leave(server)
+
+
+def _exit(number: int, frame: Any) -> None:
+    sys.exit(0)
+
+
+def _leave(server: Server) -> None:
+    """End the process even where a run does not: a host call that blocks cannot be interrupted."""
+    if server.admission.active:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def serve_with_workers(app: App, server: Server, listener: socket.socket) -> None:
+    """Serve in `settings.workers` processes, forked from this one, until a signal ends it; never returns."""
+    from mix_server.workers import Workers
+
+    _quiet_uvicorn()
+    Workers(app, server, listener).run()
+
+
+def _quiet_uvicorn() -> None:
+    """uvicorn tells of each start and stop of its parts; who wants to read that sets its logger's level."""
+    logger = logging.getLogger("uvicorn")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)

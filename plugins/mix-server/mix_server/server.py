@@ -1,0 +1,96 @@
+"""The server: everything that requests share. One object a process, made before a fork and used after it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mix_server import auth
+from mix_server.admission import Admission
+from mix_server.catalog import Catalog
+from mix_server.metrics import Metrics
+from mix_server.settings import MAX_WALL_TIME, ServerSettings
+from mixkit.errors import ProfileError
+from mixkit.package import WorkspaceStore
+
+if TYPE_CHECKING:
+    from mixkit.kernel import Kernel
+
+__all__ = ["Server"]
+
+log = logging.getLogger("mixkit.server")
+
+_LAST_WORDS = 2.0
+"""Seconds that cancelled runs get to end before the process does."""
+
+
+class Server:
+    """What serves.
+
+    Args:
+        kernel: runs the agents. The server closes it when it stops.
+        authorizer: decides who asks; made from the settings if not given.
+
+    Raises:
+        ProfileError: settings that do not go together, a workspace directory that is not one.
+
+    Attributes:
+        kernel, settings, authorizer: as given.
+        store: the workspaces.
+        catalog: the agents in them, ready to run.
+        admission: the places for runs.
+        metrics: the counters.
+    """
+
+    def __init__(self, kernel: Kernel, authorizer: auth.Authorizer | None = None) -> None:
+        settings: ServerSettings = kernel.settings("server")
+        if kernel.limits.wall_time > MAX_WALL_TIME:
+            raise ProfileError(
+                f"expected at most {MAX_WALL_TIME:g} s for what runs in a request, found "
+                f"{kernel.limits.wall_time:g} s",
+                "limits.wall_time",
+            )
+        threads = kernel.settings("kernel").threads
+        if settings.max_runs > threads:
+            raise ProfileError(
+                f"expected at most as many runs as the kernel has threads, {threads}, "
+                f"found {settings.max_runs}; raise settings.kernel.threads",
+                "settings.server.max_runs",
+            )
+        self.kernel = kernel
+        self.settings = settings
+        self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
+        self.store = _open_store(settings.ws_dir)
+        self.catalog = Catalog(kernel, self.store, settings.env)
+        self.admission = Admission(settings.max_runs, settings.max_waiting, settings.max_wait)
+        self.metrics = Metrics()
+
+    def start(self) -> None:
+        """The process begins to serve; it does not fork any more."""
+        log.info("serving the workspaces in %s", self.settings.ws_dir)
+
+    async def stop(self) -> None:
+        """The process ends: wait for the runs that were cancelled, and free everything."""
+        left = await self.admission.stop(_LAST_WORDS)
+        if left:
+            log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
+        self.kernel.close()
+
+    def not_ready(self) -> str | None:
+        """Why this process should get no requests now, or None."""
+        if self.admission.stopping:
+            return "stopping"
+        if not Path(self.settings.ws_dir).is_dir():
+            return "the directory of the workspaces is gone"
+        return None
+
+
+def _open_store(ws_dir: str) -> WorkspaceStore:
+    try:
+        return WorkspaceStore(ws_dir)
+    except OSError as exc:
+        raise ProfileError(
+            f"expected a directory, or a place where one can be made, at {ws_dir!r}: {exc.strerror}",
+            "settings.server.ws_dir",
+        ) from None

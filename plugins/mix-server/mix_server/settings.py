@@ -1,0 +1,47 @@
+"""Settings of the server, in a profile under `[settings.server]` or as `MIXKIT_SERVER_<KEY>`.
+
+How long a run may take and how much memory it may have are the kernel's limits `wall_time` and `memory`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["MAX_WALL_TIME", "ServerSettings"]
+
+MIB = 1024 * 1024
+
+MAX_WALL_TIME = 300.0
+"""Seconds: a request may wait for its answer so long. What takes longer is no request."""
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the server does, apart from what the kernel's limits say. What is wrong is refused at start."""
+
+    ws_dir: Annotated[str, Meta(min_length=1, description="Directory that holds the workspaces.")] = (
+        "workspaces"
+    )
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = 1
+    token: Annotated[
+        str | None,
+        Meta(description="What callers send as `Authorization: Bearer`; made at start if unset."),
+    ] = None
+    no_auth: Annotated[
+        bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
+    ] = False
+    body_limit: Annotated[int, Meta(ge=1024, description="Bytes of an uploaded package.")] = 32 * MIB
+    params_limit: Annotated[int, Meta(ge=0, description="Bytes of an agent's parameters as sent.")] = MIB
+    body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
+    max_runs: Annotated[int, Meta(ge=1, description="Runs at once in each process.")] = 16
+    max_waiting: Annotated[int, Meta(ge=0, description="Runs that wait for a turn in each process.")] = 256
+    max_wait: Annotated[float, Meta(gt=0, description="Seconds that a run waits for a turn.")] = 30.0
+    grace_period: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
+    ] = 30.0
+    env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
+    access_log: Annotated[bool, Meta(description="Log each request, on `mixkit.server.access`.")] = False

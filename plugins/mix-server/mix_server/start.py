@@ -1,0 +1,64 @@
+"""Starting: from settings to a process that serves, or one clear error."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from mix_server import auth, serve
+from mix_server.metrics import shared_directory
+from mixkit.errors import ProfileError
+
+if TYPE_CHECKING:
+    from mix_server.settings import ServerSettings
+    from mixkit.cli.session import Session
+
+__all__ = ["start"]
+
+
+def start(session: Session) -> None:
+    """Serve with the profile of this invocation of the command line, until a signal ends it.
+
+    Raises:
+        ProfileError, PluginError: a setting is wrong, the address is taken; nothing serves then.
+    """
+    kernel = session.kernel()
+    settings: ServerSettings = kernel.settings("server")
+    if settings.no_auth and not auth.is_loopback(settings.host):
+        raise ProfileError(
+            f"without authentication the server listens on a loopback address only, found {settings.host!r}; "
+            "leave no_auth away, or listen on 127.0.0.1",
+            "settings.server.host",
+        )
+    token = None if settings.no_auth else settings.token or secrets.token_urlsafe(24)
+    authorizer = auth.make(token, settings.no_auth)
+    directory = shared_directory() if settings.workers > 1 else None
+    parent = os.getpid()
+    try:
+        # Imported after the directory for metrics is known, before anything is forked.
+        from mix_server.app import create_app
+        from mix_server.server import Server
+
+        server = Server(kernel, authorizer)
+        app = create_app(server)
+        with serve.bind(settings.host, settings.port) as listener:
+            _announce(listener, None if settings.token else token)
+            run = serve.serve_with_workers if settings.workers > 1 else serve.serve
+            run(app, server, listener)
+    finally:
+        # NOTE: workers leave by an exception that passes here; what they share is the parent's.
+        if directory and os.getpid() == parent:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _announce(listener: socket.socket, token: str | None) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"mixkit: listening on http://{shown}:{port}", err=True)
+    if token:
+        click.echo(f"mixkit: token: {token}", err=True)

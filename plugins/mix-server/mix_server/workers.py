@@ -1,0 +1,89 @@
+"""Several processes: gunicorn as the parent that forks, watches and replaces them, uvicorn in each."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gunicorn.app.base  # type: ignore[import-untyped]
+import gunicorn.glogging  # type: ignore[import-untyped]
+import uvicorn_worker  # type: ignore[import-untyped]
+
+from mix_server import metrics
+from mix_server.serve import uvicorn_options
+
+if TYPE_CHECKING:
+    from mix_server.app import App
+    from mix_server.server import Server
+
+__all__ = ["Logger", "Worker", "Workers"]
+
+
+class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]
+    """gunicorn's log lines, in the form and to the place of all the others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for name in ("gunicorn.error", "gunicorn.access"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+
+
+class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
+    """One process. `options`, uvicorn's, are set before the fork."""
+
+    options: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # NOTE: the base class reads this name from the class.
+        type(self).CONFIG_KWARGS = self.options
+        super().__init__(*args, **kwargs)
+        for name in ("uvicorn.error", "uvicorn.access"):
+            logging.getLogger(name).propagate = True
+
+
+class Workers(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
+    """The parent process.
+
+    Args:
+        app: made here, before the fork, so that what is wrong with it is said once.
+        listener: bound and listening; all workers accept from it.
+    """
+
+    def __init__(self, app: App, server: Server, listener: socket.socket) -> None:
+        self._app = app
+        self._settings = server.settings
+        self._listener = listener
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's configuration: ours alone, no file and no variable."""
+        Worker.options = uvicorn_options(self._settings)
+        # gunicorn closes the descriptor that it is given.
+        options = {
+            "bind": f"fd://{os.dup(self._listener.fileno())}",
+            "workers": self._settings.workers,
+            "worker_class": Worker,
+            "logger_class": Logger,
+            "loglevel": logging.getLevelName(logging.getLogger().level).lower(),
+            "preload_app": True,
+            "control_socket_disable": True,
+            # The worker ends its runs by itself; being killed is for one that does not.
+            "graceful_timeout": math.ceil(self._settings.grace_period) + 5,
+            "child_exit": _child_exit,
+            "proc_name": "mixkit",
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> App:
+        """The application that was made before."""
+        return self._app
+
+
+def _child_exit(arbiter: Any, worker: Any) -> None:
+    metrics.forget_process(worker.pid)
