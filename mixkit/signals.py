@@ -3,7 +3,7 @@
 Whoever knows a signal's id may send to it: the id is the right to answer, and may be given to others. Only
 its owner, the user in the app in the workspace that created it, may await or cancel it; to all others it does
 not exist. A signal is sent once, may be awaited any number of times, and is forgotten some time after its
-creation. What is sent is kept as codec words, so that no two runs share an object and no Token leaves its run.
+creation. What is sent is kept as codec words, so that runs share no object and no Token leaves its run.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from mix_crypto import jwts
 from mix_crypto.keys import Data, Key, aes_key, ed25519_private, ed25519_public, octets, rsa_private, secret
 from mix_crypto.settings import CryptoSettings
 from mixkit.codec import encode
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, ValueKindError
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
 from mixkit.value import Result, Token, Value
@@ -74,7 +74,7 @@ def sha256_generic(state: State, value: Value) -> str:
     """SHA-256 in hex of the codec bytes of any value; equal values of equal kinds have equal digests."""
     try:
         words = encode(value)
-    except ValueError as exc:
+    except ValueKindError as exc:
         raise FFIError(f"cannot hash the value: {exc}") from None
     return hashlib.sha256(_bounded(state, words)).hexdigest()
 
@@ -190,8 +190,8 @@ def jwt_verify(
     """The claims of a JWT, or an error that says why it is refused.
 
     The key: for HS256 the secret, else a public key in PEM, a JWK or a JWK set. `alg` must be one of `algs`
-    and fit the key. `exp`, `nbf`, `iat` are checked where present; `audience` and `issuer` must match if given,
-    and a token with an audience is refused without.
+    and fit the key. `exp`, `nbf`, `iat` are checked where present; `audience` and `issuer` must match if
+    given, and a token with an audience is refused without.
     """
     limit = _settings(state).jwt_size
     text = token if isinstance(token, str) else secret(token).decode("ascii", "replace")

@@ -102,8 +102,8 @@ def sign(claims: Mapping[str, Any], key: Key | JWK, options: SignOptions, *, lim
 def verify(token: str, key: Key | JWK, options: VerifyOptions, *, limit: int) -> dict[str, Any]:
     """The claims of a token whose signature, times, audience and issuer are right.
 
-    `exp`, `nbf` and `iat` are checked where the token has them. A token with an audience is refused unless one
-    of `audience` is in it; `audience` and `issuer`, if given, must be in the token.
+    `exp`, `nbf` and `iat` are checked where the token has them. A token with an audience is refused unless
+    one of `audience` is in it; `audience` and `issuer`, if given, must be in the token.
 
     Args:
         key: HS256: the secret; the others: a public key in PEM; or a JWK, or a JWK set `{"keys": […]}`, of
