@@ -1,5 +1,4 @@
-"""From a source folder to a package, and from a package to a signed one. The same source makes the same
-bytes.
+"""From a source folder to a package, and from a package to a signed one. Equal sources make equal bytes.
 
 The folder has the layout of a package: `manifest.json`, `runtime.json`, `code/`, `records/`, `files/`.
 Besides, an agent's `code` may name any file of the folder, which is put to `code/<app>/` under its own name.
@@ -19,9 +18,9 @@ import msgspec
 
 from mixkit.errors import PackageError
 from mixkit.package import manifest, signature
-from mixkit.package.archive import check_path
 from mixkit.package.manifest import AgentSpec, AppSpec, Manifest
 from mixkit.package.package import RUNTIME, Package
+from mixkit.package.zip_headers import check_path
 
 __all__ = ["build", "pack", "sign"]
 
@@ -88,8 +87,7 @@ def _reader(package: Package, path: str) -> Content:
 
 
 def _resolve(folder: Path, written: Manifest, entries: dict[str, Content]) -> Manifest:
-    """The manifest with every `code` where it is in the package; adds files that were named by
-    convenience."""
+    """The manifest with every `code` where it is in the package; adds to `entries` what was elsewhere."""
     apps, origins = {}, dict[str, Path]()
     for app, spec in written.apps.items():
         agents = {}

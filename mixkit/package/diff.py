@@ -63,8 +63,7 @@ class AppDiff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diff(old: Mapping[str, Release], new: Mapping[str, Release]) -> list[AppDiff]:
-    """App by app, what differs from the old releases to the new ones; apps that do not differ are left
-    out."""
+    """App by app, what differs between the old releases and the new ones; only apps that do differ."""
     found = [_app(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())]
     return [app for app in found if not app.same]
 

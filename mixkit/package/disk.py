@@ -84,8 +84,7 @@ def to_trash(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory with all below it, as far as possible: what stays is swept another
-    time."""
+    """Remove a file or a directory with all below it, as far as possible; what stays is swept later."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -110,8 +109,7 @@ def exclusive(directory: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
-    """Be the only one, of all processes and threads, who changes the directory. The lock ends with the
-    process.
+    """Be the only one, of all processes and threads, who changes the directory. It ends with the process.
 
     Raises:
         NotFound: there is no such directory (any more).
@@ -150,8 +148,7 @@ def _same(path: Path, fd: int) -> bool:
 
 
 def lease(directory: Path) -> int | None:
-    """A file descriptor of the directory, which stays until that is closed; None if the directory is going
-    away."""
+    """A file descriptor of the directory, which stays until that is closed; None if it is going away."""
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:

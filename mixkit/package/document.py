@@ -1,5 +1,4 @@
-"""JSON documents written by strangers: read strictly, or refused with the name of the entry and the path in
-it."""
+"""JSON documents written by strangers: read strictly, or refused with the entry and the path in it."""
 
 from __future__ import annotations
 

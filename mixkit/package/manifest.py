@@ -47,8 +47,7 @@ TypeText = str | dict[str, str] | None
 
 
 class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """An agent. `entry` is what the code calls it, the agent's own name unless said; `code` is an entry's
-    path.
+    """An agent. `code` is the path of an entry; `entry` is what the code calls the agent, if not by its name.
 
     Types are texts of the Mix language; parameters may be a map of names (`"timeout?"` if optional) to texts.
     """
@@ -135,8 +134,11 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def param_types(spec: AgentSpec) -> tuple[RecordType | ScalarType, Type]:
-    """The types of parameters and result, `ANY` where the manifest is silent. `TypeTextError` if
-    malformed."""
+    """The types of parameters and result, `ANY` where the manifest is silent.
+
+    Raises:
+        TypeTextError: one is malformed.
+    """
     given, answered = spec.in_params, spec.out_params
     params = ANY if given is None else parse_params(given)
     if answered is None:

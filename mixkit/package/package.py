@@ -93,8 +93,7 @@ class Package:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of the text that a signature signs: the same for the same contents, however
-        packed."""
+        """SHA-256, in hex, of the text that a signature signs: of what is inside, however it is packed."""
         return hashlib.sha256(signature.signed_text(self.digests)).hexdigest()
 
     def verify(self, trusted: Iterable[str] | None = None) -> str | None:

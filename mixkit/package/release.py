@@ -36,8 +36,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     records: int = 0
 
     def code(self) -> list[str]:
-        """Paths of the entries that are kept with the app: all but records and files, which go to its
-        storage."""
+        """Paths of the entries that stay with the app; records and files go to its storage."""
         return [path for path in self.entries if path.startswith("code/")]
 
     def files(self) -> list[str]:

@@ -5,8 +5,8 @@ The signed text is UTF-8, one line an entry, sorted by the UTF-8 of the paths, `
     mixkit package 3
     <SHA-256 in hex>  <path>
 
-A path has no line end (`archive.check_path`), so no two packages have the same text. How entries are packed,
-their order and their times are not signed, because they change nothing. The entry is
+A path has no line end (`zip_headers.check_path`), so no two packages have the same text. How entries are
+packed, their order and their times are not signed, because they change nothing. The entry is
 
     {"version": 1, "key": "<base64 of the 32 bytes of the public key>", "signature": "<base64 of 64 bytes>"}
 

@@ -11,7 +11,6 @@ from mixkit.errors import NotFound
 from mixkit.grants import Grants
 from mixkit.package import disk
 from mixkit.package.app import InstalledApp, open_version
-from mixkit.package.cache import AppCache
 from mixkit.package.document import dump
 from mixkit.package.errors import Busy, Exists
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
@@ -35,7 +34,6 @@ class WorkspaceStore:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self._workspaces: dict[str, Workspace] = {}
-        self._cache = AppCache()
 
     def list(self) -> list[str]:
         """Names of the workspaces, sorted."""
@@ -72,7 +70,6 @@ class WorkspaceStore:
             disk.to_trash(home)
             disk.sync(self.root)
             self._workspaces.pop(name, None)
-            self._cache.forget(name)
             sweep_store(self.root)
 
     def workspace(self, name: str) -> Workspace:
@@ -83,7 +80,7 @@ class WorkspaceStore:
         """
         found = self._workspaces.get(name)
         if found is None:
-            found = Workspace(self.root / check_name("workspace", name), self._cache)
+            found = Workspace(self.root / check_name("workspace", name))
         found.switch.read()
         self._workspaces[name] = found
         return found
@@ -92,18 +89,29 @@ class WorkspaceStore:
 class Workspace:
     """Apps of one workspace. Made by `WorkspaceStore`."""
 
-    def __init__(self, root: Path, cache: AppCache) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.name = root.name
         self.switch = Switch(root)
-        self._cache = cache
 
     def apps(self) -> list[str]:
         """Names of the apps, sorted. `NotFound` if the workspace was deleted."""
         return sorted(self.switch.read().apps)
 
+    def generation(self, app: str) -> str:
+        """What `app(app).generation` would be, for a `stat` as long as nothing changed: for caches.
+
+        Raises:
+            NotFound: there is no such app, or the workspace was deleted.
+        """
+        apps = self.switch.read().apps
+        if app not in apps:
+            known = ", ".join(sorted(apps)) or "none"
+            raise NotFound(f"no app {app!r:.80} in workspace {self.name!r}; there are: {known}"[:400])
+        return apps[app]
+
     def app(self, name: str) -> InstalledApp:
-        """The app as it is now, whichever process installed it; the same object until something changes.
+        """The app as it is now, whichever process installed it. Close it when the run is over.
 
         Raises:
             NotFound: there is no such app, or the workspace was deleted.
@@ -111,18 +119,10 @@ class Workspace:
         """
         deadline = time.monotonic() + _READ_SECONDS
         while True:
-            apps = self.switch.read().apps
-            if name not in apps:
-                self._cache.forget(self.name, name)
-                known = ", ".join(sorted(apps)) or "none"
-                raise NotFound(f"no app {name!r:.80} in workspace {self.name!r}; there are: {known}"[:400])
-            found = self._cache.get(self.name, name, apps[name])
+            generation = self.generation(name)
+            found = open_version(self.name, name, self.switch.home(name), generation)
             if found is not None:
                 return found
-            opened = open_version(self.name, name, self.switch.home(name), apps[name])
-            if opened is not None:
-                self._cache.put(opened)
-                return opened
             # It was replaced between reading the switch and opening the version: the switch says by what.
             if time.monotonic() > deadline:
                 raise Busy(f"the code of app {name!r} is not on the disk; install it again")
@@ -151,7 +151,6 @@ class Workspace:
             if apps.pop(name, None) is None:
                 raise NotFound(f"no app {name!r:.80} in workspace {self.name!r}")
             self.switch.write(SwitchState(apps=apps))
-            self._cache.forget(self.name, name)
             sweep_workspace(self.switch)
 
     def install(
@@ -173,6 +172,5 @@ class Workspace:
             NotFound: the workspace was deleted.
             Busy: somebody else has been changing the workspace for a minute.
         """
-        self._cache.forget(self.name)
         options = Options(granted, validate, force, trusted, load_records, load_files, run_setup)
         return install(self.switch, package, options)
