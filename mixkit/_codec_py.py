@@ -75,8 +75,6 @@ LONG: Final = 2**24 - 1
 U32_MAX: Final = 2**32 - 1
 NAN: Final = 0x7FF8_0000_0000_0000
 
-_TAGS: Final = {int(tag): tag for tag in Tag}
-
 
 def encode(value: Value, /, *, token: TokenWriter | None = None) -> bytes:
     """The canonical words of a value.
@@ -174,10 +172,10 @@ class _Writer:
         else:
             raise _Refused
 
-    def item(self, value: object, depth: int) -> None:
+    def part(self, value: object) -> object:
         if value is UNDEF:
             raise _Refused
-        self.value(value, depth)
+        return value
 
     def header(self, tag: Tag, aux: int = 0) -> None:
         self.out += struct.pack("<I", tag | (aux & LONG) << 8)
@@ -219,7 +217,7 @@ class _Writer:
     def array(self, items: list[object], depth: int) -> None:
         self.length(Tag.Array, len(items))
         for item in items:
-            self.item(item, depth + 1)
+            self.value(self.part(item), depth + 1)
 
     def map(self, entries: dict[str, object], depth: int) -> None:
         if any(type(key) is not str for key in entries):
@@ -228,7 +226,7 @@ class _Writer:
         # Python orders strings by code point, which is the order of their UTF-8 bytes.
         for key in sorted(entries):
             self.text(Tag.String, key)
-            self.item(entries[key], depth + 1)
+            self.value(self.part(entries[key]), depth + 1)
 
     def case(self, case: Case, depth: int) -> None:
         has_arg = case.arg is not UNDEF
@@ -276,71 +274,21 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise CodecError(f"nesting above {MAX_DEPTH}", at)
         header = self.word()
-        tag, aux = _TAGS.get(header & 0xFF), header >> 8
-        match tag:
-            case Tag.Undef:
-                self.only(aux, 0, tag, at)
-                return UNDEF
-            case Tag.Null:
-                self.only(aux, 0, tag, at)
-                return None
-            case Tag.Bool:
-                self.only(aux, 1, tag, at)
-                return aux == 1
-            case Tag.Int:
-                return aux if aux <= INT24_MAX else aux - 2**24
-            case Tag.Int64:
-                return self.integer(aux, at)
-            case Tag.Number:
-                return self.number(aux, at)
-            case Tag.String:
-                return self.text(tag, aux, at)
-            case Tag.Ref:
-                return Ref(self.text(tag, aux, at))
-            case Tag.Binary:
-                return bytes(self.octets(tag, aux, at))
-            case Tag.Array:
-                return [self.item(depth + 1) for _ in range(self.count(tag, aux, at, 1))]
-            case Tag.Map:
-                return self.map(self.count(tag, aux, at, 2), depth)
-            case Tag.Case:
-                return self.case(aux, at, depth)
-            case Tag.Token:
-                return self.handle(aux, at)
-            case None:
-                raise CodecError(f"unknown tag {header & 0xFF}", at)
+        tag, aux = header & 0xFF, header >> 8
+        if tag >= len(_READERS):
+            raise CodecError(f"unknown tag {tag}", at)
+        return _READERS[tag](self, aux, at, depth)
 
-    def item(self, depth: int) -> Any:
-        at = self.position
-        item = self.value(depth)
-        if item is UNDEF:
+    def part(self, part: Any, at: int) -> Any:
+        if part is UNDEF:
             raise CodecError("undefined may not be stored in arrays, maps and cases", at)
-        return item
+        return part
 
     def only(self, aux: int, largest: int, tag: Tag, at: int) -> None:
         if aux > largest:
             raise CodecError(f"aux of {tag.name} is {aux}, which is above {largest},", at)
 
-    def integer(self, aux: int, at: int) -> int:
-        self.only(aux, 0, Tag.Int64, at)
-        self.claim(2, Tag.Int64, at)
-        (value,) = struct.unpack_from("<q", self.view, self.position * 4)
-        self.position += 2
-        if INT24_MIN <= value <= INT24_MAX:
-            raise CodecError(f"{value} fits in an Int, found an Int64", at)
-        return int(value)
-
-    def number(self, aux: int, at: int) -> float:
-        self.only(aux, 0, Tag.Number, at)
-        self.claim(2, Tag.Number, at)
-        (bits,) = struct.unpack_from("<Q", self.view, self.position * 4)
-        (value,) = struct.unpack_from("<d", self.view, self.position * 4)
-        self.position += 2
-        if math.isnan(value) and bits != NAN:
-            raise CodecError("expected the canonical NaN, found another", at)
-        return float(value)
-
-    def length(self, tag: Tag, aux: int, at: int) -> int:
+    def length(self, aux: int, tag: Tag, at: int) -> int:
         if aux < LONG:
             return aux
         self.claim(1, tag, at)
@@ -351,13 +299,8 @@ class _Reader:
             )
         return length
 
-    def count(self, tag: Tag, aux: int, at: int, headers: int) -> int:
-        count = self.length(tag, aux, at)
-        self.claim(headers * count, tag, at)
-        return count
-
-    def octets(self, tag: Tag, aux: int, at: int) -> memoryview:
-        length = self.length(tag, aux, at)
+    def octets(self, aux: int, tag: Tag, at: int) -> memoryview:
+        length = self.length(aux, tag, at)
         words = (length + 3) // 4
         self.claim(words, tag, at)
         start, end = self.position * 4, self.position * 4 + length
@@ -366,8 +309,8 @@ class _Reader:
             raise CodecError(f"expected zero padding after the bytes of {tag.name}", at)
         return self.view[start:end]
 
-    def text(self, tag: Tag, aux: int, at: int) -> str:
-        octets = self.octets(tag, aux, at)
+    def text(self, aux: int, tag: Tag, at: int) -> str:
+        octets = self.octets(aux, tag, at)
         try:
             return str(octets, "utf-8")
         except UnicodeDecodeError:
@@ -379,9 +322,64 @@ class _Reader:
         header = self.word()
         if header & 0xFF != Tag.String:
             raise CodecError(f"expected a String as {what}, found tag {header & 0xFF}", at)
-        return self.text(Tag.String, header >> 8, at)
+        return self.text(header >> 8, Tag.String, at)
 
-    def map(self, count: int, depth: int) -> dict[str, Any]:
+    # One method for each tag.
+
+    def undef(self, aux: int, at: int, depth: int) -> Undef:
+        self.only(aux, 0, Tag.Undef, at)
+        return UNDEF
+
+    def null(self, aux: int, at: int, depth: int) -> None:
+        self.only(aux, 0, Tag.Null, at)
+
+    def boolean(self, aux: int, at: int, depth: int) -> bool:
+        self.only(aux, 1, Tag.Bool, at)
+        return aux == 1
+
+    def small(self, aux: int, at: int, depth: int) -> int:
+        return aux if aux <= INT24_MAX else aux - 2**24
+
+    def int64(self, aux: int, at: int, depth: int) -> Any:
+        self.only(aux, 0, Tag.Int64, at)
+        self.claim(2, Tag.Int64, at)
+        (value,) = struct.unpack_from("<q", self.view, self.position * 4)
+        self.position += 2
+        if INT24_MIN <= value <= INT24_MAX:
+            raise CodecError(f"{value} fits in an Int, found an Int64", at)
+        return value
+
+    def number(self, aux: int, at: int, depth: int) -> Any:
+        self.only(aux, 0, Tag.Number, at)
+        self.claim(2, Tag.Number, at)
+        (bits,) = struct.unpack_from("<Q", self.view, self.position * 4)
+        (value,) = struct.unpack_from("<d", self.view, self.position * 4)
+        self.position += 2
+        if math.isnan(value) and bits != NAN:
+            raise CodecError("expected the canonical NaN, found another", at)
+        return value
+
+    def string(self, aux: int, at: int, depth: int) -> str:
+        return self.text(aux, Tag.String, at)
+
+    def ref(self, aux: int, at: int, depth: int) -> Ref:
+        return Ref(self.text(aux, Tag.Ref, at))
+
+    def binary(self, aux: int, at: int, depth: int) -> bytes:
+        return bytes(self.octets(aux, Tag.Binary, at))
+
+    def array(self, aux: int, at: int, depth: int) -> list[Any]:
+        count = self.length(aux, Tag.Array, at)
+        self.claim(count, Tag.Array, at)
+        items = []
+        for _ in range(count):
+            at = self.position
+            items.append(self.part(self.value(depth + 1), at))
+        return items
+
+    def map(self, aux: int, at: int, depth: int) -> dict[str, Any]:
+        count = self.length(aux, Tag.Map, at)
+        self.claim(2 * count, Tag.Map, at)
         entries: dict[str, Any] = {}
         last: str | None = None
         for _ in range(count):
@@ -389,7 +387,8 @@ class _Reader:
             key = self.name("map key")
             if last is not None and key <= last:
                 raise CodecError("map keys must ascend strictly by their bytes", at)
-            entries[key] = self.item(depth + 1)
+            at = self.position
+            entries[key] = self.part(self.value(depth + 1), at)
             last = key
         return entries
 
@@ -397,17 +396,38 @@ class _Reader:
         self.only(aux, 1, Tag.Case, at)
         self.claim(1 + aux, Tag.Case, at)
         name = self.name("case name")
-        return Case(name, self.item(depth + 1)) if aux else Case(name)
+        if not aux:
+            return Case(name)
+        at = self.position
+        return Case(name, self.part(self.value(depth + 1), at))
 
-    def handle(self, aux: int, at: int) -> Token:
+    def handle(self, aux: int, at: int, depth: int) -> Token:
         if self.token is None:
             raise CodecError("a Token may not cross here", at)
-        token = self.token(bytes(self.octets(Tag.Token, aux, at)))
+        token = self.token(bytes(self.octets(aux, Tag.Token, at)))
         if token is None:
             raise CodecError("a Token of this handle does not exist", at)
         if not isinstance(token, Token):
             raise TypeError(f"the token hook of decode answers a Token or None, not {type(token).__name__}")
         return token
+
+
+_READERS: Final[tuple[Callable[[_Reader, int, int, int], Any], ...]] = (
+    _Reader.undef,
+    _Reader.null,
+    _Reader.boolean,
+    _Reader.small,
+    _Reader.int64,
+    _Reader.number,
+    _Reader.string,
+    _Reader.ref,
+    _Reader.binary,
+    _Reader.array,
+    _Reader.map,
+    _Reader.case,
+    _Reader.handle,
+)
+"""By tag."""
 
 
 MARKED: Final = 1

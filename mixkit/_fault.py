@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
-__all__ = ["Blemish", "Fault", "step"]
+__all__ = ["Blemish", "Fault", "step", "unique"]
 
 _SHOWN = 80
 """Longest key that a path shows in full; keys come from strangers."""
@@ -54,3 +55,16 @@ def step(key: str | int) -> str:
     if len(key) > _SHOWN:
         key = key[:_SHOWN] + "…"
     return f".{key}" if _PLAIN_KEY.fullmatch(key) else f"[{json.dumps(key)}]"
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Blemish:
+    """What an `object_pairs_hook` answers: the dict of the pairs, or a Blemish if a key occurs twice."""
+    tree = dict(pairs)
+    if len(tree) == len(pairs):
+        return tree
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            break
+        seen.add(key)
+    return Blemish(f"expected each key of an object once, found {key[:80]!r} twice")

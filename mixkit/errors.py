@@ -17,6 +17,7 @@ __all__ = [
     "GuestError",
     "InternalError",
     "LimitExceeded",
+    "MessagePackError",
     "MixError",
     "NotFound",
     "PackageError",
@@ -70,6 +71,16 @@ class TaggedJSONError(MixError, ValueError):
     """Text is not tagged JSON, or a value cannot be written as JSON. `path` names the offending place."""
 
     code = "json"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(f"{message} at {path}")
+        self.path = path
+
+
+class MessagePackError(MixError, ValueError):
+    """Bytes are not the MessagePack form of a Value. `path` names the offending place."""
+
+    code = "msgpack"
 
     def __init__(self, message: str, path: str = "$") -> None:
         super().__init__(f"{message} at {path}")

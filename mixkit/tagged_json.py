@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from mixkit._codec_py import INVALID, LINKED, MARK, MARKED
-from mixkit._fault import Blemish, Fault
+from mixkit._fault import Blemish, Fault, unique
 from mixkit.codec import scan
 from mixkit.errors import TaggedJSONError
 from mixkit.value import INT64_MAX, INT64_MIN, MAX_DEPTH, UNDEF, Case, Ref, Token, Value, find_fault, kind_of
@@ -27,6 +27,8 @@ __all__ = ["dumps", "from_json", "loads", "to_json"]
 TAG: Final = "{tag}"
 ESCAPE: Final = "{str}"
 VALUE: Final = "_rmx_value"
+_CASE: Final = TAG + "case:"
+_AS_IS: Final = frozenset({type(None), bool, int, str})
 REF_CASE: Final = "db.ref"
 """The case name that a Ref is written with; so no Case of this name can be."""
 
@@ -63,7 +65,11 @@ def loads(text: str | bytes, *, plain: bool = False) -> Value:
     Raises:
         TaggedJSONError: the text is refused; `.path` leads to the place in the JSON document.
     """
-    return from_json(_parse(text), plain=plain)
+    if not plain:
+        tree = _parse(text, _quick_parser)
+        if scan(tree) in (0, LINKED):
+            return cast(Value, tree)
+    return from_json(_parse(text, _parser), plain=plain)
 
 
 def to_json(value: Value, *, plain: bool = False) -> Any:
@@ -106,9 +112,9 @@ def _to_json(value: Any, found: int, plain: bool) -> Any:
 
 def _write(value: Any, plain: bool) -> Any:
     """The JSON tree of a Value that `scan` found valid."""
+    if type(value) in _AS_IS:
+        return value
     match value:
-        case None | bool() | int() | str():
-            return value
         case dict():
             return _write_map(value, plain)
         case list():
@@ -134,7 +140,7 @@ def _write(value: Any, plain: bool) -> Any:
             if name == REF_CASE:
                 raise Fault(f"a Case named {REF_CASE} would be read as a Ref, write a Ref instead")
             try:
-                return {MARK: f"{TAG}case:{name}"} | ({} if arg is UNDEF else {VALUE: _write(arg, plain)})
+                return {MARK: _CASE + name} | ({} if arg is UNDEF else {VALUE: _write(arg, plain)})
             except Fault as fault:
                 raise fault.inside(name) from None
         case Ref():
@@ -161,23 +167,11 @@ def _linked(value: Any) -> dict[str, Any]:
     if type(value) is Ref:
         return {MARK: f"{TAG}case:{REF_CASE}", VALUE: value.id}
     assert type(value) is Case, "scan lets no other class through"
-    mark = f"{TAG}case:{value.name}"
+    mark = _CASE + value.name
     return {MARK: mark} if value.arg is UNDEF else {MARK: mark, VALUE: value.arg}
 
 
 # ---------------------------------------------------------------------------------------------------- reading
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Any:
-    tree = dict(pairs)
-    if len(tree) == len(pairs):
-        return tree
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            break
-        seen.add(key)
-    return Blemish(f"expected each key of an object once, found {key[:80]!r} twice")
 
 
 def _literal(name: str) -> Blemish:
@@ -189,19 +183,37 @@ def _integer(digits: str) -> int | Blemish:
     return int(digits) if len(digits) <= 20 else Blemish("an integer beyond 64 bits")
 
 
-_parser: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_literal)
+def _quick(pairs: list[tuple[str, Any]]) -> Any:
+    # PERF: reads Refs and Cases while the parser runs. Whatever else carries a mark is left for the careful
+    # walk, which also finds the path of a fault; the text is then parsed a second time.
+    tree = dict(pairs)
+    mark = tree.get(MARK)
+    if len(tree) != len(pairs):
+        return unique(pairs)
+    if type(mark) is not str or not mark.startswith(_CASE):
+        return tree
+    name, arg = mark.removeprefix(_CASE), tree.get(VALUE, UNDEF)
+    if len(tree) != (1 if arg is UNDEF else 2):
+        return tree
+    if name != REF_CASE:
+        return Case(name, arg)
+    return Ref(arg) if type(arg) is str else tree
+
+
+_quick_parser: Final = json.JSONDecoder(object_pairs_hook=_quick, parse_constant=_literal)
+_parser: Final = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_literal)
 _careful_parser: Final = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_literal, parse_int=_integer
+    object_pairs_hook=unique, parse_constant=_literal, parse_int=_integer
 )
 
 
-def _parse(text: str | bytes) -> Any:
+def _parse(text: str | bytes, parser: json.JSONDecoder) -> Any:
     """The tree of a JSON text, with a Blemish wherever there is something to refuse."""
     try:
         if not isinstance(text, str):
             text = str(text, "utf-8")
         try:
-            return _parser.decode(text)
+            return parser.decode(text)
         except json.JSONDecodeError:
             raise
         except ValueError:
@@ -216,16 +228,16 @@ def _parse(text: str | bytes) -> Any:
 
 def _read(tree: Any, plain: bool) -> Any:
     """The Value of a JSON tree in which `scan` found nothing that is no Value."""
+    if type(tree) in _AS_IS:
+        return tree
     match tree:
-        case None | bool() | int() | str():
-            return tree
         case dict():
             return _read_object(tree, plain)
         case list():
             items = []
             for index, item in enumerate(tree):
                 try:
-                    items.append(_read_part(item, plain))
+                    items.append(_part(_read(item, plain)))
                 except Fault as fault:
                     raise fault.inside(index) from None
             return items
@@ -239,8 +251,7 @@ def _read(tree: Any, plain: bool) -> Any:
             raise Fault(f"expected a JSON tree, found the kind {kind_of(tree)}")
 
 
-def _read_part(tree: Any, plain: bool) -> Any:
-    part = _read(tree, plain)
+def _part(part: Any) -> Any:
     if part is UNDEF:
         raise Fault("undefined may not be stored in arrays, maps and cases, found it")
     return part
@@ -253,7 +264,7 @@ def _read_object(tree: dict[str, Any], plain: bool) -> Any:
     entries = {}
     for key, item in tree.items():
         try:
-            entries[key] = _read_part(item, plain)
+            entries[key] = _part(_read(item, plain))
         except Fault as fault:
             raise fault.inside(key) from None
     if type(mark) is str:
@@ -272,7 +283,7 @@ def _read_tagged(tag: str, tree: dict[str, Any]) -> Any:
         if VALUE not in tree:
             return Case(name)
         try:
-            return Case(name, _read_part(tree[VALUE], False))
+            return Case(name, _part(_read(tree[VALUE], False)))
         except Fault as fault:
             raise fault.inside(VALUE) from None
     if tag in _ALONE:

@@ -265,6 +265,9 @@ def _check(value: object, depth: int, tokens: bool) -> None:
                     raise fault.inside(key) from None
         case Case(name=name, arg=arg):
             _check_text(name)
+            if type(arg) is Blemish:
+                # A parser may find out that something is wrong with a Case after it has made it.
+                raise Fault(arg.message)
             if arg is not UNDEF:
                 try:
                     _check(arg, depth + 1, tokens)

@@ -9,6 +9,7 @@ import math
 import struct
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +191,24 @@ def test_depth_limit_is_exact(impl: ModuleType, wrap: Callable[[Any], Any]) -> N
     assert identical(impl.decode(impl.encode(deepest)), deepest)
     with pytest.raises(ValueKindError, match="nesting above 256"):
         impl.encode(wrap(deepest))
+
+
+@both
+def test_the_deepest_value_passes_from_a_deep_stack(impl: ModuleType) -> None:
+    deepest = nested(MAX_DEPTH, lambda part: [part])
+    seen: list[bool] = []
+
+    def work(frames: int) -> None:
+        if frames:
+            work(frames - 1)
+        else:
+            seen.append(identical(impl.decode(impl.encode(deepest)), deepest) and impl.scan(deepest) == 0)
+
+    # A server's own frames, on a thread of its own because pytest's would come on top.
+    thread = threading.Thread(target=work, args=(200,))
+    thread.start()
+    thread.join()
+    assert seen == [True]
 
 
 @both
