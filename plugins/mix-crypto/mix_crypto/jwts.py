@@ -7,6 +7,7 @@ key, or is not among those that the caller lists, is refused. `jku`, `x5u` and k
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -160,7 +161,9 @@ def _check_claims(claims: dict[str, Any], options: VerifyOptions) -> None:
                 raise FFIError(f"expected at least one {name} to accept, found an empty array")
     if "aud" in claims and options.audience is None:
         raise FFIError("the token is refused: it is for an audience, and the option audience names none")
-    JWTClaimsRegistry(leeway=options.leeway, **wanted).validate(claims)
+    # Its own clock drops fractions of a second, by which a token that was issued just now is in the future.
+    now: Any = time.time
+    JWTClaimsRegistry(now=now, leeway=options.leeway, **wanted).validate(claims)
 
 
 # -- keys -------------------------------------------------------------------------------------------
