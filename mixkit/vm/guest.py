@@ -44,7 +44,8 @@ class GuestMachine:
         instance.owner = self
 
     def initialize(self, env: bytes) -> None:
-        """Run `_initialize` (a WASI reactor's) and `mix_init` with the codec words of the static environment."""
+        """Run the start function, `_initialize` (a WASI reactor's) and `mix_init` with the static environment's words."""
+        self.instance.start()
         exports = self.instance.exports
         if "_initialize" in exports:
             self.instance.call("_initialize")

@@ -1,0 +1,473 @@
+"""The kernel end to end: guests that behave, guests that do not, and what each ends in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixkit import Kernel
+from mixkit.environment import Env
+from mixkit.errors import (
+    CancelledRun,
+    EngineError,
+    GrantError,
+    GuestError,
+    LimitExceeded,
+    NotFound,
+    RunError,
+)
+from mixkit.ffi import FFIGroup, FFITable
+from mixkit.grants import NONE, Grants
+from mixkit.limits import Limits
+from mixkit.schema import Mismatch
+from mixkit.state import State
+
+Guest = Callable[..., bytes]
+STOPS_WITHIN = 0.05
+"""Seconds by which a run may overstep its deadline, of the issue's promise; tests allow a loaded machine ten times that."""
+
+LOOP = "(loop $again (br $again)) (unreachable)"
+RECURSE = "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (call $deep (local.get 0))))"
+BOMB = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)"
+TWO_MEMORIES = "(memory $second 1) (memory $third 1)"
+BOMB_SECOND = """
+  (loop $more (br_if $more (i32.ne (memory.grow $second (i32.const 4)) (i32.const -1))))
+  (loop $more (br_if $more (i32.ne (memory.grow $third (i32.const 1)) (i32.const -1))))
+  (unreachable)"""
+
+
+def named(name: str) -> str:
+    """Data for an FFI's name at address 64, and a call of it with the entry's parameters."""
+    return f'(data (i32.const 64) "{name}")'
+
+
+def calls(name: str) -> str:
+    return f"(call $call (i32.const 64) (i32.const {len(name)}) (local.get $p) (local.get $n))"
+
+
+@pytest.fixture
+def equipped(kernel: Kernel) -> Iterator[Kernel]:
+    """A kernel with FFIs of the tests' own."""
+    group = FFIGroup("test")
+    group.register_simple("$test_add", lambda a, b: a + b)
+
+    @group.register("$test_sleep")
+    async def sleep(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "slept"
+
+    @group.register("$test_fail")
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    @group.register("$test_hold")
+    def hold(state: State, n: int) -> None:
+        for _ in range(n):
+            state.hold(object())
+
+    @group.register("$test_thread")
+    async def thread() -> str:
+        return threading.current_thread().name
+
+    kernel.ffis = FFITable([group])
+    yield kernel
+
+
+def cause(kernel: Kernel, code: bytes, entry: str, params: Any = None, **kwargs: Any) -> BaseException:
+    """What ended a run."""
+    with pytest.raises(RunError) as caught:
+        kernel.run_sync(code, entry, params, **kwargs)
+    assert caught.value.__cause__ is not None
+    return caught.value.__cause__
+
+
+# -- what works ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, 1, -(2**63), 1.5, "text", b"\x00\xff", [1, [2]], {"a": {"b": []}}])
+def test_values_pass_through(kernel: Kernel, guest: Guest, value: Any) -> None:
+    assert kernel.run_sync(guest(), "echo", value).value == value
+
+
+async def test_async_run(kernel: Kernel, guest: Guest) -> None:
+    results = await asyncio.gather(*(kernel.run(guest(), "echo", n) for n in range(20)))
+    assert [result.value for result in results] == list(range(20))
+
+
+def test_sync_and_async_ffis(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_add") + '(data (i32.const 128) "$test_sleep")', add=calls("$test_add"),
+                 sleep="(call $call (i32.const 128) (i32.const 11) (local.get $p) (local.get $n))")  # fmt: skip
+    assert equipped.run_sync(code, "add", [2, 3]).value == 5
+    assert equipped.run_sync(code, "sleep", [0.001]).value == "slept"
+    assert asyncio.run(equipped.run(code, "sleep", [0.001])).value == "slept"
+
+
+def test_a_file_can_be_run(kernel: Kernel, guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "echo.wasm").write_bytes(guest())
+    assert kernel.run_sync(tmp_path / "echo.wasm", "echo", 5).value == 5
+    with pytest.raises(NotFound, match="cannot read"):
+        kernel.run_sync(tmp_path / "none.wasm", "echo")
+
+
+def test_log_lines_carry_the_run(kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture) -> None:
+    code = guest('(data (i32.const 64) "hello\\nforged")',
+                 speak="(call $log (i32.const 2) (i32.const 64) (i32.const 12)) (call $pair (local.get $p) (local.get $n))")  # fmt: skip
+    with caplog.at_level(logging.DEBUG, "mix-vm"):
+        kernel.run_sync(code, "speak", run_id="r-77")
+    (record,) = [record for record in caplog.records if record.name == "mix-vm"]
+    assert record.getMessage() == "hello\\nforged"
+    assert record.levelno == logging.WARNING
+    assert record.run_id == "r-77"  # type: ignore[attr-defined]
+
+
+# -- what ends in a named error, and leaves the kernel as it was ------------------------------------
+
+
+def test_an_endless_loop_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:
+    code = guest(spin=LOOP)
+    kernel.run_sync(code, "echo")
+    began = time.monotonic()
+    error = cause(kernel, code, "spin", limits=Limits(wall_time=0.2))
+    assert isinstance(error, LimitExceeded) and error.limit == "wall_time"
+    assert "MIXKIT_LIMITS_WALL_TIME" in str(error)
+    assert time.monotonic() - began < 0.2 + 10 * STOPS_WITHIN
+    assert kernel.run_sync(code, "echo", 1).value == 1
+
+
+def test_endless_recursion(kernel: Kernel, guest: Guest) -> None:
+    code = guest(RECURSE, deep="(drop (call $deep (i32.const 0))) (i64.const 0)")
+    error = cause(kernel, code, "deep")
+    assert isinstance(error, LimitExceeded) and error.limit == "stack"
+    assert kernel.run_sync(code, "echo", 1).value == 1
+
+
+@pytest.mark.parametrize(("text", "bomb"), [("", BOMB), (TWO_MEMORIES, BOMB_SECOND)])
+def test_a_memory_bomb_through_one_memory_or_several(kernel: Kernel, guest: Guest, text: str, bomb: str) -> None:
+    code = guest(text, bomb=bomb)
+    error = cause(kernel, code, "bomb", limits=Limits(memory=4 << 20))
+    assert isinstance(error, LimitExceeded) and error.limit == "memory"
+    assert kernel.run_sync(code, "echo", 1).value == 1
+
+
+def test_a_host_call_that_outlasts_the_deadline(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_sleep"), sleep=calls("$test_sleep"))
+    for run in (equipped.run_sync, lambda *a, **k: asyncio.run(equipped.run(*a, **k))):
+        began = time.monotonic()
+        with pytest.raises(RunError, match="wall_time"):
+            run(code, "sleep", [3600.0], limits=Limits(wall_time=0.1))
+        assert time.monotonic() - began < 0.1 + 10 * STOPS_WITHIN
+    assert equipped.run_sync(code, "sleep", [0.0]).value == "slept"
+
+
+def test_a_flood_of_log_lines(kernel: Kernel, guest: Guest) -> None:
+    code = guest(flood="(loop $again (call $log (i32.const 1) (i32.const 0) (i32.const 1000)) (br $again)) (unreachable)")
+    error = cause(kernel, code, "flood", limits=Limits(log_size=100_000))
+    assert isinstance(error, LimitExceeded) and error.limit == "log_size"
+
+
+def test_a_flood_of_handles(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_hold"), hold=calls("$test_hold"))
+    error = cause(equipped, code, "hold", [1_000_000])
+    assert isinstance(error, LimitExceeded) and error.limit == "handles"
+
+
+def test_a_flood_of_host_calls(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_add"), flood=f"(loop $again (drop {calls('$test_add')}) (br $again)) (unreachable)")
+    error = cause(equipped, code, "flood", [1, 2], limits=Limits(host_calls=1000))
+    assert isinstance(error, LimitExceeded) and error.limit == "host_calls"
+
+
+def test_a_result_over_the_limit(kernel: Kernel, guest: Guest) -> None:
+    error = cause(kernel, guest(), "echo", "x" * 5000, limits=Limits(result_size=1000))
+    assert isinstance(error, LimitExceeded) and error.limit == "result_size"
+
+
+def test_parameters_over_the_limit(kernel: Kernel, guest: Guest) -> None:
+    with pytest.raises(LimitExceeded, match="params_size"):
+        kernel.run_sync(guest(), "echo", "x" * 5000, limits=Limits(params_size=1000))
+
+
+def test_limits_of_a_run_cannot_raise_those_of_the_profile(kernel: Kernel, guest: Guest) -> None:
+    error = cause(kernel, guest(bomb=BOMB), "bomb", limits=Limits(memory=1 << 31))
+    assert isinstance(error, LimitExceeded) and error.value == kernel.limits.memory
+
+
+def test_a_guest_can_panic_with_its_own_words(kernel: Kernel, guest: Guest) -> None:
+    code = guest('(data (i32.const 64) "no such city")', fail="(call $panic (i32.const 64) (i32.const 12)) (i64.const 0)")
+    error = cause(kernel, code, "fail")
+    assert isinstance(error, GuestError) and str(error) == "no such city" and error.trap == "panic"
+
+
+def test_a_failing_ffi_does_not_show_its_inside(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_fail"), fail=calls("$test_fail"))
+    error = cause(equipped, code, "fail", ["secret detail"])
+    assert "secret detail" not in str(error) and "$test_fail" in str(error)
+
+
+# -- broken guests ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("(unreachable)", "unreachable"),
+        ("(call $pair (i32.const -16) (i32.const 100))", "outside"),
+        ("(call $pair (i32.const 64) (i32.const 0x7fffffff))", "outside|result_size"),
+        ("(call $pair (i32.const 64) (i32.const 3))", "no value"),
+        ("(call $take (i32.const 0)) (i64.const 0)", "without an answer"),
+        ("(drop (call $ffi (i32.const -8) (i32.const 64) (i32.const 0) (i32.const 0))) (i64.const 0)", "outside"),
+        ("(drop (call $ffi (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 0))) (i64.const 0)", "FFI name"),
+        ("(call $log (i32.const 1) (i32.const -8) (i32.const 64)) (i64.const 0)", "outside"),
+        ("(call $random (i32.const 131064) (i32.const 64)) (i64.const 0)", "outside"),
+        ("(call $random (i32.const 0) (i32.const -1)) (i64.const 0)", "random gives at most"),
+        ("(drop (i32.load (i32.const -8))) (i64.const 0)", "out of bounds|memory"),
+    ],
+)
+def test_guests_that_lie_are_caught(kernel: Kernel, guest: Guest, body: str, message: str) -> None:
+    code = guest(lie=body)
+    with pytest.raises(RunError, match=message):
+        kernel.run_sync(code, "lie")
+    assert kernel.run_sync(code, "echo", 1).value == 1
+
+
+@pytest.mark.parametrize(
+    ("wat", "message"),
+    [
+        ("(module)", "memory"),
+        ('(module (memory (export "memory") 1))', "mix_alloc"),
+        ('(module (memory (export "memory") 1) (func (export "mix_alloc") (param i64) (result i32) (i32.const 0)))',
+         r"expected an export mix_alloc\(i32\) -> \(i32\), found \(i64\) -> \(i32\)"),
+        ('(module (memory (export "memory") 1) (func (export "mix_alloc") (param i32) (result i32) (i32.const 0)))',
+         "mix_call"),
+        ('(module (import "env" "system" (func (param i32))) (memory (export "memory") 1)'
+         ' (func (export "mix_alloc") (param i32) (result i32) (i32.const 0))'
+         ' (func (export "mix_entry_x") (param i32 i32) (result i64) (i64.const 0)))', "env.*system"),
+    ],
+)  # fmt: skip
+def test_modules_that_are_no_guests(kernel: Kernel, wat: str, message: str) -> None:
+    from wasmtime import wat2wasm
+
+    with pytest.raises((EngineError, GuestError, RunError), match=message):
+        kernel.run_sync(bytes(wat2wasm(wat)), "x")
+
+
+@pytest.mark.parametrize("code", [b"", b"\0asm", b"not wasm at all", b"\0asm\1\0\0\0\xff\xff"])
+def test_bytes_that_are_no_module(kernel: Kernel, code: bytes) -> None:
+    with pytest.raises(EngineError):
+        kernel.run_sync(code, "x")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a map"),
+        ('{"version": 2}', "expected version 1"),
+        ('{"version": 1}', "at least one entry"),
+        ('{"version": 1, "entries": {"e": {"inParams": {"x": "strin"}}}}', "unknown type 'strin'"),
+        ('{"version": 1, "entries": {"e": {"in": 1}}}', "unknown key 'in'"),
+        ('{"version": 1, "entries": {"e": {}}, "extra": 1}', "unknown key 'extra'"),
+        ('{"version": 1, "entries": {"e": {}}, "grants": {"ffis": "x"}}', "grants"),
+    ],
+)
+def test_broken_manifests(kernel: Kernel, guest: Guest, manifest: str, message: str) -> None:
+    with pytest.raises(GuestError, match=message):
+        kernel.load(guest(_manifest(manifest)))
+
+
+def _manifest(text: str) -> str:
+    escaped = text.replace('"', '\\"')
+    call = '(func (export "mix_call") (param i32 i32) (param $p i32) (param $n i32) (result i64) (call $pair (local.get $p) (local.get $n)))'
+    return f'{call} (@custom "mix.manifest" "{escaped}")'
+
+
+MANIFEST = '{"version": 1, "entries": {"e": {"description": "d", "inParams": {"n": "int", "s?": "string"}}}, "grants": {"ffis": ["$test_add"]}}'
+
+
+def test_declared_parameters_are_checked(kernel: Kernel, guest: Guest) -> None:
+    code = guest(_manifest(MANIFEST))
+    assert kernel.run_sync(code, "e", {"n": 1}).value == {"n": 1}
+    with pytest.raises(Mismatch, match=r"expected int, found string at \.n"):
+        kernel.run_sync(code, "e", {"n": "1"})
+    with pytest.raises(Mismatch, match=r"\.n"):
+        kernel.run_sync(code, "e", {})
+    with pytest.raises(NotFound, match="has no entry 'f'; it has e"):
+        kernel.run_sync(code, "f", {})
+
+
+# -- grants ----------------------------------------------------------------------------------------
+
+
+def test_an_ffi_that_is_not_granted_cannot_be_called(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_add"), add=calls("$test_add"))
+    assert equipped.run_sync(code, "add", [1, 2], grants=Grants(["$test_*"])).value == 3
+    for grants in (NONE, Grants(["$test_sub"]), Grants(["$test_*"]) & Grants(["$other_*"])):
+        assert isinstance(cause(equipped, code, "add", [1, 2], grants=grants), GrantError)
+
+
+def test_an_option_that_nobody_enforces_is_refused(equipped: Kernel, guest: Guest) -> None:
+    with pytest.raises(GrantError, match=r"no loaded plugin enforces the grant option 'disk\.size'"):
+        equipped.run_sync(guest(), "echo", grants=Grants(["*"], {"disk.size": 1}))
+
+
+# -- isolation ---------------------------------------------------------------------------------------
+
+REMEMBER = """
+  (global $hidden (mut i64) (i64.const 0))
+  (memory $second 1)
+  (table $t 4 funcref) (elem declare func $pair)
+"""
+WRITE = """(i64.store (i32.const 70000) (i64.const 77)) (i64.store $second (i32.const 8) (i64.const 77))
+  (global.set $hidden (i64.const 77)) (table.set $t (i32.const 1) (ref.func $pair))
+  (call $pair (local.get $p) (local.get $n))"""
+READ = """(if (i64.ne (i64.or (i64.or (i64.load (i32.const 70000)) (i64.load $second (i32.const 8))) (global.get $hidden))
+                        (i64.const 0)) (then (unreachable)))
+  (if (i32.eqz (ref.is_null (table.get $t (i32.const 1)))) (then (unreachable)))
+  (call $pair (local.get $p) (local.get $n))"""
+
+
+def test_nothing_that_one_run_wrote_is_readable_in_the_next(kernel: Kernel, guest: Guest) -> None:
+    code = guest(REMEMBER, write=WRITE, read=READ)
+    for _ in range(20):
+        kernel.run_sync(code, "write")
+        kernel.run_sync(code, "read")
+
+
+def test_memory_of_a_failed_run_is_gone_too(kernel: Kernel, guest: Guest) -> None:
+    code = guest(REMEMBER, write=WRITE.replace("(call $pair (local.get $p) (local.get $n))", "(unreachable)"), read=READ)
+    for _ in range(5):
+        cause(kernel, code, "write")
+        kernel.run_sync(code, "read")
+
+
+RANDOM = "(call $random (i32.const 68) (i32.const 8)) (i32.store (i32.const 64) (i32.const 4)) (call $pair (i32.const 64) (i32.const 12))"
+INIT = '(func (export "mix_init") (param i32 i32) (call $random (i32.const 68) (i32.const 8)) (i32.store (i32.const 64) (i32.const 4)))'
+
+
+def test_random_numbers_differ_between_runs_of_one_snapshot(kernel: Kernel, guest: Guest) -> None:
+    for code in (guest(draw=RANDOM), guest(INIT, draw="(call $pair (i32.const 64) (i32.const 12))")):
+        drawn = {kernel.run_sync(code, "draw").value for _ in range(20)}
+        assert len(drawn) == 20
+
+
+def test_init_runs_once_and_is_kept(kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture) -> None:
+    init = '(func (export "mix_init") (param i32 i32) (call $log (i32.const 1) (i32.const 0) (i32.const 0)) (i64.store (i32.const 64) (i64.const 0x0000070000000502)))'
+    init = '(func (export "mix_init") (param i32 i32) (call $log (i32.const 1) (i32.const 0) (i32.const 1)) (i32.store (i32.const 64) (i32.const 0x703)))'
+    code = guest(init, seven="(call $pair (i32.const 64) (i32.const 4))")
+    with caplog.at_level(logging.DEBUG, "mix-vm"):
+        assert [kernel.run_sync(code, "seven").value for _ in range(5)] == [7] * 5
+    assert len(caplog.records) == 1
+
+
+def test_an_endless_init_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:
+    code = guest(f'(func (export "mix_init") (param i32 i32) (loop $again (br $again)))')
+    error = cause(kernel, code, "echo", limits=Limits(wall_time=0.2))
+    assert isinstance(error, LimitExceeded) and error.limit == "wall_time"
+
+
+def test_an_endless_start_function_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:
+    code = guest("(func $spin (loop $again (br $again))) (start $spin)")
+    with pytest.raises((RunError, EngineError, GuestError)):
+        kernel.run_sync(code, "echo", limits=Limits(wall_time=0.2))
+
+
+def test_init_may_not_call_ffis(equipped: Kernel, guest: Guest) -> None:
+    code = guest(named("$test_add") + '(func (export "mix_init") (param i32 i32) (drop (call $ffi (i32.const 64) (i32.const 9) (local.get 0) (local.get 1))))')
+    with pytest.raises(RunError, match="while the guest initialises"):
+        equipped.run_sync(code, "echo")
+
+
+# -- cancelling, threads, forks ------------------------------------------------------------------------
+
+
+async def test_cancelling_stops_the_guest(kernel: Kernel, guest: Guest) -> None:
+    task = asyncio.create_task(kernel.run(guest(spin=LOOP), "spin"))
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 10 * STOPS_WITHIN
+    assert (await kernel.run(guest(), "echo", 1)).value == 1
+
+
+def test_raising_host_functions_under_eight_threads(kernel: Kernel, guest: Guest) -> None:
+    """Every error reaches its own caller; an engine with one last exception for all mixes them up."""
+    group = FFIGroup("test")
+
+    class Odd(Exception):
+        pass
+
+    def refuse(state: State, text: str) -> None:
+        from mixkit.errors import FFIError
+
+        raise FFIError(text)
+
+    group.register_sync("$test_refuse", refuse)
+    kernel.ffis = FFITable([group])
+    code = guest(named("$test_refuse"), refuse=calls("$test_refuse"))
+    wrong: list[str] = []
+
+    def work(n: int) -> None:
+        for i in range(300):
+            text = f"{n}/{i}"
+            try:
+                kernel.run_sync(code, "refuse", [text])
+            except RunError as exc:
+                if str(exc) != text:
+                    wrong.append(f"{text} got {exc}")
+            else:
+                wrong.append(f"{text} did not fail")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_load_fork_and_run_in_both(guest: Guest, used_before: bool) -> None:
+    code = guest()
+    kernel = Kernel("test", environ={})
+    if used_before:
+        kernel.run_sync(code, "echo", 0)
+        asyncio.run(kernel.run(code, "echo", 0))
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            ok = kernel.run_sync(code, "echo", 5).value == 5
+            ok = ok and asyncio.run(kernel.run(code, "echo", 6)).value == 6
+            status = 0 if ok else 2
+        finally:
+            os._exit(status)
+    assert kernel.run_sync(code, "echo", 7).value == 7
+    assert asyncio.run(kernel.run(code, "echo", 8)).value == 8
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    kernel.close()
+
+
+def test_environment_reaches_init_without_the_request(kernel: Kernel, guest: Guest) -> None:
+    init = """(func (export "mix_init") (param $p i32) (param $n i32)
+      (memory.copy (i32.const 1024) (local.get $p) (local.get $n)) (global.set $size (local.get $n)))
+      (global $size (mut i32) (i32.const 0))"""
+    code = guest(init, env="(call $pair (i32.const 1024) (global.get $size))")
+    env = Env(app="a", user="ada", request_headers={"X": "1"}, extra={"colour": "red"})
+    seen = kernel.run_sync(code, "env", env=env).value
+    assert seen["app"] == "a" and seen["colour"] == "red"
+    assert "user" not in seen and "requestHeaders" not in seen
+
+
+def test_a_cancelled_run_is_no_panic() -> None:
+    assert not issubclass(CancelledRun, RunError)
