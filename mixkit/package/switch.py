@@ -1,7 +1,7 @@
 """`workspace.json`: the switch that says which version of which app is current.
 
     <workspace>/
-      workspace.json                 {"format": 1, "apps": {"<app>": "<generation>"}}, "" where there is no code
+      workspace.json                 {"format": 1, "apps": {"<app>": "<generation>"}}; "" without code
       <app>/versions/<generation>/   app.json, code/…: never changed once it is there
       <app>/data/                    the app's own
       .lock  .staging-*  .trash-*    in use while something is changed; whatever remains is swept away

@@ -1,0 +1,372 @@
+"""`mixkit remix`: packages, from a source folder to an installed app."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mixkit.cli.group import Group
+from mixkit.cli.output import Output
+from mixkit.cli.remix_text import agents, powers, print_diff, shown
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mixkit.grants import Grants
+    from mixkit.kernel import Kernel
+    from mixkit.package import InstalledApp, Package, Release, Workspace
+
+__all__ = ["remix"]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+trust_option = click.option(
+    "--trust",
+    multiple=True,
+    metavar="KEY",
+    help="Public key, or file with public keys, one of which must have signed. Repeatable.",
+)
+
+
+@click.group(cls=Group)
+def remix() -> None:
+    """Build, inspect, verify and install .remix packages."""
+
+
+@remix.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--output", "-o", type=NEW_FILE, help="Where to write it; NAME-VERSION.remix by default.")
+@click.option("--key", type=FILE, help="Private key to sign with, as `keygen` makes it.")
+@json_option
+@pass_session
+def build(session: Session, folder: Path, output: Path | None, key: Path | None) -> None:
+    """Build the package that the manifest.json in FOLDER describes."""
+    from mixkit.package import Package
+    from mixkit.package.build import build as build_package
+
+    out = Output(session.as_json)
+    with out.working(f"building {folder}"):
+        packed = build_package(folder, key.read_bytes() if key else None)
+        package = Package.open(packed)
+        path = output or Path(f"{package.name}-{package.version}.remix")
+        _write(path, packed)
+    out.record({"package": str(path), "bytes": len(packed), "digest": package.digest})
+
+
+@remix.command()
+@click.argument("package", type=FILE)
+@json_option
+@pass_session
+def inspect(session: Session, package: Path) -> None:
+    """Show what is in PACKAGE and which powers it asks for. The signature is not verified: see `verify`."""
+    import msgspec
+
+    out = Output(session.as_json)
+    found = _open(package, out)
+    claimed = found.signature.key if found.signature else None
+    if session.as_json:
+        out.document(
+            {
+                "manifest": msgspec.json.decode(found.manifest.encode()),
+                "digest": found.digest,
+                "claimed_signer": claimed,
+                "entries": {
+                    path: {"size": found.archive.entries[path].size, "sha256": digest}
+                    for path, digest in found.digests.items()
+                },
+            }
+        )
+        return
+    about = found.manifest
+    out.record(
+        {
+            "name": about.name,
+            "version": about.version,
+            "kind": about.kind,
+            "description": about.description,
+            "setup": about.setup,
+            "digest": found.digest,
+            "signed by": f"{claimed} (not verified)" if claimed else "nobody",
+        }
+    )
+    for title, columns, rows in (
+        ("Powers that it asks for", ("power", "value"), powers(found)),
+        ("Limits that it asks for", ("limit", "value"), list(about.limits.items())),
+        ("Agents", ("agent", "params", "result", "code", "description"), agents(found)),
+        ("Entries", ("bytes", "entry"), [(e.size, e.name) for e in found.archive.entries.values()]),
+    ):
+        out.line()
+        out.line(title, "title")
+        out.table(columns, rows)
+
+
+@remix.command()
+@click.argument("package", type=FILE)
+@trust_option
+@json_option
+@pass_session
+def verify(session: Session, package: Path, trust: tuple[str, ...]) -> None:
+    """Check every entry of PACKAGE, and its signature if there is one. Fails if anything is wrong."""
+    out = Output(session.as_json)
+    found = _open(package, out)
+    signer = found.verify(_trusted(trust))
+    out.record(
+        {
+            "package": f"{found.name} {found.version}",
+            "digest": found.digest,
+            "entries": len(found.digests),
+            "signer": signer,
+            "trusted": bool(trust),
+        }
+    )
+    if signer is None and not session.as_json:
+        out.note("the package is not signed: nothing says who made it", "warning")
+    elif not trust and not session.as_json:
+        out.note(
+            "the signature fits, but anybody can make a key: say --trust KEY to check whose it is", "warning"
+        )
+
+
+@remix.command()
+@click.argument("package", type=FILE)
+@click.option("--key", type=FILE, required=True, help="Private key, as `keygen` makes it.")
+@click.option("--output", "-o", type=NEW_FILE, help="Where to write it; in the place of PACKAGE by default.")
+@json_option
+@pass_session
+def sign(session: Session, package: Path, key: Path, output: Path | None) -> None:
+    """Sign PACKAGE, in the place of any signature that it has."""
+    from mixkit.package.build import sign as sign_package
+    from mixkit.package.signature import public_key
+
+    out = Output(session.as_json)
+    found = _open(package, out)
+    private_key = key.read_bytes()
+    _write(output or package, sign_package(found, private_key))
+    out.record({"package": str(output or package), "digest": found.digest, "signer": public_key(private_key)})
+
+
+@remix.command()
+@click.argument("path", type=NEW_FILE)
+@json_option
+@pass_session
+def keygen(session: Session, path: Path) -> None:
+    """Make a key to sign with: the private key in PATH, the public one in PATH.pub."""
+    from mixkit.package.signature import make_key
+
+    private_key, public = make_key()
+    public_path = path.with_name(f"{path.name}.pub")
+    for target, content, mode in ((path, private_key, 0o600), (public_path, f"{public}\n".encode(), 0o644)):
+        # Exclusive: a key that is overwritten is gone for good.
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(fd, "wb") as file:  # noqa: PTH123 - pathlib cannot open with a mode
+            file.write(content)
+    Output(session.as_json).record({"private": str(path), "public": str(public_path), "key": public})
+
+
+@remix.command()
+@click.argument("old", type=FILE, required=False)
+@click.argument("new", type=FILE)
+@click.option("--ws-dir", type=FOLDER, help="Directory of workspaces, to compare with what is installed.")
+@click.option("--ws", help="Workspace to compare with.")
+@json_option
+@pass_session
+def diff(session: Session, old: Path | None, new: Path, ws_dir: Path | None, ws: str | None) -> None:
+    """Show what differs from package OLD, or from what is installed in a workspace, to package NEW."""
+    out = Output(session.as_json)
+    package = _open(new, out)
+    if old is not None and ws_dir is None and ws is None:
+        before = _releases(_open(old, out))
+    elif old is None and ws_dir is not None and ws is not None:
+        from mixkit.package import WorkspaceStore
+
+        before = _installed(WorkspaceStore(ws_dir).workspace(ws), package)
+    else:
+        raise click.UsageError("give two packages, or one package with --ws-dir and --ws")
+    _show_diff(before, package, out)
+
+
+@remix.command()
+@click.argument("package", type=FILE)
+@click.option(
+    "--ws-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of workspaces.",
+)
+@click.option("--ws", required=True, help="Workspace; made if it is not there.")
+@click.option(
+    "--grant",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="FFI, or prefix with *, that the package may have of what it asks for. Repeatable; default: all.",
+)
+@trust_option
+@click.option(
+    "--force", is_flag=True, help="Also go back to an older version, or put another package in its place."
+)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask: grant what is shown.")
+@json_option
+@pass_session
+def install(
+    session: Session,
+    package: Path,
+    ws_dir: Path,
+    ws: str,
+    patterns: tuple[str, ...],
+    trust: tuple[str, ...],
+    force: bool,
+    yes: bool,
+) -> None:
+    """Install PACKAGE into a workspace, after showing the powers that it asks for.
+
+    On an upgrade the difference is shown. New powers must be agreed to: at the terminal, or
+    with --yes. The code is loaded with the profile first; what does not load is not installed.
+    """
+    from mixkit.grants import ALL, Grants
+    from mixkit.package import WorkspaceStore
+    from mixkit.package.errors import Exists
+
+    out = Output(session.as_json)
+    found = _open(package, out)
+    found.verify(_trusted(trust))
+    with session.kernel() as kernel:
+        kernel.ffis.check_grant_options(found.grants.option_keys())
+        store = WorkspaceStore(ws_dir)
+        granted: Grants | None = Grants(patterns) if patterns else None
+        before = _installed(store.workspace(ws), found) if ws in store.list() else {}
+        if _agreed(found, before, granted, yes, out):
+            granted = granted or ALL
+        try:
+            workspace = store.create(ws)
+        except Exists:
+            workspace = store.workspace(ws)
+        with out.working(f"installing {found.name} {found.version}"):
+            done = workspace.install(
+                found,
+                granted=granted,
+                force=force,
+                trusted=_trusted(trust),
+                validate=lambda entry, code: kernel.load(code).entry(entry),
+                run_setup=lambda app, agent: _run_setup(kernel, app, agent),
+            )
+    out.record(
+        {
+            "changed": done.changed,
+            "workspace": ws,
+            "apps": list(done.apps),
+            "version": done.version,
+            "withheld": list(done.withheld),
+        }
+    )
+
+
+def _agreed(
+    package: Package, before: dict[str, Release], granted: Grants | None, yes: bool, out: Output
+) -> bool:
+    """Whether somebody agrees to powers here, after seeing them. False where nothing new is asked for."""
+    from mixkit.package.diff import diff as compare
+
+    after = _releases(package)
+    changes = compare(before, after)
+    widened = [f"{change.app}: {power}" for change in changes for power in change.widened]
+    if not widened:
+        return granted is not None
+    if not out.as_json:
+        if before:
+            print_diff(changes, out, stderr=True)
+        else:
+            out.note(f"{package.name} {package.version} asks for these powers:", "title")
+            for power, value in powers(package):
+                out.note(f"  {power} {shown(value)}".rstrip(), "warning")
+        if granted is not None:
+            out.note(
+                f"of which --grant allows: {', '.join(p for layer in granted.patterns() for p in layer)}"
+            )
+    if yes:
+        return True
+    if out.as_json or not sys.stdin.isatty():
+        raise click.UsageError(
+            f"it asks for powers that nobody agreed to ({', '.join(widened)}); say --yes to agree"
+        )
+    click.confirm("Install it with these powers?", abort=True, err=True)
+    return True
+
+
+def _run_setup(kernel: Kernel, app: InstalledApp, agent: str) -> None:
+    from msgspec.structs import replace
+
+    from mixkit.environment import Env
+
+    limits = {name: min(value, getattr(kernel.limits, name)) for name, value in app.limits.items()}
+    kernel.run_sync(
+        app.code(agent),
+        app.agents[agent].entry,
+        {},
+        env=Env(workspace=app.workspace, app=app.name, extra=app.settings),
+        grants=app.grants,
+        limits=replace(kernel.limits, **limits),
+    )
+
+
+def _open(path: Path, out: Output) -> Package:
+    """The package, wholly checked except for its signature."""
+    from mixkit.package import Package
+
+    with out.working(f"reading {path.name}"):
+        package = Package.open(path)
+        package.check()
+    return package
+
+
+def _write(path: Path, data: bytes) -> None:
+    from mixkit.package.disk import replace_file
+
+    replace_file(path, data)
+
+
+def _trusted(options: tuple[str, ...]) -> list[str] | None:
+    """The public keys that the options give, each a key or the file of some."""
+    from mixkit.package.signature import check_key
+
+    if not options:
+        return None
+    keys: list[str] = []
+    for option in options:
+        keys += Path(option).read_text().split() if Path(option).is_file() else [option]
+    return [check_key(key) for key in keys]
+
+
+def _releases(package: Package) -> dict[str, Release]:
+    signer = package.verify()
+    return {app: package.release(app, signer=signer) for app in package.manifest.apps}
+
+
+def _installed(workspace: Workspace, package: Package) -> dict[str, Release]:
+    """What is installed of the package's apps."""
+    from contextlib import closing
+
+    found = {}
+    for app in package.manifest.apps.keys() & set(workspace.apps()):
+        with closing(workspace.app(app)) as installed:
+            if installed.release is not None:
+                found[app] = installed.release
+    return found
+
+
+def _show_diff(before: dict[str, Release], package: Package, out: Output) -> None:
+    import msgspec
+
+    from mixkit.package.diff import diff as compare
+
+    changes = compare(before, _releases(package))
+    if out.as_json:
+        out.document(msgspec.to_builtins(changes))
+    elif changes:
+        print_diff(changes, out)
+    else:
+        out.line("nothing differs")
