@@ -3,9 +3,9 @@
     gunicorn -k uvicorn_worker.UvicornWorker -w 4 --preload mix_server.asgi:app
 
 `app` is made when it is first asked for, from the profile that `MIXKIT_PROFILE` names (`agent_server`), the
-file that `MIXKIT_CONFIG` names, and `MIXKIT_…` variables; so importing this module needs none of them.
-Address and processes are that server's business: `host`, `port`, `workers`, `grace_period` say nothing here. Workers
-that start one by one must all take the same token, so set `MIXKIT_SERVER_TOKEN` (or `no_auth`).
+file that `MIXKIT_CONFIG` names and `MIXKIT_…` variables, so importing this module needs none of them.
+Address and processes are that server's business: `host`, `port`, `workers`, `grace_period` say nothing here.
+Workers that start one by one must all take the same token, so set `MIXKIT_SERVER_TOKEN` (or `no_auth`).
 """
 
 from __future__ import annotations

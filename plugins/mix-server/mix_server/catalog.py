@@ -11,7 +11,7 @@ import msgspec
 
 from mixkit.environment import Env
 from mixkit.limits import Limits
-from mixkit.schema import ANY, Type
+from mixkit.schema import ANY, Converter, Type, converter
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -30,6 +30,7 @@ class Target:
         generation: of the app's installation that it is from.
         entry: what the program calls it.
         params, result: its types, as the package says, or else the program.
+        check: makes parameters fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
     """
@@ -40,6 +41,7 @@ class Target:
     description: str
     params: Type
     result: Type
+    check: Converter | None
     grants: Grants
     limits: Limits
     env: Env
@@ -116,6 +118,7 @@ class Catalog:
             description=agent.description or entry.description,
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
+            check=None if agent.in_params == ANY else converter(agent.in_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),

@@ -6,19 +6,14 @@ from typing import Any, TypeAlias
 
 import falcon
 import falcon.asgi
-import msgspec
 
 from mix_server.errors import NotAcceptable
-from mixkit import tagged_json
-from mixkit.errors import TaggedJSONError
-from mixkit.value import UNDEF, Case, Ref, kind_of
+from mixkit import msgpack_values, tagged_json
+from mixkit.errors import TaggedJSONError, ValueKindError
 
-__all__ = ["Response", "pack", "write_value"]
+__all__ = ["Response", "write_value"]
 
 Response: TypeAlias = falcon.asgi.Response
-
-REF_EXTENSION = 1
-CASE_EXTENSION = 2
 
 
 def write_value(accept: str, resp: Response, value: Any) -> None:
@@ -30,11 +25,11 @@ def write_value(accept: str, resp: Response, value: Any) -> None:
     try:
         if accept != "*/*" and wants_msgpack(accept):
             resp.content_type = falcon.MEDIA_MSGPACK
-            resp.data = pack(value)
+            resp.data = msgpack_values.pack(value)
         else:
             resp.content_type = falcon.MEDIA_JSON
             resp.data = tagged_json.dumps(value).encode()
-    except (TaggedJSONError, TypeError) as exc:
+    except (TaggedJSONError, ValueKindError) as exc:
         raise NotAcceptable(f"the result cannot be written: {exc}") from None
 
 
@@ -47,21 +42,3 @@ def wants_msgpack(accept: str) -> bool:
 
 
 _X_MSGPACK = "application/x-msgpack"
-
-
-def pack(value: Any) -> bytes:
-    """MessagePack as the database has it: a Ref is extension 1 (its id), a Case extension 2 (`[name, arg]`).
-
-    Raises:
-        TypeError: undefined and Tokens have no MessagePack.
-    """
-    return msgspec.msgpack.encode(value, enc_hook=_extension)
-
-
-def _extension(value: Any) -> msgspec.msgpack.Ext:
-    if type(value) is Ref:
-        return msgspec.msgpack.Ext(REF_EXTENSION, value.id.encode())
-    if type(value) is Case:
-        parts = [value.name] if value.arg is UNDEF else [value.name, value.arg]
-        return msgspec.msgpack.Ext(CASE_EXTENSION, pack(parts))
-    raise TypeError(f"MessagePack has no {kind_of(value)}")

@@ -72,6 +72,8 @@ class Agents:
         self, req: Request, resp: Response, target: Target, params: Any, body: bytes | None
     ) -> None:
         limits = _limits(req, target)
+        if target.check is not None:
+            params = target.check(params)
         with req.watch():
             async with self._server.admission:
                 result = await self._run_agent(
