@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -152,11 +153,14 @@ async def test_a_name_that_does_not_resolve() -> None:
     ["127.1", "127.0.1", "2130706433", "0x7f000001", "0X7F.1", "0x7f.0.0.1", "017700000001", "0177.0.0.1",
      "127.0.0.01", "127.0.0.1.", "127.0.0.1..", "１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "127%2e0.0.1",
      "%31%32%37.0.0.1", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "[::ffff:127.0.0.1]", "0",
-     "[::127.0.0.1]", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[127.0.0.1]", "8.8.8", "8.8.8.8.8", "0x", "1.0x7f",
-     "999.1.1.1", "4294967296", "1e1.0x1"],
+     "[::127.0.0.1]", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[127.0.0.1]", "8.8.8",
+     "8.8.8.8.8", "0x", "1.0x7f", "999.1.1.1", "4294967296", "1e1.0x1"],
 )  # fmt: skip
 def test_no_spelling_of_an_address_but_the_plain_one(host: str) -> None:
     denied(f"https://{host}/")
+
+
+FORMS: list[Callable[[int], str]] = [str, hex, lambda n: f"0{n:o}", lambda n: f"0X{n:08X}"]
 
 
 @st.composite
@@ -172,9 +176,7 @@ def spellings(draw: st.DrawFn) -> str:
         case "parts":
             count = draw(st.integers(1, 4))
             parts = [*octets[: count - 1], int.from_bytes(bytes(octets[count - 1 :]), "big")]
-            forms = [
-                draw(st.sampled_from([str, hex, lambda n: f"0{n:o}", lambda n: f"0X{n:08X}"])) for _ in parts
-            ]
+            forms = [draw(st.sampled_from(FORMS)) for _ in parts]
             text = draw(st.sampled_from([".", "。", "．"])).join(
                 form(part) for form, part in zip(forms, parts, strict=True)
             )

@@ -54,24 +54,24 @@ class Decompressor:
     """
 
     def __init__(self, coding: str, limit: int) -> None:
-        self.coding = coding.strip().lower()
+        self.coding = coding.strip().lower().removeprefix("x-")
         self.left = limit
-        self._first = True
+        self._start = b""
         self._inner: Any = None
-        if self.coding in ("gzip", "x-gzip"):
-            self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        elif self.coding == "deflate":
-            self._inner = zlib.decompressobj()
-        elif self.coding not in ("", "identity"):
-            raise FFIError(
-                f"expected an answer in gzip, deflate or identity, found Content-Encoding {coding[:100]!r}"
-            )
+        if self.coding not in ("", "identity", "gzip", "deflate"):
+            raise FFIError(f"expected an answer in gzip or deflate, found Content-Encoding {coding[:100]!r}")
 
     def feed(self, data: bytes) -> bytes:
         """More of the body. Answers at most one byte more than the limit allows: then `left` is negative."""
-        if self._inner is None:
+        if self.coding in ("", "identity"):
             self.left -= len(data)
             return data
+        if self._inner is None:
+            self._start += data
+            if len(self._start) < 2:
+                return b""
+            data = self._start
+            self._inner = zlib.decompressobj(self._window(data))
         parts = []
         while data and self.left >= 0:
             part, data = self._step(data)
@@ -79,29 +79,29 @@ class Decompressor:
             self.left -= len(part)
         return b"".join(parts)
 
+    def _window(self, start: bytes) -> int:
+        """The `wbits` for zlib. "deflate" means zlib's format (RFC 1950), but some servers send bare data."""
+        if self.coding == "gzip":
+            return zlib.MAX_WBITS | 16
+        has_header = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
+        return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
         """What the next bytes give, and the bytes that are still to be read."""
-        inner = self._inner
-        if inner.eof:
+        if self._inner.eof:
             if self.coding == "deflate":
                 return b"", b""
-            # A gzip file may have several members; servers that compress piecewise send such.
-            inner = self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            # A gzip body may have several members; servers that compress piecewise send such.
+            self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            part = inner.decompress(data, self.left + 1)
+            part = self._inner.decompress(data, self.left + 1)
         except zlib.error:
-            if not self._first or self.coding != "deflate":
-                raise FFIError(f"the answer is not valid {self.coding} data") from None
-            # "deflate" means zlib, but some servers send the bare stream.
-            inner = self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._first = False
-            return self._step(data)
-        self._first = False
-        return part, inner.unused_data if inner.eof else inner.unconsumed_tail
+            raise FFIError(f"the answer is not valid {self.coding} data") from None
+        return part, self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
 
     def finish(self) -> None:
         """The body has ended: it must be whole."""
-        if self._inner is not None and not self._first and not self._inner.eof:
+        if self._start and (self._inner is None or not self._inner.eof):
             raise FFIError(f"the answer ends in the middle of its {self.coding} data")
 
 

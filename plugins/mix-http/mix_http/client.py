@@ -18,7 +18,7 @@ from mix_http import headers as fields
 from mix_http.body import Decompressor, decode_text, encode_body, media_type
 from mix_http.headers import Fields, reveal
 from mix_http.message import Answer, ClientTLS, HttpRequest, OutgoingRequest, pairs
-from mix_http.session import ConnectionDropped, client_context, session_for
+from mix_http.session import ConnectionDropped, Sent, own_context, session_for
 from mix_http.settings import HttpSettings
 from mixkit import egress
 from mixkit.egress import EgressPolicy, Target, parse_url
@@ -31,6 +31,7 @@ IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 TRY_LATER: Final = frozenset((502, 503, 504))
 CHUNK: Final = 64 * 1024
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
 _MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
 
@@ -56,7 +57,12 @@ class Hop:
             EgressDenied: the location is no URL that may be parsed.
             FFIError: it leads from https to anything else.
         """
-        target = parse_url(urljoin(self.target.url, location))
+        if location.startswith("//"):
+            location = f"{self.target.scheme}:{location}"
+        # Only a relative reference is joined: urljoin takes `https:x` and `https:///x` for relative ones,
+        # where browsers see another host.
+        absolute = _SCHEME.match(location) is not None
+        target = parse_url(location if absolute else urljoin(self.target.url, location))
         if self.target.scheme == "https" and target.scheme != "https":
             raise FFIError(f"refused a redirect from https to {target.scheme}, at {self.target.host}")
         hop = replace(self, target=target)
@@ -167,14 +173,24 @@ class _Call:
 
     async def exchange(self, hop: Hop) -> Answer:
         """One request and its response over the network."""
+        while True:
+            sent = Sent()
+            try:
+                return await self.transmit(hop, sent)
+            except ConnectionDropped:
+                # The server may close an idle connection at the moment we use it again: RFC 9112, 9.3.1 lets
+                # an idempotent request go on to the next one. The last one is new, and its end is final.
+                if not sent.reused or hop.method not in IDEMPOTENT:
+                    raise
+
+    async def transmit(self, hop: Hop, sent: Sent) -> Answer:
         spend = self.state.budget.spend
         spend("outgoing_bytes", len(hop.target.url) + _size(hop.headers) + len(hop.body))
         session = await session_for(self.settings)
         options: dict[str, Any] = {}
         headers = hop.headers
-        if hop.identity is not None:
-            options["ssl"] = await client_context(self.settings, hop.identity)
         if hop.identity is not None or _binds_connection(headers):
+            options["ssl"] = await own_context(self.settings, hop.identity)
             headers = [*headers, ("Connection", "close")]
         try:
             async with session.request(
@@ -184,6 +200,7 @@ class _Call:
                 data=hop.body or None,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),
+                trace_request_ctx=sent,
                 **options,
             ) as response:
                 received = tuple(
@@ -204,14 +221,18 @@ class _Call:
         self.check_media_type(answer.status, answer.header("content-type"))
         limit = self.settings.max_response_bytes
         has_body = response.method != "HEAD" and answer.status not in (204, 304)
-        decompressor = Decompressor(answer.header("content-encoding") if has_body else "", limit)
+        coding = fields.joined(answer.headers).get("Content-Encoding", "")
+        decompressor = Decompressor(coding if has_body else "", limit)
         if has_body and (response.content_length or 0) > limit:
             raise self.too_large()
         parts = []
+        received = 0
         async for chunk in response.content.iter_chunked(CHUNK):
             self.state.budget.spend("outgoing_bytes", len(chunk))
             parts.append(decompressor.feed(chunk))
-            if decompressor.left < 0:
+            received += len(chunk)
+            # What arrives is bounded too: compressed data can be endless and come to nothing.
+            if decompressor.left < 0 or received > limit:
                 raise self.too_large()
         decompressor.finish()
         return b"".join(parts)

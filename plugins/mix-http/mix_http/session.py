@@ -9,22 +9,36 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mix_http.headers import reveal
 from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
 from mixkit import egress
 from mixkit.egress import EgressDenied, EgressPolicy, Target
 from mixkit.errors import FFIError
 
-__all__ = ["ConnectionDropped", "client_context", "session_for"]
+__all__ = ["ConnectionDropped", "Sent", "own_context", "session_for"]
 
 
 class ConnectionDropped(FFIError):
     """The server closed the connection before it answered."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of one request on its way; given to aiohttp as `trace_request_ctx`."""
+
+    reused: bool = False
+    """It went over a connection that an earlier request had left open."""
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
+    context.trace_request_ctx.reused = True
 
 
 class CheckedResolver(AbstractResolver):
@@ -71,16 +85,21 @@ def _context(settings: HttpSettings) -> ssl.SSLContext:
     return context
 
 
-async def client_context(settings: HttpSettings, identity: ClientTLS) -> ssl.SSLContext:
-    """A context that shows the agent's certificate. FFIError if key and certificate are not usable."""
-    from mix_http.headers import reveal
+async def own_context(settings: HttpSettings, identity: ClientTLS | None) -> ssl.SSLContext:
+    """A context for one request: aiohttp keeps connections apart by context, so nobody else gets this one's.
 
-    pem = f"{reveal(identity.key)}\n{identity.certificate}\n".encode()
+    With an identity it shows the agent's certificate; FFIError if key and certificate are not usable.
+    """
+    pem = b""
+    if identity is not None:
+        pem = f"{reveal(identity.key)}\n{identity.certificate}\n".encode()
     if len(pem) > 64 * 1024:
         raise FFIError("clientTLS: expected a key and a certificate of at most 64 KiB")
 
     def load() -> ssl.SSLContext:
         context = _context(settings)
+        if not pem:
+            return context
         # OpenSSL reads certificates from files only; this one never reaches a disk.
         fd = os.memfd_create("mix-http-client-tls")
         try:
@@ -127,12 +146,15 @@ def _open(settings: HttpSettings) -> aiohttp.ClientSession:
         limit=settings.connections,
         limit_per_host=settings.connections_per_host,
     )
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
         middlewares=(_report_drop,),
+        trace_configs=[trace],
         proxy=settings.proxy or None,
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
     )
