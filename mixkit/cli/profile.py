@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["profile"]
 
+HIDDEN = "(not shown)"
 SIMPLE = ("description", "plugins", "engines", "filesystem", "storage")
 
 
@@ -79,5 +80,11 @@ def _values(kernel: Kernel) -> list[tuple[str, Any, str]]:
     for key, origin in kernel.origins.items():
         section, _, field = key.rpartition(".")
         holder = kernel.limits if section == "limits" else kernel.settings(section.removeprefix("settings."))
-        rows.append((key, getattr(holder, field), origin))
+        value = getattr(holder, field)
+        rows.append((key, HIDDEN if value and _is_secret(field) else value, origin))
     return rows
+
+
+def _is_secret(field: str) -> bool:
+    """By name, so that a plugin that forgets to say it does not show its users' secrets."""
+    return field.rpartition("_")[2] in {"key", "password", "secret", "token"}

@@ -98,6 +98,8 @@ def _run(
     timeout: float | None,
     out: Output,
 ) -> None:
+    import asyncio
+
     from mixkit import tagged_json
     from mixkit.cli.runnable import find, others_of
     from mixkit.schema import converter
@@ -107,14 +109,17 @@ def _run(
         program = kernel.load(runnable.code, runnable.name)
     grants = _grants(runnable, patterns)
     with out.working(f"running {runnable.name}"):
-        result = kernel.run_sync(
-            program,
-            runnable.entry,
-            converter(runnable.params)(params),
-            env=_env(runnable, extra),
-            limits=_limits(kernel, runnable, timeout),
-            grants=grants,
-            agents=others_of(kernel, runnable, found, grants) if runnable.app else None,
+        # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
+        result = asyncio.run(
+            kernel.run(
+                program,
+                runnable.entry,
+                converter(runnable.params)(params),
+                env=_env(runnable, extra),
+                limits=_limits(kernel, runnable, timeout),
+                grants=grants,
+                agents=others_of(kernel, runnable, found, grants) if runnable.app else None,
+            )
         )
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))

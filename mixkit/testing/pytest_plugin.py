@@ -1,13 +1,14 @@
 """What pytest gets from an installed mixkit: fixtures for the tests of plugins.
 
-Which profile they use is said once, in the ini option `mixkit_profile`: a name, or a path that starts at pytest's
-root folder. A test module may override the fixture `mixkit_profile` instead. Nothing heavy is imported until a
-fixture is used, because this module is loaded by every pytest run of every project in the environment.
+Which profile they use is said once, in the ini option `mixkit_profile`: a name, or a path that starts at
+pytest's root folder. A test module may override the fixture `mixkit_profile`. Nothing heavy is imported
+until a fixture is used: every pytest run of every project in the environment loads this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,9 @@ DEFAULT_PROFILE = "test"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
-        "mixkit_profile", "profile of mixkit's fixtures: a name, or a path from the root folder", default=DEFAULT_PROFILE
+        "mixkit_profile",
+        "profile of mixkit's fixtures: a name, or a path from the root folder",
+        default=DEFAULT_PROFILE,
     )
 
 
@@ -69,3 +72,29 @@ def mixkit_call(mixkit_kernel: Kernel) -> Callable[..., Any]:
         return asyncio.run(call_ffi(mixkit_kernel, name, args, **options))
 
     return call
+
+
+@pytest.fixture(scope="session")
+def mixkit_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`mixkit_cli("ffi", "list", input=…, env=…)` runs the command line in a process of its own.
+
+    Within a minute. `env` is added to the environment, of which nothing that starts with `MIXKIT_` is kept.
+    """
+    import os
+    import sys
+
+    def run(
+        *args: str, input: str = "", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
+        return subprocess.run(
+            [sys.executable, "-m", "mixkit", *args],
+            input=input,
+            env={**inherited, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
