@@ -53,8 +53,8 @@ static size_t prefix(mix_text text, size_t points) {
     return at;
 }
 
-static unsigned char folded[256]; /* in lower case, or 0 where a byte separates words or may do so */
-static uint64_t noise[256];       /* of the folded byte, for the hash */
+static unsigned char folded[256]; /* in lower case, or 0 where a byte separates words */
+static uint64_t noise[256];       /* of the folded byte, for the hash; 0 where it separates words or may do so */
 static uint64_t multiplier;
 
 /* The hash is seeded, so that nobody can write a text whose words all meet in one place of the table. */
@@ -68,7 +68,8 @@ static void prepare(void) {
         bool word = upper || lower || digit || byte >= 0x80;
         folded[byte] = (unsigned char)(!word ? 0 : upper ? byte + 32 : byte);
     }
-    for (int byte = 1; byte < 256; byte++) noise[byte] = seeds[folded[byte] ? folded[byte] : byte];
+    for (int byte = 1; byte < 256; byte++) noise[byte] = folded[byte] ? seeds[folded[byte]] | 1 : 0;
+    noise[0xC2] = noise[0xE2] = noise[0xE3] = 0;
 }
 
 /* Length of the space or punctuation at `at` beyond ASCII, 0 if it is a letter: U+00A0, U+2000 to U+206F,
@@ -143,15 +144,21 @@ static totals count_words(table *words, mix_text text) {
     while (at < end) {
         const unsigned char *start = at;
         uint64_t hash = 0;
-        for (; at < end && folded[*at]; at++) {
-            if (*at >= 0xC2 && *at <= 0xE3 && wide_separator(at, (size_t)(end - at))) break;
-            hash = (hash ^ noise[*at]) * multiplier;
+        unsigned char seen = 0;
+        for (; at < end; at++) {
+            uint64_t change = noise[*at];
+            if (change == 0) {
+                if (folded[*at] == 0 || wide_separator(at, (size_t)(end - at))) break;
+                change = *at;
+            }
+            hash = (hash ^ change) * multiplier;
+            seen |= *at;
         }
         if (at > start) {
             size_t size = (size_t)(at - start);
             count_word(words, hash, start, size);
             total.words++;
-            total.letters += code_points((const char *)start, size);
+            total.letters += seen < 0x80 ? size : code_points((const char *)start, size);
         }
         if (at < end) {
             size_t wide = wide_separator(at, (size_t)(end - at));
