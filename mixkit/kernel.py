@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from mixkit import action, codec, core_ffis
 from mixkit.contracts import WasmEngine
+from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -69,7 +70,7 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[int, Meta(ge=0, description="Instances of a program kept for its next run.")] = 8
     snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
-    snapshot_bytes: Annotated[Positive, Meta(description="Bytes of all snapshots in memory.")] = 512 * 1024 * 1024
+    snapshot_bytes: Annotated[Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")] = 512 * 1024 * 1024
     snapshot_dir: Annotated[
         str | None, Meta(description="Folder where snapshots outlive the process, for other workers and the next start.")
     ] = None
@@ -142,9 +143,8 @@ class Kernel:
         self._offered = self._collect("mix_engines")
         self.choice: Choice | None = choose(profile.engines, self._offered) if profile.engines else None
         own: KernelSettings = self._settings["kernel"]
-        self._snapshots = SnapshotCache(
-            own.snapshots, own.snapshot_bytes, Path(own.snapshot_dir) if own.snapshot_dir else None
-        )
+        disk = DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
+        self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()

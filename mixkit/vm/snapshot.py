@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 import threading
 from collections import OrderedDict
-from pathlib import Path
 
 from mixkit.contracts import Snapshot, WasmEngine
+from mixkit.disk_cache import DiskCache
 from mixkit.errors import EngineError
 
 __all__ = ["SnapshotCache", "SnapshotKey", "snapshot_key"]
@@ -34,14 +32,13 @@ class SnapshotCache:
     Args:
         count: how many snapshots are kept in memory.
         size: how many bytes they may have together.
-        directory: where they are kept for other workers and the next start, or None. Its files are as trusted
-            as the code cache: it must belong to this user alone.
+        disk: where they are kept for other workers and the next start, or None.
     """
 
-    def __init__(self, count: int, size: int, directory: Path | None = None) -> None:
+    def __init__(self, count: int, size: int, disk: DiskCache | None = None) -> None:
         self._count = count
         self._limit = size
-        self._directory = directory
+        self._disk = disk
         self._entries: OrderedDict[SnapshotKey, Snapshot | None] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -68,8 +65,8 @@ class SnapshotCache:
     def put(self, key: SnapshotKey, snapshot: Snapshot | None) -> None:
         """Keep a snapshot, or (None) that there can be none."""
         self._keep(key, snapshot)
-        if snapshot is not None and self._directory is not None:
-            self._save(key, snapshot, self._directory)
+        if snapshot is not None and self._disk is not None:
+            self._disk.put(key, snapshot.to_bytes())
 
     def clear(self) -> None:
         """Forget everything in memory."""
@@ -94,25 +91,13 @@ class SnapshotCache:
             self._bytes -= snapshot.size if snapshot is not None else 0
 
     def _load(self, key: SnapshotKey, engine: WasmEngine) -> Snapshot | None:
-        if self._directory is None:
+        data = self._disk.get(key) if self._disk is not None else None
+        if data is None:
             return None
-        path = self._directory / f"{key}.snapshot"
         try:
-            return engine.load_snapshot(path.read_bytes())
-        except FileNotFoundError:
+            return engine.load_snapshot(data)
+        except EngineError as exc:
+            assert self._disk is not None
+            _log.warning("discarding a snapshot: %s", exc)
+            self._disk.discard(key)
             return None
-        except (OSError, EngineError) as exc:
-            _log.warning("discarding the snapshot %s: %s", path, exc)
-            path.unlink(missing_ok=True)
-            return None
-
-    def _save(self, key: SnapshotKey, snapshot: Snapshot, directory: Path) -> None:
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=directory)
-            with os.fdopen(handle, "wb") as file:
-                file.write(snapshot.to_bytes())
-            os.replace(name, directory / f"{key}.snapshot")
-        except OSError as exc:
-            # A run does not fail because a cache cannot be written.
-            _log.warning("cannot keep a snapshot in %s: %s", directory, exc)
