@@ -116,7 +116,7 @@ def hmac_sha256_verify(state: State, key: Key, data: Data, signature: str) -> bo
 
 @ffis.register("$crypto_rsaSha256")
 def rsa_sha256(state: State, key: Key, data: Data) -> bytes:
-    """RSASSA-PKCS1-v1_5 signature with SHA-256. The key is a private key in PEM, 2048 to 8192 bits."""
+    """RSASSA-PKCS1-v1_5 signature with SHA-256. The key is a private key in PEM, 2048 to 4096 bits."""
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.hashes import SHA256
 

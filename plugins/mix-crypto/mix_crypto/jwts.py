@@ -29,6 +29,11 @@ _HMAC_SIZE = 32
 """Bytes, of RFC 7518, 3.2: a key of HS256 is as long as its hash at least."""
 _MAX_KEYS = 100
 _MAX_LEEWAY = 600
+_PUBLIC_MEMBERS = {"kty", "use", "key_ops", "alg", "kid", "n", "e", "crv", "x", "y", "k"}
+_MEMBER_SIZE = 4 * 1024
+_MEMBER_SIZES = {"n": 683, "e": 683, "d": 683, **dict.fromkeys(("p", "q", "dp", "dq", "qi"), 342)}
+"""Of RSA keys of 4096 bits with two primes, in base64url: larger numbers take too long to check."""
+_RSA_FACTORS = {"d", "p", "q", "dp", "dq", "qi"}
 _UNSAFE_HEADERS = ("alg", "crit", "b64")
 
 
@@ -209,12 +214,12 @@ def _known_jwk(entry: JWK) -> _JWTKey | None:
         return None
     if entry.get("kty") in ("EC", "OKP") and entry.get("crv") not in ("P-256", "Ed25519"):
         return None
-    return _from_jwk(entry)
+    return _from_jwk(entry, private=False)
 
 
 def _one_key(key: Key | JWK, *, private: bool) -> _JWTKey:
     if isinstance(key, dict):
-        return _from_jwk(key)
+        return _from_jwk(key, private=private)
     content = secret(key)
     if is_pem(content):
         return _from_native(pem_private(content) if private else pem_public(content))
@@ -250,7 +255,7 @@ def _from_native(native: Any, kid: str | None = None, alg: str | None = None) ->
     raise FFIError("expected a key of kind RSA, EC P-256 or Ed25519, found another")
 
 
-def _from_jwk(jwk: JWK) -> _JWTKey:
+def _from_jwk(jwk: JWK, *, private: bool) -> _JWTKey:
     from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
     from joserfc.util import urlsafe_b64decode
 
@@ -259,8 +264,15 @@ def _from_jwk(jwk: JWK) -> _JWTKey:
         raise FFIError("kid and alg of a JWK are strings")
     if jwk.get("use", "sig") != "sig":
         raise FFIError("expected a JWK for signatures, found one whose use is not 'sig'")
-    if sum(len(v) for v in jwk.values() if isinstance(v, str)) > 64 * 1024:
-        raise FFIError("a JWK has at most 64 KiB")
+    if not private:
+        # What verifies needs no more, and public numbers need no costly check.
+        jwk = {name: value for name, value in jwk.items() if name in _PUBLIC_MEMBERS}
+    for name, value in jwk.items():
+        most = _MEMBER_SIZES.get(name, _MEMBER_SIZE)
+        if isinstance(value, str) and len(value) > most:
+            raise FFIError(f"the member {name!r} of a JWK has at most {most} characters, found {len(value)}")
+    if private and jwk.get("kty") == "RSA" and not jwk.keys() >= _RSA_FACTORS:
+        raise FFIError(f"a private RSA key as JWK has the members {', '.join(sorted(_RSA_FACTORS))}")
     with _refusals("the JWK is refused"):
         match jwk.get("kty"):
             case "oct":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -200,8 +202,59 @@ def test_rsa_sha256(call: Call, rsa_key: rsa.RSAPrivateKey) -> None:
 
 
 def test_rsa_keys_of_unsafe_sizes_are_refused(call: Call) -> None:
-    with pytest.raises(FFIError, match="RSA key of 2048 to 8192 bits, found 1024"):
+    with pytest.raises(FFIError, match="RSA key of 2048 to 4096 bits, found 1024"):
         call("rsaSha256", pem_of(rsa.generate_private_key(65537, 1024)), "data")
+
+
+def der(tag: int, content: bytes) -> bytes:
+    size = len(content).to_bytes(4, "big")
+    return bytes([tag, 0x84]) + size + content
+
+
+def rsa_pem(numbers: list[int], label: str = "RSA PRIVATE KEY") -> bytes:
+    integers = b"".join(der(2, number.to_bytes(number.bit_length() // 8 + 1, "big")) for number in numbers)
+    text = base64.b64encode(der(0x30, integers)).decode()
+    return f"-----BEGIN {label}-----\n{text}\n-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize("position", [1, 3, 4, 5])
+@pytest.mark.parametrize("count", [8, 9, 10])
+def test_rsa_keys_whose_check_would_take_long_are_refused(call: Call, position: int, count: int) -> None:
+    """A hostile key can have a small modulus and factors whose primality takes minutes."""
+    numbers = [0, 2**2047 + 1, 65537, 3, 3, 3, 3, 3, 3, 3][:count]
+    numbers[position] = 2**8191 + 1
+    with pytest.raises(FFIError, match="2048 to 4096 bits with two primes"):
+        call("rsaSha256", rsa_pem(numbers), "data")
+
+
+@given(content=st.binary(max_size=64), cut=st.integers(0, 1300))
+def test_any_der_is_refused_in_peace(
+    call: Call, rsa_key: rsa.RSAPrivateKey, content: bytes, cut: int
+) -> None:
+    whole = rsa_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    for broken in (content, whole[:cut], whole[:cut] + content):
+        if broken != whole:
+            text = base64.b64encode(broken).decode()
+            with pytest.raises(FFIError, match="expected a"):
+                call("rsaSha256", f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----", "data")
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_private_keys_in_both_forms(call: Call, rsa_key: rsa.RSAPrivateKey, form: PrivateFormat) -> None:
+    text = rsa_key.private_bytes(Encoding.PEM, form, NoEncryption())
+    first, again = call("rsaSha256", text, "data"), call("rsaSha256", b"comment\n" + text, "data")
+    assert first == again
+    elliptic = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, form, NoEncryption())
+    assert call("jwtSign", {}, elliptic, {"alg": "ES256"}).count(".") == 2
+
+
+def test_keys_with_a_password_and_of_old_kinds_are_refused(call: Call, rsa_key: rsa.RSAPrivateKey) -> None:
+    locked = rsa_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pw"))
+    with pytest.raises(FFIError, match="without a password"):
+        call("rsaSha256", locked, "data")
+    old = pem_of(dsa.generate_private_key(1024))
+    with pytest.raises(FFIError, match="of kind RSA, EC or Ed25519"):
+        call("rsaSha256", old, "data")
 
 
 def test_keys_of_another_kind_are_refused(call: Call) -> None:
