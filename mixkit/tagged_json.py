@@ -20,7 +20,19 @@ from mixkit._codec_py import INVALID, LINKED, MARK, MARKED
 from mixkit._fault import Blemish, Fault, unique
 from mixkit.codec import scan
 from mixkit.errors import TaggedJSONError
-from mixkit.value import INT64_MAX, INT64_MIN, MAX_DEPTH, UNDEF, Case, Ref, Token, Value, find_fault, kind_of
+from mixkit.value import (
+    INT64_MAX,
+    INT64_MIN,
+    MAX_DEPTH,
+    UNDEF,
+    Case,
+    Ref,
+    Token,
+    Undef,
+    Value,
+    find_fault,
+    kind_of,
+)
 
 __all__ = ["dumps", "from_json", "loads", "to_json"]
 
@@ -63,7 +75,8 @@ def loads(text: str | bytes, *, plain: bool = False) -> Value:
         plain: take objects with `_rmx_type` for what they are, maps.
 
     Raises:
-        TaggedJSONError: the text is refused; `.path` leads to the place in the JSON document.
+        TaggedJSONError: the text is refused; `.path` leads to the place, as in `dumps`, with `_rmx_value` for
+            the content of a tag that is not a case.
     """
     if not plain:
         tree = _parse(text, _quick_parser)
@@ -89,9 +102,10 @@ def from_json(tree: Any, *, plain: bool = False) -> Value:
     if found == 0 or (plain and found == MARKED):
         return cast(Value, tree)
     try:
-        if found & INVALID:
-            raise find_fault(tree) or Fault("a tree that changed while it was being read")
-        return cast(Value, _read(tree, plain))
+        value = _read(tree, plain, 0)
+        if scan(value) & INVALID:
+            raise find_fault(value) or Fault("a tree that changed while it was being read")
+        return cast(Value, value)
     except Fault as fault:
         raise TaggedJSONError(fault.message, fault.path()) from None
 
@@ -226,18 +240,20 @@ def _parse(text: str | bytes, parser: json.JSONDecoder) -> Any:
         raise TaggedJSONError(f"nesting above {MAX_DEPTH}") from None
 
 
-def _read(tree: Any, plain: bool) -> Any:
-    """The Value of a JSON tree in which `scan` found nothing that is no Value."""
+def _read(tree: Any, plain: bool, depth: int) -> Any:
+    """The Value of a JSON tree, faults of its scalars included: `scan` looks for those afterwards."""
+    if depth > MAX_DEPTH:
+        raise Fault(f"nesting above {MAX_DEPTH}")
     if type(tree) in _AS_IS:
         return tree
     match tree:
         case dict():
-            return _read_object(tree, plain)
+            return _read_object(tree, plain, depth)
         case list():
             items = []
             for index, item in enumerate(tree):
                 try:
-                    items.append(_part(_read(item, plain)))
+                    items.append(_part(_read(item, plain, depth + 1)))
                 except Fault as fault:
                     raise fault.inside(index) from None
             return items
@@ -247,8 +263,10 @@ def _read(tree: Any, plain: bool) -> Any:
             if math.isnan(tree):
                 raise Fault("NaN is not JSON, found it")
             return tree
-        case _:
+        case bytes() | Ref() | Case() | Token() | Undef():
             raise Fault(f"expected a JSON tree, found the kind {kind_of(tree)}")
+        case _:
+            return tree
 
 
 def _part(part: Any) -> Any:
@@ -257,14 +275,14 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _read_object(tree: dict[str, Any], plain: bool) -> Any:
+def _read_object(tree: dict[str, Any], plain: bool, depth: int) -> Any:
     mark = None if plain else tree.get(MARK)
     if type(mark) is str and mark.startswith(TAG):
-        return _read_tagged(mark.removeprefix(TAG), tree)
+        return _read_tagged(mark.removeprefix(TAG), tree, depth)
     entries = {}
     for key, item in tree.items():
         try:
-            entries[key] = _part(_read(item, plain))
+            entries[key] = _part(_read(item, plain, depth + 1))
         except Fault as fault:
             raise fault.inside(key) from None
     if type(mark) is str:
@@ -272,7 +290,7 @@ def _read_object(tree: dict[str, Any], plain: bool) -> Any:
     return entries
 
 
-def _read_tagged(tag: str, tree: dict[str, Any]) -> Any:
+def _read_tagged(tag: str, tree: dict[str, Any], depth: int) -> Any:
     for key in tree:
         if key not in (MARK, VALUE):
             raise Fault(
@@ -283,9 +301,9 @@ def _read_tagged(tag: str, tree: dict[str, Any]) -> Any:
         if VALUE not in tree:
             return Case(name)
         try:
-            return Case(name, _part(_read(tree[VALUE], False)))
+            return Case(name, _part(_read(tree[VALUE], False, depth + 1)))
         except Fault as fault:
-            raise fault.inside(VALUE) from None
+            raise fault.inside(name) from None
     if tag in _ALONE:
         if VALUE in tree:
             raise Fault(f"expected no {VALUE} with {TAG}{tag}, found one")

@@ -29,8 +29,7 @@ def tagged(tag: str, *value: Any) -> dict[str, Any]:
     return {"_rmx_type": "{tag}" + tag} | ({"_rmx_value": value[0]} if value else {})
 
 
-def nested(depth: int, wrap: Any) -> Any:
-    value: Any = 0
+def nested(depth: int, wrap: Any, value: Any = 0) -> Any:
     for _ in range(depth):
         value = wrap(value)
     return value
@@ -200,8 +199,8 @@ def test_plain_writing_refuses_what_json_cannot_hold(value: Any, kind: str) -> N
         ([tagged("INT", "1")], "$[0]"),
         ([tagged("undefined")], "$[0]"),
         ({"a": tagged("undefined")}, "$.a"),
-        (tagged("case:ok", tagged("undefined")), "$._rmx_value"),
-        (tagged("case:ok", [tagged("nan", 1)]), "$._rmx_value[0]"),
+        (tagged("case:ok", tagged("undefined")), "$.ok"),
+        (tagged("case:ok", [tagged("nan", 1)]), "$.ok[0]"),
         (tagged("undefined", None), "$"),
         (tagged("case:a") | {"b": 1}, "$.b"),
         (tagged("case:a", 1) | {"odd key": 1}, '$["odd key"]'),
@@ -272,6 +271,14 @@ def test_many_keys_with_a_repeated_one_are_refused_in_no_time() -> None:
     text = "{" + ",".join(f'"k{number}":0' for number in range(100_000)) + ',"k99999":0}'
     with pytest.raises(TaggedJSONError, match="found 'k99999' twice"):
         loads(text)
+
+
+@pytest.mark.parametrize("innermost", [Ref("a"), b"", math.nan, Case("a"), [], {}], ids=repr)
+def test_depth_counts_values_not_the_objects_of_tags(innermost: Any) -> None:
+    value = nested(MAX_DEPTH, lambda part: [part], innermost)
+    assert identical(loads(dumps(value)), value)
+    with pytest.raises(TaggedJSONError, match="nesting above 256"):
+        loads(f"[{dumps(value)}]")
 
 
 def test_a_tree_that_is_not_json_is_refused() -> None:

@@ -68,6 +68,18 @@ class Cases:
             chr(self.random.choice([97, 0x7F, 0x80, 0x7FF, 0x800, 0xFFFF, 0x10FFFF])) for _ in range(9)
         )
 
+    def key(self) -> str:
+        """A text, or one of more keys than the decoder's cache has room for."""
+        return self.text() if self.random.random() < 0.5 else f"k{self.random.randrange(5000)}"
+
+    def whole(self) -> Any:
+        """A value, sometimes with something bad in it, now and then nested to about the limit."""
+        value = self.value(bad=self.random.choice([0, 0, 0.01]))
+        if self.random.random() < 0.02:
+            for _ in range(self.random.randrange(250, 260)):
+                value = [value]
+        return value
+
     def value(self, depth: int = 0, bad: float = 0.0) -> Any:
         draw = self.random
         if draw.random() < bad:
@@ -94,10 +106,8 @@ class Cases:
             case 11:
                 return Case(self.text(), self.value(depth + 1, bad))
             case _:
-                return {
-                    self.text(): self.value(depth + 1, bad)
-                    for _ in range(draw.randrange(40 if depth < 2 else 6))
-                }
+                size = draw.randrange(40 if depth < 2 else 6)
+                return {self.key(): self.value(depth + 1, bad) for _ in range(size)}
 
     def damage(self, octets: bytes) -> bytes:
         """Some bytes or words changed, removed, doubled or added."""
@@ -105,7 +115,7 @@ class Cases:
         damaged = bytearray(octets)
         for _ in range(draw.randrange(1, 4)):
             at = draw.randrange(len(damaged) + 1)
-            match draw.randrange(5):
+            match draw.randrange(6):
                 case 0:
                     damaged[at : at + 1] = draw.randbytes(1)
                 case 1:
@@ -113,8 +123,13 @@ class Cases:
                 case 2:
                     del damaged[at:]
                 case 3:
-                    damaged[at:at] = damaged[at // 4 * 4 :][: draw.randrange(16)]
+                    # Whole words over others, which repeats and swaps map keys.
+                    other, to = draw.randrange(len(damaged) + 1) // 4 * 4, at // 4 * 4
+                    size = 4 * draw.randrange(1, 5)
+                    damaged[to : to + size] = damaged[other : other + size]
                 case 4:
+                    damaged[at:at] = damaged[at // 4 * 4 :][: draw.randrange(16)]
+                case 5:
                     damaged[at:at] = draw.choice(
                         [b"\x00" * 4, b'"', b"{", b"[", b",", b"1e999", b"NaN", b"\\ud800"]
                     )
@@ -136,7 +151,7 @@ def agree(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
 
 
 def fuzz_codec(cases: Cases, fast: ModuleType) -> None:
-    value = cases.value(bad=cases.random.choice([0, 0, 0.01]))
+    value = cases.whole()
     octets = outcome(lambda: fast.encode(value))
     assert agree(octets, outcome(lambda: reference.encode(value))), "encode differs"
     assert fast.scan(value) == reference.scan(value), "scan differs"
@@ -150,7 +165,7 @@ def fuzz_codec(cases: Cases, fast: ModuleType) -> None:
 
 
 def fuzz_tagged_json(cases: Cases) -> None:
-    value = cases.value(bad=cases.random.choice([0, 0, 0.01]))
+    value = cases.whole()
     text = outcome(lambda: tagged_json.dumps(value))
     if text[0] != "value":
         return
@@ -165,7 +180,7 @@ def fuzz_tagged_json(cases: Cases) -> None:
 
 
 def fuzz_msgpack(cases: Cases) -> None:
-    value = cases.value(bad=cases.random.choice([0, 0, 0.01]))
+    value = cases.whole()
     octets = outcome(lambda: msgpack_values.pack(value))
     if octets[0] != "value":
         return
@@ -215,8 +230,7 @@ def sanitized(arguments: list[str]) -> int:
             subprocess.run(["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True)
             for name in ("libasan.so", "libubsan.so")
         ]
-        # Python frees little at exit, so leaks are a matter of tests/test_codec.py. Its own allocator would hide
-        # overruns.
+        # Leaks are a matter of tests/test_codec.py. Python's own allocator would hide overruns.
         environment = {
             **os.environ,
             "LD_PRELOAD": " ".join(runtime.stdout.strip() for runtime in runtimes),
