@@ -282,16 +282,13 @@ def test_depth_counts_values_not_the_objects_of_tags(innermost: Any) -> None:
 
 
 def test_a_tree_that_is_not_json_is_refused() -> None:
-    for part, message in (
-        (Ref("a"), "kind ref"),
-        (b"", "kind binary"),
-        ((1,), "type tuple"),
-        (UNDEF, "undefined"),
-    ):
+    parts = [(Ref("a"), "kind ref"), (b"", "kind binary"), ((1,), "type tuple"), (UNDEF, "kind undef")]
+    for part, message in parts:
         for plain in (False, True):
-            with pytest.raises(TaggedJSONError, match=message) as caught:
-                from_json({"a": [part]}, plain=plain)
-            assert caught.value.path == "$.a[0]"
+            for tree, path in ((part, "$"), ({"a": [part]}, "$.a[0]")):
+                with pytest.raises(TaggedJSONError, match=message) as caught:
+                    from_json(tree, plain=plain)
+                assert caught.value.path == path
 
 
 @pytest.mark.parametrize(
