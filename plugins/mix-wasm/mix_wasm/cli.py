@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,18 +93,23 @@ def inspect(session: Session, file: Path) -> int:
 
 
 @wasm.command()
-@click.argument("file", type=FILE)
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("entry")
 @click.argument("params", default="null")
 @json_option
 @pass_session
-def run(session: Session, file: Path, entry: str, params: str) -> None:
-    """Call ENTRY of the guest FILE with PARAMS (tagged JSON, @FILE, or - for standard input)."""
+def run(session: Session, path: Path, entry: str, params: str) -> None:
+    """Build the guest at PATH and call ENTRY with PARAMS (tagged JSON, @FILE, or - for standard input).
+
+    PATH is what `build` takes, or a Wasm file, which is not built.
+    """
+    from mix_wasm.build import build as make
     from mixkit import tagged_json
     from mixkit.cli.params import read_json
 
     value = read_json(params, "PARAMS")
-    with session.kernel() as kernel:
+    with tempfile.TemporaryDirectory() as scratch, session.kernel() as kernel:
+        file = path if path.suffix == ".wasm" and path.is_file() else make(path, Path(scratch) / "guest.wasm")
         result = kernel.run_sync(file, entry, value)
     click.echo(tagged_json.dumps(result.value))
 

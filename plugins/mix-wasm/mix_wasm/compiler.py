@@ -91,4 +91,4 @@ def _environment() -> dict[str, str]:
     """What the compiler sees. Its caches, which are content-addressed, lie in a folder of ours."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     cache = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixkit" / "zig")
-    return {**kept, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache, "SOURCE_DATE_EPOCH": "0"}
+    return {**kept, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}

@@ -1,0 +1,106 @@
+"""`mixkit wasm` as its users see it: a process, its output and its status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def wasm(mixkit_cli: Cli) -> Cli:
+    return lambda *args, **options: mixkit_cli("--profile", "wasi", "wasm", *args, **options)
+
+
+@pytest.fixture
+def guest(wasm: Cli, tmp_path: Path) -> Path:
+    done = wasm("new", "word-count", "-d", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "word-count"
+
+
+def test_new_guest_builds_runs_and_passes_its_test(wasm: Cli, guest: Path) -> None:
+    built = wasm("build", str(guest), "--json")
+    assert built.returncode == 0, built.stderr
+    made = json.loads(built.stdout)
+    assert Path(made["path"]) == guest / "build" / "word-count.wasm"
+    run = wasm("run", made["path"], "greet", '{"name": "Ada"}')
+    assert json.loads(run.stdout) == {"text": "Hello, Ada", "length": 10}
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(guest)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=guest,
+    )
+    assert tests.returncode == 0, tests.stdout
+    assert "3 passed" in tests.stdout
+
+
+def test_new_does_not_overwrite(wasm: Cli, guest: Path) -> None:
+    done = wasm("new", "word-count", "-d", str(guest.parent))
+    assert done.returncode == 1
+    assert "exists already" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../x", "A", "a b", "-x", "", "é"])
+def test_new_refuses_odd_names(wasm: Cli, tmp_path: Path, name: str) -> None:
+    done = wasm("new", "-d", str(tmp_path), "--", name)
+    assert done.returncode == 1
+    assert "expected a name of lower-case letters" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_builds_sources(wasm: Cli, guest: Path) -> None:
+    run = wasm("run", str(guest / "agent.c"), "greet", "-", input='{"name": "B", "formal": true}')
+    assert json.loads(run.stdout)["text"] == "Good day, B"
+    assert not (guest / "build").exists()
+
+
+def test_run_reports_a_panic_and_fails(wasm: Cli, guest: Path) -> None:
+    done = wasm("run", str(guest), "greet", "{}")
+    assert done.returncode == 1
+    assert "name" in done.stderr and done.stdout == ""
+
+
+def test_inspect_tells_guests_from_others(wasm: Cli, guest: Path, tmp_path: Path) -> None:
+    built = json.loads(wasm("build", str(guest), "--json").stdout)
+    good = wasm("inspect", built["path"], "--json")
+    assert good.returncode == 0
+    document: Any = json.loads(good.stdout)
+    assert document["manifest"]["entries"]["greet"]["inParams"] == {"name": "string", "formal?": "bool"}
+    assert document["sha256"] == built["sha256"]
+    text = wasm("inspect", built["path"]).stdout
+    assert "entry\tgreet\t{name: string, formal?: bool}" in text
+
+    empty = tmp_path / "empty.wasm"
+    empty.write_bytes(b"\0asm\1\0\0\0")
+    bad = wasm("inspect", str(empty))
+    assert bad.returncode == 1
+    assert "no guest: export memory: expected a memory, found nothing" in bad.stderr
+    empty.write_bytes(b"text")
+    assert wasm("inspect", str(empty)).returncode == 1
+
+
+def test_build_error_is_readable(wasm: Cli, guest: Path) -> None:
+    (guest / "agent.c").write_text("int x = ;\n")
+    done = wasm("build", str(guest))
+    assert done.returncode == 1
+    assert "agent.c:1:9: error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_usage_errors_have_status_2(wasm: Cli, tmp_path: Path) -> None:
+    assert wasm("build", str(tmp_path / "none")).returncode == 2
+    assert wasm("new", "x", "--lang", "cobol").returncode == 2
+    assert wasm("run").returncode == 2
