@@ -147,7 +147,9 @@ class DiskCache:
 
 def _refuse_foreign(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
-        raise CacheError(f"{path} belongs to user {found.st_uid}, expected {os.geteuid()}; choose another folder")
+        raise CacheError(
+            f"{path} belongs to user {found.st_uid}, expected {os.geteuid()}; choose another folder"
+        )
     if stat.S_IMODE(found.st_mode) & 0o022:
         mode = stat.S_IMODE(found.st_mode)
         raise CacheError(f"{path} can be written by others (mode {mode:o}, expected 700): chmod go-w {path}")

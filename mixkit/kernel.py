@@ -68,11 +68,16 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
-    idle_instances: Annotated[int, Meta(ge=0, description="Instances of a program kept for its next run.")] = 8
+    idle_instances: Annotated[
+        int, Meta(ge=0, description="Instances of a program kept for its next run.")
+    ] = 8
     snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
-    snapshot_bytes: Annotated[Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")] = 512 * 1024 * 1024
+    snapshot_bytes: Annotated[
+        Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
+    ] = 512 * 1024 * 1024
     snapshot_dir: Annotated[
-        str | None, Meta(description="Folder where snapshots outlive the process, for other workers and the next start.")
+        str | None,
+        Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
     ] = None
 
 
@@ -143,7 +148,9 @@ class Kernel:
         self._offered = self._collect("mix_engines")
         self.choice: Choice | None = choose(profile.engines, self._offered) if profile.engines else None
         own: KernelSettings = self._settings["kernel"]
-        disk = DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
+        disk = (
+            DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
+        )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
@@ -194,7 +201,9 @@ class Kernel:
         prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
         for name in environ:
             if name.startswith(prefixes) and name not in known:
-                raise ProfileError("no such setting; `mixkit profile show` lists them", f"environment variable {name}")
+                raise ProfileError(
+                    "no such setting; `mixkit profile show` lists them", f"environment variable {name}"
+                )
 
     def _collect_ffis(self) -> FFITable:
         groups: list[FFIGroup] = []
@@ -217,7 +226,9 @@ class Kernel:
         found: dict[str, str] = {}
         for plugin, offered in call_each(self.manager, hook):
             if not isinstance(offered, dict):
-                raise PluginError(f"{hook} answers a dict of names to import strings, found {offered!r}", plugin)
+                raise PluginError(
+                    f"{hook} answers a dict of names to import strings, found {offered!r}", plugin
+                )
             for name, path in offered.items():
                 if name in found:
                     raise PluginError(f"{hook}: {name!r} is offered by another plugin too", plugin)
@@ -351,7 +362,11 @@ class Kernel:
         job = self._job(code, entry, params, env, limits, grants, run_id, budget, agents)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         threads = self._executor() if budget is None else None
-        done = loop.run_in_executor(threads, job.execute, run) if threads else _in_own_thread(loop, job.execute, run)
+        done = (
+            loop.run_in_executor(threads, job.execute, run)
+            if threads
+            else _in_own_thread(loop, job.execute, run)
+        )
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -411,7 +426,9 @@ class Kernel:
                 try:
                     impl.function(state)
                 except Exception:
-                    _log.exception("mix_state_close of plugin %s failed, run %s", impl.plugin_name, state.run_id)
+                    _log.exception(
+                        "mix_state_close of plugin %s failed, run %s", impl.plugin_name, state.run_id
+                    )
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
 
@@ -421,7 +438,9 @@ class Kernel:
             with self._lock:
                 if self._threads is None or self._threads_pid != os.getpid():
                     own: KernelSettings = self._settings["kernel"]
-                    self._threads = concurrent.futures.ThreadPoolExecutor(own.threads, thread_name_prefix="mixkit-run")
+                    self._threads = concurrent.futures.ThreadPoolExecutor(
+                        own.threads, thread_name_prefix="mixkit-run"
+                    )
                     self._threads_pid = os.getpid()
         return self._threads
 
@@ -443,7 +462,9 @@ class Kernel:
     def __enter__(self) -> Kernel:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
 

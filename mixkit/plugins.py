@@ -62,7 +62,8 @@ def _import(name: str, points: dict[str, importlib_metadata.EntryPoint]) -> Modu
     point = points.get(name)
     if point is None:
         raise PluginError(
-            f"is not installed; add it with `pip install {pip_name(name)}`, or choose a profile without it", name
+            f"is not installed; add it with `pip install {pip_name(name)}`, or choose a profile without it",
+            name,
         )
     try:
         module = point.load()

@@ -80,7 +80,9 @@ def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
     names = profile_names(environ)
     if name not in names:
         folders = ", ".join(str(folder) for folder in _folders(os.environ if environ is None else environ))
-        raise ProfileError(f"no profile {name!r}; there are {', '.join(sorted(names))} (looked in {folders})", "profile")
+        raise ProfileError(
+            f"no profile {name!r}; there are {', '.join(sorted(names))} (looked in {folders})", "profile"
+        )
     return names[name]
 
 
@@ -109,7 +111,9 @@ def load_profile(
     if overlay:
         layer = _read(Path(overlay))
         if "extends" in layer:
-            raise ProfileError("a file that is laid over a profile cannot extend another", f"{overlay}: extends")
+            raise ProfileError(
+                "a file that is laid over a profile cannot extend another", f"{overlay}: extends"
+            )
         layers.append((Path(overlay).name, layer))
     flat, tables = _split_overrides(overrides or {})
     if flat:
@@ -117,7 +121,9 @@ def load_profile(
     return _merge(path.stem, layers, tables)
 
 
-def _with_parents(path: Path, environ: Mapping[str, str], seen: tuple[Path, ...]) -> list[tuple[Origin, dict[str, Any]]]:
+def _with_parents(
+    path: Path, environ: Mapping[str, str], seen: tuple[Path, ...]
+) -> list[tuple[Origin, dict[str, Any]]]:
     if path in seen or len(seen) >= _MAX_DEPTH:
         chain = " → ".join(p.name for p in (*seen, path))
         raise ProfileError(f"profiles extend each other in a circle or too deep: {chain}", f"{path}: extends")
@@ -161,7 +167,9 @@ def _check_key(key: str, value: Any, where: str) -> None:
     if key == "settings":
         for plugin, table in value.items():
             if not isinstance(table, dict):
-                raise ProfileError(f"expected a table [settings.{plugin}], found {table!r}", f"{place}.{plugin}")
+                raise ProfileError(
+                    f"expected a table [settings.{plugin}], found {table!r}", f"{place}.{plugin}"
+                )
 
 
 def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -176,7 +184,9 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
             case ["limits", key]:
                 tables.setdefault("limits", {})[key] = value
             case [key] if key in _LISTS:
-                flat[key] = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+                flat[key] = (
+                    [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+                )
                 _check_key(key, flat[key], "command line")
             case [key] if key in _TEXTS:
                 flat[key] = value
@@ -210,6 +220,7 @@ def _merge(
         if plugin not in (*plugins, "kernel"):
             origin = settings[plugin][-1][0] if plugin in settings else "command line"
             raise ProfileError(
-                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}", f"{origin}: settings.{plugin}"
+                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}",
+                f"{origin}: settings.{plugin}",
             )
     return Profile(name, **values, settings=settings, limits=limits, overrides=tables, origins=origins)

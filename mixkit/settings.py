@@ -66,8 +66,10 @@ def describe(section: str, cls: type) -> list[Setting]:
         hint = hints[field.name]
         metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
         doc = next((meta.description for meta in metas if meta.description), "")
-        default = field.default if field.default is not msgspec.NODEFAULT else (
-            field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
+        default = (
+            field.default
+            if field.default is not msgspec.NODEFAULT
+            else (field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None)
         )
         settings.append(Setting(field.name, _type_name(hint), default, doc, variable(section, field.name)))
     return settings
@@ -76,7 +78,11 @@ def describe(section: str, cls: type) -> list[Setting]:
 def _type_name(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not typing.get_args(hint)
+        else str(hint).replace("typing.", "")
+    )
 
 
 def fill(

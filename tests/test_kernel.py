@@ -35,7 +35,9 @@ STOPS_WITHIN = 0.05
 """Seconds by which a run may overstep its deadline, of the issue's promise; tests allow a loaded machine ten times that."""
 
 LOOP = "(loop $again (br $again)) (unreachable)"
-RECURSE = "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (call $deep (local.get 0))))"
+RECURSE = (
+    "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (call $deep (local.get 0))))"
+)
 BOMB = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)"
 TWO_MEMORIES = "(memory $second 1) (memory $third 1)"
 BOMB_SECOND = """
@@ -150,7 +152,9 @@ def test_endless_recursion(kernel: Kernel, guest: Guest) -> None:
 
 
 @pytest.mark.parametrize(("text", "bomb"), [("", BOMB), (TWO_MEMORIES, BOMB_SECOND)])
-def test_a_memory_bomb_through_one_memory_or_several(kernel: Kernel, guest: Guest, text: str, bomb: str) -> None:
+def test_a_memory_bomb_through_one_memory_or_several(
+    kernel: Kernel, guest: Guest, text: str, bomb: str
+) -> None:
     code = guest(text, bomb=bomb)
     error = cause(kernel, code, "bomb", limits=Limits(memory=4 << 20))
     assert isinstance(error, LimitExceeded) and error.limit == "memory"
@@ -168,7 +172,9 @@ def test_a_host_call_that_outlasts_the_deadline(equipped: Kernel, guest: Guest) 
 
 
 def test_a_flood_of_log_lines(kernel: Kernel, guest: Guest) -> None:
-    code = guest(flood="(loop $again (call $log (i32.const 1) (i32.const 0) (i32.const 1000)) (br $again)) (unreachable)")
+    code = guest(
+        flood="(loop $again (call $log (i32.const 1) (i32.const 0) (i32.const 1000)) (br $again)) (unreachable)"
+    )
     error = cause(kernel, code, "flood", limits=Limits(log_size=100_000))
     assert isinstance(error, LimitExceeded) and error.limit == "log_size"
 
@@ -180,7 +186,9 @@ def test_a_flood_of_handles(equipped: Kernel, guest: Guest) -> None:
 
 
 def test_a_flood_of_host_calls(equipped: Kernel, guest: Guest) -> None:
-    code = guest(named("$test_add"), flood=f"(loop $again (drop {calls('$test_add')}) (br $again)) (unreachable)")
+    code = guest(
+        named("$test_add"), flood=f"(loop $again (drop {calls('$test_add')}) (br $again)) (unreachable)"
+    )
     error = cause(equipped, code, "flood", [1, 2], limits=Limits(host_calls=1000))
     assert isinstance(error, LimitExceeded) and error.limit == "host_calls"
 
@@ -201,7 +209,10 @@ def test_limits_of_a_run_cannot_raise_those_of_the_profile(kernel: Kernel, guest
 
 
 def test_a_guest_can_panic_with_its_own_words(kernel: Kernel, guest: Guest) -> None:
-    code = guest('(data (i32.const 64) "no such city")', fail="(call $panic (i32.const 64) (i32.const 12)) (i64.const 0)")
+    code = guest(
+        '(data (i32.const 64) "no such city")',
+        fail="(call $panic (i32.const 64) (i32.const 12)) (i64.const 0)",
+    )
     error = cause(kernel, code, "fail")
     assert isinstance(error, GuestError) and str(error) == "no such city" and error.trap == "panic"
 
@@ -223,8 +234,14 @@ def test_a_failing_ffi_does_not_show_its_inside(equipped: Kernel, guest: Guest) 
         ("(call $pair (i32.const 64) (i32.const 0x7fffffff))", "outside|result_size"),
         ("(call $pair (i32.const 64) (i32.const 3))", "no value"),
         ("(call $take (i32.const 0)) (i64.const 0)", "without an answer"),
-        ("(drop (call $ffi (i32.const -8) (i32.const 64) (i32.const 0) (i32.const 0))) (i64.const 0)", "outside"),
-        ("(drop (call $ffi (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 0))) (i64.const 0)", "FFI name"),
+        (
+            "(drop (call $ffi (i32.const -8) (i32.const 64) (i32.const 0) (i32.const 0))) (i64.const 0)",
+            "outside",
+        ),
+        (
+            "(drop (call $ffi (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 0))) (i64.const 0)",
+            "FFI name",
+        ),
         ("(call $log (i32.const 1) (i32.const -8) (i32.const 64)) (i64.const 0)", "outside"),
         ("(call $random (i32.const 131064) (i32.const 64)) (i64.const 0)", "outside"),
         ("(call $random (i32.const 0) (i32.const -1)) (i64.const 0)", "random gives at most"),
@@ -342,7 +359,11 @@ def test_nothing_that_one_run_wrote_is_readable_in_the_next(kernel: Kernel, gues
 
 
 def test_memory_of_a_failed_run_is_gone_too(kernel: Kernel, guest: Guest) -> None:
-    code = guest(REMEMBER, write=WRITE.replace("(call $pair (local.get $p) (local.get $n))", "(unreachable)"), read=READ)
+    code = guest(
+        REMEMBER,
+        write=WRITE.replace("(call $pair (local.get $p) (local.get $n))", "(unreachable)"),
+        read=READ,
+    )
     for _ in range(5):
         cause(kernel, code, "write")
         kernel.run_sync(code, "read")
@@ -368,7 +389,7 @@ def test_init_runs_once_and_is_kept(kernel: Kernel, guest: Guest, caplog: pytest
 
 
 def test_an_endless_init_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:
-    code = guest(f'(func (export "mix_init") (param i32 i32) (loop $again (br $again)))')
+    code = guest('(func (export "mix_init") (param i32 i32) (loop $again (br $again)))')
     error = cause(kernel, code, "echo", limits=Limits(wall_time=0.2))
     assert isinstance(error, LimitExceeded) and error.limit == "wall_time"
 
@@ -380,7 +401,10 @@ def test_an_endless_start_function_ends_at_the_deadline(kernel: Kernel, guest: G
 
 
 def test_init_may_not_call_ffis(equipped: Kernel, guest: Guest) -> None:
-    code = guest(named("$test_add") + '(func (export "mix_init") (param i32 i32) (drop (call $ffi (i32.const 64) (i32.const 9) (local.get 0) (local.get 1))))')
+    code = guest(
+        named("$test_add")
+        + '(func (export "mix_init") (param i32 i32) (drop (call $ffi (i32.const 64) (i32.const 9) (local.get 0) (local.get 1))))'
+    )
     with pytest.raises(RunError, match="while the guest initialises"):
         equipped.run_sync(code, "echo")
 

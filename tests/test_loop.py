@@ -155,7 +155,9 @@ def test_async_calls_overlap_and_the_machine_goes_on(drive: Drive) -> None:
 def test_actions_enter_again_and_the_first_result_counts(drive: Drive) -> None:
     first = {"_rmx_type": "msg_view_invoke", "name": "second", "env": {"n": 1},
              "next": {"_rmx_type": "msg_view_invoke", "name": "third", "env": {}}}  # fmt: skip
-    machine = Scripted(FFICall(1, b"$push", words([first])), Idle(words("result")), Idle(words("x")), Idle(words("y")))
+    machine = Scripted(
+        FFICall(1, b"$push", words([first])), Idle(words("result")), Idle(words("x")), Idle(words("y"))
+    )
     assert drive(machine) == "result"
     assert machine.entered == [("main", None), ("second", {"n": 1}), ("third", {})]
 

@@ -61,7 +61,10 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("x = 1", "has no function marked @mixkit.hookimpl"),
         ("@hookimpl\ndef mix_fis(registry): pass", "unknown hook 'mix_fis'"),
         ("@hookimpl\ndef mix_ffis(registry, extra): pass", "mix_ffis.*extra"),
-        ("@hookimpl\ndef mix_ffis(registry): raise KeyError('k')", "plugin 'odd': mix_ffis failed: KeyError: 'k'"),
+        (
+            "@hookimpl\ndef mix_ffis(registry): raise KeyError('k')",
+            "plugin 'odd': mix_ffis failed: KeyError: 'k'",
+        ),
         ("@hookimpl\ndef mix_ffis(registry): registry.add(3)", "takes an FFIGroup, found int"),
         (GOOD + "    registry.add(group)\n", r"registers \$odd_one, which plugin 'odd' has"),
         (GOOD.replace("$odd_one", "$core_now"), r"registers \$core_now, which plugin 'core' has"),
@@ -72,7 +75,9 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')", "mix_add_hookspecs failed: v"),
     ],
 )
-def test_each_way_to_fail_names_the_plugin_and_the_reason(install: Install, source: str, message: str) -> None:
+def test_each_way_to_fail_names_the_plugin_and_the_reason(
+    install: Install, source: str, message: str
+) -> None:
     with pytest.raises(PluginError, match=message) as caught:
         Kernel(install(source), environ={})
     assert caught.value.plugin == "odd"
@@ -133,7 +138,11 @@ def test_settings_come_from_profile_environment_and_command_line(install: Instal
 @pytest.mark.parametrize(
     ("profile", "environ", "message"),
     [
-        ("[settings.odd]\nsise = 4", {}, r"odd\.toml: settings\.odd\.sise: unknown key 'sise'; known are names, on"),
+        (
+            "[settings.odd]\nsise = 4",
+            {},
+            r"odd\.toml: settings\.odd\.sise: unknown key 'sise'; known are names, on",
+        ),
         ("[settings.odd]\nsize = 'x'", {}, r"odd\.toml: settings\.odd\.size: Expected `int`"),
         ("[settings.odd]\nsize = 0", {}, r"settings\.odd\.size: Expected `int` >= 1"),
         ("", {"MIXKIT_ODD_SIZE": "many"}, "environment variable MIXKIT_ODD_SIZE: Expected `int`"),
@@ -143,7 +152,9 @@ def test_settings_come_from_profile_environment_and_command_line(install: Instal
         ("[limits]\nwall_time = 0", {}, r"limits\.wall_time: Expected `float` > 0"),
     ],
 )
-def test_wrong_settings_say_where(install: Install, profile: str, environ: dict[str, str], message: str) -> None:
+def test_wrong_settings_say_where(
+    install: Install, profile: str, environ: dict[str, str], message: str
+) -> None:
     with pytest.raises(ProfileError, match=message):
         Kernel(install(SETTINGS, profile=profile), environ=environ)
 
@@ -165,7 +176,9 @@ def test_close_runs_for_every_plugin_whatever_the_others_do(install: Install, tm
     path = install(
         "seen = []\n@hookimpl\ndef mix_state_close(state):\n    seen.append(state.run_id)\n    raise ValueError('x')",
     )
-    second = install("seen = []\n@hookimpl\ndef mix_state_close(state): seen.append(state.run_id)", name="even")
+    second = install(
+        "seen = []\n@hookimpl\ndef mix_state_close(state): seen.append(state.run_id)", name="even"
+    )
     Path(second).write_text('plugins = ["odd", "even"]\nengines = []')
     assert path
     with Kernel(second, environ={}) as kernel:

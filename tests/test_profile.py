@@ -27,8 +27,13 @@ def test_the_shipped_profiles_load() -> None:
 
 
 def test_a_child_wins_over_its_parent_and_settings_keep_their_layers(tmp_path: Path) -> None:
-    write(tmp_path / "base.toml", 'plugins = ["http", "crypto"]\n[settings.http]\ntimeout = 5\n[limits]\nstack = 65536')
-    child = write(tmp_path / "child.toml", 'extends = "base.toml"\nplugins = ["http"]\n[settings.http]\ntimeout = 7')
+    write(
+        tmp_path / "base.toml",
+        'plugins = ["http", "crypto"]\n[settings.http]\ntimeout = 5\n[limits]\nstack = 65536',
+    )
+    child = write(
+        tmp_path / "child.toml", 'extends = "base.toml"\nplugins = ["http"]\n[settings.http]\ntimeout = 7'
+    )
     profile = load_profile(child, environ={})
     assert profile.plugins == ("http",)
     assert profile.origins["plugins"] == "child.toml"
@@ -50,7 +55,9 @@ def test_a_shipped_name_cannot_be_taken_over(tmp_path: Path) -> None:
 def test_file_environment_and_command_line_are_laid_over(tmp_path: Path) -> None:
     overlay = write(tmp_path / "site.toml", "[limits]\nwall_time = 3.0")
     profile = load_profile(
-        "test", environ={"MIXKIT_CONFIG": str(overlay)}, overrides={"limits.stack": "65536", "engines": "a, b"}
+        "test",
+        environ={"MIXKIT_CONFIG": str(overlay)},
+        overrides={"limits.stack": "65536", "engines": "a, b"},
     )
     assert profile.limits[-1] == ("site.toml", {"wall_time": 3.0})
     assert profile.overrides == {"limits": {"stack": "65536"}}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mixkit import Kernel
-from mixkit.environment import Env
 from mixkit.disk_cache import DiskCache
+from mixkit.environment import Env
 from mixkit.errors import EngineError
 from mixkit.vm.snapshot import SnapshotCache, snapshot_key
 
@@ -102,7 +102,9 @@ def test_what_the_engine_refuses_is_thrown_away(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_fails_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_fails_no_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
     cache = on_disk(tmp_path / "file" / "below")
     cache.put("a", Frozen(1))

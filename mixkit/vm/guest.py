@@ -29,7 +29,17 @@ class GuestMachine:
         healthy: False once anything failed: the instance is then not used again.
     """
 
-    __slots__ = ("_answer", "_direct", "_entry", "_lines", "_words", "healthy", "host", "instance", "used_random")
+    __slots__ = (
+        "_answer",
+        "_direct",
+        "_entry",
+        "_lines",
+        "_words",
+        "healthy",
+        "host",
+        "instance",
+        "used_random",
+    )
 
     def __init__(self, instance: Instance, host: Host, *, direct: bool) -> None:
         self.instance = instance
@@ -44,7 +54,7 @@ class GuestMachine:
         instance.owner = self
 
     def initialize(self, env: bytes) -> None:
-        """Run the start function, `_initialize` (a WASI reactor's) and `mix_init` with the static environment's words."""
+        """Run the start function, `_initialize` (a WASI reactor's), and `mix_init` with the environment."""
         self.instance.start()
         exports = self.instance.exports
         if "_initialize" in exports:
@@ -120,7 +130,9 @@ class GuestMachine:
 
 def _ffi(instance: Instance, name: int, name_len: int, args: int, args_len: int) -> int:
     if not 0 <= name_len <= _MAX_NAME:
-        raise GuestError(f"an FFI name has at most {_MAX_NAME} bytes, found {name_len & _UNSIGNED}", trap="interface")
+        raise GuestError(
+            f"an FFI name has at most {_MAX_NAME} bytes, found {name_len & _UNSIGNED}", trap="interface"
+        )
     machine: Any = instance.owner
     answer: int = machine.ffi(instance.read(name, name_len), instance.read(args, args_len))
     return answer

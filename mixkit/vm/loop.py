@@ -68,7 +68,18 @@ class Run:
         trace: called with each state that the run enters, for tests and debugging.
     """
 
-    __slots__ = ("_lock", "_pending", "_running", "_spawn", "_stop", "_table", "_trace", "_waiting", "phase", "state")
+    __slots__ = (
+        "_lock",
+        "_pending",
+        "_running",
+        "_spawn",
+        "_stop",
+        "_table",
+        "_trace",
+        "_waiting",
+        "phase",
+        "state",
+    )
 
     def __init__(
         self, state: State, table: FFITable, spawn: Spawn, trace: Callable[[RunState], None] | None = None
@@ -219,7 +230,9 @@ class Run:
                             self._to(RunState.RUNNING)
                         elif (action := self.state.actions.take()) is not None:
                             self._to(RunState.RUNNING)
-                            machine.enter(action.name, codec.encode(action.env, token=self.state.token_to_handle))
+                            machine.enter(
+                                action.name, codec.encode(action.env, token=self.state.token_to_handle)
+                            )
                         else:
                             self._to(RunState.EXIT)
                             return codec.encode(UNDEF) if result is None else result

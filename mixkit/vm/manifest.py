@@ -57,7 +57,7 @@ def read_manifest(module: Module) -> Manifest:
     """
     exports = module.exports
     if exports.get("memory") != "memory":
-        raise GuestError("no guest of mixkit: it does not export its memory as \"memory\"")
+        raise GuestError('no guest of mixkit: it does not export its memory as "memory"')
     _expect(exports, "mix_alloc", ALLOC)
     sections = module.custom_sections("mix.manifest")
     if len(sections) > 1:
@@ -108,7 +108,11 @@ def _parse(section: bytes) -> Manifest:
             raise GuestError(f"{path}: {exc}") from None
         entries[name] = Entry(name, _text(item, "description", path), params, result)
     return Manifest(
-        _text(raw, "name", where), _text(raw, "description", where), entries, _grants(raw, where), declared=True
+        _text(raw, "name", where),
+        _text(raw, "description", where),
+        entries,
+        _grants(raw, where),
+        declared=True,
     )
 
 
@@ -118,7 +122,11 @@ def _grants(raw: dict[str, Any], where: str) -> Grants:
     grants = raw["grants"]
     _keys(grants, {"ffis", "options"}, f"{where}.grants")
     ffis, options = grants.get("ffis", []), grants.get("options", {})
-    if not isinstance(ffis, list) or not all(isinstance(f, str) for f in ffis) or not isinstance(options, dict):
+    if (
+        not isinstance(ffis, list)
+        or not all(isinstance(f, str) for f in ffis)
+        or not isinstance(options, dict)
+    ):
         raise GuestError(f'{where}.grants: expected {{"ffis": ["$name", …], "options": {{…}}}}')
     try:
         return Grants(ffis, options)

@@ -120,7 +120,12 @@ class Program:
                 pool = self._pools.get(key)
                 if pool is None:
                     pool = InstancePool(
-                        self.engine, self.module, limits, HOST_IMPORTS, self._idle, max_result=limits.result_size
+                        self.engine,
+                        self.module,
+                        limits,
+                        HOST_IMPORTS,
+                        self._idle,
+                        max_result=limits.result_size,
                     )
                     self._pools[key] = pool
         return pool
