@@ -1,28 +1,26 @@
-"""One call of an agent: hops, credentials, retries, bounds."""
+"""One call of an agent: its hops over interceptors and the network, retried and bounded."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import fnmatch
 import random
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin
 
 import aiohttp
 from yarl import URL
 
 from mix_http import headers as fields
-from mix_http.body import Decompressor, decode_text, encode_body, media_type
-from mix_http.headers import Fields, reveal
-from mix_http.message import Answer, ClientTLS, HttpRequest, OutgoingRequest, pairs
+from mix_http.body import Decompressor, decode_text, media_type
+from mix_http.headers import Fields
+from mix_http.hop import Hop, first_hop, media_patterns
+from mix_http.message import Answer, HttpRequest, OutgoingRequest
 from mix_http.session import ConnectionDropped, Sent, own_context, session_for
 from mix_http.settings import HttpSettings
 from mixkit import egress
-from mixkit.egress import EgressPolicy, Target, parse_url
-from mixkit.errors import FFIError, LimitExceeded
+from mixkit.egress import EgressPolicy, Target
+from mixkit.errors import FFIError
 from mixkit.state import State
 
 __all__ = ["call"]
@@ -31,49 +29,10 @@ IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 TRY_LATER: Final = frozenset((502, 503, 504))
 CHUNK: Final = 64 * 1024
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
-_MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
 
 
 class Unreachable(FFIError):
     """No connection could be made: nothing was sent, so that trying again is safe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One request of a call. Each redirect makes the next from the last."""
-
-    method: str
-    target: Target
-    headers: Fields
-    body: bytes
-    identity: ClientTLS | None
-
-    def redirected(self, status: int, location: str) -> Hop:
-        """The hop that a redirect leads to, by the rules of the Fetch standard.
-
-        Raises:
-            EgressDenied: the location is no URL that may be parsed.
-            FFIError: it leads from https to anything else.
-        """
-        if location.startswith("//"):
-            location = f"{self.target.scheme}:{location}"
-        # Only a relative reference is joined: urljoin takes `https:x` and `https:///x` for relative ones,
-        # where browsers see another host.
-        absolute = _SCHEME.match(location) is not None
-        target = parse_url(location if absolute else urljoin(self.target.url, location))
-        if self.target.scheme == "https" and target.scheme != "https":
-            raise FFIError(f"refused a redirect from https to {target.scheme}, at {self.target.host}")
-        hop = replace(self, target=target)
-        if (status in (301, 302) and self.method == "POST") or (
-            status == 303 and self.method not in ("GET", "HEAD")
-        ):
-            kept = [field for field in self.headers if not field[0].lower().startswith("content-")]
-            hop = replace(hop, method="GET", body=b"", headers=kept)
-        if target.origin != self.target.origin:
-            hop = replace(hop, headers=fields.across_origins(hop.headers), identity=None)
-        return hop
 
 
 async def call(state: State, request: HttpRequest) -> dict[str, Any]:
@@ -116,10 +75,10 @@ class _Call:
         self.policy: EgressPolicy = settings.policy().restricted(
             "http.hosts", state.grants.option("http.hosts")
         )
-        self.redirects = settings.max_redirects if request.followRedirects is not False else 0
         self.follows = request.followRedirects is not False
-        self.media_types = _media_types(request.mediaTypes or [])
-        self.first = _first_hop(request, settings, self.media_types)
+        self.redirects = settings.max_redirects if self.follows else 0
+        self.media_types = media_patterns(request.mediaTypes or [])
+        self.first = first_hop(request, settings, self.media_types)
         self.retries = request.retry or 0
         if self.retries and self.first.method not in IDEMPOTENT:
             raise FFIError(
@@ -211,8 +170,6 @@ class _Call:
                 if self.follows and answer.status in REDIRECTS and answer.header("location"):
                     return answer
                 return replace(answer, body=await self.read(response, answer))
-        except LimitExceeded:
-            raise
         except (aiohttp.ClientError, OSError) as exc:
             raise _failure(hop.target, exc) from exc
 
@@ -250,63 +207,6 @@ class _Call:
             f"the answer has more than {self.settings.max_response_bytes} bytes; "
             "the setting http.max_response_bytes raises it"
         )
-
-
-def _first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[str]) -> Hop:
-    method = request.method.upper()
-    if not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
-        raise FFIError(
-            f"method: expected an HTTP method but CONNECT and TRACE, found {request.method[:32]!r}"
-        )
-    target = parse_url(request.url)
-    if request.params:
-        separator = "&" if "?" in target.path else "?"
-        target = replace(target, path=f"{target.path}{separator}{urlencode(list(pairs(request.params)))}")
-        if len(target.path) > egress.MAX_URL:
-            raise FFIError(f"params: expected a URL of at most {egress.MAX_URL} characters")
-    body, content_type = encode_body(request)
-    if len(body) > settings.max_request_bytes:
-        raise FFIError(
-            f"the body has {len(body)} bytes; http.max_request_bytes is {settings.max_request_bytes}"
-        )
-    headers = fields.checked(request.headers or {})
-    _authorize(headers, request)
-    for name, value in (
-        ("Content-Type", content_type),
-        ("User-Agent", settings.user_agent),
-        ("Accept", ", ".join(media_types) or "*/*"),
-        ("Accept-Encoding", "gzip, deflate"),
-    ):
-        if value and not fields.has(headers, name.lower()):
-            headers.append((name, value))
-    return Hop(method, target, headers, body, request.clientTLS)
-
-
-def _authorize(headers: Fields, request: HttpRequest) -> None:
-    given = [
-        fields.has(headers, "authorization"),
-        request.basicAuth is not None,
-        request.oauthToken is not None,
-    ]
-    if sum(given) > 1:
-        raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
-    if request.basicAuth is not None:
-        if ":" in request.basicAuth.username:
-            raise FFIError("basicAuth: a username may not contain a colon")
-        pair = f"{request.basicAuth.username}:{reveal(request.basicAuth.password)}"
-        headers.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
-    if request.oauthToken is not None:
-        headers.extend(fields.checked({"Authorization": f"Bearer {reveal(request.oauthToken)}"}))
-
-
-def _media_types(patterns: list[str]) -> list[str]:
-    result = [pattern.strip().lower() for pattern in patterns]
-    for pattern in result:
-        if not _MEDIA_PATTERN.fullmatch(pattern):
-            raise FFIError(
-                f"mediaTypes: expected media types as text/html or image/*, found {pattern[:100]!r}"
-            )
-    return result
 
 
 def _size(headers: Any) -> int:

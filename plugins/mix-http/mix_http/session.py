@@ -20,7 +20,7 @@ from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
 from mixkit import egress
 from mixkit.egress import EgressDenied, EgressPolicy, Target
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, ProfileError
 
 __all__ = ["ConnectionDropped", "Sent", "own_context", "session_for"]
 
@@ -81,7 +81,11 @@ def _context(settings: HttpSettings) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if settings.ca_file:
-        context.load_verify_locations(settings.ca_file)
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            # The agent sees this message, so it does not have the path; doctor does.
+            raise ProfileError("cannot be read; `mixkit doctor` says why", "settings.http.ca_file") from exc
     return context
 
 

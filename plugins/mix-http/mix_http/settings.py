@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from mixkit.egress import AllowedNetwork, EgressPolicy, parse_url
-from mixkit.errors import MixError
+from mixkit.egress import AllowedNetwork, EgressDenied, EgressPolicy, parse_url
+from mixkit.errors import ProfileError
 
 __all__ = ["HttpSettings"]
 
@@ -55,16 +55,19 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = ""
 
     def __post_init__(self) -> None:
-        self.policy()
+        try:
+            self.policy()
+        except ValueError as exc:
+            raise ProfileError(str(exc), "settings.http.allow_private") from None
         if self.proxy:
-            # NOTE: the operator's own text, so credentials are allowed; the message must not repeat them.
+            # NOTE: the operator may write a password here, and the message must not repeat it.
             scheme, separator, rest = self.proxy.partition("://")
             try:
-                parse_url(f"{scheme}{separator}{rest.rpartition('@')[2]}")
-            except MixError as exc:
-                raise ValueError(f"proxy: {exc}") from None
-            if scheme not in ("http", "https"):
-                raise ValueError(f"proxy: expected http:// or https://, found {scheme}://")
+                target = parse_url(f"{scheme}{separator}{rest.rpartition('@')[2]}")
+            except EgressDenied as exc:
+                raise ProfileError(exc.reason, "settings.http.proxy") from None
+            if target.scheme not in ("http", "https"):
+                raise ProfileError(f"expected http or https, found {target.scheme!r}", "settings.http.proxy")
 
     def policy(self) -> EgressPolicy:
         """What may be connected to, before the grants of a run narrow it."""

@@ -1,0 +1,118 @@
+"""One request of a call: made from what an agent writes, or from the hop before by a redirect."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlencode, urljoin
+
+from mix_http import headers as fields
+from mix_http.body import encode_body
+from mix_http.headers import Fields, reveal
+from mix_http.message import ClientTLS, HttpRequest, pairs
+from mix_http.settings import HttpSettings
+from mixkit.egress import MAX_URL, Target, parse_url
+from mixkit.errors import FFIError
+
+__all__ = ["Hop", "first_hop", "media_patterns"]
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
+_MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A request that is ready to go out, by whatever way."""
+
+    method: str
+    target: Target
+    headers: Fields
+    body: bytes
+    identity: ClientTLS | None
+
+    def redirected(self, status: int, location: str) -> Hop:
+        """The hop that a redirect leads to, by the rules of the Fetch standard.
+
+        Raises:
+            EgressDenied: the location is no URL that may be parsed.
+            FFIError: it leads from https to anything else.
+        """
+        if location.startswith("//"):
+            location = f"{self.target.scheme}:{location}"
+        # Only a relative reference is joined: urljoin takes `https:x` and `https:///x` for relative ones,
+        # where browsers see another host.
+        absolute = _SCHEME.match(location) is not None
+        target = parse_url(location if absolute else urljoin(self.target.url, location))
+        if self.target.scheme == "https" and target.scheme != "https":
+            raise FFIError(f"refused a redirect from https to {target.scheme}, at {self.target.host}")
+        hop = replace(self, target=target)
+        if (status in (301, 302) and self.method == "POST") or (
+            status == 303 and self.method not in ("GET", "HEAD")
+        ):
+            kept = [field for field in self.headers if not field[0].lower().startswith("content-")]
+            hop = replace(hop, method="GET", body=b"", headers=kept)
+        if target.origin != self.target.origin:
+            hop = replace(hop, headers=fields.across_origins(hop.headers), identity=None)
+        return hop
+
+
+def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[str]) -> Hop:
+    """The hop that an agent asks for. FFIError if any part of it may not be sent; EgressDenied for the URL."""
+    method = request.method.upper()
+    if not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
+        raise FFIError(
+            f"method: expected an HTTP method but CONNECT and TRACE, found {request.method[:32]!r}"
+        )
+    target = parse_url(request.url)
+    if request.params:
+        separator = "&" if "?" in target.path else "?"
+        target = replace(target, path=f"{target.path}{separator}{urlencode(list(pairs(request.params)))}")
+        if len(target.path) > MAX_URL:
+            raise FFIError(f"params: expected a URL of at most {MAX_URL} characters")
+    body, content_type = encode_body(request)
+    if len(body) > settings.max_request_bytes:
+        raise FFIError(
+            f"the body has {len(body)} bytes; http.max_request_bytes is {settings.max_request_bytes}"
+        )
+    headers = fields.checked(request.headers or {})
+    _authorize(headers, request)
+    for name, value in (
+        ("Content-Type", content_type),
+        ("User-Agent", settings.user_agent),
+        ("Accept", ", ".join(media_types) or "*/*"),
+        ("Accept-Encoding", "gzip, deflate"),
+    ):
+        if value and not fields.has(headers, name.lower()):
+            headers.append((name, value))
+    return Hop(method, target, headers, body, request.clientTLS)
+
+
+def _authorize(headers: Fields, request: HttpRequest) -> None:
+    given = [
+        fields.has(headers, "authorization"),
+        request.basicAuth is not None,
+        request.oauthToken is not None,
+    ]
+    if sum(given) > 1:
+        raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
+    if request.basicAuth is not None:
+        if ":" in request.basicAuth.username:
+            raise FFIError("basicAuth: a username may not contain a colon")
+        pair = f"{request.basicAuth.username}:{reveal(request.basicAuth.password)}"
+        headers.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
+    if request.oauthToken is not None:
+        headers.extend(fields.checked({"Authorization": f"Bearer {reveal(request.oauthToken)}"}))
+
+
+def media_patterns(patterns: list[str]) -> list[str]:
+    """An agent's `mediaTypes` in lower case. FFIError for what is no media type."""
+    result = [pattern.strip().lower() for pattern in patterns]
+    for pattern in result:
+        if not _MEDIA_PATTERN.fullmatch(pattern):
+            raise FFIError(
+                f"mediaTypes: expected media types as text/html or image/*, found {pattern[:100]!r}"
+            )
+    return result
