@@ -15,7 +15,7 @@ import msgspec
 from mixkit.errors import NotFound, PackageError
 from mixkit.grants import NONE, Grants
 from mixkit.package import disk
-from mixkit.package.document import convert, dump
+from mixkit.package.document import MAX_OWN, convert, dump, parse
 from mixkit.package.manifest import GrantsSpec, param_types
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
@@ -134,10 +134,8 @@ class InstalledApp:
             self._close()
 
     def _read(self) -> Installation:
-        import json
-
         entry = f"{self.name}/{APP_FILE}"
-        return convert(json.loads(self._file(APP_FILE)), Installation, entry)
+        return convert(parse(self._file(APP_FILE), entry, MAX_OWN), Installation, entry)
 
     def _file(self, path: str) -> bytes:
         if self._directory is None:

@@ -10,22 +10,25 @@ import msgspec
 from mixkit import value
 from mixkit.errors import PackageError, ValueKindError
 
-__all__ = ["MAX_DOCUMENT", "convert", "dump", "parse"]
+__all__ = ["MAX_DOCUMENT", "MAX_OWN", "convert", "dump", "parse"]
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Bytes that a manifest, `runtime.json` or `SIGNATURE` may have."""
 
+MAX_OWN: Final = 64 * MAX_DOCUMENT
+"""Bytes that the store's own documents may have, which list what is in packages."""
+
 T = TypeVar("T")
 
 
-def parse(data: bytes, entry: str) -> Any:
-    """The JSON value in `data`.
+def parse(data: bytes, entry: str, most: int = MAX_DOCUMENT) -> Any:
+    """The JSON value in `data`, which has at most so many bytes.
 
     Raises:
         PackageError: no UTF-8, no JSON, a key that stands twice, a number or text that is no Value.
     """
-    if len(data) > MAX_DOCUMENT:
-        raise PackageError(f"expected at most {MAX_DOCUMENT} bytes, found {len(data)}", entry)
+    if len(data) > most:
+        raise PackageError(f"expected at most {most} bytes, found {len(data)}", entry)
     try:
         parsed = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
         value.check(parsed)

@@ -219,6 +219,9 @@ def _place(switch: Switch, package: Package, planned: list[Installation], state:
         disk.sync_tree(staged)
         home = switch.home(new.release.app)
         if new.release.app not in state.apps:
+            # What the switch does not name was swept, so whatever is here is not ours.
+            if home.exists():
+                raise PackageError(f"app {new.release.app!r}: {home} is there already, and is no app")
             staged.rename(home)
         elif not (home / "versions" / new.generation).exists():
             # A version that is still being read was left there; it is whole, and the same.

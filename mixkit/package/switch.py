@@ -12,7 +12,6 @@ something that failed, was killed, or was replaced; `mixkit.package.leftovers` r
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ import msgspec
 
 from mixkit.errors import NotFound
 from mixkit.package import disk
-from mixkit.package.document import convert, dump
+from mixkit.package.document import MAX_OWN, convert, dump, parse
 
 __all__ = ["Switch", "SwitchState"]
 
@@ -55,10 +54,11 @@ class Switch:
                 return seen[1]
             with self._path.open("rb") as file:
                 opened = os.fstat(file.fileno())
-                document = json.loads(file.read())
+                data = file.read()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no workspace {self.root.name!r}") from None
-        state = convert(document, SwitchState, f"{self.root.name}/{WORKSPACE_FILE}")
+        entry = f"{self.root.name}/{WORKSPACE_FILE}"
+        state = convert(parse(data, entry, MAX_OWN), SwitchState, entry)
         stamp = (opened.st_ino, opened.st_mtime_ns, opened.st_size)
         # A file that is this young may be replaced by one with the same stamp: clocks of file systems are
         # coarse.
