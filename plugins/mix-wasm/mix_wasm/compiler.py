@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from mix_wasm.errors import BuildError
 from mixkit.contracts import Check
 
 __all__ = ["REMEDY", "check", "compile", "sdk"]
+
+_log = logging.getLogger("mixkit.wasm")
 
 REMEDY = "pip install 'mix-wasm[build]'"
 """What brings the compiler."""
@@ -84,7 +87,7 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
     if done.returncode != 0 or not out.is_file():
         raise BuildError(f"the C compiler failed with exit status {done.returncode}", output)
     if output:
-        print(output, file=sys.stderr)  # noqa: T201 - warnings of a build that went well
+        _log.warning("%s", output)
 
 
 def _environment() -> dict[str, str]:
