@@ -260,9 +260,9 @@ class _Reader:
         self.token = token
 
     def word(self) -> int:
-        (word,) = struct.unpack_from("<I", self.view, self.position * 4)
+        start = self.position * 4
         self.position += 1
-        return int(word)
+        return int.from_bytes(self.view[start : start + 4], "little")
 
     def claim(self, words: int, tag: Tag, at: int) -> None:
         if words > self.room:
@@ -299,7 +299,7 @@ class _Reader:
             )
         return length
 
-    def octets(self, aux: int, tag: Tag, at: int) -> memoryview:
+    def octets(self, aux: int, tag: Tag, at: int) -> bytes:
         length = self.length(aux, tag, at)
         words = (length + 3) // 4
         self.claim(words, tag, at)
@@ -307,12 +307,13 @@ class _Reader:
         self.position += words
         if any(self.view[end : self.position * 4]):
             raise CodecError(f"expected zero padding after the bytes of {tag.name}", at)
-        return self.view[start:end]
+        # A copy: a slice kept by the traceback of an error would keep the caller's buffer locked.
+        return bytes(self.view[start:end])
 
     def text(self, aux: int, tag: Tag, at: int) -> str:
         octets = self.octets(aux, tag, at)
         try:
-            return str(octets, "utf-8")
+            return octets.decode()
         except UnicodeDecodeError:
             raise CodecError(f"the bytes of {tag.name} are not UTF-8", at) from None
 
@@ -366,7 +367,7 @@ class _Reader:
         return Ref(self.text(aux, Tag.Ref, at))
 
     def binary(self, aux: int, at: int, depth: int) -> bytes:
-        return bytes(self.octets(aux, Tag.Binary, at))
+        return self.octets(aux, Tag.Binary, at)
 
     def array(self, aux: int, at: int, depth: int) -> list[Any]:
         count = self.length(aux, Tag.Array, at)
@@ -404,7 +405,7 @@ class _Reader:
     def handle(self, aux: int, at: int, depth: int) -> Token:
         if self.token is None:
             raise CodecError("a Token may not cross here", at)
-        token = self.token(bytes(self.octets(aux, Tag.Token, at)))
+        token = self.token(self.octets(aux, Tag.Token, at))
         if token is None:
             raise CodecError("a Token of this handle does not exist", at)
         if not isinstance(token, Token):

@@ -123,6 +123,9 @@ class Token:
     def __init__(self, content: bytes | str) -> None:
         if not isinstance(content, bytes | str):
             raise ValueKindError(f"a Token holds bytes or a str, not {type(content).__name__}")
+        if isinstance(content, str) and any("\ud800" <= char <= "\udfff" for char in content):
+            # Checked first, because the error of encode() would carry the secret in an attribute.
+            raise ValueKindError("a lone surrogate in the text of a Token")
         raw = content.encode() if isinstance(content, str) else content
         # Kept in a closure, so that vars(), pickling and careless reprs of containers do not show it.
         object.__setattr__(self, "_reveal", lambda: raw)

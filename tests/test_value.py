@@ -140,6 +140,13 @@ def test_a_token_gives_its_content_to_reveal_only() -> None:
             leak(token)
 
 
+def test_a_refused_token_does_not_leak_into_the_error() -> None:
+    with pytest.raises(ValueKindError, match="a lone surrogate in the text of a Token") as caught:
+        Token("hunter2\ud800")
+    assert "hunter2" not in f"{caught.value!r} {vars(caught.value)}"
+    assert caught.value.__context__ is None
+
+
 def test_equality_of_kinds() -> None:
     groups: list[list[Any]] = [
         [UNDEF],
