@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mixkit.contracts import Check
-
 from mix_greeting.settings import GreetingSettings
+from mixkit.contracts import Check
 
 __all__ = ["checks"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mixkit import FFIGroup, Result, State
-
 from mix_greeting.guests import Guests
+from mixkit import FFIGroup, Result, State
 
 __all__ = ["ffis"]
 
@@ -13,7 +12,7 @@ ffis = FFIGroup("greeting")
 
 @ffis.register("$greeting_hello")
 def hello(state: State, name: str) -> Result[str]:
-    """A greeting for somebody. Answers `error(…)` for an empty name, and when the run has greeted too many."""
+    """A greeting for somebody. Answers `error(…)` for an empty name, and for too many people."""
     _guests(state).add(name)
     return f"{state.services.settings('greeting').greeting}, {name}!"
 

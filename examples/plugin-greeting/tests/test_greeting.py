@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from mixkit import Kernel
 from mixkit.errors import FFIError, GrantError, LimitExceeded, ProfileError
 from mixkit.grants import Grants
@@ -44,6 +45,7 @@ def test_runs_do_not_see_each_other_s_guests(mixkit_call):
 
 def test_a_run_greets_only_so_many(mixkit_profile):
     from mix_greeting.ffis import hello
+
     from mixkit.state import State
 
     with Kernel(mixkit_profile, overrides={"settings.greeting.most": 1}) as kernel:
