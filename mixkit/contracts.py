@@ -115,7 +115,7 @@ class Instance(Protocol):
         """
         ...
 
-    def call(self, name: str, *args: int | float) -> int | float | None:
+    def call(self, name: str, /, *args: int | float) -> int | float | None:
         """Call an exported function. Its first call also runs `start`.
 
         Raises:
@@ -126,7 +126,7 @@ class Instance(Protocol):
         """
         ...
 
-    def call_bytes(self, name: str, *buffers: bytes, alloc: str = "mix_alloc") -> bytes:
+    def call_bytes(self, name: str, /, *buffers: bytes, alloc: str = "mix_alloc") -> bytes:
         """The fat call: copy each buffer into memory obtained from `alloc(size) -> ptr`, call
         `name(ptr, len, ptr, len, …) -> i64`, read the answer as `ptr << 32 | len` and copy those bytes out.
 
@@ -135,11 +135,11 @@ class Instance(Protocol):
         """
         ...
 
-    def read(self, ptr: int, size: int) -> bytes:
+    def read(self, ptr: int, size: int, /) -> bytes:
         """Bytes from `memory` (both arguments taken as unsigned 32-bit). `GuestError` if out of bounds."""
         ...
 
-    def write(self, ptr: int, data: bytes) -> None:
+    def write(self, ptr: int, data: bytes, /) -> None:
         """Bytes into `memory`. `GuestError` if out of bounds; nothing is written then."""
         ...
 
@@ -147,7 +147,7 @@ class Instance(Protocol):
         """Zero-copy view of the exported `memory` at its present size. Keeps the instance's memory alive."""
         ...
 
-    def grow(self, pages: int) -> int:
+    def grow(self, pages: int, /) -> int:
         """Grow `memory` by pages of 64 KiB, answering the old size in pages. `LimitExceeded` if refused."""
         ...
 
@@ -179,7 +179,11 @@ class WasmEngine(Protocol):
     compilation and no thread before the first `compile`, so that a process may fork after loading."""
 
     name: str
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Changes whenever compiled code or snapshots of the engine are not understood any more."""
+        ...
 
     def compile(self, code: bytes) -> Module:
         """Compile, or load from the cache on disk by (hash, engine, version). `EngineError` if invalid."""

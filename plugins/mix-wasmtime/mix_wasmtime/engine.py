@@ -13,6 +13,7 @@ from mix_wasmtime import _native
 from mix_wasmtime.cache import CodeCache, default_directory
 from mix_wasmtime.settings import WasmtimeSettings
 from mix_wasmtime.snapshot import Snapshot, load_snapshot
+from mixkit import contracts
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
@@ -152,7 +153,7 @@ class Instance(_native.Instance):
         state = self.get_state()
         return None if state is None else Snapshot(self._module.hash, self._version, state)
 
-    def reset(self, snapshot: Snapshot | None = None) -> bool:
+    def reset(self, snapshot: contracts.Snapshot | None = None) -> bool:
         """Make everything that code can read equal to the snapshot, or to a fresh instance.
 
         Raises:
@@ -160,6 +161,8 @@ class Instance(_native.Instance):
         """
         if snapshot is None:
             return self.set_state(None)
+        if not isinstance(snapshot, Snapshot):
+            raise EngineError(f"expected a snapshot that this engine took, found {snapshot!r}")
         if snapshot.code_hash != self._module.hash or snapshot.version != self._version:
             raise EngineError(
                 f"the snapshot is of code {snapshot.code_hash[:12]}… on {snapshot.version}, "
@@ -226,14 +229,17 @@ class WasmtimeEngine:
         return module
 
     def instantiate(
-        self, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+        self, module: contracts.Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
     ) -> Instance:
         """A fresh instance. Its start function has not run yet: `start`, or the first call, runs it.
 
         Raises:
-            EngineError: an import is missing or has another type; a segment does not fit.
+            EngineError: an import is missing or has another type, or the module is of another engine.
+            GuestError: an active segment lies outside its memory or table.
             LimitExceeded: the module starts with more memory or table elements than the limits allow.
         """
+        if not isinstance(module, Module) or module._engine is not self:
+            raise EngineError(f"expected a module that this engine compiled, found {module!r}")
         module.check_fits(limits)
         linked = module.link(_stack_step(limits.stack), imports)
         instance = Instance(

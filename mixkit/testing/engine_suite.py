@@ -1,0 +1,688 @@
+"""What every Wasm engine must do: calls, host functions, limits, interruption, and guests that break the rules.
+
+Derive a test class and override two fixtures; `engine_state_suite` has the tests of snapshots:
+
+    class TestMyEngine(EngineSuite):
+        @pytest.fixture
+        def engine(self):
+            return MyEngine()
+
+        @pytest.fixture
+        def wat2wasm(self):
+            return wasmtime.wat2wasm
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mixkit.contracts import FuncType, HostFunction, HostImports, Instance, WasmEngine
+from mixkit.errors import EngineError, GuestError, LimitExceeded
+from mixkit.limits import Limits
+
+__all__ = ["ECHO", "EngineFixtures", "EngineSuite", "Make"]
+
+Make = Callable[..., Instance]
+"""make(wat, imports=None, limits=Limits(), max_result=None) -> Instance, closed when the test ends."""
+
+ECHO = """
+(memory (export "memory") 2)
+(global $next (mut i32) (i32.const 1024))
+(func (export "mix_alloc") (param $size i32) (result i32)
+  (global.get $next)
+  (global.set $next (i32.add (global.get $next) (local.get $size))))
+(func (export "echo") (param i32 i32) (result i64)
+  (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))
+"""
+"""Text of a module with a bump allocator and `echo(ptr, len)`, to put other functions beside."""
+
+MIB = 1 << 20
+
+
+class EngineFixtures:
+    """Fixtures of both suites."""
+
+    @pytest.fixture
+    def engine(self) -> WasmEngine:
+        """The engine under test."""
+        raise NotImplementedError("override the fixture `engine`")
+
+    @pytest.fixture
+    def wat2wasm(self) -> Callable[[str], bytes | bytearray]:
+        """From the text format to the binary format."""
+        raise NotImplementedError("override the fixture `wat2wasm`")
+
+    @pytest.fixture
+    def make(self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray]) -> Iterator[Make]:
+        """See `Make`."""
+        made = []
+
+        def make(
+            wat: str,
+            imports: HostImports | None = None,
+            limits: Limits | None = None,
+            max_result: int | None = None,
+        ) -> Instance:
+            module = engine.compile(bytes(wat2wasm(f"(module {wat})")))
+            instance = engine.instantiate(module, limits or Limits(), imports or {}, max_result=max_result)
+            made.append(instance)
+            return instance
+
+        yield make
+        for instance in made:
+            instance.close()
+
+
+def _host(function: Callable[..., Any], params: str = "", result: str = "") -> HostImports:
+    kind = FuncType(tuple(params.split()), (result,) if result else ())  # type: ignore[arg-type]
+    return {("m", "f"): HostFunction(kind, function)}
+
+
+def _interrupt_soon(instance: Instance, seconds: float = 0.02) -> None:
+    timer = threading.Timer(seconds, instance.interrupt)
+    timer.daemon = True
+    timer.start()
+
+
+class EngineSuite(EngineFixtures):
+    """See the module's text."""
+
+    # -- modules ------------------------------------------------------------------------------
+
+    def test_a_module_tells_imports_exports_hash_and_custom_sections(
+        self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray]
+    ) -> None:
+        code = bytes(
+            wat2wasm(
+                '(module (import "m" "f" (func (param i32 f64) (result i64))) (memory (export "memory") 1)'
+                ' (func (export "g") (param f32)) (global (export "v") (mut i32) (i32.const 0))'
+                ' (@custom "x" "one") (@custom "y" "two") (@custom "x" "three"))'
+            )
+        )
+        module = engine.compile(code)
+        assert module.imports == {("m", "f"): FuncType(("i32", "f64"), ("i64",))}
+        assert module.exports == {"memory": "memory", "g": FuncType(("f32",), ()), "v": "global"}
+        assert list(module.custom_sections("x")) == [b"one", b"three"]
+        assert list(module.custom_sections("z")) == []
+        assert len(module.hash) == 64
+        assert engine.compile(code).hash == module.hash
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            b"",
+            b"\0asm",
+            b"\0asm\x01\0\0\0\x01\x05\x01\x60\x01\x7f",
+            b"\0asm\x0d\0\x01\0",
+            b"\x7fELF" + bytes(60),
+        ],
+    )
+    def test_what_is_no_module_is_refused(self, engine: WasmEngine, code: bytes) -> None:
+        with pytest.raises(EngineError):
+            engine.compile(code)
+
+    @pytest.mark.parametrize(
+        "wat",
+        [
+            "(func (result i32))",
+            "(memory 1 1 shared)",
+            "(memory i64 1)",
+            '(func (export "f") (result i32) i64.const 1)',
+            "(memory 65537)",
+        ],
+    )
+    def test_invalid_code_and_switched_off_proposals_are_refused(
+        self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray], wat: str
+    ) -> None:
+        code = bytes(wat2wasm(f"(module {wat})"))
+        with pytest.raises(EngineError):
+            engine.compile(code)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("kind", "given", "expected"),
+        [
+            ("i32", -1, -1),
+            ("i32", 0xFFFFFFFF, -1),
+            ("i32", 7, 7),
+            ("i64", -(2**63), -(2**63)),
+            ("i64", 2**64 - 1, -1),
+            ("f32", 1.5, 1.5),
+            ("f64", 0.1, 0.1),
+            ("f64", 3, 3.0),
+            ("f64", math.inf, math.inf),
+        ],
+    )
+    def test_numbers_cross_unchanged(self, make: Make, kind: str, given: float, expected: float) -> None:
+        instance = make(f'(func (export "f") (param {kind}) (result {kind}) local.get 0)')
+        assert instance.call("f", given) == expected
+
+    def test_arguments_keep_their_order(self, make: Make) -> None:
+        instance = make(
+            '(func (export "f") (param i32 i32 i32) (result i32)'
+            " (i32.sub (i32.mul (local.get 0) (local.get 1)) (local.get 2)))"
+        )
+        assert instance.call("f", 6, 7, 2) == 40
+        assert make('(func (export "f"))').call("f") is None
+
+    @pytest.mark.parametrize(
+        ("name", "args"),
+        [
+            ("g", ()),
+            ("f", ()),
+            ("f", (1, 2)),
+            ("f", (2**32,)),
+            ("f", (-(2**31) - 1,)),
+            ("f", ("1",)),
+            ("f", (1.0,)),
+            ("memory", ()),
+        ],
+    )
+    def test_a_wrong_call_is_refused_and_harms_nothing(
+        self, make: Make, name: str, args: tuple[Any, ...]
+    ) -> None:
+        instance = make(
+            '(memory (export "memory") 1) (func (export "f") (param i32) (result i32) local.get 0)'
+        )
+        with pytest.raises(EngineError):
+            instance.call(name, *args)
+        assert instance.call("f", 3) == 3
+
+    def test_functions_that_cannot_be_called_from_outside_are_refused(self, make: Make) -> None:
+        instance = make(
+            '(func (export "two") (result i32 i32) i32.const 1 i32.const 2)'
+            ' (func (export "vector") (param v128)) (func (export "reference") (result funcref) ref.null func)'
+        )
+        for name, args in [("two", ()), ("vector", (1,)), ("reference", ())]:
+            with pytest.raises(EngineError):
+                instance.call(name, *args)
+
+    @pytest.mark.parametrize(
+        ("body", "trap"),
+        [
+            ("unreachable", "unreachable"),
+            ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", "integer_division_by_zero"),
+            ("(drop (i32.load (i32.const -4)))", "memory_out_of_bounds"),
+            ("(call_indirect (i32.const 9))", "table_out_of_bounds"),
+            ("(call_indirect (i32.const 0))", "indirect_call_to_null"),
+            ("(drop (i32.trunc_f32_s (f32.const nan)))", "bad_conversion_to_integer"),
+        ],
+    )
+    def test_a_trap_has_a_name_and_a_backtrace_and_finishes(self, make: Make, body: str, trap: str) -> None:
+        instance = make(f'(memory 1) (table 1 funcref) (func $inner {body}) (func (export "f") call $inner)')
+        with pytest.raises(GuestError) as caught:
+            instance.call("f")
+        assert caught.value.trap == trap
+        assert len(caught.value.backtrace) == 2
+        assert "inner" in caught.value.backtrace[0]
+        with pytest.raises(EngineError, match="finished"):
+            instance.call("f")
+        assert instance.reset() is False
+
+    # -- call_bytes ---------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"hello" * 1000, bytes(range(256))])
+    def test_bytes_go_in_and_come_out(self, make: Make, data: bytes) -> None:
+        assert make(ECHO).call_bytes("echo", data) == data
+
+    def test_several_buffers_and_another_allocator(self, make: Make) -> None:
+        instance = make(
+            ECHO + '(func (export "take") (param i32) (result i32) i32.const 64)'
+            '(func (export "second") (param i32 i32 i32 i32) (result i64) (i64.or (i64.shl'
+            " (i64.extend_i32_u (local.get 2)) (i64.const 32)) (i64.extend_i32_u (local.get 3))))"
+        )
+        assert instance.call_bytes("second", b"one", b"three") == b"three"
+        assert instance.call_bytes("echo", memoryview(b"abc"), alloc="take") == b"abc"  # type: ignore[arg-type]
+        assert instance.read(64, 3) == b"abc"
+
+    @pytest.mark.parametrize("missing", ["nope", "mix_alloc"])
+    def test_functions_of_another_shape_are_not_called_with_bytes(self, make: Make, missing: str) -> None:
+        instance = make(ECHO)
+        with pytest.raises(EngineError):
+            instance.call_bytes(missing, b"x")
+        with pytest.raises(EngineError):
+            instance.call_bytes("echo", b"x", b"y")
+        with pytest.raises(EngineError):
+            instance.call_bytes("echo", b"x", alloc="echo")
+        assert instance.call_bytes("echo", b"still well") == b"still well"
+
+    def test_bytes_need_a_memory(self, make: Make) -> None:
+        instance = make('(func (export "f") (result i64) i64.const 0)')
+        for use in (
+            lambda: instance.call_bytes("f"),
+            lambda: instance.read(0, 0),
+            lambda: instance.memory(),
+            lambda: instance.grow(1),
+        ):
+            with pytest.raises(EngineError, match="memory"):
+                use()
+
+    @pytest.mark.parametrize("answer", [0, -1, 131072, 131072 - 3, 0x7FFFFFFF])
+    def test_a_lying_allocator_is_a_guest_error(self, make: Make, answer: int) -> None:
+        instance = make(
+            ECHO + f'(func (export "lie") (param i32) (result i32) i32.const {answer})',
+        )
+        with pytest.raises(GuestError):
+            instance.call_bytes("echo", b"1234", alloc="lie")
+
+    @pytest.mark.parametrize(
+        ("ptr", "size"),
+        [(131072, 1), (131071, 2), (0xFFFFFFFF, 1), (0, 0xFFFFFFFF), (1, 131072), (0xFFFFFFFF, 0)],
+    )
+    def test_a_lying_answer_is_a_guest_error(self, make: Make, ptr: int, size: int) -> None:
+        instance = make(ECHO + f'(func (export "f") (result i64) i64.const {ptr << 32 | size})')
+        with pytest.raises(GuestError, match="outside"):
+            instance.call_bytes("f")
+
+    def test_an_answer_at_the_very_end_is_good(self, make: Make) -> None:
+        instance = make(ECHO + f'(func (export "f") (result i64) i64.const {131070 << 32 | 2})')
+        instance.write(131070, b"ok")
+        assert instance.call_bytes("f") == b"ok"
+
+    def test_a_long_answer_is_refused_before_it_is_copied(self, make: Make) -> None:
+        assert make(ECHO, max_result=5).call_bytes("echo", b"12345") == b"12345"
+        with pytest.raises(LimitExceeded) as caught:
+            make(ECHO, max_result=5).call_bytes("echo", b"123456")
+        assert (caught.value.limit, caught.value.value) == ("result_size", 5)
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def test_read_and_write_check_their_bounds(self, make: Make) -> None:
+        instance = make('(memory (export "memory") 1)')
+        instance.write(65530, b"123456")
+        assert instance.read(65530, 6) == b"123456"
+        assert instance.read(65536, 0) == b""
+        for bad in [(65531, 6), (-1, 1), (0, -1), (65537, 0), (2**32 - 1, 2**32 - 1)]:
+            with pytest.raises(GuestError):
+                instance.read(*bad)
+        with pytest.raises(GuestError):
+            instance.write(65531, b"abcdef")
+        assert instance.read(65531, 5) == b"23456"
+
+    def test_a_view_has_no_copy_and_outlives_the_instance(self, make: Make) -> None:
+        instance = make(
+            '(memory (export "memory") 1) (func (export "f") (i32.store8 (i32.const 5) (i32.const 42)))'
+        )
+        view = instance.memory()
+        assert len(view) == 65536
+        instance.call("f")
+        assert view[5] == 42
+        view[6] = 43
+        assert instance.read(6, 1) == b"\x2b"
+        assert instance.grow(3) == 1
+        assert len(instance.memory()) == 4 * 65536
+        instance.close()
+        del instance
+        gc.collect()
+        assert (view[5], view[6]) == (42, 43)
+        view[65535] = 1
+
+    def test_one_limit_covers_all_memories(self, make: Make) -> None:
+        grow = "".join(
+            f'(memory $m{i} 1) (func (export "grow{i}") (param i32) (result i32)'
+            f" (memory.grow $m{i} (local.get 0)))"
+            for i in range(4)
+        )
+        instance = make(grow, limits=Limits(memory=10 * 65536))
+        assert instance.call("grow0", 3) == 1
+        assert instance.call("grow1", 3) == 1
+        assert instance.call("grow2", 1) == -1
+        assert instance.call("grow3", 0) == 1
+
+    def test_a_trap_after_a_refused_growth_names_the_limit(self, make: Make) -> None:
+        wat = '(memory (export "memory") 1) (func (export "f") (if (i32.eq (memory.grow (i32.const 20))'
+        instance = make(wat + " (i32.const -1)) (then unreachable)))", limits=Limits(memory=MIB))
+        with pytest.raises(LimitExceeded) as caught:
+            instance.call("f")
+        assert (caught.value.limit, caught.value.value) == ("memory", MIB)
+        with pytest.raises(LimitExceeded):
+            make('(memory (export "memory") 1)', limits=Limits(memory=MIB)).grow(16)
+
+    def test_a_module_that_starts_above_the_limits_is_refused(self, make: Make) -> None:
+        with pytest.raises(LimitExceeded) as caught:
+            make("(memory 10) (memory 10)", limits=Limits(memory=MIB))
+        assert caught.value.limit == "memory"
+        with pytest.raises(LimitExceeded) as caught:
+            make("(table 60 funcref) (table 60 funcref)", limits=Limits(table=100))
+        assert caught.value.limit == "table"
+
+    def test_one_limit_covers_all_tables(self, make: Make) -> None:
+        grow = "".join(
+            f'(table $t{i} 1 funcref) (func (export "grow{i}") (param i32) (result i32)'
+            f" (table.grow $t{i} (ref.null func) (local.get 0)))"
+            f'(func (export "size{i}") (result i32) table.size $t{i})'
+            for i in range(3)
+        )
+        instance = make(grow, limits=Limits(table=100))
+        for index in range(3):
+            for _ in range(200):
+                instance.call(f"grow{index}", 1)
+        total = sum(int(instance.call(f"size{index}") or 0) for index in range(3))
+        assert 10 < total <= 100
+
+    def test_one_table_may_use_the_whole_limit(self, make: Make) -> None:
+        wat = '(table 1 funcref) (func (export "grow") (param i32) (result i32)'
+        instance = make(wat + " (table.grow (ref.null func) (local.get 0)))", limits=Limits(table=100))
+        assert instance.call("grow", 100) == -1
+        assert instance.call("grow", 99) == 1
+
+    # -- host functions -----------------------------------------------------------------------
+
+    def test_a_host_function_gets_the_instance_and_numbers(self, make: Make) -> None:
+        seen = []
+
+        def host(instance: Instance, *args: float) -> int:
+            seen.append((instance, instance.owner, args))
+            return 2**40 + 5
+
+        instance = make(
+            '(import "m" "f" (func $f (param i32 i64 f32 f64) (result i32)))'
+            '(func (export "g") (result i32) (call $f (i32.const -1) (i64.const -2) (f32.const 0.5) (f64.const 2)))',
+            _host(host, "i32 i64 f32 f64", "i32"),
+        )
+        instance.owner = "the run"
+        assert instance.call("g") == 5
+        assert seen == [(instance, "the run", (-1, -2, 0.5, 2.0))]
+
+    def test_imports_must_be_there_and_fit(self, make: Make) -> None:
+        wat = '(import "m" "f" (func (param i32)))'
+        with pytest.raises(EngineError, match=r"m\.f"):
+            make(wat)
+        with pytest.raises(EngineError, match=r"m\.f"):
+            make(wat, _host(lambda *_: None, "i64"))
+        for other in ["(memory 1)", "(table 1 funcref)", "(global i32)"]:
+            with pytest.raises(EngineError):
+                make(f'(import "m" "f" {other})', _host(lambda *_: None))
+
+    @pytest.mark.parametrize(
+        ("result", "answer"), [("i32", None), ("i32", "1"), ("i32", 1.5), ("", 1), ("f64", "x")]
+    )
+    def test_a_wrong_answer_of_a_host_function_is_named(
+        self, make: Make, result: str, answer: object
+    ) -> None:
+        declared = f"(result {result})" if result else ""
+        drop = "drop" if result else ""
+        instance = make(
+            f'(import "m" "f" (func $f {declared})) (func (export "g") call $f {drop})',
+            _host(lambda _: answer, "", result),
+        )
+        with pytest.raises(TypeError, match=r"m\.f"):
+            instance.call("g")
+
+    def test_an_exception_comes_back_as_the_same_object(self, make: Make) -> None:
+        error = KeyError("mine")
+
+        def host(instance: Instance) -> None:
+            raise error
+
+        instance = make('(import "m" "f" (func $f)) (func (export "g") call $f)', _host(host))
+        with pytest.raises(KeyError) as caught:
+            instance.call("g")
+        assert caught.value is error
+        with pytest.raises(EngineError, match="finished"):
+            instance.call("g")
+
+    def test_a_host_function_may_call_the_guest(self, make: Make) -> None:
+        def host(instance: Instance) -> int:
+            ptr = int(instance.call("mix_alloc", 3) or 0)
+            instance.write(ptr, b"abc")
+            return ptr
+
+        instance = make(
+            '(import "m" "f" (func $f (result i32)))' + ECHO + '(func (export "g") (result i64)'
+            " (i64.or (i64.shl (i64.extend_i32_u (call $f)) (i64.const 32)) (i64.const 3)))",
+            _host(host, "", "i32"),
+        )
+        assert instance.call_bytes("g") == b"abc"
+
+    def test_a_host_function_cannot_go_on_after_the_guest_failed_inside_it(self, make: Make) -> None:
+        def host(instance: Instance) -> None:
+            with pytest.raises(GuestError):
+                instance.call("boom")
+
+        instance = make(
+            '(import "m" "f" (func $f)) (func (export "boom") unreachable) (func (export "g") call $f)',
+            _host(host),
+        )
+        with pytest.raises(EngineError):
+            instance.call("g")
+
+    def test_a_running_instance_is_not_closed_reset_or_frozen(self, make: Make) -> None:
+        refused = []
+
+        def host(instance: Instance) -> None:
+            for use in (instance.close, instance.reset, instance.freeze):
+                with pytest.raises(EngineError, match="running"):
+                    use()
+                refused.append(use)
+
+        make('(import "m" "f" (func $f)) (func (export "g") call $f)', _host(host)).call("g")
+        assert len(refused) == 3
+
+    def test_another_thread_is_kept_out_while_the_guest_runs(self, make: Make) -> None:
+        errors: list[BaseException] = []
+
+        def host(instance: Instance) -> None:
+            def intrude() -> None:
+                for use in (lambda: instance.call("g"), instance.close, lambda: instance.grow(1)):
+                    try:
+                        use()
+                    except EngineError as exc:
+                        errors.append(exc)
+
+            thread = threading.Thread(target=intrude)
+            thread.start()
+            thread.join()
+
+        wat = '(import "m" "f" (func $f)) (memory (export "memory") 1) (func (export "g") call $f)'
+        make(wat, _host(host)).call("g")
+        assert len(errors) == 3
+
+    def test_every_error_reaches_its_own_caller(self, make: Make) -> None:
+        def host(instance: Instance, number: int) -> None:
+            raise ValueError(instance.owner, number)
+
+        wrong: list[object] = []
+
+        def worker(name: int) -> None:
+            for number in range(1500):
+                instance = make(
+                    '(import "m" "f" (func $f (param i32))) (func (export "g") (param i32) local.get 0 call $f)',
+                    imports,
+                )
+                instance.owner = name
+                try:
+                    instance.call("g", number)
+                    wrong.append("no error")
+                except ValueError as exc:
+                    if exc.args != (name, number):
+                        wrong.append(exc.args)
+                finally:
+                    instance.close()
+
+        imports = _host(host, "i32")
+        threads = [threading.Thread(target=worker, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+    # -- stopping -----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "(loop (br 0))",
+            "(return_call $f)",
+            "(loop (call $leaf) (br 0))",
+            "(loop (drop (memory.grow (i32.const 0))) (br 0))",
+            "(loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br 0))",
+        ],
+    )
+    def test_an_endless_guest_is_interrupted(self, make: Make, body: str) -> None:
+        instance = make(f'(memory 1) (func $leaf) (func $f (export "f") {body})')
+        _interrupt_soon(instance)
+        with pytest.raises(GuestError) as caught:
+            instance.call("f")
+        assert caught.value.trap == "interrupt"
+        assert instance.reset() is False
+
+    def test_an_interrupt_before_the_call_is_not_lost(self, make: Make) -> None:
+        instance = make('(func (export "f") (loop (br 0)))')
+        instance.interrupt()
+        with pytest.raises(GuestError) as caught:
+            instance.call("f")
+        assert caught.value.trap == "interrupt"
+
+    def test_an_interrupt_in_a_host_function_takes_effect_when_it_returns(self, make: Make) -> None:
+        after = []
+
+        def host(instance: Instance, number: int) -> None:
+            if number == 1:
+                instance.interrupt()
+            else:
+                after.append(number)
+
+        instance = make(
+            '(import "m" "f" (func $f (param i32)))'
+            ' (func (export "g") (call $f (i32.const 1)) (call $f (i32.const 2)))',
+            _host(host, "i32"),
+        )
+        with pytest.raises(GuestError) as caught:
+            instance.call("g")
+        assert caught.value.trap == "interrupt"
+        assert after == []
+
+    def test_only_the_interrupted_instance_stops(self, make: Make) -> None:
+        wat = """(memory (export "memory") 1) (func (export "f") (result i32)
+          (loop (br_if 0 (i32.eqz (i32.load8_u (i32.const 0))))) i32.const 7)"""
+        others = [make(wat) for _ in range(3)]
+        views = [instance.memory() for instance in others]
+        answers: list[object] = []
+
+        def answer(instance: Instance) -> None:
+            answers.append(instance.call("f"))
+
+        threads = [threading.Thread(target=answer, args=(i,), daemon=True) for i in others]
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            victim = make(wat)
+            _interrupt_soon(victim, 0.002)
+            with pytest.raises(GuestError):
+                victim.call("f")
+        assert answers == []
+        for view in views:
+            view[0] = 1
+        for thread in threads:
+            thread.join()
+        assert answers == [7, 7, 7]
+
+    def test_a_storm_of_interrupts_loses_none(self, make: Make) -> None:
+        stopped: list[object] = []
+
+        def run(instance: Instance) -> None:
+            try:
+                instance.call("f")
+            except GuestError as exc:
+                stopped.append(exc.trap)
+
+        for _ in range(25):
+            instances = [make('(func (export "f") (loop (br 0)))') for _ in range(6)]
+            runners = [threading.Thread(target=run, args=(i,), daemon=True) for i in instances]
+            stoppers = [threading.Thread(target=i.interrupt) for i in instances]
+            for thread in [*runners, *stoppers]:
+                thread.start()
+            for thread in [*runners, *stoppers]:
+                thread.join(20)
+                assert not thread.is_alive(), "an interrupt was lost"
+        assert stopped == ["interrupt"] * 150
+
+    @pytest.mark.parametrize("body", ["call $f", "call $f call $f", "(call_indirect (i32.const 0))"])
+    def test_endless_recursion_is_a_stack_limit(self, make: Make, body: str) -> None:
+        instance = make(f'(table funcref (elem $f)) (func $f (export "f") {body})')
+        with pytest.raises(LimitExceeded) as caught:
+            instance.call("f")
+        assert caught.value.limit == "stack"
+
+    def test_the_stack_limit_is_the_runs_own(self, make: Make) -> None:
+        wat = """(global $depth (export "depth") (mut i32) (i32.const 0)) (memory (export "memory") 1)
+          (func $f (export "f") (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) call $f)"""
+        depths = []
+        for stack in (64 * 1024, 1024 * 1024):
+            instance = make(wat, limits=Limits(stack=stack))
+            with pytest.raises(LimitExceeded) as caught:
+                instance.call("f")
+            assert caught.value.value == stack
+            depths.append(int.from_bytes(instance.read(0, 4), "little"))
+        assert depths[1] > 8 * depths[0]
+
+    def test_nested_instances_do_not_overrun_the_native_stack(self, make: Make) -> None:
+        """Each of them is within its own limit; together they are not within the thread's stack."""
+        wat = """(import "m" "f" (func $f)) (func $g (export "g") (param i32)
+          (if (local.get 0) (then (call $g (i32.sub (local.get 0) (i32.const 1)))) (else (call $f))))"""
+        levels = []
+
+        def host(instance: Instance) -> None:
+            levels.append(instance)
+            make(wat, imports, Limits(stack=512 * 1024)).call("g", 5000)
+
+        imports = _host(host)
+        with pytest.raises(LimitExceeded) as caught:
+            host(make(wat, imports))
+        assert caught.value.limit == "stack"
+        assert len(levels) > 1
+
+    def test_a_start_function_runs_where_it_can_be_interrupted(self, make: Make) -> None:
+        instance = make('(func $s (loop (br 0))) (start $s) (func (export "f"))')
+        _interrupt_soon(instance)
+        with pytest.raises(GuestError) as caught:
+            instance.call("f")
+        assert caught.value.trap == "interrupt"
+
+    def test_a_start_function_runs_once_and_first(self, make: Make) -> None:
+        calls: list[int] = []
+        wat = """(import "m" "f" (func $f (param i32))) (func $s (call $f (i32.const 1))) (start $s)
+          (func (export "g") (call $f (i32.const 2)))"""
+        instance = make(wat, _host(lambda _, number: calls.append(number), "i32"))
+        assert calls == []
+        instance.start()
+        instance.call("g")
+        instance.start()
+        assert calls == [1, 2]
+        with pytest.raises(GuestError):
+            make('(func $s unreachable) (start $s) (func (export "g"))').call("g")
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def test_close_is_idempotent_and_final(self, make: Make) -> None:
+        instance = make(ECHO)
+        instance.owner = object()
+        instance.close()
+        instance.close()
+        assert instance.owner is None
+        instance.interrupt()
+        for use in (
+            lambda: instance.call("mix_alloc", 1),
+            lambda: instance.call_bytes("echo", b""),
+            lambda: instance.read(0, 1),
+            lambda: instance.write(0, b"x"),
+            lambda: instance.memory(),
+            lambda: instance.grow(1),
+            lambda: instance.freeze(),
+            lambda: instance.reset(),
+        ):
+            with pytest.raises(EngineError, match="closed"):
+                use()
+
+    def test_a_segment_outside_memory_is_refused(self, make: Make) -> None:
+        with pytest.raises((GuestError, EngineError)):
+            make('(memory 1) (data (i32.const 65535) "ab")')
