@@ -8,6 +8,7 @@ from `classify`.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -136,8 +137,12 @@ def classify(ip: IPAddress | str) -> str | None:
     Raises:
         ValueError: a string that is no address.
     """
-    if isinstance(ip, str):
-        ip = ipaddress.ip_address(ip)
+    return _classify(ipaddress.ip_address(ip) if isinstance(ip, str) else ip)
+
+
+# PERF: some twenty networks are asked, 10 µs; agents go to the same few hosts again and again.
+@functools.lru_cache(maxsize=4096)
+def _classify(ip: IPAddress) -> str | None:
     if isinstance(ip, ipaddress.IPv4Address):
         if ip in _METADATA:
             return METADATA

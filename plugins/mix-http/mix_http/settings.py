@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import msgspec
@@ -71,8 +72,13 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def policy(self) -> EgressPolicy:
         """What may be connected to, before the grants of a run narrow it."""
-        return EgressPolicy(
-            schemes=("https", "http") if self.dangerous_http_mode else ("https",),
-            dangerous=self.dangerous_http_mode,
-            allow=tuple(AllowedNetwork.parse(text) for text in self.allow_private),
-        )
+        return _policy(self.dangerous_http_mode, self.allow_private)
+
+
+@functools.lru_cache(maxsize=64)
+def _policy(dangerous: bool, allow: tuple[str, ...]) -> EgressPolicy:
+    return EgressPolicy(
+        schemes=("https", "http") if dangerous else ("https",),
+        dangerous=dangerous,
+        allow=tuple(AllowedNetwork.parse(text) for text in allow),
+    )

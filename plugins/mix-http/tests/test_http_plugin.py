@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import msgspec
 import pytest
 from mix_http import session
 from mix_http.doctor import checks
+from mix_http.message import HttpRequest
 from mix_http.session import session_for
 from mix_http.settings import HttpSettings
 
@@ -180,3 +185,37 @@ def test_a_child_process_does_not_use_its_parents_connections() -> None:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert runner.run(session_for(HttpSettings())) is ours
+
+
+# -- the README -----------------------------------------------------------------------------------
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    rows = [
+        line.split(" | ")
+        for line in README.read_text().split("## Settings")[1].splitlines()
+        if line.startswith("| `")
+    ]
+    listed = {row[0].strip("| `"): json.loads(row[1].strip("`")) for row in rows}
+    assert listed == {
+        setting.key: json.loads(msgspec.json.encode(setting.default))
+        for setting in describe("http", HttpSettings)
+    }
+
+
+def test_the_readmes_profile_is_valid() -> None:
+    [block] = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    settings, _ = fill("http", HttpSettings, [("README", tomllib.loads(block)["settings"]["http"])], {}, {})
+    assert settings.proxy and settings.policy().allow
+
+
+def test_the_readme_names_every_key_of_a_request() -> None:
+    table = README.read_text().split("## The request")[1].split("##")[0]
+    named = set(
+        re.findall(
+            r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+        )
+    )
+    assert named >= {field.name for field in dataclasses.fields(HttpRequest)}
