@@ -260,9 +260,9 @@ class TestRefused:
 
     def test_what_nobody_here_can_handle(self, workspace: Workspace) -> None:
         records = {"records/demo.ndjson": b'{"id": 1}\n'}
-        with pytest.raises(PackageError, match="brings records, .* mix-db"):
+        with pytest.raises(PackageError, match=r"brings records, .* mix-db"):
             workspace.install(package("3.0", entries=records))
-        with pytest.raises(PackageError, match="brings files, .* mix-files"):
+        with pytest.raises(PackageError, match=r"brings files, .* mix-files"):
             workspace.install(package("3.0", entries={"files/demo/logo": b"x"}))
         with pytest.raises(PackageError, match="wants agent 'main' run"):
             workspace.install(package("3.0", setup="main"))
@@ -279,7 +279,7 @@ class TestRefused:
         assert caught.value.entry == "code/demo/main.wasm"
 
     def test_signatures(self, workspace: Workspace) -> None:
-        (mine, public), (theirs, _) = make_key(), make_key()
+        (_, public), (theirs, _) = make_key(), make_key()
         with pytest.raises(PackageError, match="not signed"):
             workspace.install(package("3.0"), trusted=[public])
         with pytest.raises(PackageError, match="not among the trusted"):
@@ -290,7 +290,7 @@ class TestRefused:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(disk.os, "fsync", full)
+            patch.setattr("os.fsync", full)
             with pytest.raises(OSError, match="No space"):
                 workspace.install(package("3.0"))
 
@@ -392,11 +392,13 @@ def test_code_that_was_changed_on_the_disk_is_not_run(workspace: Workspace) -> N
         workspace.app("demo").code("main")
 
 
-def test_a_lock_that_is_held(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "_LOCK_SECONDS", 0.05)
-    with disk.locked(workspace.root), pytest.raises(Busy, match="locked"):
-        with disk.locked(workspace.root, seconds=0.05):
-            pytest.fail("two at once")
+def test_a_lock_that_is_held(workspace: Workspace) -> None:
+    with (
+        disk.locked(workspace.root),
+        pytest.raises(Busy, match="locked"),
+        disk.locked(workspace.root, seconds=0.05),
+    ):
+        pytest.fail("two at once")
     assert workspace.install(package()).changed
 
 

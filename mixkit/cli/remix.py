@@ -50,7 +50,7 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
 
     out = Output(session.as_json)
     with out.working(f"building {folder}"):
-        packed = build_package(folder, key.read_bytes() if key else None)
+        packed = build_package(folder, key.read_bytes() if key is not None else None)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)

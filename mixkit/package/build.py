@@ -38,22 +38,22 @@ def build(folder: Path, private_key: bytes | None = None) -> bytes:
         PackageError: the folder does not make a package that could be installed.
         OSError: a file cannot be read.
     """
-    entries: dict[str, Content] = {}
-    for top in _FOLDERS:
-        for path in _files(folder / top):
-            entries[path.relative_to(folder).as_posix()] = path.read_bytes
-    if (folder / RUNTIME).is_file():
-        entries[RUNTIME] = (folder / RUNTIME).read_bytes
     try:
         written = Manifest.decode((folder / manifest.ENTRY).read_bytes(), source=True)
     except FileNotFoundError:
         raise PackageError(
             f"expected a manifest in the folder {folder}, found none", manifest.ENTRY
         ) from None
+    entries: dict[str, Content] = {}
+    for top in _FOLDERS:
+        for path in _files(folder / top):
+            entries[path.relative_to(folder).as_posix()] = path.read_bytes
+    if (folder / RUNTIME).is_file():
+        entries[RUNTIME] = (folder / RUNTIME).read_bytes
     resolved = _resolve(folder, written, entries)
     entries[manifest.ENTRY] = resolved.encode
     packed = pack(entries)
-    return sign(Package.open(packed), private_key) if private_key else _checked(packed)
+    return _checked(packed) if private_key is None else sign(Package.open(packed), private_key)
 
 
 def sign(package: Package, private_key: bytes) -> bytes:
