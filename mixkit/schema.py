@@ -165,7 +165,10 @@ def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
     """`inside` are the dataclasses whose fields are being looked at."""
     if annotation == Value:
         return ANY
-    known = _ANNOTATIONS.get(annotation) if annotation.__hash__ else None
+    try:
+        known = _ANNOTATIONS.get(annotation)
+    except TypeError:  # Annotated with something that cannot be hashed.
+        known = None
     if known is not None:
         return known
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
