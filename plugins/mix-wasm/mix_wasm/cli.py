@@ -95,23 +95,30 @@ def inspect(session: Session, file: Path) -> int:
 @wasm.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("entry")
-@click.argument("params", default="null")
+@click.argument("params", required=False)
 @json_option
-@pass_session
-def run(session: Session, path: Path, entry: str, params: str) -> None:
-    """Build the guest at PATH and call ENTRY with PARAMS (tagged JSON, @FILE, or - for standard input).
+@click.pass_context
+def run(ctx: click.Context, path: Path, entry: str, params: str | None) -> None:
+    """Build the guest at PATH and do what `mixkit run` does: call ENTRY with PARAMS.
 
-    PATH is what `build` takes, or a Wasm file, which is not built.
+    PATH is what `build` takes, or a Wasm file, which is not built. What is built is not kept.
     """
     from mix_wasm.build import build as make
-    from mixkit import tagged_json
-    from mixkit.cli.params import read_json
+    from mix_wasm.build import default_out
+    from mixkit.cli.run import run as run_code
 
-    value = read_json(params, "PARAMS")
-    with tempfile.TemporaryDirectory() as scratch, session.kernel() as kernel:
-        file = path if path.suffix == ".wasm" and path.is_file() else make(path, Path(scratch) / "guest.wasm")
-        result = kernel.run_sync(file, entry, value)
-    click.echo(tagged_json.dumps(result.value))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = path if path.suffix == ".wasm" else make(path, Path(scratch) / default_out(path).name)
+        ctx.invoke(
+            run_code,
+            code=file,
+            entry=entry,
+            params=params,
+            pairs=(),
+            environment=None,
+            patterns=(),
+            timeout=None,
+        )
 
 
 def _print_report(output: Output, report: Report) -> None:

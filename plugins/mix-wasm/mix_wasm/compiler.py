@@ -86,8 +86,8 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
     output = done.stderr.decode("utf-8", "replace").strip()[:_MAX_OUTPUT]
     if done.returncode != 0 or not out.is_file():
         raise BuildError(f"the C compiler failed with exit status {done.returncode}", output)
-    if output:
-        _log.warning("%s", output)
+    for line in output.splitlines():
+        _log.warning("%s", line)
 
 
 def _environment() -> dict[str, str]:
