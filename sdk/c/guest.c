@@ -14,6 +14,8 @@ IMPORT("panic") _Noreturn void host_panic(const char *message, size_t size);
 IMPORT("now") double host_now(void);
 IMPORT("random") void host_random(void *bytes, size_t size);
 
+#define MOST_RANDOM (1u << 20) /* bytes that the host gives at once */
+
 /* The linker collects what MIX_ENTRY defines; a guest may have none. */
 extern const mix_entry __start_mix_entries[] __attribute__((weak));
 extern const mix_entry __stop_mix_entries[] __attribute__((weak));
@@ -22,7 +24,16 @@ static bool running;  /* an entry is at work */
 static bool answered; /* the last call's memory is still in use, by its answer */
 
 double mix_now(void) { return host_now(); }
-void mix_random(void *bytes, size_t size) { host_random(bytes, size); }
+
+void mix_random(void *bytes, size_t size) {
+    for (char *at = bytes; size > 0;) {
+        size_t part = size < MOST_RANDOM ? size : MOST_RANDOM;
+        host_random(at, part);
+        at += part;
+        size -= part;
+    }
+}
+
 void mix_log_text(mix_level level, mix_text message) { host_log((int32_t)level, message.at, message.size); }
 void mix_log(mix_level level, const char *message) { mix_log_text(level, mix_text_of(message)); }
 

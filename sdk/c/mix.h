@@ -174,7 +174,7 @@ typedef struct {
 
 bool mix_decode(const void *bytes, size_t size, mix_value *value, mix_fault *fault);
 
-/* The value's canonical bytes, as they lie in memory: codec words. */
+/* The codec words of the value, as they lie in memory. */
 mix_text mix_encoded(mix_value value);
 
 /* ---- The host ---------------------------------------------------------------------------------------------- */

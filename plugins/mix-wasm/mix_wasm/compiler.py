@@ -72,7 +72,7 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
     library = sdk()
     command = [
         *(sys.executable, "-m", "ziglang", "cc", *_COMMON, *(_DEBUG if debug else _RELEASE)),
-        *(f"-ffile-prefix-map={library}=mix-sdk", f"-ffile-prefix-map={folder}=.", f"-I{library}"),
+        *(f"-ffile-prefix-map={library}=mix-sdk", "-fdebug-compilation-dir=.", f"-I{library}"),
         *(f"./{source}" for source in sources),
         *(str(source) for source in sorted(library.glob("*.c"))),
         *("-o", str(out)),

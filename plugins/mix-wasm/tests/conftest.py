@@ -16,7 +16,7 @@ from mixkit import codec
 from mixkit.value import Token
 
 GUESTS = Path(__file__).parent / "guests"
-PAGE = 65536
+MOST_RANDOM = 1 << 20
 
 
 class GuestPanic(Exception):
@@ -44,7 +44,7 @@ class Guest:
             ("log", [i32] * 3, [], self._log),
             ("panic", [i32] * 2, [], self._panic),
             ("now", [], [f64], time.time),
-            ("random", [i32] * 2, [], lambda ptr, size: self.write(ptr, b"\x07" * size)),
+            ("random", [i32] * 2, [], self._random),
         ):
             linker.define_func("mix", name, wasmtime.FuncType(params, results), function)
         self._exports = linker.instantiate(self._store, module).exports(self._store)
@@ -94,6 +94,10 @@ class Guest:
 
     def _log(self, level: int, ptr: int, size: int) -> None:
         self.logs.append((level, self.read(ptr, size).decode()))
+
+    def _random(self, ptr: int, size: int) -> None:
+        assert 0 <= size <= MOST_RANDOM
+        self.write(ptr, b"\7" * size)
 
     def _panic(self, ptr: int, size: int) -> None:
         raise GuestPanic(self.read(ptr, size).decode())

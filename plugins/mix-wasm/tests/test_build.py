@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_same_sources_give_the_same_bytes_in_another_place(tmp_path: Path, folder: Path, debug: bool) -> None:
-    other = tmp_path / "a folder with spaces" / "and é"
+    other = tmp_path / "a folder with spaces" / "a=b é"
     other.mkdir(parents=True)
     text = GUEST + "const char *where(void) { return __FILE__; }\n"
     (folder / "agent.c").write_text(text)

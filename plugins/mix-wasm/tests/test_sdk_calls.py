@@ -131,6 +131,11 @@ def test_clock_randomness_log(guest: Any) -> None:
     assert guest.logs == [(2, "careful")]
 
 
+def test_much_randomness_is_asked_for_in_parts(guest: Any) -> None:
+    assert guest.call("randomness", 0) == b""
+    assert guest.call("randomness", 3 * MIB + 1) == b"\7" * (3 * MIB + 1)
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [

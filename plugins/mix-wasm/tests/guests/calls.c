@@ -108,6 +108,14 @@ static mix_value host(mix_value params) {
 }
 MIX_ENTRY("host", host)
 
+static mix_value randomness(mix_value params) {
+    size_t size = (size_t)mix_as_int(params, 0);
+    void *bytes = mix_take(size);
+    mix_random(bytes, size);
+    return mix_binary(bytes, size);
+}
+MIX_ENTRY("randomness", randomness)
+
 static mix_value misuse(mix_value params) {
     mix_text what = mix_as_text(params);
     mix_out out = {0};
