@@ -68,7 +68,6 @@ class State:
     """State of one run. Made by the kernel; plugins put their resources on it and find them again.
 
     Attributes:
-        run_id: identity of the run, in every log line.
         env: the environment that the run sees.
         budget: what the run may still use; nested runs share it.
         grants: which FFIs it may call, with which options.
@@ -87,7 +86,7 @@ class State:
         run_id: str | None = None,
         code: str = "",
     ) -> None:
-        self.run_id = run_id or secrets.token_hex(8)
+        self._run_id = run_id
         self.env = env or Env()
         self.budget = budget or Budget(Limits())
         self.grants = grants
@@ -100,6 +99,13 @@ class State:
         self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run, in every log line. Drawn when first asked for, unless it was given."""
+        if self._run_id is None:
+            self._run_id = secrets.token_hex(8)
+        return self._run_id
 
     # -- resources of plugins -----------------------------------------------------------------
 

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class RunState(enum.Enum):
+class RunState(enum.StrEnum):
     """Where a run is."""
 
     INIT_DONE = "InitDone"
