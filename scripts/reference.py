@@ -1,0 +1,177 @@
+"""Writes docs/reference/ from the code: hooks, FFIs, settings and limits, the command line.
+
+`python scripts/reference.py` writes; with `--check` it writes nothing and fails if a page is not up to date. The
+pages describe the profile `all`, so that everything of ours that is installed is in them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mixkit.cli.app import cli
+from mixkit.cli.group import Group
+from mixkit.errors import NotFound
+from mixkit.kernel import Kernel
+from mixkit.limits import UNITS, Limits
+from mixkit.settings import Setting, describe
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "reference"
+PROFILE = "all"
+WRITTEN = "<!-- Written by scripts/reference.py from the code; change that, then run it. -->"
+
+
+def pages() -> dict[str, str]:
+    """File name to text of every page."""
+    with Kernel(PROFILE, environ={}) as kernel:
+        texts = {"hooks.md": hooks(kernel), "ffis.md": ffis(kernel), "settings.md": settings(kernel)}
+    return {**texts, "cli.md": commands()}
+
+
+def specifications(kernel: Kernel) -> dict[str, tuple[Callable[..., Any], str]]:
+    """Every hook of the live manager: its specification, and the module that has it."""
+    found = {}
+    for name, caller in sorted(vars(kernel.manager.hook).items()):
+        if not name.startswith("_") and caller.spec is not None:
+            found[name] = (caller.spec.function, caller.spec.namespace.__name__)
+    return found
+
+
+def signature(function: Callable[..., Any]) -> str:
+    """As it is written in the source: `mix_ffis(registry: Registry) -> None`."""
+    found = inspect.signature(function)
+    params = ", ".join(f"{name}: {param.annotation}" for name, param in found.parameters.items())
+    prefix = "async " if inspect.iscoroutinefunction(function) else ""
+    return f"{prefix}{function.__name__}({params}) -> {found.return_annotation}"
+
+
+def hooks(kernel: Kernel) -> str:
+    lines = [
+        WRITTEN,
+        "# Hooks",
+        "A plugin is a module with functions of these names, each marked `@mixkit.hookimpl`. A function may leave out",
+        "arguments that it does not need. A misspelt name fails the start. [Lifecycle](../lifecycle.md) says when each",
+        "is called, [Write a plugin](../write-a-plugin.md) how to begin.",
+        "",
+    ]
+    by_module: dict[str, list[Callable[..., Any]]] = {}
+    for function, module in specifications(kernel).values():
+        by_module.setdefault(module, []).append(function)
+    for module in sorted(by_module, key=lambda module: (module != "mixkit.hookspecs", module)):
+        lines.append(f"## Of `{module}`\n")
+        for function in by_module[module]:
+            lines += [f"### `{signature(function)}`\n", inspect.getdoc(function) or "", ""]
+    return finished(lines)
+
+
+def ffis(kernel: Kernel) -> str:
+    lines = [
+        WRITTEN,
+        "# FFIs",
+        "What agents may call, by group. `result(T)` is the case `ok(T)` or `error(message)`. `mixkit ffi list` shows the",
+        "FFIs of your own profile.",
+        "",
+    ]
+    group = ""
+    for ffi in kernel.ffis:
+        if ffi.group != group:
+            group = ffi.group
+            lines.append(f"## {group}\n")
+        lines += [f"### `{ffi.signature}`\n", ffi.doc, ""]
+    if kernel.ffis.options:
+        lines.append("## Options of grants\n")
+        lines += [f"- `{key}`: {text}" for key, text in sorted(kernel.ffis.options.items())]
+    return finished(lines)
+
+
+def settings(kernel: Kernel) -> str:
+    lines = [
+        WRITTEN,
+        "# Settings and limits",
+        "A value comes from, the strongest first: the command line (`--set settings.http.timeout=5`), the environment",
+        "variable, the profile, the default. An unknown key is an error. `mixkit profile show` prints what is in force.",
+        "",
+        "## `[limits]`",
+        "",
+        "What one run may use; on by default. A run, a package or an option of a command narrows them, never widens.",
+        "",
+        *table([("key", "unit", "default", "variable", "meaning"), *limit_rows()]),
+    ]
+    for plugin in ("kernel", *kernel.profile.plugins):
+        try:
+            fields = describe(plugin, type(kernel.settings(plugin)))
+        except NotFound:
+            continue
+        rows = [(f"`{s.key}`", f"`{s.type}`", shown(s), f"`{s.variable}`", s.doc) for s in fields]
+        lines += [
+            f"\n## `[settings.{plugin}]`\n",
+            *table([("key", "type", "default", "variable", "meaning"), *rows]),
+        ]
+    return finished(lines)
+
+
+def limit_rows() -> Iterator[tuple[str, ...]]:
+    for setting in describe("limits", Limits):
+        yield f"`{setting.key}`", UNITS[setting.key], shown(setting), f"`{setting.variable}`", setting.doc
+
+
+def shown(setting: Setting) -> str:
+    return "none" if setting.default is None else f"`{setting.default!r}`"
+
+
+def commands() -> str:
+    lines = [WRITTEN, "# Command line", "```text", help_of(cli, ("mixkit",)), "```", ""]
+    for path, command in walk(cli, ("mixkit",)):
+        lines += [f"## `{' '.join(path)}`", "", "```text", help_of(command, path), "```", ""]
+    return finished(lines)
+
+
+def walk(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group, info_name=path[-1])
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from walk(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
+
+
+def help_of(command: click.Command, path: tuple[str, ...]) -> str:
+    context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+    text = command.get_help(context)
+    assert not isinstance(command, Group) or "Commands of plugins are missing" not in text, text
+    return text
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    head, *body = rows
+    cells = [head, tuple("---" for _ in head), *body]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells]
+
+
+def finished(lines: list[str]) -> str:
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> int:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, text in pages().items():
+        path = FOLDER / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    if stale:
+        print("out of date; run `python scripts/reference.py`:" if check else "written:", *stale)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
