@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mixkit.environment import Env
+from mixkit.errors import GrantError, PackageError
 from mixkit.limits import Limits
+from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
-    from mixkit.package import InstalledApp, WorkspaceStore
+    from mixkit.package import Installed, InstalledApp, WorkspaceStore
+    from mixkit.package.switch import Switch
     from mixkit.vm.program import Program
 
 __all__ = ["Catalog", "Target"]
@@ -27,7 +30,9 @@ class Target:
     """An agent, ready to run.
 
     Attributes:
-        generation: of the app's installation that it is from.
+        switch: says which installation of the app is current; None for one that is only being installed.
+        app: name of the app.
+        generation: of the app's installation that this is from.
         entry: what the program calls it.
         params, result: its types, as the package says, or else the program.
         check: makes parameters fit what the package says; what the program says, the kernel checks.
@@ -35,6 +40,8 @@ class Target:
         env: the part of the environment that all runs of the app share.
     """
 
+    switch: Switch | None
+    app: str
     generation: str
     program: Program
     entry: str
@@ -45,6 +52,10 @@ class Target:
     grants: Grants
     limits: Limits
     env: Env
+
+    def is_current(self) -> bool:
+        """Whether nothing else was installed since, by any process. `NotFound` if the workspace is gone."""
+        return self.switch is not None and self.switch.read().apps.get(self.app) == self.generation
 
 
 Key = tuple[str, str, str]
@@ -77,7 +88,7 @@ class Catalog:
         """
         key = (ws, app, agent)
         found = self._targets.get(key)
-        if found is not None and found.generation == self._generation(ws, app):
+        if found is not None and found.is_current():
             self._targets.move_to_end(key)
             return found
         task = self._loading.get(key)
@@ -86,9 +97,6 @@ class Catalog:
             self._loading[key] = task
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
-
-    def _generation(self, ws: str, app: str) -> str | None:
-        return self._store.workspace(ws).switch.read().apps.get(app)
 
     async def _load(self, key: Key) -> Target:
         try:
@@ -104,14 +112,17 @@ class Catalog:
             del self._loading[key]
 
     def _read(self, ws: str, app: str, name: str) -> Target:
-        return self._target(self._store.workspace(ws).app(app), name)
+        workspace = self._store.workspace(ws)
+        return self._target(workspace.switch, workspace.app(app), name)
 
-    def _target(self, installed: InstalledApp, name: str) -> Target:
+    def _target(self, switch: Switch | None, installed: InstalledApp, name: str) -> Target:
         code = installed.code(name)
         agent = installed.agents[name]
         program = self._kernel.load(code, f"{installed.name}/{name}")
         entry = program.entry(agent.entry)
         return Target(
+            switch=switch,
+            app=installed.name,
             generation=installed.generation,
             program=program,
             entry=agent.entry,
@@ -136,13 +147,29 @@ class Catalog:
             extra={**self._extra, **installed.settings},
         )
 
-    def validate(self, entry: str, code: bytes) -> None:
-        """Refuse code that would not load, before it is installed. `EngineError` or `GuestError` says why."""
+    def install(self, ws: str, data: bytes, *, force: bool) -> Installed:
+        """Install a package, all or nothing, if its code loads, its grants can be kept and its setup succeeds.
+
+        Args:
+            data: the package.
+            force: see `mixkit.package.install.Options`.
+
+        Raises:
+            NotFound, PackageError, Busy, RunError: nothing was changed.
+        """
+        workspace = self._store.workspace(ws)
+        package = Package.open(data)
+        try:
+            self._kernel.ffis.check_grant_options(package.grants.option_keys())
+        except GrantError as exc:
+            raise PackageError(str(exc), "manifest.json") from None
+        return workspace.install(package, validate=self._validate, run_setup=self._run_setup, force=force)
+
+    def _validate(self, entry: str, code: bytes) -> None:
         self._kernel.load(code, entry).entry(entry)
 
-    def run_setup(self, installed: InstalledApp, agent: str) -> None:
-        """Run the agent that a package wants run once. `RunError` keeps the package from being installed."""
-        target = self._target(installed, agent)
+    def _run_setup(self, installed: InstalledApp, agent: str) -> None:
+        target = self._target(None, installed, agent)
         self._kernel.run_sync(
             target.program, target.entry, {}, env=target.env, limits=target.limits, grants=target.grants
         )

@@ -172,7 +172,7 @@ async def _connected(server: Server, token: str | None = TOKEN) -> AsyncIterator
     server.start()
     try:
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(create_app(server)),
+            transport=httpx.ASGITransport(create_app(server)),  # type: ignore[arg-type]
             base_url="http://127.0.0.1:8000",
             headers=headers,
             timeout=60,

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from mix_server.server import Server
 

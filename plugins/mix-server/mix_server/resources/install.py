@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from falcon.media import MultipartFormHandler
 
 from mix_server.errors import BadRequest, UnsupportedBody
-from mixkit.package import Package
 
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
-    from mixkit.package import Installed
 
 __all__ = ["Install"]
 
@@ -32,17 +30,11 @@ class Install:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
-        workspace = await asyncio.to_thread(self._server.store.workspace, ws)
+        # Looked up first, so that nobody sends a package to a workspace that is not there.
+        await asyncio.to_thread(self._server.store.workspace, ws)
         force = req.get_param_as_bool("force") or False
         data = await self._package(req)
-
-        def install() -> Installed:
-            catalog = self._server.catalog
-            return workspace.install(
-                Package.open(data), validate=catalog.validate, run_setup=catalog.run_setup, force=force
-            )
-
-        installed = await asyncio.to_thread(install)
+        installed = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),

@@ -1,0 +1,391 @@
+"""Real processes: how servers start, fork, lose a worker, and stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mixkit.package import Package, WorkspaceStore
+
+DEMO = "/v1/ws/w/app/demo/agent/"
+DEADLINE = 60.0
+
+pytestmark = pytest.mark.slow
+
+
+class Process:
+    """A server in a process of its own, ended by its own pid.
+
+    Attributes:
+        url: where it serves.
+        lines: what it wrote to stderr so far.
+    """
+
+    def __init__(self, command: list[str], url: str | None, env: dict[str, str]) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**clean, **env},
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url = url or ""
+
+    def _read(self) -> None:
+        assert self.child.stderr is not None
+        self.lines.extend(iter(self.child.stderr.readline, ""))
+
+    @property
+    def stderr(self) -> str:
+        return "".join(self.lines)
+
+    def until_ready(self) -> Process:
+        """Wait until it says that it is ready."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline and self.child.poll() is None:
+            if not self.url and (found := re.search(r"listening on (http://\S+)", self.stderr)):
+                self.url = found[1]
+            if self.url:
+                try:
+                    if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                        return self
+                except httpx.HTTPError:
+                    pass
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not become ready: {self.stderr}")
+
+    def client(self, token: str | None) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=DEADLINE)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal; the exit status."""
+        if self.child.poll() is None:
+            self.child.send_signal(number)
+        status = self.child.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return status
+
+    def workers(self) -> list[int]:
+        """Pids of its children."""
+        tasks = Path(f"/proc/{self.child.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def installed(ws_dir: Path, make_package: Callable[..., bytes]) -> Path:
+    """A directory of workspaces, in which `w` has the app `demo`."""
+    WorkspaceStore(ws_dir).create("w").install(Package.open(make_package()))
+    return ws_dir
+
+
+@pytest.fixture
+def start(installed: Path, token: str) -> Iterator[Start]:
+    """Starts a server: `start("mixkit", "serve", …)`, with variables as keywords. It is ended after the test."""
+    started: list[Process] = []
+
+    def begin(*command: str, url: str | None = None, **env: str) -> Process:
+        common = {"MIXKIT_SERVER_WS_DIR": str(installed), "MIXKIT_SERVER_TOKEN": token}
+        process = Process(list(command), url, {**common, **env})
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        try:
+            process.end()
+        except subprocess.TimeoutExpired:
+            process.child.kill()
+            process.child.wait()
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def gunicorn(start: Start, port: int, *options: str, app: str = "mix_server.asgi:app", **env: str) -> Process:
+    worker = ("-k", "uvicorn_worker.UvicornWorker") if "-c" not in options else ()
+    bind = ("--bind", f"127.0.0.1:{port}", "--no-control-socket")
+    return start("gunicorn", *worker, *bind, *options, app, url=f"http://127.0.0.1:{port}", **env)
+
+
+def all_serve(process: Process, token: str, workers: int) -> None:
+    """Each worker answers runs."""
+    deadline = time.monotonic() + DEADLINE
+    while len(process.workers()) < workers and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pids = set(process.workers())
+    assert len(pids) == workers, process.stderr
+
+    def one(n: int) -> Any:
+        # A connection each, so that the kernel deals them out.
+        with process.client(token) as client:
+            return client.post(f"{DEMO}echo", json=n).json()
+
+    served: dict[int, int] = {}
+    with ThreadPoolExecutor(8) as pool:
+        while len([pid for pid in pids if served.get(pid)]) < workers:
+            assert time.monotonic() < deadline, (served, process.stderr)
+            assert list(pool.map(one, range(40))) == list(range(40))
+            # A worker that has run an agent has threads of the kernel.
+            served = {pid: len(list(Path(f"/proc/{pid}/task").iterdir())) - 1 for pid in pids}
+    assert set(process.workers()) == pids
+
+
+def test_one_process_makes_a_token_serves_and_stops(start: Start) -> None:
+    process = start("mixkit", "serve", "--port", "0", MIXKIT_SERVER_TOKEN="").until_ready()
+    found = re.search(r"token: (\S{24,})", process.stderr)
+    assert found, process.stderr
+    with process.client(found[1]) as client:
+        assert client.post(f"{DEMO}echo", json=[1]).json() == [1]
+        assert client.get("/metrics").status_code == 200
+    with process.client(None) as client:
+        assert client.post(f"{DEMO}echo", json=[1]).status_code == 401
+    assert process.end() == 0
+    assert "Traceback" not in process.stderr
+
+
+def test_a_token_that_is_set_is_not_printed(start: Start, token: str) -> None:
+    process = start("mixkit", "--log-level", "debug", "serve", "--port", "0", "--access-log").until_ready()
+    with process.client(token) as client:
+        assert client.post(f"{DEMO}echo", json=1, headers={"X-Request-Id": "in-the-log"}).json() == 1
+    assert process.end() == 0
+    assert "in-the-log" in process.stderr
+    assert token not in process.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_a_run_that_is_under_way_is_finished(
+    start: Start, token: str, number: int, workers: tuple[str, ...]
+) -> None:
+    process = start("mixkit", "serve", "--port", "0", *workers).until_ready()
+    with process.client(token) as client, ThreadPoolExecutor(1) as pool:
+        assert client.get("/readyz").status_code == 200
+        answer = pool.submit(client.post, f"{DEMO}sleep", json=[1500])
+        time.sleep(0.5)
+        status = process.end(number)
+        assert answer.result().status_code == 200
+    assert status == 0 or (number == signal.SIGINT and not workers and status == 130)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(process.url)
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_a_run_that_does_not_finish_is_stopped_after_the_grace_period(
+    start: Start, token: str, workers: tuple[str, ...]
+) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--grace-period", "1", *workers).until_ready()
+    with process.client(token) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.post, f"{DEMO}spin")
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert process.end() == 0
+        assert time.monotonic() - started < 30
+        assert answer.result().status_code == 503
+
+
+def test_clients_that_are_connected_and_silent_do_not_keep_it_from_stopping(start: Start) -> None:
+    process = start("mixkit", "serve", "--port", "0").until_ready()
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as idle:
+        idle.sendall(b"POST /v1/ws HTTP/1.1\r\nHost: x\r\n")
+        assert process.end() == 0
+
+
+def test_workers_all_serve_count_together_and_are_replaced(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--workers", "4").until_ready()
+    all_serve(process, token, 4)
+    with process.client(token) as client:
+        for _ in range(30):
+            # A new connection each time, to get to all workers.
+            client.post(f"{DEMO}echo", json=1, headers={"Connection": "close"})
+        counts = [_runs(client) for _ in range(8)]
+        assert min(counts) == max(counts) >= 30
+        victim = process.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + DEADLINE
+        while victim in process.workers() or len(process.workers()) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    all_serve(process, token, 4)
+    with process.client(token) as client:
+        assert _runs(client) >= counts[0]
+    assert process.end() == 0
+    assert not list(Path("/tmp").glob("mixkit-metrics-*/*_%d.db" % victim))  # noqa: UP031
+
+
+def _runs(client: httpx.Client) -> float:
+    page = client.get("/metrics", headers={"Connection": "close"}).text
+    found = re.search(
+        r'mixkit_http_requests_total\{method="POST",route="[^"]*agent[^"]*",status="200"\} (\S+)', page
+    )
+    assert found, page
+    return float(found[1])
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_gunicorn_with_four_workers(start: Start, token: str, port: int, options: tuple[str, ...]) -> None:
+    process = gunicorn(start, port, "-w", "4", *options).until_ready()
+    all_serve(process, token, 4)
+    with process.client(token) as client:
+        answer = client.get("/metrics")
+        assert answer.status_code == 503
+        assert "PROMETHEUS_MULTIPROC_DIR" in answer.json()["message"]
+    assert process.end() == 0
+    assert "Traceback" not in process.stderr
+
+
+def test_gunicorn_with_our_configuration_counts_together(start: Start, token: str, port: int) -> None:
+    process = gunicorn(
+        start, port, "-w", "2", "--preload", "-c", "python:mix_server.gunicorn_conf"
+    ).until_ready()
+    all_serve(process, token, 2)
+    with process.client(token) as client:
+        counts = [_runs(client) for _ in range(8)]
+        assert min(counts) == max(counts)
+    assert process.end() == 0
+
+
+def test_no_thread_runs_before_the_fork(start: Start, token: str, port: int) -> None:
+    process = gunicorn(start, port, "-w", "1", "--preload").until_ready()
+    all_serve(process, token, 1)
+    assert len(list(Path(f"/proc/{process.child.pid}/task").iterdir())) == 1
+    process = start("mixkit", "serve", "--port", "0", "--workers", "2").until_ready()
+    assert len(list(Path(f"/proc/{process.child.pid}/task").iterdir())) == 1
+
+
+def test_gunicorn_without_a_token_does_not_start(start: Start, port: int) -> None:
+    process = gunicorn(start, port, "-w", "2", MIXKIT_SERVER_TOKEN="")
+    assert process.child.wait(DEADLINE) != 0
+    process.end()
+    assert "set MIXKIT_SERVER_TOKEN" in process.stderr
+
+
+def test_a_port_that_is_taken(start: Start, port: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        for workers in ("1", "2"):
+            process = start("mixkit", "serve", "--port", str(port), "--workers", workers)
+            assert process.child.wait(DEADLINE) == 1
+            process.end()
+            assert f"cannot listen on 127.0.0.1:{port}" in process.stderr
+            assert "--port" in process.stderr
+            assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "says"),
+    [
+        (("--port", "70000"), {}, "port"),
+        (("--port", "x"), {}, "--port"),
+        (("--host", "0.0.0.0", "--no-auth"), {"MIXKIT_SERVER_TOKEN": ""}, "loopback"),
+        (("--no-auth",), {}, "found both"),
+        (("--token", "short"), {}, "at least 16"),
+        (("--host", "198.51.100.1", "--port", "0"), {}, "cannot listen"),
+        (("--host", "no such host"), {}, "cannot listen"),
+        (("--agent-timeout", "301"), {}, "at most 300 s"),
+        (("--agent-timeout", "0"), {}, "wall_time"),
+        (("--memory-limit", "5"), {}, "memory"),
+        (("--max-runs", "10000"), {}, "threads"),
+        (("--workers", "0"), {}, "workers"),
+        (("--env", "[1]"), {}, "JSON object"),
+        (("--env", "{"), {}, "JSON object"),
+        (("--ws-dir", "/dev/null/x"), {}, "ws_dir"),
+        (("--swagger",), {}, "--swagger"),
+        ((), {"MIXKIT_SERVER_PROT": "1"}, "MIXKIT_SERVER_PROT"),
+        ((), {"MIXKIT_SERVER_PORT": "x"}, "MIXKIT_SERVER_PORT"),
+    ],
+)
+def test_wrong_options_are_refused_with_what_is_wrong(
+    start: Start, options: tuple[str, ...], env: dict[str, str], says: str
+) -> None:
+    process = start("mixkit", "serve", *options, **env)
+    assert process.child.wait(DEADLINE) in (1, 2)
+    process.end()
+    assert says in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_settings_come_from_a_profile_too(start: Start, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        'extends = "agent_server"\n[settings.server]\nport = 0\nno_auth = true\nenv = { region = "eu" }\n'
+        "[limits]\nwall_time = 0.5\n"
+    )
+    process = start(
+        "mixkit", "serve", "--env", '{"region": "us"}', MIXKIT_PROFILE=str(profile), MIXKIT_SERVER_TOKEN=""
+    ).until_ready()
+    assert "token:" not in process.stderr
+    with process.client(None) as client:
+        assert client.post(f"{DEMO}env").json()["region"] == "us"
+        assert client.post(f"{DEMO}spin").status_code == 504
+
+
+def test_a_client_that_hangs_up_stops_its_run(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--max-runs", "1").until_ready()
+    with process.client(token) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(f"{DEMO}spin", timeout=0.3)
+        # The only place is free again, long before the run's own end.
+        started = time.monotonic()
+        assert client.post(f"{DEMO}echo", json=1).json() == 1
+        assert time.monotonic() - started < 20
+
+
+def test_garbage_on_the_wire_does_no_harm(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0").until_ready()
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    authorized = b"Authorization: Bearer " + token.encode() + b"\r\n"
+    run = f"POST {DEMO}echo HTTP/1.1\r\nHost: x\r\n".encode() + authorized
+    for raw in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
+        b"GET /v1/ws?\xff\xfe HTTP/1.1\r\nHost: x\r\n" + authorized + b"Connection: close\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        run + b"Content-Length: -5\r\nConnection: close\r\n\r\n",
+        run + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+        run + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
+        run + b"Content-Length: 99999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n",
+    ):
+        with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            try:
+                while data := connection.recv(65536):
+                    answer += data
+            except ConnectionResetError:
+                pass
+        assert b"Traceback" not in answer
+        assert not answer.startswith(b"HTTP/1.1 5"), (raw, answer)
+    with process.client(token) as client:
+        assert client.post(f"{DEMO}echo", json=1).json() == 1
+    assert process.end() == 0
