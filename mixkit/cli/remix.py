@@ -168,19 +168,18 @@ def keygen(session: Session, path: Path) -> None:
 
 
 @remix.command()
-@click.argument("old", type=FILE, required=False)
-@click.argument("new", type=FILE)
+@click.argument("packages", type=FILE, nargs=-1, required=True, metavar="[OLD] NEW")
 @click.option("--ws-dir", type=FOLDER, help="Directory of workspaces, to compare with what is installed.")
 @click.option("--ws", help="Workspace to compare with.")
 @json_option
 @pass_session
-def diff(session: Session, old: Path | None, new: Path, ws_dir: Path | None, ws: str | None) -> None:
+def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: str | None) -> None:
     """Show what differs from package OLD, or from what is installed in a workspace, to package NEW."""
     out = Output(session.as_json)
-    package = _open(new, out)
-    if old is not None and ws_dir is None and ws is None:
-        before = _releases(_open(old, out))
-    elif old is None and ws_dir is not None and ws is not None:
+    package = _open(packages[-1], out)
+    if len(packages) == 2 and ws_dir is None and ws is None:
+        before = _releases(_open(packages[0], out))
+    elif len(packages) == 1 and ws_dir is not None and ws is not None:
         from mixkit.package import WorkspaceStore
 
         before = _installed(WorkspaceStore(ws_dir).workspace(ws), package)

@@ -1,0 +1,230 @@
+"""`mixkit remix`, as a person and as a script uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixkit.package import Package, WorkspaceStore
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from mixkit.cli import main; raise SystemExit(main())",
+    "-p",
+    "test",
+    "remix",
+]
+
+
+@pytest.fixture(scope="module")
+def code(guest: Callable[..., bytes]) -> bytes:
+    panic = "(call $panic (i32.const 96) (i32.const 10)) (unreachable)"
+    return guest('(data (i32.const 96) "not ready!")', panic=panic)
+
+
+@pytest.fixture
+def folder(code: bytes, tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "small.wasm").write_bytes(code)
+    write(source)
+    return source
+
+
+def write(folder: Path, **changes: Any) -> None:
+    agents = {"echo": {"code": "small.wasm", "inParams": {"n": "int"}}, "panic": {"code": "small.wasm"}}
+    manifest = {
+        "format": 3,
+        "name": "small",
+        "version": "1.0",
+        "kind": "app",
+        "description": "Says \x1b[2Jit again",
+        "apps": {"small": {"agents": agents}},
+        "grants": {"ffis": ["$crypto_md5"]},
+    }
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+class Shell:
+    """Runs `mixkit remix` in a folder, with the profile `test`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _run(self, args: tuple[object, ...], status: int) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, *map(str, args)]
+        done = subprocess.run(
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    def __call__(self, *args: object, fails: int = 0) -> str:
+        done = self._run(args, fails)
+        return done.stdout if fails == 0 else done.stderr
+
+    def json(self, *args: object, fails: int = 0) -> Any:
+        return json.loads(self._run((*args, "--json"), fails).stdout)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_from_a_folder_to_a_verified_package(shell: Shell, folder: Path) -> None:
+    made = shell.json("keygen", "key")
+    assert (shell.folder / "key").stat().st_mode & 0o777 == 0o600
+    assert (shell.folder / "key.pub").read_text() == made["key"] + "\n"
+    built = shell.json("build", folder)
+    package = shell.folder / "small-1.0.remix"
+    assert Path(built["package"]) == Path("small-1.0.remix")
+    assert built["digest"] == Package.open(package).digest
+    assert shell.json("verify", package)["signer"] is None
+    assert "not signed" in shell("verify", package, "--trust", "key.pub", fails=1)
+    assert shell.json("sign", package, "--key", "key")["signer"] == made["key"]
+    for trust in ("key.pub", made["key"]):
+        found = shell.json("verify", package, "--trust", trust)
+        assert (found["signer"], found["trusted"], found["digest"]) == (made["key"], True, built["digest"])
+    other = shell.json("keygen", "other")["key"]
+    assert "not among the trusted" in shell("verify", package, "--trust", other, fails=1)
+    # A second key of that name would be the end of the first.
+    assert "exists" in shell("keygen", "key", fails=1)
+    assert (shell.folder / "key.pub").read_text() == made["key"] + "\n"
+
+
+def test_inspect(shell: Shell, folder: Path) -> None:
+    shell("build", folder, "-o", "p.remix")
+    text = shell("inspect", "p.remix")
+    for part in ("small/echo", "{n: int}", "$crypto_md5", "code/small/small.wasm", "nobody"):
+        assert part in text
+    # What the package says of itself cannot clear the screen.
+    assert "\x1b" not in text and "\\x1b[2J" in text
+    document = shell.json("inspect", "p.remix")
+    assert document["manifest"]["name"] == "small"
+    assert document["entries"].keys() == {"code/small/small.wasm", "manifest.json"}
+
+
+def test_broken_packages(shell: Shell, folder: Path) -> None:
+    shell("build", folder, "-o", "p.remix")
+    whole = (shell.folder / "p.remix").read_bytes()
+    for broken, match in ((whole[:-5], "truncated"), (b"", "zip"), (whole + b"x", "something follows it")):
+        (shell.folder / "broken.remix").write_bytes(broken)
+        for command in (("inspect",), ("verify",), ("install", "--ws-dir", "ws", "--ws", "main", "--yes")):
+            answer = shell.json(command[0], "broken.remix", *command[1:], fails=1)
+            assert answer["kind"] == "package" and match in answer["message"]
+    assert not (shell.folder / "ws").exists()
+
+
+def test_diff(shell: Shell, folder: Path) -> None:
+    shell("build", folder, "-o", "old.remix")
+    write(folder, version="2.0", grants={"ffis": ["$crypto_*"]})
+    shell("build", folder, "-o", "new.remix")
+    lines = shell("diff", "old.remix", "new.remix").splitlines()
+    # What it may do comes first.
+    assert lines[:2] == ["app small", "  + may   $crypto_*"]
+    assert "  version: 1.0 -> 2.0" in lines
+    (change,) = shell.json("diff", "old.remix", "new.remix")
+    assert change["widened"] == ["$crypto_*"]
+    assert shell("diff", "new.remix", "new.remix") == "nothing differs\n"
+    shell("install", "old.remix", "--ws-dir", "ws", "--ws", "main", "--yes")
+    (change,) = shell.json("diff", "new.remix", "--ws-dir", "ws", "--ws", "main")
+    assert change["version"] == {"old": "1.0", "new": "2.0"}
+    assert "give two packages" in shell("diff", "new.remix", fails=2)
+
+
+def install(shell: Shell, *args: object, fails: int = 0) -> Any:
+    return shell.json("install", "p.remix", "--ws-dir", "ws", "--ws", "main", *args, fails=fails)
+
+
+def test_install_needs_an_agreement(shell: Shell, folder: Path) -> None:
+    shell("build", folder, "-o", "p.remix")
+    refused = install(shell, fails=2)
+    assert "small: $crypto_md5" in refused["message"] and "--yes" in refused["message"]
+    store = WorkspaceStore(shell.folder / "ws")
+    assert store.list() == []
+    done = install(shell, "--yes")
+    assert done == {"changed": True, "workspace": "main", "apps": ["small"], "version": "1.0", "withheld": []}
+    assert install(shell)["changed"] is False
+    # An upgrade that asks for no more needs no new agreement.
+    write(folder, version="1.1")
+    shell("build", folder, "-o", "p.remix")
+    assert install(shell)["version"] == "1.1"
+    write(folder, version="1.2", grants={"ffis": ["$crypto_*"]})
+    shell("build", folder, "-o", "p.remix")
+    assert "small: $crypto_*" in install(shell, fails=2)["message"]
+    workspace = store.workspace("main")
+    assert workspace.app("small").version == "1.1"
+    assert install(shell, "--yes", "--grant", "$crypto_sha256")["withheld"] == ["$crypto_*"]
+    grants = workspace.app("small").grants
+    assert grants.allows("$crypto_sha256") and not grants.allows("$crypto_md5")
+    write(folder, version="1.0")
+    shell("build", folder, "-o", "p.remix")
+    assert "--force" in shell("install", "--help")
+    assert "which is newer" in install(shell, fails=1)["message"]
+    assert install(shell, "--force")["version"] == "1.0"
+
+
+def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path) -> None:
+    write(folder, grants={"options": {"http.hosts": ["example.com"]}})
+    shell("build", folder, "-o", "p.remix")
+    assert "http.hosts" in install(shell, "--yes", fails=1)["message"]
+    (folder / "small.wasm").write_bytes(b"\0asm\1\0\0\0")
+    write(folder)
+    shell("build", folder, "-o", "p.remix")
+    assert "code/small/small.wasm: the code of agent 'echo'" in install(shell, "--yes", fails=1)["message"]
+    assert WorkspaceStore(shell.folder / "ws").workspace("main").apps() == []
+
+
+def test_install_runs_the_setup(shell: Shell, folder: Path) -> None:
+    write(folder, setup="panic")
+    shell("build", folder, "-o", "p.remix")
+    assert "not ready!" in install(shell, "--yes", fails=1)["message"]
+    workspace = WorkspaceStore(shell.folder / "ws").workspace("main")
+    assert workspace.apps() == []
+    assert {path.name for path in workspace.root.iterdir()} <= {"workspace.json", ".lock"}
+    write(folder, setup="echo")
+    shell("build", folder, "-o", "p.remix")
+    assert install(shell, "--yes")["changed"] is True
+
+
+@pytest.mark.parametrize(("answer", "installed"), [("y\n", ["small"]), ("n\n", [])])
+def test_install_asks_at_a_terminal(shell: Shell, folder: Path, answer: str, installed: list[str]) -> None:
+    shell("build", folder, "-o", "p.remix")
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "install", "p.remix", "--ws-dir", "ws", "--ws", "main"],
+        cwd=shell.folder, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True,
+    )  # fmt: skip
+    os.close(terminal)
+    shown, deadline = b"", time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([main], [], [], 1)[0]:
+                continue
+            try:
+                shown += os.read(main, 1024)
+            except OSError:
+                break
+            if b"with these powers? [y/N]" in shown and answer:
+                os.write(main, answer.encode())
+                answer = ""
+        process.wait(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+    assert b"$crypto_md5" in shown
+    store = WorkspaceStore(shell.folder / "ws")
+    assert (store.workspace("main").apps() if store.list() else []) == installed
