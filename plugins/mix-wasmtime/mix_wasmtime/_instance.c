@@ -9,6 +9,9 @@
 
 #define MAX_BUFFERS (MAX_PARAMS / 2)
 
+/* Restoring up to so many bytes is not worth letting other threads run. */
+#define KEEP_GIL ((size_t)4 << 20)
+
 /* Native stack that must be left below the guest's, for Wasmtime, host functions and signal handlers. */
 #define HOST_STACK (256 * 1024)
 
@@ -476,12 +479,19 @@ static int set_state(Instance *self, PyObject *state) {
         if ((size_t)size != atomic_load(&self->regions[i]->size) || used > size) return 0;
     }
     if (!find_globals(self)) return -1;
+    /* Counts as running, so that no other thread gets in while the GIL is away. */
+    PyThreadState *thread_state = NULL;
+    self->thread = PyThread_get_thread_ident();
+    self->depth++;
+    if (self->account.used > KEEP_GIL) thread_state = PyEval_SaveThread();
     for (size_t i = 0; i < self->region_count; i++) {
         PyObject *contents = PyTuple_GET_ITEM(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), 1);
         size_t used = (size_t)PyBytes_GET_SIZE(contents);
         memcpy(self->regions[i]->base, PyBytes_AS_STRING(contents), used);
         region_clear(self->regions[i], used);
     }
+    if (thread_state != NULL) PyEval_RestoreThread(thread_state);
+    self->depth--;
     const char *from = PyBytes_AS_STRING(globals);
     for (size_t i = 0; i < linked->variable_count; i++, from += sizeof(wasmtime_val_raw_t)) {
         wasmtime_val_t value;
