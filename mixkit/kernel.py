@@ -39,7 +39,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import ALL, Grants
 from mixkit.limits import Budget, Limits
-from mixkit.plugins import call_each, load_plugins
+from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, describe, fill, load_object, variable
 from mixkit.signals import Signals
@@ -246,8 +246,8 @@ class Kernel:
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""
-        for impl in reversed(self.manager.hook.mix_http_intercept.get_hookimpls()):
-            answer = impl.function(request)
+        for _, ask in each(self.manager, "mix_http_intercept"):
+            answer = ask(request=request)
             if hasattr(answer, "__await__"):
                 answer = await answer
             if answer is not None:
@@ -422,13 +422,11 @@ class Kernel:
     def close_state(self, state: State) -> None:
         """Let every plugin clean up, then close what the state holds. Nothing that fails here hides the result."""
         if self._has_close:
-            for impl in self.manager.hook.mix_state_close.get_hookimpls():
+            for plugin, close in each(self.manager, "mix_state_close"):
                 try:
-                    impl.function(state)
+                    close(state=state)
                 except Exception:
-                    _log.exception(
-                        "mix_state_close of plugin %s failed, run %s", impl.plugin_name, state.run_id
-                    )
+                    _log.exception("mix_state_close of plugin %s failed, run %s", plugin, state.run_id)
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
 

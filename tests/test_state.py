@@ -161,14 +161,14 @@ def test_resources_are_kept_by_exact_type() -> None:
 
 @pytest.mark.parametrize("fail", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_everything_is_closed_whatever_fails(fail: type[BaseException]) -> None:
-    state, log = State(), []
-    log_: list[Any] = log
-    resource = state.put(Other(log_, fail), Other.close)
-    first, second, third = Thing(log_), Thing(log_, fail), Thing(log_)
+    state = State()
+    log: list[Any] = []
+    resource = state.put(Other(log, fail), Other.close)
+    first, second, third = Thing(log), Thing(log, fail), Thing(log)
     for thing in (first, second, third):
         state.hold(thing, Thing.close)
     failures = state.close()
-    assert log_ == [third, second, first, resource]
+    assert log == [third, second, first, resource]
     assert [type(failure) for failure in failures] == [fail, fail]
     assert state.close() == []
 
