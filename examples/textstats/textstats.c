@@ -84,9 +84,8 @@ static size_t wide_separator(const unsigned char *at, size_t left) {
 /* ---- The table of words ------------------------------------------------------------------------------------ */
 
 typedef struct {
-    uint64_t hash;
     const unsigned char *at; /* where the word stands first; null in a free place */
-    uint32_t size, count;
+    uint32_t hash, size, count;
 } word;
 
 typedef struct {
@@ -102,7 +101,7 @@ static word *new_places(size_t count) {
 static bool same_word(const word *known, const unsigned char *at, size_t size) {
     if (known->size != size) return false;
     for (size_t i = 0; i < size; i++)
-        if (folded[known->at[i]] != folded[at[i]]) return false;
+        if (known->at[i] != at[i] && folded[known->at[i]] != folded[at[i]]) return false;
     return true;
 }
 
@@ -119,8 +118,7 @@ static void enlarge(table *words) {
     words->mask = mask;
 }
 
-static void count_word(table *words, uint64_t hash, const unsigned char *at, size_t size) {
-    hash ^= hash >> 32; /* the low bits, which choose the place, depend on few of the word's bits */
+static void count_word(table *words, uint32_t hash, const unsigned char *at, size_t size) {
     size_t place = hash & words->mask;
     for (;; place = (place + 1) & words->mask) {
         word *found = &words->places[place];
@@ -130,7 +128,7 @@ static void count_word(table *words, uint64_t hash, const unsigned char *at, siz
             return;
         }
     }
-    words->places[place] = (word){hash, at, (uint32_t)size, 1};
+    words->places[place] = (word){at, hash, (uint32_t)size, 1};
     if (++words->used > words->mask / 2) enlarge(words);
 }
 
@@ -156,7 +154,8 @@ static totals count_words(table *words, mix_text text) {
         }
         if (at > start) {
             size_t size = (size_t)(at - start);
-            count_word(words, hash, start, size);
+            /* The high bits depend on all of the word; a product's low ones do not. */
+            count_word(words, (uint32_t)(hash >> 32), start, size);
             total.words++;
             total.letters += seen < 0x80 ? size : code_points((const char *)start, size);
         }
@@ -232,11 +231,23 @@ typedef struct {
     mix_text longest;
 } lines;
 
+/* The next line feed, or `end`. */
+static const char *line_end(const char *at, const char *end) {
+    for (; end - at >= 8; at += 8) {
+        uint64_t eight, zero_where_found;
+        memcpy(&eight, at, 8);
+        zero_where_found = eight ^ 0x0A0A0A0A0A0A0A0Au;
+        if ((zero_where_found - 0x0101010101010101u) & ~zero_where_found & 0x8080808080808080u) break;
+    }
+    while (at < end && *at != '\n') at++;
+    return at;
+}
+
 static lines count_lines(mix_text text) {
     lines found = {.longest = {text.at, 0}};
     const char *at = text.at, *end = at + text.size;
     while (at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
+        const char *stop = line_end(at, end);
         mix_text line = {at, (size_t)(stop - at)};
         if (line.size && line.at[line.size - 1] == '\r') line.size--;
         found.count++;
@@ -249,7 +260,7 @@ static lines count_lines(mix_text text) {
                 found.longest_number = found.count;
             }
         }
-        at = newline ? newline + 1 : end;
+        at = stop < end ? stop + 1 : end;
     }
     return found;
 }

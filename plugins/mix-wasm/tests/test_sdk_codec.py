@@ -47,9 +47,8 @@ def test_valid_vector(echo: Any, vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", VECTORS["invalid"], ids=lambda vector: str(vector["name"]))
 def test_invalid_vector(echo: Any, vector: dict[str, Any]) -> None:
     words = bytes.fromhex(vector["hex"])
-    if isinstance(expected(words), bytes):
-        pytest.skip("refused only where tokens may not cross")
-    assert echo.call("words", words) == vector["offset"]
+    # What is refused only because no Token may cross at the reference's place is a value for a guest.
+    assert echo.call("words", words) == (vector["offset"] if expected(words) != words else words)
 
 
 @settings(max_examples=300, deadline=None)
