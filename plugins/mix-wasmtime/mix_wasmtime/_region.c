@@ -11,6 +11,9 @@
 /* Above this many bytes, giving pages back to the system is cheaper than writing zeros (measured). */
 #define CLEAR_BY_WRITING (256 * 1024)
 
+/* The first bytes of a memory, which get pages of the usual size. */
+#define SMALL_PAGES ((size_t)8 << 20)
+
 _Thread_local Creation *region_creation;
 
 static uint8_t *get_memory(void *env, size_t *size, size_t *capacity) {
@@ -18,6 +21,16 @@ static uint8_t *get_memory(void *env, size_t *size, size_t *capacity) {
     *size = atomic_load_explicit(&region->size, memory_order_relaxed);
     *capacity = region->capacity;
     return region->base;
+}
+
+/* Makes [from, to) of the region accessible. Huge pages for what is far from the start: a guest that fills 256 MiB with
+ * one instruction, which nothing can interrupt, is done several times sooner (measured). Small guests stay small. */
+static bool open_range(uint8_t *base, size_t from, size_t to) {
+    if (to <= from) return true;
+    if (mprotect(base + from, to - from, PROT_READ | PROT_WRITE) != 0) return false;
+    size_t huge = from > SMALL_PAGES ? from : SMALL_PAGES;
+    if (to > huge) (void)madvise(base + huge, to - huge, MADV_HUGEPAGE); /* advice: a kernel without it is slower */
+    return true;
 }
 
 /* no GIL */
@@ -31,7 +44,7 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
         account->refused = true;
         return wt.wasmtime_error_new("the memory limit is reached");
     }
-    if (mprotect(region->base + size, more, PROT_READ | PROT_WRITE) != 0) {
+    if (!open_range(region->base, size, new_size)) {
         account->refused = true;
         return wt.wasmtime_error_new("the system has no more memory");
     }
@@ -70,7 +83,7 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
         free(region);
         return wt.wasmtime_error_new("the system has no more address space for a linear memory");
     }
-    if (minimum != 0 && mprotect(space + guard, minimum, PROT_READ | PROT_WRITE) != 0) {
+    if (!open_range(space + guard, 0, minimum)) {
         munmap(space, guard + reserved + guard);
         free(region);
         return wt.wasmtime_error_new("the system has no more memory");

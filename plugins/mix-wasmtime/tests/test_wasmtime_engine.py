@@ -11,6 +11,7 @@ from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.contracts import WasmEngine
+from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
@@ -26,6 +27,10 @@ class Wasmtime(EngineFixtures):
 
 
 class TestWasmtime(Wasmtime, EngineSuite):
+    pass
+
+
+class TestWasmtimeHost(Wasmtime, EngineHostSuite):
     pass
 
 

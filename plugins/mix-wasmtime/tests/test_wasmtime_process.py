@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import wasmtime
 from mix_wasmtime.engine import Instance, WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
-from mixkit.contracts import FuncType, HostFunction
+from mixkit.contracts import FuncType, HostFunction, WasmEngine
 from mixkit.errors import EngineError, GuestError, LimitExceeded
 from mixkit.limits import Limits
 
@@ -206,6 +207,13 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_hooks_name_what_exists() -> None:
+    for path in (*mix_wasmtime.mix_engines().values(), mix_wasmtime.mix_settings()):
+        module, name = path.split(":")
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+    assert isinstance(WasmtimeEngine(), WasmEngine)
 
 
 def test_the_engine_imports_wasmtime_with_the_first_compile() -> None:
