@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from mixkit.cli.session import Session, json_option, pass_session
 if TYPE_CHECKING:
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
-    from mixkit.package import InstalledApp, Package, Release, Workspace
+    from mixkit.package import InstalledApp, Package, Release, Workspace, WorkspaceStore
 
 __all__ = ["remix"]
 
@@ -228,7 +230,6 @@ def install(
     """
     from mixkit.grants import ALL, Grants
     from mixkit.package import WorkspaceStore
-    from mixkit.package.errors import Exists
 
     out = Output(session.as_json)
     found = _open(package, out)
@@ -240,11 +241,7 @@ def install(
         before = _installed(store.workspace(ws), found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
             granted = granted or ALL
-        try:
-            workspace = store.create(ws)
-        except Exists:
-            workspace = store.workspace(ws)
-        with out.working(f"installing {found.name} {found.version}"):
+        with _workspace(store, ws) as workspace, out.working(f"installing {found.name} {found.version}"):
             done = workspace.install(
                 found,
                 granted=granted,
@@ -262,6 +259,20 @@ def install(
             "withheld": list(done.withheld),
         }
     )
+
+
+@contextmanager
+def _workspace(store: WorkspaceStore, name: str) -> Iterator[Workspace]:
+    """The workspace, made if need be, and not left behind if what it was made for fails."""
+    if name in store.list():
+        yield store.workspace(name)
+        return
+    workspace = store.create(name)
+    try:
+        yield workspace
+    except BaseException:
+        store.delete(name)
+        raise
 
 
 def _agreed(
