@@ -35,7 +35,9 @@ def start(session: Session) -> None:
             "leave no_auth away, or listen on 127.0.0.1",
             "settings.server.host",
         )
-    token = None if settings.no_auth else settings.token or secrets.token_urlsafe(24)
+    token = settings.token
+    if token is None and not settings.no_auth:
+        token = secrets.token_urlsafe(24)
     authorizer = auth.make(token, settings.no_auth)
     directory = shared_directory() if settings.workers > 1 else None
     parent = os.getpid()

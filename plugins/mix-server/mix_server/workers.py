@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +45,11 @@ class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).propagate = True
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """The parent was interrupted: end as gracefully as if it had been told to stop."""
+        # NOTE: the base class hears SIGQUIT here and leaves uvicorn running.
+        signal.raise_signal(signal.SIGTERM)
 
 
 class Workers(gunicorn.app.base.BaseApplication):  # type: ignore[misc]

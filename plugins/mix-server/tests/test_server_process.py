@@ -50,7 +50,8 @@ class Process:
 
     def _read(self) -> None:
         assert self.child.stderr is not None
-        self.lines.extend(iter(self.child.stderr.readline, ""))
+        with self.child.stderr as stream:
+            self.lines.extend(iter(stream.readline, ""))
 
     @property
     def stderr(self) -> str:
