@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ __all__ = [
     "system_resolver",
 ]
 
+_log = logging.getLogger("mixkit.egress")
+
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver: TypeAlias = Callable[[str], Awaitable[list[str]]]
@@ -48,7 +51,8 @@ class EgressDenied(FFIError):
     """A connection is refused before it is made.
 
     `host` is what was asked for, `address` the offending address or None, `reason` says what is wrong. The
-    message has the address only when the caller wrote it: agents shall not map the network inside by names.
+    message has the address only when the caller wrote it: agents shall not map the network inside by names. The
+    log of `mixkit.egress` has it.
     """
 
     code = "egress"
@@ -478,5 +482,6 @@ async def check(
         raise FFIError(f"the host name {host!r} has no address")
     for address in addresses:
         if reason := policy.refusal(address, port):
+            _log.info("refused %s, port %d: it resolves to %s, %s", host, port, address, reason)
             raise EgressDenied(host, f"it resolves to {reason}", str(address))
     return [PinnedAddress(host, port, str(address)) for address in addresses]

@@ -116,10 +116,14 @@ def test_the_reason_says_what_the_address_is(address: str, reason: str) -> None:
     assert reason in str(classify(address))
 
 
-async def test_one_refused_address_among_public_ones_refuses_the_name() -> None:
+async def test_one_refused_address_among_public_ones_refuses_the_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "mixkit.egress")
     names = Names(mixed_example=[["8.8.8.8", "2606:4700::1", "10.0.0.1"]])
     with pytest.raises(EgressDenied, match="private"):
         await check(parse_url("https://mixed.example/"), POLICY, names)
+    assert "mixed.example, port 443: it resolves to 10.0.0.1" in caplog.text
 
 
 async def test_a_name_is_resolved_once_and_a_later_lie_is_a_new_check() -> None:

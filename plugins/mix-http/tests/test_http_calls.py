@@ -327,6 +327,8 @@ async def test_interceptors_see_only_what_grants_allow_and_answer_within_bounds(
     world.change(max_response_bytes=10)
     world.intercept = lambda request: request.answer(200, body=b"x" * 11)
     assert "max_response_bytes" in await world.error({"url": "https://inside.test/"})
+    world.intercept = lambda request: request.answer(200, {"Content-Type": "text/html"})
+    assert "mediaTypes" in await world.error({"url": "https://inside.test/", "mediaTypes": ["image/*"]})
     world.intercept = lambda request: pytest.fail("asked for a host that is not granted")
     grants = Grants(("*",), {"http.hosts": ["other.test"]})
     assert "granted hosts" in await world.error({"url": "https://inside.test/"}, grants=grants)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mix_http.body import Decompressor
 
+from mixkit import egress
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.limits import Limits
 
@@ -64,6 +65,17 @@ async def test_the_timeout_covers_redirects_and_retries_together(server: Any, wo
     assert "within 0.4 s" in await world.error({"url": server.url("/a"), "timeout": 0.4})
     server.replies["/b"] = b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"
     assert "within 0.05 s" in await world.error({"url": server.url("/b"), "timeout": 0.05, "retry": 3})
+
+
+async def test_a_slow_resolver_meets_the_timeouts(server: Any, world: Any, monkeypatch: Any) -> None:
+    async def never(host: str) -> list[str]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(egress, "system_resolver", never)
+    assert "within 0.1 s" in await world.error({"url": server.url("/a"), "timeout": 0.1})
+    world.change(connect_timeout=0.1)
+    assert "cannot connect" in await world.error({"url": server.url("/a")})
 
 
 async def test_a_cancelled_call_closes_its_connection(server: Any, world: Any) -> None:
