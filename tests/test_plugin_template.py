@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mixkit.cli.plugin import make_plugin
+from mixkit.testing.snippets import read_snippets, run_snippet
 
 ROOT = Path(__file__).parent.parent
 GREETING = ROOT / "examples" / "plugin-greeting"
@@ -35,13 +36,27 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         venv.create(folder, with_pip=True, symlinks=True)
+        # What comes with some Pythons is too old to build with; ours is linked in.
+        self.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools")
         self.packages = next(folder.glob("lib/python*/site-packages"))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that its programs get: pip builds with what is there and asks no index."""
+        return {
+            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
 
     def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, by its name in `bin`."""
         return subprocess.run(
             [str(self.folder / "bin" / command[0]), *command[1:]],
-            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin", "PIP_CONFIG_FILE": os.devnull},
+            env=self.variables,
             cwd=cwd or self.folder,
             capture_output=True,
             text=True,
@@ -113,11 +128,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Environ
     wheels = tmp_path_factory.mktemp("wheels")
     script.build(wheels, [*script.distributions(), GREETING.relative_to(ROOT), made], quiet=True)
     environment = Environment(tmp_path_factory.mktemp("environment") / "venv")
-    environment.link(closure(["mixkit[agent_server]", "pytest"]))
+    environment.link(closure(["mixkit[agent_server]", "pytest", "setuptools"]))
     wanted = ["mixkit[agent_server]", "mix-greeting", "mix-my-thing"]
-    done = environment.run(
-        "python", "-m", "pip", "install", "--no-index", "--find-links", str(wheels), *wanted
-    )
+    done = environment.run("python", "-m", "pip", "install", "--find-links", str(wheels), *wanted)
     assert done.returncode == 0, done.stdout + done.stderr
     return environment
 
@@ -155,6 +168,13 @@ def test_its_own_tests_pass(environment: Environment, made: Path, which: str) ->
     done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder), cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+def test_the_tutorial_works(environment: Environment, tmp_path: Path) -> None:
+    folder = tmp_path
+    for snippet in read_snippets(ROOT / "docs" / "write-a-plugin.md"):
+        folder = run_snippet(snippet, folder, environment.variables)
+    assert folder.name == "mix-weather"
 
 
 def test_the_template_is_clean(made: Path) -> None:
