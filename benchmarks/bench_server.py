@@ -1,0 +1,271 @@
+"""`mixkit serve`: warm runs of a small agent over HTTP, beside a bare Falcon echo under the same HTTP server.
+
+    python benchmarks/bench_server.py [--json] [--rounds N]     requests per second
+    python benchmarks/bench_server.py --soak 10000              resident memory before and after so many runs
+
+Each server is one process, the load comes from this one, over loopback, on connections that are kept. The servers
+take turns; of each the median round counts, and `ratio` is that over the echo's: above 0.6 is the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TOKEN = "a-token-of-the-benchmark"
+BODY = json.dumps({"name": "Ada", "n": 42}).encode()
+PATH = "/v1/ws/w/app/bench/agent/echo"
+GUEST = """
+(module
+  (memory (export "memory") 2)
+  (global $heap (mut i32) (i32.const 16384))
+  (func (export "mix_alloc") (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (global.get $heap))
+    (global.set $heap
+      (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
+    (local.get $at))
+  (func (export "mix_entry_echo") (param $p i32) (param $n i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n)))))
+"""
+
+
+class Client(asyncio.Protocol):
+    """One connection that sends the same request again as soon as it is answered."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._buffer = b""
+        self._sent = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._send()
+
+    def _send(self) -> None:
+        self._sent = time.perf_counter()
+        self._transport.write(self._load.request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, end, body = self._buffer.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if length is None or not head.startswith(b"HTTP/1.1 200"):
+            self._load.fail(self._buffer)
+        elif len(body) >= int(length[1]):
+            self._buffer = b""
+            if self._load.answered(time.perf_counter() - self._sent):
+                self._send()
+            else:
+                self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._load.left()
+
+
+class Load:
+    """A bounded number of requests, in a bounded time, over some connections.
+
+    Attributes:
+        times: seconds of each answer.
+    """
+
+    def __init__(self, path: str, count: int, seconds: float, connections: int) -> None:
+        self.request = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        ).encode() + BODY
+        self.times: list[float] = []
+        self._left, self._open = count, connections
+        self._deadline = time.perf_counter() + seconds
+        self._done = asyncio.get_running_loop().create_future()
+
+    def answered(self, seconds: float) -> bool:
+        """Note an answer; whether to send another request."""
+        self.times.append(seconds)
+        self._left -= 1
+        return self._left >= self._open and time.perf_counter() < self._deadline
+
+    def fail(self, answer: bytes) -> None:
+        """Something else than an answer came."""
+        if not self._done.done():
+            self._done.set_exception(RuntimeError(f"expected 200, found {answer[:500]!r}"))
+
+    def left(self) -> None:
+        """A connection has ended."""
+        self._open -= 1
+        if self._open == 0 and not self._done.done():
+            self._done.set_result(None)
+
+    async def run(self, port: int) -> float:
+        """Requests per second."""
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        for _ in range(self._open):
+            await loop.create_connection(lambda: Client(self), "127.0.0.1", port)
+        await self._done
+        return len(self.times) / (time.perf_counter() - started)
+
+
+def measure(port: int, path: str, count: int, seconds: float, connections: int) -> tuple[float, list[float]]:
+    """Requests per second, and the sorted seconds of all."""
+    import uvloop
+
+    async def main() -> tuple[float, list[float]]:
+        load = Load(path, count, seconds, connections)
+        return await load.run(port), sorted(load.times)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def run_echo() -> None:
+    """The peer: a bare Falcon application that answers the JSON that it gets. Says its address on stderr."""
+    import falcon.asgi
+    import uvicorn
+    from mix_server.serve import bind
+
+    class Echo:
+        async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+            resp.media = await req.get_media()
+
+    app: Any = falcon.asgi.App()
+    app.add_route("/echo", Echo())
+    listener = bind("127.0.0.1", 0)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    options: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "ws": "none", "log_config": None}
+    config = uvicorn.Config(app, access_log=False, server_header=False, proxy_headers=False, **options)
+    uvicorn.Server(config).run([listener])
+
+
+@contextmanager
+def process(*command: str, env: dict[str, str] | None = None) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own: its pid and port."""
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    assert child.stderr is not None
+    try:
+        line = child.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        if not found:
+            raise RuntimeError(f"expected the address of the server, found {line + child.stderr.read()!r}")
+        yield child.pid, int(found[1])
+    finally:
+        child.terminate()
+        child.wait(30)
+        child.stderr.close()
+
+
+@contextmanager
+def mixkit(directory: str) -> Iterator[tuple[int, int]]:
+    """`mixkit serve` with the agent installed."""
+    from wasmtime import wat2wasm
+
+    from mixkit.package import Package, WorkspaceStore
+    from mixkit.package.build import pack
+
+    apps = {"bench": {"agents": {"echo": {"code": "code/bench/guest.wasm"}}}}
+    manifest = {"format": 3, "name": "bench", "version": "1", "kind": "app", "apps": apps}
+    entries = {
+        "manifest.json": lambda: json.dumps(manifest).encode(),
+        "code/bench/guest.wasm": lambda: bytes(wat2wasm(GUEST)),
+    }
+    WorkspaceStore(Path(directory)).create("w").install(Package.open(pack(entries)))
+    command = (sys.executable, "-m", "mixkit", "serve", "--port", "0", "--ws-dir", directory)
+    with process(*command, env={"MIXKIT_SERVER_TOKEN": TOKEN}) as found:
+        yield found
+
+
+def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each server."""
+    rounds: dict[str, list[tuple[float, list[float]]]] = {"falcon echo": [], "mixkit run": []}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        process(sys.executable, __file__, "--echo") as (_, echo),
+        mixkit(directory) as (_, ours),
+    ):
+        targets = {"falcon echo": (echo, "/echo"), "mixkit run": (ours, PATH)}
+        for port, path in targets.values():
+            measure(port, path, 1000, args.seconds, args.connections)
+        for _ in range(args.rounds):
+            for name, (port, path) in targets.items():
+                rounds[name].append(measure(port, path, args.count, args.seconds, args.connections))
+    rows: list[dict[str, Any]] = []
+    for name, found in rounds.items():
+        times = sorted(second for _, seconds in found for second in seconds)
+        rate = statistics.median(rate for rate, _ in found)
+        rows.append(
+            {
+                "server": name,
+                "requests_per_second": round(rate),
+                "p50_ms": round(times[len(times) // 2] * 1000, 2),
+                "p99_ms": round(times[len(times) * 99 // 100] * 1000, 2),
+                "ratio": round(rate / (rows[0]["requests_per_second"] if rows else rate), 2),
+            }
+        )
+    return rows
+
+
+def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Resident memory must not grow with the number of runs."""
+    with tempfile.TemporaryDirectory() as directory, mixkit(directory) as (pid, port):
+        measure(port, PATH, 2000, 60, args.connections)
+        before = resident(pid)
+        rate, times = measure(port, PATH, args.soak, 600, args.connections)
+        after = resident(pid)
+    return [
+        {
+            "runs": len(times),
+            "requests_per_second": round(rate),
+            "resident_before_kib": before,
+            "resident_after_kib": after,
+            "growth_bytes_a_run": round((after - before) * 1024 / len(times), 1),
+        }
+    ]
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process in KiB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=20_000, help="requests of a round, at most")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time of a round, at most")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--soak", type=int, metavar="RUNS")
+    parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.echo:
+        run_echo()
+        return
+    rows = soak(args) if args.soak else compare(args)
+    if args.json:
+        print(json.dumps(rows))
+        return
+    widths = [max(len(key), 12) for key in rows[0]]
+    print("  ".join(key.rjust(width) for key, width in zip(rows[0], widths, strict=True)))
+    for row in rows:
+        print("  ".join(str(cell).rjust(width) for cell, width in zip(row.values(), widths, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
