@@ -41,7 +41,7 @@ ECHO = """(module
   (func (export "echo") (param i32 i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))
   (func (export "loop") (loop (br 0)))
-  (func $r (export "recurse") (loop (call $leaf) (br 0))) (func $leaf))"""
+  (func (export "calls") (loop (call $leaf) (br 0))) (func $leaf))"""
 # One instruction over all memory that the limits allow by default: nothing can interrupt the instruction itself.
 FILL = """(module (memory 4096)
   (func (export "fill") (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x10000000)) (br 0))))"""
@@ -254,7 +254,7 @@ def compilation(rounds: int) -> list[dict[str, Any]]:
 def interrupts(rounds: int) -> list[dict[str, Any]]:
     on = engine()
     result = []
-    for name, text in (("loop", ECHO), ("recurse", ECHO), ("fill", FILL)):
+    for name, text in (("loop", ECHO), ("calls", ECHO), ("fill", FILL)):
         module = on.compile(wat(text))
         waits = []
         for _ in range(rounds):
