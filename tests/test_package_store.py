@@ -114,6 +114,13 @@ def test_install(workspace: Workspace) -> None:
         app.code("main")
 
 
+def test_settings_as_deep_as_settings_may_be(workspace: Workspace) -> None:
+    """What stands in a package one level deep stands deeper in the store."""
+    settings = b'{"a":' * 250 + b"1" + b"}" * 250
+    workspace.install(package(entries={"runtime.json": settings}))
+    assert workspace.app("demo").settings == json.loads(settings)
+
+
 def test_the_same_again_changes_nothing(workspace: Workspace) -> None:
     workspace.install(package())
     before = tree(workspace.root), workspace.generation("demo"), workspace.switch._path.stat()

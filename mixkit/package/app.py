@@ -15,7 +15,7 @@ import msgspec
 from mixkit.errors import NotFound, PackageError
 from mixkit.grants import NONE, Grants
 from mixkit.package import disk
-from mixkit.package.document import MAX_OWN, convert, dump, parse
+from mixkit.package.document import dump, load
 from mixkit.package.manifest import GrantsSpec, param_types
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
@@ -135,7 +135,7 @@ class InstalledApp:
 
     def _read(self) -> Installation:
         entry = f"{self.name}/{APP_FILE}"
-        return convert(parse(self._file(APP_FILE), entry, MAX_OWN), Installation, entry)
+        return load(self._file(APP_FILE), Installation, entry)
 
     def _file(self, path: str) -> bytes:
         if self._directory is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -10,27 +11,26 @@ import msgspec
 from mixkit import value
 from mixkit.errors import PackageError, ValueKindError
 
-__all__ = ["MAX_DOCUMENT", "MAX_OWN", "convert", "dump", "parse"]
+__all__ = ["MAX_DOCUMENT", "convert", "dump", "load", "parse"]
 
 MAX_DOCUMENT: Final = 1024 * 1024
 """Bytes that a manifest, `runtime.json` or `SIGNATURE` may have."""
 
-MAX_OWN: Final = 64 * MAX_DOCUMENT
-"""Bytes that the store's own documents may have, which list what is in packages."""
-
 T = TypeVar("T")
 
 
-def parse(data: bytes, entry: str, most: int = MAX_DOCUMENT) -> Any:
-    """The JSON value in `data`, which has at most so many bytes.
+def parse(data: bytes, entry: str) -> Any:
+    """The JSON value in `data`.
 
     Raises:
         PackageError: no UTF-8, no JSON, a key that stands twice, a number or text that is no Value.
     """
-    if len(data) > most:
-        raise PackageError(f"expected at most {most} bytes, found {len(data)}", entry)
+    if len(data) > MAX_DOCUMENT:
+        raise PackageError(f"expected at most {MAX_DOCUMENT} bytes, found {len(data)}", entry)
     try:
-        parsed = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        parsed = json.loads(
+            data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
         value.check(parsed)
     except UnicodeDecodeError as exc:
         raise PackageError(
@@ -59,9 +59,17 @@ def convert(document: Any, type: type[T], entry: str, path: str = "$") -> T:
 
 
 def dump(document: Any) -> bytes:
-    """JSON of a document or a struct, the same bytes for equal content, readable by people."""
-    ordered = msgspec.to_builtins(document)
-    return json.dumps(ordered, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
+    """JSON of a document or a struct, readable by people, keys in the order that they have."""
+    plain = msgspec.to_builtins(document)
+    return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def load(data: bytes, type: type[T], entry: str) -> T:
+    """What `dump` made of a struct of that type. `PackageError` if somebody else has changed it."""
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise PackageError(f"this file of the store is damaged: {exc}", entry) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,6 +79,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r:.80} stands twice in one object")
     return found
+
+
+def _finite(text: str) -> float:
+    # JSON has no way to write the infinity that Python makes of 1e999, so it could not be written back.
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text:.40} is too large")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

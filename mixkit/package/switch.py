@@ -21,7 +21,7 @@ import msgspec
 
 from mixkit.errors import NotFound
 from mixkit.package import disk
-from mixkit.package.document import MAX_OWN, convert, dump, parse
+from mixkit.package.document import dump, load
 
 __all__ = ["Switch", "SwitchState"]
 
@@ -58,7 +58,7 @@ class Switch:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no workspace {self.root.name!r}") from None
         entry = f"{self.root.name}/{WORKSPACE_FILE}"
-        state = convert(parse(data, entry, MAX_OWN), SwitchState, entry)
+        state = load(data, SwitchState, entry)
         stamp = (opened.st_ino, opened.st_mtime_ns, opened.st_size)
         # A file that is this young may be replaced by one with the same stamp: clocks of file systems are
         # coarse.

@@ -21,7 +21,9 @@ from functools import partial
 
 from mixkit.errors import PackageError
 from mixkit.package import ArchiveLimits, Package
+from mixkit.package.app import Installation
 from mixkit.package.build import pack, sign
+from mixkit.package.document import dump, load
 from mixkit.package.signature import make_key
 
 LIMITS = ArchiveLimits(packed=1 << 20, entries=50, entry=1 << 20, total=2 << 20, ratio=50, ratio_from=1 << 12)
@@ -135,12 +137,17 @@ def read(data: bytes) -> bool:
     try:
         package = Package.open(data, LIMITS)
         digests = package.digests
-        releases = [package.release(app) for app in package.manifest.apps]
-        package.verify()
+        signer = package.verify()
+        releases = [package.release(app, signer=signer) for app in package.manifest.apps]
     except PackageError as exc:
         # What is shown to people must be showable.
         assert str(exc).encode()
         return False
+    for release in releases:
+        # What was installed can be read back, and is the same.
+        installed = Installation(release=release, consent=[release.grants])
+        assert load(dump(installed), Installation, "app.json") == installed
+        installed.grants()
     assert sum(len(release.entries) for release in releases) <= len(digests)
     for path, entry in package.archive.entries.items():
         content = package.archive.read(path)
