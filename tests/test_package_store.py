@@ -394,9 +394,16 @@ class TestGrants:
 
 def test_code_that_was_changed_on_the_disk_is_not_run(workspace: Workspace) -> None:
     workspace.install(package())
-    next(workspace.root.rglob("main.wasm")).write_bytes(b"code 6.6")
-    with pytest.raises(PackageError, match="on the disk was changed"):
-        workspace.app("demo").code("main")
+    code = next(workspace.root.rglob("main.wasm"))
+    for damage in (partial(code.write_bytes, b"code 6.6"), code.unlink):
+        damage()
+        with pytest.raises(PackageError, match="install it again") as caught:
+            workspace.app("demo").code("main")
+        assert caught.value.entry == "code/demo/main.wasm"
+        # Which is what helps.
+        assert workspace.install(package()).changed
+        assert workspace.app("demo").code("main") == b"code 1.0"
+        assert not workspace.install(package()).changed
 
 
 def test_a_lock_that_is_held(workspace: Workspace) -> None:

@@ -120,12 +120,12 @@ class InstalledApp:
             raise NotFound(
                 f"no agent {agent!r:.80} in app {self.name!r}; there are: {', '.join(self.agents) or 'none'}"
             )
-        code = self._file(found.code)
-        if hashlib.sha256(code).hexdigest() != self.release.entries[found.code]:
-            raise PackageError(
-                f"the code of app {self.name!r} on the disk was changed; install it again", found.code
-            )
-        return code
+        return self._entry(found.code)
+
+    def check(self) -> None:
+        """Read all code. `PackageError` if the code on the disk is not what was installed."""
+        for path in self.release.code() if self.release else ():
+            self._entry(path)
 
     def close(self) -> None:
         """Let the version be removed when it is no longer the current one. Idempotent."""
@@ -137,10 +137,22 @@ class InstalledApp:
         entry = f"{self.name}/{APP_FILE}"
         return load(self._file(APP_FILE), Installation, entry)
 
+    def _entry(self, path: str) -> bytes:
+        content = self._file(path)
+        assert self.release is not None, "only an app with code has entries"
+        if hashlib.sha256(content).hexdigest() != self.release.entries[path]:
+            raise PackageError(
+                f"this code of app {self.name!r} was changed on the disk; install it again", path
+            )
+        return content
+
     def _file(self, path: str) -> bytes:
         if self._directory is None:
             raise NotFound(f"app {self.name!r} was closed, or has no code")
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        except FileNotFoundError:
+            raise PackageError(f"this file of app {self.name!r} is gone; install it again", path) from None
         with open(fd, "rb") as file:  # noqa: PTH123 - relative to a descriptor, which pathlib cannot do
             return file.read()
 

@@ -102,7 +102,7 @@ def _install(switch: Switch, package: Package, releases: list[Release], options:
     for release in releases:
         old = _installation(switch, release.app, state)
         new = Installation(release=release, consent=_consent(release, old, options.granted))
-        if old is None or old.generation != new.generation:
+        if old is None or old.generation != new.generation or not _whole(switch, new):
             _check_successor(old, release, options.force)
             planned.append(new)
     withheld = sorted({power for new in planned for power in _withheld(new)})
@@ -137,6 +137,20 @@ def _installation(switch: Switch, app: str, state: SwitchState) -> Installation 
         )
     with closing(found):
         return found.installation
+
+
+def _whole(switch: Switch, version: Installation) -> bool:
+    """Whether that version is on the disk, unchanged: current, or left there because it is still being read."""
+    app = version.release.app
+    found = open_version(switch.root.name, app, switch.home(app), version.generation)
+    if found is None:
+        return False
+    with closing(found):
+        try:
+            found.check()
+        except PackageError:
+            return False
+    return True
 
 
 def _consent(release: Release, old: Installation | None, granted: Grants | None) -> list[GrantsSpec]:
@@ -223,9 +237,11 @@ def _place(switch: Switch, package: Package, planned: list[Installation], state:
             if home.exists():
                 raise PackageError(f"app {new.release.app!r}: {home} is there already, and is no app")
             staged.rename(home)
-        elif not (home / "versions" / new.generation).exists():
-            # A version that is still being read was left there; it is whole, and the same.
-            version.rename(home / "versions" / new.generation)
+        elif not _whole(switch, new):
+            target = home / "versions" / new.generation
+            if target.exists():
+                disk.to_trash(target)
+            version.rename(target)
             disk.sync(home / "versions")
     disk.sync(switch.root)
 
