@@ -16,7 +16,7 @@ from mix_http.body import Decompressor, decode_text, media_type
 from mix_http.headers import Fields
 from mix_http.hop import Hop, first_hop, media_patterns
 from mix_http.message import Answer, HttpRequest, OutgoingRequest
-from mix_http.session import ConnectionDropped, Sent, own_context, session_for
+from mix_http.session import ConnectionDropped, Sent, client_context, session_for
 from mix_http.settings import HttpSettings
 from mixkit import egress
 from mixkit.egress import EgressPolicy, Target
@@ -145,22 +145,19 @@ class _Call:
     async def transmit(self, hop: Hop, sent: Sent) -> Answer:
         spend = self.state.budget.spend
         spend("outgoing_bytes", len(hop.target.url) + _size(hop.headers) + len(hop.body))
-        session = await session_for(self.settings)
-        options: dict[str, Any] = {}
-        headers = hop.headers
-        if hop.identity is not None or _binds_connection(headers):
-            options["ssl"] = await own_context(self.settings, hop.identity)
-            headers = [*headers, ("Connection", "close")]
+        private = hop.identity is not None or _binds_connection(hop.headers)
+        session = await session_for(self.settings, private=private)
+        context = await client_context(self.settings, hop.identity) if hop.identity else True
         try:
             async with session.request(
                 hop.method,
                 URL(hop.target.url, encoded=True),
-                headers=headers,
+                headers=hop.headers,
                 data=hop.body or None,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),
                 trace_request_ctx=sent,
-                **options,
+                ssl=context,
             ) as response:
                 received = tuple(
                     (name.decode("latin-1"), _text(value)) for name, value in response.raw_headers

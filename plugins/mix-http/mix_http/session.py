@@ -22,7 +22,7 @@ from mixkit import egress
 from mixkit.egress import EgressDenied, EgressPolicy, Target
 from mixkit.errors import FFIError, ProfileError
 
-__all__ = ["ConnectionDropped", "Sent", "own_context", "session_for"]
+__all__ = ["ConnectionDropped", "Sent", "client_context", "session_for"]
 
 
 class ConnectionDropped(FFIError):
@@ -89,21 +89,14 @@ def _context(settings: HttpSettings) -> ssl.SSLContext:
     return context
 
 
-async def own_context(settings: HttpSettings, identity: ClientTLS | None) -> ssl.SSLContext:
-    """A context for one request: aiohttp keeps connections apart by context, so nobody else gets this one's.
-
-    With an identity it shows the agent's certificate; FFIError if key and certificate are not usable.
-    """
-    pem = b""
-    if identity is not None:
-        pem = f"{reveal(identity.key)}\n{identity.certificate}\n".encode()
+async def client_context(settings: HttpSettings, identity: ClientTLS) -> ssl.SSLContext:
+    """A context that shows the agent's certificate. FFIError if key and certificate are not usable."""
+    pem = f"{reveal(identity.key)}\n{identity.certificate}\n".encode()
     if len(pem) > 64 * 1024:
         raise FFIError("clientTLS: expected a key and a certificate of at most 64 KiB")
 
     def load() -> ssl.SSLContext:
         context = _context(settings)
-        if not pem:
-            return context
         # OpenSSL reads certificates from files only; this one never reaches a disk.
         fd = os.memfd_create("mix-http-client-tls")
         try:
@@ -137,7 +130,7 @@ async def _report_drop(
         raise ConnectionDropped("the server closed the connection before it answered") from exc
 
 
-def _open(settings: HttpSettings) -> aiohttp.ClientSession:
+def _open(settings: HttpSettings, private: bool) -> aiohttp.ClientSession:
     policy = settings.policy()
     # Behind a proxy the only connections are those to the proxy, an address of the operator's choice; the
     # target is checked by the client before each request.
@@ -147,6 +140,7 @@ def _open(settings: HttpSettings) -> aiohttp.ClientSession:
         use_dns_cache=False,
         socket_factory=lambda info: checked_socket(connect, info),
         ssl=_context(settings),
+        force_close=private,
         limit=settings.connections,
         limit_per_host=settings.connections_per_host,
     )
@@ -167,9 +161,9 @@ def _open(settings: HttpSettings) -> aiohttp.ClientSession:
 class _Pool:
     """A session, and what closes it when its event loop ends."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: HttpSettings) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: HttpSettings, private: bool) -> None:
         self.loop = loop
-        self.session = _open(settings)
+        self.session = _open(settings, private)
         self.keeper = self._keep()
 
     async def _keep(self) -> AsyncGenerator[None, None]:
@@ -181,17 +175,18 @@ class _Pool:
             await self.session.close()
 
 
-_pools: dict[tuple[int, int, HttpSettings], _Pool] = {}
+_pools: dict[tuple[int, int, HttpSettings, bool], _Pool] = {}
 _lock = threading.Lock()
 
 
-async def session_for(settings: HttpSettings) -> aiohttp.ClientSession:
+async def session_for(settings: HttpSettings, *, private: bool = False) -> aiohttp.ClientSession:
     """The session of the running loop, this process and these settings; opened at the first request.
 
+    A private one shares no connection: each is new, and closed after its request, whatever the server says.
     The process is part of the key because a child must neither use nor close the connections of its parent.
     """
     loop = asyncio.get_running_loop()
-    key = (os.getpid(), id(loop), settings)
+    key = (os.getpid(), id(loop), settings, private)
     pool = _pools.get(key)
     if pool is not None and pool.loop is loop and not pool.session.closed:
         return pool.session
@@ -199,7 +194,7 @@ async def session_for(settings: HttpSettings) -> aiohttp.ClientSession:
         for other, known in list(_pools.items()):
             if other[0] == key[0] and known.loop.is_closed():
                 del _pools[other]
-    pool = _Pool(loop, settings)
+    pool = _Pool(loop, settings, private)
     _pools[key] = pool
     await anext(pool.keeper)
     return pool.session

@@ -52,7 +52,8 @@ class Server:
         self.seen: list[Seen] = []
         self.connections = 0
         self.port = 0
-        self.base = ""
+        self.stubborn = False
+        """Keep a connection open even when the client asks to close it."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reply(self, path: str, body: bytes | str = b"", status: int = 200, **headers: str) -> None:
@@ -72,6 +73,10 @@ class Server:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         return server
+
+    async def abandoned(self) -> None:
+        """Wait until the client has closed all its connections."""
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 5)
 
     async def stop(self, server: asyncio.Server) -> None:
         server.close()
@@ -113,7 +118,7 @@ class Server:
         writer.write(reply)
         await writer.drain()
         # A reply that does not say where it ends is ended by the connection, as HTTP/1.0 did.
-        return b"content-length" in reply.lower() and headers.get("connection") != "close"
+        return b"content-length" in reply.lower() and (self.stubborn or headers.get("connection") != "close")
 
 
 @dataclass

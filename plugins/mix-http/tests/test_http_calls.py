@@ -207,6 +207,16 @@ async def test_a_connection_that_signs_in_is_not_shared(server: Any, world: Any,
     assert [seen.connection for seen in server.seen] == [1, 2]
 
 
+async def test_private_connections_are_closed_by_us(server: Any, world: Any) -> None:
+    """A server that keeps them open must not make an agent's calls pile up connections and contexts."""
+    server.stubborn = True
+    server.reply("/a")
+    for _ in range(3):
+        await world.do({"url": server.url("/a"), "headers": {"Authorization": "NTLM abc"}})
+    assert server.connections == 3
+    await server.abandoned()
+
+
 async def test_a_client_certificate_is_shown_once_and_not_shared(server: Any, world: Any) -> None:
     server.reply("/a")
     leaf = world.authority.issue_cert("me.test")
