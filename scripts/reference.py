@@ -74,8 +74,8 @@ def ffis(kernel: Kernel) -> str:
     lines = [
         WRITTEN,
         "# FFIs",
-        "What agents may call, by group. `result(T)` is the case `ok(T)` or `error(message)`. `mixkit ffi list` shows the",
-        "FFIs of your own profile.",
+        "What agents may call, by group. `result(T)` is the case `ok(T)` or `error(message)`. `mixkit ffi list` shows",
+        "the FFIs of your own profile.",
         "",
     ]
     group = ""
@@ -95,7 +95,7 @@ def settings(kernel: Kernel) -> str:
         WRITTEN,
         "# Settings and limits",
         "A value comes from, the strongest first: the command line (`--set settings.http.timeout=5`), the environment",
-        "variable, the profile, the default. An unknown key is an error. `mixkit profile show` prints what is in force.",
+        "variable, the profile, the default. An unknown key is an error. `mixkit profile show` prints what counts.",
         "",
         "## `[limits]`",
         "",
