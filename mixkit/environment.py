@@ -19,6 +19,7 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
 
     `token` and `origin_secret` are credentials: FFIs may use them, an agent sees only opaque Tokens.
     `extra` is what `--env`, the settings of the app and the caller add; its keys win over none of the others.
+    `base` is the environment that this one is for a request of (`for_request`); agents do not see it.
     """
 
     user: str | None = None
@@ -36,11 +37,18 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     token: Token | None = None
     origin_secret: Token | None = None
     extra: dict[str, Any] = {}
+    base: Env | None = None
+
+    def for_request(self, *, user: str | None, headers: dict[str, str], body: bytes | None) -> Env:
+        """This environment for one request. What `static` answers stays the same, so it is worked out once."""
+        return msgspec.structs.replace(
+            self, user=user, request_headers=headers, request_body=body, base=self.base or self
+        )
 
     def static(self) -> Env:
         """The part that is the same for every run of an app: what `mix_init` sees, and a snapshot may keep."""
         return msgspec.structs.replace(
-            self, user=None, request_headers={}, request_body=None, token=None, origin_secret=None
+            self, user=None, request_headers={}, request_body=None, token=None, origin_secret=None, base=None
         )
 
     def to_value(self) -> dict[str, Any]:

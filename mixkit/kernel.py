@@ -404,6 +404,8 @@ class Kernel:
 
     def static_env(self, env: Env) -> bytes:
         """Codec words of the part of an environment that init sees; remembered per environment object."""
+        # What is remembered stays in memory: the base is shared by many requests, and holds no body of theirs.
+        env = env.base or env
         known = self._env_words.get(id(env))
         if known is not None and known[0] is env:
             return known[1]

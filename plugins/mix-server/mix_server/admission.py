@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 from mix_server.errors import Overloaded, Stopping
@@ -24,18 +25,22 @@ class Admission:
         max_runs: places.
         max_waiting: length of the queue.
         max_wait: seconds that anybody stands in it.
+        watch: called with `active` and `waiting` whenever one of them has changed.
 
     Attributes:
         active: runs that have a place.
         stopping: nobody is let in any more.
     """
 
-    __slots__ = ("_empty", "_queue", "active", "max_runs", "max_wait", "max_waiting", "stopping")
+    __slots__ = ("_empty", "_queue", "_watch", "active", "max_runs", "max_wait", "max_waiting", "stopping")
 
-    def __init__(self, max_runs: int, max_waiting: int, max_wait: float) -> None:
+    def __init__(
+        self, max_runs: int, max_waiting: int, max_wait: float, watch: Callable[[int, int], None]
+    ) -> None:
         self.max_runs = max_runs
         self.max_waiting = max_waiting
         self.max_wait = max_wait
+        self._watch = watch
         self.active = 0
         self.stopping = False
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -51,11 +56,13 @@ class Admission:
             raise Stopping
         if self.active < self.max_runs:
             self.active += 1
+            self._watch(self.active, 0)
             return
         if len(self._queue) >= self.max_waiting:
             raise Overloaded(f"{len(self._queue)} runs are waiting already")
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
+        self._watch(self.active, len(self._queue))
         try:
             async with asyncio.timeout(self.max_wait):
                 await turn
@@ -65,6 +72,7 @@ class Admission:
                 self._leave()
             with contextlib.suppress(ValueError):
                 self._queue.remove(turn)
+            self._watch(self.active, len(self._queue))
             if isinstance(exc, TimeoutError):
                 raise Overloaded(f"no run ended within {self.max_wait:g} s") from None
             raise
@@ -80,8 +88,10 @@ class Admission:
             turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._watch(self.active, len(self._queue))
                 return
         self.active -= 1
+        self._watch(self.active, 0)
         if self.active == 0 and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 

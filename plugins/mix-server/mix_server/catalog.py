@@ -137,6 +137,8 @@ class Catalog:
 
     def _limits(self, installed: InstalledApp) -> Limits:
         own = self._kernel.limits
+        if not installed.limits:
+            return own
         return own.narrowed(msgspec.structs.replace(own, **installed.limits))
 
     def _env(self, installed: InstalledApp) -> Env:

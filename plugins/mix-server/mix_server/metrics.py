@@ -38,15 +38,16 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.active: Any = Gauge(
+        self._active: Any = Gauge(
             "mixkit_runs_active", "Runs under way.", registry=self.registry, multiprocess_mode="livesum"
         )
-        self.waiting: Any = Gauge(
+        self._waiting: Any = Gauge(
             "mixkit_runs_waiting",
             "Runs that wait for a turn.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self._last_waiting = 0
         # PERF: `labels()` takes a lock and builds a key; its answers never change.
         self._children: dict[tuple[str, str | None, int], tuple[Any, Any]] = {}
 
@@ -60,6 +61,13 @@ class Metrics:
             self._children[key] = found
         found[0].inc()
         found[1].observe(seconds)
+
+    def runs(self, active: int, waiting: int) -> None:
+        """Note how many runs are under way and how many wait."""
+        self._active.set(active)
+        if waiting != self._last_waiting:
+            self._waiting.set(waiting)
+            self._last_waiting = waiting
 
     def render(self) -> tuple[bytes, str] | None:
         """All processes' metrics as Prometheus reads them, and their type; None if others' are not known."""

@@ -63,8 +63,10 @@ class Server:
         self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir)
         self.catalog = Catalog(kernel, self.store, settings.env)
-        self.admission = Admission(settings.max_runs, settings.max_waiting, settings.max_wait)
         self.metrics = Metrics()
+        self.admission = Admission(
+            settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
+        )
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""

@@ -16,13 +16,17 @@ from mix_server.server import Server
 DEMO = "/v1/ws/w/app/demo/agent/"
 
 
+def nobody(active: int, waiting: int) -> None:
+    pass
+
+
 async def hold(admission: Admission, until: asyncio.Event) -> None:
     async with admission:
         await until.wait()
 
 
 async def test_first_come_first_served_and_never_more_than_places() -> None:
-    admission = Admission(2, 10, 5)
+    admission = Admission(2, 10, 5, nobody)
     order: list[int] = []
 
     async def run(number: int) -> None:
@@ -37,7 +41,7 @@ async def test_first_come_first_served_and_never_more_than_places() -> None:
 
 
 async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
-    admission, done = Admission(1, 1, 0.05), asyncio.Event()
+    admission, done = Admission(1, 1, 0.05, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     waiter = asyncio.create_task(hold(admission, done))
@@ -54,7 +58,7 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
     chance = random.Random(seed)
-    admission = Admission(3, 100, 5)
+    admission = Admission(3, 100, 5, nobody)
 
     async def run() -> None:
         async with admission:
@@ -70,7 +74,7 @@ async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
 
 
 async def test_stopping_waits_and_lets_nobody_in() -> None:
-    admission, done = Admission(1, 1, 5), asyncio.Event()
+    admission, done = Admission(1, 1, 5, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     assert await admission.stop(0.01) == 1
@@ -89,7 +93,12 @@ async def test_a_flood_is_429_with_retry_after_and_the_server_goes_on(
 ) -> None:
     server = make_server(max_runs=2, max_waiting=3, limits_wall_time=1.0)
     async with connect(server) as client:
-        answers = await asyncio.gather(*(client.post(f"{DEMO}spin") for _ in range(20)))
+        flood = [asyncio.create_task(client.post(f"{DEMO}spin")) for _ in range(20)]
+        await asyncio.sleep(0.5)
+        page = (await client.get("/metrics")).text
+        assert "mixkit_runs_active 2.0" in page
+        assert "mixkit_runs_waiting 3.0" in page
+        answers = await asyncio.gather(*flood)
         statuses = [answer.status_code for answer in answers]
         assert statuses.count(429) == 15
         assert statuses.count(504) == 5
@@ -97,4 +106,7 @@ async def test_a_flood_is_429_with_retry_after_and_the_server_goes_on(
         assert turned_away.headers["retry-after"] == "1"
         assert turned_away.json()["kind"] == "message"
         assert (await client.post(f"{DEMO}echo", json=1)).json() == 1
+        page = (await client.get("/metrics")).text
+        assert "mixkit_runs_active 0.0" in page
+        assert "mixkit_runs_waiting 0.0" in page
     assert (server.admission.active, server.admission.waiting) == (0, 0)
