@@ -84,10 +84,21 @@ def test_mix_engines(load: Load) -> None:
         assert (kernel.engine.name, kernel.choice.engine) == ("slow", "slow")  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("hook", ["mix_filesystems", "mix_storages", "mix_compilers"])
-def test_mix_filesystems_mix_storages_mix_compilers(load: Load, hook: str) -> None:
+def offers(load: Load, hook: str) -> None:
     with load(f"@hookimpl\ndef {hook}():\n    return {{'mine': 'mix_one_hooks:Mine'}}\n") as kernel:
         assert getattr(kernel.manager.hook, hook)() == [{"mine": "mix_one_hooks:Mine"}]
+
+
+def test_mix_filesystems(load: Load) -> None:
+    offers(load, "mix_filesystems")
+
+
+def test_mix_storages(load: Load) -> None:
+    offers(load, "mix_storages")
+
+
+def test_mix_compilers(load: Load) -> None:
+    offers(load, "mix_compilers")
 
 
 def test_mix_settings(load: Load) -> None:
