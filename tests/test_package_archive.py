@@ -201,6 +201,18 @@ def test_extra_fields_that_change_the_entry(kind: int) -> None:
     refused(out.getvalue(), "extra fields of the entry are damaged")
 
 
+@pytest.mark.parametrize("where", [CENTRAL, LOCAL])
+def test_extra_fields_in_one_of_the_headers(where: bytes) -> None:
+    info = zipfile.ZipInfo("a")
+    info.extra = b"UT" + struct.pack("<H", 5) + bytes(5)
+    with zipfile.ZipFile(out := io.BytesIO(), "w") as archive:
+        archive.writestr(info, b"hello")
+    data = out.getvalue()
+    assert Archive(data).read("a") == b"hello"
+    at = data.index(b"UT", data.index(where))
+    refused(data[:at] + struct.pack("<H", 0x7075) + data[at + 2 :], "extra field for a second name")
+
+
 FIELDS: list[tuple[str, Callable[[bytes], bytes]]] = [
     ("crc", lambda data: patched(data, LOCAL, 14, "<I", 1)),
     ("packed", lambda data: patched(data, LOCAL, 18, "<I", 1)),

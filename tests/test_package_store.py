@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -414,6 +417,45 @@ def test_a_lock_that_is_held(workspace: Workspace) -> None:
     ):
         pytest.fail("two at once")
     assert workspace.install(package()).changed
+
+
+def test_a_workspace_that_is_deleted_while_one_waits_for_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, outcome, sleep = threading.Event(), [], time.sleep
+
+    def told(seconds: float) -> None:
+        waiting.set()
+        sleep(seconds)
+
+    def install() -> None:
+        try:
+            workspace.install(package())
+        except NotFound as exc:
+            outcome.append(exc)
+
+    monkeypatch.setattr("mixkit.package.disk.time.sleep", told)
+    thread = threading.Thread(target=install)
+    with disk.locked(workspace.root):
+        thread.start()
+        assert waiting.wait(30)
+        disk.to_trash(workspace.root)
+        # It waits for the lock of the old one, which says nothing about a new one of the same name.
+        again = WorkspaceStore(workspace.root.parent).create("main")
+    thread.join(30)
+    assert len(outcome) == 1
+    assert again.apps() == []
+
+
+def test_two_changes_in_one_tick_of_the_clock_are_both_seen(workspace: Workspace) -> None:
+    """Files of one inode, size and time: what a fast writer on a file system with a coarse clock makes."""
+    path = workspace.switch._path
+    path.write_bytes(b'{"format": 1, "apps": {"a": ""}}')
+    stamp = path.stat().st_mtime_ns
+    assert workspace.apps() == ["a"]
+    path.write_bytes(b'{"format": 1, "apps": {"b": ""}}')
+    os.utime(path, ns=(stamp, stamp))
+    assert workspace.apps() == ["b"]
 
 
 def test_a_switch_that_is_damaged_stops_everything(workspace: Workspace) -> None:
