@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -130,15 +131,23 @@ async def _report_drop(
         raise ConnectionDropped("the server closed the connection before it answered") from exc
 
 
-def _open(settings: HttpSettings, private: bool) -> aiohttp.ClientSession:
+def _open(
+    settings: HttpSettings, private: bool, sockets: weakref.WeakSet[socket.socket]
+) -> aiohttp.ClientSession:
     policy = settings.policy()
     # Behind a proxy the only connections are those to the proxy, an address of the operator's choice; the
     # target is checked by the client before each request.
     connect = EgressPolicy(schemes=("http", "https"), dangerous=True) if settings.proxy else policy
+
+    def open_socket(info: tuple[Any, ...]) -> socket.socket:
+        opened = checked_socket(connect, info)
+        sockets.add(opened)
+        return opened
+
     connector = aiohttp.TCPConnector(
         resolver=CheckedResolver(connect),
         use_dns_cache=False,
-        socket_factory=lambda info: checked_socket(connect, info),
+        socket_factory=open_socket,
         ssl=_context(settings),
         force_close=private,
         limit=settings.connections,
@@ -163,8 +172,17 @@ class _Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: HttpSettings, private: bool) -> None:
         self.loop = loop
-        self.session = _open(settings, private)
+        self.most = settings.connections
+        self.sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self.session = _open(settings, private, self.sockets)
         self.keeper = self._keep()
+
+    @property
+    def full(self) -> bool:
+        """As many connections are open, in use or kept, as the settings allow. aiohttp bounds only those in use."""
+        return len(self.sockets) >= self.most and self.most <= sum(
+            opened.fileno() >= 0 for opened in list(self.sockets)
+        )
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         # asyncio.run, and every runner like it, finishes the loop's asynchronous generators before it closes
@@ -189,6 +207,9 @@ async def session_for(settings: HttpSettings, *, private: bool = False) -> aioht
     key = (os.getpid(), id(loop), settings, private)
     pool = _pools.get(key)
     if pool is not None and pool.loop is loop and not pool.session.closed:
+        if not private and pool.full:
+            # An agent that visits many hosts must not leave a kept connection at each of them.
+            return await session_for(settings, private=True)
         return pool.session
     with _lock:
         for other, known in list(_pools.items()):

@@ -207,6 +207,19 @@ async def test_a_connection_that_signs_in_is_not_shared(server: Any, world: Any,
     assert [seen.connection for seen in server.seen] == [1, 2]
 
 
+async def test_kept_connections_are_bounded(server: Any, world: Any) -> None:
+    """An agent that visits a new host with each call must not use up the file descriptors of the process."""
+    server.stubborn = True
+    server.reply("/a", "x")
+    world.change(connections=3)
+    for number in range(8):
+        host = f"h{number}.many.test"
+        world.names[host] = [["127.0.0.1"]]
+        assert (await world.do({"url": server.url("/a", host)}))["body"] == "x"
+    assert server.connections == 8
+    assert await server.open() == 3
+
+
 async def test_private_connections_are_closed_by_us(server: Any, world: Any) -> None:
     """A server that keeps them open must not make an agent's calls pile up connections and contexts."""
     server.stubborn = True
@@ -214,7 +227,7 @@ async def test_private_connections_are_closed_by_us(server: Any, world: Any) -> 
     for _ in range(3):
         await world.do({"url": server.url("/a"), "headers": {"Authorization": "NTLM abc"}})
     assert server.connections == 3
-    await server.abandoned()
+    assert await server.open() == 0
 
 
 async def test_a_client_certificate_is_shown_once_and_not_shared(server: Any, world: Any) -> None:
