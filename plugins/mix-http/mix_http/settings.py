@@ -43,7 +43,9 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Count, Meta(description="Bytes of a response body after decompression.")
     ] = 16 * MIB
     max_request_bytes: Annotated[Count, Meta(description="Bytes of a request body.")] = 16 * MIB
-    connections: Annotated[int, Meta(ge=1, description="Open connections of one process.")] = 100
+    connections: Annotated[
+        int, Meta(ge=1, description="Open connections of one process, in use or kept.")
+    ] = 100
     connections_per_host: Annotated[int, Meta(ge=1, description="Open connections to one host and port.")] = (
         20
     )
