@@ -376,6 +376,7 @@ class TestGrants:
         # Both restrictions hold, so "evil" is not allowed.
         assert grants.option("http.hosts") == [["a", "evil"], ["a"]]
         assert done.withheld == ("$b", "http.hosts: evil")
+        assert workspace.install(wider).withheld == done.withheld
         # It stays so in the upgrade after that, until somebody agrees.
         done = workspace.install(package("3", grants={"ffis": ["$a", "$b"]}))
         assert done.withheld == ("$b", "http.hosts: any")

@@ -98,14 +98,14 @@ def install(switch: Switch, package: Package, options: Options) -> Installed:
 
 def _install(switch: Switch, package: Package, releases: list[Release], options: Options) -> Installed:
     state = switch.read()
-    planned = []
+    planned, withheld = [], set[str]()
     for release in releases:
         old = _installation(switch, release.app, state)
         new = Installation(release=release, consent=_consent(release, old, options.granted))
+        withheld |= _withheld(new)
         if old is None or old.generation != new.generation or not _whole(switch, new):
             _check_successor(old, release, options.force)
             planned.append(new)
-    withheld = sorted({power for new in planned for power in _withheld(new)})
     if planned:
         for new in planned:
             _check_handlers(new.release, options)
@@ -114,9 +114,8 @@ def _install(switch: Switch, package: Package, releases: list[Release], options:
         for new in planned:
             _fill(switch, package, new, options)
         switch.write(SwitchState(apps=state.apps | {new.release.app: new.generation for new in planned}))
-    return Installed(
-        bool(planned), tuple(new.release.app for new in planned), package.version, tuple(withheld)
-    )
+    apps = tuple(new.release.app for new in planned)
+    return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)))
 
 
 def grants_spec(grants: Grants) -> list[GrantsSpec]:

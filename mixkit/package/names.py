@@ -25,7 +25,7 @@ def check_name(kind: str, name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BadName(
-            f"the name of a {kind} has 1 to 63 letters, digits, '_' and '-' (ASCII, no '-' first); "
+            f"{kind} names have 1 to 63 letters, digits, '_' and '-' (ASCII, no '-' first); "
             f"found {name!r:.80}"
         )
     return name
