@@ -102,7 +102,8 @@ class Program:
             machine.healthy = False
             raise
         finally:
-            pool.release(machine.instance, healthy=machine.healthy)
+            # A stop that came just after the last step has marked the instance: its next call would trap.
+            pool.release(machine.instance, healthy=machine.healthy and run.stopped is None)
         return result
 
     def close(self) -> None:

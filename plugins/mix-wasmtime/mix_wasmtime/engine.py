@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mix_wasmtime import _native
-from mix_wasmtime.cache import CodeCache, default_directory
 from mix_wasmtime.settings import WasmtimeSettings
 from mix_wasmtime.snapshot import Snapshot, load_snapshot
 from mixkit import contracts
 from mixkit.contracts import FuncType, HostFunction, HostImports
+from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
@@ -187,7 +187,11 @@ class WasmtimeEngine:
         self.cache = (
             None
             if directory == "off"
-            else CodeCache(Path(directory) if directory else default_directory(), self.settings.cache_bytes)
+            else DiskCache(
+                Path(directory) if directory else default_directory("wasmtime"),
+                self.settings.cache_bytes,
+                ".cwasm",
+            )
         )
 
     @property
@@ -275,9 +279,10 @@ class WasmtimeEngine:
         backend = self._backend(_stack_step(Limits().stack))
         parts = (digest, self.name, self.version, CONFIG, self.settings.optimize)
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
-        if self.cache is not None and (kept := self.cache.get(key)) is not None:
+        # In a file: one byte that tells whether the state can be restored, then the compiled code.
+        if self.cache is not None and (kept := self.cache.get(key)):
             try:
-                return Compiled.load(backend, kept[0]), kept[1]
+                return Compiled.load(backend, kept[1:]), kept[0] == 1
             except EngineError:
                 # Compiled for another processor, say.
                 self.cache.discard(key)
@@ -285,7 +290,7 @@ class WasmtimeEngine:
         # After compilation, because it presumes valid code.
         restorable = is_restorable(module)
         if self.cache is not None:
-            self.cache.put(key, compiled.serialize(), restorable)
+            self.cache.put(key, bytes([restorable]) + compiled.serialize())
         return compiled, restorable
 
 

@@ -1,20 +1,18 @@
-"""Compiled code on disk: kept, shared, bounded, and never run when others could have written it."""
+"""Compiled code on disk: kept, found again, and compiled anew when what is there cannot be used."""
 
 from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import wasmtime
-from mix_wasmtime.cache import CodeCache, default_directory
 from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
-from mixkit.errors import EngineError
+from mixkit.disk_cache import DiskCache
 from mixkit.limits import Limits
 
 
@@ -77,81 +75,8 @@ def test_a_cut_off_file_is_discarded(tmp_path: Path, size: int) -> None:
 def test_code_of_another_configuration_is_compiled_again(tmp_path: Path) -> None:
     run(tmp_path)
     (kept,) = files(tmp_path)
-    cache = CodeCache(tmp_path, 1 << 30)
-    cache.put(kept.stem, b"\x7fELF, but not what Wasmtime wrote" * 10, True)
+    DiskCache(tmp_path, 1 << 30, ".cwasm").put(kept.stem, b"\x01\x7fELF, but not what Wasmtime wrote" * 10)
     assert run(tmp_path) == 7
-
-
-@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
-def test_a_directory_that_others_can_write_is_not_used(tmp_path: Path, mode: int) -> None:
-    run(tmp_path)
-    (kept,) = files(tmp_path)
-    cache = CodeCache(tmp_path, 1 << 30)
-    assert cache.get(kept.stem) is not None
-    tmp_path.chmod(mode)
-    assert cache.get(kept.stem) is None
-    with pytest.raises(EngineError, match="written by others"):
-        cache.check()
-    assert run(tmp_path, 8) == 8
-    assert files(tmp_path) == [kept]
-
-
-def test_a_file_that_others_can_write_or_a_link_is_not_used(tmp_path: Path) -> None:
-    run(tmp_path)
-    (kept,) = files(tmp_path)
-    cache = CodeCache(tmp_path, 1 << 30)
-    kept.chmod(0o622)
-    assert cache.get(kept.stem) is None
-    kept.chmod(0o600)
-    assert cache.get(kept.stem) is not None
-    other = tmp_path / "elsewhere"
-    kept.rename(other)
-    kept.symlink_to(other)
-    assert cache.get(kept.stem) is None
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_a_file_of_another_user_is_not_used(tmp_path: Path) -> None:
-    run(tmp_path)
-    (kept,) = files(tmp_path)
-    cache = CodeCache(tmp_path, 1 << 30)
-    os.chown(kept, 12345, -1)
-    assert cache.get(kept.stem) is None
-    os.chown(kept, os.geteuid(), -1)
-    os.chown(tmp_path, 12345, -1)
-    assert cache.get(kept.stem) is None
-
-
-def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
-    cache = CodeCache(tmp_path, 3500)
-    for index in range(3):
-        cache.put(f"k{index}", bytes(1000), True)
-        os.utime(tmp_path / f"k{index}.cwasm", (index, index))
-    assert cache.get("k0") is not None
-    cache.put("k3", bytes(1000), True)
-    assert [path.stem for path in files(tmp_path)] == ["k0", "k2", "k3"]
-    cache.put("huge", bytes(4000), True)
-    assert [path.stem for path in files(tmp_path)] == ["k0", "k2", "k3"]
-
-
-def test_writers_at_the_same_time_leave_whole_files(tmp_path: Path) -> None:
-    cache = CodeCache(tmp_path, 200_000)
-    wrong: list[object] = []
-
-    def work(number: int) -> None:
-        for round_ in range(30):
-            cache.put(f"k{round_ % 5}", bytes([round_ % 5]) * 20_000, round_ % 2 == 0)
-            found = cache.get(f"k{(round_ + number) % 5}")
-            if found is not None and found[0] != bytes([(round_ + number) % 5]) * 20_000:
-                wrong.append(found[0][:10])
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-    assert list(tmp_path.glob("*.tmp")) == []
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(
@@ -161,11 +86,3 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     blocked.write_text("not a directory")
     assert run(blocked / "cache") == 7
     assert "not used" in caplog.text
-
-
-def test_the_default_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_directory() == Path("/somewhere/mixkit/wasmtime")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_directory() == Path("/home/somebody/.cache/mixkit/wasmtime")
