@@ -162,9 +162,9 @@ def test_profiles_are_listed_and_shown(mixkit_cli: Run) -> None:
 
 
 def test_secret_settings_are_not_shown(mixkit_cli: Run) -> None:
-    shown = mixkit_cli("--set", "settings.server.server_key=hunter2", "profile", "show").stdout
+    shown = mixkit_cli("--set", "settings.server.token=hunter2", "profile", "show").stdout
     assert "hunter2" not in shown
-    assert "settings.server.server_key\t(not shown)\tcommand line" in shown
+    assert "settings.server.token\t(not shown)\tcommand line" in shown
 
 
 def test_ffis_are_listed_shown_and_called(mixkit_cli: Run) -> None:

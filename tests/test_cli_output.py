@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from mixkit.cli import logs
-from mixkit.cli.output import Output, safe
+from mixkit.cli.output import Output, safe, safe_json
 
 EVIL = "name\x1b[2J\u202eevil\tx\ny"
 TABLE = f"""
@@ -70,6 +70,14 @@ def test_a_table_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_strangers_wrote_cannot_steer_the_terminal() -> None:
     assert safe(EVIL) == "name\\x1b[2J\\u202eevil\tx\ny"
+
+
+def test_json_is_the_same_and_printable() -> None:
+    text = json.dumps({"a\x9b2J": "\u202e\x7f\U000e0001é😀", "b": [1]}, ensure_ascii=False, indent=2)
+    shown = safe_json(text)
+    assert json.loads(shown) == json.loads(text)
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert "é😀" in shown
 
 
 def test_progress_shows_on_a_terminal_only_and_goes_away() -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from mixkit.cli.group import Group
-from mixkit.cli.output import Output
+from mixkit.cli.output import Output, safe_json
 from mixkit.cli.session import Session, json_option, pass_session
 
 __all__ = ["codec"]
@@ -69,7 +69,7 @@ def decode(session: Session, source: Path, as_hex: bool, plain: bool) -> None:
     """Codec words in, tagged JSON out."""
     from mixkit import codec, tagged_json
 
-    click.echo(tagged_json.dumps(codec.decode(_words(source, as_hex)), plain=plain))
+    click.echo(safe_json(tagged_json.dumps(codec.decode(_words(source, as_hex)), plain=plain)))
 
 
 @codec.command()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from mixkit.cli.output import colour, safe
+from mixkit.cli.output import colour, safe, safe_json
 from mixkit.errors import MixError, RunError, printable
 
 __all__ = ["DEBUG_VARIABLE", "run_guarded"]
@@ -77,7 +77,7 @@ def _print_object(kind: str, message: str, exc: Exception | None = None) -> None
     if isinstance(exc, RunError):
         answer["run_error"] = exc.to_dict()
     with contextlib.suppress(BrokenPipeError):
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        click.echo(safe_json(json.dumps(answer, ensure_ascii=False)))
 
 
 def _wants_json(words: list[str]) -> bool:

@@ -66,7 +66,6 @@ def call(session: Session, name: str, args: str) -> None:
     """
     import asyncio
 
-    from mixkit import tagged_json
     from mixkit.ffi_call import call_ffi
 
     values = read_json(args, "ARGS")
@@ -77,4 +76,4 @@ def call(session: Session, name: str, args: str) -> None:
     out = Output(session.as_json)
     with session.kernel() as kernel, out.working(name):
         answer = asyncio.run(call_ffi(kernel, name, values))
-    click.echo(tagged_json.dumps(answer))
+    out.value(answer)

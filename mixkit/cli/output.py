@@ -19,7 +19,7 @@ import click
 
 from mixkit.errors import printable
 
-__all__ = ["Output", "colour", "safe"]
+__all__ = ["Output", "colour", "safe", "safe_json"]
 
 Style = Literal["ok", "warning", "error", "name", "dim", "title"]
 
@@ -40,6 +40,17 @@ def safe(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def safe_json(text: str) -> str:
+    """The same JSON, with what is not printable in it as escapes, which can only be inside of its strings."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
 def colour(stream: Any = None) -> bool:
     """Whether to colour what goes to the stream: a terminal, and neither NO_COLOR nor TERM=dumb is set."""
     stream = stream or sys.stdout
@@ -58,7 +69,13 @@ class Output:
 
     def document(self, value: Any) -> None:
         """A JSON document on stdout, whatever `as_json` says."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        click.echo(safe_json(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
+
+    def value(self, value: Any) -> None:
+        """A Value on stdout, as tagged JSON."""
+        from mixkit import tagged_json
+
+        click.echo(safe_json(tagged_json.dumps(value)))
 
     def line(self, text: str = "", style: Style | None = None) -> None:
         """A line of text on stdout. Not for `--json`, which prints documents only."""

@@ -126,7 +126,7 @@ def _run(
         actions = json.loads(tagged_json.dumps(result.actions))
         out.document({"ok": True, "value": value, "actions": actions})
         return
-    click.echo(tagged_json.dumps(result.value))
+    out.value(result.value)
     for action in result.actions:
         out.note(f"action for the caller: {tagged_json.dumps(action)}")
 
