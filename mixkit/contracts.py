@@ -185,6 +185,10 @@ class WasmEngine(Protocol):
         """Changes whenever compiled code or snapshots of the engine are not understood any more."""
         ...
 
+    def prepare(self) -> None:
+        """Import and load what the first `compile` would, and compile nothing: a server calls it at its start."""
+        ...
+
     def compile(self, code: bytes) -> Module:
         """Compile, or load from the cache on disk by (hash, engine, version). `EngineError` if invalid."""
         ...

@@ -285,6 +285,16 @@ class Kernel:
                 self._engine = cls(settings) if settings is not None else cls()
             return self._engine
 
+    def prepare(self) -> None:
+        """Do what the first run of a process would wait for: import the event loop, load the engine.
+
+        Starts no thread and compiles nothing, so that a server may call it before it forks.
+        """
+        import asyncio  # noqa: F401
+
+        if self.choice is not None:
+            self.engine.prepare()
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 

@@ -203,6 +203,10 @@ class WasmtimeEngine:
             self._version = f"wasmtime-{version('wasmtime')}-1"
         return self._version
 
+    def prepare(self) -> None:
+        """Load Wasmtime. Starts no thread and compiles nothing, so that a process may still fork."""
+        self._backend(_stack_step(Limits().stack))
+
     def compile(self, code: bytes) -> Module:
         """Compile, or take from memory or from the disk.
 
