@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import time
@@ -41,6 +42,9 @@ class Around:
 
     async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
         self._server.start()
+        # PERF: what is loaded by now stays, so the garbage collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
 
     async def process_shutdown(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
         await self._server.stop()
