@@ -45,9 +45,8 @@ def on_terminal(script: str, **env: str) -> str:
 def test_a_table_on_a_terminal_has_a_heading_and_fits() -> None:
     lines = on_terminal(TABLE, NO_COLOR="1").splitlines()
     assert lines[0].split() == ["name", "text"]
-    assert len(lines) == 3
     assert all(len(line) <= 80 for line in lines)
-    assert lines[2].endswith("…")
+    assert "".join(lines[2:]).count("x") == 500
 
 
 def test_colour_is_for_terminals_without_no_color() -> None:

@@ -90,7 +90,7 @@ class Output:
     ) -> None:
         """Rows under their column names.
 
-        On a terminal aligned, with a heading, the last column cut to fit. In a pipe a line per row, cells
+        On a terminal aligned, with a heading, the last column wrapped. In a pipe a line per row, cells
         separated by tabs, no heading. As JSON an array of objects.
 
         Args:
@@ -107,8 +107,9 @@ class Output:
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         room = max(20, _terminal_width() - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1))
         click.echo(self._styled(_joined(columns, widths).rstrip(), "title", sys.stdout))
+        margin = "\n" + " " * (sum(widths[:-1]) + len(_GAP) * (len(widths) - 1))
         for row in cells:
-            last = row[-1] if len(row[-1]) <= room else row[-1][: room - 1] + "…"
+            last = margin.join(_wrapped(row[-1], room))
             padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)] + [last]
             styled = [
                 self._styled(text, styles.get(cell), sys.stdout)
@@ -173,6 +174,14 @@ def _text(cell: Any) -> str:
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, width)
 
 
 def _terminal_width() -> int:
