@@ -43,18 +43,22 @@ def test_runs_do_not_see_each_other_s_guests(mixkit_call):
     assert mixkit_call("$greeting_guests") == []
 
 
-def test_a_run_greets_only_so_many(mixkit_profile):
+def test_a_run_remembers_its_guests(mixkit_state):
+    from mix_greeting.ffis import guests, hello
+
+    hello(mixkit_state, "Ada")
+    hello(mixkit_state, "Grace")
+    assert guests(mixkit_state) == ["Ada", "Grace"]
+
+
+def test_a_run_greets_only_so_many(mixkit_state):
     from mix_greeting.ffis import hello
+    from mix_greeting.guests import Guests
 
-    from mixkit.state import State
-
-    with Kernel(mixkit_profile, overrides={"settings.greeting.most": 1}) as kernel:
-        state = State(services=kernel)
-        kernel.open_state(state)
-        hello(state, "Ada")
-        with pytest.raises(FFIError, match="at most 1"):
-            hello(state, "Grace")
-        kernel.close_state(state)
+    mixkit_state.get(Guests).most = 1
+    hello(mixkit_state, "Ada")
+    with pytest.raises(FFIError, match="at most 1"):
+        hello(mixkit_state, "Grace")
 
 
 def test_an_unknown_setting_is_refused(mixkit_profile):
