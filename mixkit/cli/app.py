@@ -10,7 +10,6 @@ import click
 from mixkit import __version__
 from mixkit.cli.failure import run_guarded
 from mixkit.cli.group import Group, Lazy
-from mixkit.cli.output import colour
 from mixkit.cli.session import DEFAULT_PROFILE, PROFILE_VARIABLE, Session, parse_overrides
 from mixkit.errors import MixError
 
@@ -25,7 +24,6 @@ class Main(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.obj = Session(profile=os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
-        ctx.color = colour()
         return super().parse_args(ctx, args)
 
     def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:

@@ -27,6 +27,7 @@ class Session:
         profile: name or path of the profile that commands load.
         overrides: values of `--set`, by dotted key, as `Kernel` takes them.
         as_json: the command was given `--json`.
+        log_level, log_format: as `mixkit.cli.logs.configure` was told, for processes that a command starts.
     """
 
     profile: str = DEFAULT_PROFILE
