@@ -191,26 +191,29 @@ def mixkit(directory: str) -> Iterator[tuple[int, int]]:
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each server."""
-    rounds: dict[str, list[tuple[float, list[float]]]] = {"falcon echo": [], "mixkit run": []}
+    rounds: dict[str, list[tuple[float, list[float], float]]] = {"falcon echo": [], "mixkit run": []}
     with (
         tempfile.TemporaryDirectory() as directory,
-        process(sys.executable, __file__, "--echo") as (_, echo),
-        mixkit(directory) as (_, ours),
+        process(sys.executable, __file__, "--echo") as echo,
+        mixkit(directory) as ours,
     ):
-        targets = {"falcon echo": (echo, "/echo"), "mixkit run": (ours, PATH)}
-        for port, path in targets.values():
+        targets = {"falcon echo": (*echo, "/echo"), "mixkit run": (*ours, PATH)}
+        for _, port, path in targets.values():
             measure(port, path, 1000, args.seconds, args.connections)
         for _ in range(args.rounds):
-            for name, (port, path) in targets.items():
-                rounds[name].append(measure(port, path, args.count, args.seconds, args.connections))
+            for name, (pid, port, path) in targets.items():
+                before = processor_time(pid)
+                rate, times = measure(port, path, args.count, args.seconds, args.connections)
+                rounds[name].append((rate, times, (processor_time(pid) - before) / len(times)))
     rows: list[dict[str, Any]] = []
     for name, found in rounds.items():
-        times = sorted(second for _, seconds in found for second in seconds)
-        rate = statistics.median(rate for rate, _ in found)
+        times = sorted(second for _, seconds, _ in found for second in seconds)
+        rate = statistics.median(rate for rate, _, _ in found)
         rows.append(
             {
                 "server": name,
                 "requests_per_second": round(rate),
+                "cpu_us": round(statistics.median(cpu for _, _, cpu in found) * 1e6),
                 "p50_ms": round(times[len(times) // 2] * 1000, 2),
                 "p99_ms": round(times[len(times) * 99 // 100] * 1000, 2),
                 "ratio": round(rate / (rows[0]["requests_per_second"] if rows else rate), 2),
@@ -235,6 +238,12 @@ def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
             "growth_bytes_a_run": round((after - before) * 1024 / len(times), 1),
         }
     ]
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor that a process has used; less than the rest disturbed by what else the machine does."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:

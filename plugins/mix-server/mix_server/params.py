@@ -30,8 +30,8 @@ _JSON_TYPES = ("application/json", "text/json", "")
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
-async def read_body(req: Request, types: Type, limit: int, seconds: float) -> Any:
-    """The parameters in the body of a request; no body is no parameters.
+async def read_body(req: Request, types: Type, limit: int, seconds: float) -> tuple[Any, bytes]:
+    """The parameters in the body of a request, and the body itself; no body is no parameters.
 
     Args:
         types: what the entry takes, to read a form by.
@@ -47,8 +47,8 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float) -> An
         raise UnsupportedBody(f"expected application/json or {_FORM_TYPE}, found {content_type:.80}")
     body = await req.body(limit, seconds)
     if content_type == _FORM_TYPE:
-        return from_texts(_pairs(body.decode("latin-1")), types)
-    return tagged_json.loads(body) if body else {}
+        return from_texts(_pairs(body.decode("latin-1")), types), body
+    return tagged_json.loads(body) if body else {}, body
 
 
 def read_query(query: str, types: Type) -> dict[str, Any]:

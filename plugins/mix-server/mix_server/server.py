@@ -64,6 +64,7 @@ class Server:
         self.store = _open_store(settings.ws_dir)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
+        kernel.prepare()
         self.admission = Admission(
             settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
         )

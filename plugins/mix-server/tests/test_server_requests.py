@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from mix_server.app import create_app
 from mix_server.errors import NOT_FOUND
@@ -170,6 +172,13 @@ async def test_a_body_at_the_limit_is_taken(make_server: Make) -> None:
     assert (sent[0]["status"], sent[1]["body"]) == (200, body)
     sent = await call(server, f"{DEMO}echo", events(chunk(body + b" ")))
     assert sent[0]["status"] == 413
+
+
+async def test_an_agent_sees_a_body_in_chunks_as_one(make_server: Make) -> None:
+    receive = events(chunk(b"[1,", more=True), chunk(b"", more=True), chunk(b"2]"))
+    sent = await call(make_server(), f"{DEMO}env", receive)
+    seen = msgspec.json.decode(sent[1]["body"])
+    assert seen["requestBody"]["_rmx_value"] == base64.b64encode(b"[1,2]").decode()
 
 
 async def test_a_body_that_does_not_come_is_408(make_server: Make) -> None:

@@ -64,8 +64,8 @@ class Agents:
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
         target = await self._target(ws, app, agent)
         settings = self._settings
-        params = await read_body(req, target.params, settings.params_limit, settings.body_timeout)
-        await self._run(req, resp, target, params, await req.body(settings.params_limit, 1))
+        params, body = await read_body(req, target.params, settings.params_limit, settings.body_timeout)
+        await self._run(req, resp, target, params, body)
 
     on_post_v0 = on_post
 
