@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mixkit.errors import GrantError
 
-__all__ = ["ALL", "NONE", "Grants"]
+__all__ = ["ALL", "CORE", "NONE", "Grants"]
 
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
@@ -82,3 +82,5 @@ def _matches(patterns: frozenset[str], name: str) -> bool:
 
 ALL: Final = Grants(("*",))
 NONE: Final = Grants()
+CORE: Final = Grants(("$core_*", "$decode_error"))
+"""What code may call that asks for nothing: the kernel's own FFIs, which reach nothing outside the run."""

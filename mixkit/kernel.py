@@ -11,33 +11,23 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, Unpack
 
 import msgspec
 import pluggy
 from msgspec import Meta
 
-from mixkit import action, codec, core_ffis
+from mixkit import codec, core_ffis
 from mixkit.contracts import WasmEngine
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import (
-    CancelledRun,
-    CodecError,
-    GuestError,
-    InternalError,
-    MixError,
-    NotFound,
-    PluginError,
-    ProfileError,
-    RunError,
-)
+from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
-from mixkit.grants import ALL, Grants
+from mixkit.grants import CORE, Grants
+from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
@@ -49,12 +39,8 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
-from mixkit.vm.watchdog import watchdog
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["Agents", "Code", "Kernel", "KernelSettings", "RunResult", "Target"]
+__all__ = ["Code", "Kernel", "KernelSettings"]
 
 _log = logging.getLogger("mixkit.kernel")
 
@@ -79,32 +65,6 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         str | None,
         Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run answered: its value, and the actions that are for the caller, as Maps."""
-
-    value: Any
-    actions: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a name means that one agent calls another by."""
-
-    program: Program
-    entry: str
-    grants: Grants = ALL
-    env: Env | None = None
-    limits: Limits | None = None
-
-
-class Agents:
-    """Resolves the names by which a run may call other agents; whoever starts a run may give it one."""
-
-    def __init__(self, resolve: Callable[[State, str], Target]) -> None:
-        self.resolve = resolve
 
 
 class Kernel:
@@ -335,30 +295,38 @@ class Kernel:
     # -- running ------------------------------------------------------------------------------
 
     def run_sync(
-        self, code: Code, entry: str, params: Any = None, *, env: Env | None = None, limits: Limits | None = None,
-        grants: Grants = ALL, run_id: str | None = None, agents: Agents | None = None,
+        self,
+        code: Code,
+        entry: str,
+        params: Any = None,
+        *,
         trace: Callable[[RunState], None] | None = None,
-    ) -> RunResult:  # fmt: skip
-        """Run an entry on this thread and wait for its result. Arguments and errors as those of `run`."""
-        job = self._job(code, entry, params, env, limits, grants, run_id, None, agents)
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Run an entry on this thread and wait for its result. Arguments and errors as those of `run`.
+
+        `trace` is called with each state that the run enters.
+        """
+        job = self._job(code, entry, params, None, options)
         return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
 
     async def run(
-        self, code: Code, entry: str, params: Any = None, *, env: Env | None = None, limits: Limits | None = None,
-        grants: Grants = ALL, run_id: str | None = None, agents: Agents | None = None, budget: Budget | None = None,
-    ) -> RunResult:  # fmt: skip
+        self,
+        code: Code,
+        entry: str,
+        params: Any = None,
+        *,
+        budget: Budget | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
         """Run an entry of some code and wait for its result. Cancelling the task stops the guest.
 
         Args:
             code: as `load` takes it.
             entry: name of the entry.
             params: a Value, checked against the entry's declared parameters.
-            env: the environment that the agent sees.
-            limits: narrower than the profile's where given; they cannot raise those.
-            grants: which FFIs may be called, beside what the code's own manifest requests.
-            run_id: identity in the log, made if not given.
-            agents: how names of other agents are resolved.
             budget: that of the calling run, for nested runs.
+            options: environment, limits, grants …: see `RunOptions`.
 
         Raises:
             NotFound: no such entry.
@@ -369,48 +337,55 @@ class Kernel:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        job = self._job(code, entry, params, env, limits, grants, run_id, budget, agents)
+        job = self._job(code, entry, params, budget, options)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
-        threads = self._executor() if budget is None else None
-        done = (
-            loop.run_in_executor(threads, job.execute, run)
-            if threads
-            else _in_own_thread(loop, job.execute, run)
-        )
+        if budget is None:
+            thread = self._executor().submit(job.execute, run)
+        else:
+            thread = in_own_thread(job.execute, run)
+        done = asyncio.wrap_future(thread, loop=loop)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             run.stop(CancelledRun("the caller went away"))
-            # The guest stops within milliseconds; its thread and its instance must be back before we leave.
-            await asyncio.wait([done])
-            if not done.cancelled():
-                done.exception()
+            if not thread.cancel():
+                # The guest stops within milliseconds; its instance must be back before we leave.
+                await asyncio.wait([done])
+                if not done.cancelled():
+                    done.exception()
             raise
 
-    def _job(
-        self, code: Code, entry: str, params: Any, env: Env | None, limits: Limits | None, grants: Grants,
-        run_id: str | None, budget: Budget | None, agents: Agents | None,
-    ) -> _Job:  # fmt: skip
+    def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
         program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
-        bounds = self.limits if limits is None else self.limits.narrowed(limits)
-        requested = program.manifest.grants
-        if requested is not ALL:
-            self.ffis.check_grant_options(requested.option_keys())
-            grants = grants & requested
-        if grants is not ALL and grants.option_keys():
-            self.ffis.check_grant_options(grants.option_keys())
-        env = env or _NO_ENV
+        limits = options.get("limits")
+        limits = self.limits if limits is None else self.limits.narrowed(limits)
         state = State(
-            env=env, budget=budget or Budget(bounds), grants=grants, services=self, run_id=run_id,
+            env=options.get("env") or NO_ENV,
+            budget=budget or Budget(limits),
+            grants=self._grants(program, options.get("grants")),
+            services=self,
+            run_id=options.get("run_id"),
             code=program.name or entry,
-        )  # fmt: skip
+        )
+        agents = options.get("agents")
         if agents is not None:
             state.put(agents)
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
-        return _Job(self, program, target, words, state, bounds)
+        return Job(self, program, target, words, state, limits)
+
+    def _grants(self, program: Program, granted: Grants | None) -> Grants:
+        """What a run of the program may call: what it requests, of that what is granted."""
+        requested = program.manifest.grants
+        if granted is None:
+            granted = requested or CORE
+        elif requested is not None:
+            granted = granted & requested
+        if granted.option_keys():
+            self.ffis.check_grant_options(granted.option_keys())
+        return granted
 
     def static_env(self, env: Env) -> bytes:
         """Codec words of the part of an environment that init sees; remembered per environment object."""
@@ -476,64 +451,3 @@ class Kernel:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
-
-
-_NO_ENV = Env()
-
-
-@dataclass(slots=True)
-class _Job:
-    """One run, ready to be executed on some thread."""
-
-    kernel: Kernel
-    program: Program
-    entry: Any
-    words: bytes
-    state: State
-    limits: Limits
-
-    def execute(self, run: Run) -> RunResult:
-        state = self.state
-        alarm = watchdog.add(state.budget.deadline, run.expire)
-        try:
-            self.kernel.open_state(state)
-            env = self.kernel.static_env(state.env)
-            words = self.program.run(run, self.entry, self.words, env, self.limits)
-            try:
-                value = codec.decode(words, token=state.token_from_handle)
-            except CodecError as exc:
-                raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
-            return RunResult(value, [action.to_value(item) for item in state.actions.client])
-        except CancelledRun:
-            raise
-        except MixError as exc:
-            raise self._failed(exc) from exc
-        except Exception as exc:
-            _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
-            raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
-        finally:
-            watchdog.cancel(alarm)
-            self.kernel.close_state(state)
-
-    def _failed(self, exc: MixError) -> RunError:
-        return RunError(
-            str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
-        )
-
-
-def _in_own_thread(
-    loop: asyncio.AbstractEventLoop, function: Callable[[Run], RunResult], run: Run
-) -> asyncio.Future[RunResult]:
-    """A nested run gets a thread of its own: in the shared pool its callers could hold every thread it waits for."""
-    import asyncio
-
-    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-
-    def body() -> None:
-        try:
-            future.set_result(function(run))
-        except BaseException as exc:
-            future.set_exception(exc)
-
-    threading.Thread(target=body, name="mixkit-nested", daemon=True).start()
-    return asyncio.wrap_future(future, loop=loop)

@@ -18,6 +18,7 @@ import pytest
 
 from mixkit import Kernel
 from mixkit.errors import PluginError, RunError
+from mixkit.grants import ALL
 
 ROOT = Path(__file__).parent.parent
 Load = Callable[..., Kernel]
@@ -71,7 +72,7 @@ PING_DATA = '(data (i32.const 64) "$one_ping")'
 
 def test_mix_ffis(load: Load, guest: Callable[..., bytes]) -> None:
     with load(FFI) as kernel:
-        assert kernel.run_sync(guest(PING_DATA, ping=PING), "ping", []).value == "pong"
+        assert kernel.run_sync(guest(PING_DATA, ping=PING), "ping", [], grants=ALL).value == "pong"
 
 
 def test_mix_engines(load: Load) -> None:
@@ -280,7 +281,12 @@ def transcript(load: Load, guest: Callable[..., bytes]) -> list[str]:
                 limits = msgspec.structs.replace(limits, wall_time=0.2)
             try:
                 kernel.run_sync(
-                    code, entry, [], limits=limits, trace=lambda state: seen.append(f"→ {state.value}")
+                    code,
+                    entry,
+                    [],
+                    grants=ALL,
+                    limits=limits,
+                    trace=lambda state: seen.append(f"→ {state.value}"),
                 )
                 seen.append("the result is answered")
             except RunError as exc:

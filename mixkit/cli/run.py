@@ -131,15 +131,13 @@ def _run(
         out.note(f"action for the caller: {tagged_json.dumps(action)}")
 
 
-def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants:
-    from mixkit.cli.runnable import UNDECLARED
-    from mixkit.grants import ALL, Grants
+def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants | None:
+    from mixkit.grants import Grants
 
-    asked = runnable.grants
-    if patterns:
-        granted = Grants(patterns)
-        return granted if asked is ALL else asked & granted
-    return UNDECLARED if asked is ALL else asked
+    if not patterns:
+        return runnable.grants
+    granted = Grants(patterns)
+    return granted if runnable.grants is None else runnable.grants & granted
 
 
 def _env(runnable: Runnable, extra: dict[str, Any]) -> Env:

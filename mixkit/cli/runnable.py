@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
-from mixkit.grants import ALL, Grants
+from mixkit.grants import Grants
 from mixkit.schema import ANY, Type
 
 if TYPE_CHECKING:
-    from mixkit.kernel import Agents, Kernel, Target
+    from mixkit.job import Agents, Target
+    from mixkit.kernel import Kernel
     from mixkit.package import Package
     from mixkit.state import State
 
-__all__ = ["UNDECLARED", "Runnable", "find", "find_all", "others_of"]
-
-UNDECLARED = Grants(["$core_*", "$decode_error"])
-"""What code may call that declares no powers, unless somebody grants more."""
+__all__ = ["Runnable", "find", "find_all", "others_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Runnable:
     Attributes:
         name: what the user types: an entry, or `app/agent`.
         entry: what the code calls it.
-        grants: what the code asks for; `ALL` if it does not say.
+        grants: what the package asks for; None for a module without one, which asks for itself.
         settings: of the app, which are put into the environment.
     """
 
@@ -39,7 +37,7 @@ class Runnable:
     description: str = ""
     params: Type = ANY
     result: Type = ANY
-    grants: Grants = ALL
+    grants: Grants | None = None
     limits: Mapping[str, int | float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     app: str | None = None
@@ -56,9 +54,8 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         return _of_package(_open(path))
     program = kernel.load(path)
     code = path.read_bytes()
-    asked = program.manifest.grants
     return {
-        name: Runnable(name, name, code, entry.description, entry.params, entry.result, asked)
+        name: Runnable(name, name, code, entry.description, entry.params, entry.result)
         for name, entry in program.entries.items()
     }
 
@@ -81,9 +78,11 @@ def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Run
     raise NotFound(f"{path}: {problem}; there is {names}")
 
 
-def others_of(kernel: Kernel, runnable: Runnable, found: Mapping[str, Runnable], grants: Grants) -> Agents:
+def others_of(
+    kernel: Kernel, runnable: Runnable, found: Mapping[str, Runnable], grants: Grants | None
+) -> Agents:
     """How an agent of a package calls the others of its app, under the same grants."""
-    from mixkit.kernel import Agents, Target
+    from mixkit.job import Agents, Target
 
     def resolve(state: State, name: str) -> Target:
         other = found.get(name) or found.get(f"{runnable.app}/{name}")

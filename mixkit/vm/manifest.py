@@ -9,7 +9,7 @@ from typing import Any
 
 from mixkit.contracts import FuncType, Module
 from mixkit.errors import GuestError, MixError
-from mixkit.grants import ALL, Grants
+from mixkit.grants import Grants
 from mixkit.schema import ANY, Type
 from mixkit.schema_text import parse, parse_params
 
@@ -44,7 +44,8 @@ class Manifest:
     name: str = ""
     description: str = ""
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    grants: Grants = ALL
+    grants: Grants | None = None
+    """What it asks for; None if it does not say."""
     declared: bool = False
     """False if the guest has no manifest: then it may be called by any name that it understands."""
 
@@ -116,9 +117,9 @@ def _parse(section: bytes) -> Manifest:
     )
 
 
-def _grants(raw: dict[str, Any], where: str) -> Grants:
+def _grants(raw: dict[str, Any], where: str) -> Grants | None:
     if "grants" not in raw:
-        return ALL
+        return None
     grants = raw["grants"]
     _keys(grants, {"ffis", "options"}, f"{where}.grants")
     ffis, options = grants.get("ffis", []), grants.get("options", {})

@@ -11,6 +11,7 @@ import click
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.grants import CORE
 
 if TYPE_CHECKING:
     from mix_wasm.inspect import Report
@@ -130,7 +131,9 @@ def _print_report(output: Output, report: Report) -> None:
     if report.manifest:
         rows += [("entry", e.name, f"{e.params} -> {e.result}") for e in report.manifest.entries.values()]
         rows += [
-            ("grant", "ffi", pattern) for layer in report.manifest.grants.patterns() for pattern in layer
+            ("grant", "ffi", pattern)
+            for layer in (report.manifest.grants or CORE).patterns()
+            for pattern in layer
         ]
     output.table(("what", "name", "type"), rows)
     for problem in report.problems:

@@ -150,7 +150,7 @@ def _manifest(manifest: Manifest) -> dict[str, Any]:
         "declared": manifest.declared,
         "name": manifest.name,
         "description": manifest.description,
-        "grants": manifest.grants.patterns(),
+        "grants": None if manifest.grants is None else manifest.grants.patterns(),
         "entries": {
             entry.name: {
                 "description": entry.description,

@@ -1,0 +1,140 @@
+"""One run, ready to be executed on some thread, and what is said when it is asked for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict, TypeVar
+
+from mixkit import action, codec
+from mixkit.environment import Env
+from mixkit.errors import CancelledRun, CodecError, GuestError, InternalError, MixError, RunError
+from mixkit.grants import Grants
+from mixkit.limits import Limits
+from mixkit.state import State
+from mixkit.vm.loop import Run
+from mixkit.vm.manifest import Entry
+from mixkit.vm.program import Program
+from mixkit.vm.watchdog import watchdog
+
+__all__ = ["NO_ENV", "Agents", "Job", "RunOptions", "RunResult", "Target", "in_own_thread"]
+
+_log = logging.getLogger("mixkit.kernel")
+
+T = TypeVar("T")
+NO_ENV = Env()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run answered: its value, and the actions that are for the caller, as Maps."""
+
+    value: Any
+    actions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means that one agent calls another by."""
+
+    program: Program
+    entry: str
+    grants: Grants | None = None
+    env: Env | None = None
+    limits: Limits | None = None
+
+
+class Agents:
+    """Resolves the names by which a run may call other agents; whoever starts a run may give it one."""
+
+    def __init__(self, resolve: Callable[[State, str], Target]) -> None:
+        self.resolve = resolve
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of a run.
+
+    env: the environment that the agent sees.
+    limits: narrower than the profile's where given; they cannot raise those.
+    grants: which FFIs may be called, of those that the code's own manifest requests. None: all that it requests;
+        code that requests nothing may call the kernel's own.
+    run_id: identity in the log, made if not given.
+    agents: how names of other agents are resolved.
+    """
+
+    env: Env | None
+    limits: Limits | None
+    grants: Grants | None
+    run_id: str | None
+    agents: Agents | None
+
+
+class Surroundings(Protocol):
+    """What a job asks of the kernel."""
+
+    def static_env(self, env: Env) -> bytes: ...
+    def open_state(self, state: State) -> None: ...
+    def close_state(self, state: State) -> None: ...
+
+
+@dataclass(slots=True)
+class Job:
+    """One run: its program and entry, the codec words of its parameters, its state."""
+
+    kernel: Surroundings
+    program: Program
+    entry: Entry
+    words: bytes
+    state: State
+    limits: Limits
+
+    def execute(self, run: Run) -> RunResult:
+        """Run it on this thread, under the watchdog; the state is closed however it ends.
+
+        Raises:
+            RunError, CancelledRun: see `Kernel.run`.
+        """
+        state = self.state
+        alarm = watchdog.add(state.budget.deadline, run.expire)
+        try:
+            self.kernel.open_state(state)
+            env = self.kernel.static_env(state.env)
+            words = self.program.run(run, self.entry, self.words, env, self.limits)
+            try:
+                value = codec.decode(words, token=state.token_from_handle)
+            except CodecError as exc:
+                raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+            return RunResult(value, [action.to_value(item) for item in state.actions.client])
+        except CancelledRun:
+            raise
+        except MixError as exc:
+            raise self._failed(exc) from exc
+        except Exception as exc:
+            _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
+            raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
+        finally:
+            watchdog.cancel(alarm)
+            self.kernel.close_state(state)
+
+    def _failed(self, exc: MixError) -> RunError:
+        return RunError(
+            str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
+        )
+
+
+def in_own_thread(function: Callable[[Run], T], run: Run) -> concurrent.futures.Future[T]:
+    """Execute a nested run in a thread of its own: in the shared pool its callers could hold all that it waits for."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()
+
+    def body() -> None:
+        try:
+            future.set_result(function(run))
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=body, name="mixkit-nested", daemon=True).start()
+    return future
