@@ -192,7 +192,7 @@ async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[s
         write_message(resp, 504, str(exc))
         return
     agent = f"{params.get('ws')}/{params.get('app')}/{params.get('agent')}"
-    if isinstance(exc, RunError) and exc.panic_code not in ("internal", "cancelled"):
+    if isinstance(exc, RunError) and exc.panic_code != "internal":
         _write_run_error(resp, exc.to_dict() | {"agent": agent})
     elif isinstance(exc, _AGENT_FAULTS) and "agent" in params:
         backtrace = exc.backtrace if isinstance(exc, GuestError) else []

@@ -206,6 +206,36 @@ async def test_a_client_that_goes_away_stops_its_run(make_server: Make) -> None:
     assert sent[1]["body"] == b"[1]"
 
 
+async def test_a_client_that_goes_away_while_it_waits_never_runs(make_server: Make) -> None:
+    server = make_server(max_runs=1, limits_wall_time=1.0)
+    first = asyncio.create_task(call(server, f"{DEMO}spin", events(chunk(b"{}"))))
+    await asyncio.sleep(0.3)
+    sent = await call(server, f"{DEMO}spin", events(chunk(b"{}"), then=0.1))
+    assert sent[0]["status"] == 499
+    assert (server.admission.active, server.admission.waiting) == (1, 0)
+    assert (await first)[0]["status"] == 504
+    assert server.admission.active == 0
+
+
+async def test_an_agent_is_loaded_once_for_all_who_ask_first(
+    make_server: Make, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+    loaded = []
+    load = server.kernel.load
+
+    def counted(code: Any, name: str = "") -> Any:
+        if isinstance(code, bytes):
+            loaded.append(name)
+        return load(code, name)
+
+    monkeypatch.setattr(server.kernel, "load", counted)
+    async with connect(server) as client:
+        answers = await asyncio.gather(*(client.post(f"{DEMO}echo", json=n) for n in range(10)))
+    assert [answer.json() for answer in answers] == list(range(10))
+    assert loaded == ["demo/echo"]
+
+
 async def test_bodies_that_cannot_be_read(client: httpx.AsyncClient) -> None:
     for body, says in (
         (b"{", ""),
