@@ -173,8 +173,9 @@ def main() -> None:
     peer = warm["extism, reused plugin"]["median"]
     print("warm run of a small agent, 100 bytes in and out (µs)")
     for name, figure in warm.items():
+        ratio = figure["median"] / peer
         print(
-            f"  {name:28} min {figure['min']:7.1f}  median {figure['median']:7.1f}  {figure['median'] / peer:5.2f} × extism reused"
+            f"  {name:28} min {figure['min']:7.1f}  median {figure['median']:7.1f}  {ratio:5.2f} × extism reused"
         )
     first: dict[str, float] = figures["first_ms"]  # type: ignore[assignment]
     print(f"first run after a restart, guest of {first['guest_kb']:.0f} KB (ms; goal 20 with a warm cache)")
