@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mix_wasm.errors import BuildError
 from mixkit.contracts import Check
+from mixkit.disk_cache import default_directory
 
 __all__ = ["REMEDY", "check", "compile", "sdk"]
 
@@ -70,19 +73,18 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError(f"the C compiler is missing; add it with: {REMEDY}")
     library = sdk()
-    command = [
-        *(sys.executable, "-m", "ziglang", "cc", *_COMMON, *(_DEBUG if debug else _RELEASE)),
-        *(f"-ffile-prefix-map={library}=mix-sdk", "-fdebug-compilation-dir=.", f"-I{library}"),
-        *(f"./{source}" for source in sources),
-        *(str(source) for source in sorted(library.glob("*.c"))),
-        *("-o", str(out)),
-    ]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=_environment(), capture_output=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"the C compiler did not finish within {_TIMEOUT} s") from None
+    flags = (*_COMMON, *(_DEBUG if debug else _RELEASE))
+    _build_libc(flags)
+    done = _zig(
+        (
+            *flags,
+            *(f"-ffile-prefix-map={library}=mix-sdk", "-fdebug-compilation-dir=.", f"-I{library}"),
+            *(f"./{source}" for source in sources),
+            *(str(source) for source in sorted(library.glob("*.c"))),
+            *("-o", str(out)),
+        ),
+        folder,
+    )
     output = done.stderr.decode("utf-8", "replace").strip()[:_MAX_OUTPUT]
     if done.returncode != 0 or not out.is_file():
         raise BuildError(f"the C compiler failed with exit status {done.returncode}", output)
@@ -90,8 +92,41 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
         _log.warning("%s", line)
 
 
+def _build_libc(flags: Sequence[str]) -> None:
+    """Have Zig build its libc, which it keeps, from the root folder.
+
+    Its debug information names the folder in which it was first built; that of some guest would end up in all
+    the others.
+    """
+    text = repr((importlib.metadata.version("ziglang"), flags))
+    marker = _cache() / f"libc-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if marker.exists():
+        return
+    _log.info("building the C library once, which takes about half a minute")
+    with tempfile.TemporaryDirectory() as scratch:
+        empty = Path(scratch) / "empty.c"
+        empty.write_text("")
+        done = _zig((*flags, str(empty), "-o", str(empty.with_suffix(".wasm"))), Path("/"))
+    if done.returncode == 0:
+        marker.touch()
+
+
+def _zig(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            (sys.executable, "-m", "ziglang", "cc", *arguments),
+            cwd=folder, env=_environment(), capture_output=True, timeout=_TIMEOUT, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"the C compiler did not finish within {_TIMEOUT} s") from None
+
+
+def _cache() -> Path:
+    return default_directory("zig")
+
+
 def _environment() -> dict[str, str]:
     """What the compiler sees. Its caches, which are content-addressed, lie in a folder of ours."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    cache = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixkit" / "zig")
+    cache = str(_cache())
     return {**kept, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
