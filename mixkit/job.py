@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from mixkit import action, codec
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, CodecError, GuestError, InternalError, MixError, RunError
+from mixkit.errors import (
+    CancelledRun,
+    CodecError,
+    GuestError,
+    InternalError,
+    LimitExceeded,
+    MixError,
+    RunError,
+)
+from mixkit.ffi import FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.state import State
@@ -20,12 +31,23 @@ from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
 from mixkit.vm.watchdog import watchdog
 
-__all__ = ["NO_ENV", "Agents", "Job", "RunOptions", "RunResult", "Target", "in_own_thread"]
+__all__ = [
+    "NO_ENV",
+    "Agents",
+    "Job",
+    "NotQuick",
+    "QuickRun",
+    "RunOptions",
+    "RunResult",
+    "Target",
+    "in_own_thread",
+]
 
 _log = logging.getLogger("mixkit.kernel")
 
 T = TypeVar("T")
 NO_ENV = Env()
+_MAX_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +120,7 @@ class Job:
             RunError, CancelledRun: see `Kernel.run`.
         """
         state = self.state
-        alarm = watchdog.add(state.budget.deadline, run.expire)
+        alarm = watchdog.add(run.deadline, run.expire)
         try:
             self.kernel.open_state(state)
             env = self.kernel.static_env(state.env)
@@ -107,10 +129,13 @@ class Job:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
                 raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+            run.publish()
             return RunResult(value, [action.to_value(item) for item in state.actions.client])
-        except CancelledRun:
+        except (CancelledRun, NotQuick):
             raise
         except MixError as exc:
+            with contextlib.suppress(LimitExceeded):
+                run.publish()
             raise self._failed(exc) from exc
         except Exception as exc:
             _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
@@ -119,10 +144,58 @@ class Job:
             watchdog.cancel(alarm)
             self.kernel.close_state(state)
 
+    def execute_timed(self, run: Run) -> RunResult:
+        """The same, noting for the program's next runs whether it was quick: little work, and no call out."""
+        began = time.thread_time()
+        try:
+            return self.execute(run)
+        finally:
+            self.program.note(time.thread_time() - began, called=self.state.budget.spent("host_calls") > 0)
+
     def _failed(self, exc: MixError) -> RunError:
         return RunError(
             str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
         )
+
+
+class NotQuick(MixError):
+    """A run that was begun on the event loop needs a thread; nothing that it did can be seen from outside."""
+
+
+class QuickRun(Run):
+    """A run on the event loop's own thread, for code that has shown itself quick: no thread is woken for it.
+
+    It may neither call out nor take longer than a slice; a guest that tries is thrown away with all that it did, and
+    the run begins again in a thread. What it logs is held back until it has succeeded.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, state: State, table: FFITable, slice: float) -> None:
+        super().__init__(state, table, _refuse)
+        self.deadline = min(self.deadline, time.monotonic() + slice)
+        self._lines: list[tuple[int, str]] = []
+
+    def call(self, name: bytes, words: bytes) -> bytes:
+        raise NotQuick("an FFI")
+
+    def log(self, level: int, message: str) -> None:
+        if len(self._lines) >= _MAX_LINES:
+            raise NotQuick("many log lines")
+        self._lines.append((level, message))
+
+    def expire(self) -> None:
+        self.stop(NotQuick("the slice is used up"))
+
+    def publish(self) -> None:
+        """Log what was held back."""
+        lines, self._lines = self._lines, []
+        for level, message in lines:
+            super().log(level, message)
+
+
+def _refuse(awaitable: object) -> object:
+    raise InternalError("a quick run calls no FFI")
 
 
 def in_own_thread(function: Callable[[Run], T], run: Run) -> concurrent.futures.Future[T]:

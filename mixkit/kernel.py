@@ -27,7 +27,7 @@ from mixkit.environment import Env
 from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
-from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, in_own_thread
+from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
@@ -52,6 +52,15 @@ _RESERVED = {"MIXKIT_PROFILE", "MIXKIT_PROFILE_PATH", "MIXKIT_CONFIG", "MIXKIT_D
 class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The kernel's own settings, `[settings.kernel]`."""
 
+    slice: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.1,
+            description="Seconds that code which has shown itself quick may hold the event loop before it is begun "
+            "again in a thread; 0: always a thread.",
+        ),
+    ] = 0.002
     threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[
@@ -112,6 +121,7 @@ class Kernel:
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
         )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
+        self._slice = own.slice
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -337,10 +347,17 @@ class Kernel:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        job = self._job(code, entry, params, budget, options)
+        program = code if isinstance(code, Program) else await asyncio.to_thread(self.load, code)
+        job = self._job(program, entry, params, budget, options)
+        if program.quick and budget is None and self._slice:
+            try:
+                return job.execute(QuickRun(job.state, self.ffis, self._slice))
+            except NotQuick:
+                program.was_not_quick()
+                job = self._job(program, entry, params, budget, options)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         if budget is None:
-            thread = self._executor().submit(job.execute, run)
+            thread = self._executor().submit(job.execute_timed, run)
         else:
             thread = in_own_thread(job.execute, run)
         done = asyncio.wrap_future(thread, loop=loop)

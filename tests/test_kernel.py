@@ -438,6 +438,102 @@ def test_init_may_not_call_ffis(equipped: Kernel, guest: Guest) -> None:
         equipped.run_sync(code, "echo")
 
 
+# -- quick code runs on the event loop --------------------------------------------------------------
+
+COUNTED = (
+    """(global $n (mut i32) (i32.const 0)) (data (i32.const 64) "line") (data (i32.const 80) "$test_add")"""
+)
+SOMETIMES = """(call $log (i32.const 1) (i32.const 64) (i32.const 4))
+  (if (i32.eq (i32.load8_u (local.get $p)) (i32.const 2)) (then (if (i32.load8_u offset=1 (local.get $p)) (then %s))))
+  (call $pair (local.get $p) (local.get $n))"""
+
+
+async def _warm(kernel: Kernel, code: bytes, entry: str) -> Any:
+    program = kernel.load(code)
+    for _ in range(5):
+        assert (await kernel.run(program, entry, False)).value is False
+    assert program.quick
+    return program
+
+
+def _threads_used(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> list[str]:
+    """Names of the threads in which programs ran."""
+    from mixkit.vm.program import Program
+
+    seen: list[str] = []
+    run = Program.run
+
+    def spy(self: Any, *args: Any) -> bytes:
+        seen.append(threading.current_thread().name)
+        return run(self, *args)
+
+    monkeypatch.setattr(Program, "run", spy)
+    return seen
+
+
+async def test_quick_code_needs_no_thread(
+    kernel: Kernel, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = await _warm(kernel, guest(), "echo")
+    seen = _threads_used(monkeypatch, kernel)
+    assert (await kernel.run(program, "echo", 1)).value == 1
+    assert seen == ["MainThread"]
+
+
+async def test_code_that_is_quick_no_more_holds_the_loop_for_a_slice_only(
+    kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = await _warm(kernel, guest(COUNTED, turn=SOMETIMES % LOOP.replace("(unreachable)", "")), "turn")
+    seen = _threads_used(monkeypatch, kernel)
+    caplog.set_level(logging.DEBUG, "mix-vm")
+    longest = 0.0
+
+    async def heartbeat() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - began)
+
+    heart = asyncio.create_task(heartbeat())
+    with pytest.raises(RunError, match="wall_time"):
+        await kernel.run(program, "turn", True, limits=Limits(wall_time=0.5))
+    heart.cancel()
+    assert seen[0] == "MainThread" and seen[1].startswith("mixkit-run")
+    assert longest < 0.4, "the loop went on while the guest was looping"
+    assert [record.getMessage() for record in caplog.records if record.name == "mix-vm"] == ["line"]
+    assert not program.quick
+    assert (await kernel.run(program, "turn", False)).value is False
+    assert seen[2].startswith("mixkit-run")
+
+
+async def test_code_that_calls_out_begins_again_in_a_thread(equipped: Kernel, guest: Guest) -> None:
+    call = "(drop (call $ffi (i32.const 80) (i32.const 9) (i32.const 96) (i32.const 12)))"
+    args = '(data (i32.const 96) "\\09\\02\\00\\00\\03\\01\\00\\00\\03\\01\\00\\00")'
+    program = await _warm(equipped, guest(COUNTED + args, turn=SOMETIMES % call), "turn")
+    assert (await equipped.run(program, "turn", True, grants=ALL)).value is True
+    assert not program.quick
+
+
+async def test_a_quick_failure_is_an_ordinary_failure(
+    kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = await _warm(kernel, guest(COUNTED, turn=SOMETIMES % "(unreachable)"), "turn")
+    caplog.set_level(logging.DEBUG, "mix-vm")
+    with pytest.raises(RunError, match="unreachable"):
+        await kernel.run(program, "turn", True)
+    assert program.quick
+    assert [record.getMessage() for record in caplog.records if record.name == "mix-vm"] == ["line"]
+
+
+async def test_the_slice_can_be_switched_off(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Kernel("test", environ={}, overrides={"settings.kernel.slice": 0}) as kernel:
+        program = await _warm(kernel, guest(), "echo")
+        seen = _threads_used(monkeypatch, kernel)
+        await kernel.run(program, "echo", 1)
+        assert seen[0].startswith("mixkit-run")
+
+
 # -- cancelling, threads, forks ------------------------------------------------------------------------
 
 

@@ -66,6 +66,9 @@ class Run:
         table: the FFIs.
         spawn: starts async FFIs. Answers concurrent futures for `drive`, asyncio tasks for `drive_async`.
         trace: called with each state that the run enters, for tests and debugging.
+
+    Attributes:
+        deadline: `time.monotonic()` at which `expire` is to be called.
     """
 
     __slots__ = (
@@ -77,6 +80,7 @@ class Run:
         "_table",
         "_trace",
         "_waiting",
+        "deadline",
         "phase",
         "state",
     )
@@ -85,6 +89,7 @@ class Run:
         self, state: State, table: FFITable, spawn: Spawn, trace: Callable[[RunState], None] | None = None
     ) -> None:
         self.state = state
+        self.deadline = state.budget.deadline
         self.phase = RunState.INIT_DONE
         self._table = table
         self._spawn = spawn
@@ -144,6 +149,9 @@ class Run:
     def log(self, level: int, message: str) -> None:
         """A line of guest output."""
         self.state.log(level, message)
+
+    def publish(self) -> None:
+        """Called once before the state is closed; nothing is held back here."""
 
     def _wait(self, future: Future) -> bytes:
         with self._lock:

@@ -17,6 +17,12 @@ from mixkit.vm.snapshot import SnapshotCache, snapshot_key
 
 __all__ = ["Program"]
 
+_QUICK = 0.001
+"""Seconds of processor time that a quick run takes at most."""
+_ENOUGH = 3
+_MOST = 100_000
+"""Quick runs in a row after which a program is expected to be quick, at first and at most."""
+
 
 class _InitHost:
     """What a guest may do while it initialises: log, within the run's limits, and nothing that a snapshot freezes."""
@@ -57,6 +63,8 @@ class Program:
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
+        self._quick_runs = 0
+        self._enough = _ENOUGH
         self._lock = threading.Lock()
         self._converters: dict[str, Callable[[object], object]] = {
             entry.name: converter(entry.params) for entry in self.manifest.entries.values()
@@ -81,6 +89,23 @@ class Program:
         """The parameters as the entry's declared types want them, or `Mismatch`."""
         convert = self._converters.get(name)
         return params if convert is None else convert(params)
+
+    @property
+    def quick(self) -> bool:
+        """Whether the last runs were quick, and there were enough of them to go by."""
+        return self._quick_runs >= self._enough
+
+    def note(self, seconds: float, *, called: bool) -> None:
+        """Remember how a run in a thread went: quick is one that took little time and called no FFI."""
+        if called or seconds > _QUICK:
+            self._quick_runs = 0
+        elif self._quick_runs < self._enough:
+            self._quick_runs += 1
+
+    def was_not_quick(self) -> None:
+        """A run that was expected to be quick was not: trust the program again only after many more that are."""
+        self._quick_runs = 0
+        self._enough = min(self._enough * 8, _MOST)
 
     def run(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> bytes:
         """Run an entry on this thread, in an instance that equals the state after init.
