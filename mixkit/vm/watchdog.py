@@ -14,6 +14,9 @@ __all__ = ["Watchdog", "watchdog"]
 
 _log = logging.getLogger("mixkit.vm")
 
+_LINGER = 0.004
+"""Seconds for which the thread sleeps when there was something to watch a moment ago."""
+
 
 class Watchdog:
     """Calls functions at points of `time.monotonic()`, unless they are cancelled before.
@@ -33,11 +36,13 @@ class Watchdog:
         self._ids = itertools.count()
         self._thread: threading.Thread | None = None
         self._wakes = float("inf")
+        self._added = -1
 
     def add(self, when: float, callback: Callable[[], None]) -> int:
         """Have `callback()` called at `when`; answers an id for `cancel`."""
         ident = next(self._ids)
         with self._condition:
+            self._added = ident
             self._callbacks[ident] = callback
             heapq.heappush(self._heap, (when, ident))
             if self._thread is None:
@@ -56,14 +61,21 @@ class Watchdog:
                 heapq.heapify(self._heap)
 
     def _run(self) -> None:
+        seen = -1
         while True:
             with self._condition:
                 while self._heap and self._heap[0][1] not in self._callbacks:
                     heapq.heappop(self._heap)
                 now = time.monotonic()
                 if not self._heap or self._heap[0][0] > now:
-                    self._wakes = self._heap[0][0] if self._heap else float("inf")
-                    self._condition.wait(None if not self._heap else self._wakes - now)
+                    if self._heap:
+                        self._wakes = self._heap[0][0]
+                    else:
+                        # PERF: short runs come and go; as long as they do, look again soon, and none of them needs
+                        # to wake this thread.
+                        self._wakes = now + _LINGER if self._added != seen else float("inf")
+                    seen = self._added
+                    self._condition.wait(self._wakes - now if self._wakes != float("inf") else None)
                     self._wakes = float("-inf")
                     continue
                 callback = self._callbacks.pop(heapq.heappop(self._heap)[1])
