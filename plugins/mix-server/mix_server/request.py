@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +24,25 @@ Receive = Callable[[], Awaitable[Any]]
 
 _WATCH_AFTER = 0.05
 """Seconds before anybody asks whether the client is still there: most runs are over by then."""
+
+
+class _Ids:
+    """Identities that no other request has, without asking the system for randomness each time."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew with another prefix; a forked worker has to."""
+        self._prefix = secrets.token_hex(5)
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._prefix}{next(self._numbers):06x}"
+
+
+_ids = _Ids()
+os.register_at_fork(after_in_child=_ids.renew)
 
 
 class Request(falcon.asgi.Request):
@@ -48,7 +69,7 @@ class Request(falcon.asgi.Request):
             # Falcon decodes the query string as UTF-8 before anything could catch that it is not.
             scope["query_string"] = quote_from_bytes(query, safe="%&=+;/?:@!$'()*,").encode()
         super().__init__(scope, receive, first_event, options)
-        self.id = secrets.token_hex(8)
+        self.id = _ids.next()
         self.caller: Caller | None = None
         self.started = time.perf_counter()
         self._first = first_event
