@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PLUGINS := $(sort $(wildcard plugins/mix-*))
 TYPED := mixkit scripts $(foreach plugin,$(PLUGINS),$(plugin)/$(subst -,_,$(notdir $(plugin))))
-SOURCES := pyproject.toml setup.py mixkit/_codec.c requirements.lock $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.c)
+SOURCES := pyproject.toml setup.py mixkit/_codec.c requirements.lock $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.[ch])
 
 .PHONY: setup lock test lint bench quickstart wheels clean
 
@@ -17,7 +17,6 @@ $(UV):
 
 $(VENV)/.ready: $(UV) $(SOURCES)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python uv==0.13.9
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . $(PLUGINS:%=-e %)
 	@touch $@
 

@@ -152,6 +152,20 @@ class Job:
         finally:
             self.program.note(time.thread_time() - began, called=self.state.budget.spent("host_calls") > 0)
 
+    def execute_quickly(self, run: QuickRun) -> RunResult:
+        """The same on the event loop's thread.
+
+        Raises:
+            NotQuick: it needs a thread of its own, and nothing has happened yet.
+        """
+        began = time.thread_time()
+        try:
+            return self.execute(run)
+        except NotQuick:
+            # A slice that went by while the processor was with others says nothing about the program.
+            self.program.was_not_quick(time.thread_time() - began, called=run.called)
+            raise
+
     def _failed(self, exc: MixError) -> RunError:
         return RunError(
             str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
@@ -169,14 +183,16 @@ class QuickRun(Run):
     the run begins again in a thread. What it logs is held back until it has succeeded.
     """
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_lines", "called")
 
     def __init__(self, state: State, table: FFITable, slice: float) -> None:
         super().__init__(state, table, _refuse)
         self.deadline = min(self.deadline, time.monotonic() + slice)
+        self.called = False
         self._lines: list[tuple[int, str]] = []
 
     def call(self, name: bytes, words: bytes) -> bytes:
+        self.called = True
         raise NotQuick("an FFI")
 
     def log(self, level: int, message: str) -> None:

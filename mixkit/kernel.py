@@ -60,7 +60,7 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             description="Seconds that code which has shown itself quick may hold the event loop before it is begun "
             "again in a thread; 0: always a thread.",
         ),
-    ] = 0.002
+    ] = 0.005
     threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[
@@ -351,9 +351,8 @@ class Kernel:
         job = self._job(program, entry, params, budget, options)
         if program.quick and budget is None and self._slice:
             try:
-                return job.execute(QuickRun(job.state, self.ffis, self._slice))
+                return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
             except NotQuick:
-                program.was_not_quick()
                 job = self._job(program, entry, params, budget, options)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         if budget is None:

@@ -102,10 +102,11 @@ class Program:
         elif self._quick_runs < self._enough:
             self._quick_runs += 1
 
-    def was_not_quick(self) -> None:
+    def was_not_quick(self, seconds: float, *, called: bool) -> None:
         """A run that was expected to be quick was not: trust the program again only after many more that are."""
-        self._quick_runs = 0
-        self._enough = min(self._enough * 8, _MOST)
+        if called or seconds > _QUICK:
+            self._quick_runs = 0
+            self._enough = min(self._enough * 8, _MOST)
 
     def run(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> bytes:
         """Run an entry on this thread, in an instance that equals the state after init.
