@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
@@ -70,9 +70,13 @@ class Target:
 
 
 class Agents:
-    """Resolves the names by which a run may call other agents; whoever starts a run may give it one."""
+    """Resolves the names by which a run may call other agents; whoever starts a run may give it one.
 
-    def __init__(self, resolve: Callable[[State, str], Target]) -> None:
+    Args:
+        resolve: answers what a name means to the run of that state, or raises `NotFound`.
+    """
+
+    def __init__(self, resolve: Callable[[State, str], Awaitable[Target]]) -> None:
         self.resolve = resolve
 
 

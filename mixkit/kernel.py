@@ -94,6 +94,7 @@ class Kernel:
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
+        compilers, storage, filesystem: import strings of what the plugins offer and the profile names.
     """
 
     def __init__(
@@ -114,8 +115,12 @@ class Kernel:
         self.limits: Limits = self._fill_limits(environ)
         self._refuse_unknown_variables(environ)
         self.ffis = self._collect_ffis()
-        self._offered = self._collect("mix_engines")
-        self.choice: Choice | None = choose(profile.engines, self._offered) if profile.engines else None
+        self.compilers = self._collect("mix_compilers")
+        self.choice: Choice | None = None
+        if profile.engines:
+            self.choice = choose(profile.engines, self._collect("mix_engines"))
+        self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
+        self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
         own: KernelSettings = self._settings["kernel"]
         disk = (
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
@@ -205,6 +210,17 @@ class Kernel:
                 found[name] = path
         return found
 
+    def _declared(self, key: str, wanted: str | None, offered: Mapping[str, str]) -> str | None:
+        """The import string of the layer that the profile names; a start must not go on without it."""
+        if wanted is None:
+            return None
+        if wanted not in offered:
+            raise ProfileError(
+                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}",
+                f"{self.profile.origins[key]}: {key}",
+            )
+        return offered[wanted]
+
     # -- services for FFIs --------------------------------------------------------------------
 
     def settings(self, plugin: str) -> Any:
@@ -229,7 +245,7 @@ class Kernel:
         agents = state.get(Agents)
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
-        target = agents.resolve(state, name)
+        target = await agents.resolve(state, name)
         state.budget.spend("depth")
         try:
             result = await self.run(

@@ -128,7 +128,11 @@ def fill(
             take(key, environ[name], f"env {name}", f"environment variable {name}")
     for key, value in overrides.items():
         take(key, value, "command line", f"command line: {table}.{key}")
-    return cls(**values), origins
+    try:
+        return cls(**values), origins
+    except ValueError as exc:
+        # Settings that do not go together: the class's own check.
+        raise ProfileError(str(exc), table) from exc
 
 
 def _from_text(value: Any, type_: Any) -> Any:

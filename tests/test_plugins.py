@@ -159,6 +159,15 @@ def test_wrong_settings_say_where(
         Kernel(install(SETTINGS, profile=profile), environ=environ)
 
 
+def test_settings_that_do_not_go_together_say_so(install: Install) -> None:
+    source = SETTINGS.replace(
+        "@hookimpl",
+        "    def __post_init__(self):\n        if self.on and self.names: raise ValueError('not both')\n@hookimpl",
+    )
+    with pytest.raises(ProfileError, match=r"settings\.odd: not both"):
+        Kernel(install(source, profile="[settings.odd]\non = true\nnames = ['a']"), environ={})
+
+
 def test_settings_for_a_plugin_without_any(install: Install) -> None:
     with pytest.raises(ProfileError, match=r"settings\.odd: this plugin has no settings"):
         Kernel(install(GOOD, profile="[settings.odd]\na = 1"), environ={})
@@ -168,6 +177,18 @@ def test_a_declared_engine_must_be_there(install: Install) -> None:
     path = install(GOOD)
     with pytest.raises(ProfileError, match="no plugin of the profile offers any of the engines nothing"):
         Kernel(path, environ={}, overrides={"engines": "nothing"})
+
+
+@pytest.mark.parametrize("key", ["storage", "filesystem"])
+def test_a_declared_layer_must_be_there(install: Install, key: str) -> None:
+    hook = f"mix_{key}s"
+    offering = f"@hookimpl\ndef {hook}(): return {{'mine': 'package.module:Class'}}"
+    with Kernel(install(offering, profile=f'{key} = "mine"'), environ={}) as kernel:
+        assert getattr(kernel, key) == "package.module:Class"
+    with pytest.raises(
+        ProfileError, match=rf"odd\.toml: {key}: no plugin of the profile offers 'other'; offered: mine"
+    ):
+        Kernel(install(offering, profile=f'{key} = "other"'), environ={})
 
 
 def test_close_runs_for_every_plugin_whatever_the_others_do(install: Install, tmp_path: Path) -> None:

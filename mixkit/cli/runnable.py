@@ -82,13 +82,16 @@ def others_of(
     kernel: Kernel, runnable: Runnable, found: Mapping[str, Runnable], grants: Grants | None
 ) -> Agents:
     """How an agent of a package calls the others of its app, under the same grants."""
+    import asyncio
+
     from mixkit.job import Agents, Target
 
-    def resolve(state: State, name: str) -> Target:
+    async def resolve(state: State, name: str) -> Target:
         other = found.get(name) or found.get(f"{runnable.app}/{name}")
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
-        return Target(kernel.load(other.code, other.name), other.entry, grants)
+        program = await asyncio.to_thread(kernel.load, other.code, other.name)
+        return Target(program, other.entry, grants)
 
     return Agents(resolve)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mixkit import job
 from mixkit.environment import Env
 from mixkit.errors import GrantError, PackageError
+from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mixkit.kernel import Kernel
     from mixkit.package import Installed, InstalledApp, WorkspaceStore
     from mixkit.package.switch import Switch
+    from mixkit.state import State
     from mixkit.vm.program import Program
 
 __all__ = ["Catalog", "Target"]
@@ -38,6 +41,7 @@ class Target:
         check: makes parameters fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
+        others: how it calls the other agents of its app.
     """
 
     switch: Switch | None
@@ -52,6 +56,7 @@ class Target:
     grants: Grants
     limits: Limits
     env: Env
+    others: Agents
 
     def is_current(self) -> bool:
         """Whether nothing else was installed since, by any process. `NotFound` if the workspace is gone."""
@@ -98,6 +103,16 @@ class Catalog:
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
 
+    def _others(self, ws: str, app: str) -> Agents:
+        """How agents of an app call each other: those of one app always may, in the name of who asked."""
+
+        async def resolve(state: State, name: str) -> job.Target:
+            other = await self.target(ws, app, name)
+            env = other.env.for_request(user=state.env.user, headers={}, body=None)
+            return job.Target(other.program, other.entry, other.grants, env, other.limits)
+
+        return Agents(resolve)
+
     async def _load(self, key: Key) -> Target:
         try:
             target = await asyncio.to_thread(self._read, *key)
@@ -133,6 +148,7 @@ class Catalog:
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
+            others=self._others(installed.workspace, installed.name),
         )
 
     def _limits(self, installed: InstalledApp) -> Limits:

@@ -35,6 +35,7 @@ GUEST = r"""
   (data (i32.const 120) "\09\00\00\00")
   (data (i32.const 128) "\00\00\00\00")
   (data (i32.const 136) "it is broken")
+  (data (i32.const 160) "$core_agent_call")
   (func $alloc (export "mix_alloc") (param $size i32) (result i32)
     (local $at i32)
     (local.set $at (global.get $heap))
@@ -63,6 +64,8 @@ GUEST = r"""
     (call $call (i32.const 80) (i32.const 11) (local.get $p) (local.get $n)))
   (func (export "mix_entry_act") (param $p i32) (param $n i32) (result i64)
     (call $call (i32.const 96) (i32.const 18) (local.get $p) (local.get $n)))
+  (func (export "mix_entry_delegate") (param $p i32) (param $n i32) (result i64)
+    (call $call (i32.const 160) (i32.const 16) (local.get $p) (local.get $n)))
   (func (export "mix_entry_undefined") (param i32 i32) (result i64)
     (call $pair (i32.const 128) (i32.const 4)))
   (func (export "mix_entry_spin") (param i32 i32) (result i64)
@@ -85,10 +88,10 @@ GUEST = r"""
     (unreachable))
 )
 """
-"""`echo`, `env`, `sleep` `[ms]`, `act` `[actions]`; and those that end badly."""
+"""`echo`, `env`, `sleep` `[ms]`, `act` `[actions]`, `delegate` `[agent, params]`; and those that end badly."""
 
 ENTRIES = (
-    "echo env sleep act undefined spin bomb deep trap panic chatter lie hoard".split()  # noqa: SIM905
+    "echo env sleep act delegate undefined spin bomb deep trap panic chatter lie hoard".split()  # noqa: SIM905
 )
 
 TYPED = {

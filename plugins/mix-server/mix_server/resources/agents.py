@@ -86,6 +86,7 @@ class Agents:
                     limits=None if limits is self._own_limits else limits,
                     grants=target.grants,
                     run_id=req.id,
+                    agents=target.others,
                 )
         if result.actions and "actions" in (req.get_header("Prefer") or ""):
             resp.set_header("Preference-Applied", "actions")
