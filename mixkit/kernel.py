@@ -116,9 +116,8 @@ class Kernel:
         self._refuse_unknown_variables(environ)
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
-        self.choice: Choice | None = None
-        if profile.engines:
-            self.choice = choose(profile.engines, self._collect("mix_engines"))
+        engines = self._collect("mix_engines")
+        self.choice: Choice | None = choose(profile.engines, engines) if profile.engines else None
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
         self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
         own: KernelSettings = self._settings["kernel"]

@@ -162,14 +162,15 @@ def test_broken_code_is_refused(mixkit_cli: Run, tmp_path: Path, content: bytes)
 
 
 def test_ctrl_c_stops_an_endless_guest(module: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mixkit", "run", str(module), "spin"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    time.sleep(2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    # A shell starts background jobs with the signal ignored, and what they start inherits that.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "mixkit", "run", str(module), "spin"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            time.sleep(2)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
