@@ -218,6 +218,8 @@ class State:
             if self._closed:
                 return []
             self._closed = True
+            if not (self._resources or self._objects or self._handles):
+                return []
             entries = [*self._resources.values(), *self._objects.values()]
             self.budget.release("handles", len(self._objects) + len(self._handles))
             self._resources.clear()
