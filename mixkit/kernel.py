@@ -199,6 +199,8 @@ class Kernel:
     def _collect(self, hook: str) -> dict[str, str]:
         found: dict[str, str] = {}
         for plugin, offered in call_each(self.manager, hook):
+            if offered is None:
+                continue
             if not isinstance(offered, dict):
                 raise PluginError(
                     f"{hook} answers a dict of names to import strings, found {offered!r}", plugin
