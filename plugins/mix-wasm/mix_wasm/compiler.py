@@ -98,7 +98,8 @@ def _build_libc(flags: Sequence[str]) -> None:
     Its debug information names the folder in which it was first built; that of some guest would end up in all
     the others.
     """
-    text = repr((importlib.metadata.version("ziglang"), flags))
+    # Another installation of the same version builds its own.
+    text = repr((importlib.metadata.version("ziglang"), sys.prefix, flags))
     marker = _cache() / f"libc-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if marker.exists():
         return
