@@ -1,0 +1,1 @@
+"""mixquery, the embedded document database of mixkit."""
