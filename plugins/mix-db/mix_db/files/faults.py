@@ -1,0 +1,206 @@
+"""A disk that can lose power: the file layer's twin for tests.
+
+It keeps what is durable apart from what was only written. Every write, truncate, sync, creation and rename is a
+step; at a chosen one the power goes, or the call fails. What a disk may have kept then is drawn at random, within
+what POSIX allows: of all that was not synced any part, in any order, writes torn at any byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mix_db.files.errors import LockTimeout
+
+__all__ = ["FaultyFolder", "PowerCut"]
+
+
+class PowerCut(BaseException):
+    """The machine is off. No `Exception`, because no program gets to handle it."""
+
+
+@dataclass(eq=False)
+class _Inode:
+    content: bytearray = field(default_factory=bytearray)
+    durable: bytes = b""
+    unsynced: list[tuple[int, bytes] | int] = field(default_factory=list)
+    """(offset, data) of writes, and sizes of truncates, in order."""
+
+
+def _apply(content: bytearray, change: tuple[int, bytes] | int) -> None:
+    offset, data = change if isinstance(change, tuple) else (change, None)
+    if len(content) < offset:
+        content.extend(bytes(offset - len(content)))
+    if data is None:
+        del content[offset:]
+    else:
+        content[offset : offset + len(data)] = data
+
+
+class FaultyFile:
+    def __init__(self, folder: FaultyFolder, inode: _Inode) -> None:
+        self._folder = folder
+        self.inode = inode
+
+    def size(self) -> int:
+        return len(self.inode.content)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.inode.content[offset : offset + size])
+
+    def write(self, offset: int, data: bytes) -> None:
+        with self._folder.step("write") as happens:
+            # When the power goes in the middle of a write, it is one of those that were not synced.
+            self.inode.unsynced.append((offset, data))
+            if happens:
+                _apply(self.inode.content, (offset, data))
+            elif self._folder.on:
+                _apply(self.inode.content, (offset, data[: len(data) // 2]))
+
+    def truncate(self, size: int) -> None:
+        with self._folder.step("truncate") as happens:
+            self.inode.unsynced.append(size)
+            if happens:
+                _apply(self.inode.content, size)
+
+    def sync(self) -> None:
+        with self._folder.step("sync") as happens:
+            if happens:
+                self.inode.durable = bytes(self.inode.content)
+                self.inode.unsynced.clear()
+
+    def map(self, size: int) -> memoryview:
+        return memoryview(bytes(self.inode.content[:size]))
+
+    def close(self) -> None:
+        pass
+
+
+class FaultyFolder:
+    """A folder in memory, with the interface of `mix_db.files.layer.Folder`.
+
+    Args:
+        cut: the step, counted from 1, at which the power goes; None for never.
+        fail: the step that raises `OSError` instead, once; a write that fails has written half.
+    """
+
+    def __init__(self, cut: int | None = None, fail: int | None = None) -> None:
+        self.cut = cut
+        self.fail = fail
+        self.steps: list[str] = []
+        self.on = True
+        self._names: dict[str, _Inode] = {}
+        self._durable: dict[str, _Inode] = {}
+        self._unsynced: list[tuple[str, str, _Inode]] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[bool]:
+        if not self.on:
+            raise PowerCut
+        self.steps.append(name)
+        number = len(self.steps)
+        if number == self.cut:
+            self.on = False
+            yield False
+            raise PowerCut
+        if number == self.fail:
+            yield False
+            raise OSError(errno.EIO, f"{name} fails as the test wants it")
+        yield True
+
+    def open(self, name: str, *, write: bool = False, create: bool = False) -> FaultyFile:
+        if name not in self._names:
+            if not create:
+                raise FileNotFoundError(errno.ENOENT, "no such file", name)
+            with self.step("create") as happens:
+                inode = _Inode()
+                self._unsynced.append(("", name, inode))
+                if happens:
+                    self._names[name] = inode
+        return FaultyFile(self, self._names[name])
+
+    def exists(self, name: str) -> bool:
+        return name in self._names
+
+    def holds(self, name: str, file: object) -> bool:
+        assert isinstance(file, FaultyFile)
+        return self._names.get(name) is file.inode
+
+    def rename(self, old: str, new: str) -> None:
+        with self.step("rename") as happens:
+            self._unsynced.append((old, new, self._names[old]))
+            if happens:
+                self._names[new] = self._names.pop(old)
+
+    def sync(self) -> None:
+        with self.step("sync folder") as happens:
+            if happens:
+                self._durable = dict(self._names)
+                self._unsynced.clear()
+
+    @contextlib.contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        if not self._lock.acquire(timeout=timeout):
+            raise LockTimeout(timeout)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        pass
+
+    def killed(self) -> FaultyFolder:
+        """The folder after the process alone has died: the system still has all that was written."""
+        return self._reborn(self._names, lambda inode: bytes(inode.content))
+
+    def restarted(self, chance: random.Random) -> FaultyFolder:
+        """The folder that the next start finds after the power cut, as one of the many that are possible."""
+        names = dict(self._durable)
+        for old, new, inode in self._unsynced:
+            if chance.random() < 0.5:
+                names.pop(old, None)
+                names[new] = inode
+        return self._reborn(names, lambda inode: _survivor(inode, chance))
+
+    def files(self) -> dict[str, bytes]:
+        """The contents by name."""
+        return {name: bytes(inode.content) for name, inode in self._names.items()}
+
+    @classmethod
+    def of(cls, files: dict[str, bytes]) -> FaultyFolder:
+        """A folder with these files in it, durable."""
+        folder = cls()
+        folder._names = {name: _Inode(bytearray(data), data) for name, data in files.items()}
+        folder._durable = dict(folder._names)
+        return folder
+
+    @classmethod
+    def _reborn(cls, names: dict[str, _Inode], content: object) -> FaultyFolder:
+        assert callable(content)
+        return cls.of({name: content(inode) for name, inode in names.items()})
+
+
+def _survivor(inode: _Inode, chance: random.Random) -> bytes:
+    content = bytearray(inode.durable)
+    changes = list(inode.unsynced)
+    chance.shuffle(changes)
+    for change in changes:
+        fate = chance.randrange(4)
+        if fate == 0:
+            continue
+        if fate > 1 or not isinstance(change, tuple):
+            _apply(content, change)
+            continue
+        offset, data = change
+        start, end = sorted((chance.randint(0, len(data)), chance.randint(0, len(data))))
+        # The length may be kept without the data, which then reads as zeros.
+        _apply(content, (offset + start, data[start:end]))
+        if chance.random() < 0.5 and len(content) < offset + len(data):
+            content.extend(bytes(offset + len(data) - len(content)))
+    return bytes(content)

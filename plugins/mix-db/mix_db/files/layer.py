@@ -1,0 +1,186 @@
+"""The file layer: everything that the database does to files goes through a `Folder`.
+
+So there is one place that knows how to be durable, and tests can put `mix_db.files.faults` in its stead. What it
+promises is what POSIX does: a write is durable after `File.sync`, a new, renamed or removed name after
+`Folder.sync`, and before that anything may be lost, reordered or torn.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from mix_db.files.errors import FilesError
+
+__all__ = ["DiskFolder", "File", "Folder"]
+
+
+class File(Protocol):
+    """An open file. Reads and writes name their offset, so that threads and forks share no position."""
+
+    def size(self) -> int: ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes; fewer only where the file ends."""
+        ...
+
+    def write(self, offset: int, data: bytes) -> None:
+        """All of `data`. After an `OSError` any part of it may have been written."""
+        ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def sync(self) -> None:
+        """Return when everything that was written is durable."""
+        ...
+
+    def map(self, size: int) -> memoryview:
+        """The first `size` bytes, without copying. The file must not get shorter while the view is used."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Folder(Protocol):
+    """A folder with the files of one database. Names are plain names in it, never paths."""
+
+    def open(self, name: str, *, write: bool = False, create: bool = False) -> File:
+        """`FileNotFoundError` if there is no such file, unless it is to be created."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def holds(self, name: str, file: File) -> bool:
+        """Whether the name still belongs to this open file, rather than to a newer one or to none."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """In one step, replacing what has the new name."""
+        ...
+
+    def sync(self) -> None:
+        """Return when all names are durable."""
+        ...
+
+    def lock(self, timeout: float) -> AbstractContextManager[None]:
+        """The right to write, for the time of a `with`. `LockTimeout` after `timeout` seconds."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DiskFile:
+    """A file of the operating system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def size(self) -> int:
+        return os.fstat(self.descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        parts = []
+        while size > 0 and (part := os.pread(self.descriptor, size, offset)):
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self.descriptor, rest, offset)
+            offset += written
+            rest = rest[written:]
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self.descriptor, size)
+
+    def sync(self) -> None:
+        # The length counts as data for fdatasync, the times do not.
+        os.fdatasync(self.descriptor)
+
+    def map(self, size: int) -> memoryview:
+        if size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ))
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class DiskFolder:
+    """A folder of the operating system, held open, so that it stays the same one when it is renamed.
+
+    Args:
+        path: the folder; for the files in it symbolic links are not followed.
+        create: make it, with mode 0700, if it is missing.
+
+    Raises:
+        FileNotFoundError: it is missing and not to be made.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if create and not path.exists():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_directory(path.parent)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, name: str, *, write: bool = False, create: bool = False) -> DiskFile:
+        flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        descriptor = os.open(
+            _plain(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._descriptor
+        )
+        return DiskFile(descriptor)
+
+    def exists(self, name: str) -> bool:
+        return self._stat(name) is not None
+
+    def holds(self, name: str, file: File) -> bool:
+        assert isinstance(file, DiskFile)
+        found = self._stat(name)
+        return found is not None and os.path.samestat(found, os.fstat(file.descriptor))
+
+    def rename(self, old: str, new: str) -> None:
+        # pathlib knows no dir_fd.
+        os.rename(_plain(old), _plain(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def lock(self, timeout: float) -> AbstractContextManager[None]:
+        # Its fork handlers are registered only in processes that write.
+        from mix_db.files.lock import hold
+
+        return hold(self._descriptor, timeout)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _stat(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+
+def _plain(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise FilesError(f"a plain file name is expected in the folder of a database, found {name!r}")
+    return name
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,341 @@
+"""The write log: commits that are durable and not yet in the row files.
+
+    header, 40 bytes
+        8 bytes   "MXWLOG1" and a zero
+        u32       mark: random, another one in each log
+        u64       rows that are in the row files
+        u64       bytes of db.dat that these take
+        u64       number of the last commit that is in the row files; commits count from 1
+        u32       CRC-32C of the 36 bytes before
+    then for each commit a frame
+        u32       the mark of the header
+        u32       length of the records part in bytes
+        u64       number of the commit, one more than that of the frame before
+        u64       synced: up to this offset the log was known to be durable when the frame was written
+        u32       CRC-32C of the 24 bytes before and of the records part
+        for each record
+            varcode   its length
+            bytes     the record, opaque here
+
+All numbers are little-endian. A log is made whole under another name, synced, and renamed, so its header is never
+torn. Its first row is the one behind those of the row files; so a crash between writing the row files and renaming
+leaves the old log in force, and no row counts twice.
+
+What to do with a frame that is not intact is decided twice:
+
+* **Torn tail.** Nothing behind it was written after it was known to be durable: no intact frame further on has a
+  `synced` beyond its start. Its call never returned (or its bytes went bad before the next commit, which cannot be
+  told from it). The tail is removed and a warning logged.
+* **Damage.** An intact frame further on says that this one was durable. Something else spoiled it, and commits that
+  were acknowledged are lost or in doubt: `DamagedFile`, and nothing is changed.
+
+Frames further on are found by the mark. Nobody who can only store records knows it, so no record can pretend to be
+a frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from mix_db.files import varcode
+from mix_db.files.crc32c import crc32c
+from mix_db.files.errors import DamagedFile, FilesError
+from mix_db.files.layer import File, Folder
+from mix_db.files.rows import Extent
+
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_COMMIT",
+    "NAME",
+    "Commit",
+    "Header",
+    "Scan",
+    "WriteLog",
+    "check_size",
+    "find_frame",
+    "scan",
+]
+
+NAME: Final = "writelog"
+_NEW: Final = "writelog.new"
+MAX_COMMIT: Final = 1 << 28
+"""Bytes that the records of one commit may take together, their lengths included."""
+
+_MAGIC: Final = b"MXWLOG1\0"
+_HEADER: Final = Struct("<8sIQQQ")
+_FRAME: Final = Struct("<IIQQ")
+_CRC: Final = Struct("<I")
+HEADER_SIZE: Final = _HEADER.size + _CRC.size
+_FRAME_SIZE: Final = _FRAME.size + _CRC.size
+
+_log = logging.getLogger("mixkit.db")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit: its number, the number of its first row, and its records."""
+
+    number: int
+    row: int
+    records: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What came before this log: the extent of the row files, and the last commit in them."""
+
+    mark: bytes
+    extent: Extent
+    commit: int
+
+    def pack(self) -> bytes:
+        mark = _CRC.unpack(self.mark)[0]
+        data = _HEADER.pack(_MAGIC, mark, self.extent.rows, self.extent.size, self.commit)
+        return data + _CRC.pack(crc32c(data))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Header:
+        """Raises `DamagedFile`; the header is never torn."""
+        if len(data) < HEADER_SIZE:
+            raise DamagedFile(
+                NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
+            )
+        magic, mark, rows, size, commit = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            raise DamagedFile(NAME, 0, f"expected {_MAGIC!r}, found {magic!r}")
+        if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
+            raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
+        return cls(_CRC.pack(mark), Extent(rows, size), commit)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a stretch of the log holds: the intact commits up to offset `end`.
+
+    `damaged` is true when more commits were durable behind `end`; `size` is where the file ends.
+    """
+
+    commits: list[Commit]
+    end: int
+    size: int
+    damaged: bool
+
+
+def scan(header: Header, data: bytes, start: int, after: Commit | None) -> Scan:
+    """Read the frames in `data`, which was found at offset `start`, behind commit `after`."""
+    number, row = (
+        (after.number, after.row + len(after.records)) if after else (header.commit, header.extent.rows)
+    )
+    commits: list[Commit] = []
+    position = 0
+    while frame := _read_frame(header.mark, data, position):
+        found, _, records, end = frame
+        if found != number + 1:
+            break
+        commits.append(Commit(found, row, records))
+        number, row, position = found, row + len(records), end
+    damaged = False
+    later = data.find(header.mark, position + 1)
+    while later >= 0 and not damaged:
+        frame = _read_frame(header.mark, data, later)
+        # A frame is only believed about what lies before itself.
+        damaged = frame is not None and start + position < frame[1] <= start + later
+        later = data.find(header.mark, later + 1)
+    return Scan(commits, start + position, start + len(data), damaged)
+
+
+def find_frame(header: Header, log: bytes, start: int) -> tuple[int, Commit] | None:
+    """Where the first intact frame at or behind `start` is, and an empty commit to stand for the one before it."""
+    later = log.find(header.mark, start)
+    while later >= 0:
+        if frame := _read_frame(header.mark, log, later):
+            return later, Commit(frame[0] - 1, 0, ())
+        later = log.find(header.mark, later + 1)
+    return None
+
+
+class WriteLog:
+    """The log as one process sees it. Not thread-safe; whoever changes it holds the write lock.
+
+    Attributes:
+        header: of the log file that is open.
+        commits: all of it that has been read or written, in order.
+        end: offset behind the last of them.
+        broken: a write failed; after `is_current` turns false a new `WriteLog` is as good as any.
+    """
+
+    def __init__(self, folder: Folder, *, write: bool) -> None:
+        self._folder = folder
+        self._write = write
+        self._file: File = folder.open(NAME, write=write)
+        try:
+            self.header = Header.unpack(self._file.read(0, HEADER_SIZE))
+        except DamagedFile:
+            self._file.close()
+            raise
+        self.commits: list[Commit] = []
+        self.end = HEADER_SIZE
+        self._synced = HEADER_SIZE
+        self.broken = False
+
+    @classmethod
+    def create(cls, folder: Folder, extent: Extent, commit: int) -> None:
+        """Put an empty log in the place of the present one, in one step. Needs the write lock.
+
+        `extent` must be durable, as its rows are not in any log after this. After an `OSError` either log
+        may be in force.
+        """
+        _put(folder, Header(secrets.token_bytes(4), extent, commit).pack())
+
+    @property
+    def last(self) -> int:
+        """Number of the last commit."""
+        return self.commits[-1].number if self.commits else self.header.commit
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, those of the row files included."""
+        return (
+            self.commits[-1].row + len(self.commits[-1].records) if self.commits else self.header.extent.rows
+        )
+
+    def is_current(self) -> bool:
+        """False once another log has been put in its place: open that one."""
+        return self._folder.holds(NAME, self._file)
+
+    def refresh(self) -> None:
+        """Read what other processes have committed since. A frame that is just being written is left for later."""
+        self._take(self._scan())
+
+    def recover(self) -> int:
+        """Read to the end, which a killed writer may have left torn: remove that. Needs the write lock.
+
+        Answers the number of bytes removed.
+
+        Raises:
+            DamagedFile: it is no torn tail; nothing is changed.
+        """
+        size = self._file.size()
+        if size == self.end:
+            return 0
+        if size < self.end:
+            raise DamagedFile(
+                NAME, size, f"expected {self.end} bytes that were there before, the file ends here"
+            )
+        found = self._scan()
+        if found.damaged:
+            raise DamagedFile(NAME, found.end, "this commit is not intact, and later ones are")
+        torn = found.size - found.end
+        if torn:
+            _log.warning("%s: removing %d bytes of an unfinished commit at offset %d", NAME, torn, found.end)
+            self._file.truncate(found.end)
+            self._file.sync()
+        self._take(found)
+        return torn
+
+    def sync(self) -> None:
+        """Make all that was read durable, and the name of the file: a killed writer may have been about to.
+
+        Needed before the first `append`.
+        """
+        self._file.sync()
+        self._folder.sync()
+        self._synced = self.end
+
+    def append(self, groups: Sequence[Sequence[bytes]]) -> None:
+        """Commit each group of records and return when all are durable: one write, one sync.
+
+        Needs the write lock and a log that is read to the end.
+
+        Raises:
+            OSError: none of them is committed. They may appear all the same if the power goes before the next
+                commit, or if they cannot be undone; then the log is `broken`, and it takes no more.
+        """
+        if self.broken:
+            raise FilesError("the write log could not be put right after an error of the disk; open it again")
+        data, commits = bytearray(), []
+        number, row = self.last, self.rows
+        for records in groups:
+            number += 1
+            data += _frame(self.header.mark, number, self._synced, records)
+            commits.append(Commit(number, row, tuple(records)))
+            row += len(records)
+        try:
+            self._file.write(self.end, bytes(data))
+            self._file.sync()
+        except OSError:
+            self._undo()
+            raise
+        self.end += len(data)
+        self._synced = self.end
+        self.commits += commits
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _undo(self) -> None:
+        # Not truncated: readers may have seen frames that are to go, and must notice. A new file tells them.
+        self.broken = True
+        _put(self._folder, self._file.read(0, self.end))
+
+    def _scan(self) -> Scan:
+        data = self._file.read(self.end, max(0, self._file.size() - self.end))
+        return scan(self.header, data, self.end, self.commits[-1] if self.commits else None)
+
+    def _take(self, found: Scan) -> None:
+        self.commits += found.commits
+        self.end = found.end
+
+
+def _put(folder: Folder, content: bytes) -> None:
+    file = folder.open(_NEW, write=True, create=True)
+    try:
+        file.truncate(0)
+        file.write(0, content)
+        file.sync()
+    finally:
+        file.close()
+    folder.rename(_NEW, NAME)
+    folder.sync()
+
+
+def check_size(records: Sequence[bytes]) -> None:
+    """Raise `FilesError` if the records are too many bytes for one commit."""
+    size = sum(len(record) + len(varcode.write(len(record))) for record in records)
+    if size > MAX_COMMIT:
+        raise FilesError(f"a commit of at most {MAX_COMMIT} bytes is expected, found {size}; save in parts")
+
+
+def _frame(mark: bytes, number: int, synced: int, records: Sequence[bytes]) -> bytes:
+    body = b"".join(varcode.write(len(record)) + record for record in records)
+    head = _FRAME.pack(_CRC.unpack(mark)[0], len(body), number, synced)
+    return head + _CRC.pack(crc32c(body, crc32c(head))) + body
+
+
+def _read_frame(mark: bytes, data: bytes, position: int) -> tuple[int, int, tuple[bytes, ...], int] | None:
+    """(number, synced, records, end) of the frame at the position, or None if none is intact there."""
+    if len(data) - position < _FRAME_SIZE or data[position : position + 4] != mark:
+        return None
+    _, length, number, synced = _FRAME.unpack_from(data, position)
+    start = position + _FRAME_SIZE
+    end = start + length
+    head = data[position : position + _FRAME.size]
+    if (
+        end > len(data)
+        or crc32c(memoryview(data)[start:end], crc32c(head)) != _CRC.unpack_from(data, start - 4)[0]
+    ):
+        return None
+    records = []
+    try:
+        while start < end:
+            size, start = varcode.read(data, start)
+            records.append(data[start : start + size])
+            start += size
+    except ValueError:
+        return None
+    return (number, synced, tuple(records), end) if start == end else None

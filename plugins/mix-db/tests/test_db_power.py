@@ -1,0 +1,228 @@
+"""The power goes at every step, calls fail at every step: what was acknowledged is there, and nothing by halves."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mix_db.files.check import check
+from mix_db.files.errors import FilesError
+from mix_db.files.faults import FaultyFolder, PowerCut
+from mix_db.files.store import Store
+
+Commits = list[tuple[bytes, ...]]
+
+# A commit of several records, an empty one, an empty record, a long one; flushes between (None).
+PLAN: list[tuple[bytes, ...] | None] = [
+    (b"a1", b"a2", b"a3"),
+    None,
+    (),
+    (b"",),
+    (b"long" * 60,),
+    None,
+    (b"d1", b"d2"),
+    (b"e" * 9,),
+]
+
+
+def run(folder: FaultyFolder, plan: Sequence[tuple[bytes, ...] | None]) -> tuple[Commits, Commits]:
+    """(acknowledged, begun): the commits whose call returned, and those with the one that did not."""
+    done: Commits = []
+    begun: Commits = []
+    try:
+        store = Store(folder)
+        for records in plan:
+            if records is None:
+                store.flush()
+            else:
+                begun.append(records)
+                store.commit(lambda draft, records=records: records)  # type: ignore[misc]
+                done.append(records)
+    except (PowerCut, FilesError, OSError):
+        pass
+    return done, begun
+
+
+def contents(store: Store) -> list[bytes]:
+    return [store.read(row) for row in range(store.rows)]
+
+
+def flat(commits: Commits) -> list[bytes]:
+    return [record for commit in commits for record in commit]
+
+
+def steps() -> list[str]:
+    folder = FaultyFolder()
+    done, begun = run(folder, PLAN)
+    assert done == begun
+    return folder.steps
+
+
+STEPS = steps()
+
+
+def test_the_plan_has_every_kind_of_step() -> None:
+    assert {"write", "sync", "create", "rename", "sync folder", "truncate"} == set(STEPS)
+
+
+@pytest.mark.parametrize("cut", range(1, len(STEPS) + 1))
+def test_power_cut_at_every_step(cut: int) -> None:
+    for seed in range(40):
+        folder = FaultyFolder(cut=cut)
+        done, begun = run(folder, PLAN)
+        assert not folder.on
+        found = folder.restarted(random.Random(seed))
+        store = Store(found)
+        assert contents(store) in (flat(done), flat(begun)), (cut, seed)
+        # It goes on where it stopped, and what it writes now stays, too.
+        store.commit(lambda draft: [b"after"])
+        store.flush()
+        rows = contents(store)
+        assert contents(Store(found.restarted(random.Random(seed)))) == rows
+        assert rows[-1] == b"after"
+        assert list(check(found)) == []
+
+
+@pytest.mark.parametrize("cut", range(1, len(STEPS) + 1))
+def test_kill_at_every_step(cut: int) -> None:
+    folder = FaultyFolder(cut=cut)
+    done, begun = run(folder, PLAN)
+    # What had been written is there for the next process, which makes it durable before it builds on it.
+    found = folder.killed()
+    rows = contents(Store(found))
+    assert rows in (flat(done), flat(begun))
+    for seed in range(10):
+        assert contents(Store(found.restarted(random.Random(seed)))) == rows
+
+
+def test_power_cut_while_recovering() -> None:
+    for cut in range(1, len(STEPS) + 1):
+        for seed in range(10):
+            first = FaultyFolder(cut=cut)
+            done, begun = run(first, PLAN)
+            for again in range(1, 6):
+                chance = random.Random(seed)
+                second = first.restarted(chance)
+                second.cut = again
+                run(second, [])
+                rows = contents(Store(second.restarted(chance)))
+                assert rows in (flat(done), flat(begun)), (cut, seed, again)
+
+
+@pytest.mark.parametrize("fail", range(1, len(STEPS) + 1))
+def test_a_failing_call_at_every_step(fail: int) -> None:
+    folder = FaultyFolder(fail=fail)
+    done, _ = run(folder, PLAN)
+    reopened = Store(folder)
+    assert contents(reopened) == flat(done), "what raised is not there"
+    reopened.commit(lambda draft: [b"after"])
+    assert contents(Store(folder.restarted(random.Random(fail)))) == [*flat(done), b"after"]
+
+
+@pytest.mark.parametrize("fail", ["write", "sync"])
+def test_the_same_store_goes_on_after_a_failed_commit(fail: str) -> None:
+    folder = FaultyFolder()
+    store, reader = Store(folder), Store(folder, read_only=True)
+    store.commit(lambda draft: [b"1"])
+    folder.fail = len(folder.steps) + (1 if fail == "write" else 2)
+    with pytest.raises(FilesError, match="not stored"):
+        store.commit(lambda draft: [b"lost"])
+    reader.refresh()
+    store.commit(lambda draft: [b"2", b"a longer one"])
+    reader.refresh()
+    assert contents(store) == contents(reader) == [b"1", b"2", b"a longer one"]
+    assert contents(Store(folder.restarted(random.Random(1)))) == [b"1", b"2", b"a longer one"]
+
+
+def test_a_reader_that_saw_a_commit_which_then_failed() -> None:
+    folder = FaultyFolder()
+    store, reader = Store(folder), Store(folder, read_only=True)
+    real = FaultyFolder.step
+
+    def look(self: FaultyFolder, name: str) -> object:
+        if name == "sync" and len(self.steps) + 1 == self.fail:
+            reader.refresh()
+        return real(self, name)
+
+    folder.step = look.__get__(folder)  # type: ignore[attr-defined,method-assign]
+    folder.fail = len(folder.steps) + 2
+    with pytest.raises(FilesError):
+        store.commit(lambda draft: [b"gone"])
+    assert reader.rows == 1
+    store.commit(lambda draft: [b"kept, and of another length"])
+    reader.refresh()
+    assert contents(reader) == [b"kept, and of another length"]
+
+
+def test_a_log_that_cannot_be_put_right_takes_no_more() -> None:
+    folder = FaultyFolder()
+    store = Store(folder)
+    folder.fail = len(folder.steps) + 2
+    real = FaultyFolder.rename
+
+    def full(self: FaultyFolder, old: str, new: str) -> None:
+        raise OSError("no space")
+
+    folder.rename = full.__get__(folder)  # type: ignore[method-assign]
+    with pytest.raises(FilesError, match="not stored"):
+        store.commit(lambda draft: [b"1"])
+    with pytest.raises(FilesError, match="open it again"):
+        store.commit(lambda draft: [b"2"])
+    folder.rename = real.__get__(folder)  # type: ignore[method-assign]
+    again = Store(folder)
+    again.commit(lambda draft: [b"3"])
+    assert contents(again)[-1] == b"3"
+
+
+def test_waiting_threads_share_one_sync() -> None:
+    folder = FaultyFolder()
+    store = Store(folder)
+    numbers: list[int] = []
+
+    def save(name: bytes) -> None:
+        numbers.append(store.commit(lambda draft: [name]).number)
+
+    threads = [threading.Thread(target=save, args=(b"%d" % i,)) for i in range(8)]
+    before = len(folder.steps)
+    with store._mutex:
+        for thread in threads:
+            thread.start()
+        while len(store._queue) < len(threads):
+            pass
+    for thread in threads:
+        thread.join()
+    assert folder.steps[before:] == ["write", "sync"]
+    assert sorted(numbers) == list(range(1, 9))
+    assert sorted(contents(store)) == [b"%d" % i for i in range(8)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.none() | st.lists(st.binary(max_size=300), max_size=4).map(tuple), max_size=8),
+    st.integers(1, 90),
+    st.integers(0, 2**32),
+)
+def test_any_plan_any_cut(plan: list[tuple[bytes, ...] | None], cut: int, seed: int) -> None:
+    folder = FaultyFolder(cut=cut)
+    done, begun = run(folder, plan)
+    store = Store(folder.restarted(random.Random(seed)))
+    assert contents(store) in (flat(done), flat(begun))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=40), min_size=2, max_size=5), st.integers(0, 2**32))
+def test_power_cut_in_a_shared_sync(records: list[bytes], seed: int) -> None:
+    """Frames of one group may survive in any combination: a later one is no proof against an earlier one."""
+    folder = FaultyFolder()
+    store = Store(folder)
+    store.commit(lambda draft: [b"first"])
+    folder.cut = len(folder.steps) + 2
+    with pytest.raises(PowerCut):
+        store._view.log.append([[record] for record in records])
+    found = contents(Store(folder.restarted(random.Random(seed))))
+    assert found == [b"first", *records][: len(found)]
+    assert found
