@@ -311,6 +311,13 @@ def test_damage_in_the_middle_is_no_torn_tail() -> None:
     assert len(folder.files()["writelog"]) == last
 
 
+def test_a_frame_is_not_read_twice() -> None:
+    """A block of the log that turns up again behind its end is whole, and is no new commit."""
+    log = SMALL["writelog"]
+    store = Store(harmed("writelog", log + log[write_log.HEADER_SIZE :]))
+    assert [store.read(row) for row in range(store.rows)] == ALL
+
+
 def test_a_record_cannot_pretend_to_be_a_frame() -> None:
     """A client stores the bytes of a later commit; a crash tears the frame around them."""
     folder = FaultyFolder()
@@ -337,7 +344,7 @@ def test_rows_point_outside() -> None:
     reader = RowReader(
         harmed("db.dat", data.ljust(len(SMALL["db.dat"]), b"\0")), Extent(len(RECORDS), len(SMALL["db.dat"]))
     )
-    with pytest.raises(DamagedFile):
+    with pytest.raises(DamagedFile, match="do not follow"):
         reader.read(0)
 
 

@@ -178,6 +178,31 @@ def test_a_log_that_cannot_be_put_right_takes_no_more() -> None:
     assert contents(again)[-1] == b"3"
 
 
+def test_a_new_log_of_a_killed_process_is_made_durable_first() -> None:
+    """One process dies right after it has put a new log in place; another one commits to that log."""
+    for seed in range(20):
+        folder = FaultyFolder()
+        one, two = Store(folder), Store(folder)
+        one.commit(lambda draft: [b"1"])
+        number = len(folder.steps)
+        one_steps = FaultyFolder.of(folder.files())
+        Store(one_steps).flush()
+        folder.fail = number + one_steps.steps[2:].index("rename") + 2
+        with pytest.raises(OSError, match="as the test wants"):
+            one.flush()
+        assert folder.steps[-2] == "rename"
+        two.commit(lambda draft: [b"2"])
+        assert contents(Store(folder.restarted(random.Random(seed)))) == [b"1", b"2"]
+
+
+def test_nothing_to_flush_writes_nothing() -> None:
+    folder = FaultyFolder()
+    store = Store(folder)
+    before = len(folder.steps)
+    assert store.flush() == 0
+    assert len(folder.steps) == before
+
+
 def test_waiting_threads_share_one_sync() -> None:
     folder = FaultyFolder()
     store = Store(folder)

@@ -156,8 +156,21 @@ class FaultyFolder:
         pass
 
     def killed(self) -> FaultyFolder:
-        """The folder after the process alone has died: the system still has all that was written."""
-        return self._reborn(self._names, lambda inode: bytes(inode.content))
+        """The folder after the process alone has died: what had been written is there, though not yet durable."""
+        folder = FaultyFolder.of(self.files())
+        for inode, old in zip(folder._names.values(), self._names.values(), strict=True):
+            if old.unsynced:
+                inode.durable, inode.unsynced = old.durable, [len(old.content), (0, bytes(old.content))]
+        folder._durable = {
+            name: folder._names[name] if self._names.get(name) is inode else _Inode(durable=inode.durable)
+            for name, inode in self._durable.items()
+        }
+        folder._unsynced = [
+            ("", name, folder._names[name])
+            for name, inode in self._names.items()
+            if self._durable.get(name) is not inode
+        ]
+        return folder
 
     def restarted(self, chance: random.Random) -> FaultyFolder:
         """The folder that the next start finds after the power cut, as one of the many that are possible."""
@@ -166,7 +179,7 @@ class FaultyFolder:
             if chance.random() < 0.5:
                 names.pop(old, None)
                 names[new] = inode
-        return self._reborn(names, lambda inode: _survivor(inode, chance))
+        return self.of({name: _survivor(inode, chance) for name, inode in names.items()})
 
     def files(self) -> dict[str, bytes]:
         """The contents by name."""
@@ -179,11 +192,6 @@ class FaultyFolder:
         folder._names = {name: _Inode(bytearray(data), data) for name, data in files.items()}
         folder._durable = dict(folder._names)
         return folder
-
-    @classmethod
-    def _reborn(cls, names: dict[str, _Inode], content: object) -> FaultyFolder:
-        assert callable(content)
-        return cls.of({name: content(inode) for name, inode in names.items()})
 
 
 def _survivor(inode: _Inode, chance: random.Random) -> bytes:

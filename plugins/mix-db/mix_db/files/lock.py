@@ -42,7 +42,7 @@ def hold(directory: int, timeout: float) -> Iterator[None]:
         try:
             yield
         finally:
-            # Closing alone would not do while a forked child has the descriptor too.
+            # Closing alone would not do while a child between fork and exec has the descriptor too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         with _guard:

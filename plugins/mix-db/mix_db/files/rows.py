@@ -120,8 +120,6 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
                 _check_size(name, file.size(), size)
             elif name == OFFSETS:
                 file.write(0, HEADER)
-            if file.size() > size:
-                file.truncate(size)
             file.write(size, bytes(content))
             file.sync()
         finally:

@@ -187,8 +187,8 @@ class WriteLog:
     def create(cls, folder: Folder, extent: Extent, commit: int) -> None:
         """Put an empty log in the place of the present one, in one step. Needs the write lock.
 
-        `extent` must be durable, as its rows are not in any log after this. After an `OSError` either log
-        may be in force.
+        `extent` must be durable, as its rows are not in any log after this. Until `sync` of the new one, a power
+        cut may bring the old one back.
         """
         _put(folder, Header(secrets.token_bytes(4), extent, commit).pack())
 
@@ -234,7 +234,6 @@ class WriteLog:
         if torn:
             _log.warning("%s: removing %d bytes of an unfinished commit at offset %d", NAME, torn, found.end)
             self._file.truncate(found.end)
-            self._file.sync()
         self._take(found)
         return torn
 
@@ -301,7 +300,6 @@ def _put(folder: Folder, content: bytes) -> None:
     finally:
         file.close()
     folder.rename(_NEW, NAME)
-    folder.sync()
 
 
 def check_size(records: Sequence[bytes]) -> None:
