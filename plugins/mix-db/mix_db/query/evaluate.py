@@ -1,0 +1,326 @@
+"""The slow evaluator that is obviously right: what every faster way to run a query must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from mix_db.query.ast import (
+    After,
+    Aggregate,
+    And,
+    Arithmetic,
+    AssignMember,
+    CaseOf,
+    CloneMembers,
+    Comparison,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    FollowRef,
+    Group,
+    Key,
+    ListOf,
+    MapOf,
+    Member,
+    Not,
+    NullFilter,
+    Object,
+    Or,
+    Order,
+    Param,
+    Query,
+    RemoveMember,
+    Reverse,
+    Scalar,
+    Slice,
+    Stage,
+    Subquery,
+)
+from mix_db.query.errors import QueryError
+from mix_db.query.semantics import Truth, aggregate, calculate, compared, sort_key, unique
+from mixkit.errors import ValueKindError
+from mixkit.value import UNDEF, Case, Ref, Undef, check
+
+__all__ = ["MAX_STEPS", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
+
+Record: TypeAlias = Mapping[str, Any]
+Resolver: TypeAlias = Callable[[Ref], Record | None]
+"""The record that a ref points to, None if there is none."""
+
+MAX_STEPS: Final = 1_000_000
+"""Most conditions that are looked at for one row: subqueries in subqueries multiply."""
+
+
+def evaluate(
+    query: Query,
+    records: Iterable[Record],
+    params: Mapping[str, Any] | None = None,
+    resolve: Resolver = lambda ref: None,
+    *,
+    history: bool = False,
+) -> list[dict[str, Any]]:
+    """Run a query over records in their order.
+
+    Args:
+        query: what to run.
+        records: all versions of all records, with their `_rmx_*` fields, in row order.
+        params: a value for each parameter of the query, and nothing else.
+        resolve: leads from refs to records.
+        history: whether deleted and superseded versions are seen.
+
+    Raises:
+        QueryError: parameters are missing, unknown or of a wrong kind, or an answer would be too large.
+    """
+    return Evaluation(query, params or {}, resolve).run(records, history=history)
+
+
+class Evaluation:
+    """A query with its parameters. The parts of a run are open to those who do the rest faster.
+
+    Raises:
+        QueryError: parameters are missing, unknown or no values.
+    """
+
+    def __init__(self, query: Query, params: Mapping[str, Any], resolve: Resolver) -> None:
+        expected = query.parameters()
+        if missing := sorted(expected - params.keys()):
+            raise QueryError(f"expected a value for the parameter ${missing[0]}, found none")
+        if unknown := sorted(params.keys() - expected):
+            known = ", ".join(f"${name}" for name in sorted(expected)) or "none"
+            raise QueryError(f"expected no parameters but those of the query ({known}), found ${unknown[0]}")
+        for name, value in params.items():
+            try:
+                check(value, f"${name}", tokens=False)
+            except ValueKindError as exc:
+                raise QueryError(f"a parameter is no value that a query can hold: {exc}") from None
+            if value is UNDEF:
+                raise QueryError(f"expected a value for the parameter ${name}, found undefined")
+        self._query = query
+        self._params = params
+        self._resolve = resolve
+        self._steps = 0
+
+    def run(self, records: Iterable[Record], *, history: bool = False) -> list[dict[str, Any]]:
+        """The rows that come out behind the last stage."""
+        rows = [dict(record) for record in records if (history or is_current(record)) and self.keeps(record)]
+        return self.stages(rows)
+
+    # Filters
+
+    def keeps(self, record: Record) -> bool:
+        """Whether the filter is exactly true of a record."""
+        self._steps = 0
+        return self.truth(self._query.filter, record, record) is True
+
+    def truth(self, node: Filter, here: Any, root: Record) -> Truth:
+        """What a filter answers, with fields read from `here`, and `.field` from `root`."""
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise QueryError(f"the filter looked at more than {MAX_STEPS} conditions for one row")
+        match node:
+            case NullFilter():
+                return True
+            case Comparison(operator, key, value):
+                return compared(operator, self.read(key, here, root), self.value(value, root))
+            case Exists(key):
+                return self.read(key, here, root) is not UNDEF
+            case After(watermark):
+                return compared(">", field_of(root, "_rmx_rev"), self._watermark(watermark))
+            case Not(item):
+                truth = self.truth(item, here, root)
+                return UNDEF if isinstance(truth, Undef) else not truth
+            case And(items):
+                return conjunction([self.truth(item, here, root) for item in items])
+            case Or(items):
+                return disjunction([self.truth(item, here, root) for item in items])
+            case Subquery(key, inner):
+                within = self._follow(self.read(key, here, root))
+                elements = within if type(within) is list else [within] if type(within) is dict else None
+                if elements is None:
+                    return UNDEF
+                return disjunction([self.truth(inner, element, root) for element in elements])
+
+    def _watermark(self, node: Scalar | Param) -> str:
+        watermark = self._constant(node)
+        if type(watermark) is not str:
+            raise QueryError(
+                f"expected a watermark, a string, behind `after`, found {type(watermark).__name__}"
+            )
+        return watermark
+
+    # Keys and values
+
+    def read(self, key: Key, here: Any, root: Record) -> Any:
+        """What a key leads to, `UNDEF` if to nothing."""
+        match key:
+            case Field(name):
+                return field_of(self._follow(here), name)
+            case Param(name):
+                field = self._params[name]
+                if type(field) is not str:
+                    raise QueryError(f"expected the name of a field in ${name}, found {type(field).__name__}")
+                return field_of(self._follow(here), field)
+            case Member(base, name):
+                within = root if base is None else self._follow(self.read(base, here, root))
+                return field_of(within, name)
+
+    def _follow(self, value: Any) -> Any:
+        if type(value) is not Ref:
+            return value
+        record = self._resolve(value)
+        return UNDEF if record is None else dict(record)
+
+    def _constant(self, node: Scalar | Param) -> Any:
+        return self._params[node.name] if isinstance(node, Param) else node.value
+
+    def value(self, node: Expression, root: Record) -> Any:
+        """What an expression answers."""
+        match node:
+            case Scalar() | Param():
+                return self._constant(node)
+            case ListOf(items):
+                listed = [self.value(item, root) for item in items]
+                # An array cannot hold undefined, and an operation on it is undefined.
+                return UNDEF if any(item is UNDEF for item in listed) else listed
+            case MapOf(entries):
+                return {name: self.value(item, root) for name, item in entries}
+            case CaseOf(name, arg):
+                return Case(name) if arg is None else Case(name, self.value(arg, root))
+            case Field() | Member():
+                return self.read(node, root, root)
+            case Arithmetic(operator, left, right):
+                return calculate(operator, self.value(left, root), self.value(right, root))
+            case Object():
+                return self.project(node, root)
+
+    # Projection
+
+    def project(self, node: Object, record: Record) -> dict[str, Any]:
+        """The map that an object makes of a record."""
+        made: dict[str, Any] = {}
+        for member in node.members:
+            match member:
+                case CloneMembers(expand):
+                    made.update(
+                        {name: self._expand(name, item) if expand else item for name, item in record.items()}
+                    )
+                case RemoveMember(name):
+                    made.pop(name, None)
+                case FollowRef(name):
+                    if name in record:
+                        made[name] = self._expanded(record[name])
+                case AssignMember(name, value, default):
+                    answer = self.value(value, record)
+                    if (answer is UNDEF or answer is None) and default is not None:
+                        answer = self.value(default, record)
+                    made.pop(name, None)
+                    if answer is not UNDEF:
+                        made[name] = answer
+        return made
+
+    def _expand(self, name: str, value: Any) -> Any:
+        # The engine's own refs say which version this is; expanding them would only repeat the record.
+        return value if name.startswith("_rmx_") else self._expanded(value)
+
+    def _expanded(self, value: Any) -> Any:
+        """The value with its refs, inside arrays and maps too, replaced; not those of the records put in."""
+        match value:
+            case Ref():
+                record = self._resolve(value)
+                return value if record is None else dict(record)
+            case list():
+                return [self._expanded(item) for item in value]
+            case dict():
+                return {name: self._expanded(item) for name, item in value.items()}
+            case _:
+                return value
+
+    # Stages
+
+    def stages(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the stages make of the rows that the filter kept."""
+        groups: list[_Bundle] | None = None
+        for stage in self._query.stages:
+            if isinstance(stage, Group):
+                rows = rows if groups is None else [bundle.record() for bundle in groups]
+                keys = [self.read(stage.key, row, row) for row in rows]
+                groups = [_Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
+            elif isinstance(stage, Aggregate):
+                if groups is None:
+                    groups = [_Bundle(UNDEF, rows, {})]
+                for bundle in groups:
+                    bundle.answers[stage.function] = self._aggregate(stage, bundle.rows)
+            else:
+                rows = rows if groups is None else [bundle.record() for bundle in groups]
+                groups = None
+                rows = self._stage(stage, rows)
+        return rows if groups is None else [bundle.record() for bundle in groups]
+
+    def _aggregate(self, stage: Aggregate, rows: list[dict[str, Any]]) -> Any:
+        values = rows if stage.key is None else [self.read(stage.key, row, row) for row in rows]
+        return aggregate(stage.function, values)
+
+    def _stage(self, stage: Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        match stage:
+            case Object():
+                return [self.project(stage, row) for row in rows]
+            case Order(key, direction):
+                reverse = self._direction(direction) == "desc"
+                return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)
+            case Reverse():
+                return rows[::-1]
+            case Slice(function, count):
+                number = self._count(function, count)
+                return rows[number:] if function == "skip" else rows[:number]
+            case _:
+                raise TypeError(f"{type(stage).__name__} is no stage on rows")
+
+    def _direction(self, node: str | Param) -> str:
+        direction = self._params[node.name] if isinstance(node, Param) else node
+        if type(direction) is not str or direction not in ("asc", "desc"):
+            raise QueryError('expected "asc" or "desc" as the direction of order, found another value')
+        return direction
+
+    def _count(self, function: str, node: int | Param) -> int:
+        count = self._params[node.name] if isinstance(node, Param) else node
+        if type(count) is not int or count < 0:
+            raise QueryError(f"expected a whole number from 0 in {function}(…), found another value")
+        return count
+
+
+@dataclass
+class _Bundle:
+    """Rows of one group, and the aggregates over them so far."""
+
+    key: Any
+    rows: list[dict[str, Any]]
+    answers: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        head = {} if self.key is UNDEF else {"key": self.key}
+        return head | (self.answers or {"rows": self.rows})
+
+
+def is_current(record: Record) -> bool:
+    """Whether a version is neither deleted nor superseded."""
+    return record.get("_rmx_deleted") is not True and record.get("_rmx_superseded") is not True
+
+
+def field_of(value: Any, name: str) -> Any:
+    """A field of a map; of anything else, and where there is none, `UNDEF`."""
+    return value.get(name, UNDEF) if isinstance(value, Mapping) else UNDEF
+
+
+def conjunction(truths: Iterable[Truth]) -> Truth:
+    """Kleene's `and`."""
+    found = list(truths)
+    return False if False in found else UNDEF if UNDEF in found else True
+
+
+def disjunction(truths: Iterable[Truth]) -> Truth:
+    """Kleene's `or`."""
+    found = list(truths)
+    return True if True in found else UNDEF if UNDEF in found else False

@@ -1,0 +1,409 @@
+"""The text of a query to its AST, by recursive descent. The grammar is in docs/query-language.md."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar, cast
+
+from mix_db.query.ast import (
+    COMPARISONS,
+    MAX_DEPTH,
+    After,
+    Aggregate,
+    And,
+    Arithmetic,
+    AssignMember,
+    CaseOf,
+    CloneMembers,
+    Comparison,
+    Constant,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    FollowRef,
+    Group,
+    Key,
+    ListOf,
+    MapOf,
+    Member,
+    Not,
+    NullFilter,
+    Object,
+    ObjectMember,
+    Or,
+    Order,
+    Param,
+    Query,
+    RemoveMember,
+    Reverse,
+    Scalar,
+    Slice,
+    Stage,
+    Subquery,
+)
+from mix_db.query.errors import QuerySyntaxError
+from mix_db.query.lexer import RESERVED, Token, syntax_error, tokenize
+from mixkit.tagged_json import REF_CASE
+from mixkit.value import INT64_MAX, Ref
+
+__all__ = ["parse"]
+
+T = TypeVar("T")
+
+_KEYED: Final = ("group", "orderAsc", "orderDesc", "order", "sum", "avg", "min", "max", "distinct")
+_STAGES: Final = (*_KEYED, "count", "reverse", "skip", "limit")
+_NUMBERS: Final = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+_OPERATOR: Final = "an operator (== != < <= > >= contains, like, in, not in, all in, not all in)"
+
+
+def parse(text: str) -> Query:
+    """The query that a text spells.
+
+    Raises:
+        QuerySyntaxError: the text does not follow the grammar; with line, column and what was expected.
+        QueryError: it does, and is nested or large beyond the bounds of `Query`.
+    """
+    return _Parser(text).query()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = tokenize(text)
+        self._at = 0
+        self._depth = 0
+
+    # Tokens
+
+    @property
+    def _token(self) -> Token:
+        return self._tokens[self._at]
+
+    def _sees(self, *values: str, ahead: int = 0) -> bool:
+        """Whether the token is one of these symbols or words."""
+        token = self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
+        return token.kind in ("symbol", "name") and token.value in values
+
+    def _take(self, *values: str) -> bool:
+        if self._sees(*values):
+            self._at += 1
+            return True
+        return False
+
+    def _next(self) -> Token:
+        token = self._token
+        self._at += 1
+        return token
+
+    def _expect(self, symbol: str, instead: str = "") -> None:
+        if not self._take(symbol):
+            raise self._error(instead or f"{symbol!r}")
+
+    def _error(self, expected: str, token: Token | None = None) -> QuerySyntaxError:
+        token = token or self._token
+        if token.kind == "end":
+            found = "the end of the query"
+        else:
+            found = self._text[token.start : min(token.end, token.start + 40)]
+        return syntax_error(self._text, token.start, expected, found)
+
+    def _nested(self, rule: Callable[[], T]) -> T:
+        if self._depth == MAX_DEPTH:
+            raise self._error(f"nesting of at most {MAX_DEPTH}")
+        self._depth += 1
+        part = rule()
+        self._depth -= 1
+        return part
+
+    def _listed(self, rule: Callable[[], T], close: str) -> tuple[T, ...]:
+        """Items between commas up to the closing symbol; a comma may stand behind the last."""
+        items: list[T] = []
+        while not self._take(close):
+            items.append(self._nested(rule))
+            if not self._sees(close):
+                self._expect(",", f"',' or {close!r}")
+        return tuple(items)
+
+    # Pipeline
+
+    def query(self) -> Query:
+        empty = self._token.kind == "end" or self._sees("|")
+        condition = NullFilter() if empty else self._filter()
+        stages: list[Stage] = []
+        while self._take("|"):
+            stages.append(self._stage())
+        if self._token.kind != "end":
+            raise self._error("'and', 'or', '|' or the end of the query")
+        return Query(condition, tuple(stages))
+
+    def _stage(self) -> Stage:
+        if self._take("{"):
+            return Object(self._listed(self._member, "}"))
+        if not self._sees(*_STAGES):
+            raise self._error(f"a stage: {{ … }}, {', '.join(_STAGES)}")
+        name = str(self._next().value)
+        self._expect("(")
+        stage = self._stage_of(name)
+        self._expect(")")
+        return stage
+
+    def _stage_of(self, name: str) -> Stage:
+        match name:
+            case "count":
+                return Aggregate("count")
+            case "reverse":
+                return Reverse()
+            case "skip" | "limit":
+                return Slice(name, self._count())
+            case "group":
+                return Group(self._key())
+            case "orderAsc":
+                return Order(self._key(), "asc")
+            case "orderDesc":
+                return Order(self._key(), "desc")
+            case "order":
+                key = self._key()
+                self._expect(",")
+                return Order(key, self._direction())
+            case _:
+                return Aggregate(name, self._key())
+
+    def _count(self) -> int | Param:
+        token = self._token
+        if token.kind == "param":
+            return self._param()
+        if token.kind != "int" or cast(int, token.value) > INT64_MAX:
+            raise self._error("a whole number or a parameter")
+        self._at += 1
+        return cast(int, token.value)
+
+    def _direction(self) -> Literal["asc", "desc"] | Param:
+        token = self._token
+        if token.kind == "param":
+            return self._param()
+        if token.kind not in ("name", "string") or token.value not in ("asc", "desc"):
+            raise self._error("asc, desc or a parameter")
+        self._at += 1
+        return cast(Literal["asc", "desc"], token.value)
+
+    # Filters
+
+    def _filter(self) -> Filter:
+        items = [self._conjunction()]
+        while self._take("or", "||"):
+            items.append(self._conjunction())
+        return Or(tuple(items)) if len(items) > 1 else items[0]
+
+    def _conjunction(self) -> Filter:
+        items = [self._condition()]
+        while self._take("and", "&&"):
+            items.append(self._condition())
+        return And(tuple(items)) if len(items) > 1 else items[0]
+
+    def _condition(self) -> Filter:
+        if self._take("not", "!"):
+            return Not(self._nested(self._condition))
+        if self._take("("):
+            inner = self._nested(self._filter)
+            self._expect(")", "')', 'and' or 'or'")
+            return inner
+        if self._take("true"):
+            return NullFilter()
+        if self._take("exists"):
+            return Exists(self._key())
+        if self._take("after"):
+            return self._after()
+        return self._comparison(self._key("a condition: a key, exists, after, not, true or '('"))
+
+    def _after(self) -> After:
+        token = self._token
+        if token.kind == "param":
+            return After(self._param())
+        if token.kind != "string":
+            raise self._error("a watermark: a string or a parameter")
+        self._at += 1
+        return After(Scalar(token.value))
+
+    def _comparison(self, key: Key) -> Filter:
+        if self._sees(".") and self._sees("(", ahead=1):
+            self._at += 2
+            inner = self._nested(self._filter)
+            self._expect(")", "')', 'and' or 'or'")
+            return Subquery(key, inner)
+        if self._sees(*COMPARISONS):
+            operator = str(self._next().value)
+            return Comparison(operator, key, self._constant())
+        negated, every = self._take("not"), self._take("all")
+        if not self._take("in"):
+            raise self._error("'in' or 'all in'" if negated else "'in'" if every else _OPERATOR)
+        if self._token.kind != "param" and not self._sees("["):
+            raise self._error("a list or a parameter")
+        operator = ("not_" if negated else "") + ("all_" if every else "") + "in"
+        return Comparison(operator, key, self._constant())
+
+    # Keys
+
+    def _key(self, expected: str = "a key") -> Key:
+        key: Key
+        if self._take("."):
+            key = Member(None, self._member_name())
+        elif self._token.kind == "param":
+            key = self._param()
+        else:
+            key = Field(self._name(expected))
+        return self._members(key)
+
+    def _members(self, key: Key) -> Key:
+        while self._sees(".") and not self._sees("(", ahead=1):
+            self._at += 1
+            key = Member(key, self._member_name())
+        return key
+
+    def _member_name(self) -> str:
+        # Behind a dot no word of the language can stand, so that none needs backquotes there.
+        if self._token.kind == "name":
+            return str(self._next().value)
+        return self._name("the name of a field")
+
+    def _name(self, expected: str) -> str:
+        token = self._token
+        if token.kind == "name" and token.value in RESERVED:
+            raise self._error(f"{expected} (a field named like this word is written in backquotes)")
+        if token.kind not in ("name", "quoted", "string"):
+            raise self._error(expected)
+        self._at += 1
+        return str(token.value)
+
+    def _param(self) -> Param:
+        return Param(str(self._next().value))
+
+    # Constants
+
+    def _constant(self) -> Constant:
+        if self._take("["):
+            return ListOf(self._listed(self._constant, "]"))
+        if self._take("{"):
+            return self._map()
+        scalar = self._scalar_or_case()
+        if scalar is None:
+            raise self._error("a value: a literal, a parameter, ref(…), a list or a map")
+        return scalar
+
+    def _map(self) -> MapOf:
+        entries: dict[str, Constant] = {}
+
+        def entry() -> None:
+            token = self._token
+            name = self._name("a key of the map")
+            if name in entries:
+                raise self._error("a key that is not there yet", token)
+            self._expect(":")
+            entries[name] = self._constant()
+
+        self._listed(entry, "}")
+        return MapOf(tuple(entries.items()))
+
+    def _scalar_or_case(self) -> Scalar | Param | CaseOf | None:
+        """A constant that may stand in an expression too; None, and nothing taken, if there is none."""
+        token = self._token
+        match token.kind:
+            case "param":
+                return self._param()
+            case "string" | "int" | "float":
+                return self._literal()
+            case "symbol" if token.value == "-":
+                self._at += 1
+                return self._negative()
+            case "name" if token.value in ("null", "true", "false"):
+                self._at += 1
+                return Scalar({"null": None, "true": True, "false": False}[str(token.value)])
+            case "name" if token.value in ("ref", "bin", "case", "number") and self._sees("(", ahead=1):
+                self._at += 2
+                return self._call(str(token.value))
+            case _:
+                return None
+
+    def _literal(self) -> Scalar:
+        token = self._token
+        if token.kind == "int" and cast(int, token.value) > INT64_MAX:
+            raise self._error("an integer of 64 bits")
+        self._at += 1
+        return Scalar(token.value)
+
+    def _negative(self) -> Scalar:
+        token = self._token
+        if token.kind not in ("int", "float"):
+            raise self._error("a number behind the minus")
+        self._at += 1
+        return Scalar(-cast(float, token.value))
+
+    def _call(self, name: str) -> Scalar | CaseOf:
+        token = self._token
+        if token.kind != "string":
+            raise self._error(f"a string in {name}(…)")
+        text = str(self._next().value)
+        constant: Scalar | CaseOf
+        if name == "ref":
+            constant = Scalar(Ref(text))
+        elif name == "bin":
+            try:
+                constant = Scalar(base64.b64decode(text, validate=True))
+            except (binascii.Error, ValueError):
+                raise self._error("base64", token) from None
+        elif name == "number":
+            if text not in _NUMBERS:
+                raise self._error('"nan", "inf" or "-inf"', token)
+            constant = Scalar(_NUMBERS[text])
+        else:
+            if text == REF_CASE:
+                raise self._error("the name of a case; a ref is written ref(…)", token)
+            constant = CaseOf(text, self._nested(self._constant) if self._take(",") else None)
+        self._expect(")")
+        return constant
+
+    # Projections
+
+    def _member(self) -> ObjectMember:
+        if self._take("**"):
+            return CloneMembers(expand=True)
+        if self._take("*"):
+            return CloneMembers()
+        if self._take("-"):
+            return RemoveMember(self._name("the name of a field"))
+        if self._take("+"):
+            return FollowRef(self._name("the name of a field"))
+        name = self._name("a member: name, name: expression, *, **, -name or +name")
+        value: Expression = self._expression() if self._take(":") else Field(name)
+        return AssignMember(name, value, self._expression() if self._take("??") else None)
+
+    def _expression(self) -> Expression:
+        left = self._product()
+        while self._sees("+", "-"):
+            operator = str(self._next().value)
+            left = Arithmetic(operator, left, self._product())
+        return left
+
+    def _product(self) -> Expression:
+        left = self._operand()
+        while self._sees("*", "/", "%"):
+            operator = str(self._next().value)
+            left = Arithmetic(operator, left, self._operand())
+        return left
+
+    def _operand(self) -> Expression:
+        if self._take("("):
+            inner = self._nested(self._expression)
+            self._expect(")", "')' or an operator")
+            return inner
+        if self._take("["):
+            return ListOf(self._listed(self._expression, "]"))
+        if self._take("{"):
+            return Object(self._listed(self._member, "}"))
+        constant = self._scalar_or_case()
+        if constant is not None:
+            return constant
+        key = self._key("an expression: a key, a literal, a parameter, '(', '[' or '{'")
+        return cast(Expression, key)

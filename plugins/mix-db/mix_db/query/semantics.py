@@ -1,0 +1,286 @@
+"""What the operators of queries answer on values; shared by all ways to run a query.
+
+A condition is true, false or `UNDEF`. What is undefined, and what an operator cannot work on, gives `UNDEF`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, Final, TypeAlias
+
+from mix_db.query.ast import LIST_OPERATORS
+from mix_db.query.errors import QueryError
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Ref, Undef, compare, equal, kind_of
+
+__all__ = [
+    "MAX_JOINED",
+    "MAX_PATTERN",
+    "Truth",
+    "aggregate",
+    "calculate",
+    "compared",
+    "sort_key",
+    "unique",
+]
+
+Truth: TypeAlias = bool | Undef
+
+MAX_PATTERN: Final = 1_024
+"""Longest pattern of `like`, in characters."""
+
+MAX_JOINED: Final = 1 << 24
+"""Longest string, in characters, or array that `+` makes."""
+
+_ORDERS: Final = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
+
+
+def compared(operator: str, left: Any, right: Any) -> Truth:
+    """A comparison, text or list operator on two values.
+
+    Raises:
+        QueryError: the right side of a list operator is no list, or a pattern is too long.
+    """
+    if operator in LIST_OPERATORS and type(right) is not list:
+        raise QueryError(f"expected a list behind `in`, found a value of the kind {kind_of(right)}")
+    if isinstance(left, Undef) or isinstance(right, Undef):
+        return UNDEF
+    match operator:
+        case "==":
+            return equal(left, right)
+        case "!=":
+            return not equal(left, right)
+        case "contains":
+            return _contains(left, right)
+        case "like":
+            return _like(left, right)
+        case "in":
+            return _in(left, right)
+        case "all_in":
+            return _all_in(left, right)
+        case "not_in":
+            return not _in(left, right)
+        case "not_all_in":
+            every = _all_in(left, right)
+            return UNDEF if isinstance(every, Undef) else not every
+        case _:
+            order = compare(left, right)
+            return UNDEF if isinstance(order, Undef) else order in _ORDERS[operator]
+
+
+def _contains(left: Any, right: Any) -> Truth:
+    if type(left) is str and type(right) is str:
+        return right in left
+    if type(left) is list:
+        return any(equal(item, right) for item in left)
+    return UNDEF
+
+
+def _in(left: Any, right: Any) -> bool:
+    return any(equal(left, item) for item in right)
+
+
+def _all_in(left: Any, right: Any) -> Truth:
+    if type(left) is not list:
+        return UNDEF
+    return all(_in(item, right) for item in left)
+
+
+def _like(left: Any, pattern: Any) -> Truth:
+    """`%` stands for any text, `_` for one character, `\\` takes the next character as it is."""
+    if type(left) is not str or type(pattern) is not str:
+        return UNDEF
+    if len(pattern) > MAX_PATTERN:
+        raise QueryError(
+            f"expected a pattern of at most {MAX_PATTERN} characters behind `like`, found {len(pattern)}"
+        )
+    (first, length), *rest = _segments(pattern)
+    if not rest:
+        return first.fullmatch(left) is not None
+    if first.match(left) is None:
+        return False
+    at = length
+    # Segments have a fixed length, so that taking the first place for each never loses a match.
+    for segment, _ in rest[:-1]:
+        found = segment.search(left, at)
+        if found is None:
+            return False
+        at = found.end()
+    last, length = rest[-1]
+    return len(left) - length >= at and last.match(left, len(left) - length) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _segments(pattern: str) -> list[tuple[re.Pattern[str], int]]:
+    """What stands between the `%` of a pattern, and the length of what it matches."""
+    segments: list[list[str]] = [[]]
+    characters = iter(pattern)
+    for char in characters:
+        match char:
+            case "%":
+                segments.append([])
+            case "_":
+                segments[-1].append(".")
+            case "\\":
+                segments[-1].append(re.escape(next(characters, "\\")))
+            case _:
+                segments[-1].append(re.escape(char))
+    return [(re.compile("".join(parts), re.DOTALL), len(parts)) for parts in segments]
+
+
+def calculate(operator: str, left: Any, right: Any) -> Any:
+    """`+ - * / %` of numbers, `+` of two strings or two arrays.
+
+    Two ints give an int, unless it does not fit in 64 bits; `/` and `%` always give a number, `%` with the sign
+    of the left side; division by zero gives an infinity or NaN.
+
+    Raises:
+        QueryError: the answer of `+` would be longer than `MAX_JOINED`.
+    """
+    if left is UNDEF or right is UNDEF:
+        return UNDEF
+    if left is None or right is None:
+        return None
+    kinds = type(left), type(right)
+    if operator == "+" and kinds in ((str, str), (list, list)):
+        if len(left) + len(right) > MAX_JOINED:
+            raise QueryError(f"`+` made a {kind_of(left)} longer than {MAX_JOINED}")
+        return left + right
+    if not all(kind in (int, float) for kind in kinds):
+        return UNDEF
+    match operator:
+        case "+":
+            return _narrow(left + right)
+        case "-":
+            return _narrow(left - right)
+        case "*":
+            return _narrow(left * right)
+        case "/":
+            return _divide(float(left), float(right))
+        case _:
+            return math.nan if right == 0 or math.isinf(left) else math.fmod(left, right)
+
+
+def _narrow(number: int | float) -> int | float:
+    return float(number) if type(number) is int and not INT64_MIN <= number <= INT64_MAX else number
+
+
+def _divide(left: float, right: float) -> float:
+    if right:
+        return left / right
+    if left == 0 or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
+_RANKS: Final = {
+    kind: rank
+    for rank, kinds in enumerate(
+        ["undef", "null", "bool", "int number", "string", "ref", "binary", "array", "map", "case", "token"]
+    )
+    for kind in kinds.split()
+}
+
+
+def _order(left: Any, right: Any) -> int:
+    """A total order: that of the language, and where values do not compare, by kind. NaN comes before numbers."""
+    kind = kind_of(left)
+    ranks = _RANKS[kind], _RANKS[kind_of(right)]
+    if ranks[0] != ranks[1]:
+        return ranks[0] - ranks[1]
+    match kind:
+        case "int" | "number":
+            nans = left != left, right != right
+            return int(nans[1]) - int(nans[0]) if any(nans) else int(left > right) - int(left < right)
+        case "ref":
+            return _order(left.id, right.id)
+        case "binary":
+            return int(left > right) - int(left < right)
+        case "array":
+            return _order_all(left, right)
+        case "map":
+            return _order_all(
+                *[[part for item in sorted(side.items()) for part in item] for side in (left, right)]
+            )
+        case "case":
+            return _order_all([left.name, left.arg], [right.name, right.arg])
+        case _:
+            order = compare(left, right)
+            return 0 if isinstance(order, Undef) else order
+
+
+def _order_all(left: list[Any], right: list[Any]) -> int:
+    for x, y in zip(left, right, strict=False):
+        order = _order(x, y)
+        if order:
+            return order
+    return len(left) - len(right)
+
+
+sort_key: Final = functools.cmp_to_key(_order)
+"""Key for `sorted`. Kinds in the order missing, null, bool, number, string, ref, binary, array, map, case."""
+
+
+def unique(values: Iterable[Any]) -> list[tuple[Any, list[int]]]:
+    """The different values, in order of their first appearance, each with its places."""
+    found: list[tuple[Any, list[int]]] = []
+    likely: dict[Any, list[int]] = {}
+    for place, value in enumerate(values):
+        # What is equal has equal hints; the other way round `equal` decides.
+        hint = (
+            (type(value) is bool, value)
+            if isinstance(value, bool | int | float | str | bytes | Ref)
+            else type(value)
+        )
+        for number in likely.setdefault(hint, []):
+            other, places = found[number]
+            if equal(other, value):
+                places.append(place)
+                break
+        else:
+            likely[hint].append(len(found))
+            found.append((value, [place]))
+    return found
+
+
+def aggregate(function: str, values: list[Any]) -> Any:
+    """An aggregate over what the key read in each row; `count` counts all.
+
+    What is missing or null does not take part; `sum` and `avg` look at numbers only. `sum` of nothing is 0, `avg`,
+    `min` and `max` of nothing are null. Sums are exact and rounded once, so that the order of rows never shows.
+    """
+    match function:
+        case "count":
+            return len(values)
+        case "distinct":
+            return [value for value, _ in unique(value for value in values if value is not UNDEF)]
+        case "sum":
+            return _sum(_numbers(values))
+        case "avg":
+            numbers = _numbers(values)
+            return _sum(numbers, len(numbers)) if numbers else None
+        case _:
+            present = [value for value in values if value is not UNDEF and value is not None]
+            choose = min if function == "min" else max
+            return choose(present, key=sort_key) if present else None
+
+
+def _numbers(values: list[Any]) -> list[int | float]:
+    return [value for value in values if type(value) in (int, float)]
+
+
+def _sum(numbers: list[int | float], divisor: int = 0) -> int | float:
+    """The sum, or with a divisor the quotient, as a float unless it is a sum of ints that fits."""
+    odd = [number for number in numbers if not math.isfinite(number)]
+    if odd:
+        return sum(odd)
+    if not divisor and all(type(number) is int for number in numbers):
+        return _narrow(sum(numbers))
+    exact = sum(map(Fraction, numbers), Fraction(0)) / (divisor or 1)
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
