@@ -300,8 +300,9 @@ def test_damage_in_the_middle_is_no_torn_tail() -> None:
     for start, end in ((first, second), (second, last)):
         data = bytearray(SMALL["writelog"])
         data[end - 1] ^= 1
-        with pytest.raises(DamagedFile) as caught:
-            Store(harmed("writelog", bytes(data)))
+        for read_only in (False, True):
+            with pytest.raises(DamagedFile) as caught:
+                Store(harmed("writelog", bytes(data)), read_only=read_only)
         assert (caught.value.file, caught.value.offset) == ("writelog", start)
     data = bytearray(SMALL["writelog"])
     data[-1] ^= 1

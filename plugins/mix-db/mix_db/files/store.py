@@ -80,8 +80,6 @@ class Store:
         self._adopted = False
         if read_only:
             self._view = self._open()
-            self._view.log.refresh()
-            self._publish()
             return
         with folder.lock(timeout):
             if not folder.exists(write_log.NAME):
@@ -226,10 +224,13 @@ class Store:
         log = WriteLog(self._folder, write=not self._read_only)
         try:
             reader = RowReader(self._folder, log.header.extent)
+            log.refresh()
         except BaseException:
             log.close()
             raise
-        return _View(reader, log, rows=log.rows, last=log.last)
+        # Whole at once: threads that read meanwhile must not see fewer rows than before.
+        records = [record for commit in log.commits for record in commit.records]
+        return _View(reader, log, records, len(log.commits), log.rows, log.last)
 
     def _publish(self) -> None:
         view = self._view

@@ -209,8 +209,17 @@ class WriteLog:
         return self._folder.holds(NAME, self._file)
 
     def refresh(self) -> None:
-        """Read what other processes have committed since. A frame that is just being written is left for later."""
-        self._take(self._scan())
+        """Read what other processes have committed since. A frame that is just being written is left for later.
+
+        Raises:
+            DamagedFile: one that was durable is not intact.
+        """
+        found = self._scan()
+        if found.damaged:
+            # A second look, since a writer may have replaced a torn tail while it was read.
+            found = self._scan()
+        self._refuse_damage(found)
+        self._take(found)
 
     def recover(self) -> int:
         """Read to the end, which a killed writer may have left torn: remove that. Needs the write lock.
@@ -228,8 +237,7 @@ class WriteLog:
                 NAME, size, f"expected {self.end} bytes that were there before, the file ends here"
             )
         found = self._scan()
-        if found.damaged:
-            raise DamagedFile(NAME, found.end, "this commit is not intact, and later ones are")
+        self._refuse_damage(found)
         torn = found.size - found.end
         if torn:
             _log.warning("%s: removing %d bytes of an unfinished commit at offset %d", NAME, torn, found.end)
@@ -285,6 +293,11 @@ class WriteLog:
     def _scan(self) -> Scan:
         data = self._file.read(self.end, max(0, self._file.size() - self.end))
         return scan(self.header, data, self.end, self.commits[-1] if self.commits else None)
+
+    @staticmethod
+    def _refuse_damage(found: Scan) -> None:
+        if found.damaged:
+            raise DamagedFile(NAME, found.end, "this commit is not intact, and later ones are")
 
     def _take(self, found: Scan) -> None:
         self.commits += found.commits
