@@ -293,6 +293,16 @@ def test_no_overwriting_yields_a_wrong_record(name: str, offset: int, garbage: b
     assert whole or findings
 
 
+def test_check_finds_its_way_again() -> None:
+    """A row and the offset of the next are both spoiled; the rows behind them are not called damaged."""
+    data, offsets = bytearray(SMALL["db.dat"]), bytearray(SMALL["db.off"])
+    data[1] ^= 1
+    offsets[12:20] = b"\xff" * 8
+    findings = list(check(FaultyFolder.of({**SMALL, "db.dat": bytes(data), "db.off": bytes(offsets)})))
+    assert not any("row 2" in str(finding) or "row 3" in str(finding) for finding in findings)
+    assert {place.file for finding in findings for place in finding.places} == {"db.dat", "db.off", "db.sum"}
+
+
 def test_damage_in_the_middle_is_no_torn_tail() -> None:
     """The last commit may have been cut off by a crash; one with another behind it was acknowledged."""
     *_, first, second, last, _end = sorted({*frame_ends(), len(SMALL["writelog"])} | {-1})[-5:]
