@@ -31,11 +31,11 @@ from mix_db.query.ast import (
 )
 from mix_db.query.errors import QueryError
 from mix_db.query.lexer import RESERVED
-from mix_db.query.semantics import aggregate, calculate, compared, sort_key, unique
+from mix_db.query.semantics import MAX_JOINED, aggregate, calculate, compared, sort_key, unique
 
 from mixkit.testing.snippets import read_snippets, run_snippet
 from mixkit.testing.strategies import identical, values
-from mixkit.value import INT64_MAX, UNDEF, Ref, compare, equal
+from mixkit.value import INT64_MAX, MAX_DEPTH, UNDEF, Ref, compare, equal
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "query-language.md"
 
@@ -217,8 +217,26 @@ def test_answers_of_plus_are_bounded() -> None:
     text = "s"
     for _ in range(10):
         text = f"({text} + {text})"
-    with pytest.raises(QueryError, match="longer"):
+    with pytest.raises(QueryError, match="made more than"):
         evaluate(parse(f"| {{ x: {text} }}"), [{"s": "x" * 100_000}])
+    many = ", ".join(f"m{n}: s + s" for n in range(100))
+    with pytest.raises(QueryError, match="made more than"):
+        evaluate(parse(f"| {{ {many} }}"), [{"s": "x" * 100_000}])
+    with pytest.raises(QueryError, match="longer"):
+        calculate("+", "x" * MAX_JOINED, "x")
+    # What counts is one row, not all of them.
+    assert len(evaluate(parse("| { x: s + s }"), [{"s": "x" * 1_000_000}] * 20)) == 20
+
+
+def test_values_of_the_deepest_nesting_are_worked_on() -> None:
+    deep: Any = 1
+    for turn in range(MAX_DEPTH - 1):
+        deep = [deep] if turn % 2 else {"a": deep}
+    rows = [{"x": deep, "r": Ref("a")}] * 2
+    text = "x == $p and x in [$p] | orderAsc(x) | { **, y: x } | group(y) | count() | distinct(x)"
+    found = evaluate(parse(text), rows, {"p": deep}, {Ref("a"): {}}.get)
+    assert found[0]["count"] == 2
+    assert len(found[0]["distinct"]) == 1
 
 
 def test_like_answers_on_hostile_patterns() -> None:

@@ -40,7 +40,7 @@ from mix_db.query.ast import (
     Subquery,
 )
 from mix_db.query.errors import QueryError
-from mix_db.query.semantics import Truth, aggregate, calculate, compared, sort_key, unique
+from mix_db.query.semantics import MAX_JOINED, Truth, aggregate, calculate, compared, sort_key, unique
 from mixkit.errors import ValueKindError
 from mixkit.value import UNDEF, Case, Ref, Undef, check
 
@@ -102,6 +102,7 @@ class Evaluation:
         self._params = params
         self._resolve = resolve
         self._steps = 0
+        self._joined = 0
 
     def run(self, records: Iterable[Record], *, history: bool = False) -> list[dict[str, Any]]:
         """The rows that come out behind the last stage."""
@@ -192,11 +193,21 @@ class Evaluation:
             case Field() | Member():
                 return self.read(node, root, root)
             case Arithmetic(operator, left, right):
-                return calculate(operator, self.value(left, root), self.value(right, root))
+                answer = calculate(operator, self.value(left, root), self.value(right, root))
+                if isinstance(answer, str | list):
+                    self._joined += len(answer)
+                    if self._joined > MAX_JOINED:
+                        raise QueryError(f"`+` made more than {MAX_JOINED} characters and items for one row")
+                return answer
             case Object():
                 return self.project(node, root)
 
     # Projection
+
+    def row(self, node: Object, record: Record) -> dict[str, Any]:
+        """What an object that is a stage makes of a row."""
+        self._joined = 0
+        return self.project(node, record)
 
     def project(self, node: Object, record: Record) -> dict[str, Any]:
         """The map that an object makes of a record."""
@@ -266,7 +277,7 @@ class Evaluation:
     def _stage(self, stage: Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         match stage:
             case Object():
-                return [self.project(stage, row) for row in rows]
+                return [self.row(stage, row) for row in rows]
             case Order(key, direction):
                 reverse = self._direction(direction) == "desc"
                 return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)

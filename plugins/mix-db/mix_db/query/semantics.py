@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import LIST_OPERATORS
 from mix_db.query.errors import QueryError
-from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Ref, Undef, compare, equal, kind_of
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Undef, compare, equal, kind_of
 
 __all__ = [
     "MAX_JOINED",
@@ -229,12 +229,7 @@ def unique(values: Iterable[Any]) -> list[tuple[Any, list[int]]]:
     found: list[tuple[Any, list[int]]] = []
     likely: dict[Any, list[int]] = {}
     for place, value in enumerate(values):
-        # What is equal has equal hints; the other way round `equal` decides.
-        hint = (
-            (type(value) is bool, value)
-            if isinstance(value, bool | int | float | str | bytes | Ref)
-            else type(value)
-        )
+        hint = _hint(value)
         for number in likely.setdefault(hint, []):
             other, places = found[number]
             if equal(other, value):
@@ -244,6 +239,20 @@ def unique(values: Iterable[Any]) -> list[tuple[Any, list[int]]]:
             likely[hint].append(len(found))
             found.append((value, [place]))
     return found
+
+
+def _hint(value: Any) -> Any:
+    """Something hashable that is equal for equal values; where it is equal for others too, `equal` decides."""
+    match value:
+        case list():
+            return list, tuple([_hint(item) for item in value])
+        case dict():
+            return dict, frozenset([(name, _hint(item)) for name, item in value.items()])
+        case Case():
+            return Case, value.name, _hint(value.arg)
+        case _:
+            # Python holds True and 1 for equal, and rightly 1 and 1.0.
+            return type(value) is bool, value
 
 
 def aggregate(function: str, values: list[Any]) -> Any:
