@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 REPEATS = 7
-CALLS = 3_000
+ROUNDS = 40
 TEXT = "x" * 100
 FILLER = 100 * 1024
 
@@ -64,17 +64,19 @@ def filler(size: int) -> str:
     return one * (size // 195)
 
 
-def micros(call: Callable[[], Any], calls: int = CALLS) -> dict[str, float]:
-    """Microseconds a call: minimum and median of several repeats."""
-    for _ in range(min(calls, 500)):
-        call()
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        for _ in range(calls):
-            call()
-        times.append((time.perf_counter() - began) / calls * 1e6)
-    return {"min": min(times), "median": statistics.median(times)}
+def micros(contenders: dict[str, tuple[Callable[[], Any], int]]) -> dict[str, dict[str, float]]:
+    """Microseconds a call, minimum and median of several rounds; the contenders take turns, as the machine is noisy.
+
+    `contenders` maps names to what is called and how often in a round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, (call, calls) in contenders.items():
+            began = time.perf_counter()
+            for _ in range(calls):
+                call()
+            times[name].append((time.perf_counter() - began) / calls * 1e6)
+    return {name: {"min": min(found), "median": statistics.median(found)} for name, found in times.items()}
 
 
 def resident() -> int:
@@ -93,13 +95,16 @@ def warm_runs() -> dict[str, dict[str, float]]:
         program = kernel.load(bytes(wat2wasm(GUEST % "")))
         params = {"text": TEXT}
         assert kernel.run_sync(program, "echo", params).value == params
-        ours = micros(lambda: kernel.run_sync(program, "echo", params))
-    module = bytes(wat2wasm(EXTISM))
-    plugin = extism.Plugin(module)
-    assert len(plugin.call("echo", TEXT)) == 96
-    reused = micros(lambda: plugin.call("echo", TEXT))
-    new = micros(lambda: extism.Plugin(module).call("echo", TEXT), 200)
-    return {"mixkit, clean snapshot": ours, "extism, reused plugin": reused, "extism, new plugin": new}
+        module = bytes(wat2wasm(EXTISM))
+        plugin = extism.Plugin(module)
+        assert len(plugin.call("echo", TEXT)) == 96
+        return micros(
+            {
+                "mixkit, clean snapshot": (lambda: kernel.run_sync(program, "echo", params), 1000),
+                "extism, reused plugin": (lambda: plugin.call("echo", TEXT), 1000),
+                "extism, new plugin": (lambda: extism.Plugin(module).call("echo", TEXT), 20),
+            }
+        )
 
 
 FIRST = """

@@ -416,7 +416,7 @@ class Kernel:
             granted = requested or CORE
         elif requested is not None:
             granted = granted & requested
-        if granted.option_keys():
+        if granted is not CORE:
             self.ffis.check_grant_options(granted.option_keys())
         return granted
 

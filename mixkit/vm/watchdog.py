@@ -30,7 +30,9 @@ class Watchdog:
         self._reset()
 
     def _reset(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        # PERF: the lock of the condition, because a condition's own `with` is Python code.
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._heap: list[tuple[float, int]] = []
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._ids = itertools.count()
@@ -41,7 +43,7 @@ class Watchdog:
     def add(self, when: float, callback: Callable[[], None]) -> int:
         """Have `callback()` called at `when`; answers an id for `cancel`."""
         ident = next(self._ids)
-        with self._condition:
+        with self._lock:
             self._added = ident
             self._callbacks[ident] = callback
             heapq.heappush(self._heap, (when, ident))
@@ -54,7 +56,7 @@ class Watchdog:
 
     def cancel(self, ident: int) -> None:
         """Forget a deadline. A callback that has begun is not waited for."""
-        with self._condition:
+        with self._lock:
             self._callbacks.pop(ident, None)
             if len(self._heap) > 64 and len(self._heap) > 2 * len(self._callbacks):
                 self._heap = [entry for entry in self._heap if entry[1] in self._callbacks]
