@@ -31,7 +31,7 @@ from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunR
 from mixkit.limits import Budget, Limits
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, describe, fill, load_object, variable
+from mixkit.settings import Origin, fill, load_object, variable
 from mixkit.signals import Signals
 from mixkit.state import State
 from mixkit.vm.loop import Run
@@ -171,7 +171,7 @@ class Kernel:
         """A misspelt `MIXKIT_HTTP_TIMEUOT` must not be ignored silently."""
         known = set(_RESERVED) | {variable("limits", key) for key in Limits.__struct_fields__}
         for plugin, settings in self._settings.items():
-            known |= {setting.variable for setting in describe(plugin, type(settings))}
+            known |= {variable(plugin, key) for key in settings.__struct_fields__}
         prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
         for name in environ:
             if name.startswith(prefixes) and name not in known:

@@ -43,7 +43,6 @@ class Scripted:
         self.entered: list[tuple[str, Any]] = []
         self.answers: dict[int, Any] = {}
         self.interrupted = threading.Event()
-        self.closed = False
 
     def enter(self, entry: str, words: bytes) -> None:
         self.entered.append((entry, codec.decode(words)))
@@ -57,9 +56,6 @@ class Scripted:
 
     def interrupt(self) -> None:
         self.interrupted.set()
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def table() -> FFITable:

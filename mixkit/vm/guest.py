@@ -91,9 +91,6 @@ class GuestMachine:
     def interrupt(self) -> None:
         self.instance.interrupt()
 
-    def close(self) -> None:
-        self.instance.close()
-
     # -- what host functions use --------------------------------------------------------------
 
     def ffi(self, name: bytes, words: bytes) -> int:

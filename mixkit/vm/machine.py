@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from mixkit.errors import InternalError
 
@@ -134,8 +134,4 @@ class Machine(Protocol):
 
     def interrupt(self) -> None:
         """Make the running step end within 50 ms, as `Timeout`."""
-        ...
-
-    def close(self) -> Any:
-        """Give back what the machine holds. Idempotent."""
         ...
