@@ -1,4 +1,4 @@
-"""What a plugin must provide to be an engine, a storage, a file system or a compiler.
+"""What a plugin must provide to be an engine, a file system or a compiler; a storage is in `mixkit.storage`.
 
 Protocols: a plugin's class need not derive from them. `mixkit.testing` has the suite that each must pass.
 """
@@ -21,7 +21,6 @@ __all__ = [
     "Instance",
     "Module",
     "Snapshot",
-    "Storage",
     "WasmEngine",
 ]
 
@@ -208,13 +207,6 @@ class WasmEngine(Protocol):
     def load_snapshot(self, data: bytes) -> Snapshot:
         """What `Snapshot.to_bytes` wrote. `EngineError` if it is damaged or of another engine version."""
         ...
-
-
-@runtime_checkable
-class Storage(Protocol):
-    """What holds an app's records. Grows with the database plugin; the kernel itself stores nothing."""
-
-    name: str
 
 
 @runtime_checkable

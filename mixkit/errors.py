@@ -107,6 +107,44 @@ class PluginError(MixError):
         self.plugin = plugin
 
 
+class RecordError(MixError, ValueError):
+    """A record or an id that a database does not take. `path` names the place, as `$[3].owner`."""
+
+    code = "record"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(f"{message} at {path}")
+        self.path = path
+
+
+class QueryError(MixError):
+    """A query that cannot be run: it is malformed or too large, or a parameter is missing or of a wrong kind."""
+
+    code = "query"
+
+
+class QueryTimeout(QueryError):
+    """A query took longer than it may. `seconds` is what it had."""
+
+    code = "query_timeout"
+
+    def __init__(self, seconds: float, remedy: str = "") -> None:
+        super().__init__(f"expected the query to end within {seconds:g} s{'; ' if remedy else ''}{remedy}")
+        self.seconds = seconds
+
+
+class QueryCancelled(QueryError):
+    """A query was cancelled, or its database closed, while it ran."""
+
+    code = "query_cancelled"
+
+
+class StorageError(MixError):
+    """A database cannot be opened, read or written; the message says what is wrong and what to do."""
+
+    code = "storage"
+
+
 class PackageError(MixError):
     """A `.remix` package is refused. `entry` names the part of it that is wrong, where there is one."""
 

@@ -39,7 +39,7 @@ def mix_filesystems() -> dict[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def mix_storages() -> dict[str, str]:  # type: ignore[empty-body]
-    """Databases for apps: name to import string of a class that meets `Storage`."""
+    """Databases for apps: name to import string of a class that meets `mixkit.storage.Storage`."""
 
 
 @hookspec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mixkit.errors import MixError
+from mixkit.errors import StorageError
 
 __all__ = ["DamagedFile", "FilesError", "LockTimeout"]
 
 
-class FilesError(MixError):
+class FilesError(StorageError):
     """The files of a database cannot be used as asked; the message says what to do."""
 
     code = "database_files"

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from mixkit.errors import MixError, printable
+from mixkit.errors import QueryError, printable
 
 __all__ = ["QueryError", "QueryFormError", "QuerySyntaxError"]
-
-
-class QueryError(MixError):
-    """A query that cannot be run: it is malformed or too large, or a parameter is missing or of a wrong kind."""
-
-    code = "query"
 
 
 class QuerySyntaxError(QueryError):

@@ -1,0 +1,284 @@
+"""What a database of an app must do, wherever and however it keeps its records.
+
+A record is a map with fields of the engine's own, which begin with `_rmx_`; docs/database.md says what they hold.
+Every version of a record that was committed stays readable until `compact` is told to drop history. Watermarks are
+opaque strings of one length that sort as the commits do.
+
+Everything here may be called from any thread. Calls that wait for a disk or another process block; `changed` is
+the one that may wait for long, and has an async twin. `mixkit.testing` has the suite that each storage must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+
+import msgspec
+
+from mixkit.value import Ref
+
+__all__ = [
+    "BATCH",
+    "Change",
+    "Commit",
+    "Cursor",
+    "Database",
+    "Live",
+    "Moment",
+    "Place",
+    "Reader",
+    "Record",
+    "SaveOptions",
+    "Storage",
+]
+
+BATCH = 100
+"""Most rows that `Cursor.next` answers at once."""
+
+Record: TypeAlias = dict[str, Any]
+
+Moment: TypeAlias = str | int | datetime
+"""A watermark, Unix milliseconds, or a time with its zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which app's database. `home` is a folder that belongs to it alone and goes when it goes; a storage that
+    keeps its records elsewhere never touches it."""
+
+    workspace: str
+    app: str
+    home: Path
+
+
+class SaveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="pascal", kw_only=True):
+    """How `Database.save` treats ids; spelled `{"KeepOriginal": true}` where agents and packages give them.
+
+    Attributes:
+        upsert: the new version is the old one with the given fields laid over it.
+        keep_original: a record whose id is known stays as it is, and is answered as it is.
+        original_id_always: any text is an id; none is taken for a temporary one.
+        dont_use_id: every record is new, whatever id it has; the ids given count as temporary ones.
+    """
+
+    upsert: bool = False
+    keep_original: bool = False
+    original_id_always: bool = False
+    dont_use_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a call stored: the watermark behind it, and for each record given, in order, its version now (`{}` for a
+    deleted id that was unknown). If nothing needed storing, the watermark is the present one."""
+
+    watermark: str
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How the rows of a live query changed between the change before and `watermark`."""
+
+    watermark: str
+    entered: Sequence[Record] = ()
+    changed: Sequence[Record] = ()
+    left: Sequence[Ref] = ()
+
+
+class Cursor(Protocol):
+    """Rows of a query, made as they are asked for, all of the one state that the query began with.
+
+    An iterator over the rows, and a context manager that closes it.
+    """
+
+    @property
+    def watermark(self) -> str:
+        """The state that it reads."""
+        ...
+
+    def next(self) -> list[Record]:
+        """The next rows, at most `BATCH`; none when there are no more.
+
+        Raises:
+            QueryTimeout: the query's time is used up.
+            QueryCancelled: `cancel` or `close` was called.
+            QueryError: the rows cannot be computed; the message says why.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """From any thread: make a `next` that runs, or the next one, end soon (within 50 ms)."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __iter__(self) -> Iterator[Record]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Reader(Protocol):
+    """The database as it was at one moment, or, if it is a `Database`, at the moment of each call."""
+
+    def watermark(self) -> str:
+        """The position behind the last commit that is seen."""
+        ...
+
+    def get(self, id: Ref | str) -> Record | None:
+        """The present version of a record; None if it is unknown or deleted."""
+        ...
+
+    def history(self, id: Ref | str) -> list[Record]:
+        """All versions of a record, oldest first, a tombstone as `{"_rmx_deleted": True, …}`; `[]` if unknown."""
+        ...
+
+    def query(
+        self,
+        query: Any,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deleted: bool = False,
+        superseded: bool = False,
+        timeout: float | None = None,
+    ) -> Cursor:
+        """Run a query.
+
+        Args:
+            query: its text, its JSON form (a list), or an object of the storage's own that stands for one.
+            params: a value for each parameter, and nothing else.
+            deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
+            timeout: seconds of work over all calls of `next`; the storage's own limit if None.
+
+        Raises:
+            QueryError: the query is malformed, or parameters are missing, unknown or of a wrong kind.
+        """
+        ...
+
+    def explain(
+        self,
+        query: Any,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deleted: bool = False,
+        superseded: bool = False,
+        run: bool = True,
+    ) -> Mapping[str, Any]:
+        """How the query would be run, as JSON can hold it: a tree of `{"step", "rows", "estimate", "parts"}` at
+        least. With `run` it is run to its end, and actual numbers of rows are there beside the estimates."""
+        ...
+
+
+class Live(Protocol):
+    """A query that tells how its rows change. The first change has all rows that match now as `entered`."""
+
+    def next(self, timeout: float | None = None) -> Change | None:
+        """Wait for the next change, at most `timeout` seconds, and answer None then.
+
+        Raises:
+            QueryCancelled: it was closed, by this or another thread.
+        """
+        ...
+
+    async def next_async(self, timeout: float | None = None) -> Change | None:
+        """The same without blocking the loop."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Database(Reader, Protocol):
+    """An open database."""
+
+    def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions = ...) -> Commit:
+        """Store records in one commit, all or none, and return when it is durable.
+
+        A record without `_rmx_id`, or with a well-formed one (32 characters of `[0-9A-Za-z]`) that is unknown, is
+        new; a known id gives a new version of that record, which replaces the old one. Any other text is a
+        temporary id: it becomes a new id, in every Ref with that text in the records of this call too. `_rmx_id` may
+        be a Ref or a string; other `_rmx_` fields but `_rmx_type` are ignored.
+
+        Raises:
+            RecordError: a record is refused; `.path` says where, `$[3].owner`. Nothing is stored.
+            StorageError: it could not be stored; nothing is.
+        """
+        ...
+
+    def delete(self, ids: Sequence[Ref | str]) -> Commit:
+        """Delete records in one commit; `records` has a tombstone for each, `{}` where the id was unknown."""
+        ...
+
+    def as_of(self, when: Moment) -> Reader:
+        """The database as it was behind the last commit not later than `when`.
+
+        Raises:
+            QueryError: it is no moment; or history that would be needed has been dropped.
+        """
+        ...
+
+    def changed(self, watermark: str, timeout: float | None = None) -> str | None:
+        """Wait until something was committed after `watermark`, by whomever; answer the new watermark, or None
+        after `timeout` seconds."""
+        ...
+
+    async def changed_async(self, watermark: str, timeout: float | None = None) -> str | None:
+        """The same without blocking the loop."""
+        ...
+
+    def live(self, query: Any, params: Mapping[str, Any] | None = None) -> Live:
+        """Follow a query, whose rows must be whole records or objects made of one record each.
+
+        Raises:
+            QueryError: as for `query`; or it groups or aggregates.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Move what was committed to where it is stored best. Nothing is lost without it."""
+        ...
+
+    def compact(self, *, drop_history: bool = False) -> None:
+        """Rewrite what is stored, without what nobody can read any more; with `drop_history` without superseded
+        versions and tombstones too, after which `as_of` reaches back no further than this moment."""
+        ...
+
+    def check(self) -> list[str]:
+        """Read everything; each finding names what is damaged and where. `[]`: all is as it was written."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Numbers for people and monitoring: `records`, `versions`, `commits`, `size` (bytes) at least."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent. Nothing is lost without it."""
+        ...
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """A way to keep databases. Made without arguments or from its plugin's settings; cheap until used, and starts no
+    thread before the first `open`, so that a process may fork after loading."""
+
+    name: str
+
+    def open(self, place: Place, *, mode: Literal["create", "write", "read"] = "create") -> Database:
+        """The database of an app, made if it is not there and the mode is `create`.
+
+        Opening one twice is allowed, in this process and others.
+
+        Raises:
+            NotFound: there is none, and it is not to be made.
+            StorageError: it is damaged, of a newer format, or cannot be reached; the message says what to do.
+        """
+        ...
+
+

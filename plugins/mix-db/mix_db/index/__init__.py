@@ -1,0 +1,1 @@
+"""The index of a database: which rows have which value at which path."""
