@@ -188,8 +188,8 @@ class Live(Protocol):
         """
         ...
 
-    async def next_async(self, timeout: float | None = None) -> Change | None:
-        """The same without blocking the loop."""
+    async def next_async(self) -> Change:
+        """The same without blocking the loop; bound it with `asyncio.timeout`."""
         ...
 
     def close(self) -> None: ...
@@ -229,8 +229,8 @@ class Database(Reader, Protocol):
         after `timeout` seconds."""
         ...
 
-    async def changed_async(self, watermark: str, timeout: float | None = None) -> str | None:
-        """The same without blocking the loop."""
+    async def changed_async(self, watermark: str) -> str:
+        """The same without blocking the loop; bound it with `asyncio.timeout`."""
         ...
 
     def live(self, query: Any, params: Mapping[str, Any] | None = None) -> Live:
@@ -280,5 +280,3 @@ class Storage(Protocol):
             StorageError: it is damaged, of a newer format, or cannot be reached; the message says what to do.
         """
         ...
-
-

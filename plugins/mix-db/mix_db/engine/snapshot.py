@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from mix_db.index.part import Part
 from pyroaring import AbstractBitMap
+
+from mix_db.index.part import Part
 
 __all__ = ["Snapshot"]
 
