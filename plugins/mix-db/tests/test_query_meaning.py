@@ -31,7 +31,7 @@ from mix_db.query.ast import (
 )
 from mix_db.query.errors import QueryError
 from mix_db.query.lexer import RESERVED
-from mix_db.query.semantics import MAX_JOINED, aggregate, calculate, compared, sort_key, unique
+from mix_db.query.semantics import MAX_JOINED, Members, aggregate, calculate, compared, sort_key, unique
 
 from mixkit.testing.snippets import read_snippets, run_snippet
 from mixkit.testing.strategies import identical, values
@@ -147,11 +147,16 @@ def test_parameters() -> None:
         ("| skip($x)", {"x": True}, "whole number"),
         ("| order(name, $x)", {"x": "up"}, "asc"),
         ("name like $x", {"x": "%" * 2000}, "pattern"),
+        ("| { n: 1 } | group($x)", {"x": 1}, "name of a field"),
+        ("nothing.($x.a in [1])", {"x": 1}, "name of a field"),
     ],
 )
-def test_parameters_that_are_refused(text: str, params: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("rows", [ROWS, []])
+def test_parameters_that_are_refused(
+    text: str, params: dict[str, Any], message: str, rows: list[dict[str, Any]]
+) -> None:
     with pytest.raises(QueryError, match=message):
-        evaluate(parse(text), ROWS, params)
+        evaluate(parse(text), rows, params)
 
 
 def test_history_is_seen_when_asked_for() -> None:
@@ -391,6 +396,22 @@ def test_values_are_sorted_and_told_apart(found: list[Any]) -> None:
         assert all(equal(found[place], value) for place in places[1:])
     for (x, _), (y, _) in itertools.combinations(groups, 2):
         assert not equal(x, y)
+
+
+@settings(deadline=None)
+@given(values(), st.lists(values(undef=False), max_size=8))
+def test_members_are_what_is_equal_to_an_item(value: Any, items: list[Any]) -> None:
+    assert (value in Members(items)) is any(equal(value, item) for item in items)
+    assert compared("in", value, Members(items)) is compared("in", value, items)
+
+
+@settings(deadline=None)
+@given(values(), values())
+def test_keys_for_sorting_sort_as_the_language_does(x: Any, y: Any) -> None:
+    order = compare(x, y)
+    if order is not UNDEF and type(x) is type(y) and not isinstance(x, list):
+        assert (sort_key(x) < sort_key(y)) is (order == -1)
+        assert (sort_key(x) == sort_key(y)) is (order == 0)
 
 
 @settings(deadline=None)

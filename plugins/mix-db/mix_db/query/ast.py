@@ -57,6 +57,7 @@ __all__ = [
     "Slice",
     "Stage",
     "Subquery",
+    "Use",
     "walk",
 ]
 
@@ -388,6 +389,10 @@ Key: TypeAlias = Field | Member | Param
 Expression: TypeAlias = Scalar | Param | ListOf | MapOf | CaseOf | Field | Member | Arithmetic | Object
 ObjectMember: TypeAlias = AssignMember | CloneMembers | RemoveMember | FollowRef
 Filter: TypeAlias = NullFilter | Comparison | Exists | After | And | Or | Not | Subquery
+Use: TypeAlias = tuple[
+    Literal["value", "key", "list", "pattern", "watermark", "skip", "limit", "direction"], Param | Scalar
+]
+"""What a constant is used as, and the constant."""
 Stage: TypeAlias = Object | Aggregate | Group | Order | Reverse | Slice
 
 
@@ -402,10 +407,14 @@ class Query(Node):
 
     filter: Filter = NullFilter()
     stages: tuple[Stage, ...] = ()
+    uses: tuple[Use, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    """Every place of a parameter. A pattern is listed even when it is a literal, for its length."""
 
     def __post_init__(self) -> None:
-        for _ in walk(self):
-            pass
+        uses: list[Use] = []
+        for node in walk(self):
+            _add_uses(node, uses)
+        object.__setattr__(self, "uses", tuple(uses))
         seen: set[str] = set()
         for stage in self.stages:
             if not isinstance(stage, Aggregate):
@@ -417,7 +426,37 @@ class Query(Node):
 
     def parameters(self) -> frozenset[str]:
         """Names of the parameters that a run must give."""
-        return frozenset(node.name for node in walk(self) if isinstance(node, Param))
+        return frozenset([node.name for _, node in self.uses if isinstance(node, Param)])
+
+
+def _add_uses(node: Node, uses: list[Use]) -> None:
+    """Add what the parts of a node are used as; a part is met again alone, as a value, which demands nothing."""
+    match node:
+        case Param():
+            uses.append(("value", node))
+        case Comparison(operator, key, value):
+            _add_key(key, uses)
+            if operator in LIST_OPERATORS and isinstance(value, Param):
+                uses.append(("list", value))
+            elif operator == "like" and isinstance(value, Param | Scalar):
+                uses.append(("pattern", value))
+        case After(watermark=Param() as watermark):
+            uses.append(("watermark", watermark))
+        case Slice(function, Param() as count):
+            uses.append((function, count))
+        case Order(key, direction):
+            _add_key(key, uses)
+            if isinstance(direction, Param):
+                uses.append(("direction", direction))
+        case Member(base) if base is not None:
+            _add_key(base, uses)
+        case Exists(key) | Subquery(key) | Group(key) | Aggregate(key=key) if key is not None:
+            _add_key(key, uses)
+
+
+def _add_key(key: Key, uses: list[Use]) -> None:
+    if isinstance(key, Param):
+        uses.append(("key", key))
 
 
 def walk(root: Node) -> Iterator[Node]:
@@ -433,6 +472,17 @@ def walk(root: Node) -> Iterator[Node]:
             if count > MAX_NODES:
                 raise _refuse(f"more than {MAX_NODES} nodes; give long lists as parameters")
             yield part
-            rest += [(getattr(part, field.name), depth + 1) for field in dataclasses.fields(part)]  # type: ignore[arg-type]
+            rest += [(getattr(part, name), depth + 1) for name in _parts(type(part))]
         elif isinstance(part, tuple):
             rest += [(item, depth) for item in part]
+
+
+def _parts(kind: type[Node]) -> tuple[str, ...]:
+    """Names of what a node of this class is made of."""
+    names = _PARTS.get(kind)
+    if names is None:
+        names = _PARTS[kind] = tuple([field.name for field in dataclasses.fields(kind) if field.init])  # type: ignore[arg-type]
+    return names
+
+
+_PARTS: Final[dict[type[Node], tuple[str, ...]]] = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import (
+    LIST_OPERATORS,
     After,
     Aggregate,
     And,
@@ -15,6 +16,7 @@ from mix_db.query.ast import (
     CaseOf,
     CloneMembers,
     Comparison,
+    Constant,
     Exists,
     Expression,
     Field,
@@ -40,11 +42,20 @@ from mix_db.query.ast import (
     Subquery,
 )
 from mix_db.query.errors import QueryError
-from mix_db.query.semantics import MAX_JOINED, Truth, aggregate, calculate, compared, sort_key, unique
+from mix_db.query.semantics import (
+    MAX_JOINED,
+    Members,
+    Truth,
+    aggregate,
+    calculate,
+    compared,
+    sort_key,
+    unique,
+)
 from mixkit.errors import ValueKindError
 from mixkit.value import UNDEF, Case, Ref, Undef, check
 
-__all__ = ["MAX_STEPS", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
+__all__ = ["MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
 
 Record: TypeAlias = Mapping[str, Any]
 Resolver: TypeAlias = Callable[[Ref], Record | None]
@@ -80,11 +91,23 @@ def evaluate(
 class Evaluation:
     """A query with its parameters. The parts of a run are open to those who do the rest faster.
 
+    Args:
+        query: what to run.
+        params: a value for each parameter of the query, and nothing else.
+        resolve: leads from refs to records.
+        tick: called now and then while a filter looks at one row; what it raises ends the run.
+
     Raises:
-        QueryError: parameters are missing, unknown or no values.
+        QueryError: parameters are missing, unknown, no values, or of a kind that cannot stand in their place.
     """
 
-    def __init__(self, query: Query, params: Mapping[str, Any], resolve: Resolver) -> None:
+    def __init__(
+        self,
+        query: Query,
+        params: Mapping[str, Any],
+        resolve: Resolver,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
         expected = query.parameters()
         if missing := sorted(expected - params.keys()):
             raise QueryError(f"expected a value for the parameter ${missing[0]}, found none")
@@ -101,8 +124,28 @@ class Evaluation:
         self._query = query
         self._params = params
         self._resolve = resolve
+        self._tick = tick
+        self._lists: dict[int, Members] = {}
         self._steps = 0
         self._joined = 0
+        for use, node in query.uses:
+            self._check_use(use, node)
+
+    def _check_use(self, use: str, node: Scalar | Param) -> None:
+        """Refuse what cannot stand in its place, whether or not a row would lead there."""
+        match use:
+            case "key" if isinstance(node, Param):
+                self._name(node)
+            case "list":
+                compared("in", None, self._constant(node))
+            case "pattern":
+                compared("like", "", self._constant(node))
+            case "watermark":
+                self._watermark(node)
+            case "direction" if isinstance(node, Param):
+                self.direction(node)
+            case "skip" | "limit" if isinstance(node, Param):
+                self.count(use, node)
 
     def run(self, records: Iterable[Record], *, history: bool = False) -> list[dict[str, Any]]:
         """The rows that come out behind the last stage."""
@@ -113,19 +156,26 @@ class Evaluation:
 
     def keeps(self, record: Record) -> bool:
         """Whether the filter is exactly true of a record."""
+        return self.holds([(self._query.filter, True)], record)
+
+    def holds(self, conditions: Iterable[tuple[Filter, bool]], record: Record) -> bool:
+        """Whether each of these filters has that truth for a record."""
         self._steps = 0
-        return self.truth(self._query.filter, record, record) is True
+        return all(self.truth(node, record, record) is truth for node, truth in conditions)
 
     def truth(self, node: Filter, here: Any, root: Record) -> Truth:
         """What a filter answers, with fields read from `here`, and `.field` from `root`."""
         self._steps += 1
         if self._steps > MAX_STEPS:
             raise QueryError(f"the filter looked at more than {MAX_STEPS} conditions for one row")
+        if not self._steps & 255:
+            self._tick()
         match node:
             case NullFilter():
                 return True
             case Comparison(operator, key, value):
-                return compared(operator, self.read(key, here, root), self.value(value, root))
+                right = self._listed(value) if operator in LIST_OPERATORS else self.value(value, root)
+                return compared(operator, self.read(key, here, root), right)
             case Exists(key):
                 return self.read(key, here, root) is not UNDEF
             case After(watermark):
@@ -144,6 +194,16 @@ class Evaluation:
                     return UNDEF
                 return disjunction([self.truth(inner, element, root) for element in elements])
 
+    def _listed(self, node: Constant) -> Members | Any:
+        """What stands behind `in`, made ready for many questions; no row changes it."""
+        members = self._lists.get(id(node))
+        if members is None:
+            items = self.value(node, {})
+            if type(items) is not list:
+                return items
+            members = self._lists[id(node)] = Members(items)
+        return members
+
     def _watermark(self, node: Scalar | Param) -> str:
         watermark = self._constant(node)
         if type(watermark) is not str:
@@ -159,14 +219,28 @@ class Evaluation:
         match key:
             case Field(name):
                 return field_of(self._follow(here), name)
-            case Param(name):
-                field = self._params[name]
-                if type(field) is not str:
-                    raise QueryError(f"expected the name of a field in ${name}, found {type(field).__name__}")
-                return field_of(self._follow(here), field)
+            case Param():
+                return field_of(self._follow(here), self._name(key))
             case Member(base, name):
                 within = root if base is None else self._follow(self.read(base, here, root))
                 return field_of(within, name)
+
+    def _name(self, node: Param) -> str:
+        field = self._params[node.name]
+        if type(field) is not str:
+            raise QueryError(f"expected the name of a field in ${node.name}, found {type(field).__name__}")
+        return field
+
+    def path(self, key: Key) -> tuple[bool, tuple[str, ...]]:
+        """Whether a key begins at the root record, and the names of the fields on its way."""
+        names: list[str] = []
+        base: Key | None = key
+        while isinstance(base, Member):
+            names.append(base.name)
+            base = base.base
+        if base is not None:
+            names.append(self._name(base) if isinstance(base, Param) else base.name)
+        return base is None, tuple(reversed(names))
 
     def _follow(self, value: Any) -> Any:
         if type(value) is not Ref:
@@ -253,15 +327,15 @@ class Evaluation:
 
     def stages(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the stages make of the rows that the filter kept."""
-        groups: list[_Bundle] | None = None
+        groups: list[Bundle] | None = None
         for stage in self._query.stages:
             if isinstance(stage, Group):
                 rows = rows if groups is None else [bundle.record() for bundle in groups]
                 keys = [self.read(stage.key, row, row) for row in rows]
-                groups = [_Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
+                groups = [Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
             elif isinstance(stage, Aggregate):
                 if groups is None:
-                    groups = [_Bundle(UNDEF, rows, {})]
+                    groups = [Bundle(UNDEF, rows, {})]
                 for bundle in groups:
                     bundle.answers[stage.function] = self._aggregate(stage, bundle.rows)
             else:
@@ -279,23 +353,25 @@ class Evaluation:
             case Object():
                 return [self.row(stage, row) for row in rows]
             case Order(key, direction):
-                reverse = self._direction(direction) == "desc"
+                reverse = self.direction(direction) == "desc"
                 return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)
             case Reverse():
                 return rows[::-1]
             case Slice(function, count):
-                number = self._count(function, count)
+                number = self.count(function, count)
                 return rows[number:] if function == "skip" else rows[:number]
             case _:
                 raise TypeError(f"{type(stage).__name__} is no stage on rows")
 
-    def _direction(self, node: str | Param) -> str:
+    def direction(self, node: str | Param) -> str:
+        """`asc` or `desc`."""
         direction = self._params[node.name] if isinstance(node, Param) else node
         if type(direction) is not str or direction not in ("asc", "desc"):
             raise QueryError('expected "asc" or "desc" as the direction of order, found another value')
         return direction
 
-    def _count(self, function: str, node: int | Param) -> int:
+    def count(self, function: str, node: int | Param) -> int:
+        """The number of `skip` or `limit`."""
         count = self._params[node.name] if isinstance(node, Param) else node
         if type(count) is not int or count < 0:
             raise QueryError(f"expected a whole number from 0 in {function}(…), found another value")
@@ -303,7 +379,7 @@ class Evaluation:
 
 
 @dataclass
-class _Bundle:
+class Bundle:
     """Rows of one group, and the aggregates over them so far."""
 
     key: Any
@@ -311,6 +387,7 @@ class _Bundle:
     answers: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
+        """The row that stands for the group."""
         head = {} if self.key is UNDEF else {"key": self.key}
         return head | (self.answers or {"rows": self.rows})
 

@@ -19,6 +19,7 @@ from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Undef, compare, equa
 __all__ = [
     "MAX_JOINED",
     "MAX_PATTERN",
+    "Members",
     "Truth",
     "aggregate",
     "calculate",
@@ -39,12 +40,12 @@ _ORDERS: Final = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
 
 
 def compared(operator: str, left: Any, right: Any) -> Truth:
-    """A comparison, text or list operator on two values.
+    """A comparison, text or list operator on two values. Behind a list operator stands a list, or its `Members`.
 
     Raises:
         QueryError: the right side of a list operator is no list, or a pattern is too long.
     """
-    if operator in LIST_OPERATORS and type(right) is not list:
+    if operator in LIST_OPERATORS and type(right) not in (list, Members):
         raise QueryError(f"expected a list behind `in`, found a value of the kind {kind_of(right)}")
     if isinstance(left, Undef) or isinstance(right, Undef):
         return UNDEF
@@ -79,8 +80,22 @@ def _contains(left: Any, right: Any) -> Truth:
     return UNDEF
 
 
-def _in(left: Any, right: Any) -> bool:
-    return any(equal(left, item) for item in right)
+class Members:
+    """The items of a list, to be asked for often: a question costs no more for a long list."""
+
+    __slots__ = ("_likely",)
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._likely: dict[Any, list[Any]] = {}
+        for item in items:
+            self._likely.setdefault(_hint(item), []).append(item)
+
+    def __contains__(self, value: object) -> bool:
+        return any(equal(value, item) for item in self._likely.get(_hint(value), ()))
+
+
+def _in(left: Any, right: list[Any] | Members) -> bool:
+    return left in right if isinstance(right, Members) else any(equal(left, item) for item in right)
 
 
 def _all_in(left: Any, right: Any) -> Truth:
@@ -220,8 +235,27 @@ def _order_all(left: list[Any], right: list[Any]) -> int:
     return len(left) - len(right)
 
 
-sort_key: Final = functools.cmp_to_key(_order)
-"""Key for `sorted`. Kinds in the order missing, null, bool, number, string, ref, binary, array, map, case."""
+_whole: Final = functools.cmp_to_key(_order)
+
+
+def sort_key(value: Any) -> Any:
+    """Key for `sorted`. Kinds in the order missing, null, bool, number, string, ref, binary, array, map, case.
+
+    What has no parts becomes a tuple that Python compares by itself; `_order` says the same, and compares the rest.
+    """
+    kind = kind_of(value)
+    rank = _RANKS[kind]
+    match kind:
+        case "int" | "number":
+            return (rank, False, 0) if value != value else (rank, True, value)
+        case "string" | "bool" | "binary":
+            return (rank, value)
+        case "ref":
+            return (rank, value.id)
+        case "undef" | "null":
+            return (rank,)
+        case _:
+            return (rank, _whole(value))
 
 
 def unique(values: Iterable[Any]) -> list[tuple[Any, list[int]]]:
