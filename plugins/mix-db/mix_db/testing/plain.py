@@ -15,7 +15,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -47,6 +47,7 @@ _ID: Final = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 _WATERMARK: Final = re.compile(r"[0-9]{16}", re.ASCII)
 _OPTIONS: Final = SaveOptions()
 _POLL: Final = 0.005
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -566,7 +567,7 @@ def _milliseconds(when: object) -> int:
     if type(when) is int:
         return when
     if isinstance(when, datetime) and when.tzinfo is not None:
-        return int(when.timestamp() * 1000)
+        return (when - _EPOCH) // timedelta(milliseconds=1)
     found = "a time without a zone" if isinstance(when, datetime) else type(when).__name__
     raise QueryError(f"expected a watermark, Unix milliseconds or a time with its zone, found {found}")
 
