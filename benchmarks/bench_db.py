@@ -5,8 +5,8 @@
 `database/records.py` says what the records are, the other files of that folder how each contender keeps them and is
 asked. All commits are durable when they return. Before anything is timed the contenders are seen to give the same
 answers. They take turns, and figures are medians. `ratio` is SQLite over mixquery: how many times faster, or smaller,
-mixquery is. Files are in the system's cache throughout. TinyDB, which reads everything for each answer, takes part
-up to 10,000 records, and at 10,000 it is set beside mixquery alone.
+mixquery is; `+ANALYZE` is SQLite with statistics for its planner. Files are in the system's cache throughout. TinyDB,
+which reads everything for each answer, takes part up to 10,000 records, and at 10,000 it is set beside mixquery alone.
 
 `load` is saves and a flush. `longest read` is the longest get in one thread, while another updates records, flushes,
 and until what that has set going in the background is done.

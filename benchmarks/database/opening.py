@@ -22,6 +22,7 @@ __all__ = ["CONTENDERS", "contender"]
 CONTENDERS = {
     "mixquery": "database.ours:Mixquery",
     "SQLite": "database.sqlite:SQLite",
+    "+ANALYZE": "database.sqlite:Analyzed",
     "DuckDB": "database.duck:DuckDB",
     "LMDB": "database.by_hand:LMDB",
     "TinyDB": "database.tiny:Tiny",
