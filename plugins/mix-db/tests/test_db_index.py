@@ -9,11 +9,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart
+from mix_db.index.merge import merge
 from mix_db.index.part import Key, Kind, Path, number_key
+from mix_db.index.segment import Segment, check, escape, unescape
 from mix_db.index.terms import terms
+from mix_db.index.write import build, ordered
 from pyroaring import BitMap
 
 from mixkit.errors import StorageError
@@ -84,6 +89,29 @@ def assert_answers(part: Any, records: list[dict[str, Any]], start: int = 0) -> 
                 assert column.counts(begin, end) >= len(union)
     for path in {path for path, _ in expected}:
         assert list(part.kinds(path)) == sorted(kind for other, kind in expected if other == path)
+
+
+def opened(data: bytes) -> Segment:
+    return Segment("test.index", memoryview(data))
+
+
+def various(rows: int, start: int = 0) -> list[dict[str, Any]]:
+    """Records that fill a segment of several blocks with all forms of columns."""
+    return [
+        {
+            "_rmx_id": Ref(f"{row * 7_919 % 10_007:032}"),
+            "n": row * 31 % 997,
+            "f": row / 7,
+            "few": row % 500,
+            "even": row % 2 == 0,
+            "tags": [f"tag{row % 11}", f"tag{row % 13}"],
+            "text": "x" * (row % 60),
+            "inner": {str(row % 40): None, "name": f"somebody number {row % 300}"},
+        }
+        | ({"_rmx_previous": Ref(str(row - 5))} if row % 9 == 8 else {})
+        | ({"_rmx_deleted": True} if row % 31 == 30 else {})
+        for row in range(start, start + rows)
+    ]
 
 
 def test_terms_of_nested_values() -> None:
@@ -217,3 +245,168 @@ def test_readers_beside_a_writer() -> None:
             thread.join()
         sys.setswitchinterval(interval)
     assert not problems
+
+
+@given(st.binary(max_size=12), st.binary(max_size=12))
+def test_escaped_text_sorts_like_text_and_has_no_zero(a: bytes, b: bytes) -> None:
+    assert unescape(escape(a)) == a
+    assert b"\0" not in escape(a)
+    assert (escape(a) < escape(b)) == (a < b)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(RECORDS, max_size=8), st.sampled_from([0, 5, MAX_ROWS - 10]))
+def test_a_segment_answers_what_the_terms_say(records: list[dict[str, Any]], start: int) -> None:
+    assert_answers(opened(build(start, records)), records, start)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(RECORDS, max_size=4), min_size=1, max_size=4), st.sampled_from([0, 5]))
+def test_merged_segments_equal_one_that_was_built_at_once(
+    batches: list[list[dict[str, Any]]], start: int
+) -> None:
+    segments, row = [], start
+    for batch in batches:
+        segments.append(opened(build(row, batch)))
+        row += len(batch)
+    merged = b"".join(merge(segments))
+    assert merged == build(start, [record for batch in batches for record in batch])
+
+
+def test_a_segment_of_all_forms() -> None:
+    records = various(2_000)
+    data = build(0, records)
+    segment = opened(data)
+    assert_answers(segment, records)
+    memory = filled(records)
+    for rows in (0, 1, 777, 2_000, 5_000):
+        assert segment.links.superseded(rows) == memory.links.superseded(rows)
+    for row in range(2_000):
+        assert segment.links.successor(row) == memory.links.successor(row)
+    assert segment.deleted() == memory.deleted()
+    parts = [opened(build(at, records[at : at + 500])) for at in range(0, 2_000, 500)]
+    assert b"".join(merge(parts)) == data
+    assert b"".join(merge([opened(b"".join(merge(parts[:3]))), parts[3]])) == data
+
+
+def test_finding_what_is_not_there() -> None:
+    segment = opened(build(0, [{"t": text} for text in ["b", "bbbbbbbb", "bbbbbbbbb", "bbbbbbbbd", "c\0"]]))
+    column = segment.column(("t",), Kind.STRING)
+    assert column is not None
+    wanted = [b"", b"a", b"b\0", b"bbbbbbbba", b"bbbbbbbbc", b"bbbbbbbbe", b"c", b"c\0\0", b"d"]
+    assert [column.find(key) for key in wanted] == [0, 0, 1, 2, 3, 4, 4, 5, 5]
+    assert segment.column((), Kind.NULL) is None
+    assert segment.column(("t", None), Kind.STRING) is None
+    assert segment.column(("zz",), Kind.STRING) is None
+    assert segment.column(("t",), Kind.REF) is None
+    assert list(segment.kinds(("nothing", "here"))) == []
+
+
+def test_sorting_in_steps() -> None:
+    keys: list[Key] = [number * 7_919 % 50_021 for number in range(50_021)]
+    assert ordered(keys) == sorted(keys)
+    assert ordered(list(range(40_000))) == list(range(40_000))
+
+
+def test_merging_needs_neighbours() -> None:
+    with pytest.raises(ValueError, match="begins at row 1, found 5"):
+        list(merge([opened(build(0, [{}])), opened(build(5, [{}]))]))
+
+
+def answers(part: Any) -> list[Any]:
+    """Everything that the part of `SMALL` can be asked, each answer or the file that is damaged."""
+    found: list[Any] = []
+
+    def ask(question: Any) -> None:
+        try:
+            found.append(question())
+        except DamagedFile as exc:
+            assert exc.file == "test.index"
+            found.append(DamagedFile)
+
+    ask(lambda: (part.start, part.stop))
+    ask(part.deleted)
+    ask(lambda: part.links.superseded(100))
+    ask(lambda: part.links.successor(0))
+    for path, kind in sorted(columns(SMALL), key=repr):
+        ask(lambda path=path: list(part.kinds(path)))
+
+        def everything(path: Path = path, kind: Kind = kind) -> Any:
+            column = part.column(path, kind)
+            keys = [column.key(place) for place in range(len(column))]
+            return (
+                keys,
+                [column.find(key) for key in keys],
+                [column.bitmap(place, place + 1) for place in range(len(keys))],
+                column.counts(0, len(keys)),
+                column.rows(),
+            )
+
+        ask(everything)
+    return found
+
+
+SMALL = [
+    {"a": ["x", "something longer", row], "b": {"c": row % 2 == 0}, "_rmx_deleted": row == 3}
+    for row in range(40)
+] + [{"_rmx_previous": Ref("0")}]
+
+
+def assert_damage_is_seen(data: bytes, expected: list[Any]) -> bool:
+    """Each answer is right or says that the file is damaged; whether one says so."""
+    try:
+        segment = opened(data)
+    except DamagedFile:
+        return True
+    except FilesError:
+        pytest.fail("a damaged file must not look like one of a newer version")
+    found = answers(segment)
+    assert all(
+        answer is DamagedFile or answer == right for answer, right in zip(found, expected, strict=True)
+    )
+    return DamagedFile in found
+
+
+def test_every_byte_flipped_and_every_length() -> None:
+    data = build(0, SMALL)
+    expected = answers(opened(data))
+    assert DamagedFile not in expected
+    for place in range(len(data)):
+        spoiled = bytearray(data)
+        spoiled[place] ^= 1 << place % 8
+        assert assert_damage_is_seen(bytes(spoiled), expected), place
+        assert list(check("test.index", memoryview(spoiled)))
+        assert assert_damage_is_seen(data[:place], expected), place
+        assert list(check("test.index", memoryview(data)[:place]))
+    assert list(check("test.index", memoryview(data))) == []
+
+
+def test_damage_in_one_block_leaves_the_others_usable() -> None:
+    records = various(4_000)
+    data = bytearray(build(0, records))
+    assert len(data) > 8 << 14
+    data[3 << 14] ^= 1
+    (finding,) = check("test.index", memoryview(data))
+    assert finding.offset == 3 << 14
+    segment = opened(bytes(data))
+    found = dict.fromkeys([("n",), ("f",), ("few",), ("text",), ("even",), ("_rmx_id",)], True)
+    for path in found:
+        try:
+            for kind in segment.kinds(path):
+                column = segment.column(path, kind)
+                assert column is not None
+                column.bitmap(0, len(column) - 1)
+                [column.key(place) for place in range(len(column))]
+        except DamagedFile as exc:
+            assert exc.offset == 3 << 14
+            found[path] = False
+    assert set(found.values()) == {True, False}
+
+
+def test_a_newer_version_is_told_apart_from_damage() -> None:
+    data = bytearray(build(0, [{}]))
+    data[-16:-12] = (2).to_bytes(4, "little")
+    data[-4:] = crc32c(data[-32:-4]).to_bytes(4, "little")
+    with pytest.raises(FilesError, match=r"has version 2 .* reads version 1") as caught:
+        opened(bytes(data))
+    assert not isinstance(caught.value, DamagedFile)

@@ -1,0 +1,99 @@
+"""Several segments that follow each other become one, column by column, and the choice of those that should."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import Any
+
+from pyroaring import AbstractBitMap, BitMap
+
+from mix_db.index.blocks import Buffer, seal
+from mix_db.index.pack import STEP, Packed, Source, unite
+from mix_db.index.segment import LARGE, SHORTS, TEXT, Segment, SegmentColumn
+from mix_db.index.write import Content
+
+__all__ = ["merge"]
+
+_Nodes = list[tuple[Segment, int]]
+
+
+def merge(segments: Sequence[Segment]) -> Iterator[bytes]:
+    """The file of one segment for the rows of all, in pieces to be written one behind the other.
+
+    Equal to what would have been written at once. It needs memory for the largest column and for the names.
+
+    Args:
+        segments: in the order of their rows, without gaps.
+
+    Raises:
+        DamagedFile: one of them is damaged; what was written so far is of no use.
+    """
+    for before, behind in pairwise(segments):
+        if before.stop != behind.start:
+            raise ValueError(f"expected a segment that begins at row {before.stop}, found {behind.start}")
+    return seal(_content(segments))
+
+
+def _content(segments: Sequence[Segment]) -> Iterator[Buffer]:
+    content = Content(segments[0].start, segments[-1].stop)
+    nodes: deque[tuple[bytes, _Nodes]] = deque([(b"", [(segment, 0) for segment in segments])])
+    while nodes:
+        name, places = nodes.popleft()
+        children = _children(places)
+        content.node(name, len(children))
+        yield from _columns(content, places)
+        nodes += children
+    # Rows are superseded in any order, so that the links of segments interleave.
+    old, new = bytearray(), bytearray()
+    for before, behind in heapq.merge(
+        *[zip(segment.links.old, segment.links.new, strict=True) for segment in segments]
+    ):
+        old += before.to_bytes(4, "little")
+        new += behind.to_bytes(4, "little")
+    yield from content.end(old, new, BitMap().union(*[segment.deleted() for segment in segments]))
+
+
+def _children(places: _Nodes) -> list[tuple[bytes, _Nodes]]:
+    """What leads on from a path in any of the segments, in order."""
+
+    def read(number: int, segment: Segment, node: int) -> Iterator[tuple[bytes, int, int]]:
+        for child in segment.children(node):
+            yield segment.node_name(child), number, child
+
+    merged = heapq.merge(*[read(number, *place) for number, place in enumerate(places)])
+    return [
+        (name, [(places[number][0], child) for _, number, child in group])
+        for name, group in groupby(merged, key=itemgetter(0))
+    ]
+
+
+def _columns(content: Content, places: _Nodes) -> Iterator[Buffer]:
+    found: dict[Any, list[SegmentColumn]] = {}
+    for segment, node in places:
+        for number in segment.node_columns(node):
+            found.setdefault(segment.column_kind(number), []).append(segment.read_column(number))
+    for kind in sorted(found):
+        columns = found[kind]
+        packed = Packed(text=kind in TEXT)
+        sources = [Source(column, number) for number, column in enumerate(columns)]
+        while unite(packed, sources, STEP):
+            pass
+        packed.larges = [_union(columns, pieces) for pieces in packed.larges]
+        yield from content.column(kind, packed, BitMap().union(*[column.rows() for column in columns]))
+
+
+def _union(columns: list[SegmentColumn], pieces: list[tuple[int, int]]) -> AbstractBitMap:
+    rows: list[int] = []
+    larges = []
+    for number, word in pieces:
+        if word < SHORTS:
+            rows.append(word)
+        elif word < LARGE:
+            rows += columns[number].short(word - SHORTS)
+        else:
+            larges.append(columns[number].large(word - LARGE))
+    return BitMap(rows).union(*larges)
