@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart
-from mix_db.index.merge import merge
+from mix_db.index.merge import merge, pick
 from mix_db.index.part import Key, Kind, Path, number_key
 from mix_db.index.segment import Segment, check, escape, unescape
 from mix_db.index.terms import terms
@@ -311,6 +311,28 @@ def test_sorting_in_steps() -> None:
 def test_merging_needs_neighbours() -> None:
     with pytest.raises(ValueError, match="begins at row 1, found 5"):
         list(merge([opened(build(0, [{}])), opened(build(5, [{}]))]))
+
+
+@pytest.mark.parametrize(("flushes", "most"), [(50, 2), (500, 5)])
+def test_few_segments_and_few_bytes_written_again(flushes: int, most: int) -> None:
+    sizes: list[int] = []
+    written = 0
+    for _ in range(flushes):
+        sizes.append(1_000_000)
+        while (run := pick(sizes)) is not None:
+            assert len(sizes[run]) >= 2
+            written += sum(sizes[run])
+            sizes[run] = [sum(sizes[run])]
+        assert len(sizes) <= 6
+    assert written <= most * flushes * 1_000_000
+
+
+@given(st.lists(st.sampled_from([1, 10**6, 10**9, 2**32 - 1, 2**33]), max_size=30))
+def test_segments_stay_below_4_gib(sizes: list[int]) -> None:
+    while (run := pick(sizes)) is not None:
+        assert len(sizes[run]) >= 2
+        assert sum(sizes[run]) <= 2**32
+        sizes[run] = [sum(sizes[run])]
 
 
 def answers(part: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
@@ -16,7 +16,10 @@ from mix_db.index.pack import STEP, Packed, Source, unite
 from mix_db.index.segment import LARGE, SHORTS, TEXT, Segment, SegmentColumn
 from mix_db.index.write import Content
 
-__all__ = ["merge"]
+__all__ = ["merge", "pick"]
+
+_MOST: Final = 6
+_LARGEST: Final = 1 << 32
 
 _Nodes = list[tuple[Segment, int]]
 
@@ -36,6 +39,30 @@ def merge(segments: Sequence[Segment]) -> Iterator[bytes]:
         if before.stop != behind.start:
             raise ValueError(f"expected a segment that begins at row {before.stop}, found {behind.start}")
     return seal(_content(segments))
+
+
+def pick(sizes: Sequence[int]) -> slice | None:
+    """Which of the segments of a database should become one, so that there are at most 6.
+
+    It is the newest ones, up to one before which stands a segment as large as they are together; so a row is written
+    about twice until there are 50 flushes, and five times until there are 500. A segment has at most 4 GiB, which
+    keeps its places within 32 bits; databases beyond that have more segments.
+
+    Args:
+        sizes: of the segments in bytes, in the order of their rows.
+    """
+    # Those that are too large for any merge, and those before them, stay as they are.
+    first = max((place + 1 for place, size in enumerate(sizes) if 2 * size > _LARGEST), default=0)
+    if len(sizes) - first <= _MOST:
+        return None
+    total = sizes[-1]
+    for start in range(len(sizes) - 2, first - 1, -1):
+        total += sizes[start]
+        if total > _LARGEST:
+            return slice(start + 1, len(sizes)) if start < len(sizes) - 2 else None
+        if start == first or sizes[start - 1] >= total:
+            return slice(start, len(sizes))
+    return None
 
 
 def _content(segments: Sequence[Segment]) -> Iterator[Buffer]:
