@@ -6,18 +6,34 @@ that was cut exactly between two commits: it looks like one to which the later c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from struct import unpack_from
+from typing import TypeAlias
 
-from mix_db.files import varcode, write_log
-from mix_db.files.crc32c import crc32c
-from mix_db.files.errors import DamagedFile
+from crc32c import crc32c
+
+from mix_db.files import names, varcode, write_log
+from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.files.layer import Folder
-from mix_db.files.rows import DATA, HEADER, OFFSETS, SUMS, Extent
-from mix_db.files.write_log import Header
+from mix_db.files.manifest import HEAD, Manifest
+from mix_db.files.rows import HEADER, Extent
+from mix_db.files.write_log import Commit, Header
 
-__all__ = ["Finding", "Place", "check"]
+__all__ = [
+    "CheckSegment",
+    "Finding",
+    "Place",
+    "Row",
+    "check",
+    "content",
+    "read_log",
+    "read_rows",
+    "whole_extent",
+]
+
+CheckSegment: TypeAlias = Callable[[str, memoryview], Iterable[str]]
+"""Says what is wrong in a segment that is as it was written, from its name and content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +57,25 @@ class Finding:
         return f"{where}: {self.message}"
 
 
-def check(folder: Folder) -> Iterator[Finding]:
-    """Everything that is damaged, the write log first. Reads all; changes nothing; take the write lock for it."""
-    log = _content(folder, write_log.NAME)
-    extent = None
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the row files that is intact."""
+
+    number: int
+    record: bytes
+
+
+def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator[Finding]:
+    """Everything that is damaged, the write log first. Reads all; changes nothing; take the write lock for it.
+
+    Raises:
+        FormatVersion: another version of mixkit wrote it.
+    """
+    log = content(folder, write_log.NAME)
+    header = None
+    generation = _generation(folder)
     if log is None:
-        if any(folder.exists(name) for name in (DATA, OFFSETS, SUMS)):
+        if generation is not None:
             yield _one("there is no such file, and it says how many rows there are", write_log.NAME, 0, 0)
     else:
         try:
@@ -54,16 +83,28 @@ def check(folder: Folder) -> Iterator[Finding]:
         except DamagedFile as exc:
             yield _one(str(exc), write_log.NAME, 0, min(len(log), write_log.HEADER_SIZE))
         else:
-            extent = header.extent
-            yield from _check_log(header, bytes(log))
-    yield from _check_rows(folder, extent)
+            for found in read_log(header, bytes(log)):
+                if isinstance(found, Finding):
+                    yield found
+    if header is not None:
+        extent = header.extent
+    elif generation is not None:
+        extent = whole_extent(folder, generation)
+    else:
+        return
+    for row in read_rows(folder, extent):
+        if isinstance(row, Finding):
+            yield row
+    yield from _check_segments(folder, extent, check_segment, certain=header is not None)
 
 
-def _check_log(header: Header, log: bytes) -> Iterator[Finding]:
+def read_log(header: Header, log: bytes) -> Iterator[Commit | Finding]:
+    """The commits that are intact, and between them what is not. Behind a finding the numbers of rows are none."""
     position: int = write_log.HEADER_SIZE
     after = None
     while position < len(log):
         found = write_log.scan(header, log[position:], position, after)
+        yield from found.commits
         after = found.commits[-1] if found.commits else after
         position = found.end
         if position == len(log):
@@ -78,68 +119,124 @@ def _check_log(header: Header, log: bytes) -> Iterator[Finding]:
         position, after = following
 
 
-def _check_rows(folder: Folder, extent: Extent | None) -> Iterator[Finding]:
-    files = {name: _content(folder, name) for name in (DATA, OFFSETS, SUMS)}
-    if extent is None:
-        # As many as there may be.
-        sizes = {name: len(content or b"") for name, content in files.items()}
-        extent = Extent(max(0, (sizes[OFFSETS] - len(HEADER)) // 8), sizes[DATA])
+def whole_extent(folder: Folder, generation: int) -> Extent:
+    """As many rows as the row files may hold, where no log says how many count."""
+    data, offsets, sums = (
+        len(content(folder, name) or b"") for name in Extent(generation=generation).sizes()
+    )
+    return Extent(max(0, (offsets - len(HEADER)) // 8, sums // 4), data, generation)
+
+
+def read_rows(folder: Folder, extent: Extent) -> Iterator[Row | Finding]:
+    """The rows that are intact, in order, and everything that is not as it was written."""
     if not extent.rows:
         return
-    for name, expected in extent.sizes().items():
-        content = files[name]
-        if content is None:
+    sizes = extent.sizes()
+    files = {name: content(folder, name) for name in sizes}
+    for name, expected in sizes.items():
+        found = files[name]
+        if found is None:
             yield _one(f"expected {expected} bytes, and there is no such file", name, 0, 0)
-        elif len(content) < expected:
-            yield _one(f"expected {expected} bytes, the file ends here", name, len(content), 0)
-    data, offsets, sums = ((files[name] or memoryview(b""))[:size] for name, size in extent.sizes().items())
+        elif len(found) < expected:
+            yield _one(f"expected {expected} bytes, the file ends here", name, len(found), 0)
+    data_name, offsets_name, sums_name = sizes
+    data, offsets, sums = ((files[name] or memoryview(b""))[:size] for name, size in sizes.items())
     if len(offsets) >= len(HEADER) and bytes(offsets[: len(HEADER)]) != HEADER:
-        yield _one(f"expected the header {HEADER!r}", OFFSETS, 0, len(HEADER))
+        yield _one(f"expected the header {HEADER!r}", offsets_name, 0, len(HEADER))
     position = 0
     for row in range(extent.rows):
         place, stored = len(HEADER) + 8 * row, _number("<Q", offsets, len(HEADER) + 8 * row)
         total = _number("<I", sums, 4 * row)
-        end = _end(data, position, total)
-        if end is None and stored is not None and stored != position:
-            end = _end(data, stored, total)
-            if end is not None:
+        span = _span(data, position, total)
+        if span is None and stored is not None and stored != position:
+            span = _span(data, stored, total)
+            if span is not None:
                 position = stored
-        if end is None:
+        if span is None:
             following = _number("<Q", offsets, place + 8) if row + 1 < extent.rows else extent.size
             end = following if following is not None and position < following <= extent.size else extent.size
-            places = (Place(DATA, position, end - position), Place(SUMS, 4 * row, 4))
+            places = (Place(data_name, position, end - position), Place(sums_name, 4 * row, 4))
             yield Finding(f"row {row} does not match its checksum", places)
+        else:
+            body, end = span
+            yield Row(row, bytes(data[body:end]))
         if stored is not None and stored != position:
-            yield _one(f"row {row} is at {position}, found {stored}", OFFSETS, place, 8)
+            yield _one(f"row {row} is at {position}, found {stored}", offsets_name, place, 8)
         position = end
     if position != extent.size:
-        yield _one("bytes that belong to no row", DATA, position, extent.size - position)
+        yield _one("bytes that belong to no row", data_name, position, extent.size - position)
 
 
-def _end(data: memoryview, start: int, total: int | None) -> int | None:
-    """Where the row that starts there ends, or None if it does not match its checksum."""
-    try:
-        length, body = varcode.read(data, start)
-    except ValueError:
-        return None
-    end = body + length
-    return end if end <= len(data) and total == crc32c(data[start:end]) else None
-
-
-def _number(form: str, data: memoryview, offset: int) -> int | None:
-    size = 8 if form == "<Q" else 4
-    return int(unpack_from(form, data, offset)[0]) if offset + size <= len(data) else None
-
-
-def _content(folder: Folder, name: str) -> memoryview | None:
+def content(folder: Folder, name: str) -> memoryview | None:
+    """A whole file, memory-mapped; None if there is none."""
     try:
         file = folder.open(name)
     except FileNotFoundError:
         return None
     try:
-        return file.map(file.size())
+        return memoryview(file.map(file.size()))
     finally:
         file.close()
+
+
+def _check_segments(
+    folder: Folder, extent: Extent, check_segment: CheckSegment | None, *, certain: bool
+) -> Iterator[Finding]:
+    listing = content(folder, names.manifest(extent.generation))
+    if listing is None and not _has_segments(folder, extent.generation):
+        # A store without an index; one that has it makes it.
+        return
+    size = len(listing or b"")
+    try:
+        manifest = Manifest.read(folder, extent.generation)
+        if certain:
+            manifest = manifest.counted(extent.rows)
+            manifest.check_covers(extent.rows)
+    except DamagedFile as exc:
+        yield _one(str(exc), exc.file, 0, size)
+        return
+    for entry in manifest.entries:
+        name = manifest.file(entry)
+        data = content(folder, name)
+        if data is None:
+            yield _one(f"expected {entry.size} bytes, and there is no such file", name, 0, 0)
+        elif len(data) != entry.size:
+            yield _one(f"expected {entry.size} bytes, found {len(data)}", name, min(len(data), entry.size), 0)
+        elif crc32c(data) != entry.sum or crc32c(data[:HEAD]) != entry.head:
+            yield _one("the index segment does not match its checksum", name, 0, len(data))
+        elif check_segment is not None:
+            try:
+                messages = list(check_segment(name, data))
+            except FilesError as exc:
+                messages = [str(exc)]
+            yield from (_one(message, name, 0, len(data)) for message in messages)
+
+
+def _generation(folder: Folder) -> int | None:
+    """The generation that is in force where no log says so: the newest that was finished."""
+    found = {family for name in folder.listing() if (family := names.family(name)) is not None}
+    # Compaction writes the manifest last; without an index there is none, and one generation as a rule.
+    finished = {generation for generation in found if folder.exists(names.manifest(generation))}
+    return max(finished or found, default=None)
+
+
+def _has_segments(folder: Folder, generation: int) -> bool:
+    return any(name.endswith(".idx") and names.family(name) == generation for name in folder.listing())
+
+
+def _span(data: memoryview, start: int, total: int | None) -> tuple[int, int] | None:
+    """Where the record of the row that starts there begins and ends, or None if it does not match its checksum."""
+    try:
+        length, body = varcode.read(data, start)
+    except ValueError:
+        return None
+    end = body + length
+    return (body, end) if end <= len(data) and total == crc32c(data[start:end]) else None
+
+
+def _number(form: str, data: memoryview, offset: int) -> int | None:
+    size = 8 if form == "<Q" else 4
+    return int(unpack_from(form, data, offset)[0]) if offset + size <= len(data) else None
 
 
 def _one(message: str, file: str, offset: int, size: int) -> Finding:

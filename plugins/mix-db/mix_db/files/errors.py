@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+from typing import Final
+
 from mixkit.errors import StorageError
 
-__all__ = ["DamagedFile", "FilesError", "LockTimeout"]
+__all__ = [
+    "DamagedFile",
+    "FilesError",
+    "FormatVersion",
+    "LockTimeout",
+    "explained",
+    "os_error",
+    "refuse_version",
+]
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space on its disk and try again",
+    errno.EDQUOT: "raise the quota or free some space and try again",
+    errno.EROFS: "its file system is mounted read-only; open the database read-only, or elsewhere",
+    errno.EACCES: "this user may not; change the owner or mode of the folder, or open it read-only",
+    errno.EPERM: "this user may not; change the owner or mode of the folder, or open it read-only",
+    errno.EMFILE: "this process has too many open files; close some, or raise the limit (ulimit -n)",
+    errno.ENFILE: "the machine has too many open files; close some, or raise the limit (fs.file-max)",
+    errno.ELOOP: "it is a symbolic link, which is not followed; put the file itself there",
+}
 
 
 class FilesError(StorageError):
@@ -18,10 +42,31 @@ class DamagedFile(FilesError):
 
     code = "database_damaged"
 
-    def __init__(self, file: str, offset: int, message: str) -> None:
-        super().__init__(f"{file} is damaged at offset {offset}: {message}; see mixkit db check")
+    def __init__(self, file: str, offset: int, message: str, remedy: str = "see mixkit db check") -> None:
+        super().__init__(f"{file} is damaged at offset {offset}: {message}; {remedy}")
         self.file = file
         self.offset = offset
+
+
+class FormatVersion(FilesError):
+    """A file has the format of another version of mixkit. `file`, `found` and `expected` say which."""
+
+    code = "database_version"
+
+    def __init__(self, file: str, found: int, expected: int) -> None:
+        newer = found > expected
+        super().__init__(
+            f"expected {file} in format version {expected}, found version {found}: it was written by"
+            f" {'a newer' if newer else 'an older'} mixkit; "
+            + (
+                "open it with that one"
+                if newer
+                else "run mixkit db export with that one and mixkit db import with this one"
+            )
+        )
+        self.file = file
+        self.found = found
+        self.expected = expected
 
 
 class LockTimeout(FilesError):
@@ -29,9 +74,37 @@ class LockTimeout(FilesError):
 
     code = "database_locked"
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, name: str = "LOCK") -> None:
         super().__init__(
-            f"expected to get the write lock within {timeout:g} s, but another writer holds it;"
-            " try again, or end the process that hangs (lsof LOCK names it)"
+            f"expected to get the write lock {name} within {timeout:g} s, but another writer holds it;"
+            f" try again, or end the process that hangs (lsof {name} names it)"
         )
         self.timeout = timeout
+
+
+@contextlib.contextmanager
+def explained(failed: str) -> Iterator[None]:
+    """Turn what the operating system says within a `with` into a `FilesError`: what failed, why, what to do."""
+    try:
+        yield
+    except OSError as exc:
+        raise os_error(failed, exc) from exc
+
+
+def os_error(failed: str, exc: OSError) -> FilesError:
+    """The error of which `exc` is the cause: what failed, why, and what to do."""
+    remedy = _REMEDIES.get(exc.errno or 0)
+    reason = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
+    error = FilesError(f"{failed}: {reason}{'; ' + remedy if remedy else ''}")
+    error.__cause__ = exc
+    return error
+
+
+def refuse_version(file: str, found: int, expected: int, intact_as_expected: bool) -> None:
+    """Raise `FormatVersion` if the version found is another one, or `DamagedFile` if only that number is wrong."""
+    if found != expected:
+        if intact_as_expected:
+            raise DamagedFile(
+                file, 0, f"its version is {found}, and its checksum is that of version {expected}"
+            )
+        raise FormatVersion(file, found, expected)

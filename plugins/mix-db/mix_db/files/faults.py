@@ -14,7 +14,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mix_db.files import names
 from mix_db.files.errors import LockTimeout
+from mix_db.files.layer import State
 
 __all__ = ["FaultyFolder", "PowerCut"]
 
@@ -73,8 +75,11 @@ class FaultyFile:
                 self.inode.durable = bytes(self.inode.content)
                 self.inode.unsynced.clear()
 
-    def map(self, size: int) -> memoryview:
-        return memoryview(bytes(self.inode.content[:size]))
+    def state(self) -> State:
+        return 0, id(self.inode), len(self.inode.content)
+
+    def map(self, size: int) -> bytes:
+        return bytes(self.inode.content[:size])
 
     def close(self) -> None:
         pass
@@ -85,18 +90,31 @@ class FaultyFolder:
 
     Args:
         cut: the step, counted from 1, at which the power goes; None for never.
-        fail: the step that raises `OSError` instead, once; a write that fails has written half.
+        fail: the step that raises `OSError` instead; a write that fails has written half.
+        error: the number of that error.
+        lasting: all further steps that need room on the disk or a descriptor fail like it, until `fail` is None.
+            With EMFILE it is the opening of files that fails, counted in `opened`; with others the steps.
     """
 
-    def __init__(self, cut: int | None = None, fail: int | None = None) -> None:
+    def __init__(
+        self,
+        cut: int | None = None,
+        fail: int | None = None,
+        error: int = errno.EIO,
+        *,
+        lasting: bool = False,
+    ) -> None:
         self.cut = cut
         self.fail = fail
+        self.error = error
+        self.lasting = lasting
+        self.opened = 0
         self.steps: list[str] = []
         self.on = True
         self._names: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
         self._unsynced: list[tuple[str, str, _Inode]] = []
-        self._lock = threading.Lock()
+        self._locks = {name: threading.Lock() for name in (names.LOCK, names.FLUSH, names.MERGE)}
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[bool]:
@@ -108,12 +126,20 @@ class FaultyFolder:
             self.on = False
             yield False
             raise PowerCut
-        if number == self.fail:
+        if self.error != errno.EMFILE and self._fails(number, name in ("write", "create")):
             yield False
-            raise OSError(errno.EIO, f"{name} fails as the test wants it")
+            raise OSError(self.error, f"{name} fails as the test wants it")
         yield True
 
+    def _fails(self, number: int, hungry: bool) -> bool:
+        if self.fail is None:
+            return False
+        return number == self.fail or (self.lasting and hungry and number > self.fail)
+
     def open(self, name: str, *, write: bool = False, create: bool = False) -> FaultyFile:
+        self.opened += 1
+        if self.error == errno.EMFILE and self._fails(self.opened, hungry=True):
+            raise OSError(errno.EMFILE, "too many open files, as the test wants it")
         if name not in self._names:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "no such file", name)
@@ -127,15 +153,34 @@ class FaultyFolder:
     def exists(self, name: str) -> bool:
         return name in self._names
 
-    def holds(self, name: str, file: object) -> bool:
-        assert isinstance(file, FaultyFile)
-        return self._names.get(name) is file.inode
+    def state(self, name: str) -> State | None:
+        inode = self._names.get(name)
+        return None if inode is None else (0, id(inode), len(inode.content))
+
+    def listing(self) -> list[str]:
+        return list(self._names)
 
     def rename(self, old: str, new: str) -> None:
         with self.step("rename") as happens:
             self._unsynced.append((old, new, self._names[old]))
             if happens:
                 self._names[new] = self._names.pop(old)
+
+    def link(self, old: str, new: str) -> None:
+        if new in self._names:
+            raise FileExistsError(errno.EEXIST, "file exists", new)
+        with self.step("link") as happens:
+            self._unsynced.append(("", new, self._names[old]))
+            if happens:
+                self._names[new] = self._names[old]
+
+    def remove(self, name: str) -> None:
+        if name not in self._names:
+            raise FileNotFoundError(errno.ENOENT, "no such file", name)
+        with self.step("remove") as happens:
+            self._unsynced.append((name, "", self._names[name]))
+            if happens:
+                del self._names[name]
 
     def sync(self) -> None:
         with self.step("sync folder") as happens:
@@ -144,13 +189,14 @@ class FaultyFolder:
                 self._unsynced.clear()
 
     @contextlib.contextmanager
-    def lock(self, timeout: float) -> Iterator[None]:
-        if not self._lock.acquire(timeout=timeout):
-            raise LockTimeout(timeout)
+    def lock(self, timeout: float, name: str = names.LOCK) -> Iterator[None]:
+        lock = self._locks[name]
+        if not lock.acquire(timeout=timeout):
+            raise LockTimeout(timeout, name)
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def close(self) -> None:
         pass
@@ -170,16 +216,23 @@ class FaultyFolder:
             for name, inode in self._names.items()
             if self._durable.get(name) is not inode
         ]
+        folder._unsynced += [
+            (name, "", inode) for name, inode in folder._durable.items() if name not in self._names
+        ]
         return folder
 
     def restarted(self, chance: random.Random) -> FaultyFolder:
         """The folder that the next start finds after the power cut, as one of the many that are possible."""
-        names = dict(self._durable)
+        present = dict(self._durable)
         for old, new, inode in self._unsynced:
             if chance.random() < 0.5:
-                names.pop(old, None)
-                names[new] = inode
-        return self.of({name: _survivor(inode, chance) for name, inode in names.items()})
+                # What was made under the name since is another file.
+                if new or present.get(old) is inode:
+                    present.pop(old, None)
+                if new:
+                    present[new] = inode
+        survivors = {inode: _survivor(inode, chance) for inode in present.values()}
+        return self.of({name: survivors[inode] for name, inode in present.items()})
 
     def files(self) -> dict[str, bytes]:
         """The contents by name."""

@@ -7,21 +7,34 @@ promises is what POSIX does: a write is durable after `File.sync`, a new, rename
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
+from mix_db.files import names
 from mix_db.files.errors import FilesError
 
-__all__ = ["DiskFolder", "File", "Folder"]
+__all__ = ["DiskFolder", "File", "Folder", "Mapped", "State", "write_whole"]
+
+Mapped: TypeAlias = mmap.mmap | bytes
+"""The content of a file without copying it; slices are bytes."""
+
+State: TypeAlias = tuple[int, int, int]
+"""Device and inode of a file, and its size. While the file is open, no other one has the first two."""
+
+_CHUNK: Final = 1 << 20
 
 
 class File(Protocol):
     """An open file. Reads and writes name their offset, so that threads and forks share no position."""
 
     def size(self) -> int: ...
+
+    def state(self) -> State: ...
 
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes; fewer only where the file ends."""
@@ -37,8 +50,9 @@ class File(Protocol):
         """Return when everything that was written is durable."""
         ...
 
-    def map(self, size: int) -> memoryview:
-        """The first `size` bytes, without copying. The file must not get shorter while the view is used."""
+    def map(self, size: int) -> Mapped:
+        """The first `size` bytes, which stay readable when the file is closed or removed. The file must not get
+        shorter while they are used."""
         ...
 
     def close(self) -> None: ...
@@ -53,19 +67,31 @@ class Folder(Protocol):
 
     def exists(self, name: str) -> bool: ...
 
-    def holds(self, name: str, file: File) -> bool:
-        """Whether the name still belongs to this open file, rather than to a newer one or to none."""
+    def state(self, name: str) -> State | None:
+        """Which file has the name now, and its size; None if there is none. The one call that every query makes."""
+        ...
+
+    def listing(self) -> list[str]:
+        """All names in the folder."""
         ...
 
     def rename(self, old: str, new: str) -> None:
         """In one step, replacing what has the new name."""
         ...
 
+    def link(self, old: str, new: str) -> None:
+        """Give the file a second name. `FileExistsError` if there is a file of that name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take the name away. Whoever has the file open or mapped keeps it."""
+        ...
+
     def sync(self) -> None:
         """Return when all names are durable."""
         ...
 
-    def lock(self, timeout: float) -> AbstractContextManager[None]:
+    def lock(self, timeout: float, name: str = names.LOCK) -> AbstractContextManager[None]:
         """The right to write, for the time of a `with`. `LockTimeout` after `timeout` seconds."""
         ...
 
@@ -80,6 +106,10 @@ class DiskFile:
 
     def size(self) -> int:
         return os.fstat(self.descriptor).st_size
+
+    def state(self) -> State:
+        found = os.fstat(self.descriptor)
+        return found.st_dev, found.st_ino, found.st_size
 
     def read(self, offset: int, size: int) -> bytes:
         parts = []
@@ -103,10 +133,8 @@ class DiskFile:
         # The length counts as data for fdatasync, the times do not.
         os.fdatasync(self.descriptor)
 
-    def map(self, size: int) -> memoryview:
-        if size == 0:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ))
+    def map(self, size: int) -> Mapped:
+        return mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) if size else b""
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -140,36 +168,77 @@ class DiskFolder:
         return DiskFile(descriptor)
 
     def exists(self, name: str) -> bool:
-        return self._stat(name) is not None
+        return self.state(name) is not None
 
-    def holds(self, name: str, file: File) -> bool:
-        assert isinstance(file, DiskFile)
-        found = self._stat(name)
-        return found is not None and os.path.samestat(found, os.fstat(file.descriptor))
+    def state(self, name: str) -> State | None:
+        try:
+            found = os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size
+
+    def listing(self) -> list[str]:
+        with os.scandir(self._descriptor) as entries:
+            return [entry.name for entry in entries]
+
+    def link(self, old: str, new: str) -> None:
+        # pathlib knows no dir_fd, here and below.
+        os.link(
+            _plain(old),
+            _plain(new),
+            src_dir_fd=self._descriptor,
+            dst_dir_fd=self._descriptor,
+            follow_symlinks=False,
+        )
+
+    def remove(self, name: str) -> None:
+        os.unlink(_plain(name), dir_fd=self._descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        # pathlib knows no dir_fd.
         os.rename(_plain(old), _plain(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def sync(self) -> None:
         os.fsync(self._descriptor)
 
-    def lock(self, timeout: float) -> AbstractContextManager[None]:
+    def lock(self, timeout: float, name: str = names.LOCK) -> AbstractContextManager[None]:
         # Its fork handlers are registered only in processes that write.
         from mix_db.files.lock import hold
 
-        return hold(self._descriptor, timeout)
+        return hold(self._descriptor, timeout, name)
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _stat(self, name: str) -> os.stat_result | None:
+
+def write_whole(folder: Folder, name: str, content: Iterable[bytes]) -> None:
+    """Write a file under another name and give it its own when it is durable; in one step, replacing an older one.
+
+    The name is durable after `Folder.sync`. One process at a time may do it for a name.
+    """
+    temporary = name + names.NEW
+    try:
+        file = folder.open(temporary, write=True, create=True)
         try:
-            return os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+            file.truncate(0)
+            written, buffer = 0, bytearray()
+            for part in content:
+                buffer += part
+                if len(buffer) >= _CHUNK:
+                    file.write(written, bytes(buffer))
+                    written += len(buffer)
+                    buffer.clear()
+            file.write(written, bytes(buffer))
+            file.sync()
+        finally:
+            file.close()
+        folder.rename(temporary, name)
+    except Exception:
+        # On a full disk the space is needed; a name that cannot be removed is swept by the next writer.
+        with contextlib.suppress(OSError):
+            folder.remove(temporary)
+        raise
 
 
 def _plain(name: str) -> str:

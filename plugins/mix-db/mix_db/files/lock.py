@@ -17,9 +17,8 @@ from typing import Final
 
 from mix_db.files.errors import LockTimeout
 
-__all__ = ["NAME", "hold"]
+__all__ = ["hold"]
 
-NAME: Final = "LOCK"
 _LONGEST_SLEEP: Final = 0.004
 
 _held: set[int] = set()
@@ -27,18 +26,18 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def hold(directory: int, timeout: float) -> Iterator[None]:
-    """Hold the lock of the folder with the descriptor `directory` for the time of a `with`.
+def hold(directory: int, timeout: float, name: str) -> Iterator[None]:
+    """Hold the lock of that name in the folder with the descriptor `directory` for the time of a `with`.
 
     Raises:
         LockTimeout: somebody else held it for `timeout` seconds.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with _guard:
-        descriptor = os.open(NAME, flags, 0o600, dir_fd=directory)
+        descriptor = os.open(name, flags, 0o600, dir_fd=directory)
         _held.add(descriptor)
     try:
-        _take(descriptor, timeout)
+        _take(descriptor, timeout, name)
         try:
             yield
         finally:
@@ -50,7 +49,7 @@ def hold(directory: int, timeout: float) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _take(descriptor: int, timeout: float) -> None:
+def _take(descriptor: int, timeout: float, name: str) -> None:
     deadline = time.monotonic() + timeout
     sleep = 0.0002
     while True:
@@ -59,7 +58,7 @@ def _take(descriptor: int, timeout: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise LockTimeout(timeout) from None
+                raise LockTimeout(timeout, name) from None
         # A blocking flock has no timeout. Random, so that waiting processes do not keep step.
         time.sleep(sleep * random.uniform(0.5, 1.5))
         sleep = min(2 * sleep, _LONGEST_SLEEP)

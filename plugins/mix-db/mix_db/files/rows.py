@@ -8,43 +8,54 @@
     db.sum   for each row
                  u32       CRC-32C of the row as db.dat has it, its varcode included
 
-All numbers are little-endian. How many rows there are, and how long db.dat is, says the header of the write log
-(`mix_db.files.write_log`): what lies behind that was left by a flush that did not get to its end, is not read, and
-is overwritten by the next one.
+All numbers are little-endian. How many rows there are, how long db.dat is and of which generation the files are
+(`mix_db.files.names`) says the header of the write log (`mix_db.files.write_log`), whose format version is theirs:
+what lies behind that was left by a flush that did not get to its end, is not read, and is overwritten by the next
+one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from mix_db.files import varcode
-from mix_db.files.crc32c import crc32c
+from crc32c import crc32c
+
+from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
-from mix_db.files.layer import Folder
+from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["DATA", "HEADER", "OFFSETS", "SUMS", "Extent", "RowReader", "append"]
+__all__ = ["HEADER", "Extent", "RowReader", "append", "map_file"]
 
-DATA: Final = "db.dat"
-OFFSETS: Final = "db.off"
-SUMS: Final = "db.sum"
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
 _U32: Final = Struct("<I")
+_CHUNK: Final = 1 << 20
+# Bytes of the longest rows whose varcode takes one byte, and two.
+_ONE: Final = 1 + 0x7F
+_TWO: Final = 2 + 0x3FFF
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of the row files counts: `rows` rows in `size` bytes of db.dat."""
+    """How much of the row files counts: `rows` rows in `size` bytes of db.dat, and their generation."""
 
     rows: int = 0
     size: int = 0
+    generation: int = 0
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file that count."""
-        return {DATA: self.size, OFFSETS: len(HEADER) + 8 * self.rows, SUMS: 4 * self.rows}
+        """Bytes of each file that count: data, offsets, sums."""
+        return {
+            names.data(self.generation): self.size,
+            names.offsets(self.generation): len(HEADER) + 8 * self.rows,
+            names.sums(self.generation): 4 * self.rows,
+        }
 
 
 class RowReader:
@@ -54,15 +65,21 @@ class RowReader:
         DamagedFile: a file is missing or shorter than the extent, or its header is wrong.
     """
 
+    __slots__ = ("_data", "_last", "_names", "_offsets", "_sums", "extent")
+
     def __init__(self, folder: Folder, extent: Extent) -> None:
         self.extent = extent
-        maps = {
-            name: _map(folder, name, size) if extent.rows else b"" for name, size in extent.sizes().items()
-        }
-        self._data, self._offsets, self._sums = (memoryview(maps[name]) for name in (DATA, OFFSETS, SUMS))
-        if extent.rows and bytes(self._offsets[: len(HEADER)]) != HEADER:
-            found = bytes(self._offsets[: len(HEADER)])
-            raise DamagedFile(OFFSETS, 0, f"expected the header {HEADER!r}, found {found!r}")
+        self._names = list(extent.sizes())
+        self._last = extent.rows - 1
+        data, offsets, sums = (
+            map_file(folder, name, size) if extent.rows else b"" for name, size in extent.sizes().items()
+        )
+        if extent.rows and offsets[: len(HEADER)] != HEADER:
+            found = bytes(offsets[: len(HEADER)])
+            raise DamagedFile(self._names[1], 0, f"expected the header {HEADER!r}, found {found!r}")
+        self._data = data
+        self._offsets = _numbers(offsets, len(HEADER), "Q")
+        self._sums = _numbers(sums, 0, "I")
 
     def read(self, row: int) -> bytes:
         """The record of a row.
@@ -71,65 +88,112 @@ class RowReader:
             IndexError: there is no such row.
             DamagedFile: it does not match its checksum, wherever the fault is.
         """
+        # Every row of every query comes through here. The offset of the next row is quicker to find than the varcode
+        # is to read, and the checksum says whether it is right.
+        if 0 <= row < self._last:
+            offsets = self._offsets
+            whole = self._data[offsets[row] : offsets[row + 1]]
+            if whole and crc32c(whole) == self._sums[row]:
+                if len(whole) <= _ONE:
+                    return whole[1:]
+                if len(whole) <= _TWO:
+                    return whole[2:]
+        return self._read_with_care(row)
+
+    def read_many(self, rows: Iterable[int]) -> list[bytes]:
+        """The records of several rows, in the order given; raises what `read` does."""
+        data, offsets, sums, last = self._data, self._offsets, self._sums, self._last
+        records = []
+        for row in rows:
+            if 0 <= row < last:
+                whole = data[offsets[row] : offsets[row + 1]]
+                if whole and crc32c(whole) == sums[row]:
+                    if len(whole) <= _ONE:
+                        records.append(whole[1:])
+                        continue
+                    if len(whole) <= _TWO:
+                        records.append(whole[2:])
+                        continue
+            records.append(self._read_with_care(row))
+        return records
+
+    def _read_with_care(self, row: int) -> bytes:
+        """Long rows, the last one, and those whose neighbour's offset may be wrong; says what is damaged."""
+        data_name, offsets_name, sums_name = self._names
+        size = self.extent.size
         if not 0 <= row < self.extent.rows:
             raise IndexError(f"row {row} of {self.extent.rows}")
         place = len(HEADER) + 8 * row
-        offset: int = _U64.unpack_from(self._offsets, place)[0]
-        if offset >= self.extent.size:
-            raise DamagedFile(OFFSETS, place, f"row {row} at {offset}, behind the end of {DATA}")
+        offset = self._offsets[row]
+        if offset >= size:
+            raise DamagedFile(offsets_name, place, f"row {row} at {offset}, behind the end of {data_name}")
         try:
-            length, start = varcode.read(self._data, offset)
+            length, after = varcode.read(self._data[offset : offset + varcode.MAX_SIZE])
         except ValueError as exc:
-            raise DamagedFile(DATA, offset, f"row {row}: {exc}") from None
-        end = start + length
-        if end > self.extent.size:
-            raise DamagedFile(DATA, offset, f"row {row} is said to have {length} bytes, which do not follow")
-        if crc32c(self._data[offset:end]) != _U32.unpack_from(self._sums, 4 * row)[0]:
+            raise DamagedFile(data_name, offset, f"row {row}: {exc}") from None
+        start = offset + after
+        if start + length > size:
             raise DamagedFile(
-                DATA, offset, f"row {row} does not match its checksum at offset {4 * row} of {SUMS}"
+                data_name, offset, f"row {row} is said to have {length} bytes, which do not follow"
             )
-        return bytes(self._data[start:end])
+        record = self._data[start : start + length]
+        if crc32c(record, crc32c(self._data[offset:start])) != self._sums[row]:
+            message = f"row {row} does not match its checksum at offset {4 * row} of {sums_name}"
+            raise DamagedFile(data_name, offset, message)
+        return record
 
 
 def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
     """Write the records behind `extent` and return when they are durable; answers the extent with them.
 
-    They count once a write log says so. Needs the write lock.
+    They count once a write log says so. They are written as they come, never all in memory. Needs the lock
+    `names.FLUSH`, or a generation that is being made.
 
     Raises:
         DamagedFile: a file is missing or shorter than the extent.
         OSError: they could not be written; nothing that counts has changed.
     """
-    data, offsets, sums = bytearray(), bytearray(), bytearray()
-    for record in records:
-        row = varcode.write(len(record)) + record
-        offsets += _U64.pack(extent.size + len(data))
-        sums += _U32.pack(crc32c(row))
-        data += row
-    added = len(sums) // 4
-    for name, size, content in (
-        (DATA, extent.size, data),
-        (OFFSETS, len(HEADER) + 8 * extent.rows, offsets),
-        (SUMS, 4 * extent.rows, sums),
-    ):
-        if extent.rows and not folder.exists(name):
-            raise DamagedFile(name, 0, f"expected {size} bytes, and there is no such file")
-        file = folder.open(name, write=True, create=extent.rows == 0)
-        try:
+    rows, size = extent.rows, extent.size
+    with ExitStack() as stack:
+        files = []
+        for name, expected in extent.sizes().items():
+            if extent.rows and not folder.exists(name):
+                raise DamagedFile(name, 0, f"expected {expected} bytes, and there is no such file")
+            file = folder.open(name, write=True, create=extent.rows == 0)
+            files.append(stack.enter_context(closing(file)))
             if extent.rows:
-                _check_size(name, file.size(), size)
-            elif name == OFFSETS:
-                file.write(0, HEADER)
-            file.write(size, bytes(content))
+                _check_size(name, file.size(), expected)
+        if not extent.rows:
+            files[1].write(0, HEADER)
+        buffers = data, offsets, sums = bytearray(), bytearray(), bytearray()
+        positions = list(extent.sizes().values())
+
+        def write() -> None:
+            for index, (file, buffer) in enumerate(zip(files, buffers, strict=True)):
+                file.write(positions[index], bytes(buffer))
+                positions[index] += len(buffer)
+                buffer.clear()
+
+        for record in records:
+            length = varcode.write(len(record))
+            offsets += _U64.pack(size)
+            sums += _U32.pack(crc32c(record, crc32c(length)))
+            data += length
+            data += record
+            rows += 1
+            size += len(length) + len(record)
+            if len(data) >= _CHUNK:
+                write()
+        write()
+        for file in files:
             file.sync()
-        finally:
-            file.close()
     if extent.rows == 0:
         folder.sync()
-    return Extent(extent.rows + added, extent.size + len(data))
+    return Extent(rows, size, extent.generation)
 
 
-def _map(folder: Folder, name: str, size: int) -> memoryview:
+def map_file(folder: Folder, name: str, size: int) -> Mapped:
+    """The first `size` bytes of a file; `DamagedFile` if it is missing or shorter."""
     try:
         file = folder.open(name)
     except FileNotFoundError:
@@ -145,3 +209,11 @@ def _check_size(name: str, found: int, expected: int) -> None:
     # Beyond its end a mapped file does not raise, it kills the process.
     if found < expected:
         raise DamagedFile(name, found, f"expected {expected} bytes, the file ends here")
+
+
+def _numbers(data: Mapped, start: int, form: str) -> Sequence[int]:
+    if sys.byteorder == "little":
+        return memoryview(data)[start:].cast(form)  # type: ignore[call-overload,no-any-return]
+    swapped = array(form, data[start:])
+    swapped.byteswap()
+    return swapped

@@ -1,12 +1,15 @@
 """The write log: commits that are durable and not yet in the row files.
 
-    header, 40 bytes
-        8 bytes   "MXWLOG1" and a zero
+    header, 52 bytes
+        6 bytes   "MXWLOG"
+        u16       version of the format, 1; it is that of the row files, too
         u32       mark: random, another one in each log
+        u32       generation of the row files, manifest and segments (`mix_db.files.names`)
         u64       rows that are in the row files
         u64       bytes of db.dat that these take
         u64       number of the last commit that is in the row files; commits count from 1
-        u32       CRC-32C of the 36 bytes before
+        u64       horizon: of commits up to this number, history may have been dropped
+        u32       CRC-32C of the 48 bytes before
     then for each commit a frame
         u32       the mark of the header
         u32       length of the records part in bytes
@@ -18,8 +21,10 @@
             bytes     the record, opaque here
 
 All numbers are little-endian. A log is made whole under another name, synced, and renamed, so its header is never
-torn. Its first row is the one behind those of the row files; so a crash between writing the row files and renaming
-leaves the old log in force, and no row counts twice.
+torn, and with it every switch is one step: to longer row files after a flush, to a new generation after a compaction.
+Its first row is the one behind those of the row files; so a crash between writing the row files and renaming leaves
+the old log in force, and no row counts twice. Commits that came in while the row files were written are carried over
+to the new log.
 
 What to do with a frame that is not intact is decided twice:
 
@@ -35,6 +40,7 @@ a frame.
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 from collections.abc import Sequence
@@ -42,10 +48,11 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from crc32c import crc32c
+
 from mix_db.files import varcode
-from mix_db.files.crc32c import crc32c
-from mix_db.files.errors import DamagedFile, FilesError
-from mix_db.files.layer import File, Folder
+from mix_db.files.errors import DamagedFile, FilesError, refuse_version
+from mix_db.files.layer import File, Folder, State, write_whole
 from mix_db.files.rows import Extent
 
 __all__ = [
@@ -62,17 +69,18 @@ __all__ = [
 ]
 
 NAME: Final = "writelog"
-_NEW: Final = "writelog.new"
 MAX_COMMIT: Final = 1 << 28
 """Bytes that the records of one commit may take together, their lengths included."""
 
-_MAGIC: Final = b"MXWLOG1\0"
-_HEADER: Final = Struct("<8sIQQQ")
+_MAGIC: Final = b"MXWLOG"
+_VERSION: Final = 1
+_HEADER: Final = Struct("<6sHIIQQQQ")
 _FRAME: Final = Struct("<IIQQ")
 _CRC: Final = Struct("<I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
 _FRAME_SIZE: Final = _FRAME.size + _CRC.size
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger("mixkit.db")
 
 
@@ -87,30 +95,41 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What came before this log: the extent of the row files, and the last commit in them."""
+    """What came before this log: the extent of the row files, the last commit in them, and the horizon."""
 
     mark: bytes
     extent: Extent
     commit: int
+    horizon: int = 0
+
+    @classmethod
+    def new(cls, extent: Extent, commit: int, horizon: int) -> Header:
+        """With a mark of its own."""
+        return cls(secrets.token_bytes(4), extent, commit, horizon)
 
     def pack(self) -> bytes:
-        mark = _CRC.unpack(self.mark)[0]
-        data = _HEADER.pack(_MAGIC, mark, self.extent.rows, self.extent.size, self.commit)
+        extent, mark = self.extent, _CRC.unpack(self.mark)[0]
+        data = _HEADER.pack(
+            _MAGIC, _VERSION, mark, extent.generation, extent.rows, extent.size, self.commit, self.horizon
+        )
         return data + _CRC.pack(crc32c(data))
 
     @classmethod
     def unpack(cls, data: bytes) -> Header:
-        """Raises `DamagedFile`; the header is never torn."""
+        """Raises `DamagedFile`, as the header is never torn, or `FormatVersion`."""
+        if data[: len(_MAGIC)] != _MAGIC:
+            raise DamagedFile(NAME, 0, f"expected {_MAGIC!r}, found {data[: len(_MAGIC)]!r}")
         if len(data) < HEADER_SIZE:
             raise DamagedFile(
                 NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
             )
-        magic, mark, rows, size, commit = _HEADER.unpack_from(data)
-        if magic != _MAGIC:
-            raise DamagedFile(NAME, 0, f"expected {_MAGIC!r}, found {magic!r}")
-        if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
+        _, version, mark, generation, rows, size, commit, horizon = _HEADER.unpack_from(data)
+        as_expected = data[:6] + _VERSION.to_bytes(2, "little") + data[8 : _HEADER.size]
+        total = _CRC.unpack_from(data, _HEADER.size)[0]
+        refuse_version(NAME, version, _VERSION, total == crc32c(as_expected))
+        if total != crc32c(as_expected):
             raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
-        return cls(_CRC.pack(mark), Extent(rows, size), commit)
+        return cls(_CRC.pack(mark), Extent(rows, size, generation), commit, horizon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +185,8 @@ class WriteLog:
         header: of the log file that is open.
         commits: all of it that has been read or written, in order.
         end: offset behind the last of them.
-        broken: a write failed; after `is_current` turns false a new `WriteLog` is as good as any.
+        broken: a write failed, and this object takes no more. A new one does: where `is_current` has become false
+            nothing of the write is left, otherwise what is whole of it will count as committed.
     """
 
     def __init__(self, folder: Folder, *, write: bool) -> None:
@@ -175,7 +195,7 @@ class WriteLog:
         self._file: File = folder.open(NAME, write=write)
         try:
             self.header = Header.unpack(self._file.read(0, HEADER_SIZE))
-        except DamagedFile:
+        except FilesError:
             self._file.close()
             raise
         self.commits: list[Commit] = []
@@ -184,13 +204,17 @@ class WriteLog:
         self.broken = False
 
     @classmethod
-    def create(cls, folder: Folder, extent: Extent, commit: int) -> None:
-        """Put an empty log in the place of the present one, in one step. Needs the write lock.
+    def create(cls, folder: Folder, header: Header, commits: Sequence[Commit] = ()) -> None:
+        """Put a log with these commits in the place of the present one, in one step. Needs the write lock.
 
-        `extent` must be durable, as its rows are not in any log after this. Until `sync` of the new one, a power
-        cut may bring the old one back.
+        What the header's extent counts must be durable, as it is in no log after this. Until `sync` of the new one,
+        a power cut may bring the old one back.
         """
-        _put(folder, Header(secrets.token_bytes(4), extent, commit).pack())
+        content = bytearray(header.pack())
+        for commit in commits:
+            # All before it is durable before anybody sees it, as the file is synced before it gets its name.
+            content += _frame(header.mark, commit.number, len(content), commit.records)
+        write_whole(folder, NAME, [bytes(content)])
 
     @property
     def last(self) -> int:
@@ -206,7 +230,17 @@ class WriteLog:
 
     def is_current(self) -> bool:
         """False once another log has been put in its place: open that one."""
-        return self._folder.holds(NAME, self._file)
+        found = self._folder.state(NAME)
+        return found is not None and found[:2] == self._file.state()[:2]
+
+    def state(self) -> State:
+        """What `Folder.state` answers as long as this is all that was committed."""
+        device, inode, _ = self._file.state()
+        return device, inode, self.end
+
+    def since(self, number: int, count: int) -> list[Commit]:
+        """Of the first `count` commits those with a greater number."""
+        return self.commits[max(0, number - self.header.commit) : count]
 
     def refresh(self) -> None:
         """Read what other processes have committed since. A frame that is just being written is left for later.
@@ -272,11 +306,17 @@ class WriteLog:
             data += _frame(self.header.mark, number, self._synced, records)
             commits.append(Commit(number, row, tuple(records)))
             row += len(records)
+        written = False
         try:
             self._file.write(self.end, bytes(data))
+            written = True
             self._file.sync()
-        except OSError:
-            self._undo()
+        except OSError as exc:
+            if not written and len(groups) == 1 and exc.errno in _FULL:
+                # Its end did not fit, so nobody can have taken it for whole; and there is no room for a new file.
+                self._file.truncate(self.end)
+            else:
+                self._undo()
             raise
         self.end += len(data)
         self._synced = self.end
@@ -288,7 +328,7 @@ class WriteLog:
     def _undo(self) -> None:
         # Not truncated: readers may have seen frames that are to go, and must notice. A new file tells them.
         self.broken = True
-        _put(self._folder, self._file.read(0, self.end))
+        write_whole(self._folder, NAME, [self._file.read(0, self.end)])
 
     def _scan(self) -> Scan:
         data = self._file.read(self.end, max(0, self._file.size() - self.end))
@@ -302,17 +342,6 @@ class WriteLog:
     def _take(self, found: Scan) -> None:
         self.commits += found.commits
         self.end = found.end
-
-
-def _put(folder: Folder, content: bytes) -> None:
-    file = folder.open(_NEW, write=True, create=True)
-    try:
-        file.truncate(0)
-        file.write(0, content)
-        file.sync()
-    finally:
-        file.close()
-    folder.rename(_NEW, NAME)
 
 
 def check_size(records: Sequence[bytes]) -> None:
