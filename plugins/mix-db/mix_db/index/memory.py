@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.index.native import native as _native
 from mix_db.index.part import Key, Kind, Path
 from mix_db.index.terms import INDEXED, KINDS, PREFIX, key_of
 from mixkit.errors import StorageError
 
-__all__ = ["MAX_ROWS", "SHORT", "Growing", "MemoryPart", "Node", "Posting", "size"]
+__all__ = ["MAX_ROWS", "SHORT", "Growing", "MemoryPart", "Node", "Posting", "add_python", "size"]
 
 MAX_ROWS: Final = 2**31
 """Rows that a database can have: they are 31-bit numbers in the index."""
@@ -95,7 +96,7 @@ class Node:
     __slots__ = ("columns", "fields", "items")
 
     def __init__(self) -> None:
-        self.columns: dict[Kind, Growing] = {}
+        self.columns: list[Growing | None] = [None] * len(Kind)
         self.fields: dict[str, Node] = {}
         self.items: Node | None = None
 
@@ -237,7 +238,7 @@ class MemoryPart:
             raise StorageError(
                 f"a database holds at most {MAX_ROWS} versions of records; compact it without its history"
             )
-        _add(self.root, row, record)
+        add(self.root, row, record)
         previous = record.get("_rmx_previous")
         if previous is not None:
             self._links.add(row, int(previous.id))
@@ -247,12 +248,12 @@ class MemoryPart:
 
     def column(self, path: Path, kind: Kind) -> MemoryColumn | None:
         node = self._node(path)
-        column = None if node is None else node.columns.get(kind)
+        column = None if node is None else node.columns[kind]
         return None if column is None else MemoryColumn(column, kind)
 
     def kinds(self, path: Path) -> Sequence[Kind]:
         node = self._node(path)
-        return [] if node is None else sorted(node.columns)
+        return [] if node is None else [kind for kind in Kind if node.columns[kind] is not None]
 
     def _node(self, path: Iterable[str | None]) -> Node | None:
         node: Node | None = self.root
@@ -263,8 +264,8 @@ class MemoryPart:
         return node
 
 
-def _add(root: Node, row: int, record: Mapping[str, Any]) -> None:
-    """Put what `terms` yields of a record into the columns below `root`."""
+def add_python(root: Node, row: int, record: Mapping[str, Any]) -> None:
+    """Put what `terms` yields of a record into the columns below `root`. The twin of `mix_db._native.add`."""
     pending: list[tuple[Node, Any]] = [
         (_field(root, name), value)
         for name, value in record.items()
@@ -273,7 +274,7 @@ def _add(root: Node, row: int, record: Mapping[str, Any]) -> None:
     # It grows while it is gone through: a walk without recursion.
     for node, value in pending:
         kind = KINDS[type(value)]
-        column = node.columns.get(kind)
+        column = node.columns[kind]
         if column is None:
             column = node.columns[kind] = Growing()
         column.add(key_of(kind, value), row)
@@ -291,3 +292,6 @@ def _field(node: Node, name: str) -> Node:
     if found is None:
         found = node.fields[name] = Node()
     return found
+
+
+add = add_python if _native is None else _native.add

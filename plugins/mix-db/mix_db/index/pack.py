@@ -18,10 +18,11 @@ from pyroaring import AbstractBitMap, BitMap
 
 from mix_db.index.blocks import Buffer, padding
 from mix_db.index.memory import SHORT, Posting
+from mix_db.index.native import native
 from mix_db.index.part import Key, Kind
 from mix_db.index.segment import COLUMN, LARGE, SHORTS, STRIDE, VARIOUS, SegmentColumn, split
 
-__all__ = ["STEP", "Packed", "Source", "pack", "unite"]
+__all__ = ["STEP", "Packed", "Source", "pack", "pack_python", "unite", "unite_python"]
 
 STEP: Final = 8192
 """Keys of one call."""
@@ -128,7 +129,9 @@ def _serialized(bitmap: AbstractBitMap) -> bytes:
     return found.serialize()
 
 
-def pack(packed: Packed, keys: Sequence[Key], postings: Mapping[Key, Posting], start: int, stop: int) -> None:
+def pack_python(
+    packed: Packed, keys: Sequence[Key], postings: Mapping[Key, Posting], start: int, stop: int
+) -> None:
     """Append some of a column's keys, which are in order, with their rows."""
     for key in keys[start:stop]:
         posting = postings[key]
@@ -182,7 +185,7 @@ class Source:
             yield self.keys[index], tail, self.number, self.postings[index]
 
 
-def unite(packed: Packed, sources: Sequence[Source], limit: int) -> bool:
+def unite_python(packed: Packed, sources: Sequence[Source], limit: int) -> bool:
     """Append the next keys of all sources, in order, each with the rows of all.
 
     A key with more than `SHORT` rows puts a list of (number of the source, posting) in `larges`.
@@ -216,3 +219,7 @@ def _list(source: Source, word: int) -> list[int]:
         return [word]
     begin = word - SHORTS
     return source.shorts[begin + 1 : begin + 1 + source.shorts[begin] - SHORTS].tolist()
+
+
+pack = pack_python if native is None else native.pack
+unite = unite_python if native is None else native.unite

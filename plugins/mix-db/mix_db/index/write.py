@@ -96,8 +96,9 @@ def _content(part: MemoryPart) -> Iterator[Buffer]:
         if node.items is not None:
             children.append((label(None), node.items))
         content.node(name, len(children))
-        for kind in sorted(node.columns):
-            yield from content.column(kind, *_packed(kind, node.columns[kind]))
+        for kind, column in zip(Kind, node.columns, strict=True):
+            if column is not None:
+                yield from content.column(kind, *_packed(kind, column))
         nodes += children
     pairs = part.links.pairs()
     old, new = (b"".join(pair[side].to_bytes(4, "little") for pair in pairs) for side in (0, 1))

@@ -1,0 +1,947 @@
+/* The three loops of the index that cost most: `add`, `pack` and `unite` exactly as add_python in
+ * mix_db/index/memory.py and pack_python and unite_python in mix_db/index/pack.py, which say what they do.
+ *
+ * Objects of any kind may come in, and code of theirs may run at any call into Python: so references are owned while
+ * they are used, lengths are read again, and results stand in memory of our own until no such call follows.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MAX_TEXT 256
+#define SHORT 32
+#define STRIDE 16
+#define SHORTS UINT32_C(0x80000000)
+#define LARGE UINT32_C(0xC0000000)
+#define VARIOUS 0xFFFF
+#define MAX_SOURCES 4096
+
+/* In the order of mix_db.index.part.Kind. */
+enum kind { K_NULL, K_BOOL, K_INT, K_FLOAT, K_STRING, K_REF, K_BINARY, K_ARRAY, K_MAP, K_CASE, KINDS };
+
+#define NAMES(X)                                                                                             \
+    X(columns)                                                                                               \
+    X(fields)                                                                                                \
+    X(items)                                                                                                 \
+    X(keys)                                                                                                  \
+    X(postings)                                                                                              \
+    X(rows)                                                                                                  \
+    X(add)                                                                                                   \
+    X(id)                                                                                                    \
+    X(text)                                                                                                  \
+    X(lengths)                                                                                               \
+    X(tails)                                                                                                 \
+    X(sums)                                                                                                  \
+    X(shorts)                                                                                                \
+    X(larges)                                                                                                \
+    X(ends)                                                                                                  \
+    X(state)                                                                                                 \
+    X(width)
+
+typedef struct {
+#define FIELD(name) PyObject *s_##name;
+    NAMES(FIELD)
+#undef FIELD
+    PyObject *id_name, *type_name, *zero, *one;
+    PyObject *ref, *case_, *node, *growing, *bitmap; /* NULL until the first `add` */
+} State;
+
+static State *get_state(PyObject *module) { return (State *)PyModule_GetState(module); }
+
+static int import_into(PyObject **place, const char *module, const char *name)
+{
+    PyObject *found = PyImport_ImportModule(module);
+    if (!found)
+        return -1;
+    Py_XSETREF(*place, PyObject_GetAttrString(found, name));
+    Py_DECREF(found);
+    return *place ? 0 : -1;
+}
+
+/* The modules that are named here import this one, so that it cannot import them when it is loaded. */
+static int load_types(State *st)
+{
+    if (st->bitmap)
+        return 0;
+    if (import_into(&st->ref, "mixkit.value", "Ref") || import_into(&st->case_, "mixkit.value", "Case") ||
+        import_into(&st->node, "mix_db.index.memory", "Node") ||
+        import_into(&st->growing, "mix_db.index.memory", "Growing"))
+        return -1;
+    return import_into(&st->bitmap, "pyroaring", "BitMap");
+}
+
+/* ------------------------------------------------------------------------------------------------------------ add */
+
+/* An attribute that must be a dict or a list; a new reference. */
+static PyObject *attribute(PyObject *object, PyObject *name, PyTypeObject *type)
+{
+    PyObject *found = PyObject_GetAttr(object, name);
+    if (found && !Py_IS_TYPE(found, type)) {
+        PyErr_Format(PyExc_TypeError, "expected a %s as %U, found %s", type->tp_name, name, Py_TYPE(found)->tp_name);
+        Py_CLEAR(found);
+    }
+    return found;
+}
+
+static PyObject *number_key(double number)
+{
+    uint64_t bits;
+    if (number != number)
+        return PyLong_FromLong(0);
+    if (number == 0)
+        number = 0; /* not -0 */
+    memcpy(&bits, &number, sizeof bits);
+    return PyLong_FromUnsignedLongLong(bits >> 63 ? ~bits : bits | UINT64_C(1) << 63);
+}
+
+static PyObject *text_key(PyObject *text)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    if (PyUnicode_IS_ASCII(text))
+        return PyBytes_FromStringAndSize((const char *)PyUnicode_1BYTE_DATA(text), length < MAX_TEXT ? length : MAX_TEXT);
+    if (length <= MAX_TEXT)
+        return PyUnicode_AsUTF8String(text);
+    PyObject *first = PyUnicode_Substring(text, 0, MAX_TEXT);
+    PyObject *key = first ? PyUnicode_AsUTF8String(first) : NULL;
+    Py_XDECREF(first);
+    return key;
+}
+
+/* Kind and key of a value; a new reference, or NULL with an error. */
+static PyObject *key_of(State *st, PyObject *value, enum kind *kind)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    PyObject *key = st->zero;
+    if (type == &PyUnicode_Type) {
+        *kind = K_STRING;
+        return text_key(value);
+    } else if (type == &PyLong_Type) {
+        *kind = K_INT;
+        double number = PyLong_AsDouble(value);
+        return number == -1.0 && PyErr_Occurred() ? NULL : number_key(number);
+    } else if (type == &PyFloat_Type) {
+        *kind = K_FLOAT;
+        return number_key(PyFloat_AS_DOUBLE(value));
+    } else if (type == &PyBool_Type) {
+        *kind = K_BOOL;
+        key = value == Py_True ? st->one : st->zero;
+    } else if (value == Py_None) {
+        *kind = K_NULL;
+    } else if (type == &PyList_Type) {
+        *kind = K_ARRAY;
+    } else if (type == &PyDict_Type) {
+        *kind = K_MAP;
+    } else if (type == &PyBytes_Type) {
+        *kind = K_BINARY;
+    } else if ((PyObject *)type == st->ref) {
+        *kind = K_REF;
+        PyObject *id = attribute(value, st->s_id, &PyUnicode_Type);
+        key = id ? text_key(id) : NULL;
+        Py_XDECREF(id);
+        return key;
+    } else if ((PyObject *)type == st->case_) {
+        *kind = K_CASE;
+    } else {
+        PyErr_SetObject(PyExc_KeyError, (PyObject *)type);
+        return NULL;
+    }
+    return Py_NewRef(key);
+}
+
+static int call_add(State *st, PyObject *rows, PyObject *row)
+{
+    PyObject *answer = PyObject_CallMethodOneArg(rows, st->s_add, row);
+    Py_XDECREF(answer);
+    return answer ? 0 : -1;
+}
+
+/* Growing.add */
+static int note(State *st, PyObject *column, PyObject *key, PyObject *row)
+{
+    int status = -1;
+    PyObject *rows = NULL, *posting = NULL;
+    PyObject *postings = attribute(column, st->s_postings, &PyDict_Type);
+    if (!postings)
+        return -1;
+    Py_ssize_t before = PyDict_GET_SIZE(postings);
+    posting = PyDict_SetDefault(postings, key, row);
+    if (!posting)
+        goto done;
+    Py_INCREF(posting);
+    if (PyDict_GET_SIZE(postings) != before) {
+        PyObject *keys = attribute(column, st->s_keys, &PyList_Type);
+        int failed = keys ? PyList_Append(keys, key) : -1;
+        Py_XDECREF(keys);
+        if (failed)
+            goto done;
+    } else if (PyLong_CheckExact(posting)) {
+        int same = posting == row ? 1 : PyObject_RichCompareBool(posting, row, Py_EQ);
+        if (same < 0)
+            goto done;
+        if (!same) {
+            PyObject *list = PyList_New(2);
+            if (!list)
+                goto done;
+            PyList_SET_ITEM(list, 0, Py_NewRef(posting));
+            PyList_SET_ITEM(list, 1, Py_NewRef(row));
+            int failed = PyDict_SetItem(postings, key, list);
+            Py_DECREF(list);
+            if (failed)
+                goto done;
+        }
+    } else if (PyList_CheckExact(posting)) {
+        Py_ssize_t size = PyList_GET_SIZE(posting);
+        PyObject *last = size ? Py_NewRef(PyList_GET_ITEM(posting, size - 1)) : NULL;
+        int same = last ? (last == row ? 1 : PyObject_RichCompareBool(last, row, Py_EQ)) : 0;
+        Py_XDECREF(last);
+        if (same < 0 || (!same && PyList_Append(posting, row)))
+            goto done;
+        if (!same && PyList_GET_SIZE(posting) > SHORT) {
+            PyObject *bitmap = PyObject_CallOneArg(st->bitmap, posting);
+            int failed = bitmap ? PyDict_SetItem(postings, key, bitmap) : -1;
+            Py_XDECREF(bitmap);
+            if (failed)
+                goto done;
+        }
+    } else if (call_add(st, posting, row)) {
+        goto done;
+    }
+    rows = PyObject_GetAttr(column, st->s_rows);
+    status = rows ? call_add(st, rows, row) : -1;
+done:
+    Py_XDECREF(rows);
+    Py_XDECREF(posting);
+    Py_DECREF(postings);
+    return status;
+}
+
+static int add_value(State *st, PyObject *node, PyObject *row, PyObject *value);
+
+/* The node of a field, made if it is new; a new reference. */
+static PyObject *field(State *st, PyObject *fields, PyObject *name)
+{
+    PyObject *node = PyDict_GetItemWithError(fields, name);
+    if (node)
+        return Py_NewRef(node);
+    if (PyErr_Occurred())
+        return NULL;
+    node = PyObject_CallNoArgs(st->node);
+    if (node && PyDict_SetItem(fields, name, node))
+        Py_CLEAR(node);
+    return node;
+}
+
+static bool is_hidden(State *st, PyObject *name)
+{
+    if (!PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) < 5)
+        return false;
+    int kind = PyUnicode_KIND(name);
+    const void *data = PyUnicode_DATA(name);
+    for (int i = 0; i < 5; i++)
+        if (PyUnicode_READ(kind, data, i) != (Py_UCS4) "_rmx_"[i])
+            return false;
+    return PyUnicode_Compare(name, st->id_name) != 0 && PyUnicode_Compare(name, st->type_name) != 0;
+}
+
+static int add_fields(State *st, PyObject *node, PyObject *row, PyObject *map, bool top)
+{
+    PyObject *fields = attribute(node, st->s_fields, &PyDict_Type);
+    if (!fields)
+        return -1;
+    Py_ssize_t place = 0;
+    PyObject *name, *value;
+    int status = 0;
+    while (!status && PyDict_Next(map, &place, &name, &value)) {
+        if (top && is_hidden(st, name))
+            continue;
+        Py_INCREF(name);
+        Py_INCREF(value);
+        PyObject *inner = field(st, fields, name);
+        status = inner ? add_value(st, inner, row, value) : -1;
+        Py_XDECREF(inner);
+        Py_DECREF(name);
+        Py_DECREF(value);
+    }
+    Py_DECREF(fields);
+    return status;
+}
+
+static int add_items(State *st, PyObject *node, PyObject *row, PyObject *list)
+{
+    if (!PyList_GET_SIZE(list))
+        return 0;
+    PyObject *items = PyObject_GetAttr(node, st->s_items);
+    if (items == Py_None) {
+        Py_SETREF(items, PyObject_CallNoArgs(st->node));
+        if (items && PyObject_SetAttr(node, st->s_items, items))
+            Py_CLEAR(items);
+    }
+    if (!items)
+        return -1;
+    int status = 0;
+    for (Py_ssize_t i = 0; !status && i < PyList_GET_SIZE(list); i++) {
+        PyObject *item = Py_NewRef(PyList_GET_ITEM(list, i));
+        status = add_value(st, items, row, item);
+        Py_DECREF(item);
+    }
+    Py_DECREF(items);
+    return status;
+}
+
+static int add_value(State *st, PyObject *node, PyObject *row, PyObject *value)
+{
+    enum kind kind;
+    int status = -1;
+    PyObject *column = NULL;
+    PyObject *key = key_of(st, value, &kind);
+    PyObject *columns = key ? attribute(node, st->s_columns, &PyList_Type) : NULL;
+    if (!columns)
+        goto done;
+    if (PyList_GET_SIZE(columns) != KINDS) {
+        PyErr_Format(PyExc_ValueError, "expected %d columns of a node", KINDS);
+        goto done;
+    }
+    column = Py_NewRef(PyList_GET_ITEM(columns, kind));
+    if (column == Py_None) {
+        Py_SETREF(column, PyObject_CallNoArgs(st->growing));
+        /* Checks the size again. */
+        if (!column || PyList_SetItem(columns, kind, Py_NewRef(column)))
+            goto done;
+    }
+    status = note(st, column, key, row);
+    if (!status && (kind == K_MAP || kind == K_ARRAY)) {
+        if (Py_EnterRecursiveCall(" in the nesting of a record")) {
+            status = -1;
+        } else {
+            status = kind == K_MAP ? add_fields(st, node, row, value, false) : add_items(st, node, row, value);
+            Py_LeaveRecursiveCall();
+        }
+    }
+done:
+    Py_XDECREF(column);
+    Py_XDECREF(columns);
+    Py_XDECREF(key);
+    return status;
+}
+
+static PyObject *native_add(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *st = get_state(module);
+    if (count != 3 || !PyLong_CheckExact(args[1]) || !PyDict_Check(args[2]))
+        return PyErr_Format(PyExc_TypeError, "expected a node, an int and a dict");
+    if (load_types(st) || add_fields(st, args[0], args[1], args[2], true))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -------------------------------------------------------------------------------------------------------- buffers */
+
+typedef struct {
+    uint8_t *data;
+    size_t size, space;
+} Buffer;
+
+/* Without the GIL too; false if there is no memory. */
+static bool grow(Buffer *buffer, size_t more)
+{
+    if (buffer->space - buffer->size >= more)
+        return true;
+    size_t space = buffer->size + more + buffer->space;
+    uint8_t *data = PyMem_RawRealloc(buffer->data, space);
+    if (!data)
+        return false;
+    buffer->data = data;
+    buffer->space = space;
+    return true;
+}
+
+static inline bool put(Buffer *buffer, const void *data, size_t size)
+{
+    if (!grow(buffer, size))
+        return false;
+    if (size)
+        memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    return true;
+}
+
+/* Numbers are little-endian whatever the machine. */
+static inline bool put_number(Buffer *buffer, uint64_t number, int size)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(number >> 8 * i);
+    return put(buffer, bytes, (size_t)size);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
+
+enum section { S_KEYS, S_LENGTHS, S_TAILS, S_POSTINGS, S_SUMS, S_SHORTS, SECTIONS };
+
+/* What is to be appended to a Packed. */
+typedef struct {
+    Buffer out[SECTIONS];
+    Buffer pieces; /* of `unite`: for each large key u32 number of pieces, then u32 source and u32 posting of each */
+    uint64_t keys, total, shorts, larges; /* as they will be: `shorts` in words */
+    uint64_t shortest, longest;
+    bool text;
+} Output;
+
+static int out_of_range(const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "%s does not fit in an index segment", what);
+    return -1;
+}
+
+static PyObject *section_name(State *st, int section)
+{
+    PyObject *names[] = {st->s_keys, st->s_lengths, st->s_tails, st->s_postings, st->s_sums, st->s_shorts};
+    return names[section];
+}
+
+static int output_open(State *st, PyObject *packed, Output *output)
+{
+    memset(output, 0, sizeof *output);
+    PyObject *text = PyObject_GetAttr(packed, st->s_text);
+    int truth = text ? PyObject_IsTrue(text) : -1;
+    Py_XDECREF(text);
+    PyObject *state = truth < 0 ? NULL : attribute(packed, st->s_state, &PyList_Type);
+    if (!state)
+        return -1;
+    output->text = truth;
+    uint64_t *numbers[] = {&output->keys, &output->total, &output->shortest, &output->longest};
+    int status = PyList_GET_SIZE(state) == 4 ? 0 : out_of_range("the state");
+    for (int i = 0; !status && i < 4; i++) {
+        *numbers[i] = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(state, i));
+        status = PyErr_Occurred() ? -1 : 0;
+    }
+    Py_DECREF(state);
+    PyObject *shorts = status ? NULL : attribute(packed, st->s_shorts, &PyByteArray_Type);
+    PyObject *larges = shorts ? attribute(packed, st->s_larges, &PyList_Type) : NULL;
+    if (larges) {
+        output->shorts = (uint64_t)PyByteArray_GET_SIZE(shorts) / 4;
+        output->larges = (uint64_t)PyList_GET_SIZE(larges);
+    } else {
+        status = -1;
+    }
+    Py_XDECREF(shorts);
+    Py_XDECREF(larges);
+    return status;
+}
+
+static void output_close(Output *output)
+{
+    for (int i = 0; i < SECTIONS; i++)
+        PyMem_RawFree(output->out[i].data);
+    PyMem_RawFree(output->pieces.data);
+}
+
+/* Packed.add without what stands in `postings`; without the GIL too. */
+static inline bool put_key(Output *output, uint64_t prefix, const uint8_t *tail, size_t size, uint64_t rows)
+{
+    bool good = true;
+    if (output->keys % STRIDE == 0)
+        good = put_number(&output->out[S_SUMS], output->total, 8);
+    good = good && put_number(&output->out[S_KEYS], prefix, 8);
+    if (output->text)
+        good = good && put_number(&output->out[S_LENGTHS], size, 2) && put(&output->out[S_TAILS], tail, size);
+    output->keys++;
+    output->total += rows;
+    if (size < output->shortest)
+        output->shortest = size;
+    if (size > output->longest)
+        output->longest = size;
+    return good;
+}
+
+/* Append what was gathered, and `added` to `larges`. */
+static int output_store(State *st, PyObject *packed, Output *output, PyObject *added)
+{
+    for (int i = 0; i < SECTIONS; i++) {
+        Buffer *buffer = &output->out[i];
+        PyObject *target = attribute(packed, section_name(st, i), &PyByteArray_Type);
+        if (!target)
+            return -1;
+        Py_ssize_t before = PyByteArray_GET_SIZE(target);
+        int failed = buffer->size ? PyByteArray_Resize(target, before + (Py_ssize_t)buffer->size) : 0;
+        if (!failed && buffer->size)
+            memcpy(PyByteArray_AS_STRING(target) + before, buffer->data, buffer->size);
+        Py_DECREF(target);
+        if (failed)
+            return -1;
+    }
+    PyObject *larges = attribute(packed, st->s_larges, &PyList_Type);
+    if (!larges)
+        return -1;
+    Py_ssize_t end = PyList_GET_SIZE(larges);
+    int status = PyList_SetSlice(larges, end, end, added);
+    Py_DECREF(larges);
+    if (status)
+        return -1;
+    PyObject *state = Py_BuildValue("[KKKK]", (unsigned long long)output->keys, (unsigned long long)output->total,
+                                    (unsigned long long)output->shortest, (unsigned long long)output->longest);
+    status = state ? PyObject_SetAttr(packed, st->s_state, state) : -1;
+    Py_XDECREF(state);
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- pack */
+
+/* Write an escaped key to `text`, which has room for two bytes for each of its own; its size. */
+static size_t escape(const uint8_t *key, size_t size, uint8_t *text)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (key[i] > 1) {
+            text[end++] = key[i];
+        } else {
+            text[end++] = 1;
+            text[end++] = key[i] + 1;
+        }
+    }
+    return end;
+}
+
+static int pack_key(Output *output, Buffer *scratch, PyObject *key, uint64_t rows)
+{
+    uint64_t prefix = 0;
+    const uint8_t *tail = NULL;
+    size_t size = 0;
+    if (PyLong_Check(key)) {
+        prefix = PyLong_AsUnsignedLongLong(key);
+        if (prefix == (uint64_t)-1 && PyErr_Occurred())
+            return -1;
+    } else if (PyBytes_Check(key)) {
+        size_t length = (size_t)PyBytes_GET_SIZE(key);
+        scratch->size = 0;
+        if (length > VARIOUS || !grow(scratch, 2 * length + 8))
+            return out_of_range("a text");
+        size = escape((const uint8_t *)PyBytes_AS_STRING(key), length, scratch->data);
+        memset(scratch->data + size, 0, 8);
+        for (int i = 0; i < 8; i++)
+            prefix = prefix << 8 | scratch->data[i];
+        tail = scratch->data + 8;
+        size = size > 8 ? size - 8 : 0;
+        if (size >= VARIOUS)
+            return out_of_range("a text");
+    } else {
+        PyErr_Format(PyExc_TypeError, "expected a key, found %s", Py_TYPE(key)->tp_name);
+        return -1;
+    }
+    if (!put_key(output, prefix, tail, size, rows)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static int put_row(Buffer *buffer, PyObject *row)
+{
+    unsigned long number = PyLong_AsUnsignedLong(row);
+    if (number == (unsigned long)-1 && PyErr_Occurred())
+        return -1;
+    if (number >= SHORTS)
+        return out_of_range("a row");
+    if (!put_number(buffer, number, 4)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static int pack_rows(Output *output, PyObject *posting, PyObject *added)
+{
+    Buffer *words = &output->out[S_POSTINGS], *shorts = &output->out[S_SHORTS];
+    if (PyLong_Check(posting))
+        return put_row(words, posting);
+    if (PyList_CheckExact(posting) && PyList_GET_SIZE(posting) <= SHORT) {
+        Py_ssize_t size = PyList_GET_SIZE(posting);
+        if (output->shorts >= LARGE - SHORTS || size < 2)
+            return out_of_range("a list of rows");
+        if (!put_number(words, SHORTS + output->shorts, 4) || !put_number(shorts, SHORTS + (uint64_t)size, 4)) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        output->shorts += 1 + (uint64_t)size;
+        for (Py_ssize_t i = 0; i < size; i++) {
+            PyObject *row = i < PyList_GET_SIZE(posting) ? Py_NewRef(PyList_GET_ITEM(posting, i)) : NULL;
+            int status = row ? put_row(shorts, row) : out_of_range("a list that changes");
+            Py_XDECREF(row);
+            if (status)
+                return -1;
+        }
+        return 0;
+    }
+    if (!put_number(words, LARGE + output->larges++, 4)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return PyList_Append(added, posting);
+}
+
+static PyObject *native_pack(PyObject *module, PyObject *args)
+{
+    State *st = get_state(module);
+    PyObject *packed, *keys, *postings;
+    Py_ssize_t start, stop;
+    if (!PyArg_ParseTuple(args, "OO!O!nn", &packed, &PyList_Type, &keys, &PyDict_Type, &postings, &start, &stop))
+        return NULL;
+    Output output;
+    Buffer scratch = {0};
+    PyObject *added = PyList_New(0);
+    int status = output_open(st, packed, &output);
+    if (!added)
+        status = -1;
+    if (start < 0)
+        start = 0;
+    for (Py_ssize_t i = start; !status && i < stop && i < PyList_GET_SIZE(keys); i++) {
+        PyObject *key = Py_NewRef(PyList_GET_ITEM(keys, i));
+        PyObject *posting = Py_XNewRef(PyDict_GetItemWithError(postings, key));
+        if (!posting) {
+            if (!PyErr_Occurred())
+                PyErr_SetObject(PyExc_KeyError, key);
+            status = -1;
+        } else {
+            Py_ssize_t size = PyLong_Check(posting) ? 1 : PyObject_Size(posting);
+            if (size < 0 || pack_key(&output, &scratch, key, (uint64_t)size) || pack_rows(&output, posting, added))
+                status = -1;
+            Py_DECREF(posting);
+        }
+        Py_DECREF(key);
+    }
+    if (!status)
+        status = output_store(st, packed, &output, added);
+    output_close(&output);
+    PyMem_RawFree(scratch.data);
+    Py_XDECREF(added);
+    if (status)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- unite */
+
+enum view { V_KEYS, V_LENGTHS, V_TAILS, V_POSTINGS, V_SHORTS, V_ENDS, VIEWS };
+
+typedef struct {
+    Py_buffer views[VIEWS];
+    const uint8_t *keys, *lengths, *tails, *postings, *shorts, *ends;
+    uint64_t count, shorts_count, larges, tails_size, place, at;
+    uint64_t prefix; /* of the key at `place` */
+    size_t size;     /* of its tail */
+    uint64_t width;
+} Cursor;
+
+/* Read the key at the cursor's place; false if the sections do not fit together. */
+static inline bool cursor_load(Cursor *cursor)
+{
+    if (cursor->place >= cursor->count)
+        return true;
+    cursor->prefix = get64(cursor->keys + 8 * cursor->place);
+    cursor->size = cursor->width;
+    if (cursor->width == VARIOUS) {
+        const uint8_t *length = cursor->lengths + 2 * cursor->place;
+        cursor->size = (size_t)length[0] | (size_t)length[1] << 8;
+    }
+    return cursor->size <= cursor->tails_size - cursor->at;
+}
+
+static inline int cursor_compare(const Cursor *a, const Cursor *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix ? -1 : 1;
+    size_t size = a->size < b->size ? a->size : b->size;
+    int order = size ? memcmp(a->tails + a->at, b->tails + b->at, size) : 0;
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+static void cursor_close(Cursor *cursor)
+{
+    for (int i = 0; i < VIEWS; i++)
+        if (cursor->views[i].obj)
+            PyBuffer_Release(&cursor->views[i]);
+}
+
+static int cursor_open(State *st, PyObject *source, Cursor *cursor)
+{
+    PyObject *names[] = {st->s_keys, st->s_lengths, st->s_tails, st->s_postings, st->s_shorts, st->s_ends};
+    for (int i = 0; i < VIEWS; i++) {
+        PyObject *object = PyObject_GetAttr(source, names[i]);
+        int failed = object ? PyObject_GetBuffer(object, &cursor->views[i], PyBUF_SIMPLE) : -1;
+        Py_XDECREF(object);
+        if (failed)
+            return -1;
+    }
+    PyObject *width = PyObject_GetAttr(source, st->s_width);
+    cursor->width = width ? PyLong_AsUnsignedLong(width) : 0;
+    Py_XDECREF(width);
+    if (PyErr_Occurred())
+        return -1;
+    PyObject *state = attribute(source, st->s_state, &PyList_Type);
+    if (!state)
+        return -1;
+    if (PyList_GET_SIZE(state) == 2) {
+        cursor->place = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(state, 0));
+        if (!PyErr_Occurred())
+            cursor->at = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(state, 1));
+    } else {
+        out_of_range("the state");
+    }
+    Py_DECREF(state);
+    if (PyErr_Occurred())
+        return -1;
+    const uint8_t **starts[] = {&cursor->keys,     &cursor->lengths, &cursor->tails,
+                                &cursor->postings, &cursor->shorts,  &cursor->ends};
+    for (int i = 0; i < VIEWS; i++)
+        *starts[i] = cursor->views[i].buf;
+    cursor->count = (uint64_t)cursor->views[V_KEYS].len / 8;
+    cursor->tails_size = (uint64_t)cursor->views[V_TAILS].len;
+    cursor->shorts_count = (uint64_t)cursor->views[V_SHORTS].len / 4;
+    cursor->larges = (uint64_t)cursor->views[V_ENDS].len / 8;
+    if (cursor->width > VARIOUS || (uint64_t)cursor->views[V_POSTINGS].len / 4 < cursor->count ||
+        (cursor->width == VARIOUS && (uint64_t)cursor->views[V_LENGTHS].len / 2 < cursor->count) ||
+        cursor->at > cursor->tails_size || !cursor_load(cursor))
+        return out_of_range("a column");
+    return 0;
+}
+
+/* Number of rows of the key at the cursor; 0 if the posting leads nowhere. */
+static inline uint64_t cursor_rows(const Cursor *cursor)
+{
+    uint32_t word = get32(cursor->postings + 4 * cursor->place);
+    if (word < SHORTS)
+        return 1;
+    if (word < LARGE) {
+        uint64_t index = word - SHORTS;
+        if (index >= cursor->shorts_count)
+            return 0;
+        uint32_t size = get32(cursor->shorts + 4 * index);
+        return size > SHORTS && size - SHORTS < cursor->shorts_count - index ? size - SHORTS : 0;
+    }
+    return word - LARGE < cursor->larges ? get32(cursor->ends + 8 * (uint64_t)(word - LARGE) + 4) : 0;
+}
+
+enum outcome { ALL_DONE, MORE, NO_MEMORY, NO_FIT };
+
+/* Append the key at the cursors `same`, which are in order, with its rows; and move them on. */
+static enum outcome unite_key(Output *output, Cursor *cursors, const int *same, int count)
+{
+    uint64_t rows = 0;
+    bool larges = false;
+    for (int i = 0; i < count; i++) {
+        uint64_t found = cursor_rows(&cursors[same[i]]);
+        if (!found)
+            return NO_FIT;
+        rows += found;
+        larges |= get32(cursors[same[i]].postings + 4 * cursors[same[i]].place) >= LARGE;
+    }
+    if (larges && rows <= SHORT)
+        return NO_FIT;
+    const Cursor *first = &cursors[same[0]];
+    if (!put_key(output, first->prefix, first->tails + first->at, first->size, rows))
+        return NO_MEMORY;
+    Buffer *words = &output->out[S_POSTINGS], *shorts = &output->out[S_SHORTS];
+    bool good;
+    if (rows == 1) {
+        good = put(words, first->postings + 4 * first->place, 4);
+        if (get32(first->postings + 4 * first->place) >= SHORTS)
+            return NO_FIT;
+    } else if (rows <= SHORT) {
+        if (output->shorts >= LARGE - SHORTS)
+            return NO_FIT;
+        good = put_number(words, SHORTS + output->shorts, 4) && put_number(shorts, SHORTS + rows, 4);
+        output->shorts += 1 + rows;
+    } else {
+        good = put_number(words, LARGE + output->larges++, 4) && put_number(&output->pieces, (uint64_t)count, 4);
+    }
+    for (int i = 0; good && i < count; i++) {
+        Cursor *cursor = &cursors[same[i]];
+        const uint8_t *posting = cursor->postings + 4 * cursor->place;
+        uint32_t word = get32(posting);
+        if (rows > SHORT)
+            good = put_number(&output->pieces, (uint64_t)same[i], 4) && put(&output->pieces, posting, 4);
+        else if (rows > 1 && word < SHORTS)
+            good = put(shorts, posting, 4);
+        else if (rows > 1)
+            good = put(shorts, cursor->shorts + 4 * (uint64_t)(word - SHORTS + 1), 4 * cursor_rows(cursor));
+        cursor->place++;
+        cursor->at += cursor->size;
+        if (!cursor_load(cursor))
+            return NO_FIT;
+    }
+    return good ? MORE : NO_MEMORY;
+}
+
+/* Without the GIL. */
+static enum outcome unite_keys(Output *output, Cursor *cursors, int *same, int count, Py_ssize_t limit)
+{
+    for (; limit > 0; limit--) {
+        int found = 0;
+        for (int i = 0; i < count; i++) {
+            if (cursors[i].place >= cursors[i].count)
+                continue;
+            int order = found ? cursor_compare(&cursors[i], &cursors[same[0]]) : -1;
+            if (order < 0)
+                found = 0;
+            if (order <= 0)
+                same[found++] = i;
+        }
+        if (!found)
+            return ALL_DONE;
+        enum outcome outcome = unite_key(output, cursors, same, found);
+        if (outcome != MORE)
+            return outcome;
+    }
+    return MORE;
+}
+
+/* Lists of (source, posting), one for each large key. */
+static PyObject *pieces_list(const Buffer *pieces)
+{
+    PyObject *all = PyList_New(0);
+    for (size_t place = 0; all && place < pieces->size;) {
+        uint32_t count = get32(pieces->data + place);
+        place += 4;
+        PyObject *key = PyList_New(0);
+        for (uint32_t i = 0; key && i < count; i++, place += 8) {
+            PyObject *piece = Py_BuildValue("(kk)", (unsigned long)get32(pieces->data + place),
+                                            (unsigned long)get32(pieces->data + place + 4));
+            if (!piece || PyList_Append(key, piece))
+                Py_CLEAR(key);
+            Py_XDECREF(piece);
+        }
+        if (!key || PyList_Append(all, key))
+            Py_CLEAR(all);
+        Py_XDECREF(key);
+    }
+    return all;
+}
+
+static PyObject *native_unite(PyObject *module, PyObject *args)
+{
+    State *st = get_state(module);
+    PyObject *packed, *sources;
+    Py_ssize_t limit;
+    if (!PyArg_ParseTuple(args, "OO!n", &packed, &PyList_Type, &sources, &limit))
+        return NULL;
+    /* A copy, which nobody changes. */
+    sources = PyList_AsTuple(sources);
+    if (!sources)
+        return NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(sources);
+    Output output = {0};
+    PyObject *added = NULL;
+    enum outcome outcome = ALL_DONE;
+    Cursor *cursors = count <= MAX_SOURCES ? PyMem_Calloc((size_t)count + 1, sizeof *cursors) : NULL;
+    int *same = PyMem_Calloc((size_t)count + 1, sizeof *same);
+    int status = cursors && same ? 0 : -1;
+    if (status)
+        PyErr_NoMemory();
+    else
+        status = output_open(st, packed, &output);
+    for (Py_ssize_t i = 0; !status && i < count; i++)
+        status = cursor_open(st, PyTuple_GET_ITEM(sources, i), &cursors[i]);
+    if (status)
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    outcome = unite_keys(&output, cursors, same, (int)count, limit);
+    Py_END_ALLOW_THREADS
+    if (outcome == NO_MEMORY)
+        PyErr_NoMemory();
+    else if (outcome == NO_FIT)
+        out_of_range("a column");
+    added = PyErr_Occurred() ? NULL : pieces_list(&output.pieces);
+    status = added ? output_store(st, packed, &output, added) : -1;
+    for (Py_ssize_t i = 0; !status && i < count; i++) {
+        PyObject *state = Py_BuildValue("[KK]", (unsigned long long)cursors[i].place, (unsigned long long)cursors[i].at);
+        status = state ? PyObject_SetAttr(PyTuple_GET_ITEM(sources, i), st->s_state, state) : -1;
+        Py_XDECREF(state);
+    }
+done:
+    for (Py_ssize_t i = 0; cursors && i < count; i++)
+        cursor_close(&cursors[i]);
+    output_close(&output);
+    PyMem_Free(cursors);
+    PyMem_Free(same);
+    Py_XDECREF(added);
+    Py_DECREF(sources);
+    return status ? NULL : PyBool_FromLong(outcome == MORE);
+}
+
+/* --------------------------------------------------------------------------------------------------------- module */
+
+static int native_exec(PyObject *module)
+{
+    State *st = get_state(module);
+#define INTERN(name)                                                                                         \
+    if (!(st->s_##name = PyUnicode_InternFromString(#name)))                                                 \
+        return -1;
+    NAMES(INTERN)
+#undef INTERN
+    st->id_name = PyUnicode_InternFromString("_rmx_id");
+    st->type_name = PyUnicode_InternFromString("_rmx_type");
+    st->zero = PyLong_FromLong(0);
+    st->one = PyLong_FromLong(1);
+    return st->id_name && st->type_name && st->zero && st->one ? 0 : -1;
+}
+
+static int native_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *st = get_state(module);
+    Py_VISIT(st->ref);
+    Py_VISIT(st->case_);
+    Py_VISIT(st->node);
+    Py_VISIT(st->growing);
+    Py_VISIT(st->bitmap);
+    return 0;
+}
+
+static int native_clear(PyObject *module)
+{
+    State *st = get_state(module);
+#define CLEAR(name) Py_CLEAR(st->s_##name);
+    NAMES(CLEAR)
+#undef CLEAR
+    Py_CLEAR(st->id_name);
+    Py_CLEAR(st->type_name);
+    Py_CLEAR(st->zero);
+    Py_CLEAR(st->one);
+    Py_CLEAR(st->ref);
+    Py_CLEAR(st->case_);
+    Py_CLEAR(st->node);
+    Py_CLEAR(st->growing);
+    Py_CLEAR(st->bitmap);
+    return 0;
+}
+
+static void native_free(void *module) { native_clear((PyObject *)module); }
+
+static PyMethodDef METHODS[] = {
+    {"add", (PyCFunction)(void (*)(void))native_add, METH_FASTCALL, "add(root, row, record); see mix_db.index.memory."},
+    {"pack", native_pack, METH_VARARGS, "pack(packed, keys, postings, start, stop); see mix_db.index.pack."},
+    {"unite", native_unite, METH_VARARGS, "unite(packed, sources, limit); see mix_db.index.pack."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, native_exec}, {0, NULL}};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "mix_db._native",
+    .m_doc = "The loops of the index that cost most; mix_db.index has their twins in Python.",
+    .m_size = sizeof(State),
+    .m_methods = METHODS,
+    .m_slots = SLOTS,
+    .m_traverse = native_traverse,
+    .m_clear = native_clear,
+    .m_free = native_free,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&MODULE); }

@@ -1,0 +1,19 @@
+"""The hot loops of the index in C; their twins in Python say what they do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mix_db.index.memory import Node, Posting
+from mix_db.index.pack import Packed, Source
+from mix_db.index.part import Key
+
+def add(root: Node, row: int, record: Mapping[str, Any], /) -> None:
+    """`mix_db.index.memory.add_python`; the record is a dict."""
+
+def pack(
+    packed: Packed, keys: Sequence[Key], postings: Mapping[Key, Posting], start: int, stop: int, /
+) -> None:
+    """`mix_db.index.pack.pack_python`; keys are a list, postings a dict."""
+
+def unite(packed: Packed, sources: Sequence[Source], limit: int, /) -> bool:
+    """`mix_db.index.pack.unite_python`; sources are a list."""
