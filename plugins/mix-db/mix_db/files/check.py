@@ -27,6 +27,7 @@ __all__ = [
     "Row",
     "check",
     "content",
+    "newest_generation",
     "read_log",
     "read_rows",
     "whole_extent",
@@ -59,7 +60,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the row files that is intact."""
+    """A row of the row files that is intact, as far as can be known: where its checksum is cut off, it is one that
+    ends where the next begins."""
 
     number: int
     record: bytes
@@ -73,7 +75,7 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
     """
     log = content(folder, write_log.NAME)
     header = None
-    generation = _generation(folder)
+    generation = newest_generation(folder)
     if log is None:
         if generation is not None:
             yield _one("there is no such file, and it says how many rows there are", write_log.NAME, 0, 0)
@@ -98,10 +100,10 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
     yield from _check_segments(folder, extent, check_segment, certain=header is not None)
 
 
-def read_log(header: Header, log: bytes) -> Iterator[Commit | Finding]:
-    """The commits that are intact, and between them what is not. Behind a finding the numbers of rows are none."""
-    position: int = write_log.HEADER_SIZE
-    after = None
+def read_log(
+    header: Header, log: bytes, position: int = write_log.HEADER_SIZE, after: Commit | None = None
+) -> Iterator[Commit | Finding]:
+    """The commits that are intact, and between them what is not. Behind a finding `Commit.row` is meaningless."""
     while position < len(log):
         found = write_log.scan(header, log[position:], position, after)
         yield from found.commits
@@ -147,15 +149,18 @@ def read_rows(folder: Folder, extent: Extent) -> Iterator[Row | Finding]:
     for row in range(extent.rows):
         place, stored = len(HEADER) + 8 * row, _number("<Q", offsets, len(HEADER) + 8 * row)
         total = _number("<I", sums, 4 * row)
-        span = _span(data, position, total)
-        if span is None and stored is not None and stored != position:
+        span = None if total is None else _span(data, position, total)
+        if total is not None and span is None and stored is not None and stored != position:
             span = _span(data, stored, total)
             if span is not None:
                 position = stored
+        following = _number("<Q", offsets, place + 8) if row + 1 < extent.rows else extent.size
         if span is None:
-            following = _number("<Q", offsets, place + 8) if row + 1 < extent.rows else extent.size
             end = following if following is not None and position < following <= extent.size else extent.size
             places = (Place(data_name, position, end - position), Place(sums_name, 4 * row, 4))
+            unsure = _span(data, position, None)
+            if total is None and stored == position and unsure is not None and unsure[1] == following:
+                yield Row(row, bytes(data[unsure[0] : end]))
             yield Finding(f"row {row} does not match its checksum", places)
         else:
             body, end = span
@@ -212,7 +217,7 @@ def _check_segments(
             yield from (_one(message, name, 0, len(data)) for message in messages)
 
 
-def _generation(folder: Folder) -> int | None:
+def newest_generation(folder: Folder) -> int | None:
     """The generation that is in force where no log says so: the newest that was finished."""
     found = {family for name in folder.listing() if (family := names.family(name)) is not None}
     # Compaction writes the manifest last; without an index there is none, and one generation as a rule.
@@ -225,13 +230,14 @@ def _has_segments(folder: Folder, generation: int) -> bool:
 
 
 def _span(data: memoryview, start: int, total: int | None) -> tuple[int, int] | None:
-    """Where the record of the row that starts there begins and ends, or None if it does not match its checksum."""
+    """Where the record of the row that starts there begins and ends, or None if it does not match its checksum, where
+    there is one."""
     try:
         length, body = varcode.read(data, start)
     except ValueError:
         return None
     end = body + length
-    return (body, end) if end <= len(data) and total == crc32c(data[start:end]) else None
+    return (body, end) if end <= len(data) and total in (None, crc32c(data[start:end])) else None
 
 
 def _number(form: str, data: memoryview, offset: int) -> int | None:

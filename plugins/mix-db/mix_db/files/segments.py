@@ -6,7 +6,7 @@ What is in a segment does not matter here: an immutable file that belongs to a r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -100,8 +100,11 @@ def open_all(
                 raise
 
 
-def rebuild(folder: Folder, reader: RowReader, make: MakeIndex) -> None:
-    """Make the segments again that are missing or damaged where that shows on opening. Needs the write lock."""
+def rebuild(folder: Folder, reader: RowReader, make: MakeIndex, distrusted: Container[str] = ()) -> None:
+    """Make the segments again that are missing, damaged where that shows on opening, or `distrusted`, by their names.
+
+    Needs the write lock.
+    """
     generation, rows = reader.extent.generation, reader.extent.rows
     whole: list[Entry] = []
     try:
@@ -111,6 +114,8 @@ def rebuild(folder: Folder, reader: RowReader, make: MakeIndex) -> None:
         manifest = Manifest(generation)
     for entry in manifest.counted(rows).entries:
         try:
+            if manifest.file(entry) in distrusted:
+                continue
             open_one(folder, manifest, entry)
         except DamagedFile as exc:
             _log.warning("%s", exc)

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
-from mix_db.files import names, rows, segments, write_log
+from mix_db.files import compaction, names, rows, segments, write_log
+from mix_db.files.compaction import Rewrite
 from mix_db.files.errors import DamagedFile, FilesError, LockTimeout, explained, os_error
 from mix_db.files.layer import Folder
 from mix_db.files.manifest import Entry, Manifest
@@ -260,6 +261,20 @@ class Store:
                         self.folder.remove(names.segment(generation, old.start, old.stop))
             return True
 
+    def compact(self, rewrite: Rewrite, *, horizon: int = 0) -> None:
+        """Write all rows anew, as `rewrite` makes them, and switch over in one step; commit numbers go on.
+
+        Args:
+            rewrite: makes the new rows. While it is called for the first time, commits and flushes go on.
+            horizon: the number of a commit; of commits up to it, history is dropped.
+
+        Raises:
+            LockTimeout: another process merges, compacts, flushes or writes for longer than the timeout.
+            FilesError: the operating system refuses; the old state is in force.
+        """
+        self.check_writable()
+        compaction.compact(self, rewrite, horizon)
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[View]:
         """The write lock, for the time of a `with`, and everything seen; for the parts of this package."""
@@ -286,14 +301,18 @@ class Store:
             except LockTimeout:
                 # Somebody is at it; what looks left over may be theirs.
                 return
-            generation = self._view.generation
-            kept = None if self.index is None else {segment.name for segment in self._view.segments}
-            for name in self.folder.listing():
-                if (family := names.family(name)) is None and name != write_log.NAME + names.NEW:
-                    continue
-                stale = name.endswith(".idx") and kept is not None and name not in kept
-                if family != generation or name.endswith(names.NEW) or stale:
-                    self.folder.remove(name)
+            self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Remove the files that do not count. Needs all three locks."""
+        generation = self._view.generation
+        kept = None if self.index is None else {segment.name for segment in self._view.segments}
+        for name in self.folder.listing():
+            if (family := names.family(name)) is None and name != write_log.NAME + names.NEW:
+                continue
+            stale = name.endswith(".idx") and kept is not None and name not in kept
+            if family != generation or name.endswith(names.NEW) or stale:
+                self.folder.remove(name)
 
     def close(self) -> None:
         """Nothing is lost without it."""
