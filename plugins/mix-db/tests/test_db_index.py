@@ -12,9 +12,13 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mix_db import _native
 from mix_db.files.errors import DamagedFile, FilesError
-from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart
+from mix_db.index import memory, write
+from mix_db.index import merge as merging
+from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart, Node, add_python
 from mix_db.index.merge import merge, pick
+from mix_db.index.pack import Packed, pack_python, unite_python
 from mix_db.index.part import Key, Kind, Path, number_key
 from mix_db.index.segment import Segment, check, escape, unescape
 from mix_db.index.terms import terms
@@ -22,7 +26,7 @@ from mix_db.index.write import build, ordered
 from pyroaring import BitMap
 
 from mixkit.errors import StorageError
-from mixkit.value import INT64_MAX, INT64_MIN, MAX_DEPTH, Case, Ref
+from mixkit.value import INT64_MAX, INT64_MIN, MAX_DEPTH, UNDEF, Case, Ref
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.sampled_from(["a", "b", "", "_rmx_x", "ä\0", "\U0010ffff"]) | TEXT
@@ -140,7 +144,7 @@ def test_terms_of_nested_values() -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(RECORDS, max_size=8), st.sampled_from([0, 5, MAX_ROWS - 10]))
 def test_memory_answers_what_the_terms_say(records: list[dict[str, Any]], start: int) -> None:
     assert_answers(filled(records, start), records, start)
@@ -254,13 +258,13 @@ def test_escaped_text_sorts_like_text_and_has_no_zero(a: bytes, b: bytes) -> Non
     assert (escape(a) < escape(b)) == (a < b)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(RECORDS, max_size=8), st.sampled_from([0, 5, MAX_ROWS - 10]))
 def test_a_segment_answers_what_the_terms_say(records: list[dict[str, Any]], start: int) -> None:
     assert_answers(opened(build(start, records)), records, start)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(RECORDS, max_size=4), min_size=1, max_size=4), st.sampled_from([0, 5]))
 def test_merged_segments_equal_one_that_was_built_at_once(
     batches: list[list[dict[str, Any]]], start: int
@@ -432,3 +436,176 @@ def test_a_newer_version_is_told_apart_from_damage() -> None:
     with pytest.raises(FilesError, match=r"has version 2 .* reads version 1") as caught:
         opened(bytes(data))
     assert not isinstance(caught.value, DamagedFile)
+
+
+@pytest.fixture
+def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twins in Python, as where the extension is missing."""
+    monkeypatch.setattr("mix_db.index.memory.add", add_python)
+    monkeypatch.setattr("mix_db.index.write.pack", pack_python)
+    monkeypatch.setattr("mix_db.index.merge.unite", unite_python)
+
+
+def test_the_extension_is_built() -> None:
+    assert memory.add is _native.add
+    assert (write.pack, merging.unite) == (_native.pack, _native.unite)
+
+
+@pytest.mark.usefixtures("python_only")
+def test_the_python_twins_write_the_same_bytes() -> None:
+    records = various(1_500)
+    data = build(0, records)
+    parts = [opened(build(at, records[at : at + 500])) for at in range(0, 1_500, 500)]
+    assert b"".join(merge(parts)) == data
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "add", _native.add)
+        patch.setattr(write, "pack", _native.pack)
+        patch.setattr(merging, "unite", _native.unite)
+        patch.setattr(merging, "STEP", 7)
+        assert build(0, records) == data
+        assert b"".join(merge(parts)) == data
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(RECORDS, max_size=8), st.integers(0, 8))
+def test_the_twins_agree(records: list[dict[str, Any]], cut: int) -> None:
+    found = []
+    for add, pack, unite in [
+        (add_python, pack_python, unite_python),
+        (_native.add, _native.pack, _native.unite),
+    ]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "add", add)
+            patch.setattr(write, "pack", pack)
+            patch.setattr(merging, "unite", unite)
+            first, second = build(0, records[:cut]), build(len(records[:cut]), records[cut:])
+            found.append((first, second, b"".join(merge([opened(first), opened(second)]))))
+    assert found[0] == found[1]
+
+
+def test_twins_refuse_the_same_records() -> None:
+    for value, error in [
+        (UNDEF, KeyError),
+        ("\ud800", UnicodeEncodeError),
+        (int, KeyError),
+    ]:
+        for add in (add_python, _native.add):
+            with pytest.raises(error):
+                add(Node(), 0, {"a": [value]})
+
+
+ODD = (
+    st.sampled_from(
+        [
+            None,
+            0,
+            -1,
+            2**31,
+            2**64,
+            2**70,
+            b"",
+            b"\0" * 300,
+            b"x" * 70_000,
+            "text",
+            [],
+            [1],
+            [1, 2],
+            [1, -2],
+            [None, None],
+            {},
+            object(),
+        ]
+    )
+    | st.builds(BitMap, st.lists(st.integers(0, 99), max_size=50))
+    | st.lists(st.integers(0, 99), max_size=50)
+)
+ORDINARY = {AttributeError, TypeError, ValueError, OverflowError, KeyError, MemoryError, BufferError}
+
+
+class Anything:
+    """An object with the attributes that it is given."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_object_breaks_the_extension(data: st.DataObject) -> None:
+    """Errors are errors of Python, whatever comes in."""
+    calls = [
+        (
+            _native.add,
+            [Anything(columns=data.draw(ODD), fields=data.draw(ODD), items=data.draw(ODD)), 0, {"a": [1]}],
+        ),
+        (_native.add, [data.draw(ODD), data.draw(ODD), data.draw(ODD)]),
+    ]
+    node = Node()
+    column = Anything(keys=data.draw(ODD), postings=data.draw(ODD), rows=data.draw(ODD))
+    node.fields["a"] = Node()
+    node.fields["a"].columns = [column] * 10  # type: ignore[list-item]
+    calls.append((_native.add, [node, 5, {"a": data.draw(VALUES)}]))
+    keys = data.draw(
+        st.lists(
+            st.sampled_from([0, 1, 2**63, 2**64, -1, b"a", b"\0" * 9, b"x" * 70_000, "a", None]), max_size=4
+        )
+    )
+    packed = Packed(text=data.draw(st.booleans()))
+    if data.draw(st.booleans()):
+        name = data.draw(
+            st.sampled_from(["keys", "lengths", "postings", "sums", "shorts", "larges", "state", "text"])
+        )
+        setattr(packed, name, data.draw(ODD))
+    postings = {key: data.draw(ODD) for key in keys}
+    calls.append((_native.pack, [packed, keys, postings, data.draw(st.integers(-5, 5)), 9]))
+    source = Anything(
+        keys=data.draw(st.binary(max_size=32)),
+        width=data.draw(st.sampled_from([0, 3, 0xFFFF, 0x10000, 2**63])),
+        lengths=data.draw(st.binary(max_size=8)),
+        tails=data.draw(st.binary(max_size=9)),
+        postings=data.draw(
+            st.binary(max_size=16) | st.sampled_from([b"\0\0\0\x80" * 4, b"\0\0\0\xc0" * 4, b"\1\0\0\0" * 4])
+        ),
+        shorts=data.draw(
+            st.sampled_from([b"", b"\2\0\0\x80" + bytes(8), b"\xff\xff\xff\xff", b"\0\0\0\x80"])
+        ),
+        ends=data.draw(st.sampled_from([b"", bytes(8), b"\xff" * 8])),
+        state=data.draw(st.sampled_from([[0, 0], [1, 0], [0, 5], [2**64, 0], [], None])),
+    )
+    calls.append(
+        (_native.unite, [packed, [source] * data.draw(st.integers(0, 3)), data.draw(st.integers(-1, 9))])
+    )
+    for call, arguments in calls:
+        try:
+            call(*arguments)
+        except Exception as exc:
+            assert type(exc) in ORDINARY
+
+
+def test_threads_share_a_segment() -> None:
+    records = various(3_000)
+    data = build(0, records)
+    expected = columns(records)
+    segment = opened(data)
+    problems: list[BaseException] = []
+
+    def read(seed: int) -> None:
+        try:
+            questions = list(expected.items())
+            for number in range(400):
+                (path, kind), postings = questions[(number * 7 + seed) % len(questions)]
+                key = list(postings)[(number * 31 + seed) % len(postings)]
+                column = segment.column(path, kind)
+                assert column is not None
+                place = column.find(key)
+                assert column.key(place) == key
+                assert column.bitmap(place, place + 1) == BitMap(postings[key])
+        except BaseException as exc:
+            problems.append(exc)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
