@@ -11,9 +11,13 @@ from typing import Any, Final
 
 from mixkit.errors import GrantError
 
-__all__ = ["ALL", "CORE", "NONE", "Grants"]
+__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants"]
 
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
+
+
+OPENING: Final = frozenset({"db.apps"})
+"""Options that open what is closed without them. All others restrict what is open without them."""
 
 
 class Grants:
@@ -21,7 +25,8 @@ class Grants:
 
     Args:
         ffis: names, or prefixes that end in `*` (`"$db_*"`); `"*"` allows all.
-        options: restrictions that a plugin enforces, by dotted key: `{"http.hosts": ["api.example.com"]}`.
+        options: what a plugin enforces, by dotted key: `{"http.hosts": ["api.example.com"]}`. An option restricts,
+            unless it is in `OPENING`.
 
     Several grants are combined with `&`: a call is allowed when every one of them allows it.
     """
@@ -58,9 +63,17 @@ class Grants:
         """Every value that was set for the key. A plugin applies all of them; none means no restriction."""
         return [options[key] for _, options in self._layers if key in options]
 
+    def opened(self, key: str) -> list[Any]:
+        """What each layer sets for an option of `OPENING`, None where it is silent. All must open a thing."""
+        return [options.get(key) for _, options in self._layers]
+
     def option_keys(self) -> set[str]:
         """All option keys that are set, to be checked against what the loaded plugins enforce."""
         return {key for _, options in self._layers for key in options}
+
+    def layers(self) -> list[tuple[list[str], dict[str, Any]]]:
+        """Sorted FFI patterns and the options of each layer, to be stored."""
+        return [(sorted(patterns), dict(options)) for patterns, options in self._layers]
 
     def patterns(self) -> list[list[str]]:
         """The FFI patterns of each layer, sorted, for people and for comparing."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from mixkit import action, codec
+from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
     CancelledRun,
@@ -26,6 +27,7 @@ from mixkit.ffi import FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.state import State
+from mixkit.storage import Place
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
@@ -60,13 +62,15 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means that one agent calls another by."""
+    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here."""
 
     program: Program
     entry: str
     grants: Grants | None = None
     env: Env | None = None
     limits: Limits | None = None
+    place: Place | None = None
+    apps: Apps | None = None
 
 
 class Agents:
@@ -89,6 +93,8 @@ class RunOptions(TypedDict, total=False):
         code that requests nothing may call the kernel's own.
     run_id: identity in the log, made if not given.
     agents: how names of other agents are resolved.
+    place: where the database of the app is whose code this is; without it the run has no database of its own.
+    apps: how names of other apps are resolved, whose databases the grants may open.
     """
 
     env: Env | None
@@ -96,6 +102,8 @@ class RunOptions(TypedDict, total=False):
     grants: Grants | None
     run_id: str | None
     agents: Agents | None
+    place: Place | None
+    apps: Apps | None
 
 
 class Surroundings(Protocol):

@@ -21,10 +21,11 @@ from msgspec import Meta
 
 from mixkit import codec, core_ffis
 from mixkit.contracts import WasmEngine
+from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError
+from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, StorageError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -111,6 +112,7 @@ class Kernel:
         self.profile = profile
         self.manager: pluggy.PluginManager = load_plugins(profile.plugins, [("core", core_ffis)])
         self.origins: dict[str, Origin] = {}
+        self._offered_by: dict[str, str] = {}
         self._settings: dict[str, Any] = self._fill_settings(environ)
         self.limits: Limits = self._fill_limits(environ)
         self._refuse_unknown_variables(environ)
@@ -126,6 +128,7 @@ class Kernel:
         )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self._slice = own.slice
+        self._databases: Databases | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -209,6 +212,7 @@ class Kernel:
                 if name in found:
                     raise PluginError(f"{hook}: {name!r} is offered by another plugin too", plugin)
                 found[name] = path
+                self._offered_by[path] = plugin
         return found
 
     def _declared(self, key: str, wanted: str | None, offered: Mapping[str, str]) -> str | None:
@@ -252,11 +256,39 @@ class Kernel:
             result = await self.run(
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
-                budget=state.budget, agents=agents,
+                budget=state.budget, agents=agents, place=target.place, apps=target.apps,
             )  # fmt: skip
         finally:
             state.budget.release("depth")
         return result.value
+
+    @property
+    def databases(self) -> Databases:
+        """The databases of apps, in the storage that the profile names.
+
+        Raises:
+            StorageError: it names none.
+        """
+        if self._databases is None:
+            path = self.storage
+            if path is None:
+                raise StorageError(
+                    f'expected a storage in profile {self.profile.name!r}, found none; name one with storage = "…", '
+                    "and its plugin in plugins"
+                )
+            with self._lock:
+                if self._databases is None:
+                    self._databases = Databases(lambda: self._make("storage", path))
+        return self._databases
+
+    def _make(self, kind: str, path: str) -> Any:
+        """An instance of what a plugin offers, made from the plugin's settings if it has some."""
+        try:
+            settings = self._settings.get(self._offered_by[path])
+            cls = load_object(path)
+            return cls(settings) if settings is not None else cls()
+        except MixError as exc:
+            raise StorageError(f"the {kind} {path!r} cannot be made: {exc}") from exc
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -401,10 +433,14 @@ class Kernel:
             services=self,
             run_id=options.get("run_id"),
             code=program.name or entry,
+            place=options.get("place"),
         )
         agents = options.get("agents")
         if agents is not None:
             state.put(agents)
+        apps = options.get("apps")
+        if apps is not None:
+            state.put(apps)
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         return Job(self, program, target, words, state, limits)
@@ -472,6 +508,8 @@ class Kernel:
         if self._threads is not None and self._threads_pid == os.getpid():
             self._threads.shutdown(wait=True)
         self._portal.close()
+        if self._databases is not None:
+            self._databases.close()
         for program in self._programs.values():
             program.close()
         self._programs.clear()

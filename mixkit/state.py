@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action
 from mixkit.action import ActionQueue
+from mixkit.databases import Apps, Databases
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, FFIError, InternalError, NotFound, printable
+from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
 from mixkit.grants import ALL, Grants
 from mixkit.limits import Budget, Limits
 from mixkit.signals import Signals
+from mixkit.storage import Place
 from mixkit.value import Token
 
 __all__ = ["Services", "State", "guest_log"]
@@ -33,6 +36,11 @@ class Services(Protocol):
     @property
     def signals(self) -> Signals:
         """The signals of this kernel's process."""
+        ...
+
+    @property
+    def databases(self) -> Databases:
+        """The databases of apps. Raises `StorageError` where there is no storage."""
         ...
 
     def settings(self, plugin: str) -> Any:
@@ -54,6 +62,10 @@ class NoServices:
     def __init__(self) -> None:
         self.signals = Signals()
 
+    @property
+    def databases(self) -> Databases:
+        raise StorageError("expected a storage, found none: this state belongs to no kernel")
+
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
 
@@ -74,6 +86,7 @@ class State:
         actions: what the run has queued.
         services: settings, interception and agent calls, done by the kernel.
         code: name of the code that runs, for logs.
+        place: where the database of the app is whose code runs; None for code that belongs to none.
     """
 
     def __init__(
@@ -85,6 +98,7 @@ class State:
         services: Services | None = None,
         run_id: str | None = None,
         code: str = "",
+        place: Place | None = None,
     ) -> None:
         self._run_id = run_id
         self.env = env or Env()
@@ -93,6 +107,9 @@ class State:
         self.actions = ActionQueue()
         self.services: Services = services or NoServices()
         self.code = code
+        self.place = place
+        self._interrupts: list[Callable[[], None]] = []
+        self._interrupted = False
         self._resources: dict[Any, tuple[Any, Callable[[Any], None] | None]] = {}
         self._handles: dict[bytes, Token] = {}
         self._handle_of: dict[Token, bytes] = {}
@@ -127,6 +144,61 @@ class State:
         """The resource of that exact type, or None."""
         found = self._resources.get(kind)
         return found[0] if found else None
+
+    # -- databases of other apps --------------------------------------------------------------
+
+    def place_of(self, app: str) -> Place:
+        """Where the database of another app of the workspace is: the one way to it.
+
+        Raises:
+            GrantError: the grant option `db.apps` does not open it, whether there is such an app or not.
+            NotFound: there is none, or this run was started without other apps.
+        """
+        for layer in self.grants.opened("db.apps"):
+            if layer == "*":
+                continue
+            if layer is not None and not (
+                isinstance(layer, list) and all(type(name) is str for name in layer)
+            ):
+                raise GrantError(
+                    f'grant option db.apps: expected a list of names of apps, or "*", found {layer!r:.80}'
+                )
+            if layer is None or app not in layer:
+                raise GrantError(
+                    f"the database of app {app!r:.80} is not granted to {self.code or 'this code'}; its manifest must "
+                    "name it in the option db.apps and the installation must grant it"
+                )
+        apps = self.get(Apps)
+        if apps is None:
+            raise NotFound(f"no app {app!r:.80}: this run was started alone, without other apps")
+        return apps.resolve(app)
+
+    # -- stopping what waits ------------------------------------------------------------------
+
+    @contextmanager
+    def interruptible(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Within it, `stop` is called from another thread when the run is stopped; at once if it has been.
+
+        For FFIs that are not async and may wait: `stop` must make what they wait for end soon, and must not block.
+        """
+        with self._lock:
+            self._interrupts.append(stop)
+            late = self._interrupted
+        try:
+            if late:
+                stop()
+            yield
+        finally:
+            with self._lock:
+                self._interrupts.remove(stop)
+
+    def interrupt(self) -> None:
+        """The run is being stopped: call what is inside `interruptible`."""
+        with self._lock:
+            self._interrupted = True
+            found = list(self._interrupts)
+        for stop in found:
+            stop()
 
     # -- handles: host objects that a guest holds ---------------------------------------------
 

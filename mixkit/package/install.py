@@ -32,6 +32,9 @@ LoadFiles: TypeAlias = Callable[[InstalledApp, Iterator[tuple[str, Iterator[byte
 RunSetup: TypeAlias = Callable[[InstalledApp, str], object]
 
 
+_EVERYTHING = GrantsSpec(ffis=["*"])
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to install.
@@ -120,10 +123,7 @@ def _install(switch: Switch, package: Package, releases: list[Release], options:
 
 def grants_spec(grants: Grants) -> list[GrantsSpec]:
     """The same grants, to be stored; each must allow a call."""
-    layers = [GrantsSpec(ffis=patterns) for patterns in grants.patterns()]
-    for key in sorted(grants.option_keys()):
-        layers += [GrantsSpec(ffis=["*"], options={key: value}) for value in grants.option(key)]
-    return layers
+    return [GrantsSpec(ffis=ffis, options=options) for ffis, options in grants.layers()]
 
 
 def _installation(switch: Switch, app: str, state: SwitchState) -> Installation | None:
@@ -156,7 +156,7 @@ def _consent(release: Release, old: Installation | None, granted: Grants | None)
     if granted is None:
         return old.consent if old else [release.grants]
     # Saying yes to "$db_*" is saying yes to what this version asks for, not to what a later one may.
-    return [release.grants, *grants_spec(granted)]
+    return [release.grants, *(spec for spec in grants_spec(granted) if spec != _EVERYTHING)]
 
 
 def _withheld(new: Installation) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mixkit.grants import OPENING
 from mixkit.package.manifest import GrantsSpec
 
 __all__ = ["PowerChange", "compare"]
@@ -42,9 +43,18 @@ def _covered(pattern: str, by: Iterable[str]) -> bool:
 
 
 def _options_beyond(old: dict[str, Any], new: dict[str, Any], certain: bool) -> list[str]:
-    """An option restricts: a list to its items, and one that is not set does not restrict at all."""
+    """An option restricts: a list to its items, and one that is not set does not restrict at all.
+
+    Those of `OPENING` are the other way round: one that is not set opens nothing, and "*" everything.
+    """
     beyond = []
-    for key in sorted(old):
+    for key in sorted(new.keys() & OPENING):
+        before, after = old.get(key, []), new[key]
+        if isinstance(before, list) and isinstance(after, list):
+            beyond += [f"{key}: {item}" for item in after if item not in before]
+        elif before != after and before != "*":
+            beyond.append(f"{key}: {'any' if after == '*' else after}")
+    for key in sorted(old.keys() - OPENING):
         before = old[key]
         if key not in new:
             beyond.append(f"{key}: any")

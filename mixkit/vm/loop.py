@@ -120,6 +120,7 @@ class Run:
                 self._running.interrupt()
             if self._waiting is not None:
                 self._waiting.cancel()
+        self.state.interrupt()
 
     def expire(self) -> None:
         """The deadline has passed."""

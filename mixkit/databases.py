@@ -1,0 +1,236 @@
+"""The databases of apps: opened when first asked for, shared by all who ask, and who may ask for which."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from mixkit import codec, tagged_json
+from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
+from mixkit.storage import Database, Place, SaveOptions, Storage
+from mixkit.value import Ref, kind_of
+
+__all__ = ["Apps", "Databases", "load_records"]
+
+_log = logging.getLogger("mixkit.databases")
+
+RECORDS_PER_COMMIT: Final = 1_000
+"""Records of a package that are stored at once."""
+
+
+class Apps:
+    """Leads to the other apps of a workspace; whoever starts a run may give it one.
+
+    Args:
+        resolve: answers the place of the app of that name, or raises `NotFound`. It is asked for names from agents.
+    """
+
+    def __init__(self, resolve: Callable[[str], Place]) -> None:
+        self.resolve = resolve
+
+
+class _Open:
+    """An open database, and the folder that it was opened for, which another one of that name does not pass for."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self.database = database
+        # Holding the folder open keeps its number from being given to another one.
+        self._folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._identity = _identity(os.fstat(self._folder))
+        self._home = str(home)
+
+    def is_there(self) -> bool:
+        try:
+            return _identity(os.stat(self._home)) == self._identity  # noqa: PTH116 - at every call of an agent
+        except OSError:
+            return False
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._folder)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+class Databases:
+    """Opens databases and keeps them open. Thread-safe; a process that forks begins with none.
+
+    One that has not been asked for in a while is let go of, when there are more than `most`: it is closed with the
+    last cursor, live query and caller that still hold it.
+
+    Args:
+        make: makes the storage, when it is first needed.
+        most: databases that are kept open.
+    """
+
+    def __init__(self, make: Callable[[], Storage], most: int = 256) -> None:
+        self._make = make
+        self._most = most
+        self._storage: Storage | None = None
+        self._open: OrderedDict[Place, _Open] = OrderedDict()
+        self._inherited: list[object] = []
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._closed = False
+
+    def open(self, place: Place) -> Database:
+        """The database of an app, made if it is not there.
+
+        Raises:
+            NotFound: the folder of the app is gone: the app was deleted.
+            StorageError: the database cannot be opened, or `close` was called.
+        """
+        if self._pid != os.getpid():
+            self._forked()
+        with self._lock:
+            if self._closed:
+                raise StorageError("expected databases that may be opened, found the kernel closed")
+            found = self._open.get(place)
+            if found is not None and found.is_there():
+                self._open.move_to_end(place)
+                return found.database
+            if found is not None:
+                del self._open[place]
+                found.database.close()
+            _make_home(place)
+            if self._storage is None:
+                self._storage = self._make()
+            made = _Open(self._storage.open(place), place.home)
+            self._open[place] = made
+            while len(self._open) > self._most:
+                self._open.popitem(last=False)
+            return made.database
+
+    def forget(self, place: Place) -> None:
+        """Close the database if it is open, because its app is about to be deleted."""
+        with self._lock:
+            found = self._open.pop(place, None)
+        if found is not None:
+            found.database.close()
+
+    def _forked(self) -> None:
+        """What was opened before a fork is the parent's: it is neither used nor closed here."""
+        self._inherited += [self._open, self._storage]
+        self._open, self._storage = OrderedDict(), None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close all. Idempotent; nothing can be opened afterwards."""
+        if self._pid != os.getpid():
+            self._forked()
+        with self._lock:
+            self._closed = True
+            found = list(self._open.values())
+            self._open.clear()
+        with contextlib.ExitStack() as rest:
+            for item in found:
+                rest.callback(item.database.close)
+
+
+def _make_home(place: Place) -> None:
+    try:
+        place.home.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise NotFound(
+            f"app {place.app!r} of workspace {place.workspace!r} is gone, and its data with it"
+        ) from None
+    except OSError as exc:
+        raise StorageError(
+            f"cannot make the folder {place.home}: {exc.strerror}; check who may write there"
+        ) from exc
+
+
+def load_records(database: Database, lines: Iterable[bytes], save_options: Mapping[str, Any]) -> int:
+    """Store the records of a package, in commits of 1,000; answers how many it stored.
+
+    A record whose present version has the same fields is left as it is, so that installing again what is installed
+    stores nothing. That asks for ids: a record without one, or with a temporary one, is new at each install.
+    Temporary ids are known within their commit. Without `KeepOriginal` what users changed or deleted is put back.
+
+    If it fails, what was stored is taken back by further versions, so that the records are what they were.
+
+    Args:
+        lines: a record each, as tagged JSON. All are read before the first is stored.
+        save_options: the manifest's, as `{"KeepOriginal": true}`.
+
+    Raises:
+        RecordError: a line, a record or an option is refused.
+        StorageError: it could not be stored.
+    """
+    options = _options(save_options)
+    kept = list(lines)
+    for number, line in enumerate(kept, 1):
+        _record(line, number)
+    before = database.watermark()
+    stored: list[Ref] = []
+    try:
+        numbered = iter(enumerate(kept, 1))
+        while batch := list(islice(numbered, RECORDS_PER_COMMIT)):
+            records = [_record(line, number) for number, line in batch]
+            wanted = [record for record in records if _is_news(database, record, options)]
+            stored += [record["_rmx_id"] for record in database.save(wanted, options).records]
+    except Exception:
+        try:
+            _take_back(database, before, stored)
+        except MixError:
+            _log.exception("records of a package could not be taken back; the next install puts them right")
+        raise
+    return len(stored)
+
+
+def _options(given: Mapping[str, Any]) -> SaveOptions:
+    try:
+        return msgspec.convert(dict(given), SaveOptions)
+    except msgspec.ValidationError as exc:
+        raise RecordError(f"the save options are wrong: {exc}") from None
+
+
+def _record(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        record = tagged_json.loads(line)
+    except TaggedJSONError as exc:
+        raise RecordError(f"line {number}: {exc}") from None
+    if type(record) is not dict:
+        raise RecordError(f"line {number}: expected a record, a map, found {kind_of(record)}")
+    return record
+
+
+def _is_news(database: Database, record: Mapping[str, Any], options: SaveOptions) -> bool:
+    """Whether storing the record would change something."""
+    id = record.get("_rmx_id")
+    if options.dont_use_id or not isinstance(id, Ref | str):
+        return True
+    old = database.get(id)
+    if old is None:
+        return True
+    before, after = _fields(old), _fields(record)
+    # Compared as bytes, because 1 and 1.0 are equal values.
+    return codec.encode(before | after if options.upsert else after) != codec.encode(before)
+
+
+def _take_back(database: Database, watermark: str, ids: Sequence[Ref]) -> None:
+    then = database.as_of(watermark)
+    for start in range(0, len(ids), RECORDS_PER_COMMIT):
+        before = {id: then.get(id) for id in ids[start : start + RECORDS_PER_COMMIT]}
+        old = [_fields(record) | {"_rmx_id": id} for id, record in before.items() if record is not None]
+        database.save(old, SaveOptions(original_id_always=True))
+        database.delete([id for id, record in before.items() if record is None])
+
+
+def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client says of a record."""
+    return {
+        name: value for name, value in record.items() if not name.startswith("_rmx_") or name == "_rmx_type"
+    }
