@@ -114,16 +114,16 @@ BAD_PARAMS: Final[list[Any]] = [
 class StorageRefusalSuite(StorageFixtures):
     """See the module's text."""
 
-    @pytest.mark.parametrize(("record", "place"), BAD_RECORDS, ids=range(len(BAD_RECORDS)))
+    @pytest.mark.parametrize(("record", "where"), BAD_RECORDS, ids=range(len(BAD_RECORDS)))
     @pytest.mark.parametrize("upsert", [False, True])
     def test_a_bad_record_is_refused_with_its_place(
-        self, database: Database, record: Any, place: str, upsert: bool
+        self, database: Database, record: Any, where: str, upsert: bool
     ) -> None:
         save(database, {"n": 0})
         before = database.watermark()
         with pytest.raises(RecordError) as caught:
             database.save([{"n": 1}, record, {"n": 2}], SaveOptions(upsert=upsert))
-        assert re.match(place, caught.value.path)
+        assert re.match(where, caught.value.path)
         assert caught.value.path in str(caught.value)
         assert len(str(caught.value)) < LONGEST
         assert "secret" not in str(caught.value)

@@ -28,6 +28,9 @@ from mixkit.value import Case, Ref
 
 __all__ = ["UNKNOWN", "StorageFixtures", "StorageReopenSuite", "StorageSuite", "client", "fill", "save"]
 
+# One database holds what all examples save, and several classes of a run inherit the test.
+_INHERITED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+
 UNKNOWN = "Unknown0" * 4
 """A well-formed id."""
 
@@ -121,7 +124,7 @@ class StorageSuite(StorageFixtures):
         [record] = save(database, {})
         assert client(database.get(record["_rmx_id"])) == {}
 
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(max_examples=25, suppress_health_check=_INHERITED, deadline=None)
     @given(
         st.dictionaries(
             keys.filter(lambda name: not name.startswith("_rmx_")), values(undef=False), max_size=6

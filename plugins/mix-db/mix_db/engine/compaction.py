@@ -1,0 +1,53 @@
+"""What a compaction leaves out, and what becomes of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyroaring import BitMap
+
+from mix_db.engine.rows import RowsView
+from mix_db.engine.state import State
+from mix_db.engine.version import relinked
+
+__all__ = ["Compaction", "droppable"]
+
+
+def droppable(state: State, rows: int) -> BitMap:
+    """What nobody needs who reads no state of less than `rows` rows: versions that were replaced by then, and
+    tombstones."""
+    replaced, below = BitMap(), BitMap()
+    for part in state.parts:
+        if part.start < rows:
+            replaced |= part.links.superseded(rows)
+            replaced |= part.deleted()
+    below.add_range(0, rows)
+    return replaced & below
+
+
+class Compaction:
+    """Makes the new rows. Rows get new numbers, and `_rmx_previous` leads to them, or is left out with what it led to.
+
+    Args:
+        state: what is there when it begins. Rows that come later are kept all.
+        rows: how many rows the first state has that can be read afterwards.
+    """
+
+    def __init__(self, state: State, rows: int) -> None:
+        self._dropped = droppable(state, rows)
+        self.horizon = state.behind(rows, state.last if rows == state.rows else None).last
+        """Number of the last commit of which history is incomplete."""
+
+    def __len__(self) -> int:
+        """How many rows are dropped."""
+        return len(self._dropped)
+
+    def rewrite(self, view: RowsView, start: int) -> Iterator[bytes]:
+        """The new rows for the old ones of the view from `start` on."""
+        for row in range(start, view.rows):
+            if row not in self._dropped:
+                yield relinked(view.read(row), self._moved)
+
+    def _moved(self, row: int) -> int | None:
+        """The new number of a row; None if it is dropped."""
+        return None if row in self._dropped else row - self._dropped.rank(row)

@@ -1,0 +1,53 @@
+"""Rows in the files of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from mix_db.engine.indexing import check_segment, index_rows
+from mix_db.files import check, names, write_log
+from mix_db.files.layer import DiskFolder
+from mix_db.files.store import Store
+
+__all__ = ["FileRows"]
+
+
+class FileRows(Store):
+    """The store of a folder, with segments as `mix_db.index` makes them.
+
+    Args:
+        path: the folder.
+        create: make a database if there is none.
+        read_only, timeout: as for `Store`.
+
+    Raises:
+        FileNotFoundError: there is none, and it is not to be made.
+        StorageError: see `Store`.
+    """
+
+    def __init__(self, path: Path, *, create: bool, read_only: bool, timeout: float) -> None:
+        folder = DiskFolder(path, create=create)
+        try:
+            if not create and not any(map(_belongs, folder.listing())):
+                raise FileNotFoundError(f"there is no database in {path}")
+            super().__init__(folder, read_only=read_only, timeout=timeout, index=index_rows)
+        except BaseException:
+            folder.close()
+            raise
+
+    def check(self) -> list[str]:
+        """Read everything; answers what is not as it was written."""
+        with contextlib.ExitStack() as stack:
+            if not self.read_only:
+                stack.enter_context(self.writing())
+            return [str(finding) for finding in check.check(self.folder, check_segment)]
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        states = [self.folder.state(name) for name in self.folder.listing()]
+        return sum(state[2] for state in states if state is not None)
+
+
+def _belongs(name: str) -> bool:
+    return name == write_log.NAME or names.family(name) is not None

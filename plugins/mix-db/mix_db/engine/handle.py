@@ -1,0 +1,127 @@
+"""A database as one of those who have it open sees it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mix_db.engine.engine import Engine
+from mix_db.engine.live import LiveQuery, check_live
+from mix_db.engine.moments import read_watermark, state_at
+from mix_db.engine.reader import PastReader, StateReader
+from mix_db.engine.slow import compile_query
+from mix_db.engine.state import State
+from mix_db.engine.version import watermark as spelled
+from mixkit.errors import QueryError, StorageError
+from mixkit.storage import Commit, Moment, SaveOptions
+from mixkit.value import Ref
+
+__all__ = ["Handle"]
+
+_OPTIONS = SaveOptions()
+
+
+class Handle(StateReader):
+    """Implements `mixkit.storage.Database`.
+
+    Args:
+        engine: what it is a handle of.
+        read_only: refuse whatever changes the database.
+        release: called once, when it is closed.
+    """
+
+    def __init__(self, engine: Engine, *, read_only: bool, release: Callable[[], None]) -> None:
+        super().__init__(engine.settings.query_timeout, weakref.WeakSet())
+        self._engine = engine
+        self._read_only = read_only
+        self._release = release
+        self._closed = False
+        self._live: weakref.WeakSet[LiveQuery] = weakref.WeakSet()
+
+    def state(self) -> State:
+        if self._closed:
+            self._refuse_closed()
+        return self._engine.state()
+
+    def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions = _OPTIONS) -> Commit:
+        self._check_writable()
+        return self._engine.save(records, options)
+
+    def delete(self, ids: Sequence[Ref | str]) -> Commit:
+        self._check_writable()
+        return self._engine.delete(ids)
+
+    def as_of(self, when: Moment) -> PastReader:
+        return PastReader(self, state_at(self.state(), when))
+
+    def changed(self, watermark: str, timeout: float | None = None) -> str | None:
+        number = read_watermark(watermark)
+        return self._engine.arrivals.wait(lambda: self._after(number), timeout)
+
+    async def changed_async(self, watermark: str) -> str:
+        number = read_watermark(watermark)
+
+        async def after() -> str | None:
+            return self._after(number)
+
+        return await self._engine.arrivals.wait_async(after)
+
+    def live(self, query: Any, params: Mapping[str, Any] | None = None) -> LiveQuery:
+        self.state()
+        compiled = compile_query(query)
+        check_live(compiled)
+        live = LiveQuery(compiled, params, self.state, self._engine.arrivals)
+        self._live.add(live)
+        return live
+
+    def flush(self) -> None:
+        self._check_writable()
+        self._engine.flush()
+
+    def compact(self, *, drop_history: bool = False) -> None:
+        self._check_writable()
+        self._engine.compact(drop_history=drop_history)
+
+    def check(self) -> list[str]:
+        self.state()
+        return self._engine.check()
+
+    def stats(self) -> Mapping[str, Any]:
+        return self._engine.stats(self.state())
+
+    def again(self, *, read_only: bool) -> Handle:
+        """Another handle of the database, which this one keeps open."""
+        return Handle(self._engine, read_only=read_only, release=lambda: None)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for cursor in list(self._cursors):
+            cursor.cancel()
+        for live in list(self._live):
+            live.close()
+        # Those who wait find it closed.
+        self._engine.arrivals.announce()
+        self._release()
+
+    def _after(self, number: int) -> str | None:
+        last = self.state().last
+        if number > last:
+            raise QueryError(
+                f"expected a watermark of this database, found {spelled(number)}, which it has not reached"
+            )
+        return spelled(last) if last > number else None
+
+    def _check_writable(self) -> None:
+        if self._closed:
+            self._refuse_closed()
+        if self._read_only:
+            raise StorageError(
+                "expected a database that is open for writing, found one opened to read only; open it without that"
+            )
+
+    @staticmethod
+    def _refuse_closed() -> None:
+        raise StorageError("expected an open database, found a closed one; open it again")

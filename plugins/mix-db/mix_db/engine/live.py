@@ -1,0 +1,182 @@
+"""Live queries: how the rows of a query change from commit to commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from mix_db.engine.arrivals import Arrivals
+from mix_db.engine.slow import matches
+from mix_db.engine.state import State
+from mix_db.engine.version import packer
+from mix_db.query.ast import (
+    Aggregate,
+    CloneMembers,
+    FollowRef,
+    Group,
+    Member,
+    Object,
+    Order,
+    Query,
+    Reverse,
+    Slice,
+    Subquery,
+    walk,
+)
+from mix_db.query.evaluate import Evaluation
+from mixkit.errors import QueryCancelled, QueryError
+from mixkit.storage import Change, Record
+from mixkit.value import Ref
+
+__all__ = ["LiveQuery", "check_live"]
+
+_Row: TypeAlias = tuple[str, Record]
+"""The id of a record, and what the query makes of it."""
+
+_PLACES: Final = ("_rmx_row", "_rmx_previous")
+"""Where a version lies, which a compaction changes, and nobody who follows a query wants to hear of."""
+
+
+def check_live(query: Query) -> None:
+    """Raise `QueryError` if the query has rows that stand for more than one record."""
+    for stage in query.stages:
+        if isinstance(stage, Aggregate | Group):
+            name = "group" if isinstance(stage, Group) else stage.function
+            raise QueryError(
+                f"expected a live query whose rows are one record each, found {name}(…), which puts several together"
+            )
+
+
+class LiveQuery:
+    """Implements `mixkit.storage.Live`. One thread or task at a time waits.
+
+    Only a digest of each row is kept. Where a row depends on its own record alone, a change looks at the records that
+    have changed; otherwise, with `order`, `limit` and refs, at all that the filter keeps.
+
+    Args:
+        query: what to follow; `check_live` has passed it.
+        params: a value for each parameter.
+        state: answers the present state.
+        arrivals: those who wait for commits.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        params: Mapping[str, Any] | None,
+        state: Callable[[], State],
+        arrivals: Arrivals,
+    ) -> None:
+        self._query = query
+        self._params = dict(params or {})
+        self._present = state
+        self._arrivals = arrivals
+        self._alone = not any(_looks_around(node) for node in walk(query))
+        self._filter = Query(query.filter) if query.stages else query
+        self._filter_params = {
+            name: item for name, item in self._params.items() if name in self._filter.parameters()
+        }
+        self._seen: State | None = None
+        self._digests: dict[str, bytes] = {}
+        self._pack = packer()
+        self._mutex = threading.Lock()
+        self._closed = False
+        # Whatever is wrong with the parameters shows now.
+        Evaluation(query, self._params, lambda ref: None)
+
+    def next(self, timeout: float | None = None) -> Change | None:
+        return self._arrivals.wait(self._step, timeout)
+
+    async def next_async(self) -> Change:
+        return await self._arrivals.wait_async(lambda: asyncio.to_thread(self._step))
+
+    def close(self) -> None:
+        self._closed = True
+        # Whoever waits finds it closed.
+        self._arrivals.announce()
+
+    def _step(self) -> Change | None:
+        """The change up to now, if there is one; always the first time."""
+        with self._mutex:
+            if self._closed:
+                raise QueryCancelled("the live query was closed")
+            before, now = self._seen, self._present()
+            if before is not None and before.last == now.last:
+                return None
+            if before is None or not self._alone or before.view.generation != now.view.generation:
+                change = self._compared(now)
+            else:
+                change = self._followed(before, now)
+            self._seen = now
+            return change if before is None or change.entered or change.changed or change.left else None
+
+    def _compared(self, now: State) -> Change:
+        """The change by all rows."""
+        rows = self._rows(now, matches(self._filter, self._filter_params, now))
+        digests = {id: self._digest(row) for id, row in rows}
+        before, self._digests = self._digests, digests
+        return Change(
+            now.watermark,
+            entered=[row for id, row in rows if id not in before],
+            changed=[row for id, row in rows if id in before and before[id] != digests[id]],
+            left=[Ref(id) for id in before if id not in digests],
+        )
+
+    def _followed(self, before: State, now: State) -> Change:
+        """The change by the records that have new versions."""
+        fresh = range(before.rows, now.rows)
+        kept = matches(self._filter, self._filter_params, now)
+        rows = dict(self._rows(now, [row for row in fresh if row in kept]))
+        touched = {now.read(row)["_rmx_id"].id for row in fresh}
+        entered, changed, left = [], [], []
+        for id, row in rows.items():
+            digest = self._digest(row)
+            if id not in self._digests:
+                entered.append(row)
+            elif self._digests[id] != digest:
+                changed.append(row)
+            self._digests[id] = digest
+        for id in touched - rows.keys():
+            if self._digests.pop(id, None) is not None:
+                left.append(Ref(id))
+        return Change(now.watermark, entered, changed, left)
+
+    def _rows(self, now: State, kept: Any) -> list[_Row]:
+        """What the stages make of the rows that the filter keeps."""
+        evaluation = Evaluation(self._query, self._params, _resolver(now))
+        rows: list[_Row] = []
+        for number in kept:
+            record = now.read(number)
+            rows.append((record["_rmx_id"].id, record))
+        for stage in self._query.stages:
+            if isinstance(stage, Object):
+                rows = [(id, evaluation.row(stage, row)) for id, row in rows]
+            else:
+                # These stages move rows and leave some out; each stays the same object.
+                ids = {id(row): text for text, row in rows}
+                rows = [(ids[id(row)], row) for row in evaluation._stage(stage, [row for _, row in rows])]
+        return rows
+
+    def _digest(self, row: Record) -> bytes:
+        kept = {name: item for name, item in row.items() if name not in _PLACES}
+        return hashlib.blake2b(self._pack(kept), digest_size=16).digest()
+
+
+def _resolver(state: State) -> Callable[[Ref], Record | None]:
+    return lambda ref: state.newest(ref.id)
+
+
+def _looks_around(node: object) -> bool:
+    """Whether rows depend on other records, by refs or by their order."""
+    match node:
+        case Member(base=base):
+            return base is not None
+        case CloneMembers(expand=expand):
+            return expand
+        case Order() | Reverse() | Slice() | FollowRef() | Subquery():
+            return True
+        case _:
+            return False

@@ -1,0 +1,57 @@
+"""Moments: watermarks, Unix milliseconds and times with a zone, as positions in the rows."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from mix_db.engine.state import State
+from mixkit.errors import QueryError, printable
+
+__all__ = ["read_milliseconds", "read_watermark", "state_at"]
+
+_WATERMARK: Final = re.compile(r"[0-9]{16}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def read_watermark(watermark: object) -> int:
+    """The number of the commit that a watermark names. Raises `QueryError` if it is none."""
+    if type(watermark) is not str or not _WATERMARK.fullmatch(watermark):
+        shown = printable(repr(watermark)[:80])
+        raise QueryError(f"expected a watermark, which is a string of 16 digits, found {shown}")
+    return int(watermark)
+
+
+def read_milliseconds(when: object) -> int:
+    """Unix milliseconds of a moment that is no watermark, rounded down. Raises `QueryError` if it is none."""
+    if type(when) is int:
+        return when
+    if isinstance(when, datetime) and when.utcoffset() is not None:
+        # Without a float, which would miss the last millisecond now and then.
+        return (when - _EPOCH) // _MILLISECOND
+    found = "a time without a zone" if isinstance(when, datetime) else f"a {type(when).__name__}"
+    raise QueryError(f"expected a watermark, Unix milliseconds or a time with its zone, found {found}")
+
+
+def state_at(present: State, when: object) -> State:
+    """The state behind the last commit that was not later than the moment.
+
+    Raises:
+        QueryError: it is no moment, or what was there then may have been dropped.
+    """
+    horizon = present.view.horizon
+    if type(when) is str:
+        number = read_watermark(when)
+        rows = present.first_after(when)
+        last = min(number, present.last)
+    else:
+        rows = present.first_since(read_milliseconds(when) + 1)
+        last = present.last if rows == present.rows else present.behind(rows).last
+    if last < horizon:
+        raise QueryError(
+            f"expected a moment that history reaches back to, found one before the watermark {horizon:016d};"
+            " a compaction has dropped what was before"
+        )
+    return present.behind(rows, last)

@@ -1,0 +1,104 @@
+"""Opening databases: those who open the same one in a process share its engine."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mix_db.engine.engine import Engine
+from mix_db.engine.file_rows import FileRows
+from mix_db.engine.handle import Handle
+from mix_db.engine.rows import MemoryRows
+from mix_db.files.errors import explained
+from mix_db.settings import Settings
+from mixkit.errors import NotFound
+
+__all__ = ["open_folder", "open_memory"]
+
+_Identity = tuple[int, int, bool]
+
+
+@dataclass
+class _Shared:
+    engine: Engine
+    handles: int = 0
+
+
+class _Engines:
+    """The engines that are open, by the folder's device and inode and by whether they may write."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+        self._open: dict[_Identity, _Shared] = {}
+
+    def handle(self, path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+        with self.mutex:
+            identity = _identity(path, read_only)
+            if identity is None or identity not in self._open:
+                engine = _engine(path, create=create, read_only=read_only, settings=settings)
+                identity = _identity(path, read_only)
+                assert identity is not None, "it has just been opened"
+                self._open[identity] = _Shared(engine)
+            shared = self._open[identity]
+            shared.handles += 1
+        return Handle(shared.engine, read_only=read_only, release=lambda: self._release(identity, shared))
+
+    def _release(self, identity: _Identity, shared: _Shared) -> None:
+        with self.mutex:
+            shared.handles -= 1
+            if shared.handles:
+                return
+            if self._open.get(identity) is shared:
+                del self._open[identity]
+        shared.engine.close()
+
+
+_engines: Final = _Engines()
+os.register_at_fork(
+    before=_engines.mutex.acquire,
+    after_in_parent=_engines.mutex.release,
+    after_in_child=_engines.mutex.release,
+)
+
+
+def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+    """The database in a folder.
+
+    Raises:
+        NotFound: there is none, and it is not to be made.
+        StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
+    """
+    return _engines.handle(path, create=create, read_only=read_only, settings=settings)
+
+
+def open_memory(settings: Settings) -> Handle:
+    """A new database in memory, gone when its handle goes."""
+    engine = Engine(MemoryRows, settings, shared=False)
+    return Handle(engine, read_only=False, release=engine.close)
+
+
+def _engine(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Engine:
+    made = create
+
+    def rows() -> FileRows:
+        nonlocal made
+        create, made = made, False
+        return FileRows(path, create=create, read_only=read_only, timeout=settings.lock_timeout)
+
+    with explained(f"the database in {path} cannot be opened"):
+        try:
+            return Engine(rows, settings, shared=True)
+        except FileNotFoundError as exc:
+            missing = exc
+    raise NotFound(f"expected a database in {path}, found none; create it, or open another path") from missing
+
+
+def _identity(path: Path, read_only: bool) -> _Identity | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, read_only

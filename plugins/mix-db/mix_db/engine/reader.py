@@ -1,0 +1,90 @@
+"""What can be asked of a database, whether of its present state or of an earlier one."""
+
+from __future__ import annotations
+
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from mix_db.engine.records import read_id
+from mix_db.engine.slow import compile_query, explain, run
+from mix_db.engine.state import State
+from mixkit.storage import Cursor, Record
+from mixkit.value import Ref
+
+__all__ = ["PastReader", "StateReader"]
+
+
+class StateReader:
+    """Implements `mixkit.storage.Reader` on the state that `state` answers.
+
+    Args:
+        timeout: seconds for queries that name none.
+        cursors: gets every cursor that is made, so that closing the database can cancel them.
+    """
+
+    def __init__(self, timeout: float, cursors: weakref.WeakSet[Any]) -> None:
+        self._timeout = timeout
+        self._cursors = cursors
+
+    @abstractmethod
+    def state(self) -> State:
+        """What is read. Raises `StorageError` if the database is closed."""
+
+    def watermark(self) -> str:
+        return self.state().watermark
+
+    def get(self, id: Ref | str) -> Record | None:
+        return self.state().newest(read_id(id))
+
+    def history(self, id: Ref | str) -> list[Record]:
+        state = self.state()
+        return [state.read(row) for row in state.rows_of(read_id(id))]
+
+    def query(
+        self,
+        query: Any,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deleted: bool = False,
+        superseded: bool = False,
+        timeout: float | None = None,
+    ) -> Cursor:
+        cursor = run(
+            compile_query(query),
+            params,
+            self.state(),
+            deleted=deleted,
+            superseded=superseded,
+            timeout=self._timeout if timeout is None else timeout,
+        )
+        self._cursors.add(cursor)
+        return cursor
+
+    def explain(
+        self,
+        query: Any,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deleted: bool = False,
+        superseded: bool = False,
+        run: bool = True,
+    ) -> Mapping[str, Any]:
+        return explain(
+            compile_query(query), params, self.state(), deleted=deleted, superseded=superseded, run=run
+        )
+
+
+class PastReader(StateReader):
+    """The database as it was behind one commit."""
+
+    def __init__(self, now: StateReader, past: State) -> None:
+        super().__init__(now._timeout, now._cursors)
+        self._now = now
+        self._past = past
+
+    def state(self) -> State:
+        # Raises if it is closed.
+        self._now.state()
+        return self._past

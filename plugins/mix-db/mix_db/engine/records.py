@@ -1,0 +1,280 @@
+"""What a call of save or delete writes: from the records given to the versions stored.
+
+Most of the work needs no other record and is done before anybody waits: checks, ids, packing. The rest, which
+depends on what is there, is done by `build` under the write lock. Both only compute; nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+from mix_db.engine.ids import is_well_formed, new_ids
+from mix_db.engine.version import (
+    Fields,
+    client_fields,
+    is_tombstone,
+    packer,
+    read_fields,
+    read_version,
+    split,
+    stamp,
+    unstamped,
+)
+from mixkit._codec_py import GUARDED, INVALID
+from mixkit._fault import step
+from mixkit.codec import scan
+from mixkit.errors import RecordError
+from mixkit.storage import SaveOptions
+from mixkit.value import Case, Ref, find_fault
+
+__all__ = ["MAX_ID", "MAX_NAME", "Deleting", "Newest", "Saving", "read_id"]
+
+MAX_NAME: Final = 1_024
+"""Longest name of a field, in bytes of UTF-8."""
+
+MAX_ID: Final = 255
+"""Longest id, in characters: the index knows all of it."""
+
+
+class Newest(Protocol):
+    """The newest versions of records, those of the commits that are just being written included."""
+
+    def row_of(self, id: str) -> int | None:
+        """The newest row of a record, which may be a tombstone."""
+        ...
+
+    def stored(self, row: int) -> bytes: ...
+
+
+class _Item:
+    """One record given. `fresh`: its id is new, so that there is nothing to look up."""
+
+    __slots__ = ("fields", "fresh", "id")
+
+    def __init__(self, id: str, fresh: bool, fields: Fields) -> None:
+        self.id = id
+        self.fresh = fresh
+        self.fields = fields
+
+
+class Saving:
+    """One call of save.
+
+    Args:
+        records: as the caller gave them. They are read here and never again.
+        options: how ids are treated.
+        max_size: most bytes that a version may have.
+
+    Raises:
+        RecordError: a record is refused.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        options: SaveOptions,
+        max_size: int,
+    ) -> None:
+        self._options = options
+        self._max_size = max_size
+        self._items = self._prepare([_checked(record, i) for i, record in enumerate(_listed(records))])
+        self.answers: list[int | None] = []
+        """After `build`: the row of each record given."""
+        self.written: dict[str, int] = {}
+        """After `build`: the newest row of each record that it wrote."""
+
+    def build(self, newest: Newest, row: int, number: int, milliseconds: int) -> list[bytes]:
+        """The versions to store, of which the first gets the row `row`. May be none.
+
+        Raises:
+            RecordError: a record that was laid over its old version is too large.
+        """
+        version = stamp(number, milliseconds)
+        made: list[bytes] = []
+        written: dict[str, int] = {}
+        answers: list[int | None] = []
+        for index, item in enumerate(self._items):
+            fields, previous = item.fields, None
+            if not item.fresh:
+                previous = written.get(item.id)
+                if previous is None:
+                    previous = newest.row_of(item.id)
+                if previous is not None:
+                    if self._options.keep_original:
+                        answers.append(previous)
+                        continue
+                    if self._options.upsert:
+                        old = newest.stored(previous) if previous < row else made[previous - row]
+                        fields = self._laid_over(old, item, index)
+            here = row + len(made)
+            made.append(version(fields, previous, False))
+            written[item.id] = here
+            answers.append(here)
+        self.answers, self.written = answers, written
+        return made
+
+    def _prepare(self, given: list[tuple[dict[str, Any], str | None]]) -> list[_Item]:
+        fresh = new_ids(len(given))
+        temporary: dict[str, str] = {}
+        ids: list[tuple[str, bool]] = []
+        for new, (_, text) in zip(fresh, given, strict=True):
+            if text is None:
+                ids.append((new, True))
+            elif not self._is_temporary(text):
+                ids.append((_checked_id(text, f"$[{len(ids)}]._rmx_id"), False))
+            else:
+                ids.append((temporary.setdefault(text, new), temporary[text] is new))
+        pack = packer((lambda id: temporary.get(id, id)) if temporary else None)
+        items: list[_Item] = []
+        for index, ((record, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
+            packed = _packed(pack, record, index)
+            if len(packed) > MAX_NAME:
+                self._check_size(len(packed), index)
+                _check_names(record, f"$[{index}]")
+            items.append(_Item(id, is_fresh, unstamped(split(packed, len(record)), id)))
+        return items
+
+    def _is_temporary(self, text: str) -> bool:
+        options = self._options
+        return options.dont_use_id or not (options.original_id_always or is_well_formed(text))
+
+    def _laid_over(self, old: bytes, item: _Item, index: int) -> Fields:
+        if is_tombstone(old):
+            return item.fields
+        merged = client_fields(read_version(old)) | read_fields(item.fields)
+        packed = packer()(merged)
+        self._check_size(len(packed), index)
+        return unstamped(split(packed, len(merged)), item.id)
+
+    def _check_size(self, size: int, index: int) -> None:
+        if size > self._max_size:
+            raise RecordError(
+                f"expected a record of at most {self._max_size} bytes, found {size}", f"$[{index}]"
+            )
+
+
+_NO_FIELDS: Final[Fields] = (0, b"")
+
+
+class Deleting:
+    """One call of delete. Raises `RecordError` if something given is no id."""
+
+    def __init__(self, ids: Iterable[Ref | str]) -> None:
+        if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+            raise RecordError(f"expected an array of ids, found {_kind(ids)}")
+        self._ids = [read_id(id, f"$[{index}]") for index, id in enumerate(ids)]
+        self.answers: list[int | None] = []
+        """After `build`: the row of each tombstone, None where there was nothing to delete."""
+        self.written: dict[str, int] = {}
+        """After `build`: the tombstone of each record that was deleted."""
+
+    def build(self, newest: Newest, row: int, number: int, milliseconds: int) -> list[bytes]:
+        """The tombstones to store, of which the first gets the row `row`. May be none."""
+        version = stamp(number, milliseconds)
+        made: list[bytes] = []
+        written: dict[str, int] = {}
+        answers: list[int | None] = []
+        for id in self._ids:
+            previous = None if id in written else newest.row_of(id)
+            if previous is None or is_tombstone(newest.stored(previous)):
+                answers.append(None)
+                continue
+            here = row + len(made)
+            made.append(version(unstamped(_NO_FIELDS, id), previous, True))
+            written[id] = here
+            answers.append(here)
+        self.answers, self.written = answers, written
+        return made
+
+
+def read_id(id: object, path: str = "$") -> str:
+    """The text of an id given as a Ref or a string.
+
+    Raises:
+        RecordError: it is neither, or no Unicode text.
+    """
+    text = id.id if isinstance(id, Ref) else id
+    if type(text) is not str:
+        raise RecordError(f"expected an id as a Ref or a string, found {_kind(id)}", path)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RecordError("expected an id of Unicode text, found a lone surrogate", path) from None
+    return text
+
+
+def _checked_id(text: str, path: str) -> str:
+    if not 0 < len(text) <= MAX_ID:
+        raise RecordError(f"expected an id of 1 to {MAX_ID} characters, found one of {len(text)}", path)
+    return text
+
+
+def _listed(records: object) -> Sequence[Any]:
+    if isinstance(records, str | bytes | Mapping) or not isinstance(records, Sequence):
+        raise RecordError(f"expected an array of records, found {_kind(records)}")
+    return records
+
+
+def _checked(given: object, index: int) -> tuple[dict[str, Any], str | None]:
+    """The client's fields of a record, and the id that it names."""
+    if type(given) is dict:
+        record = given
+    elif isinstance(given, Mapping):
+        record = dict(given)
+    else:
+        raise RecordError(f"expected a record, which is a map, found {_kind(given)}", f"$[{index}]")
+    if scan(record) & (INVALID | GUARDED):
+        _refuse(record, index)
+    own = [name for name in record if name.startswith("_rmx_")]
+    if not own:
+        return record, None
+    kept = {name: item for name, item in record.items() if name == "_rmx_type" or name not in own}
+    if type(kept.get("_rmx_type", "")) is not str:
+        found = _kind(kept["_rmx_type"])
+        raise RecordError(f"expected a string as type of a record, found {found}", f"$[{index}]._rmx_type")
+    if "_rmx_id" not in record:
+        return kept, None
+    return kept, read_id(record["_rmx_id"], f"$[{index}]._rmx_id")
+
+
+def _packed(pack: Callable[[Any], bytes], record: dict[str, Any], index: int) -> bytes:
+    try:
+        return pack(record)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        # It was right when it was checked, and somebody has changed it since.
+        _refuse(record, index)
+
+
+def _refuse(record: dict[str, Any], index: int) -> NoReturn:
+    fault = find_fault(record, tokens=False)
+    if fault is None:
+        raise RecordError("expected a record that nobody changes while it is saved, found one", f"$[{index}]")
+    raise RecordError(f"expected what a record can hold, found {fault.message}", fault.path(f"$[{index}]"))
+
+
+def _check_names(value: Any, path: str) -> None:
+    """Refuse names that are too long, in maps inside too. `scan` has bounded the depth."""
+    if type(value) is dict:
+        for name, item in value.items():
+            if len(name.encode()) > MAX_NAME:
+                raise RecordError(
+                    f"expected names of fields of at most {MAX_NAME} bytes, found one of {len(name.encode())}",
+                    path + step(name),
+                )
+            if type(item) in _CONTAINERS:
+                _check_names(item, path + step(name))
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            if type(item) in _CONTAINERS:
+                _check_names(item, f"{path}[{index}]")
+    elif type(value) is Case:
+        _check_names(value.arg, path + step(value.name))
+
+
+_CONTAINERS: Final = frozenset({dict, list, Case})
+
+
+def _kind(value: object) -> str:
+    return f"the Python type {type(value).__name__}"

@@ -1,0 +1,198 @@
+"""A database as it was behind one commit: what queries run on."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from pyroaring import AbstractBitMap, BitMap
+
+from mix_db.engine.rows import RowsView
+from mix_db.engine.tail import Tail
+from mix_db.engine.version import read_version, watermark
+from mix_db.index.part import Kind, Part, text_key
+from mixkit.errors import StorageError
+
+__all__ = ["Current", "State"]
+
+_ID = ("_rmx_id",)
+
+
+class Current:
+    """The rows that are neither superseded nor tombstones, kept up from one state to the next of a generation."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._rows = 0
+        self._bitmap = BitMap()
+
+    def behind(self, rows: int, parts: Sequence[Part]) -> BitMap:
+        """The rows of the state with so many rows. Not to be changed."""
+        with self._mutex:
+            start, bitmap = self._rows, self._bitmap
+        if rows == start:
+            return bitmap
+        if rows < start:
+            # An older state, as of some moment: it is counted from nothing, and forgotten.
+            return _without(BitMap(), 0, rows, parts)
+        made = _without(bitmap.copy(), start, rows, parts)
+        with self._mutex:
+            if rows > self._rows:
+                self._rows, self._bitmap = rows, made
+        return made
+
+
+def _without(bitmap: BitMap, start: int, rows: int, parts: Sequence[Part]) -> BitMap:
+    """Add the rows from `start` on, and take away what they replaced and those that are tombstones."""
+    bitmap.add_range(start, rows)
+    for part in parts:
+        if part.stop > start and part.start < rows:
+            bitmap -= part.links.superseded(rows)
+            bitmap -= part.deleted()
+    return bitmap
+
+
+class State:
+    """Implements `mix_db.engine.snapshot.Snapshot`.
+
+    Args:
+        view: the rows; of them the first `rows` are seen.
+        segments: the parts for the rows of `view` that have segments.
+        tails: have the other rows, in order.
+        current: shared by the states of the generation.
+        last: number of the last commit that is seen.
+    """
+
+    def __init__(
+        self,
+        view: RowsView,
+        rows: int,
+        segments: Sequence[Part],
+        tails: tuple[Tail, ...],
+        current: Current,
+        last: int,
+    ) -> None:
+        self.view = view
+        self._rows = rows
+        self.segments = segments
+        self.tails = tails
+        self.shared = current
+        self.last = last
+        self._read = view.read
+        self._current: BitMap | None = None
+        self._parts = (*segments, *(tail.part for tail in tails))
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    @property
+    def watermark(self) -> str:
+        return watermark(self.last)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return self._parts
+
+    def current(self) -> BitMap:
+        if self._current is None:
+            self._current = self.shared.behind(self._rows, self._parts)
+        return self._current
+
+    def visible(self, *, deleted: bool, superseded: bool) -> AbstractBitMap:
+        if not deleted and not superseded:
+            return self.current()
+        seen = BitMap()
+        seen.add_range(0, self._rows)
+        for part in self._parts:
+            if not superseded:
+                seen -= part.links.superseded(self._rows)
+            if not deleted:
+                seen -= part.deleted()
+        return seen
+
+    def read(self, row: int) -> dict[str, Any]:
+        record = self._stored(row)
+        if row not in self.current():
+            self._mark(record, row)
+        return record
+
+    def newest(self, id: str) -> dict[str, Any] | None:
+        """The present version of a record; None if it is unknown or deleted."""
+        row = self.row_of(id)
+        if row is None:
+            return None
+        record = self._stored(row)
+        return None if record.get("_rmx_deleted") is True else record
+
+    def row_of(self, id: str) -> int | None:
+        for tail in reversed(self.tails):
+            if (row := tail.newest(id, self._rows)) is not None:
+                return row
+        key = text_key(id)
+        for part in reversed(self.segments):
+            for row in reversed(_rows_of(part, key)):
+                if row < self._rows:
+                    return row
+        return None
+
+    def rows_of(self, id: str) -> list[int]:
+        key = text_key(id)
+        found = [row for part in self.segments for row in _rows_of(part, key)]
+        for tail in self.tails:
+            found += tail.ids.get(id, ())
+        return [row for row in found if row < self._rows]
+
+    def first_after(self, watermark: str) -> int:
+        return bisect_left(range(self._rows), True, key=lambda row: self._field(row, "_rmx_rev") > watermark)
+
+    def first_since(self, milliseconds: int) -> int:
+        rows = range(self._rows)
+        return bisect_left(rows, milliseconds, key=lambda row: self._field(row, "_rmx_last_modified_at"))
+
+    def behind(self, rows: int, last: int | None = None) -> State:
+        """The state of the first so many rows, which must be those of whole commits up to number `last`."""
+        if last is None:
+            last = int(self._field(rows - 1, "_rmx_rev")) if rows else 0
+        return State(self.view, rows, self.segments, self.tails, self.shared, last)
+
+    def time(self) -> int:
+        """When the last commit was, Unix milliseconds; 0 if there is none."""
+        if not self._rows:
+            return 0
+        time: int = self._field(self._rows - 1, "_rmx_last_modified_at")
+        return time
+
+    def _field(self, row: int, name: str) -> Any:
+        return self._stored(row)[name]
+
+    def _stored(self, row: int) -> dict[str, Any]:
+        data = self._read(row)
+        try:
+            record = read_version(data)
+        except (ValueError, TypeError) as exc:
+            raise StorageError(
+                f"expected a record in row {row}, found bytes that are none ({exc}); see mixkit db check"
+            ) from None
+        record["_rmx_row"] = row
+        return record
+
+    def _mark(self, record: dict[str, Any], row: int) -> None:
+        for part in self._parts:
+            successor = part.links.successor(row) if part.stop > row else None
+            if successor is not None and successor < self._rows:
+                record["_rmx_superseded"] = True
+                record["_rmx_superseded_at"] = self._field(successor, "_rmx_last_modified_at")
+                return
+
+
+def _rows_of(part: Part, key: bytes) -> Sequence[int]:
+    column = part.column(_ID, Kind.REF)
+    if column is None:
+        return ()
+    place = column.find(key)
+    if place == len(column) or column.key(place) != key:
+        return ()
+    return list(column.bitmap(place, place + 1))
