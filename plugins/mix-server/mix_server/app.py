@@ -12,9 +12,13 @@ from mix_server.middleware import Around
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.documents import Document, Documents, History, Save
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
+from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.query import Query
+from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -32,6 +36,8 @@ _DEPRECATED = {
     "/ws/{ws}/{app}": "/v1/ws/{ws}/app/{app}",
     "/run-agent/{ws}/{app}/{agent}": "/v1/ws/{ws}/app/{app}/agent/{agent}",
     "/install-remix-file/{ws}": "/v1/ws/{ws}/install",
+    "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
+    "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -63,9 +69,21 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
 
+    stored = StoredQueries(server)
+    query = Query(server, stored)
+    app.add_route("/v1/ws/{ws}/app/{app}/documents", Documents(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/documents/{id}", Document(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/documents/{id}/history", History(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/save", Save(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/query", query)
+    app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
+    app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
+
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)
     app.add_route("/ws/{ws}", workspace)
     app.add_route("/ws/{ws}/{app}", apps, suffix="v0")
     app.add_route("/run-agent/{ws}/{app}/{agent}", agents, suffix="v0")
     app.add_route("/install-remix-file/{ws}", install)
+    app.add_route("/query/{ws}/{app}", query, suffix="v0")
+    app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")

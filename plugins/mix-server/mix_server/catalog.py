@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mixkit import job
+from mixkit.databases import Apps, load_records
 from mixkit.environment import Env
 from mixkit.errors import GrantError, PackageError
 from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
+from mixkit.storage import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
     from mixkit.package import Installed, InstalledApp, WorkspaceStore
@@ -42,6 +46,8 @@ class Target:
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
         others: how it calls the other agents of its app.
+        place: where the app's database is.
+        apps: how it names the other apps of its workspace, whose databases its grants may open.
     """
 
     switch: Switch | None
@@ -57,6 +63,8 @@ class Target:
     limits: Limits
     env: Env
     others: Agents
+    place: Place
+    apps: Apps
 
     def is_current(self) -> bool:
         """Whether nothing else was installed since, by any process. `NotFound` if the workspace is gone."""
@@ -109,9 +117,21 @@ class Catalog:
         async def resolve(state: State, name: str) -> job.Target:
             other = await self.target(ws, app, name)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
-            return job.Target(other.program, other.entry, other.grants, env, other.limits)
+            return job.Target(
+                other.program, other.entry, other.grants, env, other.limits, other.place, other.apps
+            )
 
         return Agents(resolve)
+
+    def _apps(self, ws: str) -> Apps:
+        """How an app names the others of its workspace: the store decides what is one."""
+
+        def resolve(name: str) -> Place:
+            workspace = self._store.workspace(ws)
+            workspace.generation(name)
+            return Place(ws, name, workspace.switch.home(name) / "data")
+
+        return Apps(resolve)
 
     async def _load(self, key: Key) -> Target:
         try:
@@ -149,6 +169,8 @@ class Catalog:
             limits=self._limits(installed),
             env=self._env(installed),
             others=self._others(installed.workspace, installed.name),
+            place=_place(installed),
+            apps=self._apps(installed.workspace),
         )
 
     def _limits(self, installed: InstalledApp) -> Limits:
@@ -181,7 +203,14 @@ class Catalog:
             self._kernel.ffis.check_grant_options(package.grants.option_keys())
         except GrantError as exc:
             raise PackageError(str(exc), "manifest.json") from None
-        return workspace.install(package, validate=self._validate, run_setup=self._run_setup, force=force)
+        return workspace.install(
+            package,
+            validate=self._validate,
+            run_setup=self._run_setup,
+            # Without a storage the package is refused for its records, which says what is missing.
+            load_records=self._load_records if self._kernel.storage is not None else None,
+            force=force,
+        )
 
     def _validate(self, entry: str, code: bytes) -> None:
         self._kernel.load(code, entry).entry(entry)
@@ -189,5 +218,19 @@ class Catalog:
     def _run_setup(self, installed: InstalledApp, agent: str) -> None:
         target = self._target(None, installed, agent)
         self._kernel.run_sync(
-            target.program, target.entry, {}, env=target.env, limits=target.limits, grants=target.grants
+            target.program,
+            target.entry,
+            {},
+            env=target.env,
+            limits=target.limits,
+            grants=target.grants,
+            place=target.place,
+            apps=target.apps,
         )
+
+    def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
+        load_records(self._kernel.databases.open(_place(installed)), lines, options)
+
+
+def _place(installed: InstalledApp) -> Place:
+    return Place(installed.workspace, installed.name, installed.data)

@@ -36,12 +36,21 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
 @click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
 @click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
-@click.option("--body-limit", type=int, metavar="BYTES", help="Size of an uploaded package.")
-@click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's parameters.")
+@click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
+@click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
 @click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
 @click.option("--max-runs", type=int, help="Runs at once in each process.")
 @click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
 @click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")
+@click.option("--query-timeout", type=float, metavar="SECONDS", help="Time of a query.")
+@click.option("--answer-limit", type=int, metavar="BYTES", help="Size of an answer from a database.")
+@click.option("--max-streams", type=int, help="Streamed answers at once in each process.")
+@click.option(
+    "--stream-stall", type=float, metavar="SECONDS", help="Time in which a client must take a part."
+)
+@click.option(
+    "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a live query."
+)
 @click.option(
     "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
 )

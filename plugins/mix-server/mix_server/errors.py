@@ -20,10 +20,16 @@ from mixkit.errors import (
     GrantError,
     GuestError,
     LimitExceeded,
+    MessagePackError,
     MixError,
     NotFound,
     PackageError,
+    QueryCancelled,
+    QueryError,
+    QueryTimeout,
+    RecordError,
     RunError,
+    StorageError,
     TaggedJSONError,
 )
 from mixkit.package.errors import Busy, Exists
@@ -42,12 +48,15 @@ __all__ = [
     "BodyTooLarge",
     "Disconnected",
     "Forbidden",
+    "NoStorage",
     "NotAcceptable",
     "Overloaded",
     "Refusal",
     "Stopping",
     "Unauthorized",
+    "Unsupported",
     "UnsupportedBody",
+    "error_line",
     "install_handlers",
 ]
 
@@ -133,6 +142,21 @@ class Disconnected(Refusal):
         super().__init__("the client went away")
 
 
+class Unsupported(Refusal):
+    """What the request asks for is understood and not done here; doing it without would be wrong."""
+
+    status = 501
+
+
+class NoStorage(Unsupported):
+    """The server's profile names no storage, so there are no databases."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'this server keeps no databases: its profile names no storage, as storage = "mixquery" would'
+        )
+
+
 class Stopping(Refusal):
     """The server stops and the run did not finish within the grace period."""
 
@@ -146,7 +170,12 @@ class Stopping(Refusal):
 _STATUS: dict[type[MixError], int] = {
     Mismatch: 400,
     TaggedJSONError: 400,
+    MessagePackError: 400,
     PackageError: 400,
+    RecordError: 400,
+    QueryError: 400,
+    QueryTimeout: 504,
+    QueryCancelled: 503,
     NotFound: 404,
     Exists: 409,
     CancelledRun: 503,
@@ -163,11 +192,17 @@ def install_handlers(app: App[Request, Response]) -> None:
     app.add_error_handler(Exception, _on_error)
 
 
-def write_message(resp: Response, status: int, message: str) -> None:
-    """Make the answer an error with a message."""
+def write_message(resp: Response, status: int, message: str, **details: Any) -> None:
+    """Make the answer an error with a message, and with what a program wants to know besides."""
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = msgspec.json.encode({"ok": False, "kind": "message", "message": message})
+    resp.data = msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
+
+
+def error_line(req: Request, exc: Exception) -> bytes:
+    """The error as JSON on one line, for an answer whose status has been sent already."""
+    _, message, details = (0, str(exc), {}) if isinstance(exc, Refusal) else _judge(req, exc)
+    return msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
 
 
 async def _on_falcon_error(req: Request, resp: Response, exc: falcon.HTTPError, params: Any) -> None:
@@ -204,12 +239,33 @@ async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[s
 
 
 def _write_other(req: Request, resp: Response, exc: Exception) -> None:
+    status, message, details = _judge(req, exc)
+    write_message(resp, status, message, **details)
+
+
+def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
+    """Status, message and details of an error that is no refusal; what is the server's own goes to the log."""
+    if isinstance(exc, StorageError):
+        _log_failure(req, exc)
+        return (
+            503,
+            f"the database could not do it; the server's log has more under the request id {req.id}",
+            {},
+        )
     status = next((_STATUS[cls] for cls in type(exc).__mro__ if cls in _STATUS), 500)
     if status == 500:
-        log.error("request failed: %s", exc, exc_info=exc, extra={"request_id": req.id})
-        write_message(resp, 500, f"a fault of the server; its log has more under the request id {req.id}")
-    else:
-        write_message(resp, status, NOT_FOUND if status == 404 else str(exc))
+        _log_failure(req, exc)
+        return 500, f"a fault of the server; its log has more under the request id {req.id}", {}
+    details: dict[str, Any] = {}
+    if isinstance(exc, QueryError | RecordError):
+        # Where in the query or the record: what a storage's own errors have of these.
+        places = ((name, getattr(exc, name, None)) for name in ("line", "column", "path"))
+        details = {name: place for name, place in places if isinstance(place, int | str)}
+    return status, NOT_FOUND if status == 404 else str(exc), details
+
+
+def _log_failure(req: Request, exc: Exception) -> None:
+    log.error("request failed: %s", exc, exc_info=exc, extra={"request_id": req.id})
 
 
 def _timed_out(exc: BaseException) -> bool:

@@ -18,7 +18,7 @@ from mixkit.value import Ref
 if TYPE_CHECKING:
     from mix_server.request import Request
 
-__all__ = ["MAX_FIELDS", "TIMEOUT", "from_texts", "read_body", "read_query"]
+__all__ = ["MAX_FIELDS", "TIMEOUT", "from_texts", "parse_pairs", "read_body", "read_query"]
 
 TIMEOUT: Final = "timeout"
 """The key of the query string that is the server's, not the agent's."""
@@ -47,16 +47,17 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float) -> tu
         raise UnsupportedBody(f"expected application/json or {_FORM_TYPE}, found {content_type:.80}")
     body = await req.body(limit, seconds)
     if content_type == _FORM_TYPE:
-        return from_texts(_pairs(body.decode("latin-1")), types), body
+        return from_texts(parse_pairs(body.decode("latin-1")), types), body
     return tagged_json.loads(body) if body else {}, body
 
 
 def read_query(query: str, types: Type) -> dict[str, Any]:
     """The parameters in a query string, without `timeout`, the server's. Errors as in `from_texts`."""
-    return from_texts([pair for pair in _pairs(query) if pair[0] != TIMEOUT], types)
+    return from_texts([pair for pair in parse_pairs(query) if pair[0] != TIMEOUT], types)
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """Keys and texts of a form or a query string, in their order. `BadRequest` if it is malformed."""
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except UnicodeDecodeError:

@@ -121,6 +121,11 @@ class Request(falcon.asgi.Request):
                 # NOTE: half a body is not a body, even where it would parse.
                 raise Disconnected
 
+    async def disconnected(self) -> None:
+        """Wait until the client has gone. The body must have been read; nobody else may wait for it."""
+        while (await self._more())["type"] != "http.disconnect":
+            pass
+
     def watch(self) -> ClientWatch:
         """A context that the task leaves when the client goes away. The body must have been read."""
         return ClientWatch(self._more)

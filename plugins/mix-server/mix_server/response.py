@@ -11,7 +11,7 @@ from mix_server.errors import NotAcceptable
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import TaggedJSONError, ValueKindError
 
-__all__ = ["Response", "write_value"]
+__all__ = ["Response", "wants_msgpack", "write_value"]
 
 Response: TypeAlias = falcon.asgi.Response
 

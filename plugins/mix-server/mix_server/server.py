@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
+from mix_server.databases import Databases, Opener
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
+from mix_server.streams import Streams
 from mixkit.errors import ProfileError
 from mixkit.package import WorkspaceStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
     from mixkit.kernel import Kernel
 
 __all__ = ["Server"]
@@ -31,6 +39,7 @@ class Server:
     Args:
         kernel: runs the agents. The server closes it when it stops.
         authorizer: decides who asks; made from the settings if not given.
+        opener: opens the databases of apps; the kernel's if not given.
 
     Raises:
         ProfileError: settings that do not go together, a workspace directory that is not one.
@@ -39,11 +48,15 @@ class Server:
         kernel, settings, authorizer: as given.
         store: the workspaces.
         catalog: the agents in them, ready to run.
-        admission: the places for runs.
+        admission: the places for runs, and for calls of databases.
+        databases: those of the apps.
+        streams: the answers that are being sent part by part.
         metrics: the counters.
     """
 
-    def __init__(self, kernel: Kernel, authorizer: auth.Authorizer | None = None) -> None:
+    def __init__(
+        self, kernel: Kernel, authorizer: auth.Authorizer | None = None, opener: Opener | None = None
+    ) -> None:
         settings: ServerSettings = kernel.settings("server")
         if kernel.limits.wall_time > MAX_WALL_TIME:
             raise ProfileError(
@@ -68,16 +81,21 @@ class Server:
         self.admission = Admission(
             settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
         )
+        self.databases = Databases(opener or _opener(kernel), self.store, self.admission)
+        self.streams = Streams(settings.max_streams, settings.stream_stall)
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
         log.info("serving the workspaces in %s", self.settings.ws_dir)
+        _before_the_end(self.streams.stop)
 
     async def stop(self) -> None:
         """The process ends: wait for the runs that were cancelled, and free everything."""
+        self.streams.stop()
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
+        self.databases.close()
         self.kernel.close()
 
     def not_ready(self) -> str | None:
@@ -87,6 +105,29 @@ class Server:
         if not Path(self.settings.ws_dir).is_dir():
             return "the directory of the workspaces is gone"
         return None
+
+
+def _opener(kernel: Kernel) -> Opener | None:
+    return None
+
+
+def _before_the_end(notify: Callable[[], None]) -> None:
+    """Call `notify` in the loop as soon as a signal tells the HTTP server to stop.
+
+    It says so to the application only when all answers have been sent, and a stream has no end of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler) and handler is not signal.default_int_handler:
+
+            def heard(number: int, frame: FrameType | None, then: Callable[..., Any] = handler) -> None:
+                loop.call_soon_threadsafe(notify)
+                then(number, frame)
+
+            signal.signal(number, heard)
 
 
 def _open_store(ws_dir: str) -> WorkspaceStore:

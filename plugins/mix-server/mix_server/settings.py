@@ -34,12 +34,29 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
-    body_limit: Annotated[int, Meta(ge=1024, description="Bytes of an uploaded package.")] = 32 * MIB
-    params_limit: Annotated[int, Meta(ge=0, description="Bytes of an agent's parameters as sent.")] = MIB
+    body_limit: Annotated[
+        int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
+    ] = 32 * MIB
+    params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
     max_runs: Annotated[int, Meta(ge=1, description="Runs at once in each process.")] = 16
     max_waiting: Annotated[int, Meta(ge=0, description="Runs that wait for a turn in each process.")] = 256
     max_wait: Annotated[float, Meta(gt=0, description="Seconds that a run waits for a turn.")] = 30.0
+    query_timeout: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds of work of a query; a caller may ask for less.")
+    ] = 30.0
+    answer_limit: Annotated[
+        int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
+    ] = 32 * MIB
+    max_streams: Annotated[
+        int, Meta(ge=0, description="Live queries and streamed answers at once in each process.")
+    ] = 256
+    stream_stall: Annotated[
+        float, Meta(gt=0, description="Seconds that a client may take nothing of a stream.")
+    ] = 60.0
+    heartbeat: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds between signs of life of a live query.")
+    ] = 15.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
     ] = 30.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from mix_db.testing.plain import PlainDatabase
 from mix_server.app import create_app
 from mix_server.server import Server
 from wasmtime import wat2wasm
@@ -17,6 +21,7 @@ from wasmtime import wat2wasm
 from mixkit import Kernel
 from mixkit.package import Package
 from mixkit.package.build import pack
+from mixkit.storage import Place
 
 TOKEN = "a-token-for-tests-0123456789"
 
@@ -146,8 +151,34 @@ def ws_dir(tmp_path: Path) -> Path:
     return tmp_path / "workspaces"
 
 
+class PlainOpener:
+    """Opens plain databases, which are gone when they are forgotten.
+
+    Attributes:
+        databases: those that are open.
+    """
+
+    def __init__(self) -> None:
+        self.databases: dict[Place, PlainDatabase] = {}
+
+    def open(self, place: Place) -> PlainDatabase:
+        return self.databases.setdefault(place, PlainDatabase())
+
+    def forget(self, place: Place) -> None:
+        if found := self.databases.pop(place, None):
+            found.close()
+
+
 @pytest.fixture
-def make_server(ws_dir: Path, make_package: Callable[..., bytes]) -> Iterator[Callable[..., Server]]:
+def opener() -> PlainOpener:
+    """What opens the databases of all servers of a test."""
+    return PlainOpener()
+
+
+@pytest.fixture
+def make_server(
+    ws_dir: Path, make_package: Callable[..., bytes], opener: PlainOpener
+) -> Iterator[Callable[..., Server]]:
     """Makes a server with the app `demo` in the workspace `w`; keywords are settings, or `limits_…`."""
     kernels = []
 
@@ -158,7 +189,7 @@ def make_server(ws_dir: Path, make_package: Callable[..., bytes]) -> Iterator[Ca
             overrides[f"limits.{limit}" if limit != name else f"settings.server.{name}"] = value
         kernel = Kernel("agent_server", overrides=overrides, environ={})
         kernels.append(kernel)
-        server = Server(kernel)
+        server = Server(kernel, opener=opener)
         if "w" not in server.store.list():
             server.store.create("w").install(Package.open(package or make_package()))
         return server
@@ -196,6 +227,34 @@ async def client(make_server: Callable[..., Server]) -> AsyncIterator[httpx.Asyn
     """A client of a server with the settings of the tests."""
     async with _connected(make_server()) as client:
         yield client
+
+
+@asynccontextmanager
+async def _served(server: Server, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server behind a real socket, as streams need it. uvicorn runs in the test's own loop."""
+    config = uvicorn.Config(
+        create_app(server), http="httptools", lifespan="on", log_config=None, access_log=False, **options
+    )
+    http = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        running = asyncio.create_task(http.serve(sockets=[listener]))
+        while not http.started:
+            assert not running.done(), "the server did not start"
+            await asyncio.sleep(0.005)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        try:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+                yield client
+        finally:
+            http.should_exit = True
+            await running
+
+
+@pytest.fixture
+def served() -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Makes a client of a server behind a real socket; keywords are options of uvicorn."""
+    return _served
 
 
 @pytest.fixture

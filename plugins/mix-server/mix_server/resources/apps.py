@@ -38,7 +38,13 @@ class Apps:
         resp.media = describe(created)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        await asyncio.to_thread(lambda: self._server.store.workspace(ws).delete_app(app))
+        def delete() -> None:
+            workspace = self._server.store.workspace(ws)
+            workspace.generation(app)
+            self._server.databases.forget(ws, app)
+            workspace.delete_app(app)
+
+        await asyncio.to_thread(delete)
         resp.status = 204
 
     on_delete_v0 = on_delete

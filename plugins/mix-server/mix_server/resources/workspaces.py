@@ -67,5 +67,10 @@ class Workspace:
     on_head = on_get
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
-        await asyncio.to_thread(self._server.store.delete, ws)
+        def delete() -> None:
+            self._server.store.workspace(ws)
+            self._server.databases.forget(ws)
+            self._server.store.delete(ws)
+
+        await asyncio.to_thread(delete)
         resp.status = 204

@@ -1,0 +1,181 @@
+"""Rows of a query as an answer: an array of JSON or MessagePack made whole, or NDJSON row by row.
+
+What is made whole has a limit of size. NDJSON has none: a batch of rows is read when the client has taken the one
+before, so that an answer of any length takes the memory of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import falcon
+import msgpack  # type: ignore[import-untyped]
+
+from mix_server.errors import BadRequest, NotAcceptable, Stopping, error_line
+from mix_server.response import wants_msgpack, write_value
+from mix_server.streams import CutOff, Stream
+from mixkit import msgpack_values, tagged_json
+from mixkit.errors import MixError, TaggedJSONError, ValueKindError
+from mixkit.storage import BATCH
+
+if TYPE_CHECKING:
+    from mix_server.question import Question
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+    from mixkit.storage import Cursor, Database
+
+__all__ = ["NDJSON", "WATERMARK", "Size", "answer", "wants_ndjson"]
+
+NDJSON: Final = "application/x-ndjson"
+WATERMARK: Final = "Mix-Watermark"
+"""The header that says which state of the database was read."""
+
+_MEDIA: Final = [falcon.MEDIA_JSON, falcon.MEDIA_MSGPACK, "application/x-msgpack", NDJSON]
+
+
+def wants_ndjson(accept: str) -> bool:
+    """Whether an `Accept` header prefers NDJSON to what is made whole."""
+    return "ndjson" in accept and falcon.mediatypes.best_match(_MEDIA, accept) == NDJSON
+
+
+async def answer(
+    server: Server, req: Request, resp: Response, database: Database, question: Question
+) -> None:
+    """Run the query and make its rows, or how it would be run, the answer. The body must have been read."""
+    question.source  # noqa: B018 - refused before a thread is taken
+    if question.explain:
+        with req.watch():
+            plan = await server.databases.call(lambda: question.explained(database))
+        write_value(req.accept, resp, dict(plan))
+    elif wants_ndjson(req.accept):
+        await _stream(server, req, resp, database, question)
+    else:
+        await _whole(server, req, resp, database, question)
+
+
+class Size:
+    """How large an answer may become; raises `BadRequest` with a remedy when it is larger."""
+
+    def __init__(
+        self, limit: int, remedy: str = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
+    ) -> None:
+        self.limit = limit
+        self._left = limit
+        self._remedy = remedy
+
+    def add(self, part: bytes) -> bytes:
+        """Count a part, and answer it."""
+        self._left -= len(part)
+        if self._left < 0:
+            raise BadRequest(
+                f"the answer is larger than the {self.limit} bytes that are made whole here; {self._remedy}"
+            )
+        return part
+
+
+class _Reading:
+    """A query that is read in threads, one call after the other, and can be stopped from outside at any time."""
+
+    def __init__(self, question: Question, database: Database, most_seconds: float) -> None:
+        self._question = question
+        self._database = database
+        self._most_seconds = most_seconds
+        self._cursor: Cursor | None = None
+        self._rows: Iterator[Any] = iter(())
+        self._cancelled = False
+
+    @property
+    def watermark(self) -> str:
+        """The state that is read; known after the first rows are."""
+        assert self._cursor is not None, "nothing was read yet"
+        return self._cursor.watermark
+
+    def rows(self) -> Iterator[Any]:
+        """The rows that are wanted; the same iterator each time."""
+        if self._cursor is None:
+            self._cursor = self._question.run(self._database, self._most_seconds)
+            if self._cancelled:
+                self._cursor.cancel()
+            skip, limit = self._question.skip, self._question.limit
+            self._rows = islice(self._cursor, skip, None if limit is None else min(skip + limit, _MOST))
+        return self._rows
+
+    def cancel(self) -> None:
+        """Let what reads end soon."""
+        self._cancelled = True
+        if self._cursor is not None:
+            self._cursor.cancel()
+
+    def close(self) -> None:
+        """Free what the query holds."""
+        if self._cursor is not None:
+            self._cursor.close()
+
+
+_MOST: Final = 2**63 - 1
+"""What `islice` counts to."""
+
+
+async def _whole(
+    server: Server, req: Request, resp: Response, database: Database, question: Question
+) -> None:
+    reading = _Reading(question, database, server.settings.query_timeout)
+    size = Size(server.settings.answer_limit)
+    packed = req.accept != "*/*" and wants_msgpack(req.accept)
+    write = msgpack_values.pack if packed else _json
+
+    def work() -> bytes:
+        try:
+            rows = [size.add(write(row)) for row in reading.rows()]
+        except (TaggedJSONError, ValueKindError) as exc:
+            raise NotAcceptable(f"a row cannot be written: {exc}") from None
+        finally:
+            reading.close()
+        if packed:
+            return b"".join([msgpack.Packer().pack_array_header(len(rows)), *rows])
+        return b"[" + b",".join(rows) + b"]"
+
+    with req.watch():
+        resp.data = await server.databases.call(work, reading.cancel)
+    resp.content_type = falcon.MEDIA_MSGPACK if packed else falcon.MEDIA_JSON
+    resp.set_header(WATERMARK, reading.watermark)
+
+
+async def _stream(
+    server: Server, req: Request, resp: Response, database: Database, question: Question
+) -> None:
+    server.streams.check()
+    reading = _Reading(question, database, server.settings.query_timeout)
+
+    def batch() -> bytes:
+        return b"".join([_json(row) + b"\n" for row in islice(reading.rows(), BATCH)])
+
+    async def parts(first: bytes) -> AsyncGenerator[bytes, None]:
+        part = first
+        try:
+            while part:
+                yield part
+                part = await server.databases.call(batch, reading.cancel)
+        except Stopping:
+            raise CutOff from None
+        except MixError as exc:
+            yield error_line(req, exc) + b"\n"
+            raise CutOff from exc
+
+    try:
+        with req.watch():
+            # The status is decided by the first rows: most queries that fail have none.
+            first = await server.databases.call(batch, reading.cancel)
+    except BaseException:
+        reading.close()
+        raise
+    resp.content_type = NDJSON
+    resp.set_header(WATERMARK, reading.watermark)
+    resp.stream = Stream(server.streams, req, parts(first), reading.close)
+
+
+def _json(row: Any) -> bytes:
+    return tagged_json.dumps(row).encode()

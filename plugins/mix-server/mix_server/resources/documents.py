@@ -1,0 +1,206 @@
+"""Records of an app's database: list, get, save, replace, change, delete; and their versions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mix_server.answer import Size, answer
+from mix_server.errors import BadRequest, Unsupported
+from mix_server.payload import read_record, read_value
+from mix_server.question import EVERYTHING, from_query_string, reader_at
+from mix_server.response import write_value
+from mixkit.errors import NotFound
+from mixkit.storage import SaveOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+    from mixkit.storage import Commit, Database, Reader, Record
+
+__all__ = ["MOST", "PAGE", "Document", "Documents", "History", "Save"]
+
+PAGE: Final = 100
+"""Records of a list that is asked for without a limit."""
+MOST: Final = 1000
+"""Records of a list at most. A query has no such bound."""
+
+_WELL_FORMED: Final = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
+_AS_OF: Final = "as_of"
+
+
+class Documents:
+    """`…/app/{app}/documents`: GET lists or queries, POST saves a record."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        question = from_query_string(req.query_string)
+        limit = PAGE if question.limit is None else question.limit
+        if limit > MOST:
+            raise BadRequest(f"expected a limit of at most {MOST}, found {limit}; a query has no such bound")
+        changes: dict[str, Any] = {"limit": limit}
+        if question.query is None and question.ast is None:
+            changes["query"] = EVERYTHING
+        database = await self._server.databases.of(ws, app)
+        await answer(self._server, req, resp, database, msgspec.structs.replace(question, **changes))
+
+    async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        database = await self._server.databases.of(ws, app)
+        settings = self._server.settings
+        record = await read_record(req, settings.body_limit, settings.body_timeout)
+        commit = await _save(self._server, database, [record])
+        _write_saved(req, resp, commit.records[0], f"/v1/ws/{ws}/app/{app}/documents/")
+
+
+class Document:
+    """`…/documents/{id}`: one record, as it is now or was `?as_of=`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        database = await self._server.databases.of(ws, app)
+        when = _as_of(req)
+        if when is None:
+            # PERF: a look-up and a read of one row take less time than going to a thread and back.
+            found = database.get(id)
+        else:
+            found = await self._server.databases.call(lambda: reader_at(database, when).get(id))
+        if found is None:
+            raise NotFound(f"no record {id!r:.80}")
+        etag = _etag(found)
+        resp.set_header("ETag", etag)
+        if req.headers and etag in _etags(req.get_header("If-None-Match")):
+            resp.status = 304
+        else:
+            write_value(req.accept, resp, found)
+
+    on_head = on_get
+
+    async def on_put(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        await self._write(req, resp, ws, app, id, upsert=False)
+
+    async def on_patch(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        await self._write(req, resp, ws, app, id, upsert=True)
+
+    async def on_delete(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        _refuse_conditions(req)
+        database = await self._server.databases.of(ws, app)
+        commit = await self._server.databases.call(lambda: database.delete([id]))
+        write_value(req.accept, resp, commit.records[0])
+
+    async def _write(self, req: Request, resp: Response, ws: str, app: str, id: str, *, upsert: bool) -> None:
+        _refuse_conditions(req)
+        database = await self._server.databases.of(ws, app)
+        settings = self._server.settings
+        record = await read_record(req, settings.body_limit, settings.body_timeout)
+        given = record.get("_rmx_id", id)
+        if getattr(given, "id", given) != id:
+            raise BadRequest(f"expected a record with the id of the path or none, found {str(given)[:80]!r}")
+        if not _WELL_FORMED.fullmatch(id) and await self._server.databases.call(
+            lambda: not database.history(id)
+        ):
+            raise BadRequest(f"expected 32 letters and digits as the id of a new record, found {id[:80]!r}")
+        # NOTE: any other text would be taken for a temporary id, and the record would get a new one.
+        options = SaveOptions(upsert=upsert, original_id_always=True)
+        commit = await _save(self._server, database, [record | {"_rmx_id": id}], options)
+        _write_saved(req, resp, commit.records[0])
+
+
+class History:
+    """`GET …/documents/{id}/history`: all versions of a record, oldest first."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        database = await self._server.databases.of(ws, app)
+        when = _as_of(req)
+
+        def read() -> list[Record]:
+            reader: Reader = reader_at(database, when)
+            return reader.history(id)
+
+        versions = await self._server.databases.call(read)
+        if not versions:
+            raise NotFound(f"no record {id!r:.80}")
+        write_value(req.accept, resp, versions)
+        remedy = "a query with include_superseded answers parts of it, and NDJSON"
+        Size(self._server.settings.answer_limit, remedy).add(resp.data or b"")
+
+
+class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST …/save`."""
+
+    records: list[dict[str, Any]]
+    upsert: bool = False
+    options: SaveOptions = SaveOptions()
+
+
+class Save:
+    """`POST …/app/{app}/save`: many records in one commit, all or none; `?return=ids` answers only their ids."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        wanted = req.get_param("return", default="records")
+        if wanted not in ("records", "ids"):
+            raise BadRequest(f"expected return=records or return=ids, found {wanted[:40]!r}")
+        database = await self._server.databases.of(ws, app)
+        settings = self._server.settings
+        value = await read_value(req, settings.body_limit, settings.body_timeout)
+        try:
+            batch = msgspec.convert({"records": value} if type(value) is list else value, _Batch)
+        except msgspec.ValidationError as exc:
+            raise BadRequest(f'expected an array of records or {{"records": […]}}: {exc}') from None
+        options = msgspec.structs.replace(batch.options, upsert=True) if batch.upsert else batch.options
+        commit = await _save(self._server, database, batch.records, options)
+        saved: Any = commit.records
+        if wanted == "ids":
+            saved = [record["_rmx_id"].id for record in commit.records]
+        write_value(req.accept, resp, {"watermark": commit.watermark, wanted: list(saved)})
+
+
+async def _save(
+    server: Server, database: Database, records: Sequence[Record], options: SaveOptions | None = None
+) -> Commit:
+    chosen = options or SaveOptions()
+    return await server.databases.call(lambda: database.save(records, chosen))
+
+
+def _write_saved(req: Request, resp: Response, record: Record, folder: str = "") -> None:
+    """Answer the new version of a record; 201 if it is the first one."""
+    if "_rmx_previous" not in record:
+        resp.status = 201
+    if folder:
+        resp.location = folder + record["_rmx_id"].id
+    resp.set_header("ETag", _etag(record))
+    write_value(req.accept, resp, record)
+
+
+def _etag(record: Record) -> str:
+    """One for each version: a commit may hold several of one record."""
+    return f'"{record["_rmx_rev"]}-{record["_rmx_row"]}"'
+
+
+def _etags(header: str | None) -> list[str]:
+    return [tag.strip().removeprefix("W/") for tag in (header or "").split(",")]
+
+
+def _as_of(req: Request) -> str | None:
+    return req.get_param(_AS_OF) if req.query_string else None
+
+
+def _refuse_conditions(req: Request) -> None:
+    # NOTE: a storage cannot save under a condition, and a check before would let another save slip between.
+    for name in ("If-Match", "If-Unmodified-Since", "If-None-Match"):
+        if req.get_header(name) is not None:
+            raise Unsupported(f"{name} is not done here for requests that change something; leave it away")

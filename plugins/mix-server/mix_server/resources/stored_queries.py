@@ -1,0 +1,128 @@
+"""Stored queries: read, register, remove, run."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mix_server import stored_queries
+from mix_server.answer import answer
+from mix_server.errors import BadRequest
+from mix_server.params import from_texts, parse_pairs
+from mix_server.payload import read_record, read_value
+from mix_server.question import OPTIONS, Question, from_pairs, from_value
+from mix_server.response import write_value
+from mix_server.stored_queries import StoredQuery, check_name
+from mixkit import tagged_json
+from mixkit.errors import QueryError
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+    from mixkit.storage import Database
+
+__all__ = ["StoredQueries"]
+
+
+class StoredQueries:
+    """`…/app/{app}/query/{name}`: POST runs; GET runs with a query string, and reads the definition without one;
+    PUT registers, DELETE removes.
+
+    `DELETE /query/{ws}/{app}/{name}` removes too.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def names(self, ws: str, app: str) -> list[dict[str, str]]:
+        """Name and description of each."""
+        database = await self._server.databases.of(ws, app)
+        return await self._server.databases.call(lambda: stored_queries.names(database))
+
+    async def on_get(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        database = await self._server.databases.of(ws, app)
+        stored = stored_queries.find(database, name)
+        if not req.query_string:
+            write_value(req.accept, resp, stored.to_dict(name))
+            return
+        pairs = parse_pairs(req.query_string)
+        # A parameter hides an option of the same name: it was declared by somebody who knew.
+        options = [pair for pair in pairs if pair[0] in OPTIONS and pair[0] not in stored.params]
+        params = from_texts([pair for pair in pairs if pair not in options], stored.record_type)
+        await self._run(req, resp, database, stored, from_pairs(options), params)
+
+    async def on_post(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        database = await self._server.databases.of(ws, app)
+        stored = stored_queries.find(database, name)
+        settings = self._server.settings
+        body = await read_value(req, settings.params_limit, settings.body_timeout, empty={})
+        question = from_value(body)
+        if question.query is not None or question.ast is not None:
+            raise BadRequest("expected params and no query: it is the stored one that is run")
+        await self._run(req, resp, database, stored, question, question.params)
+
+    async def on_put(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        check_name(name)
+        database = await self._server.databases.of(ws, app)
+        settings = self._server.settings
+        definition = await read_record(req, settings.params_limit, settings.body_timeout)
+        if definition.pop("name", name) != name:
+            raise BadRequest("expected no name in the definition, or that of the path")
+        stored = StoredQuery(definition)
+        record = stored_queries.to_record(name, stored)
+
+        def register() -> bool:
+            _check_query(database, _question(stored, Question(), {}))
+            return "_rmx_previous" not in database.save([record]).records[0]
+
+        resp.status = 201 if await self._server.databases.call(register) else 200
+        write_value(req.accept, resp, stored.to_dict(name))
+
+    async def on_delete(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        database = await self._server.databases.of(ws, app)
+
+        def remove() -> None:
+            # One that is damaged is all the more to be removed.
+            with contextlib.suppress(BadRequest):
+                stored_queries.find(database, name)
+            database.delete([stored_queries.record_id(name)])
+
+        await self._server.databases.call(remove)
+        resp.status = 204
+
+    on_delete_v0 = on_delete
+
+    async def _run(
+        self,
+        req: Request,
+        resp: Response,
+        database: Database,
+        stored: StoredQuery,
+        options: Question,
+        params: dict[str, Any],
+    ) -> None:
+        question = _question(stored, options, stored.bind(params))
+        await answer(self._server, req, resp, database, question)
+
+
+def _question(stored: StoredQuery, options: Question, params: dict[str, Any]) -> Question:
+    ast = stored.definition.ast
+    return msgspec.structs.replace(
+        options,
+        query=stored.definition.query,
+        ast=None if ast is None else tagged_json.to_json(ast),
+        params=params,
+    )
+
+
+def _check_query(database: Database, question: Question) -> None:
+    """Refuse a query that no parameters can make right."""
+    try:
+        question.explained(database)
+    except QueryError as exc:
+        # What has a place in the query is wrong with it; what has none is about parameters, which are not here.
+        if hasattr(exc, "line") or hasattr(exc, "path"):
+            raise

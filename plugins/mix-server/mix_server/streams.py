@@ -1,0 +1,169 @@
+"""Answers that are sent part by part: how many at once, and how each of them ends.
+
+One ends when all is sent, when the client goes away, when it takes nothing for too long, or when the server
+stops. What goes wrong in the middle cannot change the status any more: the connection is cut off, so that nobody
+takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Final, Self
+
+from mix_server.errors import Overloaded, Stopping
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+
+__all__ = ["CutOff", "Stream", "Streams", "hide_cut_offs"]
+
+_STALLED: Final = "the client takes nothing"
+
+
+class CutOff(Exception):
+    """Raised by the parts of a stream to end it without its end."""
+
+
+class Streams:
+    """All streams of a process.
+
+    Args:
+        most: streams at once.
+        stall: seconds that a client may take nothing.
+    """
+
+    def __init__(self, most: int, stall: float) -> None:
+        self._most = most
+        self.stall = stall
+        self.stopping = False
+        # NOTE: an answer that is never begun, because its client has gone, is not closed by anybody either.
+        self._open: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def check(self) -> None:
+        """Whether there is room for one more.
+
+        Raises:
+            Overloaded, Stopping: there is none.
+        """
+        if self.stopping:
+            raise Stopping
+        if len(self._open) >= self._most:
+            raise Overloaded(f"{self._most} answers are being streamed already")
+
+    def enter(self, stream: Stream) -> None:
+        """Count one more. Raises as `check` does."""
+        self.check()
+        self._open.add(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """Count it no more."""
+        self._open.discard(stream)
+
+    def stop(self) -> None:
+        """End all of them, and let none begin."""
+        self.stopping = True
+        for stream in list(self._open):
+            stream.end()
+
+
+class Stream:
+    """What Falcon sends as a body, part by part, asking for the next when the client has taken the last.
+
+    Args:
+        parts: makes the parts. May raise `CutOff`.
+        release: called once, when no part will be asked for any more.
+
+    Raises:
+        Overloaded, Stopping: there are too many already. `release` was called then.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        req: Request,
+        parts: AsyncGenerator[bytes, None],
+        release: Callable[[], None],
+    ) -> None:
+        self._streams = streams
+        self._req = req
+        self._parts = parts
+        self._release: Callable[[], None] | None = release
+        self._step: asyncio.Task[bytes | None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.get_running_loop().create_future()
+        try:
+            streams.enter(self)
+        except BaseException:
+            release()
+            raise
+
+    def end(self) -> None:
+        """Let no further part be sent."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        if self._watcher is None:
+            self._watcher = loop.create_task(self._watch())
+        self._step = loop.create_task(self._next())
+        await asyncio.wait((self._step, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
+            raise StopAsyncIteration
+        part = self._step.result()
+        if part is None:
+            raise StopAsyncIteration
+        task = asyncio.current_task()
+        assert task is not None
+        self._timer = loop.call_later(self._streams.stall, task.cancel, _STALLED)
+        return part
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._parts, None)
+
+    async def _watch(self) -> None:
+        await self._req.disconnected()
+        self.end()
+
+    async def close(self) -> None:
+        """Free everything. Falcon calls it, however the answer ended."""
+        self._streams.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (self._watcher, self._step):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if self._step is not None and not self._step.cancelled():
+            self._step.exception()
+        await self._parts.aclose()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class _HideCutOffs(logging.Filter):
+    """Drops what uvicorn says of a stream that was cut off: it was meant so, and its cause has been logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        stalled = isinstance(error, asyncio.CancelledError) and _STALLED in error.args
+        return not stalled and not isinstance(error, CutOff)
+
+
+def hide_cut_offs(logger: logging.Logger) -> None:
+    """Let the logger of an HTTP server not report as faults what `CutOff` did."""
+    if not any(isinstance(found, _HideCutOffs) for found in logger.filters):
+        logger.addFilter(_HideCutOffs())

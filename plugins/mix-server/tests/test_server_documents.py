@@ -1,0 +1,348 @@
+"""Records over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from mix_server.server import Server
+
+from mixkit import Kernel, Ref, msgpack_values, tagged_json
+
+DB = "/v1/ws/w/app/demo"
+DOCUMENTS = f"{DB}/documents"
+ID = "0123456789abcdefghijklmnopqrstuv"
+OTHER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+MSGPACK = "application/msgpack"
+Make = Callable[..., Server]
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+def ref(id: str) -> dict[str, str]:
+    """A Ref as tagged JSON."""
+    return {"_rmx_type": "{tag}case:db.ref", "_rmx_value": id}
+
+
+def fields(record: dict[str, Any]) -> dict[str, Any]:
+    """The client's own fields."""
+    return {name: value for name, value in record.items() if not name.startswith("_rmx_")}
+
+
+async def save(client: httpx.AsyncClient, *records: dict[str, Any], **body: Any) -> Any:
+    answer = await client.post(f"{DB}/save", json={"records": records, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_post_saves_a_record_and_says_where_it_is(client: httpx.AsyncClient) -> None:
+    answer = await client.post(DOCUMENTS, json={"name": "Ada", "boss": ref("x")})
+    assert answer.status_code == 201
+    record = answer.json()
+    assert fields(record) == {"name": "Ada", "boss": ref("x")}
+    assert answer.headers["location"] == f"{DOCUMENTS}/{record['_rmx_id']['_rmx_value']}"
+    assert answer.headers["etag"] == f'"{record["_rmx_rev"]}-0"'
+    found = await client.get(answer.headers["location"])
+    assert (found.status_code, found.json()) == (200, record)
+    again = await client.post(DOCUMENTS, json=record | {"name": "Eve"})
+    assert again.status_code == 200
+    assert again.json()["_rmx_id"] == record["_rmx_id"]
+    assert again.headers["etag"] != answer.headers["etag"]
+
+
+async def test_put_replaces_and_patch_changes(client: httpx.AsyncClient) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    answer = await client.put(path, json={"a": 1, "b": 2})
+    assert (answer.status_code, fields(answer.json())) == (201, {"a": 1, "b": 2})
+    assert answer.json()["_rmx_id"] == ref(ID)
+    answer = await client.patch(path, json={"b": 3, "_rmx_id": ref(ID)})
+    assert (answer.status_code, fields(answer.json())) == (200, {"a": 1, "b": 3})
+    answer = await client.put(path, json={"c": 4, "_rmx_id": ID})
+    assert (answer.status_code, fields(answer.json())) == (200, {"c": 4})
+    assert fields((await client.get(path)).json()) == {"c": 4}
+    answer = await client.patch(f"{DOCUMENTS}/{OTHER}", json={"new": True})
+    assert (answer.status_code, answer.json()["_rmx_id"]) == (201, ref(OTHER))
+
+
+async def test_an_id_that_is_not_well_formed_is_only_kept_where_it_is_known(
+    client: httpx.AsyncClient,
+) -> None:
+    for id in ("short", ID + "0", "%C3%BC" * 32, ".", "%2e%2e", "a%20b", "0" * 31 + "_"):
+        answer = await client.put(f"{DOCUMENTS}/{id}", json={})
+        assert answer.status_code == 400 or id in (".", "%2e%2e"), id
+    assert (await client.get(DOCUMENTS)).json() == []
+    await save(client, {"_rmx_id": "short", "a": 1}, options={"OriginalIdAlways": True})
+    assert fields((await client.get(f"{DOCUMENTS}/short")).json()) == {"a": 1}
+    answer = await client.patch(f"{DOCUMENTS}/short", json={"b": 2})
+    assert (answer.status_code, fields(answer.json())) == (200, {"a": 1, "b": 2})
+    answer = await client.put(f"{DOCUMENTS}/{ID}", json={"_rmx_id": OTHER})
+    assert (answer.status_code, OTHER in answer.json()["message"]) == (400, True)
+
+
+async def test_delete_answers_the_tombstone_and_an_unknown_id_is_no_error(client: httpx.AsyncClient) -> None:
+    await client.put(f"{DOCUMENTS}/{ID}", json={"a": 1})
+    answer = await client.delete(f"{DOCUMENTS}/{ID}")
+    assert (answer.status_code, answer.json()["_rmx_deleted"]) == (200, True)
+    for id in (ID, OTHER, "short"):
+        answer = await client.delete(f"{DOCUMENTS}/{id}")
+        assert (answer.status_code, answer.json()) == (200, {})
+        answer = await client.get(f"{DOCUMENTS}/{id}")
+        assert (answer.status_code, answer.json()["kind"]) == (404, "message")
+    assert (await client.get(f"{DOCUMENTS}/{OTHER}/history")).status_code == 404
+    versions = (await client.get(f"{DOCUMENTS}/{ID}/history")).json()
+    assert [version.get("a", version.get("_rmx_deleted")) for version in versions] == [1, True]
+
+
+async def test_a_record_can_be_read_as_it_was(client: httpx.AsyncClient) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    first = (await client.put(path, json={"a": 1})).json()
+    await client.put(path, json={"a": 2})
+    await client.delete(path)
+    watermark, moment = first["_rmx_rev"], first["_rmx_last_modified_at"]
+    assert fields((await client.get(path, params={"as_of": watermark})).json()) == {"a": 1}
+    assert (await client.get(path, params={"as_of": moment - 1})).status_code == 404
+    assert (await client.get(path, params={"as_of": "1970-01-01T00:00:00Z"})).status_code == 404
+    history = (await client.get(f"{path}/history", params={"as_of": watermark})).json()
+    assert [fields(version) for version in history] == [{"a": 1}]
+    assert len((await client.get(DOCUMENTS, params={"as_of": watermark})).json()) == 1
+    assert (await client.get(DOCUMENTS)).json() == []
+    for bad in ("yesterday", "2026-01-01T00:00:00", "-1x", "", "9" * 40, "x" * 5000):
+        answer = await client.get(path, params={"as_of": bad})
+        assert (answer.status_code, answer.json()["kind"]) == (400, "message"), bad
+
+
+async def test_an_etag_saves_sending_a_record_again(client: httpx.AsyncClient) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    etag = (await client.put(path, json={"a": 1})).headers["etag"]
+    for sent in (etag, f'"x", {etag}', f"W/{etag}"):
+        answer = await client.get(path, headers={"If-None-Match": sent})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == etag
+    assert (await client.get(path, headers={"If-None-Match": '"x"'})).status_code == 200
+    await save(client, {"_rmx_id": ID, "a": 2}, {"_rmx_id": ID, "a": 3})
+    versions = (await client.get(f"{path}/history")).json()
+    assert versions[1]["_rmx_rev"] == versions[2]["_rmx_rev"]
+    assert (await client.get(path, headers={"If-None-Match": etag})).status_code == 200
+    head = await client.head(path)
+    assert (head.status_code, head.content, bool(head.headers["etag"])) == (200, b"", True)
+
+
+async def test_a_condition_that_cannot_be_kept_is_refused_and_nothing_is_done(
+    client: httpx.AsyncClient,
+) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    etag = (await client.put(path, json={"a": 1})).headers["etag"]
+    for headers in ({"If-Match": etag}, {"If-Match": '"x"'}, {"If-None-Match": "*"}):
+        for method in ("PUT", "PATCH", "DELETE"):
+            answer = await client.request(method, path, json={"a": 2}, headers=headers)
+            assert answer.status_code == 501
+    assert fields((await client.get(path)).json()) == {"a": 1}
+
+
+async def test_many_records_are_saved_in_one_commit(client: httpx.AsyncClient) -> None:
+    saved = await save(client, {"_rmx_id": "boss", "n": 1}, {"n": 2, "boss": ref("boss")})
+    one, two = saved["records"]
+    assert one["_rmx_rev"] == two["_rmx_rev"] == saved["watermark"]
+    assert two["boss"] == one["_rmx_id"] != ref("boss")
+    id = one["_rmx_id"]["_rmx_value"]
+    answer = await client.post(f"{DB}/save", params="return=ids", json=[{"_rmx_id": id, "n": 3}])
+    assert answer.json().keys() == {"watermark", "ids"}
+    assert answer.json()["ids"] == [id]
+    saved = await save(client, {"_rmx_id": id, "m": 4}, upsert=True)
+    assert fields(saved["records"][0]) == {"n": 3, "m": 4}
+    saved = await save(client, {"_rmx_id": id, "n": 5}, options={"KeepOriginal": True})
+    assert fields(saved["records"][0]) == {"n": 3, "m": 4}
+    assert (await save(client))["records"] == []
+
+
+async def test_all_or_nothing_and_the_place_of_what_is_wrong(client: httpx.AsyncClient) -> None:
+    for bad in ({"_rmx_id": 7}, {"_rmx_id": None}, {"k" * 100_000: 1}):
+        answer = await client.post(f"{DB}/save", json=[{"good": 1}, bad])
+        assert answer.status_code == 400, bad
+        assert answer.json()["path"].startswith("$[1]")
+    assert (await client.get(DOCUMENTS)).json() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"7",
+        b'"text"',
+        b'{"records": [{"a": 1e999}]}',
+        b'{"records": [{"a": 99999999999999999999}]}',
+        b'{"records": [{"a": NaN}]}',
+        b'{"records": [{"a": 1, "a": 2}]}',
+        b'{"records": [{"a": "\xff"}]}',
+        b'{"records": [{"a": "\\ud800"}]}',
+        b"[" * 10_000 + b"]" * 10_000,
+        b'[{"a":' * 5_000 + b"1" + b"}]" * 5_000,
+        b'[{"a": {"_rmx_type": "{tag}nonsense"}}]',
+    ],
+)
+async def test_malformed_bodies_are_refused_and_nothing_is_saved(
+    client: httpx.AsyncClient, body: bytes
+) -> None:
+    for method, path in (("POST", f"{DB}/save"), ("POST", DOCUMENTS), ("PUT", f"{DOCUMENTS}/{ID}")):
+        answer = await client.request(method, path, content=body)
+        assert (answer.status_code, answer.json()["kind"]) == (400, "message"), (method, path)
+    assert (await client.get(DOCUMENTS)).json() == []
+
+
+async def test_a_save_of_another_shape_is_refused(client: httpx.AsyncClient) -> None:
+    for body in (
+        {},
+        {"records": 1},
+        {"records": [1]},
+        {"records": [], "surprise": 1},
+        {"records": [], "options": {"Surprise": True}},
+        {"records": [], "options": {"Upsert": "yes"}},
+        {"records": [], "upsert": 1},
+        [1],
+        [[]],
+    ):
+        answer = await client.post(f"{DB}/save", json=body)
+        assert (answer.status_code, answer.json()["kind"]) == (400, "message"), body
+    answer = await client.post(f"{DB}/save", params="return=all", json=[])
+    assert answer.status_code == 400
+    for body in ([], [{}], 1, "x", None):
+        assert (await client.post(DOCUMENTS, json=body)).status_code == 400
+
+
+async def test_message_pack_in_and_out(client: httpx.AsyncClient) -> None:
+    record = {"a": 1, "r": Ref("x"), "b": b"\0\xff"}
+    headers = {"Content-Type": MSGPACK, "Accept": MSGPACK}
+    answer = await client.post(DOCUMENTS, content=msgpack_values.pack(record), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (201, MSGPACK)
+    assert fields(msgpack_values.unpack(answer.content)) == record  # type: ignore[arg-type]
+    answer = await client.get(DOCUMENTS, headers={"Accept": MSGPACK})
+    assert answer.headers["content-type"] == MSGPACK
+    assert [fields(row) for row in msgpack_values.unpack(answer.content)] == [record]  # type: ignore[union-attr,arg-type]
+    assert [fields(row) for row in tagged_json.loads((await client.get(DOCUMENTS)).content)] == [record]  # type: ignore[union-attr,arg-type]
+    for bad in (b"\xc1", b"\x91", msgpack.packb({"a": 2**63}), b"\xdd\xff\xff\xff\xff", b"\x81\xa1a" * 5000):
+        answer = await client.post(DOCUMENTS, content=bad, headers=headers)
+        assert (answer.status_code, answer.json()["kind"]) == (400, "message"), bad
+    answer = await client.post(DOCUMENTS, content=b"a=1", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+
+
+async def test_the_list_is_in_the_order_of_commits_and_bounded(client: httpx.AsyncClient) -> None:
+    await save(client, *({"n": n} for n in range(150)))
+    await save(client, *({"n": n} for n in range(150, 1100)))
+    answer = await client.get(DOCUMENTS)
+    assert [row["n"] for row in answer.json()] == list(range(100))
+    assert answer.headers["mix-watermark"] == answer.json()[-1]["_rmx_rev"][:-1] + "2"
+    answer = await client.get(DOCUMENTS, params={"skip": 140, "limit": 20})
+    assert [row["n"] for row in answer.json()] == list(range(140, 160))
+    assert (await client.get(DOCUMENTS, params={"limit": 0})).json() == []
+    assert (await client.get(DOCUMENTS, params={"skip": 2**62})).json() == []
+    assert len((await client.get(DOCUMENTS, params={"limit": 1000})).json()) == 1000
+    answer = await client.get(DOCUMENTS, params={"query": "n < $n", "params": '{"n": 2}'})
+    assert [row["n"] for row in answer.json()] == [0, 1]
+    for bad in ("limit=1001", "limit=-1", "skip=-1", "limit=x", "limit=1&limit=2", "limit=1.5", "surprise=1",
+                f"skip={2**64}", "include_deleted=yes", "timeout=0", "timeout=-1", "params=[]"):  # fmt: skip
+        answer = await client.get(DOCUMENTS, params=bad)
+        assert (answer.status_code, answer.json()["kind"]) == (400, "message"), bad
+
+
+async def test_an_answer_that_would_be_too_large_is_refused(make_server: Make, connect: Connect) -> None:
+    async with connect(make_server(answer_limit=10_000)) as client:
+        await save(client, *({"text": "x" * 1000} for _ in range(20)))
+        answer = await client.get(DOCUMENTS)
+        assert (answer.status_code, "10000 bytes" in answer.json()["message"]) == (400, True)
+        assert len((await client.get(DOCUMENTS, params={"limit": 5})).json()) == 5
+        await save(client, *({"_rmx_id": ID, "text": "x" * 1000} for _ in range(20)))
+        assert (await client.get(f"{DOCUMENTS}/{ID}/history")).status_code == 400
+
+
+async def test_a_body_over_the_limit_is_413(make_server: Make, connect: Connect) -> None:
+    async with connect(make_server(body_limit=2048)) as client:
+        for path in (DOCUMENTS, f"{DB}/save"):
+            assert (await client.post(path, json={"a": "x" * 3000})).status_code == 413
+        assert (await client.put(f"{DOCUMENTS}/{ID}", json={"a": "x" * 3000})).status_code == 413
+
+
+async def test_names_of_what_is_not_there_are_404(client: httpx.AsyncClient) -> None:
+    for ws, app in (("w", "none"), ("none", "demo"), ("w", ".."), ("%2e%2e", "demo"), ("w", "demo%2f..%2fdemo"),
+                    ("W", "demo"), ("w", "Demo"), ("w", "demo ")):  # fmt: skip
+        for path in ("documents", f"documents/{ID}", f"documents/{ID}/history", "query?query=true", "query/x",
+                     "live?query=true"):  # fmt: skip
+            answer = await client.get(f"/v1/ws/{ws}/app/{app}/{path}")
+            assert answer.status_code == 404, (ws, app, path)
+
+
+async def test_apps_do_not_see_each_other(client: httpx.AsyncClient) -> None:
+    await client.put("/v1/ws/w/app/second")
+    await client.put(f"{DOCUMENTS}/{ID}", json={"a": 1})
+    assert (await client.get(f"/v1/ws/w/app/second/documents/{ID}")).status_code == 404
+    assert (await client.get("/v1/ws/w/app/second/documents")).json() == []
+
+
+async def test_without_a_token_nothing_is_read_or_written(make_server: Make, connect: Connect) -> None:
+    async with connect(make_server(), token=None) as client:
+        for method, path in (("GET", DOCUMENTS), ("POST", DOCUMENTS), ("PUT", f"{DOCUMENTS}/{ID}"),
+                             ("POST", f"{DB}/save"), ("POST", f"{DB}/query"), ("GET", f"{DB}/live?query=true"),
+                             ("PUT", f"{DB}/query/x"), ("POST", "/query/w/demo")):  # fmt: skip
+            assert (await client.request(method, path, json={})).status_code == 401, path
+
+
+async def test_a_deleted_app_takes_its_database_with_it(
+    make_server: Make, connect: Connect, opener: Any
+) -> None:
+    async with connect(make_server()) as client:
+        await client.put("/v1/ws/w/app/short")
+        await client.put(f"/v1/ws/w/app/short/documents/{ID}", json={"a": 1})
+        assert len(opener.databases) == 1
+        await client.delete("/v1/ws/w/app/short")
+        assert not opener.databases
+        assert (await client.get("/v1/ws/w/app/short/documents")).status_code == 404
+        await client.put("/v1/ws/w/app/short")
+        assert (await client.get("/v1/ws/w/app/short/documents")).json() == []
+        await client.delete("/v1/ws/w")
+        assert not opener.databases
+
+
+async def test_an_app_that_another_process_made_anew_has_a_new_database(
+    make_server: Make, connect: Connect, ws_dir: Any
+) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        await client.put("/v1/ws/w/app/short")
+        path = f"/v1/ws/w/app/short/documents/{ID}"
+        await client.put(path, json={"a": 1})
+        # The other process knows nothing of what is open in this one.
+        other = server.store.workspace("w")
+        for _ in range(3):
+            other.delete_app("short")
+            other.create_app("short")
+            assert (await client.get(path)).status_code == 404
+            await client.put(path, json={"a": 1})
+
+
+async def test_a_server_without_a_storage_says_so(ws_dir: Any, token: str, connect: Connect) -> None:
+    settings = {"settings.server.ws_dir": str(ws_dir), "settings.server.token": token, "storage": None}
+    with Kernel("agent_server", overrides={k: v for k, v in settings.items() if v}, environ={}) as kernel:
+        server = Server(kernel)
+        server.databases._opener = None
+        server.store.create("w").create_app("demo")
+        async with connect(server) as client:
+            for answer in (
+                await client.get(DOCUMENTS),
+                await client.post(f"{DB}/save", json=[]),
+                await client.get(f"{DB}/live", params={"query": "true"}),
+            ):
+                assert answer.status_code == 501
+                assert "storage" in answer.json()["message"]
+
+
+async def test_saves_at_once_are_all_there(client: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(client.post(DOCUMENTS, json={"n": n}) for n in range(40)))
+    assert {answer.status_code for answer in answers} == {201}
+    found = (await client.get(DOCUMENTS)).json()
+    assert sorted(row["n"] for row in found) == list(range(40))
