@@ -57,6 +57,10 @@ typedef struct {
 mix_text mix_text_of(const char *string);
 bool mix_text_is(mix_text text, const char *string);
 
+/* Below, equal to or above 0 as `a` stands before, with or behind `b`, by their bytes: for UTF-8 that is the order of
+ * the code points, which is that of the keys of a map. */
+int mix_text_order(mix_text a, mix_text b);
+
 /* ---- Reading ----------------------------------------------------------------------------------------------- */
 
 mix_kind mix_kind_of(mix_value value);

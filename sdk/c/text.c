@@ -9,6 +9,8 @@ bool mix_text_is(mix_text text, const char *string) {
     return text.at && text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
 }
 
+int mix_text_order(mix_text a, mix_text b) { return compare_texts(a, b); }
+
 /* Length of the well-formed sequence at `at` (Unicode, table 3-7), or 0; `part` gets the length of the longest
  * start of one, which is what one U+FFFD stands for. */
 static size_t sequence(const unsigned char *at, const unsigned char *end, size_t *part) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,31 @@ def test_unreadable_answer_of_the_host_is_a_panic(guest: Any, panic: type[Except
     guest.ffis["$test"] = lambda: bytearray(answer)
     with pytest.raises(panic, match=r"^\$test cannot be read: "):
         guest.call("ffi", [])
+
+
+def test_texts_stand_in_the_order_of_their_code_points(guest: Any) -> None:
+    texts = sorted(
+        [
+            "",
+            "a",
+            "a",
+            "ab",
+            "b",
+            "B",
+            "\0",
+            "a\0",
+            "é",
+            "\u007f",
+            "\ud7ff",
+            "\ue000",
+            "\uffff",
+            "😀",
+            "z" * 99,
+        ]
+    )
+    expected = [(a > b) - (a < b) for a, b in itertools.pairwise(texts)]
+    assert guest.call("order", texts) == expected
+    assert guest.call("order", texts[::-1]) == [-sign for sign in expected[::-1]]
 
 
 def test_token_passes_through(guest: Any) -> None:

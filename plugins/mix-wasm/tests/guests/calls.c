@@ -94,6 +94,21 @@ static mix_value format(mix_value params) {
 }
 MIX_ENTRY("format", format)
 
+/* The items of an array of strings, by the sign of the order of each with the one behind it. */
+static mix_value order(mix_value params) {
+    mix_out out = {0};
+    mix_put_array(&out);
+    mix_text before = mix_as_text(mix_at(params, 0));
+    for (mix_items each = mix_each(params); mix_next(&each);) {
+        int order = mix_text_order(before, mix_as_text(each.value));
+        if (each.index) mix_put_int(&out, (order > 0) - (order < 0));
+        before = mix_as_text(each.value);
+    }
+    mix_end(&out);
+    return mix_done(&out);
+}
+MIX_ENTRY("order", order)
+
 static mix_value host(mix_value params) {
     (void)params;
     unsigned char bytes[4];
