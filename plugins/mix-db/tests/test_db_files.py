@@ -380,7 +380,7 @@ def test_files_are_private_and_links_are_not_followed(tmp_path: Path) -> None:
     secret.write_bytes(b"kept")
     (path / "LOCK").unlink()
     (path / "LOCK").symlink_to(secret)
-    with pytest.raises(FilesError, match="LOCK.*symbolic link"):
+    with pytest.raises(FilesError, match=r"LOCK.*symbolic link"):
         Store(DiskFolder(path))
     assert secret.read_bytes() == b"kept"
 

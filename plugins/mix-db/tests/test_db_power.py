@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mix_db.files import names
 from mix_db.files.check import check
 from mix_db.files.errors import FilesError
 from mix_db.files.faults import FaultyFolder, PowerCut
+from mix_db.files.repair import repair
 from mix_db.files.store import Store
+from mix_db.files.view import View
 
 Commits = list[tuple[bytes, ...]]
 
@@ -250,3 +255,153 @@ def test_power_cut_in_a_shared_sync(records: list[bytes], seed: int) -> None:
     found = contents(Store(folder.restarted(random.Random(seed))))
     assert found == [b"first", *records][: len(found)]
     assert found
+
+
+# --- segments, merges, compaction, repair ---
+
+
+def index(start: int, records: Iterable[bytes]) -> Iterator[bytes]:
+    """A segment that says what it was made of."""
+    yield b"%d:" % start
+    for record in records:
+        yield b"%d," % crc32c(record)
+
+
+def verified(store: Store) -> list[bytes]:
+    """The rows; the segments must cover those that are flushed, each made of its own rows."""
+    view, reached = store.view, 0
+    for segment in view.segments:
+        assert segment.start == reached
+        reached = segment.stop
+        rows = map(view.read, range(segment.start, segment.stop))
+        assert bytes(segment.data) == b"".join(index(segment.start, rows))
+    assert reached == view.extent_rows
+    return [view.read(row) for row in range(view.rows)]
+
+
+class Life:
+    """A database that does everything, until the power goes. `states`: what may be found in it then.
+
+    A record is a letter and a number; compaction leaves those with an "x" out.
+    """
+
+    def __init__(self, folder: FaultyFolder) -> None:
+        self.folder = folder
+        self.states: list[list[bytes]] = [[]]
+
+    def run(self) -> None:
+        store = Store(self.folder, index=index)
+        self.save(store, b"a1", b"x1", b"a2")
+        store.flush()
+        self.save(store, b"x2")
+        self.save(store, b"b1")
+        store.flush()
+        store.merge(store.view.segments, lambda: index(0, map(store.read, range(store.view.extent_rows))))
+        self.save(store, b"x3", b"c1")
+        self.compact(store)
+        self.save(store, b"d1", b"x4")
+        store.flush()
+        store.merge(store.view.segments, lambda: index(0, map(store.read, range(store.view.extent_rows))))
+        self.save(store, b"e1")
+
+    def save(self, store: Store, *records: bytes) -> None:
+        (now,) = self.states
+        self.states = [now, [*now, *records]]
+        store.commit(lambda draft: records)
+        del self.states[0]
+
+    def compact(self, store: Store) -> None:
+        def rewrite(view: View, start: int) -> Iterator[bytes]:
+            if start == 0:
+                self.save(store, b"x5", b"f1")
+                (now,) = self.states
+                self.states = [now, [record for record in now if not record.startswith(b"x")] + [b"x5"]]
+                self.states[1].sort(key=now.index)
+            for row in range(start, view.rows):
+                record = view.read(row)
+                if start or not record.startswith(b"x"):
+                    yield record
+
+        store.compact(rewrite)
+        del self.states[0]
+
+
+def live(folder: FaultyFolder) -> list[list[bytes]]:
+    life = Life(folder)
+    with contextlib.suppress(PowerCut):
+        life.run()
+    return life.states
+
+
+def steps_of_life() -> list[str]:
+    folder = FaultyFolder()
+    (state,) = live(folder)
+    assert state == [b"a1", b"a2", b"b1", b"c1", b"x5", b"f1", b"d1", b"x4", b"e1"]
+    return folder.steps
+
+
+LIFE = steps_of_life()
+
+
+def goes_on(found: FaultyFolder, states: list[list[bytes]], seed: int) -> None:
+    reader = None
+    if found.exists("writelog"):
+        reader = Store(FaultyFolder.of(found.files()), read_only=True, index=index)
+        assert verified(reader) in states
+    store = Store(found, index=index)
+    rows = verified(store)
+    assert rows in states
+    if reader is not None:
+        assert verified(reader) == rows
+    assert list(check(found)) == []
+    store.commit(lambda draft: [b"after"])
+    store.flush()
+    store.compact(lambda view, start: map(view.read, range(start, view.rows)))
+    again = found.restarted(random.Random(seed))
+    assert verified(Store(again, index=index)) == [*rows, b"after"]
+    assert not [name for name in again.listing() if names.family(name) not in (None, store.view.generation)]
+
+
+@pytest.mark.parametrize("cut", range(1, len(LIFE) + 1))
+def test_power_cut_at_every_step_of_a_life(cut: int) -> None:
+    for seed in range(15):
+        folder = FaultyFolder(cut=cut)
+        states = live(folder)
+        assert not folder.on
+        goes_on(folder.restarted(random.Random(seed)), states, seed)
+    goes_on(folder.killed(), states, cut)
+
+
+def damaged_life() -> tuple[dict[str, bytes], list[bytes]]:
+    """Files in which one row, and one commit of the log, are spoiled; and what is left to save."""
+    folder = FaultyFolder()
+    store = Store(folder, index=index)
+    for name in (b"a", b"b", b"c"):
+        store.commit(lambda draft, name=name: [name + b"1", name + b"2"])  # type: ignore[misc]
+    store.flush()
+    for name in (b"d", b"e", b"f"):
+        store.commit(lambda draft, name=name: [name + b"1", name + b"2"])  # type: ignore[misc]
+    files = folder.files()
+    files["db.dat"] = files["db.dat"].replace(b"b2", b"!!")
+    files["writelog"] = files["writelog"].replace(b"e1", b"!!")
+    return files, [b"a1", b"a2", b"b1", b"c1", b"c2", b"d1", b"d2", b"f1", b"f2"]
+
+
+def test_power_cut_at_every_step_of_a_repair() -> None:
+    files, saved = damaged_life()
+    whole = FaultyFolder.of(files)
+    assert repair(whole, index=index).rows == len(saved)
+    for cut in range(1, len(whole.steps) + 1):
+        for seed in range(10):
+            folder = FaultyFolder.of(files)
+            folder.cut = cut
+            with pytest.raises(PowerCut):
+                repair(folder, index=index)
+            found = folder.restarted(random.Random(seed))
+            repair(found, index=index)
+            store = Store(found, index=index)
+            assert verified(store) == saved
+            kept = list(found.files().values())
+            for name, data in files.items():
+                if name in ("db.dat", "writelog"):
+                    assert data in kept, (cut, name, "nothing is deleted")

@@ -29,10 +29,12 @@ from mix_db.files import names
 from mix_db.files.errors import DamagedFile, refuse_version
 from mix_db.files.layer import Folder, write_whole
 
-__all__ = ["HEAD", "Entry", "Manifest"]
+__all__ = ["HEAD", "REMEDY", "Entry", "Manifest"]
 
 HEAD: Final = 4096
 """Bytes of a segment that are checked whenever it is opened."""
+
+REMEDY: Final = "open the database for writing, which makes the index again from the rows"
 
 _MAGIC: Final = b"MXSEGS"
 _VERSION: Final = 1
@@ -77,20 +79,20 @@ class Manifest:
         """Raises `DamagedFile` or `FormatVersion`."""
         name = names.manifest(generation)
         if len(data) < _HEADER.size + _CRC.size:
-            raise DamagedFile(
+            raise _damaged(
                 name, len(data), f"expected at least {_HEADER.size + _CRC.size} bytes, the file ends here"
             )
         magic, version, found, count = _HEADER.unpack_from(data)
         if magic != _MAGIC:
-            raise DamagedFile(name, 0, f"expected {_MAGIC!r}, found {magic!r}")
+            raise _damaged(name, 0, f"expected {_MAGIC!r}, found {magic!r}")
         as_expected = data[:6] + _VERSION.to_bytes(2, "little") + data[8:]
         refuse_version(name, version, _VERSION, _intact(as_expected))
         if not _intact(data):
-            raise DamagedFile(name, 0, f"its {len(data)} bytes do not match their checksum")
+            raise _damaged(name, 0, f"its {len(data)} bytes do not match their checksum")
         if len(data) != _HEADER.size + count * _ENTRY.size + _CRC.size:
-            raise DamagedFile(name, 0, f"expected {count} segments, found {len(data)} bytes")
+            raise _damaged(name, 0, f"expected {count} segments, found {len(data)} bytes")
         if found != generation:
-            raise DamagedFile(name, 0, f"expected generation {generation}, found {found}")
+            raise _damaged(name, 0, f"expected generation {generation}, found {found}")
         body = memoryview(data)[_HEADER.size : -_CRC.size]
         return cls(generation, tuple(Entry(*fields) for fields in _ENTRY.iter_unpack(body)))
 
@@ -101,7 +103,7 @@ class Manifest:
         try:
             file = folder.open(name)
         except FileNotFoundError:
-            raise DamagedFile(name, 0, "there is no such file") from None
+            raise _damaged(name, 0, "there is no such file") from None
         try:
             return cls.unpack(generation, file.read(0, file.size()))
         finally:
@@ -123,11 +125,15 @@ class Manifest:
                 break
             reached = entry.stop
         if reached != rows:
-            raise DamagedFile(
+            raise _damaged(
                 self.name,
                 0,
                 f"expected segments of {rows} rows without a gap, found them up to row {reached}",
             )
+
+
+def _damaged(name: str, offset: int, message: str) -> DamagedFile:
+    return DamagedFile(name, offset, message, REMEDY)
 
 
 def _intact(data: bytes) -> bool:

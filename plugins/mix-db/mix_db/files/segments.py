@@ -15,7 +15,7 @@ from crc32c import crc32c
 from mix_db.files import names
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, write_whole
-from mix_db.files.manifest import HEAD, Entry, Manifest
+from mix_db.files.manifest import HEAD, REMEDY, Entry, Manifest
 from mix_db.files.rows import RowReader, map_file
 
 __all__ = ["ROWS", "MakeIndex", "SegmentFile", "open_all", "open_one", "rebuild", "write"]
@@ -26,7 +26,6 @@ MakeIndex: TypeAlias = Callable[[int, Iterable[bytes]], Iterable[bytes]]
 ROWS: Final = 1 << 16
 """Most rows of a segment that is made from rows, so that its maker need not hold them all."""
 
-_REMEDY: Final = "open the database for writing, which makes the index again from the rows"
 _log = logging.getLogger("mixkit.db")
 
 
@@ -67,12 +66,12 @@ def open_one(folder: Folder, manifest: Manifest, entry: Entry) -> SegmentFile:
     try:
         state = folder.state(name)
         if state is not None and state[2] > entry.size:
-            raise DamagedFile(name, entry.size, f"expected {entry.size} bytes, found {state[2]}", _REMEDY)
+            raise DamagedFile(name, entry.size, f"expected {entry.size} bytes, found {state[2]}", REMEDY)
         data = map_file(folder, name, entry.size)
     except DamagedFile as exc:
-        raise DamagedFile(exc.file, exc.offset, "the index segment is missing or cut", _REMEDY) from exc
+        raise DamagedFile(exc.file, exc.offset, "the index segment is missing or cut", REMEDY) from exc
     if crc32c(data[:HEAD]) != entry.head:
-        raise DamagedFile(name, 0, "the beginning of the index segment does not match its checksum", _REMEDY)
+        raise DamagedFile(name, 0, "the beginning of the index segment does not match its checksum", REMEDY)
     return SegmentFile(name, entry.start, entry.stop, memoryview(data), entry)
 
 
