@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+from pyroaring import BitMap
+
 from mix_db.engine.arrivals import Arrivals
-from mix_db.engine.slow import matches
 from mix_db.engine.state import State
 from mix_db.engine.version import packer
 from mix_db.query.ast import (
@@ -27,6 +28,8 @@ from mix_db.query.ast import (
     walk,
 )
 from mix_db.query.evaluate import Evaluation
+from mix_db.query.execute import matches
+from mix_db.query.refs import Refs
 from mixkit.errors import QueryCancelled, QueryError
 from mixkit.storage import Change, Record
 from mixkit.value import Ref
@@ -75,10 +78,6 @@ class LiveQuery:
         self._present = state
         self._arrivals = arrivals
         self._alone = not any(_looks_around(node) for node in walk(query))
-        self._filter = Query(query.filter) if query.stages else query
-        self._filter_params = {
-            name: item for name, item in self._params.items() if name in self._filter.parameters()
-        }
         self._seen: State | None = None
         self._digests: dict[str, bytes] = {}
         self._pack = packer()
@@ -115,7 +114,8 @@ class LiveQuery:
 
     def _compared(self, now: State) -> Change:
         """The change by all rows."""
-        rows = self._rows(now, matches(self._filter, self._filter_params, now))
+        kept = matches(self._query, self._params, now)
+        rows = self._rows(now, [now.read(row) for row in kept])
         digests = {id: self._digest(row) for id, row in rows}
         before, self._digests = self._digests, digests
         return Change(
@@ -127,10 +127,12 @@ class LiveQuery:
 
     def _followed(self, before: State, now: State) -> Change:
         """The change by the records that have new versions."""
-        fresh = range(before.rows, now.rows)
-        kept = matches(self._filter, self._filter_params, now)
-        rows = dict(self._rows(now, [row for row in fresh if row in kept]))
-        touched = {now.read(row)["_rmx_id"].id for row in fresh}
+        fresh = BitMap()
+        fresh.add_range(before.rows, now.rows)
+        kept = matches(self._query, self._params, now, rows=fresh)
+        records = {row: now.read(row) for row in fresh}
+        touched = {record["_rmx_id"].id for record in records.values()}
+        rows = dict(self._rows(now, [records[row] for row in kept]))
         entered, changed, left = [], [], []
         for id, row in rows.items():
             digest = self._digest(row)
@@ -144,13 +146,10 @@ class LiveQuery:
                 left.append(Ref(id))
         return Change(now.watermark, entered, changed, left)
 
-    def _rows(self, now: State, kept: Any) -> list[_Row]:
-        """What the stages make of the rows that the filter keeps."""
-        evaluation = Evaluation(self._query, self._params, _resolver(now))
-        rows: list[_Row] = []
-        for number in kept:
-            record = now.read(number)
-            rows.append((record["_rmx_id"].id, record))
+    def _rows(self, now: State, records: Iterable[Record]) -> list[_Row]:
+        """What the stages make of the records that the filter keeps."""
+        evaluation = Evaluation(self._query, self._params, Refs(now))
+        rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
             if isinstance(stage, Object):
                 rows = [(id, evaluation.row(stage, row)) for id, row in rows]
@@ -163,10 +162,6 @@ class LiveQuery:
     def _digest(self, row: Record) -> bytes:
         kept = {name: item for name, item in row.items() if name not in _PLACES}
         return hashlib.blake2b(self._pack(kept), digest_size=16).digest()
-
-
-def _resolver(state: State) -> Callable[[Ref], Record | None]:
-    return lambda ref: state.newest(ref.id)
 
 
 def _looks_around(node: object) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mix_db.engine.records import read_id
-from mix_db.engine.slow import compile_query, explain, run
 from mix_db.engine.state import State
+from mix_db.query.execute import compile_query, run
+from mix_db.query.explain import explain
 from mixkit.storage import Cursor, Record
 from mixkit.value import Ref
 
@@ -72,7 +73,13 @@ class StateReader:
         run: bool = True,
     ) -> Mapping[str, Any]:
         return explain(
-            compile_query(query), params, self.state(), deleted=deleted, superseded=superseded, run=run
+            compile_query(query),
+            params,
+            self.state(),
+            deleted=deleted,
+            superseded=superseded,
+            run=run,
+            timeout=self._timeout,
         )
 
 

@@ -1,0 +1,213 @@
+"""The engine against the plain database: whatever is done to the files, the answers are the same."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from mix_db.engine.engine import Engine
+from mix_db.engine.file_rows import FileRows
+from mix_db.engine.handle import Handle
+from mix_db.engine.rows import MemoryRows
+from mix_db.settings import Settings
+from mix_db.testing.plain import PlainDatabase
+
+from mixkit.errors import QueryError
+from mixkit.storage import Reader, SaveOptions
+from mixkit.value import Case, Ref
+
+QUIET = Settings(background=False)
+IDS = ("a", "b", "c", "d")
+QUERIES = (
+    "",
+    "n == 1",
+    "n > 0 and not exists m",
+    'tags contains "x"',
+    'text like "a%" | orderDesc(n)',
+    "link.n == 1",
+    "m.(k == 1)",
+    "exists n | {n, _rmx_id} | orderAsc(n) | limit(2)",
+    "group(n) | count()",
+    "n != 2 | count() | sum(n) | min(n) | max(n)",
+    "after $w",
+    "| distinct(tags)",
+)
+TIMES = ("_rmx_last_modified_at", "_rmx_superseded_at")
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.sampled_from([0.0, 1.5, 1.0, float("inf")]),
+    st.sampled_from(["a", "ab", "x", "a" * 300]),
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "n": values,
+        "text": st.sampled_from(["a", "ab", "b", "a" * 300]),
+        "tags": st.lists(st.sampled_from(["x", "y", 1]), max_size=3),
+        "m": st.one_of(
+            values, st.fixed_dictionaries({"k": values}), st.lists(st.fixed_dictionaries({"k": values}))
+        ),
+        "link": st.sampled_from(IDS).map(Ref),
+        "case": st.one_of(st.just(Case("on")), st.sampled_from(IDS).map(lambda id: Case("of", [Ref(id)]))),
+        "_rmx_type": st.sampled_from(["p", "q"]),
+        "_rmx_row": st.just(99),
+    },
+)
+records = st.tuples(st.sampled_from(IDS), fields).map(lambda pair: {"_rmx_id": pair[0], **pair[1]})
+
+
+def timeless(value: Any) -> Any:
+    """Without times, which differ between two databases; and so that NaN and 1.0 are told apart from others."""
+    if isinstance(value, dict):
+        return {name: timeless(item) for name, item in value.items() if name not in TIMES}
+    if isinstance(value, list):
+        return [timeless(item) for item in value]
+    return (type(value), repr(value)) if isinstance(value, float) else value
+
+
+def outcome(reader: Reader, query: str, params: dict[str, Any], **flags: bool) -> Any:
+    try:
+        return timeless(list(reader.query(query, params, **flags)))
+    except QueryError:
+        return QueryError
+
+
+class Compared(RuleBasedStateMachine):
+    """Does the same to both."""
+
+    watermarks = Bundle("watermarks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = PlainDatabase()
+        self.folder = Path(tempfile.mkdtemp(prefix="mix-db-"))
+        self.handles: list[Handle] = []
+        self.others: list[Engine] = []
+
+    def open_rows(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def engine(self) -> Engine:
+        return self.handle._engine
+
+    @property
+    def handle(self) -> Handle:
+        if not self.handles:
+            engine = Engine(self.open_rows, QUIET, shared=True)
+            self.handles.append(Handle(engine, read_only=False, release=engine.close))
+        return self.handles[-1]
+
+    def teardown(self) -> None:
+        for handle in self.handles:
+            handle.close()
+        shutil.rmtree(self.folder)
+
+    @rule(
+        target=watermarks,
+        given=st.lists(records, max_size=4),
+        upsert=st.booleans(),
+        keep=st.booleans(),
+    )
+    def save(self, given: list[Any], upsert: bool, keep: bool) -> str:
+        options = SaveOptions(original_id_always=True, upsert=upsert, keep_original=keep)
+        commits = [database.save(given, options) for database in (self.handle, self.plain)]
+        assert commits[0].watermark == commits[1].watermark
+        assert timeless(list(commits[0].records)) == timeless(list(commits[1].records))
+        return commits[0].watermark
+
+    @rule(target=watermarks, ids=st.lists(st.sampled_from((*IDS, "unknown")), max_size=3))
+    def delete(self, ids: list[str]) -> str:
+        commits = [database.delete(ids) for database in (self.handle, self.plain)]
+        assert commits[0].watermark == commits[1].watermark
+        assert timeless(list(commits[0].records)) == timeless(list(commits[1].records))
+        return commits[0].watermark
+
+    @rule()
+    def flush(self) -> None:
+        self.handle.flush()
+
+    @precondition(lambda self: len(self.engine.state().segments) > 1)
+    @rule(data=st.data())
+    def merge(self, data: Any) -> None:
+        segments = self.engine.state().view.segments
+        first = data.draw(st.integers(0, len(segments) - 2))
+        last = data.draw(st.integers(first + 2, len(segments)))
+        assert self.engine._merge_those(segments[first:last])
+
+    @rule(drop=st.booleans())
+    def compact(self, drop: bool) -> None:
+        for database in (self.handle, self.plain):
+            database.compact(drop_history=drop)
+
+    @rule(watermark=watermarks)
+    def look_back(self, watermark: str) -> None:
+        pasts: list[Any] = []
+        for database in (self.handle, self.plain):
+            try:
+                pasts.append(database.as_of(watermark))
+            except QueryError:
+                pasts.append(None)
+        if pasts[1] is None:
+            assert pasts[0] is None
+            return
+        self.compare(*pasts, superseded=True)
+
+    @rule(query=st.sampled_from(QUERIES), deleted=st.booleans(), superseded=st.booleans())
+    def query(self, query: str, deleted: bool, superseded: bool) -> None:
+        params = {"w": f"{self.engine.state().last // 2:016d}"} if "$w" in query else {}
+        ours, theirs = (
+            outcome(reader, query, params, deleted=deleted, superseded=superseded)
+            for reader in (self.handle, self.plain)
+        )
+        assert ours == theirs
+
+    @invariant()
+    def same(self) -> None:
+        self.compare(self.handle, self.plain, superseded=False)
+
+    def compare(self, ours: Reader, theirs: Reader, *, superseded: bool) -> None:
+        assert ours.watermark() == theirs.watermark()
+        for id in IDS:
+            assert timeless(ours.get(id)) == timeless(theirs.get(id))
+            assert timeless(ours.history(id)) == timeless(theirs.history(id))
+        flags = {"superseded": superseded, "deleted": superseded}
+        assert outcome(ours, "", {}, **flags) == outcome(theirs, "", {}, **flags)
+
+
+class InFiles(Compared):
+    def open_rows(self) -> FileRows:
+        return FileRows(self.folder, create=True, read_only=False, timeout=5.0)
+
+    @rule()
+    def reopen(self) -> None:
+        self.handles.pop().close()
+        assert self.handle.check() == []
+
+    @rule()
+    def go_on_as_another_process(self) -> None:
+        """Handles take turns: each sees what the other did only in the files."""
+        if len(self.handles) == 1:
+            engine = Engine(self.open_rows, QUIET, shared=True)
+            self.handles.append(Handle(engine, read_only=False, release=engine.close))
+        else:
+            self.handles.reverse()
+
+
+class InMemory(Compared):
+    def open_rows(self) -> MemoryRows:
+        return MemoryRows()
+
+
+TestFiles = InFiles.TestCase
+TestFiles.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestMemory = InMemory.TestCase
+TestMemory.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
