@@ -14,9 +14,11 @@ from mix_db.settings import Settings
 from mixkit.errors import NotFound
 from mixkit.storage import Place
 
-__all__ = ["Memory", "Mixquery"]
+__all__ = ["FOLDER", "Memory", "Mixquery"]
 
-_FOLDER = "v2"
+FOLDER = "v2"
+"""The folder of a database in the home of its app."""
+
 _NAME_FILE = "name.txt"
 
 Mode = Literal["create", "write", "read"]
@@ -31,7 +33,7 @@ class Mixquery:
         self._settings = settings or Settings()
 
     def open(self, place: Place, *, mode: Mode = "create") -> Handle:
-        path = place.home / _FOLDER
+        path = place.home / FOLDER
         database = open_folder(
             path, create=mode == "create", read_only=mode == "read", settings=self._settings
         )
