@@ -112,6 +112,15 @@ class Databases:
                 self._open.popitem(last=False)
             return made.database
 
+    def at_hand(self, place: Place) -> Database | None:
+        """What `open` would answer, if it is open already. Never waits for anybody, so an event loop may ask."""
+        found = self._open.get(place) if self._pid == os.getpid() else None
+        if found is None or not found.is_there():
+            return None
+        with contextlib.suppress(KeyError):
+            self._open.move_to_end(place)
+        return found.database
+
     def forget(self, place: Place) -> None:
         """Close the database if it is open, because its app is about to be deleted."""
         with self._lock:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mix_server import auth
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
-from mix_server.databases import Databases, Opener
+from mix_server.databases import Databases
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
@@ -39,7 +39,6 @@ class Server:
     Args:
         kernel: runs the agents. The server closes it when it stops.
         authorizer: decides who asks; made from the settings if not given.
-        opener: opens the databases of apps; the kernel's if not given.
 
     Raises:
         ProfileError: settings that do not go together, a workspace directory that is not one.
@@ -54,9 +53,7 @@ class Server:
         metrics: the counters.
     """
 
-    def __init__(
-        self, kernel: Kernel, authorizer: auth.Authorizer | None = None, opener: Opener | None = None
-    ) -> None:
+    def __init__(self, kernel: Kernel, authorizer: auth.Authorizer | None = None) -> None:
         settings: ServerSettings = kernel.settings("server")
         if kernel.limits.wall_time > MAX_WALL_TIME:
             raise ProfileError(
@@ -81,7 +78,7 @@ class Server:
         self.admission = Admission(
             settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
         )
-        self.databases = Databases(opener or _opener(kernel), self.store, self.admission)
+        self.databases = Databases(kernel.databases if kernel.storage else None, self.store, self.admission)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
 
     def start(self) -> None:
@@ -105,10 +102,6 @@ class Server:
         if not Path(self.settings.ws_dir).is_dir():
             return "the directory of the workspaces is gone"
         return None
-
-
-def _opener(kernel: Kernel) -> Opener | None:
-    return None
 
 
 def _before_the_end(notify: Callable[[], None]) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from mix_db.testing.plain import PlainDatabase
 from mix_server.app import create_app
 from mix_server.server import Server
 from wasmtime import wat2wasm
 
 from mixkit import Kernel
+from mixkit.databases import Databases
 from mixkit.package import Package
 from mixkit.package.build import pack
-from mixkit.storage import Place
+from mixkit.settings import load_object
 
 TOKEN = "a-token-for-tests-0123456789"
 
@@ -151,33 +151,15 @@ def ws_dir(tmp_path: Path) -> Path:
     return tmp_path / "workspaces"
 
 
-class PlainOpener:
-    """Opens plain databases, which are gone when they are forgotten.
-
-    Attributes:
-        databases: those that are open.
-    """
-
-    def __init__(self) -> None:
-        self.databases: dict[Place, PlainDatabase] = {}
-
-    def open(self, place: Place) -> PlainDatabase:
-        return self.databases.setdefault(place, PlainDatabase())
-
-    def forget(self, place: Place) -> None:
-        if found := self.databases.pop(place, None):
-            found.close()
-
-
 @pytest.fixture
-def opener() -> PlainOpener:
-    """What opens the databases of all servers of a test."""
-    return PlainOpener()
+def storage() -> str:
+    """Import string of what keeps the databases; a module of tests may have another one."""
+    return "mix_db.testing.plain:PlainStorage"
 
 
 @pytest.fixture
 def make_server(
-    ws_dir: Path, make_package: Callable[..., bytes], opener: PlainOpener
+    ws_dir: Path, make_package: Callable[..., bytes], storage: str
 ) -> Iterator[Callable[..., Server]]:
     """Makes a server with the app `demo` in the workspace `w`; keywords are settings, or `limits_…`."""
     kernels = []
@@ -188,8 +170,11 @@ def make_server(
             limit = name.removeprefix("limits_")
             overrides[f"limits.{limit}" if limit != name else f"settings.server.{name}"] = value
         kernel = Kernel("agent_server", overrides=overrides, environ={})
+        # Not the profile's: a storage that is obviously right is no plugin's.
+        kernel.storage = storage
+        kernel._databases = Databases(load_object(storage)) if storage else None
         kernels.append(kernel)
-        server = Server(kernel, opener=opener)
+        server = Server(kernel)
         if "w" not in server.store.list():
             server.store.create("w").install(Package.open(package or make_package()))
         return server

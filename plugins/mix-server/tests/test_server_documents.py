@@ -12,15 +12,24 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from mix_server.server import Server
 
-from mixkit import Kernel, Ref, msgpack_values, tagged_json
+from mixkit import Ref, msgpack_values, tagged_json
+from mixkit.errors import StorageError
 
 DB = "/v1/ws/w/app/demo"
 DOCUMENTS = f"{DB}/documents"
 ID = "0123456789abcdefghijklmnopqrstuv"
 OTHER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 MSGPACK = "application/msgpack"
+PLAIN, MIXQUERY = "mix_db.testing.plain:PlainStorage", "mix_db.storages:Mixquery"
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(params=[PLAIN, MIXQUERY], ids=["plain", "mixquery"])
+def storage(request: pytest.FixtureRequest) -> str:
+    """Each test runs on the slow plain database and on the real one."""
+    path: str = request.param
+    return path
 
 
 def ref(id: str) -> dict[str, str]:
@@ -292,24 +301,29 @@ async def test_without_a_token_nothing_is_read_or_written(make_server: Make, con
             assert (await client.request(method, path, json={})).status_code == 401, path
 
 
-async def test_a_deleted_app_takes_its_database_with_it(
-    make_server: Make, connect: Connect, opener: Any
-) -> None:
-    async with connect(make_server()) as client:
-        await client.put("/v1/ws/w/app/short")
-        await client.put(f"/v1/ws/w/app/short/documents/{ID}", json={"a": 1})
-        assert len(opener.databases) == 1
-        await client.delete("/v1/ws/w/app/short")
-        assert not opener.databases
-        assert (await client.get("/v1/ws/w/app/short/documents")).status_code == 404
-        await client.put("/v1/ws/w/app/short")
-        assert (await client.get("/v1/ws/w/app/short/documents")).json() == []
-        await client.delete("/v1/ws/w")
-        assert not opener.databases
+@pytest.mark.parametrize("storage", [MIXQUERY])
+async def test_a_deleted_app_takes_its_database_with_it(make_server: Make, connect: Connect) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        for delete in ("/v1/ws/x/app/a", "/v1/ws/x"):
+            await client.post("/v1/ws", json={"name": "x"})
+            await client.put("/v1/ws/x/app/a")
+            path = f"/v1/ws/x/app/a/documents/{ID}"
+            assert (await client.put(path, json={"a": 1})).status_code == 201
+            database = await server.databases.of("x", "a")
+            assert (await client.delete(delete)).status_code == 204
+            with pytest.raises(StorageError):
+                database.get(ID)
+            assert (await client.get(path)).status_code == 404
+            await client.post("/v1/ws", json={"name": "x"})
+            await client.put("/v1/ws/x/app/a")
+            assert (await client.get("/v1/ws/x/app/a/documents")).json() == []
+            await client.delete("/v1/ws/x")
 
 
+@pytest.mark.parametrize("storage", [MIXQUERY])
 async def test_an_app_that_another_process_made_anew_has_a_new_database(
-    make_server: Make, connect: Connect, ws_dir: Any
+    make_server: Make, connect: Connect
 ) -> None:
     server = make_server()
     async with connect(server) as client:
@@ -322,23 +336,20 @@ async def test_an_app_that_another_process_made_anew_has_a_new_database(
             other.delete_app("short")
             other.create_app("short")
             assert (await client.get(path)).status_code == 404
-            await client.put(path, json={"a": 1})
+            assert (await client.put(path, json={"a": 1})).status_code == 201
 
 
-async def test_a_server_without_a_storage_says_so(ws_dir: Any, token: str, connect: Connect) -> None:
-    settings = {"settings.server.ws_dir": str(ws_dir), "settings.server.token": token, "storage": None}
-    with Kernel("agent_server", overrides={k: v for k, v in settings.items() if v}, environ={}) as kernel:
-        server = Server(kernel)
-        server.databases._opener = None
-        server.store.create("w").create_app("demo")
-        async with connect(server) as client:
-            for answer in (
-                await client.get(DOCUMENTS),
-                await client.post(f"{DB}/save", json=[]),
-                await client.get(f"{DB}/live", params={"query": "true"}),
-            ):
-                assert answer.status_code == 501
-                assert "storage" in answer.json()["message"]
+@pytest.mark.parametrize("storage", [None])
+async def test_a_server_without_a_storage_says_so(client: httpx.AsyncClient) -> None:
+    for answer in (
+        await client.get(DOCUMENTS),
+        await client.post(f"{DB}/save", json=[]),
+        await client.get(f"{DB}/live", params={"query": "true"}),
+    ):
+        assert answer.status_code == 501
+        assert "storage" in answer.json()["message"]
+    assert (await client.put("/v1/ws/w/app/second")).status_code == 201
+    assert (await client.delete("/v1/ws/w/app/second")).status_code == 204
 
 
 async def test_saves_at_once_are_all_there(client: httpx.AsyncClient) -> None:

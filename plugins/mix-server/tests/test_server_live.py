@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mix_db.testing.plain import PlainDatabase, PlainLive
+from mix_db.testing.plain import PlainLive
 from mix_server.server import Server
 
 from mixkit.errors import StorageError
@@ -122,9 +122,10 @@ async def test_who_comes_back_gets_what_has_changed_since(make_server: Make, ser
 
 
 async def test_where_the_difference_cannot_be_told_everything_comes_again(
-    make_server: Make, served: Serve, opener: Any
+    make_server: Make, served: Serve
 ) -> None:
-    async with served(make_server()) as client:
+    server = make_server()
+    async with served(server) as client:
         await add(client, 1)
         for last in ("nonsense", "9999", "-1", "x" * 5000, '0"; drop'):
             async with follow(client, "true", last) as events:
@@ -134,9 +135,7 @@ async def test_where_the_difference_cannot_be_told_everything_comes_again(
         async with follow(client, "true | { n }", "0000000000000001") as events:
             assert (await events.next())[0] == "reset"
         await client.delete(f"{DOCUMENTS}/{await add(client, 2)}")
-        [database] = opener.databases.values()
-        assert isinstance(database, PlainDatabase)
-        database.compact(drop_history=True)
+        (await server.databases.of("w", "demo")).compact(drop_history=True)
         async with follow(client, "true", "0000000000000001") as events:
             kind, data = await events.next()
             assert (kind, numbers(data["entered"])) == ("reset", [1])

@@ -193,6 +193,7 @@ async def test_a_query_that_takes_too_long_is_504(make_server: Make, connect: Co
         answer = await client.post(QUERY, json={"query": "true"}, headers=NDJSON)
         assert answer.status_code == 504
     async with connect(make_server()) as client:
+        await people(client)
         answer = await client.post(QUERY, json={"query": "true", "timeout": 0.000001})
         assert answer.status_code == 504
         assert len(await ask(client, "true")) == 3
@@ -268,13 +269,6 @@ async def test_an_error_in_mid_stream_is_the_last_line_and_the_connection_breaks
         assert (lines[-1]["ok"], lines[-1]["kind"]) == (False, "message")
         assert "secret" not in received
         assert len(await ask(client, "true", limit=5)) == 5
-
-
-async def opened(opener: Any) -> PlainDatabase:
-    """The only open database."""
-    [database] = opener.databases.values()
-    assert isinstance(database, PlainDatabase)
-    return database
 
 
 class Watched:

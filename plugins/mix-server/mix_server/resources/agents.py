@@ -87,6 +87,8 @@ class Agents:
                     grants=target.grants,
                     run_id=req.id,
                     agents=target.others,
+                    place=target.place,
+                    apps=target.apps,
                 )
         if result.actions and "actions" in (req.get_header("Prefer") or ""):
             resp.set_header("Preference-Applied", "actions")

@@ -40,7 +40,6 @@ class Apps:
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
         def delete() -> None:
             workspace = self._server.store.workspace(ws)
-            workspace.generation(app)
             self._server.databases.forget(ws, app)
             workspace.delete_app(app)
 

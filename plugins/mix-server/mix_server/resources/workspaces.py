@@ -68,7 +68,6 @@ class Workspace:
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
         def delete() -> None:
-            self._server.store.workspace(ws)
             self._server.databases.forget(ws)
             self._server.store.delete(ws)
 
