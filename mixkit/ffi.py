@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["sync", "async", "simple", "const", "raw", "unsupported"]
 Words: TypeAlias = bytes
 MAX_PARAMS = 9
-_NAME = re.compile(r"\$[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,9 @@ class FFIGroup:
 
     def _add(self, ffi: FFI) -> None:
         if not _NAME.fullmatch(ffi.name):
-            raise FFIError(f"the name of an FFI is $ with letters, digits and _, found {ffi.name!r}")
+            raise FFIError(
+                f"the name of an FFI is letters, digits and _, best behind a $, found {ffi.name!r}"
+            )
         if ffi.name in self._ffis:
             raise FFIError(f"group {self.name!r} registers {ffi.name} twice")
         self._ffis[ffi.name] = ffi

@@ -45,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     outgoing_bytes: Annotated[Positive, Meta(description="Bytes sent to and received from the network.")] = (
         256 * MIB
     )
-    database_rows: Annotated[Positive, Meta(description="Database rows read.")] = 1_000_000
+    database_rows: Annotated[Positive, Meta(description="Database rows read and written.")] = 1_000_000
     depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
 
     def narrowed(self, other: Limits) -> Limits:

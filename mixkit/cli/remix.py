@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -248,7 +248,9 @@ def install(
                 force=force,
                 trusted=_trusted(trust),
                 validate=lambda entry, code: kernel.load(code).entry(entry),
-                run_setup=lambda app, agent: _run_setup(kernel, app, agent),
+                run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
+                # Without a storage the package is refused for its records, which says what is missing.
+                load_records=(lambda *given: _load_records(kernel, *given)) if kernel.storage else None,
             )
     out.record(
         {
@@ -307,10 +309,16 @@ def _agreed(
     return True
 
 
-def _run_setup(kernel: Kernel, app: InstalledApp, agent: str) -> None:
+def _run_setup(kernel: Kernel, workspace: Workspace, app: InstalledApp, agent: str) -> None:
     from msgspec.structs import replace
 
+    from mixkit.databases import Apps
     from mixkit.environment import Env
+    from mixkit.storage import Place
+
+    def resolve(name: str) -> Place:
+        workspace.generation(name)
+        return Place(workspace.name, name, workspace.switch.home(name) / "data")
 
     limits = {name: min(value, getattr(kernel.limits, name)) for name, value in app.limits.items()}
     kernel.run_sync(
@@ -320,7 +328,16 @@ def _run_setup(kernel: Kernel, app: InstalledApp, agent: str) -> None:
         env=Env(workspace=app.workspace, app=app.name, extra=app.settings),
         grants=app.grants,
         limits=replace(kernel.limits, **limits),
+        place=Place(app.workspace, app.name, app.data),
+        apps=Apps(resolve),
     )
+
+
+def _load_records(kernel: Kernel, app: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
+    from mixkit.databases import load_records
+    from mixkit.storage import Place
+
+    load_records(kernel.databases.open(Place(app.workspace, app.name, app.data)), lines, options)
 
 
 def _open(path: Path, out: Output) -> Package:

@@ -45,6 +45,13 @@ __all__ = ["run"]
     metavar="SECONDS",
     help="Narrow limits.wall_time.",
 )
+@click.option(
+    "--database",
+    "home",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Folder that keeps the database of the code; made if it is not there. Without it the code has none.",
+)
 @json_option
 @pass_session
 def run(
@@ -56,6 +63,7 @@ def run(
     environment: str | None,
     patterns: tuple[str, ...],
     timeout: float | None,
+    home: Path | None,
 ) -> None:
     """Run ENTRY of CODE and print its result as tagged JSON; without ENTRY, list what can be run.
 
@@ -74,7 +82,7 @@ def run(
             extra = read_json(environment, "--env") if environment is not None else {}
             if not isinstance(extra, dict):
                 raise click.BadParameter("expected a JSON object", param_hint="--env")
-            _run(kernel, code, entry, values, extra, patterns, timeout, out)
+            _run(kernel, code, entry, values, extra, patterns, timeout, home, out)
 
 
 def _list(kernel: Kernel, code: Path, out: Output) -> None:
@@ -96,6 +104,7 @@ def _run(
     extra: dict[str, Any],
     patterns: tuple[str, ...],
     timeout: float | None,
+    home: Path | None,
     out: Output,
 ) -> None:
     import asyncio
@@ -103,11 +112,13 @@ def _run(
     from mixkit import tagged_json
     from mixkit.cli.runnable import find, others_of
     from mixkit.schema import converter
+    from mixkit.storage import Place
 
     with out.working(f"compiling {code.name}"):
         runnable, found = find(kernel, code, name)
         program = kernel.load(runnable.code, runnable.name)
     grants = _grants(runnable, patterns)
+    place = Place("", runnable.app or code.stem, home.absolute()) if home is not None else None
     with out.working(f"running {runnable.name}"):
         # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
         result = asyncio.run(
@@ -118,7 +129,8 @@ def _run(
                 env=_env(runnable, extra),
                 limits=_limits(kernel, runnable, timeout),
                 grants=grants,
-                agents=others_of(kernel, runnable, found, grants) if runnable.app else None,
+                agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
+                place=place,
             )
         )
     if out.as_json:

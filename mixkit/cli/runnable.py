@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mixkit.kernel import Kernel
     from mixkit.package import Package
     from mixkit.state import State
+    from mixkit.storage import Place
 
 __all__ = ["Runnable", "find", "find_all", "others_of"]
 
@@ -79,9 +80,13 @@ def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Run
 
 
 def others_of(
-    kernel: Kernel, runnable: Runnable, found: Mapping[str, Runnable], grants: Grants | None
+    kernel: Kernel,
+    runnable: Runnable,
+    found: Mapping[str, Runnable],
+    grants: Grants | None,
+    place: Place | None = None,
 ) -> Agents:
-    """How an agent of a package calls the others of its app, under the same grants."""
+    """How an agent of a package calls the others of its app, under the same grants, with the same database."""
     import asyncio
 
     from mixkit.job import Agents, Target
@@ -91,7 +96,7 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants)
+        return Target(program, other.entry, grants, place=place)
 
     return Agents(resolve)
 

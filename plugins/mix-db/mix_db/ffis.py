@@ -1,0 +1,286 @@
+"""The FFIs of the db group.
+
+They answer plain values, and what fails ends the run; `$db_fromAST_result` alone answers `ok` or `error`, as its
+name says. Those in `_one` take and answer one thing, those in `_a` arrays, those in `_ar` take arrays and answer refs.
+Every record that is read or stored counts against the limit `database_rows`.
+
+None is async: guests run in threads, where a quick get is quicker than its way to another one. What may take long ends
+when the run is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from mix_db.where import Where, locate
+from mixkit import codec
+from mixkit.errors import (
+    CancelledRun,
+    FFIError,
+    GrantError,
+    LimitExceeded,
+    MixError,
+    QueryTimeout,
+)
+from mixkit.ffi import FFIGroup
+from mixkit.state import State
+from mixkit.storage import Cursor, Database
+from mixkit.value import Ref, Result, Token
+
+__all__ = ["QueryIter", "group"]
+
+group = FFIGroup(
+    "db",
+    options={
+        "db.apps": 'names of other apps of the workspace whose databases are open to it, or "*"; none if not set'
+    },
+)
+
+_FEW: Final = 4
+"""Records that are answered without weighing them first: each is bounded by itself."""
+
+Where_ = dict[str, Any] | None
+Id = Ref | str
+Record = dict[str, Any]
+
+
+class QueryIter:
+    """A query under way."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+
+    def close(self) -> None:
+        self.cursor.close()
+
+
+@contextmanager
+def _told(state: State) -> Iterator[None]:
+    """What the database refuses is told to the agent in its own words."""
+    try:
+        yield
+    except (LimitExceeded, CancelledRun, GrantError, FFIError):
+        raise
+    except MixError as exc:
+        if isinstance(exc, QueryTimeout):
+            state.budget.check_time()
+        raise FFIError(str(exc)) from exc
+
+
+# -- reading ------------------------------------------------------------------------------------------
+
+
+@group.register("$db_get_one")
+def get_one(state: State, db: Where_, id: Id) -> Record | None:
+    """The present version of a record; null if it is unknown or deleted."""
+    return _get(state, db, [id])[0]
+
+
+@group.register("$db_get_a")
+def get_a(state: State, db: Where_, ids: list[Id]) -> list[Record | None]:
+    """The present versions of records, in the order of the ids; null for each that is unknown or deleted."""
+    return _get(state, db, ids)
+
+
+def _get(state: State, db: Where_, ids: Sequence[Id]) -> list[Record | None]:
+    state.budget.spend("database_rows", len(ids))
+    with _told(state):
+        database, _ = locate(state, Where.of(db))
+        found: list[Record | None] = []
+        size = 0
+        for id in ids:
+            record = database.get(id)
+            # An agent that asks for one large record a thousand times must not fill the memory of the host.
+            size += _weight(record) if len(ids) > _FEW else 0
+            state.budget.check_size("call_size", size)
+            found.append(record)
+        return found
+
+
+@group.register("$db_getWatermark")
+def get_watermark(state: State, db: Where_ = None) -> str:
+    """The position behind the last commit, for `after` in queries."""
+    with _told(state):
+        return locate(state, Where.of(db))[0].watermark()
+
+
+# -- writing ------------------------------------------------------------------------------------------
+
+
+@group.register("$db_save_one")
+def save_one(state: State, db: Where_, record: Record) -> Record:
+    """Store a record and answer it as it is now: a new one, or, if its `_rmx_id` is known, a new version."""
+    return _save(state, db, [record], upsert=False)[0]
+
+
+@group.register("$db_save_a")
+def save_a(state: State, db: Where_, records: list[Record]) -> list[Record]:
+    """Store records in one commit, all or none, and answer them as they are now."""
+    return list(_save(state, db, records, upsert=False))
+
+
+@group.register("$db_save_ar")
+def save_ar(state: State, db: Where_, records: list[Record]) -> list[Ref]:
+    """The same, answering refs to them."""
+    return [record["_rmx_id"] for record in _save(state, db, records, upsert=False)]
+
+
+@group.register("$db_upsert_one")
+def upsert_one(state: State, db: Where_, record: Record) -> Record:
+    """Lay the fields given over those of the record of that `_rmx_id`, or store a new one; answers it."""
+    return _save(state, db, [record], upsert=True)[0]
+
+
+@group.register("$db_upsert_a")
+def upsert_a(state: State, db: Where_, records: list[Record]) -> list[Record]:
+    """The same with several records in one commit, all or none."""
+    return list(_save(state, db, records, upsert=True))
+
+
+@group.register("$db_upsert_ar")
+def upsert_ar(state: State, db: Where_, records: list[Record]) -> list[Ref]:
+    """The same, answering refs to them."""
+    return [record["_rmx_id"] for record in _save(state, db, records, upsert=True)]
+
+
+def _save(state: State, db: Where_, records: list[Record], *, upsert: bool) -> Sequence[Record]:
+    where = Where.of(db)
+    options = where.options(upsert=upsert)
+    state.budget.spend("database_rows", len(records))
+    with _told(state):
+        database, grow = locate(state, where)
+        weigh = where.scope == "session" or len(records) > _FEW
+        if weigh:
+            size = sum(map(_weight, records))
+            if options.upsert or options.keep_original:
+                size += _weight_of_old(state, database, records)
+            grow(len(records), size)
+        return database.save(records, options).records
+
+
+def _weight_of_old(state: State, database: Database, records: Sequence[Record]) -> int:
+    """Bytes that the records have now. A few bytes given may make, and answer, records as large as these.
+
+    Raises:
+        LimitExceeded: they are more than a call may answer.
+    """
+    known: dict[str, int] = {}
+    size = 0
+    for record in records:
+        id = record.get("_rmx_id")
+        text = id.id if isinstance(id, Ref) else id
+        if type(text) is str:
+            if text not in known:
+                known[text] = _weight(database.get(text))
+            size += known[text]
+            known[text] += _weight(record)
+            state.budget.check_size("call_size", size)
+    return size
+
+
+def _weight(record: Record | None) -> int:
+    try:
+        return len(codec.encode(record))
+    except MixError:
+        # What is no value is refused, with its place, by the database.
+        return 0
+
+
+@group.register("$db_delete_one")
+def delete_one(state: State, db: Where_, id: Id) -> Record:
+    """Delete a record; answers its tombstone, `{}` if it is unknown or deleted already."""
+    return _delete(state, db, [id])[0]
+
+
+@group.register("$db_delete_a")
+def delete_a(state: State, db: Where_, ids: list[Id]) -> list[Record]:
+    """Delete records in one commit; answers a tombstone for each, `{}` where there was nothing to delete."""
+    return list(_delete(state, db, ids))
+
+
+@group.register("$db_delete_ar")
+def delete_ar(state: State, db: Where_, ids: list[Id]) -> list[Ref | None]:
+    """The same, answering the refs of what was deleted, null where there was nothing to delete."""
+    return [record.get("_rmx_id") for record in _delete(state, db, ids)]
+
+
+def _delete(state: State, db: Where_, ids: list[Id]) -> Sequence[Record]:
+    state.budget.spend("database_rows", len(ids))
+    with _told(state):
+        database, grow = locate(state, Where.of(db))
+        grow(len(ids), 0)
+        return database.delete(ids).records
+
+
+@group.register("$db_flush")
+def flush(state: State, db: Where_ = None) -> None:
+    """Move what was committed to where it is stored best. Nothing is lost without it."""
+    with _told(state):
+        locate(state, Where.of(db))[0].flush()
+
+
+group.register_sync("db_flush", flush)
+
+
+# -- queries ------------------------------------------------------------------------------------------
+
+
+@group.register("$db_execute")
+def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, Any] | None = None) -> Token:
+    """Begin a query, given as its text or its JSON form, and answer a handle for `$db_execute_next`.
+
+    What comes from users belongs into `params`, never into the text. The query ends with the run, and has the time
+    that the run has left. Close the handle: a run holds only so many.
+    """
+    with _told(state):
+        database, _ = locate(state, Where.of(db))
+        rows = QueryIter(database.query(query, params, timeout=max(state.budget.remaining(), 0.001)))
+    try:
+        return state.hold(rows, QueryIter.close)
+    except LimitExceeded:
+        rows.close()
+        raise
+
+
+@group.register("$db_execute_next")
+def execute_next(state: State, handle: Token) -> list[Record]:
+    """The next rows of a query, at most 100; none when there are no more."""
+    cursor = state.held(handle, QueryIter).cursor
+    with _told(state):
+        rows = _interruptible(state, cursor.cancel, cursor.next)
+    state.budget.spend("database_rows", len(rows))
+    return rows
+
+
+def _interruptible(state: State, stop: Callable[[], None], work: Callable[[], list[Record]]) -> list[Record]:
+    with state.interruptible(stop):
+        return work()
+
+
+@group.register("$db_execute_close")
+def execute_close(state: State, handle: Token) -> None:
+    """End a query and let go of its handle."""
+    state.held(handle, QueryIter)
+    state.release(handle)
+
+
+@group.register("$db_parse")
+def parse_text(text: str) -> list[Any]:
+    """The JSON form of a query's text. An error says line, column, and what was expected."""
+    from mix_db.query import parse, to_json
+
+    try:
+        tree: list[Any] = to_json(parse(text))
+    except MixError as exc:
+        raise FFIError(str(exc)) from exc
+    return tree
+
+
+@group.register("$db_fromAST_result")
+def from_ast(ast: Any) -> Result[str]:
+    """The text of a query's JSON form."""
+    from mix_db.query import format_query, from_json
+
+    return format_query(from_json(ast))
