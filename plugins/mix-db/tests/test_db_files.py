@@ -117,9 +117,11 @@ def test_the_log_byte_by_byte() -> None:
     store.commit(lambda draft: [b"abc", b""])
     store.commit(lambda draft: [])
     log = folder.files()["writelog"]
-    mark = log[8:12]
-    head = b"MXWLOG\1\0" + mark + struct.pack("<IQQQQ", 0, 0, 0, 0, 0)
-    first, second = mark + struct.pack("<IQQ", 5, 1, 52), mark + struct.pack("<IQQ", 0, 2, 85)
+    mark = log[12:16]
+    head = (
+        b"MXWLOG\1\0" + struct.pack("<I", crc32c(b"MXWLOG\1\0")) + mark + struct.pack("<IQQQQ", 0, 0, 0, 0, 0)
+    )
+    first, second = mark + struct.pack("<IQQ", 5, 1, 56), mark + struct.pack("<IQQ", 0, 2, 89)
     body = b"\x03abc\x00"
     expected = head + struct.pack("<I", crc32c(head))
     expected += (
@@ -338,7 +340,7 @@ def test_a_record_cannot_pretend_to_be_a_frame() -> None:
     """A client stores the bytes of a later commit; a crash tears the frame around them."""
     folder = FaultyFolder()
     store = Store(folder)
-    mark = folder.files()["writelog"][8:12]
+    mark = folder.files()["writelog"][12:16]
     other = bytes(b ^ 1 for b in mark)
     store.commit(lambda draft: [write_log._frame(other, n, 1000, [b"forged"]) for n in range(1, 9)])
     files = folder.files()

@@ -77,7 +77,7 @@ def test_the_manifest_byte_by_byte() -> None:
     fill(store, 0, 2)
     store.flush()
     content = b"0:%d,%d," % (crc32c(b"0"), crc32c(b"1"))
-    head = b"MXSEGS\1\0" + struct.pack("<II", 0, 1)
+    head = b"MXSEGS\1\0" + struct.pack("<III", crc32c(b"MXSEGS\1\0"), 0, 1)
     head += struct.pack("<QQQII", 0, 2, len(content), crc32c(content), crc32c(content))
     assert folder.files()["db.seg"] == head + struct.pack("<I", crc32c(head))
     assert folder.files()["db.0-2.idx"] == content
@@ -387,7 +387,7 @@ def test_other_versions(name: str, version: int, remedy: str) -> None:
     store.flush()
     data = bytearray(folder.files()[name])
     data[6] = version
-    data[-4:] = struct.pack("<I", crc32c(bytes(data[:-4])))
+    data[8:12] = struct.pack("<I", crc32c(bytes(data[:8])))
     files = {**folder.files(), name: bytes(data)}
     for read_only in (False, True):
         with pytest.raises(FormatVersion, match=f"{name}.*version 1.*version {version}.*{remedy}"):

@@ -16,7 +16,6 @@ __all__ = [
     "LockTimeout",
     "explained",
     "os_error",
-    "refuse_version",
 ]
 
 _REMEDIES: Final = {
@@ -38,7 +37,10 @@ class FilesError(StorageError):
 
 
 class DamagedFile(FilesError):
-    """A file does not hold what was written to it. `file` is its name, `offset` the byte where it shows."""
+    """A file does not hold what was written to it.
+
+    `file` is its name, `offset` the byte where it shows, `reason` what was expected and found there.
+    """
 
     code = "database_damaged"
 
@@ -46,6 +48,7 @@ class DamagedFile(FilesError):
         super().__init__(f"{file} is damaged at offset {offset}: {message}; {remedy}")
         self.file = file
         self.offset = offset
+        self.reason = message
 
 
 class FormatVersion(FilesError):
@@ -98,13 +101,3 @@ def os_error(failed: str, exc: OSError) -> FilesError:
     error = FilesError(f"{failed}: {reason}{'; ' + remedy if remedy else ''}")
     error.__cause__ = exc
     return error
-
-
-def refuse_version(file: str, found: int, expected: int, intact_as_expected: bool) -> None:
-    """Raise `FormatVersion` if the version found is another one, or `DamagedFile` if only that number is wrong."""
-    if found != expected:
-        if intact_as_expected:
-            raise DamagedFile(
-                file, 0, f"its version is {found}, and its checksum is that of version {expected}"
-            )
-        raise FormatVersion(file, found, expected)

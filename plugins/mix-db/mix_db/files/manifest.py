@@ -1,7 +1,6 @@
 """The list of index segments of a generation: `db.seg`, written whole and put in place in one step.
 
-    6 bytes   "MXSEGS"
-    u16       version of the format, 1
+    12 bytes  "MXSEGS" and the version of the format, 1 (`mix_db.files.prologue`)
     u32       the generation
     u32       number of segments
     for each segment, in the order of its rows
@@ -25,8 +24,8 @@ from typing import Final
 
 from crc32c import crc32c
 
-from mix_db.files import names
-from mix_db.files.errors import DamagedFile, refuse_version
+from mix_db.files import names, prologue
+from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, write_whole
 
 __all__ = ["HEAD", "REMEDY", "Entry", "Manifest"]
@@ -38,7 +37,7 @@ REMEDY: Final = "open the database for writing, which makes the index again from
 
 _MAGIC: Final = b"MXSEGS"
 _VERSION: Final = 1
-_HEADER: Final = Struct("<6sHII")
+_HEADER: Final = Struct(f"<{prologue.SIZE}sII")
 _ENTRY: Final = Struct("<QQQII")
 _CRC: Final = Struct("<I")
 
@@ -70,7 +69,7 @@ class Manifest:
         return names.segment(self.generation, entry.start, entry.stop)
 
     def pack(self) -> bytes:
-        data = _HEADER.pack(_MAGIC, _VERSION, self.generation, len(self.entries))
+        data = _HEADER.pack(prologue.pack(_MAGIC, _VERSION), self.generation, len(self.entries))
         data += b"".join(_ENTRY.pack(e.start, e.stop, e.size, e.head, e.sum) for e in self.entries)
         return data + _CRC.pack(crc32c(data))
 
@@ -78,17 +77,13 @@ class Manifest:
     def unpack(cls, generation: int, data: bytes) -> Manifest:
         """Raises `DamagedFile` or `FormatVersion`."""
         name = names.manifest(generation)
-        if len(data) < _HEADER.size + _CRC.size:
-            raise _damaged(
-                name, len(data), f"expected at least {_HEADER.size + _CRC.size} bytes, the file ends here"
-            )
-        magic, version, found, count = _HEADER.unpack_from(data)
-        if magic != _MAGIC:
-            raise _damaged(name, 0, f"expected {_MAGIC!r}, found {magic!r}")
-        as_expected = data[:6] + _VERSION.to_bytes(2, "little") + data[8:]
-        refuse_version(name, version, _VERSION, _intact(as_expected))
-        if not _intact(data):
+        try:
+            prologue.check(name, data, _MAGIC, _VERSION)
+        except DamagedFile as exc:
+            raise _damaged(name, exc.offset, exc.reason) from None
+        if len(data) < _HEADER.size + _CRC.size or not _intact(data):
             raise _damaged(name, 0, f"its {len(data)} bytes do not match their checksum")
+        _, found, count = _HEADER.unpack_from(data)
         if len(data) != _HEADER.size + count * _ENTRY.size + _CRC.size:
             raise _damaged(name, 0, f"expected {count} segments, found {len(data)} bytes")
         if found != generation:

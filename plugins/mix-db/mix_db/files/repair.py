@@ -213,7 +213,7 @@ def _old(folder: Folder) -> _Old:
 
 def _headless(log: bytes) -> Iterator[Commit | Finding]:
     """The commits of a log without a header. Its mark is before the first frame, and in the header, if that is left."""
-    for mark in (log[8:12], log[write_log.HEADER_SIZE : write_log.HEADER_SIZE + 4]):
+    for mark in (log[write_log.MARK], log[write_log.HEADER_SIZE : write_log.HEADER_SIZE + 4]):
         header = Header(mark, Extent(), 0)
         if len(mark) == 4 and (frame := write_log.find_frame(header, log, write_log.HEADER_SIZE)):
             yield from read_log(header, log, *frame)

@@ -127,18 +127,18 @@ class RowReader:
         offset = self._offsets[row]
         if offset >= size:
             raise DamagedFile(offsets_name, place, f"row {row} at {offset}, behind the end of {data_name}")
+        # The row, its checksum or its offset may be what is wrong; `check` finds out which.
+        where = f"if row {row} starts there, as offset {place} of {offsets_name} says"
         try:
             length, after = varcode.read(self._data[offset : offset + varcode.MAX_SIZE])
         except ValueError as exc:
-            raise DamagedFile(data_name, offset, f"row {row}: {exc}") from None
+            raise DamagedFile(data_name, offset, f"{exc}, {where}") from None
         start = offset + after
         if start + length > size:
-            raise DamagedFile(
-                data_name, offset, f"row {row} is said to have {length} bytes, which do not follow"
-            )
+            raise DamagedFile(data_name, offset, f"a row of {length} bytes, which do not follow, {where}")
         record = self._data[start : start + length]
         if crc32c(record, crc32c(self._data[offset:start])) != self._sums[row]:
-            message = f"row {row} does not match its checksum at offset {4 * row} of {sums_name}"
+            message = f"row {row} does not match its checksum at offset {4 * row} of {sums_name}, {where}"
             raise DamagedFile(data_name, offset, message)
         return record
 

@@ -1,15 +1,15 @@
 """The write log: commits that are durable and not yet in the row files.
 
-    header, 52 bytes
-        6 bytes   "MXWLOG"
-        u16       version of the format, 1; it is that of the row files, too
+    header, 56 bytes
+        12 bytes  "MXWLOG" and the version of the format, 1, which is that of the row files, too
+                  (`mix_db.files.prologue`)
         u32       mark: random, another one in each log
         u32       generation of the row files, manifest and segments (`mix_db.files.names`)
         u64       rows that are in the row files
         u64       bytes of db.dat that these take
         u64       number of the last commit that is in the row files; commits count from 1
         u64       horizon: of commits up to this number, history may have been dropped
-        u32       CRC-32C of the 48 bytes before
+        u32       CRC-32C of the 52 bytes before
     then for each commit a frame
         u32       the mark of the header
         u32       length of the records part in bytes
@@ -50,13 +50,14 @@ from typing import Final
 
 from crc32c import crc32c
 
-from mix_db.files import varcode
-from mix_db.files.errors import DamagedFile, FilesError, refuse_version
+from mix_db.files import prologue, varcode
+from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.files.layer import File, Folder, State, write_whole
 from mix_db.files.rows import Extent
 
 __all__ = [
     "HEADER_SIZE",
+    "MARK",
     "MAX_COMMIT",
     "NAME",
     "Commit",
@@ -74,10 +75,12 @@ MAX_COMMIT: Final = 1 << 28
 
 _MAGIC: Final = b"MXWLOG"
 _VERSION: Final = 1
-_HEADER: Final = Struct("<6sHIIQQQQ")
+_HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQ")
 _FRAME: Final = Struct("<IIQQ")
 _CRC: Final = Struct("<I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
+MARK: Final = slice(prologue.SIZE, prologue.SIZE + 4)
+"""Where the mark is in the header; that of the first frame follows the header."""
 _FRAME_SIZE: Final = _FRAME.size + _CRC.size
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -110,24 +113,26 @@ class Header:
     def pack(self) -> bytes:
         extent, mark = self.extent, _CRC.unpack(self.mark)[0]
         data = _HEADER.pack(
-            _MAGIC, _VERSION, mark, extent.generation, extent.rows, extent.size, self.commit, self.horizon
+            prologue.pack(_MAGIC, _VERSION),
+            mark,
+            extent.generation,
+            extent.rows,
+            extent.size,
+            self.commit,
+            self.horizon,
         )
         return data + _CRC.pack(crc32c(data))
 
     @classmethod
     def unpack(cls, data: bytes) -> Header:
         """Raises `DamagedFile`, as the header is never torn, or `FormatVersion`."""
-        if data[: len(_MAGIC)] != _MAGIC:
-            raise DamagedFile(NAME, 0, f"expected {_MAGIC!r}, found {data[: len(_MAGIC)]!r}")
+        prologue.check(NAME, data, _MAGIC, _VERSION)
         if len(data) < HEADER_SIZE:
             raise DamagedFile(
                 NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
             )
-        _, version, mark, generation, rows, size, commit, horizon = _HEADER.unpack_from(data)
-        as_expected = data[:6] + _VERSION.to_bytes(2, "little") + data[8 : _HEADER.size]
-        total = _CRC.unpack_from(data, _HEADER.size)[0]
-        refuse_version(NAME, version, _VERSION, total == crc32c(as_expected))
-        if total != crc32c(as_expected):
+        _, mark, generation, rows, size, commit, horizon = _HEADER.unpack_from(data)
+        if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
             raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
         return cls(_CRC.pack(mark), Extent(rows, size, generation), commit, horizon)
 
