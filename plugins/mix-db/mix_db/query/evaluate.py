@@ -141,7 +141,7 @@ class Evaluation:
             case "pattern":
                 compared("like", "", self._constant(node))
             case "watermark":
-                self._watermark(node)
+                self.watermark(node)
             case "direction" if isinstance(node, Param):
                 self.direction(node)
             case "skip" | "limit" if isinstance(node, Param):
@@ -179,7 +179,7 @@ class Evaluation:
             case Exists(key):
                 return self.read(key, here, root) is not UNDEF
             case After(watermark):
-                return compared(">", field_of(root, "_rmx_rev"), self._watermark(watermark))
+                return compared(">", field_of(root, "_rmx_rev"), self.watermark(watermark))
             case Not(item):
                 truth = self.truth(item, here, root)
                 return UNDEF if isinstance(truth, Undef) else not truth
@@ -204,7 +204,8 @@ class Evaluation:
             members = self._lists[id(node)] = Members(items)
         return members
 
-    def _watermark(self, node: Scalar | Param) -> str:
+    def watermark(self, node: Scalar | Param) -> str:
+        """What stands behind `after`."""
         watermark = self._constant(node)
         if type(watermark) is not str:
             raise QueryError(

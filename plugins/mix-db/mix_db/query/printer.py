@@ -44,7 +44,7 @@ from mix_db.query.ast import (
 from mix_db.query.lexer import is_bare
 from mixkit.value import Ref
 
-__all__ = ["format_query"]
+__all__ = ["format_filter", "format_query", "format_stage"]
 
 _BACKQUOTE: Final = "\\`"
 
@@ -165,3 +165,13 @@ def _stage(node: Stage) -> str:
             return "reverse()"
         case Slice(function, count):
             return f"{function}({f'${count.name}' if isinstance(count, Param) else count})"
+
+
+def format_filter(node: Filter) -> str:
+    """The text of a filter alone."""
+    return _filter(node)
+
+
+def format_stage(node: Stage) -> str:
+    """The text of a stage alone."""
+    return _stage(node)

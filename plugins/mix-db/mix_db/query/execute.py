@@ -1,0 +1,298 @@
+"""A query run on a snapshot: first what the indexes know, then the rows that are left, read as they are asked for.
+
+A run has layers. Steps (`steps.py`) make the set of rows that the filter may keep. If the set is exact, stages are
+answered from it and from the columns as far as they can be; what is left of the stages, and conditions that no
+index could settle, then work on rows, which are read one by one. Rows and their order are those of `evaluate`. Where
+bounds for single rows are exceeded (`MAX_STEPS`, `MAX_JOINED`) only rows that are read can show it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Final
+
+from pyroaring import AbstractBitMap, BitMap
+
+from mix_db.engine.snapshot import Snapshot
+from mix_db.query.ast import Key, Order, Query, Reverse, Slice
+from mix_db.query.builder import Condition as Built
+from mix_db.query.clock import Clock
+from mix_db.query.cursor import QueryCursor
+from mix_db.query.errors import QueryError
+from mix_db.query.evaluate import Bundle, Evaluation
+from mix_db.query.json_form import from_json
+from mix_db.query.ordered import Values, values_at
+from mix_db.query.parser import parse
+from mix_db.query.plan import Planner
+from mix_db.query.refs import Refs
+from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
+from mix_db.query.steps import READ, Condition, Step
+from mix_db.query.trace import Trace
+from mixkit.value import UNDEF
+
+__all__ = ["Execution", "compile_query", "matches", "run"]
+
+_LONGEST_KEPT: Final = 4_096
+_WALK: Final = 2.0
+"""About what going to the next key of a column costs, in microseconds."""
+
+_SORT: Final = 3.0
+"""About what sorting costs for each row that has been read."""
+
+
+def compile_query(query: object) -> Query:
+    """The AST of a query in whichever spelling it comes: text, JSON, builder, or the AST itself.
+
+    Raises:
+        QueryError: it is no query; the error says where.
+    """
+    if isinstance(query, Query):
+        return query
+    if isinstance(query, Built):
+        return query.query()
+    if type(query) is str:
+        return _parsed(query) if len(query) <= _LONGEST_KEPT else parse(query)
+    if type(query) is list:
+        return from_json(query)
+    raise QueryError(f"expected a query, its text, its JSON form or its AST, found {type(query).__name__}")
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Query:
+    return parse(text)
+
+
+def run(
+    query: Query,
+    params: Mapping[str, Any] | None,
+    snapshot: Snapshot,
+    *,
+    deleted: bool = False,
+    superseded: bool = False,
+    timeout: float | None = None,
+) -> QueryCursor:
+    """Run a query; nothing is looked up before the first row is asked for.
+
+    Args:
+        query: what to run.
+        params: a value for each parameter, and nothing else.
+        snapshot: what to run it on.
+        deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
+        timeout: seconds of work over all calls of `next`; None for any length of time.
+
+    Raises:
+        QueryError: parameters are missing, unknown or of a wrong kind.
+    """
+    clock = Clock(timeout)
+    execution = Execution(query, params, snapshot, clock, deleted=deleted, superseded=superseded)
+    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget)
+
+
+def matches(
+    query: Query,
+    params: Mapping[str, Any] | None,
+    snapshot: Snapshot,
+    *,
+    rows: AbstractBitMap | None = None,
+    timeout: float | None = None,
+) -> BitMap:
+    """The present rows that the filter of a query keeps; its stages are not looked at.
+
+    Args:
+        query, params, snapshot: as for `run`.
+        rows: only these are asked about.
+        timeout: seconds that it may take.
+
+    Raises:
+        QueryError: as for `run`, or by what a row holds.
+        QueryTimeout: the time is used up.
+    """
+    execution = Execution(query, params, snapshot, Clock(timeout))
+    return execution.matches(rows)
+
+
+class Execution:
+    """One run of a query.
+
+    Raises:
+        QueryError: parameters are missing, unknown or of a wrong kind.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        params: Mapping[str, Any] | None,
+        snapshot: Snapshot,
+        clock: Clock,
+        *,
+        deleted: bool = False,
+        superseded: bool = False,
+        trace: Trace | None = None,
+    ) -> None:
+        self.refs = Refs(snapshot)
+        self._tick = clock.tick
+        self._query = query
+        self._snapshot = snapshot
+        self._evaluation = Evaluation(query, params or {}, self.refs, clock.tick)
+        self._seen = (deleted, superseded)
+        self._trace = trace
+
+    def plan(self) -> Step:
+        """The first layer."""
+        return Planner(self._snapshot, self._evaluation, self._tick).plan(self._query.filter)
+
+    def matches(self, within: AbstractBitMap | None) -> BitMap:
+        candidates, unsettled = self._candidates()
+        if within is not None:
+            candidates = candidates & within
+        if not unsettled:
+            return BitMap(candidates)
+        return BitMap([row for row, _ in self._checked(candidates, unsettled)])
+
+    def rows(self) -> Iterator[Row]:
+        """The rows behind the last stage."""
+        candidates, unsettled = self._candidates()
+        rest = blocks(self._query.stages)
+        if unsettled:
+            rows: Iterator[Row] = (record for _, record in self._checked(candidates, unsettled))
+            if self._trace:
+                rows = self._trace.check(rows, unsettled, len(candidates))
+        else:
+            rows, rest = self._settled(candidates, rest)
+        for place, block in enumerate(rest):
+            rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick)
+            if self._trace:
+                rows = self._trace.block(rows, block)
+        yield from rows
+
+    def _candidates(self) -> tuple[AbstractBitMap, list[Condition]]:
+        """The rows that the indexes leave, and what each must still be asked."""
+        step = self.plan()
+        deleted, superseded = self._seen
+        rows = step.rows() & self._snapshot.visible(deleted=deleted, superseded=superseded)
+        if self._trace:
+            self._trace.first(step)
+        return rows, step.unsettled()
+
+    def _checked(
+        self, candidates: AbstractBitMap, unsettled: Sequence[Condition]
+    ) -> Iterator[tuple[int, Row]]:
+        read, holds = self._snapshot.read, self._evaluation.holds
+        for row in candidates:
+            self._tick()
+            record = read(row)
+            if holds(unsettled, record):
+                yield row, record
+
+    def _read(self, numbers: Iterator[int]) -> Iterator[Row]:
+        read = self._snapshot.read
+        for row in numbers:
+            self._tick()
+            yield read(row)
+
+    # Stages on rows that are known by their numbers
+
+    def _settled(self, candidates: AbstractBitMap, rest: list[Block]) -> tuple[Iterator[Row], list[Block]]:
+        """What can be had of the blocks without reading all rows, and the blocks that are left."""
+        numbers: Iterator[int] = iter(candidates)
+        match rest:
+            case [Summary() as summary, *behind]:
+                answers = self._summary(summary, candidates)
+                if answers is not None:
+                    return self._noted(iter(answers), summary), behind
+            case [Order() as order, *behind]:
+                ordered = self._ordered(order, candidates, needed(behind, self._evaluation))
+                if ordered is not None:
+                    numbers, rest = self._noted(ordered, order), behind
+        while rest:
+            match rest[0]:
+                case Slice() as block:
+                    numbers = sliced(block, numbers, self._evaluation)
+                case Reverse():
+                    numbers = reversed(array("Q", numbers))
+                case Summary(None, (only,)) if only.function == "count":
+                    return self._noted(iter([{"count": sum(1 for _ in numbers)}]), rest[0]), rest[1:]
+                case _:
+                    break
+            numbers = self._noted(numbers, rest[0])
+            rest = rest[1:]
+        rows = self._read(numbers)
+        return self._trace.read(rows) if self._trace else rows, rest
+
+    def _noted(self, rows: Iterator[Any], block: Block) -> Iterator[Any]:
+        return self._trace.block(rows, block, "index") if self._trace else rows
+
+    def _values(self, key: Key, rows: AbstractBitMap) -> Values | None:
+        def read(row: int) -> Any:
+            record = self._snapshot.read(row)
+            return self._evaluation.read(key, record, record)
+
+        return values_at(self._snapshot, self._evaluation.path(key)[1], rows, read, self._tick)
+
+    def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:
+        """The answer from the columns; None if reading the rows is needed, or cheaper."""
+        if block.group is None:
+            answers: dict[str, Any] = {}
+            for stage in block.aggregates:
+                if stage.key is None:
+                    answers[stage.function] = len(rows)
+                    continue
+                if stage.function not in ("min", "max", "distinct"):
+                    return None
+                values = self._values(stage.key, rows)
+                if values is None or values.keys() * _WALK > len(rows) * READ:
+                    return None
+                if stage.function == "distinct":
+                    answers["distinct"] = [value for value, _ in values.groups() if value is not UNDEF]
+                    continue
+                row = values.extreme(largest=stage.function == "max")
+                record = {} if row is None else self._snapshot.read(row)
+                answers[stage.function] = (
+                    None if row is None else self._evaluation.read(stage.key, record, record)
+                )
+            return [answers]
+        if [stage.function for stage in block.aggregates] != ["count"]:
+            return None
+        values = self._values(block.group.key, rows)
+        if values is None or values.keys() * _WALK > len(rows) * READ:
+            return None
+        return [Bundle(value, [], {"count": count}).record() for value, count in values.groups()]
+
+    def _ordered(self, block: Order, rows: AbstractBitMap, need: int | None) -> Iterator[int] | None:
+        """The rows in order, without reading them; None if reading and sorting them is needed, or cheaper."""
+        descending = self._evaluation.direction(block.direction) == "desc"
+        names = self._evaluation.path(block.key)[1]
+        if names[0] in ("_rmx_row", "_rmx_rev", "_rmx_last_modified_at") and len(names) == 1:
+            return self._latest(names[0], rows) if descending else iter(rows)
+        values = self._values(block.key, rows)
+        if values is None or not rows:
+            return None
+        if need is None or need >= len(rows):
+            worth = values.keys() * _WALK <= len(rows) * _SORT
+        else:
+            worth = values.keys() * _WALK * need <= len(rows) ** 2 * READ
+        return values.ordered(descending=descending) if worth else None
+
+    def _latest(self, name: str, rows: AbstractBitMap) -> Iterator[int]:
+        """The rows by a field that never decreases from row to row, downwards; equals in ascending order."""
+        numbers = rows.to_array()
+        stop = len(numbers)
+        while stop:
+            self._tick()
+            row = numbers[stop - 1]
+            start = (
+                stop - 1 if name == "_rmx_row" else bisect_left(numbers, self._first_like(row, name), 0, stop)
+            )
+            yield from islice(numbers, start, stop)
+            stop = start
+
+    def _first_like(self, row: int, name: str) -> int:
+        value = self._snapshot.read(row)[name]
+        if name == "_rmx_last_modified_at":
+            return self._snapshot.first_since(value)
+        # Watermarks are numbers of one width.
+        return self._snapshot.first_after(f"{int(value) - 1:0{len(value)}}") if int(value) else 0

@@ -1,0 +1,248 @@
+"""Hypothesis strategies for histories of records and for queries on them. Needs hypothesis.
+
+Names and values are few, so that queries hit, refs lead somewhere, and what is nearly equal meets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from mix_db.query.ast import (
+    AGGREGATES,
+    COMPARISONS,
+    LIST_OPERATORS,
+    After,
+    Aggregate,
+    And,
+    Arithmetic,
+    AssignMember,
+    CaseOf,
+    CloneMembers,
+    Comparison,
+    Constant,
+    Exists,
+    Field,
+    FollowRef,
+    Group,
+    ListOf,
+    MapOf,
+    Member,
+    Not,
+    NullFilter,
+    Object,
+    Or,
+    Order,
+    Param,
+    Query,
+    RemoveMember,
+    Reverse,
+    Scalar,
+    Slice,
+    Subquery,
+)
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
+
+__all__ = ["FIELDS", "IDS", "constant_of", "filters", "histories", "queries", "record_fields", "watermark_of"]
+
+FIELDS: Final = ("a", "b", "c", "_rmx_type")
+IDS: Final = ("x", "y", "z", "w" * 300)
+"""Ids of records; `histories` takes no others."""
+
+_LONG: Final = "ab" * 128
+_TEXTS: Final = (
+    "", "a", "ab", "abc", "b", "B", "a%", "a_", "é", "\U0001f600", "\x00",
+    _LONG[:255], _LONG, _LONG + "a", _LONG + "b",
+)  # fmt: skip
+_NUMBERS: Final = (
+    0, 1, -1, 2, 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, INT64_MIN, INT64_MAX, INT64_MAX - 1,
+    0.0, -0.0, 1.0, 0.5, -1.5, 2.0**53, 2.0**63, 1e300, math.nan, math.inf, -math.inf,
+)  # fmt: skip
+_REFS: Final = (*IDS, "unknown", "0", "2", "02", "99", "w" * 299)
+_PARAMS: Final = ("p", "q", "r")
+
+_common: Final = st.sampled_from([0, 1, 2, 1.0, None, True, "a", "ab", Ref("x"), Ref("y")])
+scalars: Final[st.SearchStrategy[Any]] = (
+    _common
+    | st.sampled_from(_NUMBERS)
+    | st.sampled_from(_TEXTS)
+    | st.sampled_from(_REFS).map(Ref)
+    | st.sampled_from([None, True, False, b"", b"a", Case("s"), Case("s", 1), Case("t", Ref("x"))])
+)
+"""Values without parts."""
+
+_fields: Final = st.sampled_from(FIELDS[:3])
+_values: Final[st.SearchStrategy[Any]] = st.recursive(
+    scalars,
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(_fields, part, max_size=3),
+    max_leaves=5,
+)
+
+record_fields: Final[st.SearchStrategy[dict[str, Any]]] = st.dictionaries(
+    _fields, _values, max_size=3
+) | st.tuples(st.dictionaries(_fields, _values, max_size=3), st.sampled_from(["a", "b"])).map(
+    lambda pair: {**pair[0], "_rmx_type": pair[1]}
+)
+"""What a client puts into a record."""
+
+
+def watermark_of(commit: int) -> str:
+    return f"{commit:016d}"
+
+
+@st.composite
+def histories(draw: st.DrawFn, max_size: int = 14) -> list[dict[str, Any]]:
+    """Versions of records in commit order, as they are stored; several in some commits, some deleted."""
+    versions: list[dict[str, Any]] = []
+    newest: dict[str, int] = {}
+    commit, time = 1, 1_000
+    for row in range(draw(st.integers(0, max_size))):
+        if draw(st.booleans()):
+            commit += 1
+            time += draw(st.integers(0, 2))
+        id = draw(st.sampled_from(IDS) | st.just(f"r{row}") | st.just(f"r{row}"))
+        before = newest.get(id)
+        gone = before is not None and draw(st.integers(0, 3)) == 0 and "_rmx_deleted" not in versions[before]
+        version = {} if gone else dict(draw(record_fields))
+        version |= {"_rmx_id": Ref(id), "_rmx_rev": watermark_of(commit), "_rmx_last_modified_at": time}
+        if before is not None:
+            version["_rmx_previous"] = Ref(str(before))
+        if gone:
+            version["_rmx_deleted"] = True
+        newest[id] = row
+        versions.append(version)
+    return versions
+
+
+def constant_of(value: Any) -> Constant:
+    """The node that a value is written as in a query."""
+    match value:
+        case list():
+            return ListOf(tuple([constant_of(item) for item in value]))
+        case dict():
+            return MapOf(tuple([(name, constant_of(item)) for name, item in value.items()]))
+        case Case(name=name, arg=arg):
+            return CaseOf(name, None if arg is UNDEF else constant_of(arg))
+        case _:
+            return Scalar(value)
+
+
+_simple_keys: Final[st.SearchStrategy[Any]] = _fields.map(Field)
+_engine_keys: Final = st.sampled_from(
+    [
+        "_rmx_id", "_rmx_type", "_rmx_rev", "_rmx_row", "_rmx_last_modified_at", "_rmx_previous", "_rmx_deleted",
+        "_rmx_superseded", "_rmx_superseded_at", "_rmx_other",
+    ]
+).map(Field)  # fmt: skip
+_keys: Final[st.SearchStrategy[Any]] = st.recursive(
+    _simple_keys
+    | _simple_keys
+    | _simple_keys
+    | _engine_keys
+    | _fields.map(lambda name: Member(None, name))
+    | st.just(Param("key")),
+    lambda base: st.builds(Member, base, _fields | st.sampled_from(["a", "_rmx_id", "_rmx_row"])),
+    max_leaves=3,
+)
+_patterns: Final = st.text(alphabet="ab%_\\", max_size=4).map(Scalar) | st.sampled_from(
+    [_LONG + "%", _LONG[:255] + "%", _LONG, "%b", "a%", "ab%%", "%"]
+).map(Scalar)
+_marks: Final = st.integers(0, 8).map(watermark_of) | st.sampled_from(["", "0", "00000000000000001", "a"])
+_constants: Final = _values.map(constant_of) | st.sampled_from(_PARAMS).map(Param)
+_lists: Final = st.lists(_values, max_size=4).map(constant_of) | st.just(Param("list"))
+_leaves: Final[st.SearchStrategy[Any]] = (
+    st.builds(Comparison, st.sampled_from(COMPARISONS[:-1]), _keys, _constants)
+    | st.builds(Comparison, st.sampled_from(COMPARISONS[:-1]), _simple_keys, scalars.map(constant_of))
+    | st.builds(Comparison, st.just("like"), _keys, _patterns | scalars.map(constant_of))
+    | st.builds(Comparison, st.sampled_from(LIST_OPERATORS), _keys, _lists)
+    | st.builds(Exists, _keys)
+    | st.builds(After, _marks.map(Scalar) | st.just(Param("mark")))
+    | st.builds(Comparison, st.sampled_from(COMPARISONS), st.just(Field("_rmx_rev")), _marks.map(Scalar))
+    | st.builds(
+        Comparison,
+        st.sampled_from(COMPARISONS),
+        st.sampled_from(["_rmx_last_modified_at", "_rmx_superseded_at"]).map(Field),
+        st.integers(998, 1_010).map(Scalar) | st.sampled_from([1000.5, math.nan, math.inf, None]).map(Scalar),
+    )
+    | st.builds(
+        Comparison, st.just("=="), st.just(Field("_rmx_id")), st.sampled_from(_REFS).map(Ref).map(Scalar)
+    )
+    | st.just(NullFilter())
+)
+
+filters: Final[st.SearchStrategy[Any]] = st.recursive(
+    _leaves,
+    lambda part: (
+        st.builds(Not, part)
+        | st.lists(part, min_size=2, max_size=3).map(lambda items: And(tuple(items)))
+        | st.lists(part, min_size=2, max_size=3).map(lambda items: Or(tuple(items)))
+        | st.builds(Subquery, _keys, part)
+        | st.builds(Subquery, _simple_keys, part)
+    ),
+    max_leaves=6,
+)
+"""Filters of all nodes."""
+
+_expressions: Final = st.recursive(
+    _constants | _keys.filter(lambda key: not isinstance(key, Param)),
+    lambda part: st.builds(Arithmetic, st.sampled_from(["+", "-", "*", "/", "%"]), part, part),
+    max_leaves=3,
+).filter(lambda node: not isinstance(node, MapOf) and not _holds_map(node))
+
+
+def _holds_map(node: Any) -> bool:
+    match node:
+        case MapOf():
+            return True
+        case ListOf(items):
+            return any(map(_holds_map, items))
+        case Arithmetic(_, left, right):
+            return _holds_map(left) or _holds_map(right)
+        case _:
+            return False
+
+
+_members: Final = (
+    st.builds(AssignMember, _fields, _expressions, st.none() | scalars.map(constant_of))
+    | st.builds(CloneMembers, st.booleans())
+    | st.builds(RemoveMember, _fields)
+    | st.builds(FollowRef, _fields)
+)
+_counts: Final = st.integers(0, 6) | st.sampled_from([2**63 - 1])
+_orders: Final = st.builds(Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(Param("direction")))
+_slices: Final = st.builds(Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(Param("count")))
+_blocks: Final[st.SearchStrategy[list[Any]]] = (
+    st.lists(_members, max_size=3).map(lambda members: [Object(tuple(members))])
+    | _orders.map(lambda order: [order])
+    | st.tuples(_orders, _slices).map(list)
+    | st.just([Reverse()])
+    | _slices.map(lambda block: [block])
+    | st.builds(lambda key, more: [Group(key), *more], _keys, st.just([]) | st.just([Aggregate("count")]))
+    | st.just([Aggregate("count")])
+    | st.builds(
+        lambda functions, key: [Aggregate(name, None if name == "count" else key) for name in functions],
+        st.lists(st.sampled_from(AGGREGATES), min_size=1, max_size=3, unique=True),
+        _keys,
+    )
+)
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> tuple[Query, dict[str, Any]]:
+    """A query of any nodes, with values for its parameters."""
+    stages: list[Any] = []
+    for _ in range(draw(st.sampled_from([0, 0, 1, 1, 1, 2, 3]))):
+        block = draw(_blocks)
+        if not (stages and isinstance(stages[-1], Aggregate) and isinstance(block[0], Aggregate)):
+            stages += block
+    query = Query(draw(filters), tuple(stages))
+    given: dict[str, st.SearchStrategy[Any]] = {
+        "key": st.sampled_from(FIELDS),
+        "list": st.lists(_values, max_size=4),
+        "mark": _marks,
+        "count": st.integers(0, 6),
+        "direction": st.sampled_from(["asc", "desc"]),
+    }
+    return query, {name: draw(given.get(name, _values)) for name in sorted(query.parameters())}
