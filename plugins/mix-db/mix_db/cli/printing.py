@@ -1,0 +1,79 @@
+"""Rows on standard output: a table for people, NDJSON in a pipe, one JSON document with `--json`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import click
+
+from mixkit import tagged_json
+from mixkit.cli.output import Output, safe_json
+
+__all__ = ["format_option", "line_of", "print_rows"]
+
+_BATCH = 100
+
+format_option = click.option(
+    "--format",
+    "-f",
+    "format",
+    type=click.Choice(["table", "ndjson", "json", "msgpack", "csv"]),
+    help="How rows are printed. By default a table on a terminal, NDJSON in a pipe.",
+)
+
+
+def line_of(row: Mapping[str, Any]) -> str:
+    """The row as a line of NDJSON.
+
+    Raises:
+        TaggedJSONError: JSON has no spelling for it.
+    """
+    return tagged_json.dumps(dict(row))
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], format: str | None, out: Output) -> int:
+    """Print rows as they come, save for `--json`, which prints all or none; answers how many."""
+    from mix_db.cli.table import print_table
+
+    if out.as_json:
+        if format not in (None, "json"):
+            raise click.UsageError(f"--json prints JSON, --format {format} something else; give one of them")
+        trees = [tagged_json.to_json(dict(row)) for row in rows]
+        out.document(trees)
+        return len(trees)
+    if format is None:
+        format = "table" if sys.stdout.isatty() else "ndjson"
+    if format == "table":
+        return print_table(rows)
+    return _write(rows, format)
+
+
+def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
+    from mix_db.transfer.formats import writing
+
+    if sys.stdout.isatty() and format == "msgpack":
+        raise click.UsageError("MessagePack is binary; write it to a file or a pipe")
+    terminal = sys.stdout.isatty()
+    stream = sys.stdout.buffer
+    count = 0
+    # CSV of a query is for people and other programs: typed CSV is what `export` writes.
+    with writing(format, stream, typed=False) as writer:
+        for batch in _batches(rows):
+            if terminal and format == "ndjson":
+                click.echo(safe_json("\n".join(map(line_of, batch))))
+            else:
+                writer.write(batch)
+                stream.flush()
+            count += len(batch)
+        writer.finish()
+        stream.flush()
+    return count
+
+
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    rest = iter(rows)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch

@@ -1,0 +1,109 @@
+"""Which database a command is about, and opening it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mixkit.storage import Database
+
+__all__ = ["VARIABLE", "Target", "database_option"]
+
+VARIABLE = "MIXKIT_DB"
+
+Mode = Literal["create", "write", "read"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The folder of a database."""
+
+    folder: Path
+
+    @contextmanager
+    def open(self, mode: Mode) -> Iterator[Database]:
+        """The open database.
+
+        Raises:
+            NotFound: there is none, and it is not to be made.
+            StorageError: it cannot be opened.
+        """
+        with closing(open_database(self.folder, mode)) as database:
+            yield database
+
+
+def open_database(folder: Path, mode: Mode) -> Database:
+    """The database in a folder. Raises as `Target.open`."""
+    from mix_db.engine.opening import open_folder
+    from mix_db.settings import Settings
+    from mixkit.errors import NotFound
+
+    try:
+        return open_folder(folder, create=mode == "create", read_only=mode == "read", settings=Settings())
+    except NotFound:
+        raise NotFound(
+            f"no database in {str(folder)!r}; make one there with: mixkit db init --db {folder}"
+        ) from None
+
+
+def database_option(function: F) -> F:
+    """Decorator: the options that name a database. The command gets `target`, a `Target`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, folder: Path | None, ws_dir: Path | None, app: str | None, **options: Any) -> Any:
+        return function(*args, target=_target(folder, ws_dir, app), **options)
+
+    for option in (
+        click.option(
+            "--app", metavar="WS/APP", help="Workspace and app whose database it is; with --ws-dir."
+        ),
+        click.option(
+            "--ws-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Directory of workspaces.",
+        ),
+        click.option(
+            "--db",
+            "folder",
+            type=click.Path(file_okay=False, path_type=Path),
+            help=f"Folder of the database; by default what {VARIABLE} names.",
+        ),
+    ):
+        command = option(command)
+    return command  # type: ignore[return-value]
+
+
+def _target(folder: Path | None, ws_dir: Path | None, app: str | None) -> Target:
+    import os
+
+    if (ws_dir is None) != (app is None):
+        raise click.UsageError("--ws-dir and --app go together")
+    if folder is not None and app is not None:
+        raise click.UsageError("give --db, or --ws-dir and --app, not both")
+    if ws_dir is not None and app is not None:
+        return _app_target(ws_dir, app)
+    named = os.environ.get(VARIABLE)
+    if folder is None and not named:
+        raise click.UsageError(
+            f"which database? Give --db FOLDER, or --ws-dir DIR --app WS/APP, or set {VARIABLE}"
+        )
+    return Target(folder or Path(str(named)))
+
+
+def _app_target(ws_dir: Path, name: str) -> Target:
+    from mix_db.storages import FOLDER
+    from mixkit.package import WorkspaceStore
+
+    workspace, slash, app = name.partition("/")
+    if not (workspace and slash and app):
+        raise click.BadParameter(f"expected WS/APP, found {name!r}", param_hint="--app")
+    with closing(WorkspaceStore(ws_dir).workspace(workspace).app(app)) as installed:
+        return Target(installed.data / FOLDER)

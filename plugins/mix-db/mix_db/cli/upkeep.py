@@ -1,0 +1,147 @@
+"""`mixkit db init, stats, flush, compact, check, repair`: looking after a database."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mix_db.cli.target import Target, database_option
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+__all__ = ["check", "compact", "flush", "init", "repair", "stats"]
+
+
+@click.command()
+@database_option
+@json_option
+@pass_session
+def init(session: Session, target: Target) -> None:
+    """Make an empty database. One that is there already stays as it is."""
+    with target.open("create") as database:
+        records = database.stats()["records"]
+    Output(session.as_json).record({"database": str(target.folder), "records": records})
+
+
+@click.command()
+@database_option
+@json_option
+@pass_session
+def stats(session: Session, target: Target) -> None:
+    """Show how many records, versions, commits and bytes there are."""
+    with target.open("read") as database:
+        Output(session.as_json).record(database.stats())
+
+
+@click.command()
+@database_option
+@json_option
+@pass_session
+def flush(session: Session, target: Target) -> None:
+    """Move what was committed from the write log to the row files and the index. It also happens by itself."""
+    out = Output(session.as_json)
+    with target.open("write") as database, out.working("flushing"):
+        database.flush()
+        watermark = database.watermark()
+    out.record({"watermark": watermark})
+
+
+@click.command()
+@click.option("--drop-history", is_flag=True, help="Drop replaced versions and tombstones for good.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@database_option
+@json_option
+@pass_session
+def compact(session: Session, target: Target, drop_history: bool, yes: bool) -> None:
+    """Rewrite the files without what nobody can read any more. Others may read and write meanwhile."""
+    out = Output(session.as_json)
+    with target.open("write") as database:
+        before = database.stats()
+        if drop_history and not yes:
+            lost = before["versions"] - before["records"]
+            if out.as_json or not sys.stdin.isatty():
+                raise click.UsageError(f"it drops {lost} versions for good; say --yes to agree")
+            click.confirm(f"Drop {lost} versions for good?", abort=True, err=True)
+        with out.working("compacting"):
+            database.compact(drop_history=drop_history)
+        after = database.stats()
+    out.record(
+        {
+            "versions": after["versions"],
+            "dropped": before["versions"] - after["versions"],
+            "size": after["size"],
+            "size before": before["size"],
+        }
+    )
+
+
+@click.command()
+@database_option
+@json_option
+@pass_session
+def check(session: Session, target: Target) -> int:
+    """Read everything and say what is damaged, and where. The status is 1 if something is.
+
+    It works on a database that does not open, too.
+    """
+    from mix_db.mending import check_folder
+
+    out = Output(session.as_json)
+    with out.working(f"checking {target.folder}"):
+        findings = [str(finding) for finding in check_folder(target.folder)]
+    if session.as_json:
+        out.document({"ok": not findings, "findings": findings})
+    elif findings:
+        for finding in findings:
+            out.line(finding, "error")
+        out.note("save what is intact with: mixkit db repair", "warning")
+    else:
+        out.line("everything is as it was written", "ok")
+    return 1 if findings else 0
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what is damaged; the status is 1 if something is.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@database_option
+@json_option
+@pass_session
+def repair(session: Session, target: Target, dry_run: bool, yes: bool) -> int:
+    """Save every intact row of a damaged database. The damaged files keep second names, nothing is deleted."""
+    from mix_db.mending import check_folder, repair_folder
+
+    out = Output(session.as_json)
+    with out.working(f"checking {target.folder}"):
+        findings = [str(finding) for finding in check_folder(target.folder)]
+    if not out.as_json:
+        for finding in findings:
+            out.note(finding, "error")
+    if dry_run or not findings:
+        if out.as_json:
+            out.document({"damaged": bool(findings), "repaired": False, "findings": findings})
+        else:
+            out.line("nothing was changed" if findings else "nothing is damaged")
+        return 1 if findings else 0
+    if not yes:
+        if out.as_json or not sys.stdin.isatty():
+            raise click.UsageError("it writes the database anew; say --yes to agree")
+        click.confirm("Write the database anew from what is intact?", abort=True, err=True)
+    with out.working(f"repairing {target.folder}"):
+        report = repair_folder(target.folder)
+    if out.as_json:
+        out.document(
+            {
+                "damaged": True,
+                "repaired": True,
+                "findings": findings,
+                "rows": report.rows,
+                "lost": report.lost,
+                "aside": list(report.aside),
+            }
+        )
+    else:
+        out.record(
+            {"rows saved": report.rows, "rows lost": report.lost, "kept aside": ", ".join(report.aside)}
+        )
+    return 0
