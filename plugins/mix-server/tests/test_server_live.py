@@ -20,8 +20,16 @@ from mixkit.errors import StorageError
 DB = "/v1/ws/w/app/demo"
 DOCUMENTS = f"{DB}/documents"
 LIVE = f"{DB}/live"
+PLAIN, MIXQUERY = "mix_db.testing.plain:PlainStorage", "mix_db.storages:Mixquery"
 Make = Callable[..., Server]
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(params=[PLAIN, MIXQUERY], ids=["plain", "mixquery"])
+def storage(request: pytest.FixtureRequest) -> str:
+    """Each test runs on the slow plain database and on the real one."""
+    path: str = request.param
+    return path
 
 
 class Events:
@@ -207,6 +215,7 @@ class Closed:
                 await self._count.acquire()
 
 
+@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
 async def test_a_client_that_goes_away_ends_its_live_query(
     make_server: Make, served: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +234,7 @@ async def test_a_client_that_goes_away_ends_its_live_query(
         assert server.admission.active == 0
 
 
+@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
 async def test_an_error_ends_the_stream_with_an_event(
     make_server: Make, served: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +261,7 @@ async def test_an_event_that_would_be_too_large_ends_the_stream(make_server: Mak
             assert (kind, "20000 bytes" in data["message"]) == ("error", True)
 
 
+@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
 async def test_a_server_that_stops_ends_its_streams_at_once(
     make_server: Make, served: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -360,6 +360,72 @@ def test_a_client_that_hangs_up_stops_its_run(start: Start, token: str) -> None:
         assert time.monotonic() - started < 20
 
 
+@pytest.fixture
+def with_database(tmp_path: Path) -> str:
+    """A profile of a server that keeps databases."""
+    profile = tmp_path / "databases.toml"
+    profile.write_text(
+        'extends = "agent_server"\nplugins = ["wasmtime", "http", "crypto", "wasm", "server", "db"]\n'
+        'storage = "mixquery"\n'
+    )
+    return str(profile)
+
+
+def test_workers_share_one_database(start: Start, token: str, with_database: str) -> None:
+    process = start(
+        "mixkit", "serve", "--port", "0", "--workers", "2", MIXKIT_PROFILE=with_database
+    ).until_ready()
+    all_serve(process, token, 2)
+
+    def save(n: int) -> str:
+        # A connection each, so that both processes get some.
+        with process.client(token) as client:
+            answer = client.post("/v1/ws/w/app/demo/documents", json={"n": n})
+            assert answer.status_code == 201, answer.text
+            found = client.get(answer.headers["location"])
+            assert found.json() == answer.json()
+            id: str = answer.headers["location"]
+            return id
+
+    with ThreadPoolExecutor(4) as threads:
+        saved = list(threads.map(save, range(60)))
+    for _ in range(8):
+        with process.client(token) as client:
+            # Whoever answers has seen what either of them has saved.
+            rows = client.post("/v1/ws/w/app/demo/query", json={"query": "true"}).json()
+            assert sorted(row["n"] for row in rows) == list(range(60))
+            assert client.get(saved[-1]).status_code == 200
+    assert len({row["_rmx_row"] for row in rows}) == 60
+    assert process.end() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_live_query_hears_of_all_workers_and_does_not_hold_up_the_end(
+    start: Start, token: str, with_database: str, workers: str
+) -> None:
+    process = start(
+        "mixkit", "serve", "--port", "0", "--workers", workers, "--grace-period", "600",
+        MIXKIT_PROFILE=with_database,
+    ).until_ready()  # fmt: skip
+    live = {"url": "/v1/ws/w/app/demo/live", "params": {"query": "n >= 0"}}
+    with process.client(token) as client, client.stream("GET", **live) as answer:
+        lines = answer.iter_lines()
+        data = (line for line in lines if line.startswith("data: "))
+        assert '"entered":[]' in next(data)
+        seen = ""
+        for n in range(8):
+            with process.client(token) as other:
+                assert other.post("/v1/ws/w/app/demo/documents", json={"n": n}).status_code == 201
+            while f'"n":{n},' not in seen:
+                seen += next(data)
+        started = time.monotonic()
+        process.child.send_signal(signal.SIGTERM)
+        assert list(lines)[-1:] in ([], [""])
+        assert process.end() == 0
+        assert time.monotonic() - started < DEADLINE
+    assert "Traceback" not in process.stderr
+
+
 def test_garbage_on_the_wire_does_no_harm(start: Start, token: str) -> None:
     process = start("mixkit", "serve", "--port", "0").until_ready()
     host, _, port = process.url.removeprefix("http://").partition(":")
