@@ -77,8 +77,15 @@ def _duckdb() -> Any:
 
 
 @contextlib.contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB in memory, which loads nothing from the network and takes its errors with it."""
+def _connection(longest: int = 0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in memory, which loads nothing from the network.
+
+    Args:
+        longest: bytes of the largest row, which it holds several times.
+
+    Raises:
+        TransferError: in the place of its own errors.
+    """
     module = _duckdb()
     with tempfile.TemporaryDirectory(prefix="mixkit-") as scratch:
         connection = module.connect(
@@ -86,7 +93,7 @@ def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "temp_directory": scratch,
-                "memory_limit": "1GB",
+                "memory_limit": f"{1024 + 16 * (longest >> 20)}MiB",
                 "threads": "2",
             }
         )
@@ -160,12 +167,12 @@ def _noted(known: Type, value: Any) -> Type:
 
 
 def _settled(kind: Type) -> Type:
-    """The type with text for what no value was seen of."""
+    """The type with text, which holds no null, where nothing but nulls was seen."""
     if isinstance(kind, list):
         return [_settled(kind[0])]
     if isinstance(kind, dict):
         return {name: _settled(item) for name, item in kind.items()}
-    return kind or "json"
+    return kind or "string"
 
 
 def _sql(kind: Type) -> str:
@@ -410,9 +417,12 @@ class ParquetWriter:
         columns = self._columns()
         with tempfile.TemporaryDirectory(prefix="mixkit-") as scratch:
             rows, made = Path(scratch) / "rows.ndjson", Path(scratch) / "made.parquet"
+            longest = 1 << 20
             with rows.open("wb") as file:
                 for record in self._spool.records():
-                    file.write(msgspec.json.encode(self._row(record, columns)) + b"\n")
+                    line = msgspec.json.encode(self._row(record, columns)) + b"\n"
+                    longest = max(longest, len(line))
+                    file.write(line)
             names = [*columns, REST]
             types = {name: _settled(kind) for name, kind in columns.items()} | {REST: "string"}
             # The columns have numbers in between, because DuckDB reads the names of JSON regardless of case.
@@ -420,10 +430,10 @@ class ParquetWriter:
             shown = ", ".join(
                 f"{_final(types[name], f'c{at}')} AS {_quoted(name)}" for at, name in enumerate(names)
             )
-            with _connection() as connection:
+            with _connection(longest) as connection:
                 connection.execute(
                     f"COPY (SELECT {shown} FROM read_json({_text(str(rows))}, format = 'newline_delimited', "
-                    f"maximum_object_size = 268435456, columns = {{{fields}}})) "
+                    f"maximum_object_size = {longest}, columns = {{{fields}}})) "
                     f"TO {_text(str(made))} (FORMAT parquet, COMPRESSION zstd, "
                     f"KV_METADATA {{{_METADATA}: {_text(json.dumps(types))}}})"
                 )
