@@ -1,15 +1,16 @@
-"""Builds the hot loops of the index in C; everything else is in pyproject.toml."""
+"""Builds the hot loops of the index, and the reading of rows, in C; everything else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
         Extension(
-            "mix_db._native",
-            ["mix_db/_native.c"],
+            f"mix_db.{name}",
+            [f"mix_db/{name}.c"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
-            # Without a compiler the twins in Python do the same, three times slower.
+            # Without a compiler the twins in Python do the same, several times slower.
             optional=True,
         )
+        for name in ("_native", "_version")
     ],
 )

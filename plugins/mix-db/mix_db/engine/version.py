@@ -31,6 +31,7 @@ __all__ = [
     "is_tombstone",
     "packer",
     "read_fields",
+    "read_python",
     "read_version",
     "relinked",
     "split",
@@ -114,12 +115,24 @@ def stamp(number: int, milliseconds: int) -> Callable[[Fields, int | None, bool]
     return version
 
 
-def read_version(data: bytes) -> dict[str, Any]:
-    """All that is stored of a version."""
+def read_python(data: bytes) -> dict[str, Any]:
+    """All that is stored of a version; `mix_db._version.read` is its twin in C."""
     try:
         return cast(dict[str, Any], msgpack.unpackb(data, ext_hook=_extension))
     except _HasCase:
         return cast(dict[str, Any], msgpack_values.unpack(data))
+
+
+def _reader() -> Callable[[bytes], dict[str, Any]]:
+    try:
+        from mix_db import _version
+    except ImportError:
+        return read_python
+    return _version.read
+
+
+read_version: Final = _reader()
+"""All that is stored of a version. `ValueError` or `TypeError` if the bytes are none."""
 
 
 def read_fields(fields: Fields) -> dict[str, Any]:

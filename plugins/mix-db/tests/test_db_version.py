@@ -1,0 +1,90 @@
+"""Stored versions: the reader in C and its twin in Python."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mix_db.engine import version
+from mix_db.engine.version import packer, read_python
+
+from mixkit.testing.strategies import identical, values
+from mixkit.value import Case, Ref
+
+read = pytest.importorskip("mix_db._version", reason="built where there is a C compiler").read
+
+
+@given(st.dictionaries(st.text(max_size=40), values(undef=False), max_size=20))
+def test_the_twins_read_the_identical(record: dict[str, object]) -> None:
+    data = packer()(record)
+    assert identical(read(data), read_python(data))
+    assert identical(read(data), record)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536])
+def test_every_length(size: int) -> None:
+    record = {
+        "n" * size: "é" * size,
+        "bytes": b"b" * size,
+        "ref": Ref("r" * size),
+        "list": [1] * size,
+        "map": {str(i): i for i in range(size)},
+        "case": Case("c" * size, "x" * size),
+    }
+    data = packer()(record)
+    assert read(data) == read_python(data) == record
+
+
+@pytest.mark.parametrize("exponent", [7, 8, 15, 16, 31, 32, 62, 63])
+def test_every_width_of_an_integer(exponent: int) -> None:
+    numbers = [sign * 2**exponent + step for sign in (1, -1) for step in (-1, 0)]
+    record = {"numbers": [number for number in numbers if -(2**63) <= number < 2**63]}
+    assert read(packer()(record)) == record
+
+
+def test_cases_inside_each_other() -> None:
+    case: object = 1
+    for _ in range(250):
+        case = Case("c", case)
+    record = {"case": case, "none": Case("none")}
+    data = packer()(record)
+    assert identical(read(data), read_python(data))
+
+
+@given(st.binary(max_size=64))
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        assert type(read(data)) is dict
+
+
+@given(st.dictionaries(st.text(max_size=8), values(undef=False), max_size=4), st.data())
+def test_spoiled_bytes_are_refused_or_read(record: dict[str, object], data: st.DataObject) -> None:
+    spoiled = bytearray(packer()(record))
+    spoiled[data.draw(st.integers(0, len(spoiled) - 1))] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(ValueError):
+        assert type(read(bytes(spoiled))) is dict
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff\xa0", b"", b"\x80\x80"]
+)
+def test_what_promises_too_much_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="expected the MessagePack of a record"):
+        read(data)
+
+
+def test_nothing_is_kept() -> None:
+    data = packer()({"a": [Ref("x" * 32), Case("c", {"b": "text"})] * 50, "none": Case("none")})
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(100):
+        read(data)
+    gc.collect()
+    assert len(gc.get_objects()) <= before + 5
+
+
+def test_it_is_the_one_that_is_used() -> None:
+    assert version.read_version is read
