@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 from crc32c import crc32c
@@ -16,6 +16,7 @@ from mix_db.files.check import check
 from mix_db.files.errors import FilesError
 from mix_db.files.faults import FaultyFolder, PowerCut
 from mix_db.files.repair import repair
+from mix_db.files.segments import SegmentFile
 from mix_db.files.store import Store
 from mix_db.files.view import View
 
@@ -370,6 +371,90 @@ def test_power_cut_at_every_step_of_a_life(cut: int) -> None:
         assert not folder.on
         goes_on(folder.restarted(random.Random(seed)), states, seed)
     goes_on(folder.killed(), states, cut)
+
+
+def test_power_cut_while_recovering_from_a_life() -> None:
+    """Rebuilding and sweeping are cut off, too; here the segments and their list are gone, as well."""
+    for cut in range(1, len(LIFE) + 1, 3):
+        chance = random.Random(cut)
+        first = FaultyFolder(cut=cut)
+        states = live(first)
+        for again in range(1, 16):
+            files = first.restarted(chance).files()
+            for name in [name for name in files if name.endswith((".idx", ".seg"))]:
+                if chance.random() < 0.5:
+                    del files[name]
+            second = FaultyFolder.of(files)
+            second.cut = again
+            with contextlib.suppress(PowerCut):
+                Store(second, index=index)
+            third = second.restarted(chance)
+            assert verified(Store(third, index=index)) in states, (cut, again)
+            assert list(check(third)) == []
+
+
+class Several:
+    """Two stores on one folder, doing what they are told; `states` as for `Life`."""
+
+    def __init__(self, folder: FaultyFolder) -> None:
+        self.folder = folder
+        self.states: list[list[bytes]] = [[]]
+
+    def run(self, plan: Sequence[tuple[str, int]]) -> None:
+        stores = [Store(self.folder, index=index), Store(self.folder, index=index)]
+        for number, (what, choice) in enumerate(plan):
+            store = stores[choice % 2]
+            if what == "save":
+                records = [b"%s%d.%d" % (b"xy"[place % 2 :][:1], number, place) for place in range(choice)]
+                self.switch(lambda now, records=records: [*now, *records])  # type: ignore[misc]
+                store.commit(lambda draft, records=records: records)  # type: ignore[misc]
+            elif what == "flush":
+                store.flush()
+            elif what == "merge" and store.view.segments:
+                start = choice % len(store.view.segments)
+                self.merge(store, store.view.segments[start : start + 3])
+            elif what == "compact":
+                self.switch(lambda now: [record for record in now if not record.startswith(b"x")])
+                store.compact(drop)
+            elif what == "reopen":
+                stores[choice % 2] = Store(self.folder, index=index)
+            del self.states[:-1]
+            for each in stores:
+                each.refresh()
+                assert verified(each) == self.states[0]
+
+    def switch(self, change: Callable[[list[bytes]], list[bytes]]) -> None:
+        self.states.append(change(self.states[0]))
+
+    @staticmethod
+    def merge(store: Store, merged: Sequence[SegmentFile]) -> None:
+        start, stop = merged[0].start, merged[-1].stop
+        store.merge(merged, lambda: index(start, map(store.view.read, range(start, stop))))
+
+
+def drop(view: View, start: int) -> Iterator[bytes]:
+    return (record for record in map(view.read, range(start, view.rows)) if not record.startswith(b"x"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["save", "save", "flush", "merge", "compact", "reopen"]), st.integers(0, 5)
+        ),
+        max_size=14,
+    ),
+    st.integers(1, 150),
+    st.integers(0, 2**32),
+)
+def test_any_life_any_cut(plan: list[tuple[str, int]], cut: int, seed: int) -> None:
+    folder = FaultyFolder(cut=cut)
+    several = Several(folder)
+    with contextlib.suppress(PowerCut):
+        several.run(plan)
+    found = folder.restarted(random.Random(seed))
+    assert verified(Store(found, index=index)) in several.states
+    assert list(check(found)) == []
 
 
 def damaged_life() -> tuple[dict[str, bytes], list[bytes]]:

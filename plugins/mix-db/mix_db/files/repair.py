@@ -38,7 +38,7 @@ Salvage: TypeAlias = Callable[[Iterable[tuple[int | None, bytes]]], Iterable[byt
 damage leaves that unknown, and may leave rows out."""
 
 CommitOf: TypeAlias = Callable[[bytes], int]
-"""The number of the commit that a record says it belongs to."""
+"""The number of the commit that a record says it belongs to; `ValueError` if it is none, and then it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Report:
 
     Attributes:
         rows: how many rows there are now.
-        lost: how many rows of the row files could not be saved.
+        lost: how many rows of the row files could not be saved; where no log says how many there were, of those
+            that there may have been.
         findings: what was damaged, the first of them; a commit of the log that is not whole is lost with its rows.
         aside: the names under which the files of before are kept; empty if nothing was damaged.
         last: number of the last commit.
@@ -153,7 +154,10 @@ def _repair_rows(
             if isinstance(row, Finding):
                 continue
             if commit_of is not None:
-                number = commit_of(row.record)
+                try:
+                    number = commit_of(row.record)
+                except ValueError:
+                    continue
                 if old.header is None and first is not None and number >= first:
                     # Left by a flush that did not get to its end: it is in the log, too.
                     found += 1

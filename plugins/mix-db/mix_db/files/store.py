@@ -103,7 +103,7 @@ class Store:
         self.timeout = timeout
         self.read_only = read_only
         # Held for long: whoever changes files, in the order of the locks of `names`. Held shortly: `_mutex`, by
-        # whoever replaces the view, so that readers wait for no disk.
+        # whoever replaces the view; never while a commit, flush or merge waits for the disk.
         self._turn = threading.Lock()
         self._mutex = threading.Lock()
         self._queue: deque[_Ticket] = deque()
@@ -151,7 +151,7 @@ class Store:
     def refresh(self) -> View:
         """See everything whose commit returned before this call, in whatever process; answers the view of it.
 
-        Waits for no other process and no disk. When nothing has changed it is one look at the folder.
+        Waits for no other process. When nothing has changed it is one look at the folder.
 
         Raises:
             DamagedFile: what other processes have written is damaged.
