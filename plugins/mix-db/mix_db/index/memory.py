@@ -26,6 +26,7 @@ MAX_ROWS: Final = 2**31
 SHORT: Final = 32
 """Most rows of a key that are kept as a list; more are a bitmap, here and in segments."""
 
+_KINDS: Final = tuple(Kind)
 _FEW: Final = 64
 _MANY: Final = 1024
 
@@ -253,7 +254,7 @@ class MemoryPart:
 
     def kinds(self, path: Path) -> Sequence[Kind]:
         node = self._node(path)
-        return [] if node is None else [kind for kind in Kind if node.columns[kind] is not None]
+        return [] if node is None else [kind for kind in _KINDS if node.columns[kind] is not None]
 
     def _node(self, path: Iterable[str | None]) -> Node | None:
         node: Node | None = self.root

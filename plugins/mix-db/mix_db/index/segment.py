@@ -214,6 +214,8 @@ class SegmentColumn:
         keys = self.keys
         place = bisect_left(keys, prefix)
         if tail and place < self.count and keys[place] == prefix:
+            if place + 1 == self.count or keys[place + 1] != prefix:
+                return place + (self.tail(place) < tail)
             end = bisect_right(keys, prefix, place)
             return bisect_left(range(self.count), tail, place, end, key=self.tail)
         return place
@@ -382,7 +384,7 @@ class Segment:
 
     def __init__(self, name: str, data: memoryview) -> None:
         self.name = name
-        self.size = len(data)
+        self.data = data
         self.blocks = Blocks(name, data)
         head = self.blocks.view(self.blocks.size - HEAD.size, HEAD.size)
         (
@@ -400,6 +402,7 @@ class Segment:
         ) = HEAD.unpack(head)
         self._cache = Cache()
         self._columns: dict[tuple[Path, Kind], SegmentColumn | None] = {}
+        self._kinds: dict[Path, list[Kind]] = {}
         self._links: SegmentLinks | None = None
         self._deleted: AbstractBitMap | None = None
 
@@ -435,14 +438,18 @@ class Segment:
             for number in self.node_columns(node):
                 if self.column_kind(number) == kind:
                     found = self.read_column(number)
-        if len(self._columns) >= _CACHED_COLUMNS:
-            self._columns.clear()
-        self._columns[path, kind] = found
+        _remember(self._columns, (path, kind), found)
         return found
 
     def kinds(self, path: Path) -> Sequence[Kind]:
+        try:
+            return self._kinds[path]
+        except KeyError:
+            pass
         node = self.find_node(path)
-        return [] if node is None else [self.column_kind(number) for number in self.node_columns(node)]
+        found = [] if node is None else [self.column_kind(number) for number in self.node_columns(node)]
+        _remember(self._kinds, path, found)
+        return found
 
     def find_node(self, path: Path) -> int | None:
         """The number of the node of a path."""
@@ -478,6 +485,13 @@ class Segment:
 
     def _record(self, number: int) -> Any:
         return COLUMN.unpack(self.blocks.view(self._table + COLUMN.size * number, COLUMN.size))
+
+
+def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    # Paths come from queries, which may ask for any number of them.
+    if len(cache) >= _CACHED_COLUMNS:
+        cache.clear()
+    cache[key] = value
 
 
 def _aligned(place: int) -> int:
