@@ -38,7 +38,8 @@ Salvage: TypeAlias = Callable[[Iterable[tuple[int | None, bytes]]], Iterable[byt
 damage leaves that unknown, and may leave rows out."""
 
 CommitOf: TypeAlias = Callable[[bytes], int]
-"""The number of the commit that a record says it belongs to; `ValueError` if it is none, and then it is left out."""
+"""The number of the commit that a record says it belongs to. With `ValueError`, `LookupError` or `TypeError` it says
+that the record is none, which is then left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _repair_rows(
             if commit_of is not None:
                 try:
                     number = commit_of(row.record)
-                except ValueError:
+                except (ValueError, LookupError, TypeError):
                     continue
                 if old.header is None and first is not None and number >= first:
                     # Left by a flush that did not get to its end: it is in the log, too.

@@ -198,7 +198,7 @@ class Store:
 
         Raises:
             LockTimeout: another process flushes, or writes, for longer than the timeout.
-            FilesError: the operating system refuses; nothing has happened.
+            FilesError: the operating system refuses; no row is lost, and a later flush does what is left to do.
         """
         self.check_writable()
         with explained("the write log cannot be flushed"), self.folder.lock(self.timeout, names.FLUSH):
@@ -258,7 +258,7 @@ class Store:
                 self._renew()
                 for old in olds:
                     if old.stop - old.start != stop - start:
-                        self.folder.remove(names.segment(generation, old.start, old.stop))
+                        self._discard(names.segment(generation, old.start, old.stop))
             return True
 
     def compact(self, rewrite: Rewrite, *, horizon: int = 0) -> None:
@@ -312,7 +312,7 @@ class Store:
                 continue
             stale = name.endswith(".idx") and kept is not None and name not in kept
             if family != generation or name.endswith(names.NEW) or stale:
-                self.folder.remove(name)
+                self._discard(name)
 
     def close(self) -> None:
         """Nothing is lost without it."""
@@ -323,6 +323,11 @@ class Store:
     def check_writable(self) -> None:
         if self.read_only:
             raise FilesError("expected a database that is open for writing, this one is read-only")
+
+    def _discard(self, name: str) -> None:
+        """Remove a file that does not count any more, if that can be done; otherwise the next writer sweeps it."""
+        with contextlib.suppress(OSError):
+            self.folder.remove(name)
 
     def _check_there(self, *, create: bool = False) -> None:
         if self.folder.exists(write_log.NAME):
