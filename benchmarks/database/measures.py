@@ -19,8 +19,8 @@ __all__ = ["commits", "commits_of_threads", "load", "longest_read", "opening", "
 _LEAST, _MOST = 5, 200
 
 
-def turns(calls: Mapping[str, Callable[[int], object]], seconds: float) -> dict[str, float]:
-    """Median seconds of each call, which gets the number of its round.
+def turns(calls: Mapping[str, Callable[[int], object]], seconds: float, *, best: bool) -> dict[str, float]:
+    """Median seconds of each call, which gets the number of its round; or the least, where others use the machine.
 
     There are as many rounds as fit into `seconds` for each contender, at least five. One that is much slower than
     the others stops taking part when its time is used up.
@@ -36,7 +36,7 @@ def turns(calls: Mapping[str, Callable[[int], object]], seconds: float) -> dict[
             began = time.perf_counter()
             calls[name](number)
             taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return {name: min(times) if best else statistics.median(times) for name, times in taken.items()}
 
 
 def load(database: Contender, records: Sequence[Row], batch: int) -> tuple[float, float]:
