@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from mixkit.value import Ref, kind_of
 __all__ = ["Apps", "Databases", "load_records"]
 
 _log = logging.getLogger("mixkit.databases")
+
+_OURS: Final = 2
 
 RECORDS_PER_COMMIT: Final = 1_000
 """Records of a package that are stored at once."""
@@ -66,8 +69,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 class Databases:
     """Opens databases and keeps them open. Thread-safe; a process that forks begins with none.
 
-    One that has not been asked for in a while is let go of, when there are more than `most`: it is closed with the
-    last cursor, live query and caller that still hold it.
+    Those that were not asked for in the longest time are closed when there are more than `most`; but none that a
+    caller still holds. Hold the database as long as its cursors.
 
     Args:
         make: makes the storage, when it is first needed.
@@ -108,9 +111,20 @@ class Databases:
                 self._storage = self._make()
             made = _Open(self._storage.open(place), place.home)
             self._open[place] = made
-            while len(self._open) > self._most:
-                self._open.popitem(last=False)
+            if len(self._open) > self._most:
+                self._close_idle(len(self._open) - self._most)
             return made.database
+
+    def _close_idle(self, count: int) -> None:
+        """Close that many, if there are so many that nobody uses."""
+        for place, item in list(self._open.items()):
+            # Whoever uses a database refers to it: beside the item that is the argument of the function alone.
+            if sys.getrefcount(item.database) <= _OURS:
+                del self._open[place]
+                item.database.close()
+                count -= 1
+                if not count:
+                    return
 
     def at_hand(self, place: Place) -> Database | None:
         """What `open` would answer, if it is open already. Never waits for anybody, so an event loop may ask."""

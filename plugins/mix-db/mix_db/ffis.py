@@ -47,9 +47,10 @@ Record = dict[str, Any]
 
 
 class QueryIter:
-    """A query under way."""
+    """A query under way, and its database, which is kept open as long as somebody holds it."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, database: Database, cursor: Cursor) -> None:
+        self._database = database
         self.cursor = cursor
 
     def close(self) -> None:
@@ -236,7 +237,8 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
     """
     with _told(state):
         database, _ = locate(state, Where.of(db))
-        rows = QueryIter(database.query(query, params, timeout=max(state.budget.remaining(), 0.001)))
+        seconds = max(state.budget.remaining(), 0.001)
+        rows = QueryIter(database, database.query(query, params, timeout=seconds))
     try:
         return state.hold(rows, QueryIter.close)
     except LimitExceeded:
