@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
@@ -287,7 +286,7 @@ class Execution:
             start = (
                 stop - 1 if name == "_rmx_row" else bisect_left(numbers, self._first_like(row, name), 0, stop)
             )
-            yield from islice(numbers, start, stop)
+            yield from numbers[start:stop]
             stop = start
 
     def _first_like(self, row: int, name: str) -> int:

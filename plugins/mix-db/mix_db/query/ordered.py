@@ -74,10 +74,16 @@ def values_at(
 
 @dataclass(slots=True)
 class _Held:
-    """A column and those of the rows that have a value in it."""
+    """A column and those of the rows that have a value in it; `whole` if they are all the column's."""
 
     column: Column
     rows: AbstractBitMap
+    whole: bool
+
+    def at(self, start: int, stop: int) -> AbstractBitMap:
+        """Those of the rows that have one of these keys."""
+        found = self.column.bitmap(start, stop)
+        return found if self.whole else found & self.rows
 
 
 class Values:
@@ -96,10 +102,14 @@ class Values:
         self._tick = tick
         self._held: dict[Kind, list[_Held]] = {}
         for part in parts:
-            for kind in part.kinds(path):
+            for kind in Kind:
                 column = part.column(path, kind)
-                if column is not None and (there := column.rows() & rows):
-                    self._held.setdefault(kind, []).append(_Held(column, there))
+                if column is None:
+                    continue
+                present = column.rows()
+                if there := present & rows:
+                    held = _Held(column, there, len(there) == len(present))
+                    self._held.setdefault(kind, []).append(held)
 
     def keys(self) -> int:
         """How many keys there are to go through."""
@@ -112,7 +122,10 @@ class Values:
 
     def ordered(self, *, descending: bool) -> Iterator[int]:
         """The rows, sorted as `order` sorts them when they came in ascending order."""
-        ranks: tuple[Callable[[], Iterable[int]], ...] = (self._missing, *[self._ranked(kinds, descending) for kinds in _RANKS])
+        ranks: tuple[Callable[[], Iterable[int]], ...] = (
+            self._missing,
+            *[self._ranked(kinds, descending) for kinds in _RANKS],
+        )
         for rank in reversed(ranks) if descending else ranks:
             yield from rank()
 
@@ -196,7 +209,7 @@ class Values:
         for place in range(len(column)):
             if not place % _EVERY:
                 self._tick()
-            here = rows & column.bitmap(place, place + 1)
+            here = held.at(place, place + 1)
             if not here:
                 continue
             key = column.key(place)
@@ -233,7 +246,7 @@ class Values:
 
 def _found(held: _Held, start: int, stop: int, descending: bool) -> Iterator[tuple[int, AbstractBitMap]]:
     """Places of keys that rows have, and their rows. Where they are few, halves without any are passed over."""
-    rows = held.rows & held.column.bitmap(start, stop)
+    rows = held.at(start, stop)
     if not rows:
         return
     if stop - start == 1:
@@ -241,7 +254,7 @@ def _found(held: _Held, start: int, stop: int, descending: bool) -> Iterator[tup
     elif 4 * len(rows) > stop - start:
         places = range(start, stop)
         for place in reversed(places) if descending else places:
-            if here := rows & held.column.bitmap(place, place + 1):
+            if here := held.at(place, place + 1):
                 yield place, here
     else:
         middle = (start + stop) // 2

@@ -83,6 +83,7 @@ class Planner:
         self._tick = tick
         self._rows = snapshot.rows
         self._parts: list[Part] = [part for part in snapshot.parts if part.start < snapshot.rows]
+        self._known: dict[tuple[Path, Kind], list[Column]] = {}
         self._tests: dict[int, Test] = {}
         self._targets: dict[tuple[int, tuple[str, ...], bool], Step] = {}
         self._subqueries: dict[tuple[int, bool, _Scope], Step] = {}
@@ -116,7 +117,7 @@ class Planner:
             case And(items) | Or(items):
                 parts = [self._build(item, want, scope) for item in items]
                 if isinstance(node, And) is want:
-                    step = AllOf(parts, several=scope.several)
+                    step = _all_of(parts, several=scope.several)
                 else:
                     step = self._any_of(parts)
         step.condition = (node, want)
@@ -186,8 +187,12 @@ class Planner:
         return step
 
     def _columns(self, path: Path, kind: Kind) -> list[Column]:
-        found = [part.column(path, kind) for part in self._parts]
-        return [column for column in found if column is not None]
+        """The columns of all parts, the same objects each time: those that grow keep to their order of keys."""
+        columns = self._known.get((path, kind))
+        if columns is None:
+            found = [part.column(path, kind) for part in self._parts]
+            columns = self._known[path, kind] = [column for column in found if column is not None]
+        return columns
 
     # Values
 
@@ -196,16 +201,11 @@ class Planner:
         pieces: list[tuple[Column, list[tuple[int, int]]]] = []
         scanned: list[Column] = []
         exact, elements = True, False
-        for part in self._parts:
-            for kind in part.kinds(path):
-                verdict = test.whole(kind)
+        for kind in test.kinds(want):
+            verdict = test.whole(kind)
+            for column in self._columns(path, kind):
                 if verdict is Verdict.ELEMENTS:
                     elements = True
-                    continue
-                if not isinstance(verdict, Verdict) and verdict is not want:
-                    continue
-                column = part.column(path, kind)
-                if column is None:
                     continue
                 if verdict is not Verdict.SPLIT:
                     exact = exact and verdict is want
@@ -217,7 +217,7 @@ class Planner:
                     exact = exact and sure
                     if spans:
                         pieces.append((column, spans))
-        steps: list[Step] = [Lookup(pieces, exact=exact, single=single)] if pieces else []
+        steps: list[Step] = [Lookup(pieces, exact=exact, single=single, place=path)] if pieces else []
         if scanned:
             steps.append(_scan(test, scanned, want, single=single))
         if elements:
@@ -227,6 +227,7 @@ class Planner:
     def _elements(self, test: Test, path: Path, want: bool, *, single: bool) -> Step:
         """The rows whose array at a path has the answer, by its elements."""
         arrays = self._kind(path, Kind.ARRAY)
+        assert arrays is not None
         if test.operator == "contains":
             witness, answer = self._operator("==", test.value), True
         else:
@@ -244,9 +245,9 @@ class Planner:
     def _operator(self, operator: str, value: Any) -> Test:
         return Test(operator, value, self._tick)
 
-    def _kind(self, path: Path, kind: Kind) -> Lookup:
+    def _kind(self, path: Path, kind: Kind) -> Lookup | None:
         pieces = [(column, [(0, len(column))]) for column in self._columns(path, kind)]
-        return Lookup(pieces, exact=True, single=False)
+        return Lookup(pieces, exact=True, single=False) if pieces else None
 
     def _absent(self, node: Exists, scope: _Scope) -> Step:
         """The rows where a key leads to nothing."""
@@ -280,19 +281,19 @@ class Planner:
         path = (*scope.base, *names)
         steps: list[Step] = []
         maps = self._kind(path, Kind.MAP)
-        if maps.estimate:
+        if maps:
             maps.elementwise = False
             inner = self._build(node.filter, want, dataclasses.replace(scope, base=path))
             steps.append(AllOf([maps, inner], several=scope.several))
         arrays = self._kind(path, Kind.ARRAY)
-        if arrays.estimate and want:
+        if arrays and want:
             inside = _Scope((*path, None), several=True, rooted=scope.rooted)
             filled = self._any_of(
                 self._valued(self._operator("exists", None), inside.base, True, single=False)
             )
             filled.elementwise = False
             steps.append(AllOf([filled, self._build(node.filter, True, inside)], several=True))
-        elif arrays.estimate:
+        elif arrays:
             arrays.exact = False
             steps.append(arrays)
         if columns := self._columns(path, Kind.REF):
@@ -369,6 +370,19 @@ class Planner:
         if name == "_rmx_row":
             return min(max(low, 0), self._rows), min(max(high, 0), self._rows)
         return self._snapshot.first_since(low), self._snapshot.first_since(high)
+
+
+def _all_of(parts: Sequence[Step], *, several: bool) -> Step:
+    """The rows of all; lookups of one value, as `a > 1 and a < 9` has them, become one."""
+    made: list[Step] = []
+    for part in parts:
+        for place, other in enumerate(made):
+            if isinstance(part, Lookup) and isinstance(other, Lookup) and (both := other.narrowed(part)):
+                made[place] = both
+                break
+        else:
+            made.append(part)
+    return AllOf(made, several=several) if len(made) > 1 else made[0]
 
 
 def _is_engines(names: tuple[str, ...]) -> bool:

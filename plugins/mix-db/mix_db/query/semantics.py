@@ -322,7 +322,12 @@ def _sum(numbers: list[int | float], divisor: int = 0) -> int | float:
         return sum(odd)
     if not divisor and all(type(number) is int for number in numbers):
         return _narrow(sum(numbers))
-    exact = sum(map(Fraction, numbers), Fraction(0)) / (divisor or 1)
+    # Fractions are slow: what has one denominator, a power of two, is added up as ints.
+    sums: dict[int, int] = {}
+    for number in numbers:
+        above, below = number.as_integer_ratio()
+        sums[below] = sums.get(below, 0) + above
+    exact = sum([Fraction(above, below) for below, above in sums.items()], Fraction(0)) / (divisor or 1)
     try:
         return float(exact)
     except OverflowError:

@@ -14,8 +14,8 @@ from typing import Final
 from pyroaring import AbstractBitMap, BitMap
 
 from mix_db.engine.snapshot import Snapshot
-from mix_db.index.part import Column, ambiguous, text_key
-from mix_db.query.ast import Filter
+from mix_db.index.part import Column, Path, ambiguous, text_key
+from mix_db.query.ast import And, Filter, Not
 from mix_db.query.refs import row_of_ref
 from mix_db.query.verdict import text_of
 
@@ -43,6 +43,7 @@ READ: Final = 8.0
 _KEY: Final = 0.7
 _FIND: Final = 8.0
 _EVERY: Final = 100
+_FEW: Final = 2
 
 
 def union(bitmaps: Sequence[AbstractBitMap]) -> AbstractBitMap:
@@ -57,7 +58,6 @@ class Step(ABC):
 
     Attributes:
         name: what kind of step it is, for `explain`.
-        estimate: about how many rows there are, before anything was done.
         cost: about the microseconds that `rows` takes, if they are many.
         elementwise: whether different elements of one array may make it true, when it asks about elements.
         exact: whether `rows` has no row too many. Known for sure only after `rows`.
@@ -69,13 +69,23 @@ class Step(ABC):
     cost = 0.0
     elementwise = True
 
-    def __init__(self, estimate: int, exact: bool) -> None:
-        self.estimate = estimate
+    def __init__(self, exact: bool) -> None:
         self.exact = exact
         self.condition: Condition | None = None
         self._known: AbstractBitMap | None = None
         self.note = ""
         self.parts: list[Step] = []
+        self._estimated: int | None = None
+
+    @property
+    def estimate(self) -> int:
+        """About how many rows there are, before anything was done."""
+        if self._estimated is None:
+            self._estimated = self._estimate()
+        return self._estimated
+
+    @abstractmethod
+    def _estimate(self) -> int: ...
 
     def rows(self) -> AbstractBitMap:
         """The rows, found when they are asked for first. Not to be changed."""
@@ -105,8 +115,11 @@ class Known(Step):
     elementwise = False
 
     def __init__(self, rows: AbstractBitMap) -> None:
-        super().__init__(len(rows), True)
+        super().__init__(True)
         self._bitmap = rows
+
+    def _estimate(self) -> int:
+        return len(self._bitmap)
 
     def _rows(self) -> AbstractBitMap:
         return self._bitmap
@@ -118,8 +131,12 @@ class Unknown(Step):
     name = "check"
 
     def __init__(self, universe: Callable[[], AbstractBitMap], rows: int) -> None:
-        super().__init__(rows, False)
+        super().__init__(False)
         self._universe = universe
+        self._size = rows
+
+    def _estimate(self) -> int:
+        return self._size
 
     def _rows(self) -> AbstractBitMap:
         return self._universe()
@@ -132,14 +149,45 @@ class Lookup(Step):
         pieces: a column, and from which key to which.
         exact: whether all rows of these keys have the answer.
         single: whether a row has one value here, so that the rows of the other keys can be taken away instead.
+        place: the path of all the columns, if the same objects stand for them in all lookups.
     """
 
     def __init__(
-        self, pieces: Sequence[tuple[Column, list[tuple[int, int]]]], *, exact: bool, single: bool
+        self,
+        pieces: Sequence[tuple[Column, list[tuple[int, int]]]],
+        *,
+        exact: bool,
+        single: bool,
+        place: Path = (),
     ) -> None:
-        super().__init__(sum([column.counts(i, j) for column, spans in pieces for i, j in spans]), exact)
+        super().__init__(exact)
         self._pieces = pieces
         self._single = single
+        self._place = place
+
+    def _estimate(self) -> int:
+        spans = [(column, i, j) for column, spans in self._pieces for i, j in spans]
+        if sum([j - i for _, i, j in spans]) <= _FEW:
+            # Nothing is faster for few keys than to look.
+            return len(self.rows())
+        return sum([column.counts(i, j) for column, i, j in spans])
+
+    def narrowed(self, other: Lookup) -> Lookup | None:
+        """The lookup of the rows that both find, if both look at the only value of a row at one place."""
+        if not self._single or not other._single or not self._place or self._place != other._place:
+            return None
+        theirs = {id(column): spans for column, spans in other._pieces}
+        pieces = [
+            (column, both)
+            for column, spans in self._pieces
+            if (both := _both(spans, theirs.get(id(column), [])))
+        ]
+        found = Lookup(pieces, exact=self.exact and other.exact, single=True, place=self._place)
+        if self.condition is not None and other.condition is not None:
+            filters = [node if truth else Not(node) for node, truth in (self.condition, other.condition)]
+            found.condition = And(tuple(filters)), True
+        found.elementwise = self.elementwise or other.elementwise
+        return found
 
     def _rows(self) -> AbstractBitMap:
         return union([self._taken(column, spans) for column, spans in self._pieces])
@@ -161,9 +209,13 @@ class Scan(Step):
     name = "scan"
 
     def __init__(self, keys: int, estimate: int, make: Callable[[], Lookup]) -> None:
-        super().__init__(estimate, True)
+        super().__init__(True)
         self.cost = keys * _KEY
+        self._size = estimate
         self._make = make
+
+    def _estimate(self) -> int:
+        return self._size
 
     def _rows(self) -> AbstractBitMap:
         lookup = self._make()
@@ -177,10 +229,14 @@ class Minus(Step):
     name = "minus"
 
     def __init__(self, step: Step, other: Step) -> None:
-        super().__init__(max(step.estimate - other.estimate, 0), step.exact and other.exact)
+        super().__init__(step.exact and other.exact)
         self.cost = step.cost + other.cost
         self.elementwise = step.elementwise
         self.parts = [step, other]
+
+    def _estimate(self) -> int:
+        step, other = self.parts
+        return max(step.estimate - other.estimate, 0)
 
     def _rows(self) -> AbstractBitMap:
         step, other = self.parts
@@ -196,10 +252,14 @@ class AnyOf(Step):
     name = "or"
 
     def __init__(self, parts: Sequence[Step], rows: int) -> None:
-        super().__init__(min(sum([part.estimate for part in parts]), rows), all(part.exact for part in parts))
+        super().__init__(all(part.exact for part in parts))
+        self._most = rows
         self.cost = sum([part.cost for part in parts])
         self.elementwise = any(part.elementwise for part in parts)
-        self.parts = sorted(parts, key=_by_estimate)
+        self.parts = list(parts)
+
+    def _estimate(self) -> int:
+        return min(sum([part.estimate for part in self.parts]), self._most)
 
     def _rows(self) -> AbstractBitMap:
         rows = union([part.rows() for part in self.parts])
@@ -218,7 +278,7 @@ class AllOf(Step):
     name = "and"
 
     def __init__(self, parts: Sequence[Step], *, several: bool) -> None:
-        super().__init__(min([part.estimate for part in parts]), all(part.exact for part in parts))
+        super().__init__(all(part.exact for part in parts))
         self.parts = sorted(parts, key=_by_cost)
         # Its own costs are those of what it cannot do without.
         self.cost = min([part.cost for part in parts])
@@ -228,6 +288,9 @@ class AllOf(Step):
         if self._mixed:
             self.exact = False
         self._left_out: list[Step] = []
+
+    def _estimate(self) -> int:
+        return min([part.estimate for part in self.parts])
 
     def _rows(self) -> AbstractBitMap:
         rows: AbstractBitMap | None = None
@@ -272,8 +335,7 @@ class Join(Step):
     def __init__(
         self, snapshot: Snapshot, columns: Sequence[Column], targets: Step, tick: Callable[[], None]
     ) -> None:
-        refs = sum([column.counts(0, len(column)) for column in columns])
-        super().__init__(refs, targets.exact)
+        super().__init__(targets.exact)
         self._keys = sum([len(column) for column in columns])
         # Whichever is less is done: looking at each ref, or at each record that is led to.
         self.cost = _FIND * min(self._keys, targets.estimate) + targets.cost
@@ -281,6 +343,9 @@ class Join(Step):
         self._columns = columns
         self._tick = tick
         self.parts = [targets]
+
+    def _estimate(self) -> int:
+        return sum([column.counts(0, len(column)) for column in self._columns])
 
     def _rows(self) -> AbstractBitMap:
         targets = self.parts[0].rows()
@@ -329,8 +394,19 @@ class Join(Step):
         return row_of_ref(self._snapshot, text) == row
 
 
-def _by_estimate(step: Step) -> int:
-    return step.estimate
+def _both(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where spans overlap; each side is in ascending order."""
+    found: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(spans) and j < len(others):
+        start, stop = max(spans[i][0], others[j][0]), min(spans[i][1], others[j][1])
+        if start < stop:
+            found.append((start, stop))
+        if spans[i][1] < others[j][1]:
+            i += 1
+        else:
+            j += 1
+    return found
 
 
 def _by_cost(step: Step) -> tuple[bool, float, int]:

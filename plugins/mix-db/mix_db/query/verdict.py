@@ -108,7 +108,18 @@ class Test:
         tick: called every hundred keys or so, while they are gone through.
     """
 
-    __slots__ = ("_keys", "_kinds", "_pattern", "_right", "_tick", "_wholes", "operator", "swapped", "value")
+    __slots__ = (
+        "_keys",
+        "_kinds",
+        "_pattern",
+        "_right",
+        "_tick",
+        "_wanted",
+        "_wholes",
+        "operator",
+        "swapped",
+        "value",
+    )
 
     def __init__(self, operator: str, value: Any, tick: Callable[[], None]) -> None:
         self.swapped = operator in _OPPOSITE
@@ -116,6 +127,7 @@ class Test:
         self.value = value
         self._tick = tick
         self._keys: dict[Kind, list[tuple[Key, bool]]] = {}
+        self._wanted: dict[bool, list[Kind]] = {}
         self._wholes: dict[Kind, Truth | Verdict] = {}
         self._right = Members(value) if self.operator in ("in", "all_in") else value
         self._kinds: frozenset[Kind] | None = None
@@ -145,13 +157,13 @@ class Test:
             return True
         if kind is Kind.NULL:
             return compared(self.operator, None, self._right)
-        if kind is Kind.BOOL:
-            return Verdict.SPLIT
         match self.operator:
             case "==" | "in":
                 if kind not in self._kinds_of_items():
                     return False
                 return Verdict.UNSURE if kind in CONTAINERS else Verdict.SPLIT
+            case _ if kind is Kind.BOOL:
+                return Verdict.SPLIT if type(self.value) in (bool, type(None)) else UNDEF
             case "contains":
                 if kind is Kind.ARRAY:
                     return Verdict.ELEMENTS
@@ -179,6 +191,16 @@ class Test:
             )
         return self._kinds
 
+    def kinds(self, want: bool) -> list[Kind]:
+        """The kinds of which some values have the answer, or may have it."""
+        kinds = self._wanted.get(want)
+        if kinds is None:
+            verdicts = [(kind, self.whole(kind)) for kind in Kind]
+            kinds = self._wanted[want] = [
+                kind for kind, verdict in verdicts if verdict is want or isinstance(verdict, Verdict)
+            ]
+        return kinds
+
     # By key
 
     def scans(self, kind: Kind) -> bool:
@@ -199,13 +221,13 @@ class Test:
 
     def _spans(self, column: Column) -> list[Span]:
         kind = column.kind
-        if kind is Kind.BOOL:
-            return self._scanned(
-                column, 0, len(column), lambda key: compared(self.operator, bool(key), self._right)
-            )
         match self.operator:
             case "==" | "in":
-                return self.listed(column)
+                return self._listed(column)
+            case _ if kind is Kind.BOOL:
+                return self._scanned(
+                    column, 0, len(column), lambda key: compared(self.operator, bool(key), self.value)
+                )
             case "contains":
                 return self._scanned(column, 0, len(column), self._contains)
             case "like":
@@ -219,7 +241,7 @@ class Test:
                     [] if self.value != self.value else self._ordered(column, start, number_key(self.value))
                 )
 
-    def listed(self, column: Column) -> list[Span]:
+    def _listed(self, column: Column) -> list[Span]:
         """Which keys are those of an item."""
         spans: list[Span] = []
         at, size = 0, len(column)
