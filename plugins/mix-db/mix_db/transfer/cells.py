@@ -26,7 +26,7 @@ from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.value import INT64_MAX, INT64_MIN, Ref
 
-__all__ = ["KINDS", "infer", "kind_for", "looks_like_formula", "read_cell", "write_cell"]
+__all__ = ["KINDS", "cell_reader", "infer", "kind_for", "looks_like_formula", "write_cell"]
 
 _INT: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -95,13 +95,12 @@ KINDS: Final = tuple(_READERS)
 """All kinds of columns."""
 
 
-def read_cell(cell: str, kind: str) -> Any:
-    """The value of a cell that is not empty.
+def cell_reader(kind: str, *, guessed: bool = False) -> Callable[[str], Any]:
+    """What reads cells of a kind that are not empty; if it is `guessed` it refuses what would lose something.
 
-    Raises:
-        BadItem: it is none of the kind; the message is what was expected.
+    It raises `BadItem` for what is none of the kind; the message is what was expected.
     """
-    return _READERS[kind](cell)
+    return _exact_number if guessed and kind == "number" else _READERS[kind]
 
 
 def write_cell(value: Any, kind: str) -> str:
@@ -162,10 +161,16 @@ def infer(cells: Iterable[str]) -> str:
 
 
 def _written_back(cell: str) -> bool:
-    if cell in _NO_NUMBERS:
-        # More often a word than a number.
-        return False
     try:
-        return repr(_number(cell)) == cell
+        _exact_number(cell)
     except BadItem:
         return False
+    return True
+
+
+def _exact_number(cell: str) -> int | float:
+    # `nan` and `inf` are more often words than numbers.
+    value = _number(cell)
+    if cell in _NO_NUMBERS or repr(value) != cell:
+        raise BadItem("a number that is written back as it stands")
+    return value

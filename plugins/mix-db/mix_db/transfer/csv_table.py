@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
-from mix_db.transfer.cells import KINDS, infer, kind_for, looks_like_formula, read_cell, write_cell
+from mix_db.transfer.cells import KINDS, cell_reader, infer, kind_for, looks_like_formula, write_cell
 from mix_db.transfer.errors import BadItem, TransferError
 from mix_db.transfer.item import MAX_ITEM, Item
 from mix_db.transfer.source import Source
@@ -85,6 +85,10 @@ class CSVReader:
                 )
                 self.guessed.append(name)
             self.columns.append((name, known))
+        self._readers = [
+            (name, None if kind == "string" else cell_reader(kind, guessed=name in self.guessed))
+            for name, kind in self.columns
+        ]
 
     def items(self) -> Iterator[Item]:
         sample, self._sample = self._sample, []
@@ -95,10 +99,10 @@ class CSVReader:
         if len(cells) != len(self.columns):
             raise BadItem(f"expected {len(self.columns)} cells, as the first line has, found {len(cells)}")
         record = {}
-        for (name, kind), cell in zip(self.columns, cells, strict=True):
+        for (name, read), cell in zip(self._readers, cells, strict=True):
             if cell:
                 try:
-                    record[name] = cell if kind == "string" else read_cell(cell, kind)
+                    record[name] = cell if read is None else read(cell)
                 except BadItem as exc:
                     hint = (
                         f"; the kind was guessed from the first rows, say --types {name}=string"

@@ -132,14 +132,18 @@ class Import:
             source.lock()
             self._journal = Journal(target, source.path, chain=options.keep_original)
         before = self._journal.progress if self._journal else None
-        if before is not None and not options.restart:
-            self._resume(before)
-        else:
+        resumed = before is not None and not options.restart and self._resume(before)
+        if not resumed:
             self._begin()
         self._rejects: Rejects | None = None
         if options.rejects is not None:
-            size = self._progress.rejects_size if self.outcome.resumed else None
+            size = self._progress.rejects_size if resumed else None
             self._rejects = Rejects(options.rejects, size=size, replace=options.restart)
+            if not resumed and self._journal is not None:
+                # Before anything is refused, so that what a crash leaves in that file is known for what it is.
+                self._progress.digest = self._digest.hexdigest()
+                target.save([self._journal.note(self._progress)], self._saving)
+                self._journal.stored()
 
     def run(self) -> Outcome:
         """Import what is left of the file.
@@ -163,7 +167,8 @@ class Import:
         self._digest = hashlib.sha256(reader.head)
         self._items = reader.items()
 
-    def _resume(self, before: Progress) -> None:
+    def _resume(self, before: Progress) -> bool:
+        """Pass over what is done with; False if that was another file."""
         self._begin()
         passed = 0
         for item in itertools.islice(self._items, before.items):
@@ -177,8 +182,7 @@ class Import:
                 )
             # Another file of the same name.
             self._source.rewind()
-            self._begin()
-            return
+            return False
         if before.options != self._progress.options and not before.done:
             raise TransferError(
                 f"{self._source.name}: an import of it was begun with other options ({_shown(before.options)}); use "
@@ -190,6 +194,7 @@ class Import:
         self._progress = replace(before, options=self._progress.options, done=False)
         self.outcome.resumed = before.items
         self._tell()
+        return True
 
     def _reader(self) -> Reader:
         options = self._options
@@ -290,10 +295,13 @@ class Import:
         if self._rejects is not None:
             self._rejects.sync()
             progress.rejects_size = self._rejects.size
-        if self._journal is not None and (batch.entries or progress.done):
-            records.append(self._journal.note(progress))
+        noted = self._journal if batch.entries or progress.done else None
+        if noted is not None:
+            records.append(noted.note(progress))
         if records:
             self.outcome.watermark = self._target.save(records, self._saving).watermark
+        if noted is not None:
+            noted.stored()
 
     def _tell(self) -> None:
         progress, outcome = self._progress, self.outcome

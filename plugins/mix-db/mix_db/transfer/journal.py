@@ -84,12 +84,19 @@ class Journal:
             self._next -= 1
 
     def note(self, progress: Progress) -> dict[str, Any]:
-        """The record to be saved with the batch."""
+        """The record to be saved with the batch; `stored` is to be called when it is."""
+        return {
+            "_rmx_id": self._id(self._next),
+            "_rmx_type": BOOKKEEPING,
+            **msgspec.to_builtins(progress),
+        }
+
+    def stored(self) -> None:
+        """The last note was stored."""
         ref = self._id(self._next)
-        self._next += self._chain
         if ref not in self._live:
             self._live.append(ref)
-        return {"_rmx_id": ref, "_rmx_type": BOOKKEEPING, **msgspec.to_builtins(progress)}
+        self._next += self._chain
 
     def close(self) -> None:
         """Delete the notes."""

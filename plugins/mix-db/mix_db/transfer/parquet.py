@@ -7,8 +7,8 @@ has no name for are in the file's metadata, under `mixkit`: a JSON object of col
     VARCHAR  string, ref, json (tagged JSON)      BIGINT  int      DOUBLE  float      BOOLEAN  bool      BLOB  binary
     LIST     array of one of these                STRUCT  map whose fields have types
 
-Files of others: dates and times, decimals of more than 15 digits, UUIDs and the like are read as text, so that
-nothing is lost; a null is no field.
+Files of others: dates and times (those with a zone in UTC, `…Z`), decimals of more than 15 digits, UUIDs and the like
+are read as text, so that nothing is lost; a null is no field.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
@@ -290,7 +290,8 @@ class ParquetReader:
 
     def items(self) -> Iterator[Item]:
         with self._reading() as connection:
-            rows = connection.execute("SELECT * FROM read_parquet(?)", [self._path])
+            shown = ", ".join(_fetched(_quoted(name), sql) for name, sql in self._columns)
+            rows = connection.execute(f"SELECT {shown} FROM read_parquet(?)", [self._path])
             numbers = itertools.count(1)
             while batch := rows.fetchmany(_ROWS):
                 for row in batch:
@@ -341,10 +342,23 @@ class ParquetReader:
         return found if isinstance(found, dict) else {}
 
 
+def _fetched(column: str, sql: str) -> str:
+    """An expression for a column in which nothing is lost that Python's times do not have."""
+    if sql == _ZONED:
+        return f"make_timestamp(epoch_us({column}))"
+    if _ZONED in sql or _NANOSECONDS in sql:
+        return f"CAST({column} AS {sql.replace(_ZONED, 'VARCHAR').replace(_NANOSECONDS, 'VARCHAR')})"
+    return column
+
+
 def _reader(sql: str, kind: Type) -> Callable[[Any], Any]:
     """What makes a value of DuckDB's Python object for a column that is not null."""
     if kind is not None and kind not in _PLAIN:
         return lambda cell: _typed(cell, kind)
+    if sql == _ZONED:
+        return lambda cell: f"{cell.isoformat()}Z"
+    if sql == _NANOSECONDS:
+        return lambda cell: cell.replace(" ", "T")
     if sql in _NUMBERS:
         return lambda cell: cell
     if sql.startswith("DECIMAL(") and "[" not in sql and int(sql[8:].partition(",")[0]) <= 15:
@@ -354,6 +368,8 @@ def _reader(sql: str, kind: Type) -> Callable[[Any], Any]:
     return _foreign
 
 
+_ZONED: Final = "TIMESTAMP WITH TIME ZONE"
+_NANOSECONDS: Final = "TIMESTAMP_NS"
 _PLAIN: Final = ("string", "int", "float", "bool", "binary")
 _NUMBERS: Final = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEAN", "VARCHAR", "BLOB")
 
@@ -378,10 +394,7 @@ def _foreign(cell: Any) -> Any:
     match cell:
         case bool() | int() | float() | str() | bytes() | None:
             return cell
-        case datetime():
-            moment = cell.astimezone(UTC).replace(tzinfo=None) if cell.tzinfo else cell
-            return moment.isoformat() + ("Z" if cell.tzinfo else "")
-        case date() | time():
+        case datetime() | date() | time():
             return cell.isoformat()
         case timedelta():
             return f"{cell / timedelta(seconds=1):.6f}s"
