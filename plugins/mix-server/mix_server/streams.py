@@ -1,8 +1,8 @@
 """Answers that are sent part by part: how many at once, and how each of them ends.
 
-One ends when all is sent, when the client goes away, when it takes nothing for too long, or when the server
-stops. What goes wrong in the middle cannot change the status any more: the connection is cut off, so that nobody
-takes a part for the whole.
+One ends when all is sent, when the client goes away, when it takes nothing for too long, and, if it has no end of
+its own, when the server stops. What goes wrong in the middle cannot change the status any more: the connection is
+cut off, so that nobody takes a part for the whole.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ class Streams:
         self._open.discard(stream)
 
     def stop(self) -> None:
-        """End all of them, and let none begin."""
+        """End those that have no end of their own, and let none begin."""
         self.stopping = True
         for stream in list(self._open):
-            stream.end()
+            if stream.endless:
+                stream.end()
 
 
 class Stream:
@@ -78,6 +79,7 @@ class Stream:
     Args:
         parts: makes the parts. May raise `CutOff`.
         release: called once, when no part will be asked for any more.
+        endless: it has no end of its own, so none of its parts is the last.
 
     Raises:
         Overloaded, Stopping: there are too many already. `release` was called then.
@@ -89,7 +91,10 @@ class Stream:
         req: Request,
         parts: AsyncGenerator[bytes, None],
         release: Callable[[], None],
+        *,
+        endless: bool = False,
     ) -> None:
+        self.endless = endless
         self._streams = streams
         self._req = req
         self._parts = parts

@@ -109,12 +109,17 @@ async def test_other_versions_and_other_times(client: httpx.AsyncClient) -> None
     assert answer.headers["mix-watermark"] > saved["watermark"]
 
 
-@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
 async def test_explain_says_how_it_would_be_run(client: httpx.AsyncClient) -> None:
     await people(client)
     plan = await ask(client, "age > 17", explain=True)
     assert plan["rows"] is None
     assert (await ask(client, "age > 17", explain="run"))["rows"] == 2
+    answer = await client.post(
+        QUERY,
+        json={"query": "age > 17", "explain": "run"},
+        headers={"Accept": "application/msgpack"},
+    )
+    assert msgpack_values.unpack(answer.content)["rows"] == 2  # type: ignore[index,call-overload]
     answer = await client.get(QUERY, params={"query": "true", "explain": "true"})
     assert answer.json().keys() >= {"step", "rows", "estimate", "parts"}
 
@@ -348,9 +353,10 @@ async def test_a_client_that_takes_nothing_is_cut_off(
                     pass
 
 
+@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
 async def test_streams_are_bounded(make_server: Make, served: Connect) -> None:
     async with served(make_server(max_streams=1)) as client:
-        for _ in range(10):
+        for _ in range(3):
             await save(client, *({"text": "x" * 20_000} for _ in range(300)))
         async with client.stream("POST", QUERY, json={"query": "true"}, headers=NDJSON) as answer:
             parts = answer.aiter_bytes()
@@ -361,6 +367,24 @@ async def test_streams_are_bounded(make_server: Make, served: Connect) -> None:
             third = await client.get(f"{DB}/live", params={"query": "true"})
             assert third.status_code == 429
             assert len(await ask(client, "true", limit=3)) == 3
+
+
+async def test_an_answer_that_is_being_streamed_is_finished_by_a_server_that_stops(
+    make_server: Make, served: Connect
+) -> None:
+    server = make_server()
+    async with served(server) as client:
+        for _ in range(3):
+            await save(client, *({"text": "x" * 20_000} for _ in range(300)))
+        async with client.stream("POST", QUERY, json={"query": "true"}, headers=NDJSON) as answer:
+            parts = answer.aiter_bytes()
+            lines = (await anext(parts)).count(b"\n")
+            server.streams.stop()
+            async for part in parts:
+                lines += part.count(b"\n")
+        assert lines == 900
+        refused = await client.post(QUERY, json={"query": "true"}, headers=NDJSON)
+        assert refused.status_code == 503
 
 
 # Stored queries

@@ -77,7 +77,8 @@ class Document:
             raise NotFound(f"no record {id!r:.80}")
         etag = _etag(found)
         resp.set_header("ETag", etag)
-        if req.headers and etag in _etags(req.get_header("If-None-Match")):
+        known = _etags(req.get_header("If-None-Match"))
+        if etag in known or "*" in known:
             resp.status = 304
         else:
             write_value(req.accept, resp, found)

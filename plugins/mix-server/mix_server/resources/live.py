@@ -51,18 +51,27 @@ class Live:
         server.streams.check()
         database = await server.databases.of(ws, app)
 
-        def begin() -> tuple[Rows | None, LiveQuery]:
-            known = None if not last else self._rows_at(database, question, last)
-            return known, database.live(question.source, question.params)
+        opened: list[LiveQuery] = []
 
-        with req.watch():
-            known, live = await server.databases.call(begin)
+        def begin() -> Rows | None:
+            known = None if not last else self._rows_at(database, question, last)
+            opened.append(database.live(question.source, question.params))
+            return known
+
+        try:
+            with req.watch():
+                known = await server.databases.call(begin)
+        except BaseException:
+            for live in opened:
+                live.close()
+            raise
+        [live] = opened
         resp.content_type = "text/event-stream"
         resp.set_header("Cache-Control", "no-store")
         # Proxies that collect an answer before they pass it on would never pass this one on.
         resp.set_header("X-Accel-Buffering", "no")
         events = self._events(req, live, known, resumed=bool(last))
-        resp.stream = Stream(server.streams, req, events, live.close)
+        resp.stream = Stream(server.streams, req, events, live.close, endless=True)
 
     def _rows_at(self, database: Database, question: Question, watermark: str) -> Rows | None:
         """What the client knows; None where that cannot be said: history was dropped, rows have no ids."""
