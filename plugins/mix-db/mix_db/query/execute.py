@@ -226,33 +226,18 @@ class Execution:
         return self._trace.block(rows, block, "index") if self._trace else rows
 
     def _values(self, key: Key, rows: AbstractBitMap) -> Values | None:
-        def read(row: int) -> Any:
-            record = self._snapshot.read(row)
-            return self._evaluation.read(key, record, record)
-
-        return values_at(self._snapshot, self._evaluation.path(key)[1], rows, read, self._tick)
+        names = self._evaluation.path(key)[1]
+        return values_at(self._snapshot, names, rows, lambda row: self._value(key, row), self._tick)
 
     def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:
         """The answer from the columns; None if reading the rows is needed, or cheaper."""
         if block.group is None:
             answers: dict[str, Any] = {}
             for stage in block.aggregates:
-                if stage.key is None:
-                    answers[stage.function] = len(rows)
-                    continue
-                if stage.function not in ("min", "max", "distinct"):
+                answer = len(rows) if stage.key is None else self._aggregate(stage.function, stage.key, rows)
+                if answer is None:
                     return None
-                values = self._values(stage.key, rows)
-                if values is None or values.keys() * _WALK > len(rows) * READ:
-                    return None
-                if stage.function == "distinct":
-                    answers["distinct"] = [value for value, _ in values.groups() if value is not UNDEF]
-                    continue
-                row = values.extreme(largest=stage.function == "max")
-                record = {} if row is None else self._snapshot.read(row)
-                answers[stage.function] = (
-                    None if row is None else self._evaluation.read(stage.key, record, record)
-                )
+                answers[stage.function] = answer[0] if isinstance(answer, tuple) else answer
             return [answers]
         if [stage.function for stage in block.aggregates] != ["count"]:
             return None
@@ -260,6 +245,31 @@ class Execution:
         if values is None or values.keys() * _WALK > len(rows) * READ:
             return None
         return [Bundle(value, [], {"count": count}).record() for value, count in values.groups()]
+
+    def _aggregate(self, function: str, key: Key, rows: AbstractBitMap) -> tuple[Any] | None:
+        """An aggregate from the columns, None as `_summary` answers it."""
+        if function not in ("min", "max", "distinct"):
+            return None
+        values = self._values(key, rows)
+        if values is None:
+            return None
+        if function == "distinct":
+            if values.keys() * _WALK > len(rows) * READ:
+                return None
+            return ([value for value, _ in values.groups() if value is not UNDEF],)
+        if not self._worth(values, rows, 1):
+            return None
+        row = values.extreme(largest=function == "max")
+        return (None if row is None else self._value(key, row),)
+
+    @staticmethod
+    def _worth(values: Values, rows: AbstractBitMap, need: int) -> bool:
+        """Whether finding the first few rows in the order of their keys is cheaper than reading all."""
+        return values.keys() * _WALK * need <= len(rows) ** 2 * READ
+
+    def _value(self, key: Key, row: int) -> Any:
+        record = self._snapshot.read(row)
+        return self._evaluation.read(key, record, record)
 
     def _ordered(self, block: Order, rows: AbstractBitMap, need: int | None) -> Iterator[int] | None:
         """The rows in order, without reading them; None if reading and sorting them is needed, or cheaper."""
@@ -273,7 +283,7 @@ class Execution:
         if need is None or need >= len(rows):
             worth = values.keys() * _WALK <= len(rows) * _SORT
         else:
-            worth = values.keys() * _WALK * need <= len(rows) ** 2 * READ
+            worth = self._worth(values, rows, need)
         return values.ordered(descending=descending) if worth else None
 
     def _latest(self, name: str, rows: AbstractBitMap) -> Iterator[int]:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from mix_db.index.part import MAX_TEXT, Column, Key, Kind, ambiguous, number_key, text_key
-from mix_db.query.semantics import Members, Truth, compared
+from mix_db.query.semantics import Truth, compared
 from mixkit.value import UNDEF, Case, Ref, Undef
 
 __all__ = ["CONTAINERS", "Pattern", "Span", "Test", "Verdict", "is_sure", "number_of", "text_of"]
@@ -129,7 +129,6 @@ class Test:
         self._keys: dict[Kind, list[tuple[Key, bool]]] = {}
         self._wanted: dict[bool, list[Kind]] = {}
         self._wholes: dict[Kind, Truth | Verdict] = {}
-        self._right = Members(value) if self.operator in ("in", "all_in") else value
         self._kinds: frozenset[Kind] | None = None
         self._pattern = Pattern(value) if self.operator == "like" and type(value) is str else None
 
@@ -137,7 +136,7 @@ class Test:
         """The answer for a value."""
         if self.operator == "exists":
             return True
-        truth = compared(self.operator, value, self._right)
+        truth = compared(self.operator, value, self.value)
         return not truth if self.swapped and isinstance(truth, bool) else truth
 
     # By kind
@@ -155,13 +154,15 @@ class Test:
     def _whole(self, kind: Kind) -> Truth | Verdict:
         if self.operator == "exists":
             return True
-        if kind is Kind.NULL:
-            return compared(self.operator, None, self._right)
         match self.operator:
             case "==" | "in":
                 if kind not in self._kinds_of_items():
                     return False
+                if kind is Kind.NULL:
+                    return True
                 return Verdict.UNSURE if kind in CONTAINERS else Verdict.SPLIT
+            case _ if kind is Kind.NULL:
+                return compared(self.operator, None, self.value)
             case _ if kind is Kind.BOOL:
                 return Verdict.SPLIT if type(self.value) in (bool, type(None)) else UNDEF
             case "contains":

@@ -75,7 +75,7 @@ scalars: Final[st.SearchStrategy[Any]] = (
 
 _fields: Final = st.sampled_from(FIELDS[:3])
 _values: Final[st.SearchStrategy[Any]] = st.recursive(
-    scalars,
+    _common | scalars,
     lambda part: st.lists(part, max_size=3) | st.dictionaries(_fields, part, max_size=3),
     max_leaves=5,
 )
@@ -98,7 +98,8 @@ def histories(draw: st.DrawFn, max_size: int = 14) -> list[dict[str, Any]]:
     versions: list[dict[str, Any]] = []
     newest: dict[str, int] = {}
     commit, time = 1, 1_000
-    for row in range(draw(st.integers(0, max_size))):
+    sizes = st.sampled_from([max_size // 2, max_size, max_size]) | st.integers(0, max_size)
+    for row in range(draw(sizes)):
         if draw(st.booleans()):
             commit += 1
             time += draw(st.integers(0, 2))
@@ -172,8 +173,13 @@ _leaves: Final[st.SearchStrategy[Any]] = (
     | st.just(NullFilter())
 )
 
+# Without a share of filters that are not odd most queries keep nothing or everything.
+_plain: Final = st.builds(
+    Comparison, st.sampled_from(COMPARISONS[:-1]), _simple_keys, _common.map(Scalar)
+) | st.builds(Exists, _simple_keys)
+
 filters: Final[st.SearchStrategy[Any]] = st.recursive(
-    _leaves,
+    _leaves | _plain | _plain,
     lambda part: (
         st.builds(Not, part)
         | st.lists(part, min_size=2, max_size=3).map(lambda items: And(tuple(items)))
@@ -245,4 +251,7 @@ def queries(draw: st.DrawFn) -> tuple[Query, dict[str, Any]]:
         "count": st.integers(0, 6),
         "direction": st.sampled_from(["asc", "desc"]),
     }
-    return query, {name: draw(given.get(name, _values)) for name in sorted(query.parameters())}
+    params: dict[str, Any] = {}
+    for name in sorted(query.parameters()):
+        params[name] = draw(given.get(name, _values))
+    return query, params
