@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
@@ -228,6 +230,58 @@ def test_waiting_threads_share_one_sync() -> None:
     assert folder.steps[before:] == ["write", "sync"]
     assert sorted(numbers) == list(range(1, 9))
     assert sorted(contents(store)) == [b"%d" % i for i in range(8)]
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_thread_that_is_interrupted_while_it_waits(leads: bool) -> None:
+    """Ctrl-C in the main thread, which would have written for the others, or waits for another that does."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    store = Store(FaultyFolder())
+    main = threading.main_thread().ident
+    assert main is not None
+    assert threading.current_thread() is threading.main_thread()
+    others = [threading.Thread(target=store.commit, args=(lambda draft: [b"other"],)) for _ in range(3)]
+
+    def run_others(queued: int) -> None:
+        while len(store._queue) < queued:
+            time.sleep(0.001)
+        for other in others:
+            other.start()
+
+    def stop() -> None:
+        while len(store._queue) < 4:
+            time.sleep(0.001)
+        # Until it waits: what comes a moment earlier ends the commit as well.
+        time.sleep(0.02)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    helpers = [threading.Thread(target=stop)]
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with store._turn:
+            if leads:
+                helpers.append(threading.Thread(target=run_others, args=(1,)))
+            else:
+                run_others(0)
+                while not store._queue:
+                    time.sleep(0.001)
+            for helper in helpers:
+                helper.start()
+            with pytest.raises(Interrupted):
+                store.commit(lambda draft: [b"main"])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for thread in (*helpers, *others):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert contents(store) == [b"other"] * 3
+    assert store.commit(lambda draft: [b"main"]).row == 3
 
 
 @settings(max_examples=150, deadline=None)

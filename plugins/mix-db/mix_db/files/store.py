@@ -20,7 +20,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -67,7 +67,11 @@ MakeSegment: TypeAlias = Callable[[Sequence[Commit]], Iterable[bytes]]
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
+    """A commit that waits. `wake` is held until it is stored or refused, or must write for all that wait."""
+
     build: Build
+    wake: threading.Lock = field(default_factory=threading.Lock)
+    leads: bool = False
     commit: Commit | None = None
     error: BaseException | None = None
 
@@ -106,7 +110,10 @@ class Store:
         # whoever replaces the view; never while a commit, flush or merge waits for the disk.
         self._turn = threading.Lock()
         self._mutex = threading.Lock()
+        # Commits that wait, and whether one of them is at it; both under `_gate`.
         self._queue: deque[_Ticket] = deque()
+        self._led = False
+        self._gate = threading.Lock()
         # Whether the log that is open is known to be durable by content and name.
         self._adopted = False
         # Whether this process has the write lock and has seen everything, so that nothing can be new.
@@ -179,14 +186,23 @@ class Store:
         """
         self.check_writable()
         ticket = _Ticket(build)
-        self._queue.append(ticket)
-        with self._turn:
-            # Whoever comes first writes for all that wait; the others find their work done.
-            if ticket.commit is None and ticket.error is None:
-                self._write([self._queue.popleft() for _ in range(len(self._queue))])
-        if ticket.error is not None:
-            raise ticket.error
-        assert ticket.commit is not None
+        ticket.wake.acquire()
+        with self._gate:
+            self._queue.append(ticket)
+            ticket.leads, self._led = not self._led, True
+        # Whoever comes first writes for all that wait. The others wait each for its own, not for a lock in common,
+        # so that nobody whose commit is stored waits for the next sync, too.
+        try:
+            if not ticket.leads:
+                ticket.wake.acquire()
+            if ticket.leads:
+                self._lead(ticket)
+        finally:
+            self._give_up(ticket)
+        if ticket.commit is None:
+            raise ticket.error or FilesError(
+                "the commit is not stored: the thread that wrote was interrupted"
+            )
         return ticket.commit
 
     def flush(self, make_segment: MakeSegment | None = None) -> int:
@@ -341,6 +357,35 @@ class Store:
             )
         if not create:
             raise FileNotFoundError(f"there is no database: expected a file {write_log.NAME}")
+
+    def _lead(self, ticket: _Ticket) -> None:
+        """Write for all that wait."""
+        tickets: list[_Ticket] = []
+        try:
+            with self._turn:
+                with self._gate:
+                    tickets.extend(self._queue)
+                    self._queue.clear()
+                self._write(tickets)
+        finally:
+            for each in tickets:
+                if each is not ticket:
+                    each.wake.release()
+
+    def _give_up(self, ticket: _Ticket) -> None:
+        """The ticket's thread waits and writes no more; if it was to lead, the next one does."""
+        if ticket.commit is not None and not ticket.leads:
+            return
+        with self._gate:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            if not ticket.leads:
+                return
+            ticket.leads = False
+            self._led = bool(self._queue)
+            if self._queue:
+                self._queue[0].leads = True
+                self._queue[0].wake.release()
 
     def _write(self, tickets: list[_Ticket]) -> None:
         doubt = False
