@@ -88,8 +88,9 @@ def _children(places: _Nodes) -> list[tuple[bytes, _Nodes]]:
     """What leads on from a path in any of the segments, in order."""
 
     def read(number: int, segment: Segment, node: int) -> Iterator[tuple[bytes, int, int]]:
-        for child in segment.children(node):
-            yield segment.node_name(child), number, child
+        children = segment.children(node)
+        for child, name in zip(children, segment.node_names(children), strict=True):
+            yield name, number, child
 
     merged = heapq.merge(*[read(number, *place) for number, place in enumerate(places)])
     return [
@@ -105,6 +106,9 @@ def _columns(content: Content, places: _Nodes) -> Iterator[Buffer]:
             found.setdefault(segment.column_kind(number), []).append(segment.read_column(number))
     for kind in sorted(found):
         columns = found[kind]
+        if len(columns) == 1:
+            yield from content.copy(columns[0])
+            continue
         packed = Packed(text=kind in TEXT)
         sources = [Source(column, number) for number, column in enumerate(columns)]
         while unite(packed, sources, STEP):

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from struct import Struct
 from typing import Any, Final
 
@@ -128,6 +129,8 @@ class SegmentColumn:
         count: number of keys.
         keys: as they are stored; verified.
         tails, postings, shorts: where these begin in the content; verified where they are read.
+        record: the line of the table.
+        size: bytes of all sections.
     """
 
     __slots__ = (
@@ -145,8 +148,10 @@ class SegmentColumn:
         "larges",
         "pairs",
         "postings",
+        "record",
         "row_count",
         "shorts",
+        "size",
         "sums",
         "tails",
         "tails_size",
@@ -167,6 +172,7 @@ class SegmentColumn:
             self.width,
             kind,
         ) = record
+        self.record = record
         self.blocks = blocks
         self._cache = cache
         self._kind = Kind(kind)
@@ -190,6 +196,7 @@ class SegmentColumn:
         self.ends = blocks.view(place, 8 * self.larges).cast("I")
         self.bitmaps = place + 8 * self.larges
         self._all = self.bitmaps + bitmaps_size, rows_size
+        self.size = _aligned(sum(self._all)) - record[0]
 
     @property
     def kind(self) -> Kind:
@@ -472,6 +479,13 @@ class Segment:
     def node_name(self, node: int) -> bytes:
         begin, end = self._node(node)[0], self._node(node + 1)[0]
         return bytes(self.blocks.view(self._names + begin, end - begin))
+
+    def node_names(self, nodes: range) -> Iterator[bytes]:
+        """The names of nodes that follow each other."""
+        lines = self.blocks.view(self._nodes + NODE.size * nodes.start, NODE.size * (len(nodes) + 1))
+        places = (place for place, _, _ in NODE.iter_unpack(lines))
+        for begin, end in pairwise(places):
+            yield bytes(self.blocks.view(self._names + begin, end - begin))
 
     def column_kind(self, number: int) -> Kind:
         return Kind(self._record(number)[-1])

@@ -13,7 +13,7 @@ from mix_db.index.blocks import Buffer, padding, seal
 from mix_db.index.memory import Growing, MemoryPart, Node
 from mix_db.index.pack import STEP, Packed, pack
 from mix_db.index.part import Kind
-from mix_db.index.segment import HEAD, NODE, TEXT, label
+from mix_db.index.segment import COLUMN, HEAD, NODE, TEXT, SegmentColumn, label
 
 __all__ = ["Content", "build", "ordered", "write_segment"]
 
@@ -48,6 +48,13 @@ class Content:
         self._table += line
         self._counts[1] += 1
         yield from self._counted(sections)
+
+    def copy(self, column: SegmentColumn) -> Iterator[Buffer]:
+        """The next column of the last node, as it is in another segment."""
+        place, *rest = column.record
+        self._table += COLUMN.pack(self._place, *rest)
+        self._counts[1] += 1
+        yield from self._counted([column.blocks.view(place, column.size)])
 
     def end(self, old: Buffer, new: Buffer, deleted: AbstractBitMap) -> Iterator[Buffer]:
         """All that follows the columns.
