@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from mix_db.engine.compaction import Compaction
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
@@ -18,7 +19,7 @@ from mix_db.settings import Settings
 from mix_db.testing.plain import PlainDatabase
 
 from mixkit.errors import QueryError
-from mixkit.storage import Reader, SaveOptions
+from mixkit.storage import Live, Reader, SaveOptions
 from mixkit.value import Case, Ref
 
 QUIET = Settings(background=False)
@@ -36,6 +37,13 @@ QUERIES = (
     "n != 2 | count() | sum(n) | min(n) | max(n)",
     "after $w",
     "| distinct(tags)",
+)
+LIVE = (
+    "n == 1",
+    "exists n | {n}",
+    "exists n | orderDesc(n) | limit(2)",
+    "link.n == 1 | {*, +link}",
+    "m.(k == 1)",
 )
 TIMES = ("_rmx_last_modified_at", "_rmx_superseded_at")
 
@@ -80,6 +88,29 @@ def outcome(reader: Reader, query: str, params: dict[str, Any], **flags: bool) -
         return QueryError
 
 
+def drop_before(plain: PlainDatabase, watermark: str, horizon: int) -> None:
+    """Drop versions that were replaced by then, and tombstones; the others get new numbers."""
+    shared = plain._shared
+    replaced = {
+        row["_rmx_previous"].id
+        for row in shared.rows
+        if "_rmx_previous" in row and row["_rmx_rev"] <= watermark
+    }
+    kept = [
+        row
+        for row in shared.rows
+        if str(row["_rmx_row"]) not in replaced
+        and not ("_rmx_deleted" in row and row["_rmx_rev"] <= watermark)
+    ]
+    numbers = {str(row["_rmx_row"]): number for number, row in enumerate(kept)}
+    shared.rows = []
+    for number, row in enumerate(kept):
+        previous = numbers.get(row["_rmx_previous"].id) if "_rmx_previous" in row else None
+        made = {name: value for name, value in row.items() if name != "_rmx_previous"} | {"_rmx_row": number}
+        shared.rows.append(made if previous is None else made | {"_rmx_previous": Ref(str(previous))})
+    shared.horizon = max(shared.horizon, horizon)
+
+
 class Compared(RuleBasedStateMachine):
     """Does the same to both."""
 
@@ -90,7 +121,7 @@ class Compared(RuleBasedStateMachine):
         self.plain = PlainDatabase()
         self.folder = Path(tempfile.mkdtemp(prefix="mix-db-"))
         self.handles: list[Handle] = []
-        self.others: list[Engine] = []
+        self.lives: dict[str, tuple[Live, Live]] = {}
 
     def open_rows(self) -> Any:
         raise NotImplementedError
@@ -147,6 +178,32 @@ class Compared(RuleBasedStateMachine):
     def compact(self, drop: bool) -> None:
         for database in (self.handle, self.plain):
             database.compact(drop_history=drop)
+        # The plain database tells followers of a row's new number.
+        self.lives.clear()
+
+    @rule(watermark=watermarks)
+    def forget_before(self, watermark: str) -> None:
+        """What a retention does: older history is dropped, later history stays."""
+        engine = self.engine
+        engine.flush()
+        state = engine.state()
+        plan = Compaction(state, state.first_after(watermark))
+        drop_before(self.plain, watermark, plan.horizon)
+        engine._compact(plan)
+        self.lives.clear()
+
+    @rule(query=st.sampled_from(LIVE))
+    def follow(self, query: str) -> None:
+        """The changes of a query since it was followed the last time."""
+        if query not in self.lives:
+            self.lives[query] = self.handle.live(query), self.plain.live(query)
+        ours, theirs = (live.next(0) for live in self.lives[query])
+        assert (ours is None) == (theirs is None)
+        if ours is not None and theirs is not None:
+            assert ours.watermark == theirs.watermark
+            for one, two in ((ours.entered, theirs.entered), (ours.changed, theirs.changed)):
+                assert sorted(timeless(list(one)), key=repr) == sorted(timeless(list(two)), key=repr)
+            assert sorted(map(repr, ours.left)) == sorted(map(repr, theirs.left))
 
     @rule(watermark=watermarks)
     def look_back(self, watermark: str) -> None:
@@ -189,6 +246,7 @@ class InFiles(Compared):
 
     @rule()
     def reopen(self) -> None:
+        self.lives.clear()
         self.handles.pop().close()
         assert self.handle.check() == []
 

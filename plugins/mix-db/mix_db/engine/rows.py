@@ -252,7 +252,7 @@ class MemoryRows:
                 rows=len(stored),
                 last=view.last,
                 generation=view.generation + 1,
-                horizon=horizon,
+                horizon=max(horizon, view.horizon),
                 extent_rows=len(stored),
                 flushed=view.last,
                 segments=segments,

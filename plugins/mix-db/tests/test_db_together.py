@@ -1,0 +1,348 @@
+"""Threads, processes and forks on one database, and what it does by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mix_db import Database
+from mix_db.settings import Settings
+
+from mixkit.errors import NotFound, QueryCancelled, QueryError, StorageError
+
+LONG = 30.0
+
+# Each thread counts in a record of its own, and in a field of its own of a record of all.
+COUNTER = """
+import sys, threading
+from mix_db import Database
+from mix_db.settings import Settings
+
+path, name, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+database = Database(path, settings=Settings(flush_rows=40))
+
+def count(thread):
+    own = f"{name}{thread}"
+    for _ in range(rounds):
+        known = database.get(own)
+        number = known["count"] + 1 if known else 1
+        database.upsert(
+            [{"_rmx_id": own, "count": number}, {"_rmx_id": "all", own: number}], original_id_always=True
+        )
+
+pool = [threading.Thread(target=count, args=(i,)) for i in range(threads)]
+[thread.start() for thread in pool]
+[thread.join() for thread in pool]
+database.close()
+"""
+
+FORKED = """
+import os, sys, threading
+from mix_db import Database
+from mix_db.settings import Settings
+
+path = sys.argv[1]
+database = Database(path, settings=Settings(flush_rows=10))
+memory = Database.in_memory()
+first = database.save({"n": 0})["_rmx_id"]
+memory.save({"n": 0})
+stop = threading.Event()
+
+def write():
+    while not stop.is_set():
+        database.save({"by": "parent"})
+        memory.save({"by": "parent"})
+
+writer = threading.Thread(target=write)
+writer.start()
+children = []
+for child in range(4):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            assert database.get(first)["n"] == 0
+            for number in range(15):
+                database.save({"by": "child", "child": child, "number": number})
+            assert database.query('child == $c', c=child).count() == 15
+            before = memory.stats()["versions"]
+            memory.save({"by": "child"})
+            assert memory.stats()["versions"] == before + 1
+            database.flush()
+            database.close()
+            code = 0
+        finally:
+            os._exit(code)
+    children.append(pid)
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+stop.set()
+writer.join()
+assert codes == [0] * 4, codes
+assert database.query('by == "child"').count() == 60
+assert memory.query('by == "child"').count() == 0
+assert database.check() == []
+print("fine")
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start(code, *args)`: a Python process, ended with the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(code: str, *args: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def until(found: Callable[[], Any]) -> Any:
+    end = time.monotonic() + LONG
+    while not (answer := found()):
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+    return answer
+
+
+def test_no_update_is_lost_and_readers_see_a_prefix_of_the_commits(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    rounds, threads = 60, 4
+    with Database(tmp_path) as database:
+        counters = [start(COUNTER, tmp_path, name, threads, rounds) for name in "ab"]
+        commits = 0
+        while any(counter.poll() is None for counter in counters):
+            state = database.contract.state()
+            rows = [state.read(row) for row in state.current()]
+            whole = [row for row in rows if "count" not in row]
+            # Each commit adds one to one counter, in both places.
+            assert sum(row.get("count", 0) for row in rows) == state.last
+            assert (
+                sum(n for row in whole for name, n in row.items() if not name.startswith("_")) == state.last
+            )
+            assert state.last >= commits
+            commits = state.last
+        for counter in counters:
+            output, _ = counter.communicate()
+            assert counter.returncode == 0, output
+        assert database.watermark() == f"{2 * threads * rounds:016d}"
+        everything = database.get("all")
+        assert everything is not None
+        for name in (f"{process}{thread}" for process in "ab" for thread in range(threads)):
+            own = database.get(name)
+            assert own is not None
+            assert own["count"] == everything[name] == rounds
+            assert [version["count"] for version in database.history(name)] == list(range(1, rounds + 1))
+        assert database.check() == []
+
+
+def test_a_database_goes_on_in_forked_children(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    output, _ = start(FORKED, tmp_path).communicate(timeout=LONG)
+    assert output == "fine\n"
+
+
+def test_a_commit_of_another_process_wakes_who_waits(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    code = "import sys; from mix_db import Database; Database(sys.argv[1]).save({'n': 1})"
+    with Database(tmp_path) as database:
+        begin = database.watermark()
+        start(code, tmp_path)
+        assert database.wait_for_change(begin, LONG) == f"{1:016d}"
+
+        async def wait() -> str:
+            async with asyncio.timeout(LONG):
+                return await database.wait_for_change_async(f"{1:016d}")
+
+        start(code, tmp_path)
+        assert asyncio.run(wait()) == f"{2:016d}"
+
+
+def test_many_wait_for_one_commit() -> None:
+    async def wait(database: Database, count: int) -> list[str]:
+        begin = database.watermark()
+        waiting = [asyncio.create_task(database.wait_for_change_async(begin)) for _ in range(count)]
+        await asyncio.sleep(0)
+        threads = threading.active_count()
+        assert threads < 20
+        await asyncio.to_thread(database.save, {"n": 1})
+        async with asyncio.timeout(LONG):
+            return await asyncio.gather(*waiting)
+
+    with Database.in_memory() as database:
+        assert asyncio.run(wait(database, 200)) == [f"{1:016d}"] * 200
+
+
+def test_a_live_query_is_closed_by_another_thread() -> None:
+    with Database.in_memory() as database:
+        live = database.live("exists n")
+        assert live.next() is not None
+        ended: list[BaseException] = []
+
+        def follow() -> None:
+            try:
+                live.next(LONG)
+            except QueryCancelled as exc:
+                ended.append(exc)
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        live.close()
+        thread.join(LONG)
+        assert len(ended) == 1
+
+
+def test_a_slow_consumer_gets_one_change() -> None:
+    with Database.in_memory() as database, database.live("exists n") as live:
+        record = database.save({"n": 0})
+        assert live.next(0) is not None
+        for number in range(1, 6):
+            database.upsert({"_rmx_id": record["_rmx_id"], "n": number})
+        gone = database.save({"n": 100})
+        database.delete(gone["_rmx_id"])
+        change = live.next(0)
+        assert change is not None
+        assert [row["n"] for row in change.changed] == [5]
+        assert not change.entered
+        assert not change.left
+        assert live.next(0) is None
+
+
+def test_what_is_due_is_done_without_being_asked(tmp_path: Path) -> None:
+    with Database(tmp_path, settings=Settings(flush_rows=20)) as database:
+        for number in range(400):
+            database.save({"n": number})
+        until(lambda: database.stats()["log_versions"] < 20)
+        until(lambda: 0 < database.stats()["segments"] <= 6)
+        assert database.stats()["errors"] == []
+        assert database.query("n >= 0").count() == 400
+    with Database(tmp_path, settings=Settings(flush_seconds=0.05)) as database:
+        database.save({"n": 400})
+        until(lambda: database.stats()["log_versions"] == 0)
+
+
+def test_a_fault_of_background_work_is_told_and_passes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(flush_rows=1, background=False)
+    with Database(tmp_path, settings=settings) as database:
+        # The flush takes this lock first; a folder of its name cannot be opened.
+        (tmp_path / "FLUSH").unlink(missing_ok=True)
+        (tmp_path / "FLUSH").mkdir()
+        database.save({"n": 1})
+        engine = database.contract._engine
+        assert engine.maintain() is not None
+        assert engine.maintain() is not None
+        [error] = database.stats()["errors"]
+        assert error.startswith("flush: ")
+        assert len(caplog.records) == 1
+        assert database.query("n == 1").count() == 1
+        (tmp_path / "FLUSH").rmdir()
+        assert engine.maintain() is None
+        assert database.stats()["errors"] == []
+        assert database.stats()["log_versions"] == 0
+
+
+def test_a_retention_compacts_by_itself(tmp_path: Path) -> None:
+    settings = Settings(flush_rows=5, retention=0.001, compact_share=0.3)
+    with Database(tmp_path, settings=settings) as database:
+        record = database.save({"n": 0})
+        first = database.watermark()
+        for number in range(1, 40):
+            database.upsert({"_rmx_id": record["_rmx_id"], "n": number})
+        until(lambda: database.stats()["generation"] > 0)
+        assert database.get(record["_rmx_id"])["n"] == 39  # type: ignore[index]
+        with pytest.raises(QueryError, match="history"):
+            database.as_of(first)
+        assert database.check() == []
+
+
+def test_handles_share_an_engine_until_the_last_is_closed(tmp_path: Path) -> None:
+    one, two = Database(tmp_path), Database(tmp_path)
+    assert one.contract._engine is two.contract._engine
+    cursor = one.contract.query("")
+    one.save([{"n": n} for n in range(3)])
+    one.close()
+    one.close()
+    with pytest.raises(QueryCancelled):
+        cursor.next()
+    with pytest.raises(StorageError, match="closed"):
+        one.get("x")
+    assert two.query("").count() == 3
+    two.close()
+    with Database(tmp_path, read_only=True) as three:
+        assert three.query("").count() == 3
+        with pytest.raises(StorageError, match="read"):
+            three.save({"n": 4})
+        with pytest.raises(StorageError, match="read"):
+            three.compact()
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="nothing"):
+        Database(tmp_path / "nothing", read_only=True)
+    with pytest.raises(NotFound):
+        Database(tmp_path, read_only=True)
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(StorageError, match="file"):
+        Database(tmp_path / "file")
+    with pytest.raises(StorageError):
+        Database(tmp_path / "file" / "below")
+
+
+def test_a_moved_database_and_a_new_one_in_its_place_are_two(tmp_path: Path) -> None:
+    with Database(tmp_path / "a") as first:
+        first.save({"n": 1})
+        (tmp_path / "a").rename(tmp_path / "b")
+        with Database(tmp_path / "a") as second:
+            assert second.query("").count() == 0
+            second.save([{"n": 2}, {"n": 3}])
+            assert first.query("").count() == 1
+        with Database(tmp_path / "b") as again:
+            assert again.contract._engine is first.contract._engine
+
+
+def test_parameters_of_any_name() -> None:
+    with Database.in_memory() as database:
+        database.save([{"class": 1}, {"class": 2}])
+        assert database.query("class == $class", {"class": 2}).count() == 1
+        assert database.query("class == $n", n=2).first()["class"] == 2  # type: ignore[index]
+        assert database.query("class == $timeout", params={"timeout": 1}).all()[0]["class"] == 1
+        with pytest.raises(QueryError, match="two"):
+            database.query("class == $n", {"n": 1}, n=2)
+
+
+def test_rows_of_a_query_are_those_of_the_moment_when_they_are_asked_for() -> None:
+    with Database.in_memory() as database:
+        rows = database.query("exists n | orderDesc(n)")
+        assert rows.first() is None
+        assert rows.count() == 0
+        database.save([{"n": n} for n in range(250)])
+        assert rows.first()["n"] == 249  # type: ignore[index]
+        assert rows.count() == len(rows.all()) == 250
+        assert [len(batch) for batch in rows.batches()] == [100, 100, 50]
+        assert rows.explain()["rows"] == 250
+        past = database.as_of(f"{0:016d}")
+        assert past.query("").count() == 0
+        assert past.watermark() == f"{0:016d}"
