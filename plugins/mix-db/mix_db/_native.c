@@ -6,6 +6,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,7 +17,6 @@
 #define SHORTS UINT32_C(0x80000000)
 #define LARGE UINT32_C(0xC0000000)
 #define VARIOUS 0xFFFF
-#define MAX_SOURCES 4096
 
 /* In the order of mix_db.index.part.Kind. */
 enum kind { K_NULL, K_BOOL, K_INT, K_FLOAT, K_STRING, K_REF, K_BINARY, K_ARRAY, K_MAP, K_CASE, KINDS };
@@ -839,7 +839,7 @@ static PyObject *native_unite(PyObject *module, PyObject *args)
     Output output = {0};
     PyObject *added = NULL;
     enum outcome outcome = ALL_DONE;
-    Cursor *cursors = count <= MAX_SOURCES ? PyMem_Calloc((size_t)count + 1, sizeof *cursors) : NULL;
+    Cursor *cursors = count < INT_MAX ? PyMem_Calloc((size_t)count + 1, sizeof *cursors) : NULL;
     int *same = PyMem_Calloc((size_t)count + 1, sizeof *same);
     int status = cursors && same ? 0 : -1;
     if (status)

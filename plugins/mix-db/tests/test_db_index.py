@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 import threading
 from collections.abc import Iterable
@@ -449,6 +450,21 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_extension_is_built() -> None:
     assert memory.add is _native.add
     assert (write.pack, merging.unite) == (_native.pack, _native.unite)
+
+
+def test_without_the_extension_the_twins_in_python_are_taken() -> None:
+    program = """
+import sys
+sys.modules["mix_db._native"] = None
+from mix_db.index import memory, merge, pack, write
+assert memory.add is memory.add_python
+assert write.pack is pack.pack_python and merge.unite is pack.unite_python
+print(write.build(0, [{"a": [1, "x"]}]).hex())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == (build(0, [{"a": [1, "x"]}]).hex(), "")
 
 
 @pytest.mark.usefixtures("python_only")

@@ -27,6 +27,7 @@ __all__ = ["STEP", "Packed", "Source", "pack", "pack_python", "unite", "unite_py
 STEP: Final = 8192
 """Keys of one call."""
 
+_JOINED: Final = 1 << 16
 _U16: Final = Struct("<H")
 _U32: Final = Struct("<I")
 _U64: Final = Struct("<Q")
@@ -76,7 +77,7 @@ class Packed:
         self.postings += _U32.pack(word)
         self.state = [keys + 1, total + count, min(shortest, len(tail)), max(longest, len(tail))]
 
-    def sections(self, place: int, kind: Kind, rows: AbstractBitMap) -> tuple[bytes, Iterator[Buffer]]:
+    def sections(self, place: int, kind: Kind, rows: AbstractBitMap) -> tuple[bytes, list[Buffer]]:
         """The column's line of the table, and its bytes.
 
         Args:
@@ -117,10 +118,10 @@ class Packed:
         return line, _padded([*padded, ends + bitmaps + every])
 
 
-def _padded(sections: Sequence[Buffer]) -> Iterator[Buffer]:
-    for section in sections:
-        yield section
-        yield padding(len(section))
+def _padded(sections: Sequence[Buffer]) -> list[Buffer]:
+    found = [part for section in sections if section for part in (section, padding(len(section)))]
+    # Where there are many paths, each column has few bytes, and handing over its pieces would cost most.
+    return [b"".join(found)] if sum(map(len, found)) < _JOINED else found
 
 
 def _serialized(bitmap: AbstractBitMap) -> bytes:
