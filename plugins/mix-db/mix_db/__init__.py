@@ -9,7 +9,6 @@ from mixkit.hookspecs import hookimpl
 if TYPE_CHECKING:
     from mix_db.database import Database
     from mixkit.cli.group import Group
-    from mixkit.cli.group import Group
     from mixkit.ffi import Registry
 
 __all__ = ["Database"]
@@ -39,11 +38,6 @@ def mix_storages() -> dict[str, str]:
 @hookimpl
 def mix_settings() -> str:
     return "mix_db.settings:Settings"
-
-
-@hookimpl
-def mix_commands(group: Group) -> None:
-    group.lazy("db", "mix_db.cli:db", "Make, fill, ask, follow and mend databases.")
 
 
 @hookimpl
