@@ -247,6 +247,10 @@ def test_values_of_the_deepest_nesting_are_worked_on() -> None:
 def test_like_answers_on_hostile_patterns() -> None:
     assert compared("like", "a" * 100_000, "%a" * 500 + "b") is False
     assert compared("like", "a" * 5_000, "%_a" * 300 + "%b") is False
+    # What cannot be interrupted is not begun.
+    with pytest.raises(QueryError, match="shorter pattern"):
+        compared("like", "a" * 10_000_000, "%_" + "a" * 1_000 + "b%")
+    assert compared("like", "a" * 10_000_000, "%" + "a" * 1_000 + "b%") is False
 
 
 pieces = st.text(alphabet="ab%_\\.\n", max_size=6)

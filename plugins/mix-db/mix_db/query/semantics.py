@@ -19,6 +19,7 @@ from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Undef, compare, equa
 __all__ = [
     "MAX_JOINED",
     "MAX_PATTERN",
+    "MAX_SEARCHED",
     "Members",
     "Truth",
     "aggregate",
@@ -32,6 +33,10 @@ Truth: TypeAlias = bool | Undef
 
 MAX_PATTERN: Final = 1_024
 """Longest pattern of `like`, in characters."""
+
+MAX_SEARCHED: Final = 1 << 24
+"""Most steps of looking for a part of a `like` pattern that has a `_` in it: its length times that of the text.
+Nothing can interrupt the search."""
 
 MAX_JOINED: Final = 1 << 24
 """Longest string, in characters, or array that `+` makes."""
@@ -112,25 +117,31 @@ def _like(left: Any, pattern: Any) -> Truth:
         raise QueryError(
             f"expected a pattern of at most {MAX_PATTERN} characters behind `like`, found {len(pattern)}"
         )
-    (first, length), *rest = _segments(pattern)
+    (first, length, _), *rest = _segments(pattern)
     if not rest:
         return first.fullmatch(left) is not None
     if first.match(left) is None:
         return False
     at = length
+    # A part without `_` is found in one pass over the text.
+    longest = max([length for _, length, free in rest[:-1] if free], default=0)
+    if longest * len(left) > MAX_SEARCHED:
+        raise QueryError(
+            f"expected a shorter pattern behind `like`, or no `_` between its `%`, for a string of {len(left)} characters"
+        )
     # Segments have a fixed length, so that taking the first place for each never loses a match.
-    for segment, _ in rest[:-1]:
+    for segment, _, _ in rest[:-1]:
         found = segment.search(left, at)
         if found is None:
             return False
         at = found.end()
-    last, length = rest[-1]
+    last, length, _ = rest[-1]
     return len(left) - length >= at and last.match(left, len(left) - length) is not None
 
 
 @functools.lru_cache(maxsize=256)
-def _segments(pattern: str) -> list[tuple[re.Pattern[str], int]]:
-    """What stands between the `%` of a pattern, and the length of what it matches."""
+def _segments(pattern: str) -> list[tuple[re.Pattern[str], int, bool]]:
+    """What stands between the `%` of a pattern, the length of what it matches, and whether it has a `_`."""
     segments: list[list[str]] = [[]]
     characters = iter(pattern)
     for char in characters:
@@ -143,7 +154,7 @@ def _segments(pattern: str) -> list[tuple[re.Pattern[str], int]]:
                 segments[-1].append(re.escape(next(characters, "\\")))
             case _:
                 segments[-1].append(re.escape(char))
-    return [(re.compile("".join(parts), re.DOTALL), len(parts)) for parts in segments]
+    return [(re.compile("".join(parts), re.DOTALL), len(parts), "." in parts) for parts in segments]
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
