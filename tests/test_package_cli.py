@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mix_db import Database
 
 from mixkit.package import Package, WorkspaceStore
 
@@ -227,3 +228,45 @@ def test_install_asks_at_a_terminal(shell: Shell, folder: Path, answer: str, ins
     assert b"$crypto_md5" in shown
     store = WorkspaceStore(shell.folder / "ws")
     assert (store.workspace("main").apps() if store.list() else []) == installed
+
+
+def test_records_of_a_package_are_in_the_database_of_its_app(folder: Path, shell: Shell) -> None:
+    write(folder, save_options={"OriginalIdAlways": True})
+    (folder / "records").mkdir()
+    (folder / "records" / "small.ndjson").write_text(
+        '{"_rmx_id": "rome", "n": 1}\n{"_rmx_id": "oslo", "near": {"_rmx_type": "{tag}case:db.ref", "_rmx_value": "rome"}}\n'
+    )
+    profile = folder.parent / "files.toml"
+    profile.write_text('extends = "test"\nstorage = "mixquery"\n')
+    package = folder.parent / "small.remix"
+    shell("build", folder, "-o", package)
+    store = folder.parent / "store"
+    command = [
+        *COMMAND[:3],
+        "-p",
+        profile,
+        "remix",
+        "install",
+        package,
+        "--ws-dir",
+        store,
+        "--ws",
+        "main",
+        "--yes",
+    ]
+    for _ in range(2):
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=60)
+    with Database(WorkspaceStore(store).workspace("main").app("small").data / "v2") as database:
+        assert [row["_rmx_id"].id for row in database.query("true")] == ["rome", "oslo"]
+        assert [row["_rmx_id"].id for row in database.query("near.n == 1")] == ["oslo"]
+        assert database.stats()["versions"] == 2
+
+
+def test_records_that_are_refused_leave_no_app(folder: Path, shell: Shell) -> None:
+    (folder / "records").mkdir()
+    (folder / "records" / "small.ndjson").write_text('{"n": 1}\n{"n": \n')
+    package = folder.parent / "small.remix"
+    shell("build", folder, "-o", package)
+    store = folder.parent / "store"
+    assert "line 2" in shell("install", package, "--ws-dir", store, "--ws", "main", "--yes", fails=1)
+    assert WorkspaceStore(store).list() == []

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mixkit.errors import EngineError, NotFound, PackageError
-from mixkit.grants import Grants
+from mixkit.grants import ALL, Grants
 from mixkit.package import BadName, Busy, Exists, InstalledApp, Package, Workspace, WorkspaceStore, disk
 from mixkit.package.build import pack, sign
 from mixkit.package.signature import make_key
@@ -468,3 +468,36 @@ def test_a_switch_that_is_damaged_stops_everything(workspace: Workspace) -> None
         with pytest.raises(PackageError, match=r"workspace\.json"):
             workspace.install(package("2.0"))
         assert tree(workspace.root) == before | {"workspace.json": broken}
+
+
+def test_an_option_that_opens_waits_for_a_yes(workspace: Workspace) -> None:
+    def asks(version: str, **options: Any) -> Package:
+        return package(version, grants={"ffis": ["*"], "options": options})
+
+    def opened() -> list[Any]:
+        return workspace.app("demo").grants.opened("db.apps")
+
+    def is_open(app: str) -> bool:
+        return all(layer == "*" or (layer is not None and app in layer) for layer in opened())
+
+    workspace.install(asks("1.0"))
+    assert not is_open("crm")
+    # An upgrade opens nothing by itself, not even for a package that may call everything.
+    assert workspace.install(asks("2.0", **{"db.apps": ["crm"]})).withheld == ("db.apps: crm",)
+    assert not is_open("crm")
+    assert workspace.install(asks("3.0", **{"db.apps": "*"})).withheld == ("db.apps: any",)
+    assert not is_open("crm")
+    # Nor does a yes to functions alone.
+    assert workspace.install(asks("4.0", **{"db.apps": ["crm"]}), granted=Grants(["$db_*"])).withheld
+    assert not is_open("crm")
+    assert workspace.install(asks("5.0", **{"db.apps": ["crm"]}), granted=ALL).withheld == ()
+    assert is_open("crm")
+    assert not is_open("tasks")
+    done = workspace.install(asks("6.0", **{"db.apps": ["crm", "tasks"]}))
+    assert done.withheld == ("db.apps: tasks",)
+    assert is_open("crm")
+    assert not is_open("tasks")
+    consent = Grants(["*"], {"db.apps": ["tasks"]})
+    assert workspace.install(asks("7.0", **{"db.apps": "*"}), granted=consent).withheld == ("db.apps: any",)
+    assert is_open("tasks")
+    assert not is_open("crm")
