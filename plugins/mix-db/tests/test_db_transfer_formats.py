@@ -433,3 +433,20 @@ def test_without_duckdb_parquet_says_what_to_install(file: Any, monkeypatch: pyt
 def test_json_that_is_written_is_json() -> None:
     assert json.loads(write("json", [{"a": 1}, {"b": "x"}])) == [{"a": 1}, {"b": "x"}]
     assert json.loads(write("json", [])) == []
+
+
+@pytest.mark.parametrize(
+    "metadata", ['{"a": "ref"}', '{"a": [["ref"]]}', '{"a": {"b": 5}}', "[1]", "{", "[" * 9999]
+)
+def test_parquet_that_lies_about_its_types(metadata: str, tmp_path: Path) -> None:
+    import duckdb
+
+    path = tmp_path / "a.parquet"
+    duckdb.sql(
+        f"COPY (SELECT 1 AS a, 'x' AS b, '[1' AS _rmx_rest) TO '{path}' "
+        f"(FORMAT parquet, KV_METADATA {{mixkit: '{metadata}'}})"
+    )
+    ((place, reason),) = read(path, "parquet")
+    assert place == 1 and reason.startswith("column")
+    with pytest.raises(TransferError, match="one of ref, json, found 'int'"):
+        read(path, "parquet", kinds={"b": "int"})

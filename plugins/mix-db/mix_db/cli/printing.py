@@ -36,19 +36,20 @@ def line_of(row: Mapping[str, Any]) -> str:
 
 def print_rows(rows: Iterable[Mapping[str, Any]], format: str | None, out: Output) -> int:
     """Print rows as they come, save for `--json`, which prints all or none; answers how many."""
-    from mix_db.cli.table import print_table
-
     if out.as_json:
         if format not in (None, "json"):
             raise click.UsageError(f"--json prints JSON, --format {format} something else; give one of them")
         trees = [tagged_json.to_json(dict(row)) for row in rows]
         out.document(trees)
         return len(trees)
-    if format is None:
-        format = "table" if sys.stdout.isatty() else "ndjson"
-    if format == "table":
-        return print_table(rows)
-    return _write(rows, format)
+    if format == "table" or (format is None and sys.stdout.isatty()):
+        from mix_db.cli.table import print_table
+        from mix_db.transfer.item import stripped
+
+        # Where rows are versions of several times, the engine's fields are what tells them apart.
+        past = {"_rmx_superseded", "_rmx_deleted"}
+        return print_table(row if past & row.keys() else stripped(row) for row in rows)
+    return _write(rows, format or "ndjson")
 
 
 def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:

@@ -55,7 +55,7 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> int:
     while sample := list(islice(rest, _SAMPLE)):
         columns = list(dict.fromkeys(name for row in sample for name in row))
         shown = [[cell(row[name]) if name in row else "" for name in columns] for row in sample]
-        titles = [printable(name) for name in columns]
+        titles = [cell(name) for name in columns]
         widths = _widths(titles, shown)
         click.echo(_styled(_line(titles, widths)))
         for line in shown:

@@ -285,6 +285,11 @@ class ParquetReader:
                     f"{source.name}: no column {name!r} to have the kind {kind!r}; "
                     f"there are: {', '.join(names)}"
                 )
+            if kind not in KINDS:
+                raise TransferError(
+                    f"{source.name}: columns of Parquet have types; a column of text can be one of "
+                    f"{', '.join(KINDS)}, found {kind!r}"
+                )
         types = self._types(stored[0] if stored else None) | dict(kinds)
         self._readers = [(name, _reader(sql, types.get(name))) for name, sql in self._columns]
 
@@ -337,7 +342,7 @@ class ParquetReader:
     def _types(self, stored: bytes | None) -> dict[str, Type]:
         try:
             found = msgspec.json.decode(stored or b"{}")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = {}
         return found if isinstance(found, dict) else {}
 
