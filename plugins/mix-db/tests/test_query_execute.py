@@ -22,7 +22,7 @@ from mix_db.testing.listed import ListedSnapshot
 from mix_db.testing.strategies import histories, queries
 from pyroaring import BitMap
 
-from mixkit.errors import QueryCancelled, QueryError, QueryTimeout
+from mixkit.errors import MixError, QueryCancelled, QueryError, QueryTimeout, StorageError
 from mixkit.testing.strategies import identical
 from mixkit.value import Ref
 
@@ -210,6 +210,40 @@ def test_a_cursor_that_is_closed_or_cancelled_says_so(many: Counting) -> None:
     for _ in range(2):
         with pytest.raises(QueryCancelled, match="cancelled"):
             cursor.next()
+
+
+def test_an_error_ends_a_query_for_good(many: Counting) -> None:
+    for error in (StorageError("row 3 is damaged"), MemoryError()):
+        many.wait = lambda error=error: (_ for _ in ()).throw(error)  # type: ignore[misc]
+        cursor = run(parse(""), None, many)
+        try:
+            with pytest.raises(type(error)):
+                cursor.next()
+        finally:
+            many.wait = lambda: None
+        with pytest.raises(MixError, match=r"damaged|ended by MemoryError"):
+            cursor.next()
+
+
+def test_queries_of_the_deepest_nesting_are_planned() -> None:
+    deep: Any = {"n": 1}
+    for turn in range(60):
+        deep = {"a": [deep] if turn % 3 else deep, "r": Ref(f"{0:032}")}
+    snapshot = Counting([deep, deep])
+    for text in (
+        "a.(" * 30 + "r.(" * 30 + "exists a" + ")" * 60,
+        "(" * 29
+        + "exists a"
+        + "".join(f" {word} not exists r)" for word in ("and", "or") * 14)
+        + " or n == 1)",
+        ".".join(["r"] * 60) + ".a.n == 1",
+        "r.(a.(" * 20 + "r.r.r.n == 1" + "))" * 20,
+    ):
+        query = parse(text)
+        assert identical(
+            list(run(query, None, snapshot)), slowly(query, {}, snapshot, deleted=False, superseded=False)
+        )
+        assert format_plan(explain(query, None, snapshot))
 
 
 def test_a_batch_under_way_is_cancelled_from_another_thread(many: Counting) -> None:

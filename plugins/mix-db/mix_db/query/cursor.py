@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from mix_db.query.clock import Clock
-from mixkit.errors import MixError
+from mixkit.errors import MixError, QueryError
 from mixkit.storage import BATCH
 
 __all__ = ["QueryCursor"]
@@ -56,8 +56,13 @@ class QueryCursor:
                 self._clock.tick()
                 self._before()
                 return list(islice(self._rows, BATCH))
-            except MixError as exc:
-                self._error = exc
+            except BaseException as exc:
+                # The rows are at their end now, and must not look as if they were all.
+                self._error = (
+                    exc
+                    if isinstance(exc, MixError)
+                    else QueryError(f"the query was ended by {type(exc).__name__}")
+                )
                 raise
             finally:
                 self._clock.rest()

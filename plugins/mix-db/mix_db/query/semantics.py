@@ -127,7 +127,8 @@ def _like(left: Any, pattern: Any) -> Truth:
     longest = max([length for _, length, free in rest[:-1] if free], default=0)
     if longest * len(left) > MAX_SEARCHED:
         raise QueryError(
-            f"expected a shorter pattern behind `like`, or no `_` between its `%`, for a string of {len(left)} characters"
+            "expected a shorter pattern behind `like`, or no `_` between its `%`, "
+            f"for a string of {len(left)} characters"
         )
     # Segments have a fixed length, so that taking the first place for each never loses a match.
     for segment, _, _ in rest[:-1]:
