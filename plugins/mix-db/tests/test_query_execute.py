@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mix_db.index.memory import MemoryPart
 from mix_db.query import Query, parse, to_json
 from mix_db.query.builder import field
 from mix_db.query.clock import Clock
@@ -198,6 +199,22 @@ def test_rows_are_read_batch_by_batch(many: Counting) -> None:
     assert len(many.read_rows) == 100
     assert [row["n"] for row in cursor.next()] == list(range(100, 200))
     assert cursor.watermark == f"{4_999:016}"
+
+
+@pytest.mark.parametrize(
+    "text", ["| orderAsc(kind)", "| orderDesc(kind)", "", "kind != 3 | orderAsc(kind) | limit(400)"]
+)
+def test_rows_that_are_added_meanwhile_are_not_seen(text: str) -> None:
+    records = [{"kind": f"k{n % 3}"} for n in range(500)]
+    snapshot = Counting(records, cuts=[200])
+    expected = slowly(parse(text), {}, snapshot, deleted=False, superseded=False)
+    cursor = run(parse(text), None, snapshot)
+    found = cursor.next()
+    growing = snapshot.parts[-1]
+    assert isinstance(growing, MemoryPart)
+    for row in range(500, 600):
+        growing.add(row, {"kind": f"k{row % 4}", "_rmx_id": Ref(f"{row:032}")})
+    assert identical(found + list(cursor), expected)
 
 
 def test_a_cursor_that_is_closed_or_cancelled_says_so(many: Counting) -> None:

@@ -108,7 +108,8 @@ class Values:
                     continue
                 present = column.rows()
                 if there := present & rows:
-                    held = _Held(column, there, len(there) == len(present))
+                    # The last part may grow, at rows that do not count.
+                    held = _Held(column, there, part is not parts[-1] and len(there) == len(present))
                     self._held.setdefault(kind, []).append(held)
 
     def keys(self) -> int:
