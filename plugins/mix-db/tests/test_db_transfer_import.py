@@ -161,6 +161,17 @@ def test_a_file_that_grew_brings_what_is_new(database: Database, tmp_path: Path)
     assert column(database) == [0, 1]
 
 
+def test_a_file_that_grew_after_its_rejects_were_put_away(database: Database, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects"
+    path = lines(tmp_path / "a.ndjson", {"n": 0}, "oops")
+    load(database, path, skip_bad=True, rejects=rejects)
+    rejects.unlink()
+    lines(path, {"n": 0}, "oops", "again", {"n": 1})
+    outcome = load(database, path, skip_bad=True, rejects=rejects)
+    assert (column(database), outcome.rejected) == ([0, 1], 2)
+    assert [json.loads(line)["place"] for line in rejects.read_text().splitlines()] == [3]
+
+
 def test_another_file_of_the_same_name_is_another_file(database: Database, tmp_path: Path) -> None:
     path = lines(tmp_path / "a.ndjson", {"n": 0}, {"n": 1})
     load(database, path)

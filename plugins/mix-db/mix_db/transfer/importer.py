@@ -138,6 +138,9 @@ class Import:
         self._rejects: Rejects | None = None
         if options.rejects is not None:
             size = self._progress.rejects_size if resumed else None
+            if resumed and before is not None and before.done:
+                # Whoever has seen to what was refused then may have put the file away.
+                size = options.rejects.stat().st_size if options.rejects.exists() else 0
             self._rejects = Rejects(options.rejects, size=size, replace=options.restart)
             if not resumed and self._journal is not None:
                 # Before anything is refused, so that what a crash leaves in that file is known for what it is.
