@@ -239,7 +239,8 @@ def test_it_makes_a_package_whose_manifest_is_that_of_the_guest(tmp_path: Path) 
 
     found = inspect(guest.read_bytes()).manifest
     package = json.loads((NOTES / "manifest.json").read_text())
-    assert found is not None and found.grants.patterns() == [sorted(package["grants"]["ffis"])]
+    assert found is not None and found.grants is not None
+    assert found.grants.patterns() == [sorted(package["grants"]["ffis"])]
     agents = package["apps"]["notes"]["agents"]
     assert {name: parse_params(spec["inParams"]) for name, spec in agents.items()} == {
         entry.name: entry.params for entry in found.entries.values()

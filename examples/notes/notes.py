@@ -86,7 +86,7 @@ class Notes:
     def summary(self) -> dict[str, Any]:
         """How many notes there are, how many different words they have on average, how often each tag is used,
         and the titles of the newest."""
-        totals = self._database.query(NOTE.count().avg("size")).first()
+        [totals] = self._database.query(NOTE.count().avg("size"))
         tagged = self._database.query(NOTE.project("tags"))
         newest = self._database.query(NOTE.order_desc("created").limit(3).project("title"))
         return {
