@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
@@ -269,3 +270,31 @@ TestFiles = InFiles.TestCase
 TestFiles.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestMemory = InMemory.TestCase
 TestMemory.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_links_lead_to_the_new_numbers_of_rows(tmp_path: Path, flushed: bool) -> None:
+    engine = Engine(lambda: FileRows(tmp_path, create=True, read_only=False, timeout=5.0), QUIET, shared=True)
+    handle = Handle(engine, read_only=False, release=engine.close)
+    options = SaveOptions(original_id_always=True)
+    watermarks = [
+        handle.save([{"_rmx_id": id, "n": number}], options).watermark for number, id in enumerate("aabbaab")
+    ]
+    if flushed:
+        handle.flush()
+    state = engine.state()
+    # Rows 0 and 2 were replaced by then.
+    engine._compact(Compaction(state, state.first_after(watermarks[3])))
+    for id, numbers, links in (("a", [1, 4, 5], [None, "0", "2"]), ("b", [3, 6], [None, "1"])):
+        history = handle.history(id)
+        assert [version["n"] for version in history] == numbers
+        found = [version.get("_rmx_previous") for version in history]
+        assert [None if ref is None else ref.id for ref in found] == links
+        assert [version.get("_rmx_superseded", False) for version in history] == [True] * (len(links) - 1) + [
+            False
+        ]
+    assert [row["n"] for row in handle.as_of(watermarks[3]).query("")] == [1, 3]
+    with pytest.raises(QueryError, match="history"):
+        handle.as_of(watermarks[2])
+    assert handle.check() == []
+    handle.close()
