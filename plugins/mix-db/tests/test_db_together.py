@@ -242,6 +242,28 @@ def test_what_is_due_is_done_without_being_asked(tmp_path: Path) -> None:
         until(lambda: database.stats()["log_versions"] == 0)
 
 
+def test_a_long_log_is_not_left_to_who_opens_next(tmp_path: Path) -> None:
+    for count, left in ((900, 900), (200, 0)):
+        with Database(tmp_path) as database:
+            database.save([{"n": n} for n in range(count)])
+        with Database(tmp_path, read_only=True) as database:
+            assert database.stats()["log_versions"] == left
+
+
+def test_times_never_decrease(tmp_path: Path) -> None:
+    with Database(tmp_path) as database:
+        first = database.save({"n": 0})
+        ahead = first["_rmx_last_modified_at"] + 3_600_000
+        database.contract._engine._clock = ahead
+        database.save({"n": 1})
+        database.flush()
+    with Database(tmp_path) as database:
+        assert database.save({"n": 2})["_rmx_last_modified_at"] == ahead
+        assert database.save({"n": 3})["_rmx_last_modified_at"] == ahead
+        assert database.as_of(ahead - 1).query("").count() == 1
+        assert database.as_of(ahead).query("").count() == 4
+
+
 def test_a_fault_of_background_work_is_told_and_passes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

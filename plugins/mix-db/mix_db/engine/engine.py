@@ -44,6 +44,9 @@ _BULK: Final = 100
 _LAG: Final = 4
 """So many times the size at which it is due, a flush no longer waits for the background."""
 
+_LONG_LOG: Final = 1_000
+"""So many versions in the log are flushed on closing: who opens the database next has to index what is there."""
+
 _RETRY: Final = 10.0
 _log = logging.getLogger("mixkit.db")
 
@@ -73,6 +76,8 @@ class Engine:
         self._parts: dict[SegmentView, Segment] = {}
         self._pending = Pending()
         self._clock = 0
+        # Whether the background has been asked for anything by this process.
+        self._committed = False
         self._errors: dict[str, str] = {}
         self._last: dict[str, int | None] = {"flush": None, "merge": None, "compaction": None}
         self._start(open_rows())
@@ -137,7 +142,9 @@ class Engine:
         def make(draft: DraftView) -> list[bytes]:
             state = self._advance(draft.view)
             known = self._pending.begin(draft, state)
-            now = max(time.time_ns() // 1_000_000, self._clock or state.time())
+            # The last commit may be another process's, by a clock that was ahead, and flushed already.
+            least = self._clock if len(state.tails[-1]) else max(self._clock, state.time())
+            now = max(time.time_ns() // 1_000_000, least)
             made = change.build(known, draft.row, draft.number, now)
             kept.clear()
             kept.update(
@@ -171,6 +178,7 @@ class Engine:
         settings = self.settings
         if not settings.background:
             return
+        self._committed = True
         tails = self._state.tails
         share = max(
             sum(map(len, tails)) / settings.flush_rows,
@@ -292,8 +300,8 @@ class Engine:
         last = self._state.last
         try:
             return self.state().last != last
-        except StorageError:
-            # They find out themselves.
+        except Exception:
+            # They find out themselves when they look.
             return True
 
     # Inspection
@@ -322,7 +330,11 @@ class Engine:
 
     def close(self) -> None:
         """Stop what runs by itself, and let go of the files."""
+        worker.cancel(self)
+        if self._rows is not None and self._committed and sum(map(len, self._state.tails)) >= _LONG_LOG:
+            self._attempt("flush", self.flush)
         self.closed = True
+        # A commit or flush of another thread may have asked for it again.
         worker.cancel(self)
         with self._maintenance:
             if self._rows is not None:
