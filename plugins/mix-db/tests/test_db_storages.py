@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mix_db.storages import Memory, Mixquery
 
-from mixkit.storage import Storage
+from mixkit.errors import NotFound
+from mixkit.storage import Place, Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
 from mixkit.testing.storage_query_suite import StorageQuerySuite
 from mixkit.testing.storage_refusal_suite import StorageRefusalSuite
@@ -60,3 +62,21 @@ class TestMemoryChanges(InMemory, StorageChangeSuite):
 
 class TestMemoryRefusals(InMemory, StorageRefusalSuite):
     pass
+
+
+def test_the_folder_of_an_app_says_whose_it_is(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "home")
+    for _ in range(2):
+        database = Mixquery().open(place)
+        database.close()
+    assert (place.home / "v2" / "name.txt").read_text() == "notes\n"
+    assert {path.stat().st_mode & 0o077 for path in (place.home / "v2").iterdir()} == {0}
+
+
+def test_nothing_is_made_where_nothing_is_to_be_made(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "home")
+    for storage in (Mixquery(), Memory()):
+        for mode in ("read", "write"):
+            with pytest.raises(NotFound):
+                storage.open(place, mode=mode)
+    assert not place.home.exists()

@@ -91,6 +91,56 @@ assert database.check() == []
 print("fine")
 """
 
+# A limit on the size of files stands for a full disk: writes fail in the middle, and work again when it is lifted.
+FULL = """
+import resource, sys, threading
+from mix_db import Database
+from mix_db.settings import Settings
+from mixkit.errors import StorageError
+
+database = Database(sys.argv[1], settings=Settings(background=False))
+database.save({"_rmx_id": "all", "text": ""}, original_id_always=True)
+stored, refused = {}, []
+
+def write(thread):
+    for number in range(60):
+        try:
+            name = f"t{thread}n{number}"
+            answer = database.upsert({"_rmx_id": "all", "last": name, name: "x" * 40}, original_id_always=True)
+            stored[name] = answer["_rmx_row"]
+        except StorageError as exc:
+            refused.append(str(exc))
+
+def run():
+    pool = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+    [thread.start() for thread in pool]
+    [thread.join() for thread in pool]
+
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+run()
+assert refused and stored, (len(refused), len(stored))
+assert all("not stored" in text for text in refused), refused
+before = dict(stored)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+refused.clear()
+run()
+assert not refused, refused
+history = database.history("all")
+assert [version["_rmx_row"] for version in history] == list(range(len(history)))
+found = {version["last"]: version["_rmx_row"] for version in history[1:]}
+assert stored == found | {name: stored[name] for name in before if name not in found}, "an answer was wrong"
+# Each version has all fields of those before it: nothing was laid over a version that was not stored.
+for old, new in zip(history, history[1:]):
+    fields = {name for name in new if not name.startswith("_rmx_")}
+    assert {name for name in old if not name.startswith("_rmx_")} <= fields
+    assert fields - set(old) <= {"last", new["last"]}
+assert set(before) <= set(history[-1])
+database.flush()
+assert database.check() == []
+print("fine")
+"""
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
@@ -159,6 +209,13 @@ def test_a_database_goes_on_in_forked_children(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     output, _ = start(FORKED, tmp_path).communicate(timeout=LONG)
+    assert output == "fine\n"
+
+
+def test_a_full_disk_refuses_commits_and_loses_none(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    output, _ = start(FULL, tmp_path).communicate(timeout=LONG)
     assert output == "fine\n"
 
 
