@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mix_db.engine.ids import is_well_formed, new_ids
 from mix_db.engine.records import MAX_ID, MAX_NAME, Deleting, Saving
-from mix_db.engine.version import read_version, relinked
+from mix_db.engine.version import (
+    is_tombstone,
+    packer,
+    read_version,
+    relinked,
+    split,
+    stamp,
+    unstamped,
+)
 
 from mixkit.errors import RecordError
 from mixkit.storage import SaveOptions
@@ -231,15 +239,15 @@ def test_a_record_that_somebody_changes_meanwhile_is_refused_or_stored_whole() -
     assert stored["a"] == 1
 
 
-@given(st.integers(0, 10**9), st.integers(0, 10**9))
-def test_versions_are_linked_anew(old: int, new: int) -> None:
-    kept = Kept()
-    kept.save({"_rmx_id": "a", "n": Case("c", Ref("x")), "_rmx_type": "t"}, original_id_always=True)
-    kept.save({"_rmx_id": "a", "n": 2}, original_id_always=True)
-    data = kept.rows[1].replace(
-        b"\xd4\x01" + b"0", b"\xc7" + bytes([len(str(old))]) + b"\x01" + str(old).encode()
-    )
-    moved = read_version(relinked(data, {old: new}.__getitem__))
-    assert moved == read_version(data) | {"_rmx_previous": Ref(str(new))}
-    assert "_rmx_previous" not in read_version(relinked(data, lambda row: None))
-    assert relinked(kept.rows[0], lambda row: None) == kept.rows[0]
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.booleans())
+def test_versions_are_linked_anew(old: int, new: int, deleted: bool) -> None:
+    client = {} if deleted else {"n": Case("c", Ref("x")), "_rmx_type": "t"}
+    fields = unstamped(split(packer()(client), len(client)), "a")
+    data = stamp(7, 1000)(fields, old, deleted)
+    moved = relinked(data, {old: new}.__getitem__)
+    assert read_version(data)["_rmx_previous"] == Ref(str(old))
+    assert read_version(moved) == read_version(data) | {"_rmx_previous": Ref(str(new))}
+    alone = relinked(data, lambda row: None)
+    assert read_version(alone) == {k: v for k, v in read_version(data).items() if k != "_rmx_previous"}
+    assert is_tombstone(data) is is_tombstone(moved) is is_tombstone(alone) is deleted
+    assert relinked(alone, lambda row: row) == alone
