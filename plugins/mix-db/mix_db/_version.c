@@ -7,6 +7,7 @@
 #include <Python.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A case takes two levels, since its content is an array. */
@@ -16,9 +17,15 @@
 #define EXT_REF 1
 #define EXT_CASE 2
 
+/* The engine's fields, as mix_db/engine/version.py numbers them. */
+enum own { ID, COMMIT, TIME, PREVIOUS, DELETED, OWN };
+static const char *const OWN_NAMES[OWN] = {"_rmx_id", "_rmx_rev", "_rmx_last_modified_at", "_rmx_previous",
+                                           "_rmx_deleted"};
+
 typedef struct {
     PyTypeObject *ref, *case_;
     PyObject *undef, *s_id, *s_name, *s_arg;
+    PyObject *own[OWN]; /* names of the engine's fields, by their keys */
     PyObject *names[NAMES]; /* names of fields seen lately, short ones in ASCII */
 } State;
 
@@ -285,6 +292,72 @@ static PyObject *read_value(Reader *r)
     return value;
 }
 
+static PyObject *watermark(PyObject *number)
+{
+    char digits[32];
+    long long count = PyLong_CheckExact(number) ? PyLong_AsLongLong(number) : -1;
+    if (count < 0 || count > 9999999999999999) {
+        PyErr_Clear();
+        return malformed("a commit that has no number");
+    }
+    int size = snprintf(digits, sizeof digits, "%016lld", count);
+    return PyUnicode_FromStringAndSize(digits, size);
+}
+
+/* What a field of the engine's own is read as. Takes the value over. */
+static PyObject *own_value(Reader *r, enum own field, PyObject *value)
+{
+    PyObject *made = value;
+    if (value && field == COMMIT)
+        made = watermark(value);
+    else if (value && field == PREVIOUS)
+        made = make(r->state->ref, r->state->s_id, PyObject_Str(value));
+    if (made != value)
+        Py_DECREF(value);
+    return made;
+}
+
+/* A field of the map at the top: where its key is an integer it is the engine's. */
+static bool read_field(Reader *r, PyObject *map, bool *deleted)
+{
+    if (!has(r, 1))
+        return false;
+    PyObject *name, *value;
+    if (*r->at < OWN) {
+        enum own field = *r->at++;
+        name = Py_NewRef(r->state->own[field]);
+        value = own_value(r, field, read_value(r));
+        *deleted |= field == DELETED;
+    } else {
+        name = read_name(r);
+        value = name ? read_value(r) : NULL;
+    }
+    bool done = value && (name == r->state->own[DELETED] || PyDict_SetItem(map, name, value) == 0);
+    Py_XDECREF(name);
+    Py_XDECREF(value);
+    return done;
+}
+
+static PyObject *read_record(Reader *r)
+{
+    if (!has(r, 1))
+        return NULL;
+    uint8_t tag = *r->at++;
+    size_t count = tag & 0x0f;
+    if ((tag & 0xf0) != 0x80 && tag != 0xde && tag != 0xdf)
+        return malformed("another value");
+    if (tag >= 0xde ? !read_count(r, tag == 0xde ? 2 : 4, &count) : !has(r, count))
+        return NULL;
+    PyObject *map = PyDict_New();
+    bool deleted = false;
+    for (size_t i = 0; map && i < count; i++)
+        if (!read_field(r, map, &deleted))
+            Py_CLEAR(map);
+    if (map && deleted && PyDict_SetItem(map, r->state->own[DELETED], Py_True) < 0)
+        Py_CLEAR(map);
+    return map;
+}
+
 static PyObject *version_read(PyObject *module, PyObject *data)
 {
     Py_buffer buffer;
@@ -292,10 +365,10 @@ static PyObject *version_read(PyObject *module, PyObject *data)
         return NULL;
     const uint8_t *start = buffer.buf;
     Reader reader = {get_state(module), start, start + buffer.len, 0};
-    PyObject *record = read_value(&reader);
-    if (record && (reader.at != reader.end || !PyDict_CheckExact(record))) {
+    PyObject *record = read_record(&reader);
+    if (record && reader.at != reader.end) {
         Py_CLEAR(record);
-        malformed("something else, or more than that");
+        malformed("more than that");
     }
     PyBuffer_Release(&buffer);
     return record;
@@ -320,6 +393,11 @@ static int module_exec(PyObject *module)
     state->s_id = PyUnicode_InternFromString("id");
     state->s_name = PyUnicode_InternFromString("name");
     state->s_arg = PyUnicode_InternFromString("arg");
+    for (int i = 0; i < OWN; i++) {
+        state->own[i] = PyUnicode_InternFromString(OWN_NAMES[i]);
+        if (!state->own[i])
+            return -1;
+    }
     return state->s_id && state->s_name && state->s_arg ? 0 : -1;
 }
 
@@ -341,6 +419,8 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->s_id);
     Py_CLEAR(state->s_name);
     Py_CLEAR(state->s_arg);
+    for (int i = 0; i < OWN; i++)
+        Py_CLEAR(state->own[i]);
     for (int i = 0; i < NAMES; i++)
         Py_CLEAR(state->names[i]);
     return 0;

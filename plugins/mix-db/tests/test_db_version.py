@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mix_db.engine import version
-from mix_db.engine.version import packer, read_python
+from mix_db.engine.version import is_tombstone, packer, read_python, split, stamp, unstamped
 
 from mixkit.testing.strategies import identical, values
 from mixkit.value import Case, Ref
@@ -22,6 +22,32 @@ def test_the_twins_read_the_identical(record: dict[str, object]) -> None:
     data = packer()(record)
     assert identical(read(data), read_python(data))
     assert identical(read(data), record)
+
+
+@given(
+    st.dictionaries(st.text(max_size=8), values(undef=False), max_size=20),
+    st.integers(0, 10**16 - 1),
+    st.integers(0, 2**53),
+    st.none() | st.integers(0, 2**31),
+    st.booleans(),
+)
+def test_a_stamped_version_is_read_with_its_names(
+    fields: dict[str, object], number: int, milliseconds: int, previous: int | None, deleted: bool
+) -> None:
+    fields = {} if deleted else fields
+    body = unstamped(split(packer()(fields), len(fields)), "i" * 32)
+    data = stamp(number, milliseconds)(body, previous, deleted)
+    expected = fields | {
+        "_rmx_id": Ref("i" * 32), "_rmx_rev": f"{number:016}", "_rmx_last_modified_at": milliseconds,
+    }  # fmt: skip
+    if previous is not None:
+        expected["_rmx_previous"] = Ref(str(previous))
+    if deleted:
+        expected["_rmx_deleted"] = True
+    for reader in (read, read_python):
+        assert list(reader(data)) == list(expected)
+        assert identical(reader(data), expected)
+    assert is_tombstone(data) is deleted
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536])
