@@ -1,5 +1,5 @@
-/* The three loops of the index that cost most: `add`, `pack` and `unite` exactly as add_python in
- * mix_db/index/memory.py and pack_python and unite_python in mix_db/index/pack.py, which say what they do.
+/* The loops of the index that cost most: `add`, `pack` and `unite` exactly as add_python in mix_db/index/memory.py and
+ * pack_python and unite_python in mix_db/index/pack.py, which say what they do; and `seek`.
  *
  * Objects of any kind may come in, and code of theirs may run at any call into Python: so references are owned while
  * they are used, lengths are read again, and results stand in memory of our own until no such call follows.
@@ -875,6 +875,33 @@ done:
     return status ? NULL : PyBool_FromLong(outcome == MORE);
 }
 
+/* ----------------------------------------------------------------------------------------------------------- seek */
+
+/* seek(keys, key): `bisect.bisect_left` for the u64 of a segment's column, which makes no object of those it passes. */
+static PyObject *native_seek(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Py_buffer keys;
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "seek takes keys and a key, found %zd arguments", count);
+        return NULL;
+    }
+    unsigned long long key = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &keys, PyBUF_SIMPLE))
+        return NULL;
+    const uint8_t *all = keys.buf;
+    Py_ssize_t low = 0, high = keys.len / 8;
+    while (low < high) {
+        Py_ssize_t middle = low + (high - low) / 2;
+        if (get64(all + 8 * middle) < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    PyBuffer_Release(&keys);
+    return PyLong_FromSsize_t(low);
+}
+
 /* --------------------------------------------------------------------------------------------------------- module */
 
 static int native_exec(PyObject *module)
@@ -927,6 +954,7 @@ static PyMethodDef METHODS[] = {
     {"add", (PyCFunction)(void (*)(void))native_add, METH_FASTCALL, "add(root, row, record); see mix_db.index.memory."},
     {"pack", native_pack, METH_VARARGS, "pack(packed, keys, postings, start, stop); see mix_db.index.pack."},
     {"unite", native_unite, METH_VARARGS, "unite(packed, sources, limit); see mix_db.index.pack."},
+    {"seek", (PyCFunction)(void (*)(void))native_seek, METH_FASTCALL, "seek(keys, key): bisect_left for u64."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 import threading
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
@@ -85,6 +87,7 @@ def assert_answers(part: Any, records: list[dict[str, Any]], start: int = 0) -> 
         assert column.rows() == BitMap([row for rows in postings.values() for row in rows])
         for index, key in enumerate(keys):
             assert column.find(key) == index
+            assert list(column.lookup(key)) == postings[key]
             assert column.bitmap(index, index + 1) == BitMap(postings[key])
             assert column.counts(index, index + 1) == len(postings[key])
         for begin in range(0, len(keys) + 1, 1 + len(keys) // 5):
@@ -300,6 +303,7 @@ def test_finding_what_is_not_there() -> None:
     assert column is not None
     wanted = [b"", b"a", b"b\0", b"bbbbbbbba", b"bbbbbbbbc", b"bbbbbbbbe", b"c", b"c\0\0", b"d"]
     assert [column.find(key) for key in wanted] == [0, 0, 1, 2, 3, 4, 4, 5, 5]
+    assert [list(column.lookup(key)) for key in wanted] == [[]] * len(wanted)
     assert segment.column((), Kind.NULL) is None
     assert segment.column(("t", None), Kind.STRING) is None
     assert segment.column(("zz",), Kind.STRING) is None
@@ -364,6 +368,7 @@ def answers(part: Any) -> list[Any]:
             return (
                 keys,
                 [column.find(key) for key in keys],
+                [list(column.lookup(key)) for key in keys],
                 [column.bitmap(place, place + 1) for place in range(len(keys))],
                 column.counts(0, len(keys)),
                 column.rows(),
@@ -456,9 +461,10 @@ def test_without_the_extension_the_twins_in_python_are_taken() -> None:
     program = """
 import sys
 sys.modules["mix_db._native"] = None
-from mix_db.index import memory, merge, pack, write
+from mix_db.index import memory, merge, pack, segment, write
 assert memory.add is memory.add_python
 assert write.pack is pack.pack_python and merge.unite is pack.unite_python
+assert segment._seek is segment.bisect_left
 print(write.build(0, [{"a": [1, "x"]}]).hex())
 """
     done = subprocess.run(
@@ -497,6 +503,14 @@ def test_the_twins_agree(records: list[dict[str, Any]], cut: int) -> None:
             first, second = build(0, records[:cut]), build(len(records[:cut]), records[cut:])
             found.append((first, second, b"".join(merge([opened(first), opened(second)]))))
     assert found[0] == found[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 2**64 - 1)), st.integers(0, 2**64 - 1))
+def test_seeking_is_bisecting(keys: list[int], key: int) -> None:
+    keys.sort()
+    for wanted in (key, *keys[:3], *keys[-3:]):
+        assert _native.seek(memoryview(array("Q", keys)), wanted) == bisect_left(keys, wanted)
 
 
 def test_twins_refuse_the_same_records() -> None:
@@ -591,6 +605,7 @@ def test_no_object_breaks_the_extension(data: st.DataObject) -> None:
     calls.append(
         (_native.unite, [packed, [source] * data.draw(st.integers(0, 3)), data.draw(st.integers(-1, 9))])
     )
+    calls.append((_native.seek, [data.draw(ODD | st.binary(max_size=20)), data.draw(ODD)]))
     for call, arguments in calls:
         try:
             call(*arguments)

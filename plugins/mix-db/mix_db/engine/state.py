@@ -12,7 +12,7 @@ from pyroaring import AbstractBitMap, BitMap
 from mix_db.engine.rows import RowsView
 from mix_db.engine.tail import Tail
 from mix_db.engine.version import read_version, watermark
-from mix_db.index.part import Kind, Part, text_key
+from mix_db.index.part import Column, Kind, Part, text_key
 from mixkit.errors import StorageError
 
 __all__ = ["Current", "State"]
@@ -82,6 +82,7 @@ class State:
         self.last = last
         self._read = view.read
         self._current: BitMap | None = None
+        self._ids: list[Column] | None = None
         self._parts = (*segments, *(tail.part for tail in tails))
 
     @property
@@ -129,18 +130,18 @@ class State:
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):
-            if (row := tail.newest(id, self._rows)) is not None:
+            if id in tail.ids and (row := tail.newest(id, self._rows)) is not None:
                 return row
         key = text_key(id)
-        for part in reversed(self.segments):
-            for row in reversed(_rows_of(part, key)):
+        for column in self._id_columns():
+            for row in reversed(column.lookup(key)):
                 if row < self._rows:
                     return row
         return None
 
     def rows_of(self, id: str) -> list[int]:
         key = text_key(id)
-        found = [row for part in self.segments for row in _rows_of(part, key)]
+        found = [row for column in reversed(self._id_columns()) for row in column.lookup(key)]
         for tail in self.tails:
             found += tail.ids.get(id, ())
         return [row for row in found if row < self._rows]
@@ -165,6 +166,13 @@ class State:
         time: int = self._field(self._rows - 1, "_rmx_last_modified_at")
         return time
 
+    def _id_columns(self) -> list[Column]:
+        """The ids in the segments, the newest first."""
+        if self._ids is None:
+            columns = (part.column(_ID, Kind.REF) for part in reversed(self.segments))
+            self._ids = [column for column in columns if column is not None]
+        return self._ids
+
     def _field(self, row: int, name: str) -> Any:
         return self._stored(row)[name]
 
@@ -186,13 +194,3 @@ class State:
                 record["_rmx_superseded"] = True
                 record["_rmx_superseded_at"] = self._field(successor, "_rmx_last_modified_at")
                 return
-
-
-def _rows_of(part: Part, key: bytes) -> Sequence[int]:
-    column = part.column(_ID, Kind.REF)
-    if column is None:
-        return ()
-    place = column.find(key)
-    if place == len(column) or column.key(place) != key:
-        return ()
-    return list(column.bitmap(place, place + 1))

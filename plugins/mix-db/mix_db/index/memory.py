@@ -133,6 +133,12 @@ class MemoryColumn:
     def find(self, key: Key) -> int:
         return bisect_left(self._keys(), key)
 
+    def lookup(self, key: Key) -> Sequence[int] | AbstractBitMap:
+        posting = self._column.postings.get(key, ())
+        if isinstance(posting, int):
+            return (posting,)
+        return posting.copy() if isinstance(posting, BitMap) else tuple(posting)
+
     def bitmap(self, start: int, stop: int) -> AbstractBitMap:
         keys = self._keys()
         if start <= 0 and stop >= len(keys):

@@ -1,4 +1,4 @@
-"""The twins in C of the three loops of the index that cost most, where the extension was built."""
+"""The twins in C of the loops of the index that cost most, where the extension was built."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ __all__ = ["Native", "native"]
 
 
 class Native(Protocol):
-    """`mix_db._native`: what `add_python`, `pack_python` and `unite_python` say, faster."""
+    """`mix_db._native`: what `add_python`, `pack_python`, `unite_python` and `bisect_left` say, faster."""
 
     add: Callable[[Any, int, Any], None]
     pack: Callable[[Any, Any, Any, int, int], None]
     unite: Callable[[Any, Any, int], bool]
+    seek: Callable[[memoryview, int], int]
 
 
 def _load() -> Native | None:

@@ -38,7 +38,8 @@ with the length of their paths.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 from typing import Any, Final
@@ -47,6 +48,7 @@ from pyroaring import AbstractBitMap, BitMap
 
 from mix_db.files.errors import DamagedFile
 from mix_db.index.blocks import Blocks
+from mix_db.index.native import native
 from mix_db.index.part import Key, Kind, Path
 
 __all__ = [
@@ -89,6 +91,8 @@ _WORDS: Final = 1 << 32
 _CACHED_COLUMNS: Final = 4096
 _CACHED_BYTES: Final = 1 << 22
 
+_seek: Final[Callable[[memoryview, int], int]] = bisect_left if native is None else native.seek
+
 
 def escape(text: bytes) -> bytes:
     """The same without the byte 0, in the same order."""
@@ -101,6 +105,8 @@ def unescape(text: bytes) -> bytes:
     return text.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1") if b"\1" in text else text
 
 
+# Each segment of a database is asked for the same key, one behind the other.
+@lru_cache(maxsize=64)
 def split(text: bytes) -> tuple[int, bytes]:
     """A text as it is stored: what stands in `keys`, and its tail."""
     text = escape(text)
@@ -216,16 +222,34 @@ class SegmentColumn:
 
     def find(self, key: Key) -> int:
         if isinstance(key, int):
-            return bisect_left(self.keys, key)
+            return _seek(self.keys, key)
         prefix, tail = split(key)
         keys = self.keys
-        place = bisect_left(keys, prefix)
+        place = _seek(keys, prefix)
         if tail and place < self.count and keys[place] == prefix:
             if place + 1 == self.count or keys[place + 1] != prefix:
                 return place + (self.tail(place) < tail)
             end = bisect_right(keys, prefix, place)
             return bisect_left(range(self.count), tail, place, end, key=self.tail)
         return place
+
+    def lookup(self, key: Key) -> Sequence[int] | AbstractBitMap:
+        prefix, tail = (key, b"") if isinstance(key, int) else split(key)
+        keys, count = self.keys, self.count
+        place = _seek(keys, prefix)
+        if place == count or keys[place] != prefix:
+            return ()
+        if self._text:
+            if place + 1 < count and keys[place + 1] == prefix:
+                place = self.find(key)
+                if place == count or keys[place] != prefix:
+                    return ()
+            if self.tail(place) != tail:
+                return ()
+        (word,) = self.words(place, place + 1)
+        if word < SHORTS:
+            return (word,)
+        return self.short(word - SHORTS) if word < LARGE else self.large(word - LARGE)
 
     def bitmap(self, start: int, stop: int) -> AbstractBitMap:
         start, stop = max(start, 0), min(stop, self.count)
