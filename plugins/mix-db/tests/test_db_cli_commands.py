@@ -296,20 +296,19 @@ def test_tail(shell: Shell) -> None:
 
 
 def test_tail_follows_others_and_ends_quietly(shell: Shell) -> None:
-    process = subprocess.Popen(
-        shell.command("tail", "--since", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        for n in range(2):
-            shell("put", json.dumps({"n": n}))
-            assert json.loads(process.stdout.readline())["n"] == n
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors.strip()) == (130, "")
-    finally:
-        process.kill()
-        process.wait()
+    # A shell starts background jobs with the signal ignored, and what they start inherits that.
+    command = ["env", "--default-signal=INT", *shell.command("tail", "--since", "0")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for n in range(2):
+                shell("put", json.dumps({"n": n}))
+                assert json.loads(process.stdout.readline())["n"] == n
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, errors.strip()) == (130, "")
 
 
 def test_a_closed_pipe_is_no_error(shell: Shell) -> None:

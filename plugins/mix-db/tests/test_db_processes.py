@@ -77,7 +77,10 @@ def start() -> Iterator[Start]:
 def kill(process: subprocess.Popen[str]) -> list[str]:
     """End it by SIGKILL; the whole lines that it had written."""
     process.kill()
-    text = process.communicate(timeout=60)[0]
+    assert process.stdout is not None
+    # `communicate` would not see what the buffer has taken beside a line that was read.
+    text = process.stdout.read()
+    process.wait(60)
     assert process.returncode == -signal.SIGKILL
     return text[: text.rfind("\n") + 1].splitlines()
 
