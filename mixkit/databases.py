@@ -109,31 +109,41 @@ class Databases:
             _make_home(place)
             if self._storage is None:
                 self._storage = self._make()
-            made = _Open(self._storage.open(place), place.home)
-            self._open[place] = made
+            # A name of our own for it, as any caller has one: it is not idle when the others are in use.
+            database = self._storage.open(place)
+            self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
-            return made.database
+            return database
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
         for place, item in list(self._open.items()):
+            # Taken out first: `at_hand` refers to a database, then looks whether it is still here.
+            del self._open[place]
             # Whoever uses a database refers to it: beside the item that is the argument of the function alone.
-            if sys.getrefcount(item.database) <= _OURS:
-                del self._open[place]
-                item.database.close()
-                count -= 1
-                if not count:
-                    return
+            if sys.getrefcount(item.database) > _OURS:
+                self._open[place] = item
+                continue
+            item.database.close()
+            count -= 1
+            if not count:
+                return
 
     def at_hand(self, place: Place) -> Database | None:
         """What `open` would answer, if it is open already. Never waits for anybody, so an event loop may ask."""
         found = self._open.get(place) if self._pid == os.getpid() else None
         if found is None or not found.is_there():
             return None
-        with contextlib.suppress(KeyError):
-            self._open.move_to_end(place)
-        return found.database
+        database = found.database
+        if self._lock.acquire(blocking=False):
+            try:
+                if place in self._open:
+                    self._open.move_to_end(place)
+            finally:
+                self._lock.release()
+        # One that was idle until now may have been closed meanwhile.
+        return database if self._open.get(place) is found else None
 
     def forget(self, place: Place) -> None:
         """Close the database if it is open, because its app is about to be deleted."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,56 @@ def test_only_so_many_are_kept_open(tmp_path: Path) -> None:
     assert len(list(cursor)) == 200
     first.save([{"n": 300}])
     assert len(list(databases.open(places[0]).query("true"))) == 301
+    databases.close()
+
+
+@pytest.mark.parametrize("held", ["database", "past", "live", "both"])
+def test_what_is_in_use_stays_open_however_many_there_are(tmp_path: Path, held: str) -> None:
+    databases = Databases(Mixquery, most=1)
+    places = [Place("office", f"app{number}", tmp_path / f"app{number}") for number in range(4)]
+    use: dict[str, Callable[[Database], Any]] = {
+        "database": lambda database: database,
+        "past": lambda database: database.as_of(database.watermark()),
+        "live": lambda database: database.live("true"),
+        "both": lambda database: (database, database.query("true")),
+    }
+    used = [use[held](databases.open(place)) for place in places]
+    for place in places:
+        database = databases.at_hand(place)
+        assert database is not None
+        assert database.watermark() == "0" * 16
+    del used, database
+    databases.open(Place("office", "other", tmp_path / "other"))
+    assert [place for place in places if databases.at_hand(place) is not None] == []
+    databases.close()
+
+
+def test_one_at_hand_is_open_while_others_come_and_go(tmp_path: Path) -> None:
+    databases = Databases(PlainStorage, most=2)
+    places = [Place("office", f"app{number}", tmp_path / f"app{number}") for number in range(6)]
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for place in places:
+                databases.open(place)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        found = 0
+        while found < 300:
+            for place in places:
+                database = databases.at_hand(place)
+                if database is not None:
+                    found += 1
+                    database.watermark()
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        thread.join()
     databases.close()
 
 
