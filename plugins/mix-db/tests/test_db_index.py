@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -295,6 +296,31 @@ def test_a_segment_of_all_forms() -> None:
     parts = [opened(build(at, records[at : at + 500])) for at in range(0, 2_000, 500)]
     assert b"".join(merge(parts)) == data
     assert b"".join(merge([opened(b"".join(merge(parts[:3]))), parts[3]])) == data
+
+
+def test_ranges_of_keys_of_all_widths() -> None:
+    rows = 9_001
+    places = {
+        "one": [row * 7_919 % rows for row in range(rows)],
+        "several": [row * 7_919 % 2_200 for row in range(rows)],
+        "many": [row * 31 % 150 for row in range(rows)],
+    }
+    records = [{name: values[row] for name, values in places.items()} for row in range(rows)]
+    segment = opened(build(0, records))
+    rng = random.Random(7)
+    for name, values in places.items():
+        column = segment.column((name,), Kind.INT)
+        assert column is not None
+        count = len(column)
+        borders = [0, 1, 15, 16, 17, 255, 256, 272, 4_095, 4_096, 4_352, count - 1, count]
+        for _ in range(150):
+            start, stop = (
+                min(count, rng.choice(borders) if rng.random() < 0.5 else rng.randrange(count))
+                for _ in range(2)
+            )
+            found = [row for row, value in enumerate(values) if start <= value < stop]
+            assert list(column.bitmap(start, stop)) == found
+            assert column.counts(start, stop) >= len(found)
 
 
 def test_finding_what_is_not_there() -> None:

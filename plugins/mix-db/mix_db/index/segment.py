@@ -38,7 +38,7 @@ with the length of their paths.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
@@ -90,6 +90,13 @@ _ROWS: Final = 1 << 31
 _WORDS: Final = 1 << 32
 _CACHED_COLUMNS: Final = 4096
 _CACHED_BYTES: Final = 1 << 22
+_DENSE: Final = 4
+"""So many rows a key make it worth while to keep the rows of few keys together."""
+
+_WIDEST: Final = STRIDE**3
+"""Keys of the largest blocks: reading one takes a fraction of a millisecond."""
+
+_FEW: Final = 2
 
 _seek: Final[Callable[[memoryview, int], int]] = bisect_left if native is None else native.seek
 
@@ -143,6 +150,7 @@ class SegmentColumn:
         "_all",
         "_cache",
         "_kind",
+        "_least",
         "_lengths",
         "_offsets",
         "_text",
@@ -184,6 +192,8 @@ class SegmentColumn:
         self._kind = Kind(kind)
         self._text = self._kind in TEXT
         count = self.count
+        # Keys of the smallest blocks. Where keys have few rows, it is quicker to read a few than to look for blocks.
+        self._least = STRIDE if self.pairs >= _DENSE * count else STRIDE * STRIDE
         strides = (count + STRIDE - 1) // STRIDE
         self.keys = blocks.view(place, 8 * count).cast("Q")
         place += 8 * count
@@ -257,13 +267,10 @@ class SegmentColumn:
             return BitMap()
         if start == 0 and stop == self.count > 1:
             return self.rows()
-        words = self.words(start, stop)
         if stop - start == 1:
-            return self._rows_of(words[0])
-        found = BitMap(words)
-        if self.pairs != self.count:
-            found = self._resolve(found)
-        return found
+            return self._rows_of(self.words(start, stop)[0])
+        found = self._pieces(start, stop, 1)
+        return found[0].union(*found[1:]) if len(found) > 1 else found[0]
 
     def counts(self, start: int, stop: int) -> int:
         start, stop = max(start, 0), min(stop, self.count)
@@ -271,7 +278,12 @@ class SegmentColumn:
             return 0
         if self.pairs == self.count:
             return min(stop - start, self.row_count)
-        return min(self._before(stop) - self._before(start), self.row_count)
+        if stop - start <= _FEW:
+            return sum([1 if word < SHORTS else self._size(word) for word in self.words(start, stop)])
+        # Not to count within strides is near enough.
+        last = -(-stop // STRIDE)
+        before = self.sums[last] if last < len(self.sums) else self.pairs
+        return min(before - self.sums[start // STRIDE], self.row_count)
 
     def tail(self, index: int) -> bytes:
         """What the text at a place has beyond 8 bytes."""
@@ -305,6 +317,37 @@ class SegmentColumn:
         begin = self.ends[2 * index - 2] if index else 0
         return self._bitmap(self.bitmaps + begin, self.ends[2 * index] - begin)
 
+    def _pieces(self, start: int, stop: int, width: int) -> list[AbstractBitMap]:
+        """Sets whose union has the rows of some blocks of `width` keys, larger blocks where these fit in."""
+        times = self._least if width == 1 else STRIDE
+        first, last = -(-start // times), stop // times
+        if first >= last or width == _WIDEST:
+            return self._blocks(start, stop, width)
+        return [
+            *self._blocks(start, first * times, width),
+            *self._pieces(first, last, width * times),
+            *self._blocks(last * times, stop, width),
+        ]
+
+    def _blocks(self, start: int, stop: int, width: int) -> list[AbstractBitMap]:
+        if width > 1:
+            return [self._block(index, width) for index in range(start, stop)]
+        return [self._read(start, stop)] if start < stop else []
+
+    def _block(self, index: int, width: int) -> AbstractBitMap:
+        """The rows of a block of keys. They are kept, since ranges of one column have most blocks in common."""
+        place = self.postings, index, width
+        found = self._cache.get(place)
+        if found is None:
+            found = self._read(index * width, (index + 1) * width)
+            self._cache.put(place, found, 2 * len(found))
+        return found
+
+    def _read(self, start: int, stop: int) -> AbstractBitMap:
+        """The rows of some keys, from their postings."""
+        found = BitMap(self.words(start, stop))
+        return self._resolve(found) if self.pairs != self.count else found
+
     def _rows_of(self, word: int) -> AbstractBitMap:
         if word < SHORTS:
             return BitMap((word,))
@@ -334,16 +377,6 @@ class SegmentColumn:
         found.remove_range(_ROWS, _WORDS)
         return found
 
-    def _before(self, index: int) -> int:
-        """Number of rows of all keys before that place, each counted in each of its keys."""
-        if index == self.count:
-            return self.pairs
-        stride, rest = divmod(index, STRIDE)
-        total: int = self.sums[stride]
-        for word in self.words(index - rest, index):
-            total += 1 if word < SHORTS else self._size(word)
-        return total
-
     def _size(self, word: int) -> int:
         return len(self.short(word - SHORTS)) if word < LARGE else self.ends[2 * (word - LARGE) + 1]
 
@@ -361,11 +394,11 @@ class Cache:
     __slots__ = ("_found", "_size", "get")
 
     def __init__(self) -> None:
-        self._found: dict[int, AbstractBitMap] = {}
+        self._found: dict[Hashable, AbstractBitMap] = {}
         self._size = 0
         self.get = self._found.get
 
-    def put(self, place: int, bitmap: AbstractBitMap, size: int) -> None:
+    def put(self, place: Hashable, bitmap: AbstractBitMap, size: int) -> None:
         self._size += size + 64
         if self._size > _CACHED_BYTES:
             self._found.clear()
