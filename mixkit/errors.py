@@ -11,6 +11,7 @@ from typing import Any
 __all__ = [
     "CancelledRun",
     "CodecError",
+    "Conflict",
     "EngineError",
     "FFIError",
     "GrantError",
@@ -114,6 +115,30 @@ class RecordError(MixError, ValueError):
 
     def __init__(self, message: str, path: str = "$") -> None:
         super().__init__(f"{message} at {path}")
+        self.path = path
+
+
+class Conflict(MixError):
+    """A record is no longer as it was when whoever saves or deletes it read it. Nothing of the call is stored.
+
+    Args:
+        id: of the record.
+        expected: `_rmx_rev` of the version that was read; None if there was none.
+        found: that of the newest version; None if the record is unknown.
+        path: its place in what was given, as `$[3]`.
+    """
+
+    code = "conflict"
+
+    def __init__(self, id: str, expected: str | None, found: str | None, path: str = "$") -> None:
+        versions = ["none" if rev is None else f"that of {rev}" for rev in (expected, found)]
+        super().__init__(
+            f"expected as the newest version of record {id[:80]!r} {versions[0]}, found {versions[1]} at {path}; "
+            "somebody else has changed it: read it again and repeat"
+        )
+        self.id = id
+        self.expected = expected
+        self.found = found
         self.path = path
 
 

@@ -23,6 +23,7 @@ from mixkit.value import Ref
 
 __all__ = [
     "BATCH",
+    "BATCH_BYTES",
     "Change",
     "Commit",
     "Cursor",
@@ -38,6 +39,10 @@ __all__ = [
 
 BATCH = 100
 """Most rows that `Cursor.next` answers at once."""
+
+BATCH_BYTES = 8 << 20
+"""About how many bytes the rows that `Cursor.next` answers at once have together, so that no batch of the largest
+records stands in memory. One row is answered however large it is."""
 
 Record: TypeAlias = dict[str, Any]
 
@@ -63,12 +68,16 @@ class SaveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
         keep_original: a record whose id is known stays as it is, and is answered as it is.
         original_id_always: any text is an id; none is taken for a temporary one.
         dont_use_id: every record is new, whatever id it has; the ids given count as temporary ones.
+        unchanged: store only if nobody has changed the records since they were read. Each has the `_rmx_rev` of the
+            version that was read, a tombstone's too, or None if `get` answered None. One without an id, or with
+            a temporary one, is new, and has no `_rmx_rev` or None.
     """
 
     upsert: bool = False
     keep_original: bool = False
     original_id_always: bool = False
     dont_use_id: bool = False
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class Cursor(Protocol):
         ...
 
     def next(self) -> list[Record]:
-        """The next rows, at most `BATCH`; none when there are no more.
+        """The next rows, at most `BATCH`, and fewer as soon as they have `BATCH_BYTES`; none when there are no more.
 
         Raises:
             QueryTimeout: the query's time is used up.
@@ -204,16 +213,26 @@ class Database(Reader, Protocol):
         A record without `_rmx_id`, or with a well-formed one (32 characters of `[0-9A-Za-z]`) that is unknown, is
         new; a known id gives a new version of that record, which replaces the old one. Any other text is a
         temporary id: it becomes a new id, in every Ref with that text in the records of this call too. `_rmx_id` may
-        be a Ref or a string; other `_rmx_` fields but `_rmx_type` are ignored.
+        be a Ref or a string; other `_rmx_` fields but `_rmx_type` are ignored, and `_rmx_rev` without `unchanged`.
 
         Raises:
+            Conflict: a record is not as it was read, and `unchanged` is asked for. Compared is what was there before
+                the call, also where one record is given twice.
             RecordError: a record is refused; `.path` says where, `$[3].owner`. Nothing is stored.
             StorageError: it could not be stored; nothing is.
         """
         ...
 
-    def delete(self, ids: Sequence[Ref | str]) -> Commit:
-        """Delete records in one commit; `records` has a tombstone for each, `{}` where the id was unknown."""
+    def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
+        """Delete records in one commit; `records` has a tombstone for each, `{}` where the id was unknown.
+
+        A map with `_rmx_id` and `_rmx_rev`, as a record that was read, is deleted only if it is unchanged.
+
+        Raises:
+            RecordError: something given is no id, nor such a map; `.path` says where.
+            Conflict: a record is not as it was read, as for `SaveOptions.unchanged`. Nothing is deleted.
+            StorageError: it could not be stored; nothing is.
+        """
         ...
 
     def as_of(self, when: Moment) -> Reader:

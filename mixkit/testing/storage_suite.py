@@ -1,7 +1,8 @@
 """What every storage must do: records, ids, commits, history, reopening.
 
 Derive a test class from each suite and override one fixture. `storage_query_suite` has the tests of queries and
-moments, `storage_change_suite` those of waiting, live queries and threads, `storage_refusal_suite` bad input.
+moments, `storage_change_suite` those of waiting, live queries and threads, `storage_conflict_suite` those of saving
+under a condition, `storage_refusal_suite` bad input.
 `StorageReopenSuite` is for storages that outlive their objects:
 
     class TestMyStorage(StorageSuite):

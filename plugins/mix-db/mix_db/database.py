@@ -217,9 +217,11 @@ class Database(_Asking):
 
         Args:
             records: a map, or several. One with the `_rmx_id` of a record replaces its version.
-            options: `upsert`, `keep_original`, `original_id_always`, `dont_use_id`; see `mixkit.storage.SaveOptions`.
+            options: `upsert`, `keep_original`, `original_id_always`, `dont_use_id`, and `unchanged`, which stores only
+                if each record is still the version whose `_rmx_rev` it has; see `mixkit.storage.SaveOptions`.
 
         Raises:
+            Conflict: with `unchanged`: somebody else has changed a record. Nothing is stored.
             RecordError: a record is refused; `.path` says where. Nothing is stored.
             StorageError: it could not be stored; nothing is.
         """
@@ -241,14 +243,25 @@ class Database(_Asking):
 
     # A string is a sequence of strings too, to a type checker.
     @overload
-    def delete(self, ids: Id) -> Record: ...  # type: ignore[overload-overlap]
+    def delete(self, ids: Id | Mapping[str, Any]) -> Record: ...  # type: ignore[overload-overlap]
 
     @overload
-    def delete(self, ids: Sequence[Id]) -> Sequence[Record]: ...
+    def delete(self, ids: Sequence[Id | Mapping[str, Any]]) -> Sequence[Record]: ...
 
-    def delete(self, ids: Id | Sequence[Id]) -> Record | Sequence[Record]:
-        """Delete one record or several in one commit; answers tombstones, `{}` where there was nothing to delete."""
-        if isinstance(ids, Ref | str):
+    def delete(
+        self, ids: Id | Mapping[str, Any] | Sequence[Id | Mapping[str, Any]]
+    ) -> Record | Sequence[Record]:
+        """Delete one record or several in one commit; answers tombstones, `{}` where there was nothing to delete.
+
+        Args:
+            ids: an id, or a record that was read, which is deleted only if it is unchanged; or several.
+
+        Raises:
+            RecordError: it is neither; `.path` says where.
+            Conflict: somebody else has changed a record. Nothing is deleted.
+            StorageError: it could not be stored; nothing is.
+        """
+        if isinstance(ids, Ref | str | Mapping):
             return self._reader.delete([ids]).records[0]
         return self._reader.delete(ids).records
 

@@ -9,6 +9,7 @@ from mix_db.testing.plain import PlainStorage
 
 from mixkit.storage import Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
+from mixkit.testing.storage_conflict_suite import StorageConflictSuite
 from mixkit.testing.storage_query_suite import StorageQuerySuite
 from mixkit.testing.storage_refusal_suite import StorageRefusalSuite
 from mixkit.testing.storage_suite import StorageFixtures, StorageSuite
@@ -29,6 +30,10 @@ class TestPlainQueries(Plain, StorageQuerySuite):
 
 
 class TestPlainChanges(Plain, StorageChangeSuite):
+    pass
+
+
+class TestPlainConflicts(Plain, StorageConflictSuite):
     pass
 
 

@@ -11,6 +11,7 @@ from mix_db.storages import Memory, Mixquery
 from mixkit.errors import NotFound
 from mixkit.storage import Place, Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
+from mixkit.testing.storage_conflict_suite import StorageConflictSuite
 from mixkit.testing.storage_query_suite import StorageQuerySuite
 from mixkit.testing.storage_refusal_suite import StorageRefusalSuite
 from mixkit.testing.storage_suite import StorageFixtures, StorageReopenSuite, StorageSuite
@@ -40,6 +41,10 @@ class TestMixqueryChanges(InFiles, StorageChangeSuite):
     pass
 
 
+class TestMixqueryConflicts(InFiles, StorageConflictSuite):
+    pass
+
+
 class TestMixqueryRefusals(InFiles, StorageRefusalSuite):
     pass
 
@@ -57,6 +62,10 @@ class TestMemoryQueries(InMemory, StorageQuerySuite):
 
 
 class TestMemoryChanges(InMemory, StorageChangeSuite):
+    pass
+
+
+class TestMemoryConflicts(InMemory, StorageConflictSuite):
     pass
 
 

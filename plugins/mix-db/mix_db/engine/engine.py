@@ -32,7 +32,7 @@ from mix_db.index.merge import merge, pick
 from mix_db.index.segment import Segment
 from mix_db.index.write import write_segment
 from mix_db.settings import Settings
-from mixkit.errors import StorageError
+from mixkit.errors import Conflict, StorageError
 from mixkit.storage import Commit, SaveOptions
 from mixkit.value import Ref
 
@@ -132,7 +132,7 @@ class Engine:
         """See `mixkit.storage.Database.save`."""
         return self._write(Saving(records, options, self.settings.max_record_bytes))
 
-    def delete(self, ids: Sequence[Ref | str]) -> Commit:
+    def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         """See `mixkit.storage.Database.delete`."""
         return self._write(Deleting(ids))
 
@@ -166,6 +166,11 @@ class Engine:
                     return Commit(state.watermark, Answers(change.answers, kept, None))
                 # What it found was to be stored by the same sync, and the disk did not take it.
                 continue
+            except Conflict as exc:
+                # The other commit may have been of the same sync, as above.
+                if exc.found is not None and exc.found > self.state().watermark:
+                    continue
+                raise
             break
         self._advance(rows.view)
         self.arrivals.announce()

@@ -48,7 +48,7 @@ class Handle(StateReader):
         self._check_writable()
         return self._engine.save(records, options)
 
-    def delete(self, ids: Sequence[Ref | str]) -> Commit:
+    def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         self._check_writable()
         return self._engine.delete(ids)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
+from mix_db.engine.conditions import Unchanged, read_rev
 from mix_db.engine.ids import is_well_formed, new_ids
 from mix_db.engine.version import (
     Fields,
@@ -78,7 +79,9 @@ class Saving:
     ) -> None:
         self._options = options
         self._max_size = max_size
-        self._items = self._prepare([_checked(record, i) for i, record in enumerate(_listed(records))])
+        given = [_checked(record, i) for i, record in enumerate(_listed(records))]
+        self._items = self._prepare(given)
+        self._conditions = self._read_conditions(given) if options.unchanged else ()
         self.answers: list[int | None] = []
         """After `build`: the row of each record given."""
         self.written: dict[str, int] = {}
@@ -88,8 +91,10 @@ class Saving:
         """The versions to store, of which the first gets the row `row`. May be none.
 
         Raises:
+            Conflict: a record is not as it was read.
             RecordError: a record that was laid over its old version is too large.
         """
+        _check(self._conditions, newest)
         version = stamp(number, milliseconds)
         made: list[bytes] = []
         written: dict[str, int] = {}
@@ -114,11 +119,11 @@ class Saving:
         self.answers, self.written = answers, written
         return made
 
-    def _prepare(self, given: list[tuple[dict[str, Any], str | None]]) -> list[_Item]:
+    def _prepare(self, given: Sequence[_Given]) -> list[_Item]:
         fresh = new_ids(len(given))
         temporary: dict[str, str] = {}
         ids: list[tuple[str, bool]] = []
-        for new, (_, text) in zip(fresh, given, strict=True):
+        for new, (_, text, _) in zip(fresh, given, strict=True):
             if text is None:
                 ids.append((new, True))
             elif not self._is_temporary(text):
@@ -127,13 +132,25 @@ class Saving:
                 ids.append((temporary.setdefault(text, new), temporary[text] is new))
         pack = packer((lambda id: temporary.get(id, id)) if temporary else None)
         items: list[_Item] = []
-        for index, ((record, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
+        for index, ((record, _, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
             packed = _packed(pack, record, index)
             if len(packed) > MAX_NAME:
                 self._check_size(len(packed), index)
                 _check_names(record, f"$[{index}]")
             items.append(_Item(id, is_fresh, unstamped(split(packed, len(record)), id)))
         return items
+
+    def _read_conditions(self, given: Sequence[_Given]) -> list[Unchanged]:
+        conditions: list[Unchanged] = []
+        for index, (_, id, whole) in enumerate(given):
+            if id is not None and not self._is_temporary(id):
+                conditions.append(Unchanged(id, read_rev(whole, f"$[{index}]"), f"$[{index}]"))
+            elif whole.get("_rmx_rev") is not None:
+                found = "none" if id is None else "a temporary one"
+                raise RecordError(
+                    f"expected the id of the record that _rmx_rev is of, found {found}", f"$[{index}]._rmx_id"
+                )
+        return conditions
 
     def _is_temporary(self, text: str) -> bool:
         options = self._options
@@ -158,19 +175,33 @@ _NO_FIELDS: Final[Fields] = (0, b"")
 
 
 class Deleting:
-    """One call of delete. Raises `RecordError` if something given is no id."""
+    """One call of delete. Raises `RecordError` if something given is no id, nor a map with id and `_rmx_rev`."""
 
-    def __init__(self, ids: Iterable[Ref | str]) -> None:
+    def __init__(self, ids: Iterable[Ref | str | Mapping[str, Any]]) -> None:
         if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
             raise RecordError(f"expected an array of ids, found {_kind(ids)}")
-        self._ids = [read_id(id, f"$[{index}]") for index, id in enumerate(ids)]
+        self._ids: list[str] = []
+        self._conditions: list[Unchanged] = []
+        for index, given in enumerate(ids):
+            path = f"$[{index}]"
+            if isinstance(given, Mapping):
+                id = read_id(given.get("_rmx_id"), f"{path}._rmx_id")
+                self._conditions.append(Unchanged(id, read_rev(given, path), path))
+            else:
+                id = read_id(given, path)
+            self._ids.append(id)
         self.answers: list[int | None] = []
         """After `build`: the row of each tombstone, None where there was nothing to delete."""
         self.written: dict[str, int] = {}
         """After `build`: the tombstone of each record that was deleted."""
 
     def build(self, newest: Newest, row: int, number: int, milliseconds: int) -> list[bytes]:
-        """The tombstones to store, of which the first gets the row `row`. May be none."""
+        """The tombstones to store, of which the first gets the row `row`. May be none.
+
+        Raises:
+            Conflict: a record is not as it was read.
+        """
+        _check(self._conditions, newest)
         version = stamp(number, milliseconds)
         made: list[bytes] = []
         written: dict[str, int] = {}
@@ -186,6 +217,12 @@ class Deleting:
             answers.append(here)
         self.answers, self.written = answers, written
         return made
+
+
+def _check(conditions: Iterable[Unchanged], newest: Newest) -> None:
+    for condition in conditions:
+        row = newest.row_of(condition.id)
+        condition.check(None if row is None else newest.stored(row))
 
 
 def read_id(id: object, path: str = "$") -> str:
@@ -217,8 +254,11 @@ def _listed(records: object) -> Sequence[Any]:
     return records
 
 
-def _checked(given: object, index: int) -> tuple[dict[str, Any], str | None]:
-    """The client's fields of a record, and the id that it names."""
+_Given = tuple[dict[str, Any], str | None, dict[str, Any]]
+"""The client's fields of a record, the id that it names, and all of it as it was given."""
+
+
+def _checked(given: object, index: int) -> _Given:
     if type(given) is dict:
         record = given
     elif isinstance(given, Mapping):
@@ -229,14 +269,14 @@ def _checked(given: object, index: int) -> tuple[dict[str, Any], str | None]:
         _refuse(record, index)
     own = [name for name in record if name.startswith("_rmx_")]
     if not own:
-        return record, None
+        return record, None, record
     kept = {name: item for name, item in record.items() if name == "_rmx_type" or name not in own}
     if type(kept.get("_rmx_type", "")) is not str:
         found = _kind(kept["_rmx_type"])
         raise RecordError(f"expected a string as type of a record, found {found}", f"$[{index}]._rmx_type")
     if "_rmx_id" not in record:
-        return kept, None
-    return kept, read_id(record["_rmx_id"], f"$[{index}]._rmx_id")
+        return kept, None, record
+    return kept, read_id(record["_rmx_id"], f"$[{index}]._rmx_id"), record
 
 
 def _packed(pack: Callable[[Any], bytes], record: dict[str, Any], index: int) -> bytes:

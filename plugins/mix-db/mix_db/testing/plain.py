@@ -26,6 +26,7 @@ from mix_db.query.json_form import from_json
 from mix_db.query.parser import parse
 from mixkit import codec
 from mixkit.errors import (
+    Conflict,
     NotFound,
     QueryCancelled,
     QueryError,
@@ -157,11 +158,17 @@ class PlainDatabase(_Reader):
             given = [_checked(record, f"$[{index}]") for index, record in enumerate(records)]
             return self._write(_Draft(self._shared).save(given, options))
 
-    def delete(self, ids: Sequence[Ref | str]) -> Commit:
+    def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         with self._shared.done:
             self._check_open(write=True)
-            texts = [_id_text(id, f"$[{index}]") for index, id in enumerate(ids)]
-            return self._write(_Draft(self._shared).delete(texts))
+            texts = [
+                _id_text(id.get("_rmx_id"), f"$[{index}]._rmx_id")
+                if isinstance(id, Mapping)
+                else _id_text(id, f"$[{index}]")
+                for index, id in enumerate(ids)
+            ]
+            read = {index: id for index, id in enumerate(ids) if isinstance(id, Mapping)}
+            return self._write(_Draft(self._shared).expect(texts, read).delete(texts))
 
     def _write(self, draft: _Draft) -> Commit:
         shared = self._shared
@@ -277,6 +284,14 @@ class _Draft:
         for text in ids:
             if text is not None and self._is_temporary(text, options):
                 new.setdefault(text, _new_id())
+        if options.unchanged:
+            known = {}
+            for index, (text, record) in enumerate(zip(ids, given, strict=True)):
+                if text is not None and text not in new:
+                    known[index] = record
+                elif record.get("_rmx_rev") is not None:
+                    raise RecordError("expected the id that goes with _rmx_rev", f"$[{index}]._rmx_id")
+            self.expect(ids, known)
         for text, record in zip(ids, given, strict=True):
             id = _new_id() if text is None else new.get(text, text)
             old = self._newest.get(id)
@@ -295,6 +310,19 @@ class _Draft:
         if options.dont_use_id:
             return True
         return not options.original_id_always and not _ID.fullmatch(text)
+
+    def expect(self, ids: Sequence[str | None], read: Mapping[int, Mapping[str, Any]]) -> _Draft:
+        """Raise unless the records that were read are unchanged; they are given by their places among the ids."""
+        revs = {index: _rev(record, f"$[{index}]") for index, record in read.items()}
+        for index, rev in revs.items():
+            id = ids[index] or ""
+            newest = self._newest.get(id)
+            if rev is None and (newest is None or "_rmx_deleted" in newest):
+                continue
+            found = None if newest is None else newest["_rmx_rev"]
+            if found != rev:
+                raise Conflict(id, rev, found, f"$[{index}]")
+        return self
 
     def delete(self, ids: Sequence[str]) -> _Draft:
         for id in ids:
@@ -530,6 +558,15 @@ def _check_names(value: Any, path: str) -> None:
                 _check_names(item, f"{path}[{index}]")
         case Case(arg=arg):
             _check_names(arg, path)
+
+
+def _rev(record: Mapping[str, Any], path: str) -> str | None:
+    if "_rmx_rev" not in record:
+        raise RecordError("expected the _rmx_rev that was read", path)
+    rev = record["_rmx_rev"]
+    if rev is not None and (type(rev) is not str or not _WATERMARK.fullmatch(rev)):
+        raise RecordError("expected a watermark, 16 digits, or null", f"{path}._rmx_rev")
+    return rev
 
 
 def _id_text(id: object, path: str) -> str:
