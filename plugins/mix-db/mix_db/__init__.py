@@ -9,6 +9,7 @@ from mixkit.hookspecs import hookimpl
 if TYPE_CHECKING:
     from mix_db.database import Database
     from mixkit.cli.group import Group
+    from mixkit.contracts import Check
     from mixkit.ffi import Registry
 
 __all__ = ["Database"]
@@ -43,3 +44,10 @@ def mix_settings() -> str:
 @hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("db", "mix_db.cli:db", "Make, fill, ask, follow and mend databases.")
+
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    from mix_db.doctor import checks
+
+    return checks(kernel)
