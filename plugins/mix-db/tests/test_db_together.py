@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import gc
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +17,8 @@ from typing import Any
 
 import pytest
 from mix_db import Database
+from mix_db.engine.background import worker
+from mix_db.engine.opening import _engines
 from mix_db.settings import Settings
 
 from mixkit.errors import NotFound, QueryCancelled, QueryError, StorageError
@@ -171,6 +177,21 @@ def until(found: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)
     return answer
+
+
+def descriptors() -> Iterator[str]:
+    """What this process has open."""
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """The write lock of a database, as another process has it."""
+    with (path / "LOCK").open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def test_no_update_is_lost_and_readers_see_a_prefix_of_the_commits(
@@ -376,6 +397,91 @@ def test_handles_share_an_engine_until_the_last_is_closed(tmp_path: Path) -> Non
             three.save({"n": 4})
         with pytest.raises(StorageError, match="read"):
             three.compact()
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_database_that_nobody_refers_to_any_more_is_closed(tmp_path: Path, cyclic: bool) -> None:
+    database = Database(tmp_path)
+    database.save([{"n": n} for n in range(250)])
+    cursor = database.contract.query("exists n | orderAsc(n)")
+    assert len(cursor.next()) == 100
+    engine = database.contract._engine
+    held: list[Any] = [database]
+    if cyclic:
+        held.append(held)
+    del database
+    # Python may notice it wherever it clears up, whatever locks the thread holds there.
+    with _engines.mutex, worker._change, engine._maintenance, engine._mutex:
+        del held
+        gc.collect()
+    until(lambda: engine.closed)
+    until(lambda: not any(str(tmp_path) in name for name in descriptors()))
+    assert [row["n"] for row in cursor] == list(range(100, 250))
+    with Database(tmp_path) as again:
+        assert again.query("").count() == 250
+        assert again.contract._engine is not engine
+
+
+def test_two_threads_close_a_handle_and_release_it_once(tmp_path: Path) -> None:
+    with Database(tmp_path) as kept:
+        for _ in range(50):
+            handle = Database(tmp_path)
+            start = threading.Barrier(4)
+
+            def close(start: threading.Barrier = start, handle: Database = handle) -> None:
+                start.wait()
+                handle.close()
+
+            threads = [threading.Thread(target=close) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert kept.save({"n": 1})["n"] == 1
+
+
+def test_who_opens_another_database_does_not_wait_for_one_that_is_locked(tmp_path: Path) -> None:
+    slow, other = tmp_path / "slow", tmp_path / "other"
+    Database(slow).close()
+    opened = threading.Event()
+
+    def open_slow() -> None:
+        with Database(slow):
+            opened.set()
+
+    thread = threading.Thread(target=open_slow)
+    with hold_lock(slow):
+        thread.start()
+        with Database(other) as database:
+            database.save({"n": 1})
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert not opened.is_set()
+    thread.join(LONG)
+    assert opened.is_set()
+
+
+def test_many_who_open_one_at_once_share_it(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+    found: list[Database] = []
+
+    def open_it() -> None:
+        start.wait()
+        found.append(Database(tmp_path))
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(database.contract._engine) for database in found}) == 1
+    for number, database in enumerate(found):
+        database.save({"n": number})
+        database.close()
+    with Database(tmp_path, read_only=True) as again:
+        assert again.query("").count() == 8
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

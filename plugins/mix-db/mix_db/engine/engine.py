@@ -81,7 +81,7 @@ class Engine:
         self._errors: dict[str, str] = {}
         self._last: dict[str, int | None] = {"flush": None, "merge": None, "compaction": None}
         self._start(open_rows())
-        _forking.engines.add(self)
+        _forking.add(self)
 
     def _start(self, rows: Rows) -> None:
         self._rows: Rows | None = rows
@@ -377,11 +377,17 @@ class _Forking:
     """Takes all engines through a fork."""
 
     def __init__(self) -> None:
-        self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._mutex = threading.Lock()
         self._stopped: list[Engine] = []
 
+    def add(self, engine: Engine) -> None:
+        with self._mutex:
+            self._engines.add(engine)
+
     def before(self) -> None:
-        self._stopped = list(self.engines)
+        self._mutex.acquire()
+        self._stopped = list(self._engines)
         for engine in self._stopped:
             engine.before_fork()
 
@@ -389,6 +395,7 @@ class _Forking:
         for engine in self._stopped:
             engine.after_fork(child=child)
         self._stopped = []
+        self._mutex.release()
 
 
 _forking = _Forking()

@@ -14,7 +14,7 @@ __all__ = ["FileRows"]
 
 
 class FileRows(Store):
-    """The store of a folder, with segments as `mix_db.index` makes them.
+    """The store of a folder, with segments as `mix_db.index` makes them. `identity` is the folder's.
 
     Args:
         path: the folder.
@@ -28,6 +28,7 @@ class FileRows(Store):
 
     def __init__(self, path: Path, *, create: bool, read_only: bool, timeout: float) -> None:
         folder = DiskFolder(path, create=create)
+        self.identity = folder.identity()
         try:
             if not create and not any(map(_belongs, folder.listing())):
                 raise FileNotFoundError(f"there is no database in {path}")

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mix_db.engine.dropped import dropped
 from mix_db.engine.engine import Engine
 from mix_db.engine.live import LiveQuery, check_live
 from mix_db.engine.moments import read_watermark, state_at
@@ -23,12 +24,12 @@ _OPTIONS = SaveOptions()
 
 
 class Handle(StateReader):
-    """Implements `mixkit.storage.Database`.
+    """Implements `mixkit.storage.Database`. One that nobody refers to any more is closed by itself; its cursors go on.
 
     Args:
         engine: what it is a handle of.
         read_only: refuse whatever changes the database.
-        release: called once, when it is closed.
+        release: called once, when it is closed. It must not refer to the handle.
     """
 
     def __init__(self, engine: Engine, *, read_only: bool, release: Callable[[], None]) -> None:
@@ -38,6 +39,10 @@ class Handle(StateReader):
         self._release = release
         self._closed = False
         self._live: weakref.WeakSet[LiveQuery] = weakref.WeakSet()
+        dropped.start()
+        self._unclosed = weakref.finalize(self, dropped.close, release)
+        # Nothing is lost when a process ends.
+        self._unclosed.atexit = False
 
     def state(self) -> State:
         if self._closed:
@@ -95,9 +100,10 @@ class Handle(StateReader):
         return Handle(self._engine, read_only=read_only, release=lambda: None)
 
     def close(self) -> None:
-        if self._closed:
-            return
         self._closed = True
+        # One of all threads that close it gets it.
+        if self._unclosed.detach() is None:
+            return
         for cursor in list(self._cursors):
             cursor.cancel()
         for live in list(self._live):

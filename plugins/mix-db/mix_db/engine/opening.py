@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
@@ -23,6 +24,7 @@ _Identity = tuple[int, int, bool]
 
 @dataclass
 class _Shared:
+    identity: _Identity
     engine: Engine
     handles: int = 0
 
@@ -35,24 +37,38 @@ class _Engines:
         self._open: dict[_Identity, _Shared] = {}
 
     def handle(self, path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
-        with self.mutex:
-            identity = _identity(path, read_only)
-            if identity is None or identity not in self._open:
-                engine = _engine(path, create=create, read_only=read_only, settings=settings)
-                identity = _identity(path, read_only)
-                assert identity is not None, "it has just been opened"
-                self._open[identity] = _Shared(engine)
-            shared = self._open[identity]
-            shared.handles += 1
-        return Handle(shared.engine, read_only=read_only, release=lambda: self._release(identity, shared))
+        shared = self._shared(_identity(path, read_only))
+        if shared is None:
+            # With no lock held: one that is slow to open holds up nobody who opens another one, or forks.
+            engine, identity = _engine(path, create=create, read_only=read_only, settings=settings)
+            shared = self._shared(identity, engine)
+            if shared.engine is not engine:
+                engine.close()
+        release = functools.partial(self._release, shared)
+        return Handle(shared.engine, read_only=read_only, release=release)
 
-    def _release(self, identity: _Identity, shared: _Shared) -> None:
+    @overload
+    def _shared(self, identity: _Identity | None) -> _Shared | None: ...
+
+    @overload
+    def _shared(self, identity: _Identity, engine: Engine) -> _Shared: ...
+
+    def _shared(self, identity: _Identity | None, engine: Engine | None = None) -> _Shared | None:
+        """The engine that is open, for one handle more; otherwise this one."""
+        with self.mutex:
+            shared = self._open.get(identity) if identity else None
+            if shared is None and identity and engine:
+                shared = self._open[identity] = _Shared(identity, engine)
+            if shared is not None:
+                shared.handles += 1
+            return shared
+
+    def _release(self, shared: _Shared) -> None:
         with self.mutex:
             shared.handles -= 1
             if shared.handles:
                 return
-            if self._open.get(identity) is shared:
-                del self._open[identity]
+            del self._open[shared.identity]
         shared.engine.close()
 
 
@@ -80,17 +96,21 @@ def open_memory(settings: Settings) -> Handle:
     return Handle(engine, read_only=False, release=engine.close)
 
 
-def _engine(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Engine:
+def _engine(path: Path, *, create: bool, read_only: bool, settings: Settings) -> tuple[Engine, _Identity]:
     made = create
+    identity = 0, 0
 
     def rows() -> FileRows:
-        nonlocal made
+        nonlocal made, identity
         create, made = made, False
-        return FileRows(path, create=create, read_only=read_only, timeout=settings.lock_timeout)
+        rows = FileRows(path, create=create, read_only=read_only, timeout=settings.lock_timeout)
+        identity = rows.identity
+        return rows
 
     with explained(f"the database in {path} cannot be opened"):
         try:
-            return Engine(rows, settings, shared=True)
+            engine = Engine(rows, settings, shared=True)
+            return engine, (*identity, read_only)
         except FileNotFoundError as exc:
             missing = exc
     raise NotFound(f"expected a database in {path}, found none; create it, or open another path") from missing

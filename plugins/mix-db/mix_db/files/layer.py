@@ -160,6 +160,11 @@ class DiskFolder:
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def identity(self) -> tuple[int, int]:
+        """Its device and inode, which no other folder has as long as this one is open."""
+        found = os.fstat(self._descriptor)
+        return found.st_dev, found.st_ino
+
     def open(self, name: str, *, write: bool = False, create: bool = False) -> DiskFile:
         flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
         descriptor = os.open(
