@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mix_db.engine.indexing import check_segment, index_rows
 from mix_db.engine.version import read_version, relinked
@@ -14,13 +18,24 @@ from mix_db.files.layer import DiskFolder
 from mix_db.files.repair import Report, repair
 from mixkit.errors import NotFound
 
-__all__ = ["check_folder", "repair_folder"]
+__all__ = ["Checked", "check_folder", "repair_folder"]
 
-_SECONDS = 30.0
+_SECONDS: Final = 30.0
+_ONLY_READ: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def check_folder(path: Path) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found damaged. Unless it was `locked`, what somebody wrote meanwhile may look like damage."""
+
+    findings: list[Finding]
+    locked: bool
+
+
+def check_folder(path: Path) -> Checked:
     """Everything that is damaged in the database of a folder. Reads all, changes nothing.
+
+    Nobody writes meanwhile, except where the lock cannot be had because the folder may only be read.
 
     Raises:
         NotFound: there is no database.
@@ -29,13 +44,14 @@ def check_folder(path: Path) -> list[Finding]:
     """
     folder = _folder(path)
     try:
-        with explained(f"the database in {path} cannot be checked"):
+        with explained(f"the database in {path} cannot be checked"), ExitStack() as held:
             try:
-                with folder.lock(_SECONDS):
-                    return list(check(folder, check_segment))
-            except PermissionError:
-                # Who may only read may check what nobody writes.
-                return list(check(folder, check_segment))
+                held.enter_context(folder.lock(_SECONDS))
+            except OSError as exc:
+                if exc.errno not in _ONLY_READ:
+                    raise
+                return Checked(list(check(folder, check_segment)), locked=False)
+            return Checked(list(check(folder, check_segment)), locked=True)
     finally:
         folder.close()
 

@@ -100,6 +100,20 @@ def test_records_of_one_put_refer_to_each_other(shell: Shell) -> None:
     assert found["to"]["_rmx_value"] == done["ids"][1] != "b"
 
 
+def test_two_who_change_a_record_notice_each_other(shell: Shell) -> None:
+    (id,) = shell("put", '{"n": 1}').out.split()
+    (mine,) = (theirs,) = shell("get", id).rows
+    shell("put", "--unchanged", json.dumps(theirs | {"n": 2}))
+    refused = shell("put", "--unchanged", json.dumps(mine | {"n": 3}), '{"n": 4}', "--json", status=1)
+    told = json.loads(refused.out)
+    assert (told["ok"], told["kind"]) == (False, "conflict")
+    assert f"of {mine['_rmx_rev']}, found" in told["message"] and "$[0]" in told["message"]
+    assert [row["n"] for row in shell("query", "true").rows] == [2]
+    absent = json.dumps({"_rmx_id": "0" * 32, "_rmx_rev": None})
+    shell("put", "--unchanged", absent)
+    assert "read it again" in shell("put", "--unchanged", absent, status=1).err
+
+
 def test_nothing_of_a_put_is_stored_if_one_record_is_refused(shell: Shell) -> None:
     assert "$[1]" in shell("put", "{}", "[]", status=1).err
     assert "standard input, line 2" in shell("put", stdin=b"{}\n{\n", status=1).err
@@ -221,7 +235,7 @@ def test_upkeep(shell: Shell) -> None:
     assert json.loads(shell("stats", "--json").out)["versions"] == 6
     assert "2 versions for good; say --yes" in shell("compact", "--drop-history", status=2).err
     assert json.loads(shell("compact", "--drop-history", "--yes", "--json").out)["dropped"] == 2
-    assert json.loads(shell("check", "--json").out) == {"ok": True, "findings": []}
+    assert json.loads(shell("check", "--json").out) == {"ok": True, "findings": [], "locked": True}
     assert shell("repair").out == "nothing is damaged\n"
 
 
@@ -242,6 +256,32 @@ def test_damage_is_found_and_repaired(shell: Shell) -> None:
     shell("check")
     assert sorted(row["age"] for row in shell("query", "true").rows) != [0, 1, 2, 3, 4]
     assert shell("query", "true | count()").rows == [{"count": 4}]
+
+
+def test_a_database_on_a_read_only_mount_can_be_checked_and_asked(shell: Shell) -> None:
+    people(shell)
+    data = shell.folder / "data"
+    # In namespaces of its own, where anybody may mount.
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+
+    def mounted(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        unshare = ["unshare", "-rm", "sh", "-c", script, "sh", str(data), *map(str, command)]
+        return subprocess.run(unshare, capture_output=True, text=True, check=False)
+
+    if mounted("true").returncode:
+        pytest.skip("this user may not mount anything, not even in namespaces of its own")
+    before = {path: path.read_bytes() for path in data.iterdir()}
+    found = mounted(*shell.command("check"))
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == "everything is as it was written\n"
+    assert "without the write lock" in found.stderr
+    assert json.loads(mounted(*shell.command("check", "--json")).stdout)["locked"] is False
+    assert len(mounted(*shell.command("query", "true")).stdout.splitlines()) == 5
+    refused = mounted(*shell.command("put", '{"n": 1}'))
+    assert refused.returncode == 1
+    assert "mounted read-only" in refused.stderr
+    (data / "writelog").write_bytes(before[data / "writelog"][:-1])
+    assert "unfinished commit" in mounted(*shell.command("check")).stdout
 
 
 def test_a_database_that_does_not_open_can_be_checked_and_repaired(shell: Shell) -> None:

@@ -83,15 +83,12 @@ def compact(session: Session, target: Target, drop_history: bool, yes: bool) -> 
 def check(session: Session, target: Target) -> int:
     """Read everything and say what is damaged, and where. The status is 1 if something is.
 
-    It works on a database that does not open, too.
+    It works on a database that does not open, too, and on one that may only be read.
     """
-    from mix_db.mending import check_folder
-
     out = Output(session.as_json)
-    with out.working(f"checking {target.folder}"):
-        findings = [str(finding) for finding in check_folder(target.folder)]
+    findings, locked = _checked(out, target)
     if session.as_json:
-        out.document({"ok": not findings, "findings": findings})
+        out.document({"ok": not findings, "findings": findings, "locked": locked})
     elif findings:
         for finding in findings:
             out.line(finding, "error")
@@ -109,11 +106,10 @@ def check(session: Session, target: Target) -> int:
 @pass_session
 def repair(session: Session, target: Target, dry_run: bool, yes: bool) -> int:
     """Save every intact row of a damaged database. The damaged files keep second names, nothing is deleted."""
-    from mix_db.mending import check_folder, repair_folder
+    from mix_db.mending import repair_folder
 
     out = Output(session.as_json)
-    with out.working(f"checking {target.folder}"):
-        findings = [str(finding) for finding in check_folder(target.folder)]
+    findings, _ = _checked(out, target)
     if not out.as_json:
         for finding in findings:
             out.note(finding, "error")
@@ -145,3 +141,18 @@ def repair(session: Session, target: Target, dry_run: bool, yes: bool) -> int:
             {"rows saved": report.rows, "rows lost": report.lost, "kept aside": ", ".join(report.aside)}
         )
     return 0
+
+
+def _checked(out: Output, target: Target) -> tuple[list[str], bool]:
+    """What is damaged, and whether the write lock kept others from writing while it was looked for."""
+    from mix_db.mending import check_folder
+
+    with out.working(f"checking {target.folder}"):
+        checked = check_folder(target.folder)
+    if not checked.locked:
+        out.note(
+            "checked without the write lock, since the folder may only be read: what others write meanwhile "
+            "can look like damage, and is gone when it is checked again",
+            "warning",
+        )
+    return [str(finding) for finding in checked.findings], checked.locked
