@@ -44,6 +44,7 @@ _FEW: Final = 4
 Where_ = dict[str, Any] | None
 Id = Ref | str
 Record = dict[str, Any]
+Doomed = Ref | str | Record
 
 
 class QueryIter:
@@ -112,7 +113,10 @@ def get_watermark(state: State, db: Where_ = None) -> str:
 
 @group.register("$db_save_one")
 def save_one(state: State, db: Where_, record: Record) -> Record:
-    """Store a record and answer it as it is now: a new one, or, if its `_rmx_id` is known, a new version."""
+    """Store a record and answer it as it is now: a new one, or, if its `_rmx_id` is known, a new version.
+
+    With `{"Unchanged": true}` as `db`, only if the newest version is still that of its `_rmx_rev`.
+    """
     return _save(state, db, [record], upsert=False)[0]
 
 
@@ -190,27 +194,35 @@ def _weight(record: Record | None) -> int:
 
 
 @group.register("$db_delete_one")
-def delete_one(state: State, db: Where_, id: Id) -> Record:
-    """Delete a record; answers its tombstone, `{}` if it is unknown or deleted already."""
+def delete_one(state: State, db: Where_, id: Doomed) -> Record:
+    """Delete a record; answers its tombstone, `{}` if it is unknown or deleted already.
+
+    Given as a map with `_rmx_id` and `_rmx_rev`, it is deleted only if that is still its newest version.
+    """
     return _delete(state, db, [id])[0]
 
 
 @group.register("$db_delete_a")
-def delete_a(state: State, db: Where_, ids: list[Id]) -> list[Record]:
+def delete_a(state: State, db: Where_, ids: list[Doomed]) -> list[Record]:
     """Delete records in one commit; answers a tombstone for each, `{}` where there was nothing to delete."""
     return list(_delete(state, db, ids))
 
 
 @group.register("$db_delete_ar")
-def delete_ar(state: State, db: Where_, ids: list[Id]) -> list[Ref | None]:
+def delete_ar(state: State, db: Where_, ids: list[Doomed]) -> list[Ref | None]:
     """The same, answering the refs of what was deleted, null where there was nothing to delete."""
     return [record.get("_rmx_id") for record in _delete(state, db, ids)]
 
 
-def _delete(state: State, db: Where_, ids: list[Id]) -> Sequence[Record]:
+def _delete(state: State, db: Where_, ids: list[Doomed]) -> Sequence[Record]:
+    where = Where.of(db)
+    if where.unchanged and not all(type(id) is dict for id in ids):
+        raise FFIError(
+            "expected records with their _rmx_rev to be deleted if they are Unchanged, found an id alone"
+        )
     state.budget.spend("database_rows", len(ids))
     with _told(state):
-        database, grow = locate(state, Where.of(db))
+        database, grow = locate(state, where)
         grow(len(ids), 0)
         return database.delete(ids).records
 

@@ -6,7 +6,7 @@
     {"type": "rmx", "scope": "session"}                   one in memory, gone with the run
     {"type": "rmx_remote", …}                             one of another server; not supported yet
 
-Save options stand in the same map: KeepOriginal, OriginalIdAlways, DontUseId, Upsert.
+Save options stand in the same map: KeepOriginal, OriginalIdAlways, DontUseId, Upsert, Unchanged.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     keep_original: bool = msgspec.field(default=False, name="KeepOriginal")
     original_id_always: bool = msgspec.field(default=False, name="OriginalIdAlways")
     dont_use_id: bool = msgspec.field(default=False, name="DontUseId")
+    unchanged: bool = msgspec.field(default=False, name="Unchanged")
 
     @classmethod
     def of(cls, given: dict[str, Any] | None) -> Where:
@@ -70,6 +71,7 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             keep_original=self.keep_original,
             original_id_always=self.original_id_always,
             dont_use_id=self.dont_use_id,
+            unchanged=self.unchanged,
         )
 
 

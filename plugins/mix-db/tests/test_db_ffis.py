@@ -185,6 +185,29 @@ def test_save_options_stand_beside_the_name(call: Call) -> None:
     assert new["_rmx_id"] != Ref("rome")
 
 
+@pytest.mark.parametrize("scope", ["main", "session"])
+def test_what_somebody_else_changed_is_neither_saved_nor_deleted(call: Call, scope: str) -> None:
+    db = {"scope": scope, "Unchanged": True}
+    stale, other = call("$db_save_a", db, [{"n": 1}, {"n": 2}])
+    newest = call("$db_upsert_one", db, stale | {"n": 10})
+    for name, given in (
+        ("$db_save_one", stale),
+        ("$db_upsert_one", stale),
+        ("$db_save_ar", [other, stale]),
+        ("$db_delete_one", stale),
+        ("$db_delete_a", [other, stale]),
+    ):
+        with pytest.raises(FFIError, match=rf"{newest['_rmx_rev']} at \$\[\d\].*read it again"):
+            call(name, db, given)
+    with pytest.raises(FFIError, match="_rmx_rev"):
+        call("$db_save_one", db, {"_rmx_id": stale["_rmx_id"]})
+    for given in (stale["_rmx_id"], stale["_rmx_id"].id):
+        with pytest.raises(FFIError, match="Unchanged"):
+            call("$db_delete_one", db, given)
+    assert rows_of(call, {"scope": scope}) == [other, newest]
+    assert call("$db_delete_ar", {"scope": scope}, [newest, other]) == [newest["_rmx_id"], other["_rmx_id"]]
+
+
 def test_what_the_database_refuses_is_told_in_its_words(call: Call) -> None:
     with pytest.raises(FFIError, match=r"\$\[1\]\._rmx_id"):
         call("$db_save_a", None, [{"n": 1}, {"_rmx_id": 5}])

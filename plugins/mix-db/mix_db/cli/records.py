@@ -55,6 +55,7 @@ def get(session: Session, target: Target, ids: tuple[str, ...], as_of: str | Non
 @click.option("--keep-original", is_flag=True, help="Leave a record with a known id as it is.")
 @click.option("--original-id-always", is_flag=True, help="Take any text for an id, none for a temporary one.")
 @click.option("--dont-use-id", is_flag=True, help="Every record is new, whatever id it has.")
+@click.option("--unchanged", is_flag=True, help="Only if each record is still the version of its _rmx_rev.")
 @database_option
 @json_option
 @pass_session
@@ -63,6 +64,9 @@ def put(session: Session, /, target: Target, texts: tuple[str, ...], **options: 
 
     RECORD is an object in tagged JSON, or @FILE with one; without any, NDJSON is read from standard input. Records may
     refer to each other by ids that are made up, which are replaced by new ones.
+
+    With --unchanged nothing is stored if somebody else has changed one of the records since it was read with get;
+    the status is 1 then. An _rmx_rev that is null stands for a record that must not be there.
     """
     from mixkit.storage import SaveOptions
 

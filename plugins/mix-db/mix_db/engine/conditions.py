@@ -46,5 +46,5 @@ def read_rev(record: Mapping[str, Any], path: str) -> str | None:
     rev = record["_rmx_rev"]
     if rev is None or (type(rev) is str and _REV.fullmatch(rev)):
         return rev
-    shown = printable(repr(rev)[:40]) if type(rev) is str else f"the Python type {type(rev).__name__}"
+    shown = printable(repr(rev[:40])) if type(rev) is str else f"the Python type {type(rev).__name__}"
     raise RecordError(f"expected a watermark of 16 digits or null, found {shown}", f"{path}._rmx_rev")
