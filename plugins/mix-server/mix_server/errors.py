@@ -15,6 +15,7 @@ import msgspec
 
 from mixkit.errors import (
     CancelledRun,
+    Conflict,
     EngineError,
     FFIError,
     GrantError,
@@ -51,6 +52,7 @@ __all__ = [
     "NoStorage",
     "NotAcceptable",
     "Overloaded",
+    "PreconditionFailed",
     "Refusal",
     "Stopping",
     "Unauthorized",
@@ -106,6 +108,12 @@ class BodyTimeout(Refusal):
         super().__init__(
             f"the body did not arrive within {seconds:g} s; the setting body_timeout allows more"
         )
+
+
+class PreconditionFailed(Refusal):
+    """What the request says of a record in `If-Match` or `If-None-Match` does not hold; nothing was done."""
+
+    status = 412
 
 
 class BodyTooLarge(Refusal):
@@ -178,6 +186,7 @@ _STATUS: dict[type[MixError], int] = {
     QueryCancelled: 503,
     NotFound: 404,
     Exists: 409,
+    Conflict: 409,
     CancelledRun: 503,
     Busy: 503,
 }
@@ -261,6 +270,8 @@ def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
         # Where in the query or the record: what a storage's own errors have of these.
         places = ((name, getattr(exc, name, None)) for name in ("line", "column", "path"))
         details = {name: place for name, place in places if isinstance(place, int | str)}
+    elif isinstance(exc, Conflict):
+        details = {"id": exc.id, "expected": exc.expected, "found": exc.found, "path": exc.path}
     return status, NOT_FOUND if status == 404 else str(exc), details
 
 

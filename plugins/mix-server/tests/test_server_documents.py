@@ -140,16 +140,127 @@ async def test_an_etag_saves_sending_a_record_again(client: httpx.AsyncClient) -
     assert (head.status_code, head.content, bool(head.headers["etag"])) == (200, b"", True)
 
 
-async def test_a_condition_that_cannot_be_kept_is_refused_and_nothing_is_done(
+async def test_a_record_is_changed_only_as_the_client_knows_it(client: httpx.AsyncClient) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    old = (await client.put(path, json={"a": 1})).headers["etag"]
+    answer = await client.put(path, json={"a": 2, "b": 1}, headers={"If-Match": old})
+    assert (answer.status_code, fields(answer.json())) == (200, {"a": 2, "b": 1})
+    new = answer.headers["etag"]
+    refused = (
+        old,
+        f"W/{new}",
+        '"x"',
+        "",
+        "x",
+        new.strip('"'),
+        '"',
+        f"{new}x",
+        f"{old}, W/{new}",
+        '"' * 9_000,
+    )
+    for sent in refused:
+        for method in ("PUT", "PATCH", "DELETE"):
+            answer = await client.request(method, path, json={"a": 3}, headers={"If-Match": sent})
+            assert (answer.status_code, answer.json()["kind"]) == (412, "message"), (method, sent)
+            assert len(answer.text) < 500
+    assert (await client.get(path)).headers["etag"] == new
+    answer = await client.patch(path, json={"b": 2}, headers={"If-Match": f'"x", {new}'})
+    assert (answer.status_code, fields(answer.json())) == (200, {"a": 2, "b": 2})
+    answer = await client.patch(path, json={"b": 3}, headers={"If-Match": "*"})
+    assert (answer.status_code, fields(answer.json())) == (200, {"a": 2, "b": 3})
+    last = answer.headers["etag"]
+    assert (await client.delete(path, headers={"If-Match": new})).status_code == 412
+    assert (await client.delete(path, headers={"If-Match": last})).json()["_rmx_deleted"] is True
+    for sent in (last, "*"):
+        for method in ("PUT", "PATCH", "DELETE"):
+            answer = await client.request(method, path, json={"a": 4}, headers={"If-Match": sent})
+            assert answer.status_code == 412, (method, sent)
+    assert (await client.get(path)).status_code == 404
+
+
+async def test_a_record_is_made_only_if_there_is_none(client: httpx.AsyncClient) -> None:
+    path, absent = f"{DOCUMENTS}/{ID}", {"If-None-Match": "*"}
+    for _ in range(2):
+        answer = await client.put(path, json={"a": 1}, headers=absent)
+        # The second time there is a tombstone, which is a version before.
+        assert answer.status_code in (200, 201)
+        for method in ("PUT", "PATCH", "DELETE"):
+            assert (await client.request(method, path, json={"a": 2}, headers=absent)).status_code == 412
+        assert fields((await client.get(path)).json()) == {"a": 1}
+        await client.delete(path)
+    assert (await client.delete(path, headers=absent)).json() == {}
+    etag = (await client.put(path, json={"a": 1})).headers["etag"]
+    assert (await client.put(path, json={"a": 2}, headers={"If-None-Match": etag})).status_code == 412
+    assert (await client.put(path, json={"a": 2}, headers={"If-None-Match": '"x"'})).status_code == 200
+
+
+async def test_a_condition_that_is_not_kept_here_is_refused_and_nothing_is_done(
     client: httpx.AsyncClient,
 ) -> None:
-    path = f"{DOCUMENTS}/{ID}"
+    path, date = f"{DOCUMENTS}/{ID}", {"If-Unmodified-Since": "Sat, 01 Jan 2050 00:00:00 GMT"}
     etag = (await client.put(path, json={"a": 1})).headers["etag"]
-    for headers in ({"If-Match": etag}, {"If-Match": '"x"'}, {"If-None-Match": "*"}):
-        for method in ("PUT", "PATCH", "DELETE"):
-            answer = await client.request(method, path, json={"a": 2}, headers=headers)
-            assert answer.status_code == 501
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert (await client.request(method, path, json={"a": 2}, headers=date)).status_code == 501
     assert fields((await client.get(path)).json()) == {"a": 1}
+    # Whoever sends both is to be answered by the ETag.
+    answer = await client.put(path, json={"a": 2}, headers=date | {"If-Match": etag})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("match", ["etag", "*"])
+async def test_clients_that_count_together_lose_nothing(client: httpx.AsyncClient, match: str) -> None:
+    path = f"{DOCUMENTS}/{ID}"
+    await client.put(path, json={"n": 0})
+
+    async def count() -> int:
+        done = 0
+        while done < 10:
+            found = await client.get(path)
+            etag = found.headers["etag"] if match == "etag" else "*"
+            answer = await client.put(path, json={"n": found.json()["n"] + 1}, headers={"If-Match": etag})
+            assert answer.status_code == 200 or (match == "etag" and answer.status_code == 412)
+            done += answer.status_code == 200
+        return done
+
+    assert sum(await asyncio.gather(*(count() for _ in range(4)))) == 40
+    versions = (await client.get(f"{path}/history")).json()
+    assert len(versions) == 41
+    if match == "etag":
+        assert [version["n"] for version in versions] == list(range(41))
+
+
+async def test_a_compaction_changes_no_record(make_server: Make, connect: Connect) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        await client.put(f"{DOCUMENTS}/{OTHER}", json={})
+        await client.delete(f"{DOCUMENTS}/{OTHER}")
+        path = f"{DOCUMENTS}/{ID}"
+        etag = (await client.put(path, json={"a": 1})).headers["etag"]
+        (await server.databases.of("w", "demo")).compact(drop_history=True)
+        assert (await client.get(path)).headers["etag"] != etag
+        assert (await client.put(path, json={"a": 2}, headers={"If-Match": etag})).status_code == 200
+        assert (await client.put(path, json={"a": 3}, headers={"If-Match": etag})).status_code == 412
+
+
+async def test_a_batch_that_meets_another_is_a_conflict(client: httpx.AsyncClient) -> None:
+    saved = (await save(client, {"n": 1}, {"n": 2}))["records"]
+    [newest] = (await save(client, saved[1] | {"n": 3}, options={"Unchanged": True}))["records"]
+    body = {"records": [saved[0] | {"n": 9}, saved[1] | {"n": 9}], "options": {"Unchanged": True}}
+    answer = await client.post(f"{DB}/save", json=body)
+    assert answer.status_code == 409
+    told = answer.json()
+    assert (told.pop("ok"), told.pop("kind"), "read it again" in told.pop("message")) == (
+        False,
+        "message",
+        True,
+    )
+    assert told == {
+        "id": saved[1]["_rmx_id"]["_rmx_value"],
+        "expected": saved[1]["_rmx_rev"],
+        "found": newest["_rmx_rev"],
+        "path": "$[1]",
+    }
+    assert [row["n"] for row in (await client.get(DOCUMENTS)).json()] == [1, 3]
 
 
 async def test_many_records_are_saved_in_one_commit(client: httpx.AsyncClient) -> None:

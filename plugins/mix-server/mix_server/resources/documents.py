@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mix_server.answer import Size, answer
-from mix_server.errors import BadRequest, Unsupported
+from mix_server.errors import BadRequest
+from mix_server.match import Match, etag, etags
 from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, from_query_string, reader_at
 from mix_server.response import write_value
@@ -75,10 +76,10 @@ class Document:
             found = await self._server.databases.call(lambda: reader_at(database, when).get(id))
         if found is None:
             raise NotFound(f"no record {id!r:.80}")
-        etag = _etag(found)
-        resp.set_header("ETag", etag)
-        known = _etags(req.get_header("If-None-Match"))
-        if etag in known or "*" in known:
+        present = etag(found)
+        resp.set_header("ETag", present)
+        known = etags(req.get_header("If-None-Match"))
+        if present in known or "*" in known:
             resp.status = 304
         else:
             write_value(req.accept, resp, found)
@@ -92,13 +93,19 @@ class Document:
         await self._write(req, resp, ws, app, id, upsert=True)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
-        _refuse_conditions(req)
+        match = Match.of(req)
         database = await self._server.databases.of(ws, app)
-        commit = await self._server.databases.call(lambda: database.delete([id]))
+
+        def work() -> Commit:
+            if match is None:
+                return database.delete([id])
+            return match.keep(database, id, lambda rev: database.delete([{"_rmx_id": id, "_rmx_rev": rev}]))
+
+        commit = await self._server.databases.call(work)
         write_value(req.accept, resp, commit.records[0])
 
     async def _write(self, req: Request, resp: Response, ws: str, app: str, id: str, *, upsert: bool) -> None:
-        _refuse_conditions(req)
+        match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         record = await read_record(req, settings.body_limit, settings.body_timeout)
@@ -110,8 +117,16 @@ class Document:
         ):
             raise BadRequest(f"expected 32 letters and digits as the id of a new record, found {id[:80]!r}")
         # NOTE: any other text would be taken for a temporary id, and the record would get a new one.
-        options = SaveOptions(upsert=upsert, original_id_always=True)
-        commit = await _save(self._server, database, [record | {"_rmx_id": id}], options)
+        options = SaveOptions(upsert=upsert, original_id_always=True, unchanged=match is not None)
+
+        def work() -> Commit:
+            if match is None:
+                return database.save([record | {"_rmx_id": id}], options)
+            return match.keep(
+                database, id, lambda rev: database.save([record | {"_rmx_id": id, "_rmx_rev": rev}], options)
+            )
+
+        commit = await self._server.databases.call(work)
         _write_saved(req, resp, commit.records[0])
 
 
@@ -183,25 +198,9 @@ def _write_saved(req: Request, resp: Response, record: Record, folder: str = "")
         resp.status = 201
     if folder:
         resp.location = folder + record["_rmx_id"].id
-    resp.set_header("ETag", _etag(record))
+    resp.set_header("ETag", etag(record))
     write_value(req.accept, resp, record)
-
-
-def _etag(record: Record) -> str:
-    """One for each version: a commit may hold several of one record."""
-    return f'"{record["_rmx_rev"]}-{record["_rmx_row"]}"'
-
-
-def _etags(header: str | None) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in (header or "").split(",")]
 
 
 def _as_of(req: Request) -> str | None:
     return req.get_param(_AS_OF) if req.query_string else None
-
-
-def _refuse_conditions(req: Request) -> None:
-    # NOTE: a storage cannot save under a condition, and a check before would let another save slip between.
-    for name in ("If-Match", "If-Unmodified-Since", "If-None-Match"):
-        if req.get_header(name) is not None:
-            raise Unsupported(f"{name} is not done here for requests that change something; leave it away")
