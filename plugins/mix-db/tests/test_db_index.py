@@ -9,7 +9,7 @@ import sys
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.index import memory, write
 from mix_db.index import merge as merging
 from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart, Node, add_python
-from mix_db.index.merge import merge, pick
+from mix_db.index.merge import merge, pick, settle
 from mix_db.index.pack import Packed, pack_python, unite_python
 from mix_db.index.part import Key, Kind, Path, number_key
 from mix_db.index.segment import Segment, check, escape, unescape
@@ -362,9 +362,25 @@ def test_few_segments_and_few_bytes_written_again(flushes: int, most: int) -> No
     assert written <= most * flushes * 1_000_000
 
 
-@given(st.lists(st.sampled_from([1, 10**6, 10**9, 2**32 - 1, 2**33]), max_size=30))
-def test_segments_stay_below_4_gib(sizes: list[int]) -> None:
-    while (run := pick(sizes)) is not None:
+@given(st.lists(st.lists(st.integers(1, 10_000), min_size=1, max_size=9), max_size=30))
+def test_what_is_quiet_has_few_segments_and_few_bytes_written_again(bursts: list[list[int]]) -> None:
+    sizes: list[int] = []
+    written = 0
+    for burst in bursts:
+        sizes += burst
+        while (run := settle(sizes)) is not None:
+            written += sum(sizes[run])
+            sizes[run] = [sum(sizes[run])]
+        assert all(size >= sum(sizes[place + 1 :]) for place, size in enumerate(sizes))
+    assert written <= sum(sizes) * (1 + math.log2(max(1, sum(sizes))))
+
+
+@given(
+    st.lists(st.sampled_from([1, 10**6, 10**9, 2**32 - 1, 2**33]), max_size=30),
+    st.sampled_from([pick, settle]),
+)
+def test_segments_stay_below_4_gib(sizes: list[int], choose: Callable[[Sequence[int]], slice | None]) -> None:
+    while (run := choose(sizes)) is not None:
         assert len(sizes[run]) >= 2
         assert sum(sizes[run]) <= 2**32
         sizes[run] = [sum(sizes[run])]

@@ -320,6 +320,17 @@ def test_what_is_due_is_done_without_being_asked(tmp_path: Path) -> None:
         until(lambda: database.stats()["log_versions"] == 0)
 
 
+@pytest.mark.parametrize("kept", ["in files", "in memory"])
+def test_left_alone_it_comes_to_few_segments(tmp_path: Path, kept: str) -> None:
+    with Database(tmp_path if kept == "in files" else None) as database:
+        for burst in range(5):
+            database.save([{"n": burst}] * 20)
+            database.flush()
+        until(lambda: database.stats()["segments"] == 1)
+        assert database.query("n == 3").count() == 20
+        assert database.stats()["errors"] == []
+
+
 def test_a_long_log_is_not_left_to_who_opens_next(tmp_path: Path) -> None:
     for count, left in ((900, 900), (200, 0)):
         with Database(tmp_path) as database:

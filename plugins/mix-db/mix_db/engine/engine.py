@@ -24,11 +24,12 @@ from mix_db.engine.indexing import index_rows
 from mix_db.engine.pending import Pending
 from mix_db.engine.records import Deleting, Saving
 from mix_db.engine.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
+from mix_db.engine.settling import Settling
 from mix_db.engine.state import Current, State
 from mix_db.engine.tail import Tail
 from mix_db.engine.version import watermark
 from mix_db.files.write_log import Commit as StoredCommit
-from mix_db.index.merge import merge, pick
+from mix_db.index.merge import merge, pick, settle
 from mix_db.index.segment import Segment
 from mix_db.index.write import write_segment
 from mix_db.settings import Settings
@@ -80,6 +81,9 @@ class Engine:
         self._committed = False
         self._errors: dict[str, str] = {}
         self._last: dict[str, int | None] = {"flush": None, "merge": None, "compaction": None}
+        self._settling = Settling(
+            lambda: self._state.last, lambda: self._attempt("merge", lambda: self._merge(settle))
+        )
         self._start(open_rows())
         _forking.add(self)
 
@@ -228,6 +232,8 @@ class Engine:
             if self.rows.flush(self._segment_of):
                 self._note("flush")
             self._advance(self.rows.view)
+        if self.settings.background:
+            self._settling.begin()
 
     def _segment_of(self, commits: Sequence[StoredCommit]) -> Iterable[bytes]:
         start, last = commits[0].row, commits[-1].number
@@ -246,13 +252,13 @@ class Engine:
             return write_segment(tail.part)
         return index_rows(start, (record for commit in commits for record in commit.records))
 
-    def _merge(self) -> None:
+    def _merge(self, choose: Callable[[Sequence[int]], slice | None] = pick) -> None:
         """Merge segments as long as it pays."""
         with self._maintenance:
             while not self.closed:
                 state = self.state()
                 segments = list(state.view.segments)
-                chosen = pick([len(segment.data) for segment in segments])
+                chosen = choose([len(segment.data) for segment in segments])
                 if chosen is None or not self._merge_those(segments[chosen]):
                     return
 
@@ -335,15 +341,19 @@ class Engine:
 
     def close(self) -> None:
         """Stop what runs by itself, and let go of the files."""
-        worker.cancel(self)
+        self._stop_background()
         if self._rows is not None and self._committed and sum(map(len, self._state.tails)) >= _LONG_LOG:
             self._attempt("flush", self.flush)
         self.closed = True
         # A commit or flush of another thread may have asked for it again.
-        worker.cancel(self)
+        self._stop_background()
         with self._maintenance:
             if self._rows is not None:
                 self._rows.close()
+
+    def _stop_background(self) -> None:
+        worker.cancel(self)
+        self._settling.cancel()
 
     # Forks
 

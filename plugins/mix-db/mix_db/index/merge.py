@@ -16,7 +16,7 @@ from mix_db.index.pack import STEP, Packed, Source, unite
 from mix_db.index.segment import LARGE, SHORTS, TEXT, Segment, SegmentColumn
 from mix_db.index.write import Content
 
-__all__ = ["merge", "pick"]
+__all__ = ["merge", "pick", "settle"]
 
 _MOST: Final = 6
 _LARGEST: Final = 1 << 32
@@ -62,6 +62,20 @@ def pick(sizes: Sequence[int]) -> slice | None:
             return slice(start + 1, len(sizes)) if start < len(sizes) - 2 else None
         if start == first or sizes[start - 1] >= total:
             return slice(start, len(sizes))
+    return None
+
+
+def settle(sizes: Sequence[int]) -> slice | None:
+    """As `pick`, of a database that nobody is writing to: each query looks at each segment, so there should be few.
+
+    Each is left as large as all behind it together. So a row is written once, and again whenever what it is in has
+    doubled; a database has two or three segments, mostly.
+    """
+    total = sum(sizes)
+    for start, size in enumerate(sizes[:-1]):
+        if size < total - size and total <= _LARGEST:
+            return slice(start, len(sizes))
+        total -= size
     return None
 
 
