@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.tagged_json import dumps, from_json, loads, to_json
 from mixkit.testing.strategies import identical, keys, texts, values
@@ -68,6 +70,94 @@ def test_any_json_is_read_alike_by_both_ways_or_refused_by_both(tree: Any) -> No
     else:
         assert identical(from_json(tree), value)
         assert identical(loads(dumps(value)), value)
+
+
+_SPELLED_NAMES = st.sampled_from(
+    [
+        "_rmx_type",
+        "_rmx_value",
+        "\\u005frmx_type",
+        "a",
+        "\\u0061",
+        "b",
+        "é",
+        "{tag}",
+        '\\"',
+        "\\u0022",
+        "\\\\",
+        "\\n",
+    ]
+)
+_SPELLED: list[str] = [
+    '"{tag}case:db.ref"', '"\\u007btag}case:db.ref"', '"{tag}case:ok"', '"{tag}case:"', '"{tag}case:{tag}nan"',
+    '"{tag}bin"', '"{tag}nan"', '"{tag}undefined"', '"{tag}x"', '"{str}x"', '"\\u007bstr}x"', '"{ref}x"',
+    '"YQ=="', '"a"', '"\\n"', '"\\""', '"\\u0022"', '"\\\\u0022"', '"\\\\"', '"\\/"', '"\\ud83d\\ude00"', '"😀"',
+    '"\\ud800"', '"\ud800"', '"\x7f"', '"\x01"', '"\\x"', '"a', '"', "",
+    "0", "-0", "-0.0", "1.0", "1E+2", "1.5e-3", "1e999", "1e-999", "01", "1.", "-", "0.1234567890123456789",
+    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "99999999999999999999",
+    "NaN", "-Infinity", "true", "null", "[", "]", "{}", "1,", "\ufeff1",
+    '{"_rmx_type":"{tag}case:db.ref","_rmx_value":"x"}', '{"_rmx_type":"{tag}case:ok","_rmx_value":1}',
+    '{"_rmx_type":"person"}',
+]  # fmt: skip
+_BLANKS = st.sampled_from(["", "", "", " ", "\t", "\r\n", "\x0b"])
+
+
+def _object(pairs: list[tuple[str, str]], blank: str) -> str:
+    return "{" + ",".join(f'"{name}"{blank}:{blank}{part}' for name, part in pairs) + "}"
+
+
+spelled = st.recursive(
+    st.sampled_from(_SPELLED) | json_trees.map(json.dumps) | values().map(dumps),
+    lambda part: (
+        st.lists(part, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | st.builds(_object, st.lists(st.tuples(_SPELLED_NAMES, part), max_size=4), _BLANKS)
+    ),
+    max_leaves=8,
+)
+"""JSON in the spellings of others, often with something wrong."""
+
+
+def _carefully(text: str | bytes, *, plain: bool) -> Any:
+    return from_json(tagged_json._parse(text, tagged_json._parser), plain=plain)
+
+
+def _as_read(read: Callable[..., Any], source: str | bytes, plain: bool) -> tuple[Any, str | None]:
+    try:
+        return read(source, plain=plain), None
+    except TaggedJSONError as exc:
+        return None, f"{exc.path}: {exc}"
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=spelled, plain=st.booleans())
+def test_the_quick_way_reads_what_the_careful_one_does(text: str, plain: bool) -> None:
+    sources: list[str | bytes] = [text]
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        sources.append(text.encode())
+    for source in sources:
+        expected, refused = _as_read(_carefully, source, plain)
+        found, error = _as_read(loads, source, plain)
+        assert (error, identical(found, expected)) == (refused, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a":"\\u0022","a":1}', None),
+        ('{"a":"x\\u0022","b":1,"b":2}', None),
+        ('{"_rmx_type":"\\u007btag}case:db.ref","_rmx_value":"x"}', Ref("x")),
+        ('{"\\u005frmx_type":"{tag}case:x"}', Case("x")),
+        ('["{tag}",{"_rmx_type":"{tag}nan"}]', ["{tag}", math.nan]),
+        ('{"_rmx_type":"{tag}case:a","_rmx_value":{"_rmx_type":"{tag}ref","_rmx_value":"x"}}', Case("a", Ref("x"))),
+        ('{"_rmx_type":"{tag}case:{tag}b","_rmx_value":{"_rmx_type":"{str}"}}', Case("{tag}b", {"_rmx_type": ""})),
+    ],
+)  # fmt: skip
+def test_spellings_that_hide_something(text: str, value: Any) -> None:
+    if value is None:
+        with pytest.raises(TaggedJSONError, match="twice"):
+            loads(text)
+    else:
+        assert identical(loads(text), value)
 
 
 @given(values())

@@ -19,11 +19,10 @@ from mix_db.transfer import json_values, messagepack
 from mix_db.transfer.cells import infer, looks_like_formula
 from mix_db.transfer.errors import TransferError
 from mix_db.transfer.formats import FORMATS, format_of, make_reader, writing
-from mix_db.transfer.ndjson import parse
 from mix_db.transfer.source import Source
 
 from mixkit import tagged_json
-from mixkit.errors import MixError, TaggedJSONError
+from mixkit.errors import MixError
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
 
@@ -90,58 +89,6 @@ def test_every_value_is_read_back_from_parquet(rows: list[dict[str, Any]], file:
 
 
 # --------------------------------------------------------------------------------------------------- NDJSON
-
-names = st.sampled_from(["a", "b", "_rmx_id", "_rmx_type", "_rmx_value", "{tag}", "é"])
-texts = st.recursive(
-    st.sampled_from(
-        [
-            *(
-                '"a"',
-                '"{tag}case:db.ref"',
-                '"{tag}bin"',
-                '"{str}x"',
-                '"YQ=="',
-                '"\\n"',
-                '"\\ud800"',
-                "1",
-                "-0",
-            ),
-            *(
-                "1.5",
-                "1e999",
-                "9223372036854775807",
-                "9223372036854775808",
-                "NaN",
-                "true",
-                "null",
-                "[",
-                "1.0",
-            ),
-            '{"_rmx_type":"{tag}case:db.ref","_rmx_value":"x"}',
-        ]
-    ),
-    lambda part: (
-        st.lists(part, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
-        | st.lists(st.tuples(names, part), max_size=4).map(
-            lambda pairs: "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(fields=st.lists(st.tuples(names, texts), max_size=4))
-def test_the_quick_parser_reads_what_the_careful_one_does(fields: list[tuple[str, str]]) -> None:
-    text = ("{" + ",".join(f'"{name}":{value}' for name, value in fields) + "}").encode()
-    try:
-        expected = tagged_json.loads(text)
-    except TaggedJSONError as exc:
-        with pytest.raises(TaggedJSONError) as caught:
-            parse(text)
-        assert str(caught.value) == str(exc)
-    else:
-        assert identical(parse(text), expected)
 
 
 def test_lines_of_others(file: Any) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from mix_db.transfer.errors import BadItem
-from mix_db.transfer.ndjson import parse
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.value import INT64_MAX, INT64_MIN, Ref
@@ -76,7 +75,7 @@ def _binary(cell: str) -> bytes:
 
 def _json(cell: str) -> Any:
     try:
-        return parse(cell.encode())
+        return tagged_json.loads(cell)
     except TaggedJSONError as exc:
         raise BadItem(f"tagged JSON ({exc})") from None
 

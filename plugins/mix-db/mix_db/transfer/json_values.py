@@ -14,8 +14,9 @@ from typing import IO, Any, Final
 
 from mix_db.transfer.errors import TransferError
 from mix_db.transfer.item import MAX_ITEM, Item
-from mix_db.transfer.ndjson import dump, parse
+from mix_db.transfer.ndjson import dump
 from mix_db.transfer.source import Source
+from mixkit import tagged_json
 
 __all__ = ["JSONReader", "JSONWriter"]
 
@@ -71,7 +72,7 @@ class JSONReader:
             raise self._spoiled("expected nothing behind the array, found more")
 
     def record(self, item: Item) -> Any:
-        return parse(item.raw)
+        return tagged_json.loads(item.raw)
 
     def text(self, item: Item) -> bytes:
         return item.raw
