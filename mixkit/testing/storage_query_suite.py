@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mixkit.errors import QueryCancelled, QueryError, QueryTimeout
-from mixkit.storage import BATCH, Database
+from mixkit.storage import BATCH, BATCH_BYTES, Database
 from mixkit.testing.storage_suite import UNKNOWN, StorageFixtures, client, save
 from mixkit.value import Ref
 
@@ -194,6 +194,25 @@ class StorageQuerySuite(StorageFixtures):
         assert [row["n"] for row in [*seen, *cursor]] == list(range(3 * BATCH))
         assert [row["n"] for row in ordered] == list(range(3 * BATCH - 1, -1, -1))
         assert list(database.query("n >= 0")) == []
+
+    @pytest.mark.parametrize(
+        "query",
+        ["true", "n >= 0 | orderAsc(n)", "true | { n, a: [text] }", "true | { n, inner: { text } }"],
+    )
+    def test_batches_of_large_rows_are_small(self, database: Database, query: str) -> None:
+        size = BATCH_BYTES // 4
+        database.save([{"n": number, "text": "x" * size} for number in range(10)])
+        database.save(
+            [{"n": 10, "text": "x" * (BATCH_BYTES + 1)}, {"n": 11, "text": ""}, {"n": 12, "text": ""}]
+        )
+        batches = []
+        with database.query(query) as cursor:
+            while batch := cursor.next():
+                batches.append([row["n"] for row in batch])
+        assert [number for batch in batches for number in batch] == list(range(13))
+        assert max(map(len, batches)) <= 4
+        # One is answered however large it is, and nothing behind it.
+        assert batches[-1] == [11, 12]
 
     @pytest.mark.parametrize("how", ["close", "cancel"])
     def test_a_closed_cursor_answers_no_more(self, database: Database, how: str) -> None:

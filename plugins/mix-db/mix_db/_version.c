@@ -374,6 +374,45 @@ static PyObject *version_read(PyObject *module, PyObject *data)
     return record;
 }
 
+/* Adds about how many bytes a value takes, and stops when it is over `most`. What is nested deeper than any record counts
+ * for nothing. */
+static bool weigh(State *state, PyObject *value, int depth, Py_ssize_t most, Py_ssize_t *size)
+{
+    *size += 16;
+    if (PyUnicode_Check(value)) {
+        *size += PyUnicode_GET_LENGTH(value);
+    } else if (PyBytes_Check(value)) {
+        *size += PyBytes_GET_SIZE(value);
+    } else if (depth >= MAX_DEPTH || *size > most) {
+        return true;
+    } else if (PyDict_Check(value)) {
+        Py_ssize_t place = 0;
+        PyObject *name, *item;
+        while (*size <= most && PyDict_Next(value, &place, &name, &item))
+            if (!weigh(state, name, depth + 1, most, size) || !weigh(state, item, depth + 1, most, size))
+                return false;
+    } else if (PyList_Check(value)) {
+        for (Py_ssize_t i = 0; *size <= most && i < PyList_GET_SIZE(value); i++)
+            if (!weigh(state, PyList_GET_ITEM(value, i), depth + 1, most, size))
+                return false;
+    } else if (Py_IS_TYPE(value, state->ref) || Py_IS_TYPE(value, state->case_)) {
+        PyObject *part = PyObject_GetAttr(value, Py_IS_TYPE(value, state->ref) ? state->s_id : state->s_arg);
+        bool weighed = part && weigh(state, part, depth + 1, most, size);
+        Py_XDECREF(part);
+        return weighed;
+    }
+    return true;
+}
+
+static PyObject *version_weigh(PyObject *module, PyObject *args)
+{
+    PyObject *value;
+    Py_ssize_t most, size = 0;
+    if (!PyArg_ParseTuple(args, "On:weigh", &value, &most) || !weigh(get_state(module), value, 0, most, &size))
+        return NULL;
+    return PyLong_FromSsize_t(size);
+}
+
 static int import_into(PyObject **place, const char *name)
 {
     PyObject *module = PyImport_ImportModule("mixkit.value");
@@ -431,6 +470,8 @@ static void module_free(void *module) { module_clear(module); }
 static PyMethodDef methods[] = {
     {"read", version_read, METH_O,
      "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.engine.version.read_python."},
+    {"weigh", version_weigh, METH_VARARGS,
+     "weigh($module, value, most, /)\n--\n\nAbout its bytes; see mix_db.query.weight.weigh_python."},
     {NULL, NULL, 0, NULL},
 };
 

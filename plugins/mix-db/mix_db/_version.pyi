@@ -1,6 +1,9 @@
-"""Stored versions read in C; the twin in Python says what it does."""
+"""Stored versions read, and values weighed, in C; the twins in Python say what it does."""
 
 from typing import Any
 
 def read(data: bytes, /) -> dict[str, Any]:
     """`mix_db.engine.version.read_python`. `ValueError` if it is not the MessagePack of a record."""
+
+def weigh(value: object, most: int, /) -> int:
+    """`mix_db.query.weight.weigh_python`."""

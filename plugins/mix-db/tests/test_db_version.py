@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mix_db.engine import version
 from mix_db.engine.version import is_tombstone, packer, read_python, split, stamp, unstamped
+from mix_db.query.weight import weigh_python
 
 from mixkit.testing.strategies import identical, values
 from mixkit.value import Case, Ref
 
-read = pytest.importorskip("mix_db._version", reason="built where there is a C compiler").read
+twins = pytest.importorskip("mix_db._version", reason="built where there is a C compiler")
+read, weigh = twins.read, twins.weigh
 
 
 @given(st.dictionaries(st.text(max_size=40), values(undef=False), max_size=20))
@@ -22,6 +25,24 @@ def test_the_twins_read_the_identical(record: dict[str, object]) -> None:
     data = packer()(record)
     assert identical(read(data), read_python(data))
     assert identical(read(data), record)
+
+
+@given(values(undef=False))
+def test_the_twins_weigh_the_same(value: object) -> None:
+    assert weigh(value, 2**62) == weigh_python(value, 2**62) > 0
+
+
+@pytest.mark.parametrize("weigher", [weigh, weigh_python])
+def test_what_is_large_weighs_much_wherever_it_is(weigher: Callable[[object, int], int]) -> None:
+    text = "x" * 1_000
+    for value in (text, text.encode(), [text], {"a": {"b": [text]}}, {text: 1}, Ref(text), Case("a", [text])):
+        assert 1_000 < weigher({"a": value}, 2**62) < 1_200
+    # Nobody counts much further than asked for.
+    assert 50 < weigher([text] * 100_000, 50) < 2_000
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert weigher(deep, 2**62) > 0
 
 
 @given(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
 from types import TracebackType
 from typing import Any
 
 from mix_db.query.clock import Clock
+from mix_db.query.weight import weigh
 from mixkit.errors import MixError, QueryError
-from mixkit.storage import BATCH
+from mixkit.storage import BATCH, BATCH_BYTES
 
 __all__ = ["QueryCursor"]
 
@@ -40,7 +40,7 @@ class QueryCursor:
         return self._watermark
 
     def next(self) -> list[dict[str, Any]]:
-        """The next rows, at most `BATCH`; none when there are no more.
+        """The next rows, at most `BATCH`, and fewer as soon as they have `BATCH_BYTES`; none when there are no more.
 
         Raises:
             QueryTimeout: the query's time is used up.
@@ -55,7 +55,7 @@ class QueryCursor:
             try:
                 self._clock.tick()
                 self._before()
-                return list(islice(self._rows, BATCH))
+                return self._batch()
             except BaseException as exc:
                 # The rows are at their end now, and must not look as if they were all.
                 self._error = (
@@ -66,6 +66,16 @@ class QueryCursor:
                 raise
             finally:
                 self._clock.rest()
+
+    def _batch(self) -> list[dict[str, Any]]:
+        batch: list[dict[str, Any]] = []
+        left = BATCH_BYTES
+        for row in self._rows:
+            batch.append(row)
+            left -= weigh(row, left)
+            if left <= 0 or len(batch) == BATCH:
+                break
+        return batch
 
     def cancel(self) -> None:
         """From any thread: make a `next` that runs, or the next one, raise `QueryCancelled` soon."""

@@ -35,7 +35,7 @@ from mixkit.errors import (
     StorageError,
     printable,
 )
-from mixkit.storage import BATCH, Change, Commit, Moment, Place, Record, SaveOptions
+from mixkit.storage import BATCH, BATCH_BYTES, Change, Commit, Moment, Place, Record, SaveOptions
 from mixkit.value import Case, Ref, find_fault, kind_of
 
 __all__ = ["MAX_NAME", "PlainDatabase", "PlainStorage"]
@@ -424,7 +424,14 @@ class PlainCursor:
                         raise QueryTimeout(self._timeout or 0.0)
 
                 self._rest = self._search.run(tick)
-            batch, self._rest = self._rest[:BATCH], self._rest[BATCH:]
+            batch = self._rest[:1]
+            size = len(codec.encode(batch))
+            for row in self._rest[1:BATCH]:
+                if size >= BATCH_BYTES:
+                    break
+                batch.append(row)
+                size += len(codec.encode(row))
+            self._rest = self._rest[len(batch) :]
             return batch
 
     def _check_cancelled(self) -> None:
