@@ -97,8 +97,7 @@ class Databases:
         if self._pid != os.getpid():
             self._forked()
         with self._lock:
-            if self._closed:
-                raise StorageError("expected databases that may be opened, found the kernel closed")
+            storage = self._made_storage()
             found = self._open.get(place)
             if found is not None and found.is_there():
                 self._open.move_to_end(place)
@@ -107,10 +106,8 @@ class Databases:
                 del self._open[place]
                 found.database.close()
             _make_home(place)
-            if self._storage is None:
-                self._storage = self._make()
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            database = self._storage.open(place)
+            database = storage.open(place)
             self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
@@ -145,12 +142,31 @@ class Databases:
         # One that was idle until now may have been closed meanwhile.
         return database if self._open.get(place) is found else None
 
-    def forget(self, place: Place) -> None:
-        """Close the database if it is open, because its app is about to be deleted."""
+    def remove(self, place: Place) -> None:
+        """Close the database and remove it, because its app is about to be deleted.
+
+        Before, not after: an app made again under the name must not find records of another one, whatever happens
+        in between.
+
+        Raises:
+            StorageError: it could not be removed, or `close` was called.
+        """
+        if self._pid != os.getpid():
+            self._forked()
         with self._lock:
+            storage = self._made_storage()
             found = self._open.pop(place, None)
-        if found is not None:
-            found.database.close()
+            if found is not None:
+                found.database.close()
+            storage.remove(place)
+
+    def _made_storage(self) -> Storage:
+        """The storage, made now if it is first needed. Under the lock."""
+        if self._closed:
+            raise StorageError("expected databases that may be opened, found the kernel closed")
+        if self._storage is None:
+            self._storage = self._make()
+        return self._storage
 
     def _forked(self) -> None:
         """What was opened before a fork is the parent's: it is neither used nor closed here."""

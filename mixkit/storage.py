@@ -299,3 +299,14 @@ class Storage(Protocol):
             StorageError: it is damaged, of a newer format, or cannot be reached; the message says what to do.
         """
         ...
+
+    def remove(self, place: Place) -> None:
+        """Forget the database of an app, and nothing else, so that the next one of that place begins empty.
+
+        Handles of this process are closed; those of others raise `StorageError` from then on. Nothing happens if
+        there is none. If it fails or the process is killed, all is as before, or all is gone.
+
+        Raises:
+            StorageError: it could not be removed; the message says what to do.
+        """
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -16,7 +17,7 @@ from mix_db.testing.plain import PlainDatabase, PlainStorage
 from mixkit import tagged_json
 from mixkit.databases import RECORDS_PER_COMMIT, Databases, load_records
 from mixkit.errors import NotFound, RecordError, StorageError
-from mixkit.storage import Commit, Database, Place, SaveOptions
+from mixkit.storage import Commit, Database, Place, SaveOptions, Storage
 from mixkit.value import Ref
 
 ID = "Known000" * 4
@@ -94,13 +95,32 @@ def test_a_deleted_app_has_no_database(databases: Databases, place: Place, tmp_p
         database.save([{"n": 2}])
 
 
-def test_a_forgotten_database_is_closed(databases: Databases, place: Place) -> None:
+@pytest.mark.parametrize("make", [Mixquery, Memory, PlainStorage])
+def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], place: Place) -> None:
+    databases = Databases(make)
     database = databases.open(place)
-    databases.forget(place)
-    databases.forget(place)
+    database.save([{"n": 1}])
+    databases.remove(place)
+    databases.remove(place)
     with pytest.raises(StorageError):
         database.watermark()
-    assert databases.open(place).watermark() == "0" * 16
+    assert databases.at_hand(place) is None
+    assert list(databases.open(place).query("true")) == []
+    databases.close()
+    with pytest.raises(StorageError, match="closed"):
+        databases.remove(place)
+
+
+def test_one_that_was_never_opened_is_removed_too(place: Place) -> None:
+    place.home.mkdir()
+    with contextlib.closing(Mixquery().open(place)) as database:
+        database.save([{"n": 1}])
+    databases = Databases(Mixquery)
+    databases.remove(place)
+    assert list(place.home.iterdir()) == []
+    place.home.rmdir()
+    databases.remove(place)
+    assert not place.home.exists()
 
 
 def test_only_so_many_are_kept_open(tmp_path: Path) -> None:

@@ -469,6 +469,35 @@ class StorageSuite(StorageFixtures):
             other.close()
         assert list(database.query("true")) == [record]
 
+    def test_a_removed_database_is_forgotten(self, storage: Storage, place: Place, tmp_path: Path) -> None:
+        (place.home / "other").write_text("stays")
+        beside = Place("office", "tasks", tmp_path / "tasks")
+        beside.home.mkdir()
+        kept = storage.open(beside)
+        save(kept, {"n": 1})
+        handles = [storage.open(place), storage.open(place), storage.open(place, mode="read")]
+        live = handles[0].live("true")
+        [record] = save(handles[0], {"n": 1})
+        for _ in range(2):
+            storage.remove(place)
+            for database in handles:
+                with pytest.raises(StorageError):
+                    database.get(record["_rmx_id"])
+                with pytest.raises(StorageError):
+                    database.save([{"n": 2}])
+            with pytest.raises(MixError):
+                live.next(0)
+            with pytest.raises(NotFound):
+                storage.open(place, mode="write")
+        again = storage.open(place)
+        assert again.history(record["_rmx_id"]) == []
+        assert list(again.query("true", deleted=True, superseded=True)) == []
+        assert save(again, {"n": 3})[0]["_rmx_row"] == 0
+        again.close()
+        assert (place.home / "other").read_text() == "stays"
+        assert [client(row) for row in kept.query("true")] == [{"n": 1}]
+        kept.close()
+
     def test_close_is_idempotent_and_final(self, storage: Storage, place: Place) -> None:
         database = storage.open(place)
         database.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mix_db.engine.handle import Handle
-from mix_db.engine.opening import open_folder, open_memory
+from mix_db.engine.opening import open_folder, open_memory, remove_folder
 from mix_db.files.errors import explained
 from mix_db.settings import Settings
 from mixkit.errors import NotFound
@@ -45,6 +45,9 @@ class Mixquery:
                 raise
         return database
 
+    def remove(self, place: Place) -> None:
+        remove_folder(place.home / FOLDER)
+
 
 class Memory:
     """Databases that live as long as this object, one for each place; their handles share them."""
@@ -65,6 +68,12 @@ class Memory:
                     )
                 self._open[place] = open_memory(self._settings)
             return self._open[place].again(read_only=mode == "read")
+
+    def remove(self, place: Place) -> None:
+        with self._mutex:
+            found = self._open.pop(place, None)
+        if found is not None:
+            found.close()
 
 
 def _write_name(path: Path, name: str) -> None:

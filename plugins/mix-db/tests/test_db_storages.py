@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mix_db.engine.engine import Engine
+from mix_db.engine.file_rows import FileRows
+from mix_db.engine.handle import Handle
+from mix_db.settings import Settings
 from mix_db.storages import Memory, Mixquery
 
-from mixkit.errors import NotFound
+from mixkit.errors import NotFound, StorageError
 from mixkit.storage import Place, Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
 from mixkit.testing.storage_conflict_suite import StorageConflictSuite
@@ -89,3 +94,41 @@ def test_nothing_is_made_where_nothing_is_to_be_made(tmp_path: Path) -> None:
             with pytest.raises(NotFound):
                 storage.open(place, mode=mode)
     assert not place.home.exists()
+
+
+def test_other_processes_find_a_removed_database_gone(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "home")
+    # One that has the files open by itself is as another process.
+    rows = functools.partial(FileRows, place.home / "v2", create=True, read_only=False, timeout=5.0)
+    place.home.mkdir()
+    other = Engine(rows, Settings(background=False), shared=True)
+    foreign = Handle(other, read_only=False, release=other.close)
+    foreign.save([{"n": 1}])
+    cursor = foreign.query("")
+    Mixquery().remove(place)
+    assert list(place.home.iterdir()) == []
+    for call in (foreign.watermark, foreign.flush, lambda: foreign.save([{"n": 2}]), foreign.check):
+        with pytest.raises(StorageError):
+            call()
+    assert len(cursor.next()) == 1
+    foreign.close()
+    assert list(place.home.iterdir()) == []
+
+
+def test_what_was_left_by_one_that_was_killed_is_removed(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "home")
+    Mixquery().open(place).close()
+    (place.home / "v2").rename(place.home / "v2.removed")
+    Mixquery().open(place).close()
+    Mixquery().remove(place)
+    assert list(place.home.iterdir()) == []
+
+
+def test_a_link_is_not_followed_when_a_database_is_removed(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "home")
+    Mixquery().open(Place("office", "other", tmp_path / "other")).close()
+    place.home.mkdir()
+    (place.home / "v2").symlink_to(tmp_path / "other" / "v2")
+    Mixquery().remove(place)
+    assert list(place.home.iterdir()) == []
+    assert (tmp_path / "other" / "v2" / "writelog").exists()

@@ -57,16 +57,17 @@ class Databases:
         workspace.generation(app)
         return Place(ws, app, workspace.switch.home(app) / "data")
 
-    def forget(self, ws: str, app: str | None = None) -> None:
-        """Close the database of an app, or those of a workspace, because they are about to be deleted.
+    def remove(self, ws: str, app: str | None = None) -> None:
+        """Remove the database of an app, or those of a workspace, which are about to be deleted.
 
         Raises:
             NotFound: no such workspace or app.
+            StorageError: one could not be removed.
         """
         for name in self._store.workspace(ws).apps() if app is None else [app]:
             place = self._place(ws, name)
             if self._kept is not None:
-                self._kept.forget(place)
+                self._kept.remove(place)
 
     async def call(self, work: Callable[[], T], cancel: Callable[[], None] | None = None) -> T:
         """Call `work` in a thread, when there is a place for it.

@@ -39,6 +39,7 @@ class Handle(StateReader):
         self._release = release
         self._closed = False
         self._live: weakref.WeakSet[LiveQuery] = weakref.WeakSet()
+        self._others: weakref.WeakSet[Handle] = weakref.WeakSet()
         dropped.start()
         self._unclosed = weakref.finalize(self, dropped.close, release)
         # Nothing is lost when a process ends.
@@ -96,8 +97,12 @@ class Handle(StateReader):
         return self._engine.stats(self.state())
 
     def again(self, *, read_only: bool) -> Handle:
-        """Another handle of the database, which this one keeps open."""
-        return Handle(self._engine, read_only=read_only, release=lambda: None)
+        """Another handle of the database, which this one keeps open, and closes when it is closed."""
+        other = Handle(self._engine, read_only=read_only, release=lambda: None)
+        self._others.add(other)
+        if self._closed:
+            other.close()
+        return other
 
     def close(self) -> None:
         self._closed = True
@@ -108,6 +113,8 @@ class Handle(StateReader):
             cursor.cancel()
         for live in list(self._live):
             live.close()
+        for other in list(self._others):
+            other.close()
         # Those who wait find it closed.
         self._engine.arrivals.announce()
         self._release()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import shutil
 import threading
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, overload
 
@@ -17,7 +20,9 @@ from mix_db.files.errors import explained
 from mix_db.settings import Settings
 from mixkit.errors import NotFound
 
-__all__ = ["open_folder", "open_memory"]
+__all__ = ["open_folder", "open_memory", "remove_folder"]
+
+_GONE: Final = ".removed"
 
 _Identity = tuple[int, int, bool]
 
@@ -27,6 +32,7 @@ class _Shared:
     identity: _Identity
     engine: Engine
     handles: int = 0
+    known: weakref.WeakSet[Handle] = field(default_factory=weakref.WeakSet)
 
 
 class _Engines:
@@ -45,7 +51,10 @@ class _Engines:
             if shared.engine is not engine:
                 engine.close()
         release = functools.partial(self._release, shared)
-        return Handle(shared.engine, read_only=read_only, release=release)
+        handle = Handle(shared.engine, read_only=read_only, release=release)
+        with self.mutex:
+            shared.known.add(handle)
+        return handle
 
     @overload
     def _shared(self, identity: _Identity | None) -> _Shared | None: ...
@@ -62,6 +71,15 @@ class _Engines:
             if shared is not None:
                 shared.handles += 1
             return shared
+
+    def close(self, path: Path) -> None:
+        """Close all handles of a folder."""
+        identities = _identity(path, read_only=True), _identity(path, read_only=False)
+        with self.mutex:
+            found = [self._open[identity] for identity in identities if identity in self._open]
+            handles = [handle for shared in found for handle in shared.known]
+        for handle in handles:
+            handle.close()
 
     def _release(self, shared: _Shared) -> None:
         with self.mutex:
@@ -88,6 +106,30 @@ def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings
         StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
     """
     return _engines.handle(path, create=create, read_only=read_only, settings=settings)
+
+
+def remove_folder(path: Path) -> None:
+    """Close the database in a folder and remove the folder, in one step for whoever looks for it there.
+
+    Raises:
+        StorageError: it cannot be removed; the message says what to do.
+    """
+    _engines.close(path)
+    gone = path.with_name(path.name + _GONE)
+    with explained(f"the database in {path} cannot be removed"):
+        # Of one that was killed while it did this.
+        _remove_tree(gone)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(gone)
+        _remove_tree(gone)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_symlink():
+        # Whoever put the files elsewhere knows where.
+        path.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
 
 
 def open_memory(settings: Settings) -> Handle:

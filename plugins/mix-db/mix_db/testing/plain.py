@@ -59,6 +59,7 @@ class _Shared:
     rows: list[Record] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     horizon: int = 0
+    removed: bool = False
     done: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -83,6 +84,14 @@ class PlainStorage:
                     raise NotFound(f"no database of {place.workspace}/{place.app}")
                 self._databases[place] = _Shared()
             return PlainDatabase(self._databases[place], read_only=mode == "read")
+
+    def remove(self, place: Place) -> None:
+        with self._lock:
+            shared = self._databases.pop(place, None)
+        if shared is not None:
+            with shared.done:
+                shared.removed = True
+                shared.done.notify_all()
 
 
 class _Reader:
@@ -147,7 +156,7 @@ class PlainDatabase(_Reader):
             return _marked(self._shared.rows), _watermark(self._shared.commit)
 
     def _check_open(self, *, write: bool = False) -> None:
-        if self._closed:
+        if self._closed or self._shared.removed:
             raise StorageError("expected an open database, found a closed one; open it again")
         if write and self._read_only:
             raise StorageError("expected a database that may be written, found one opened for reading")

@@ -40,7 +40,7 @@ class Apps:
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
         def delete() -> None:
             workspace = self._server.store.workspace(ws)
-            self._server.databases.forget(ws, app)
+            self._server.databases.remove(ws, app)
             workspace.delete_app(app)
 
         await asyncio.to_thread(delete)

@@ -68,7 +68,7 @@ class Workspace:
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
         def delete() -> None:
-            self._server.databases.forget(ws)
+            self._server.databases.remove(ws)
             self._server.store.delete(ws)
 
         await asyncio.to_thread(delete)
