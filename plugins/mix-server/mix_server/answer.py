@@ -18,7 +18,7 @@ from mix_server.response import wants_msgpack, write_value
 from mix_server.streams import CutOff, Stream
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError, TaggedJSONError, ValueKindError
-from mixkit.storage import BATCH
+from mixkit.storage import BATCH, BATCH_BYTES
 
 if TYPE_CHECKING:
     from mix_server.question import Question
@@ -151,7 +151,14 @@ async def _stream(
     reading = _Reading(question, database, server.settings.query_timeout)
 
     def batch() -> bytes:
-        return b"".join([_json(row) + b"\n" for row in islice(reading.rows(), BATCH)])
+        lines: list[bytes] = []
+        left = BATCH_BYTES
+        for row in islice(reading.rows(), BATCH):
+            lines.append(_json(row) + b"\n")
+            left -= len(lines[-1])
+            if left <= 0:
+                break
+        return b"".join(lines)
 
     async def parts(first: bytes) -> AsyncGenerator[bytes, None]:
         part = first
