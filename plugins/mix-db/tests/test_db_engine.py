@@ -34,7 +34,7 @@ QUERIES = (
     "link.n == 1",
     "m.(k == 1)",
     "exists n | {n, _rmx_id} | orderAsc(n) | limit(2)",
-    "group(n) | count()",
+    "| group(n) | count()",
     "n != 2 | count() | sum(n) | min(n) | max(n)",
     "after $w",
     "| distinct(tags)",

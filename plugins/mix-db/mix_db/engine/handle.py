@@ -77,7 +77,9 @@ class Handle(StateReader):
         self.state()
         compiled = compile_query(query)
         check_live(compiled)
-        live = LiveQuery(compiled, params, self.state, self._engine.arrivals)
+        live = LiveQuery(
+            compiled, params, self.state, self._engine.arrivals, self._engine.settings.query_timeout
+        )
         self._live.add(live)
         return live
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pyroaring import BitMap
 
@@ -27,6 +27,7 @@ from mix_db.query.ast import (
     Subquery,
     walk,
 )
+from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
 from mix_db.query.refs import Refs
@@ -35,6 +36,10 @@ from mixkit.storage import Change, Record
 from mixkit.value import Ref
 
 __all__ = ["LiveQuery", "check_live"]
+
+_Item = TypeVar("_Item")
+
+_CLOSED: Final = "the live query was closed"
 
 _Row: TypeAlias = tuple[str, Record]
 """The id of a record, and what the query makes of it."""
@@ -64,6 +69,7 @@ class LiveQuery:
         params: a value for each parameter.
         state: answers the present state.
         arrivals: those who wait for commits.
+        seconds: of work that one change may take.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class LiveQuery:
         params: Mapping[str, Any] | None,
         state: Callable[[], State],
         arrivals: Arrivals,
+        seconds: float,
     ) -> None:
         self._query = query
         self._params = dict(params or {})
@@ -83,6 +90,8 @@ class LiveQuery:
         self._pack = packer()
         self._mutex = threading.Lock()
         self._closed = False
+        self._seconds = seconds
+        self._clock = Clock()
         # Whatever is wrong with the parameters shows now.
         Evaluation(query, self._params, lambda ref: None)
 
@@ -94,14 +103,17 @@ class LiveQuery:
 
     def close(self) -> None:
         self._closed = True
+        self._clock.cancel(_CLOSED)
         # Whoever waits finds it closed.
         self._arrivals.announce()
 
     def _step(self) -> Change | None:
         """The change up to now, if there is one; always the first time."""
         with self._mutex:
+            self._clock = Clock(self._seconds)
+            # Behind the clock: who closes it either stops this one or is seen here.
             if self._closed:
-                raise QueryCancelled("the live query was closed")
+                raise QueryCancelled(_CLOSED)
             before, now = self._seen, self._present()
             if before is not None and before.last == now.last:
                 return None
@@ -114,9 +126,9 @@ class LiveQuery:
 
     def _compared(self, now: State) -> Change:
         """The change by all rows."""
-        kept = matches(self._query, self._params, now)
-        rows = self._rows(now, [now.read(row) for row in kept])
-        digests = {id: self._digest(row) for id, row in rows}
+        kept = matches(self._query, self._params, now, clock=self._clock)
+        rows = self._rows(now, [now.read(row) for row in self._timed(kept)])
+        digests = {id: self._digest(row) for id, row in self._timed(rows)}
         before, self._digests = self._digests, digests
         return Change(
             now.watermark,
@@ -129,8 +141,8 @@ class LiveQuery:
         """The change by the records that have new versions."""
         fresh = BitMap()
         fresh.add_range(before.rows, now.rows)
-        kept = matches(self._query, self._params, now, rows=fresh)
-        records = {row: now.read(row) for row in fresh}
+        kept = matches(self._query, self._params, now, rows=fresh, clock=self._clock)
+        records = {row: now.read(row) for row in self._timed(fresh)}
         touched = {record["_rmx_id"].id for record in records.values()}
         rows = dict(self._rows(now, [records[row] for row in kept]))
         entered, changed, left = [], [], []
@@ -152,12 +164,19 @@ class LiveQuery:
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
             if isinstance(stage, Object):
-                rows = [(id, evaluation.row(stage, row)) for id, row in rows]
+                rows = [(id, evaluation.row(stage, row)) for id, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
                 ids = {id(row): text for text, row in rows}
-                rows = [(ids[id(row)], row) for row in evaluation._stage(stage, [row for _, row in rows])]
+                moved = evaluation._stage(stage, [row for _, row in self._timed(rows)])
+                rows = [(ids[id(row)], row) for row in moved]
         return rows
+
+    def _timed(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """The items, as long as there is time and somebody wants them."""
+        for item in items:
+            self._clock.tick()
+            yield item
 
     def _digest(self, row: Record) -> bytes:
         kept = {name: item for name, item in row.items() if name not in _PLACES}

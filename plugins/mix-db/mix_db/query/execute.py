@@ -97,20 +97,21 @@ def matches(
     snapshot: Snapshot,
     *,
     rows: AbstractBitMap | None = None,
-    timeout: float | None = None,
+    clock: Clock | None = None,
 ) -> BitMap:
     """The present rows that the filter of a query keeps; its stages are not looked at.
 
     Args:
         query, params, snapshot: as for `run`.
         rows: only these are asked about.
-        timeout: seconds that it may take.
+        clock: how long it may take, and whether it is still wanted.
 
     Raises:
         QueryError: as for `run`, or by what a row holds.
         QueryTimeout: the time is used up.
+        QueryCancelled: the clock was cancelled.
     """
-    execution = Execution(query, params, snapshot, Clock(timeout))
+    execution = Execution(query, params, snapshot, clock or Clock())
     return execution.matches(rows)
 
 

@@ -110,8 +110,12 @@ class Live:
                     continue
                 change = coming.result()
                 coming = loop.create_task(live.next_async())
-                yield await asyncio.to_thread(self._event, change, first, resumed, known)
+                event = await asyncio.to_thread(self._event, change, first, resumed, known)
+                # The wait for the next change may be long, and these are all rows of the query, and again as text.
+                del change
                 first, known = False, None
+                yield event
+                del event
         except MixError as exc:
             yield b"event: error\ndata: " + error_line(req, exc) + b"\n\n"
             raise CutOff from exc
