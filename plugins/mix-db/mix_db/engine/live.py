@@ -164,7 +164,7 @@ class LiveQuery:
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
             if isinstance(stage, Object):
-                rows = [(id, evaluation.row(stage, row)) for id, row in self._timed(rows)]
+                rows = [(text, evaluation.row(stage, row)) for text, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
                 ids = {id(row): text for text, row in rows}
