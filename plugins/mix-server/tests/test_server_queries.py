@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 from mix_db.testing.plain import PlainCursor, PlainDatabase
 from mix_server.server import Server
+from mix_server.streams import Stream
 
 from mixkit import Ref, msgpack_values
 from mixkit.errors import StorageError
@@ -254,6 +255,29 @@ async def test_rows_are_streamed_where_ndjson_is_asked_for(client: httpx.AsyncCl
         assert [row["n"] for row in answer.json()] == [3]
     answer = await client.post(QUERY, json={"query": "n == "}, headers=NDJSON)
     assert (answer.status_code, answer.json()["line"]) == (400, 1)
+
+
+async def test_large_rows_are_streamed_a_few_at_a_time(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mix_server.answer.BATCH_BYTES", 10_000)
+    sizes: list[int] = []
+    original = Stream.__init__
+
+    def noted(self: Stream, streams: Any, req: Any, parts: AsyncIterator[bytes], close: Any) -> None:
+        async def weighed() -> AsyncGenerator[bytes, None]:
+            async for part in parts:
+                sizes.append(len(part))
+                yield part
+
+        original(self, streams, req, weighed(), close)
+
+    monkeypatch.setattr(Stream, "__init__", noted)
+    await save(client, *({"n": n, "text": "x" * (20_000 if n == 7 else 3_000)} for n in range(20)))
+    answer = await client.post(QUERY, json={"query": "true"}, headers=NDJSON)
+    assert [json.loads(line)["n"] for line in answer.text.splitlines()] == list(range(20))
+    assert len(sizes) == 5
+    assert max(sizes) < 35_000
 
 
 @pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
