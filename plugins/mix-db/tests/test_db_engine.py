@@ -32,6 +32,8 @@ QUERIES = (
     'tags contains "x"',
     'text like "a%" | orderDesc(n)',
     "link.n == 1",
+    "_rmx_previous.n == 1",
+    "exists _rmx_previous | {n, was: ._rmx_previous.n, before: ._rmx_previous._rmx_previous.n ?? 0}",
     "m.(k == 1)",
     "exists n | {n, _rmx_id} | orderAsc(n) | limit(2)",
     "| group(n) | count()",
@@ -64,7 +66,7 @@ fields = st.fixed_dictionaries(
         "m": st.one_of(
             values, st.fixed_dictionaries({"k": values}), st.lists(st.fixed_dictionaries({"k": values}))
         ),
-        "link": st.sampled_from(IDS).map(Ref),
+        "link": st.sampled_from((*IDS, "0", "3", "03", "99")).map(Ref),
         "case": st.one_of(st.just(Case("on")), st.sampled_from(IDS).map(lambda id: Case("of", [Ref(id)]))),
         "_rmx_type": st.sampled_from(["p", "q"]),
         "_rmx_row": st.just(99),

@@ -377,7 +377,14 @@ class _Search:
         present = {
             row["_rmx_id"].id: row for row in rows if not row.keys() & {"_rmx_deleted", "_rmx_superseded"}
         }
-        self._evaluation = Evaluation(query, params or {}, lambda ref: present.get(ref.id))
+        known = {row["_rmx_id"].id for row in rows}
+        numbers = {str(row["_rmx_row"]): row for row in rows}
+
+        def resolve(ref: Ref) -> Record | None:
+            # The id of a record goes before the number of a row, wherever the record is now.
+            return present.get(ref.id) if ref.id in known else numbers.get(ref.id)
+
+        self._evaluation = Evaluation(query, params or {}, resolve)
 
     def _kept(self, tick: Callable[[], None]) -> list[Record]:
         kept = []
