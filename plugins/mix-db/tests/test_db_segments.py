@@ -153,9 +153,10 @@ def test_commits_that_come_while_a_segment_is_made(folder: Folder) -> None:
     fill(store, 0, 4)
 
     def make(commits: Sequence[Commit]) -> Iterator[bytes]:
+        # A generator: this runs when the parts are asked for.
         fill(store, 4, 6)
         fill(other, 6, 8)
-        return of_commits(commits)
+        yield from of_commits(commits)
 
     assert store.flush(make) == 4
     for each in (store, other):

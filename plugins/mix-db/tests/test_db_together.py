@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from mix_db import Database
 from mix_db.engine.background import worker
 from mix_db.engine.opening import _engines
+from mix_db.index.memory import MemoryPart
 from mix_db.settings import Settings
 
 from mixkit.errors import NotFound, QueryCancelled, QueryError, StorageError
@@ -329,6 +331,45 @@ def test_left_alone_it_comes_to_few_segments(tmp_path: Path, kept: str) -> None:
         until(lambda: database.stats()["segments"] == 1)
         assert database.query("n == 3").count() == 20
         assert database.stats()["errors"] == []
+
+
+@pytest.mark.parametrize("in_files", [True, False])
+def test_a_flush_under_steady_commits_indexes_no_row_again(
+    tmp_path: Path, in_files: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed: list[int] = []
+    add = MemoryPart.add
+
+    def counted(part: MemoryPart, row: int, record: Any) -> None:
+        indexed.append(row)
+        add(part, row, record)
+
+    monkeypatch.setattr(MemoryPart, "add", counted)
+    stop = threading.Event()
+    with Database(tmp_path if in_files else None, settings=Settings(background=False)) as database:
+
+        def write() -> None:
+            while not stop.is_set():
+                database.save({"n": 1})
+
+        database.save([{"n": 0} for _ in range(1_000)])
+        writers = [threading.Thread(target=write) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        for _ in range(5):
+            before = database.stats()["versions"]
+            database.flush()
+            until(lambda before=before: database.stats()["versions"] > before)
+        stop.set()
+        for writer in writers:
+            writer.join()
+        stats = database.stats()
+        assert stats["segments"] == 5
+        # Twice are indexed at most those that came while a segment was made; never a segment.
+        assert max(Counter(indexed).values()) <= 2
+        assert all(count == 1 for row, count in Counter(indexed).items() if row < 1_000)
+        assert database.query("exists n").count() == stats["versions"] == stats["commits"] + 999
+        assert database.check() == []
 
 
 def test_a_long_log_is_not_left_to_who_opens_next(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mix_db.engine.answers import Answers
@@ -236,21 +236,20 @@ class Engine:
             self._settling.begin()
 
     def _segment_of(self, commits: Sequence[StoredCommit]) -> Iterable[bytes]:
-        start, last = commits[0].row, commits[-1].number
+        """Begin the segment of all that is in the log. Called with the write lock held, so that the index of just
+        these rows, which the state has already, can be parted from that of the rows that come now."""
+        self._advance(self.rows.view)
         with self._mutex:
             state = self._state
             tail = state.tails[-1]
-            # If nothing has been committed meanwhile, there is an index of just these rows.
-            whole = tail.part.start == start and tail.number == last and tail.log is state.view.log
-            if whole:
-                # It must not grow while it is written: what comes now goes into the next one.
+            if tail.part.start == commits[0].row and tail.number == commits[-1].number:
                 after = Tail(tail.log, tail.part.stop, tail.number)
                 self._state = State(
                     state.view, state.rows, state.segments, (*state.tails, after), state.shared, state.last
                 )
-        if whole:
-            return write_segment(tail.part)
-        return index_rows(start, (record for commit in commits for record in commit.records))
+                return write_segment(tail.part)
+        # A flush that failed has parted it elsewhere.
+        return _indexed(commits)
 
     def _merge(self, choose: Callable[[Sequence[int]], slice | None] = pick) -> None:
         """Merge segments as long as it pays."""
@@ -414,6 +413,10 @@ os.register_at_fork(
     after_in_parent=lambda: _forking.after(child=False),
     after_in_child=lambda: _forking.after(child=True),
 )
+
+
+def _indexed(commits: Sequence[StoredCommit]) -> Iterator[bytes]:
+    yield from index_rows(commits[0].row, (record for commit in commits for record in commit.records))
 
 
 def _opened(segment: SegmentView) -> Segment:

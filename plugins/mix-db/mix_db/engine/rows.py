@@ -125,7 +125,9 @@ class Rows(Protocol):
         ...
 
     def flush(self, make_segment: MakeSegment) -> int:
-        """Move the rows of all commits to where they stay, with a segment for them; answers how many rows."""
+        """Move the rows of all commits to where they stay, with a segment for them; answers how many rows.
+
+        `make_segment` is called while no commit can come between, what it answers is read while they go on."""
         ...
 
     def merge(self, merged: Sequence[Any], make: Callable[[], Iterable[bytes]]) -> bool:
@@ -191,7 +193,10 @@ class _Draft:
 
 
 class MemoryRows:
-    """Rows that are gone with the process. A fork has its own from then on."""
+    """Rows that are gone with the process. A fork has its own from then on.
+
+    Only one thread at a time flushes, merges or compacts.
+    """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -219,15 +224,19 @@ class MemoryRows:
             view = self._view
             if view.rows == view.extent_rows:
                 return 0
-            segment = _segment(view.extent_rows, view.rows, make_segment(view.since(view.flushed)))
+            content = make_segment(view.since(view.flushed))
+        # As in files, commits go on while the segment is made; they are carried over.
+        segment = _segment(view.extent_rows, view.rows, content)
+        with self._mutex:
+            now = self._view
             self._view = replace(
-                view,
-                commits=[],
+                now,
+                commits=list(now.since(view.last)),
                 extent_rows=view.rows,
                 flushed=view.last,
-                segments=(*view.segments, segment),
+                segments=(*now.segments, segment),
             )
-            return view.rows - view.extent_rows
+        return view.rows - view.extent_rows
 
     def merge(self, merged: Sequence[_Segment], make: Callable[[], Iterable[bytes]]) -> bool:
         made = _segment(merged[0].start, merged[-1].stop, make())

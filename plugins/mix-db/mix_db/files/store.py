@@ -62,7 +62,10 @@ numbers and rows are given again: nothing that a `Build` prepares may be believe
 a view has the commit."""
 
 MakeSegment: TypeAlias = Callable[[Sequence[Commit]], Iterable[bytes]]
-"""Makes the content of the index segment of the commits' rows, in parts of any size. No lock of the store is held."""
+"""Makes the content of the index segment of the commits' rows, in parts of any size.
+
+It is called with the write lock held, when the view has these commits and no later ones, and must be quick; the parts
+are asked for when no lock is held that a commit or reader waits for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -220,17 +223,15 @@ class Store:
         with explained("the write log cannot be flushed"), self.folder.lock(self.timeout, names.FLUSH):
             with self.writing() as view:
                 commits, header = view.commits, view.log.header
-            if not commits:
-                return 0
-            first, stop = header.extent.rows, commits[-1].row + len(commits[-1].records)
+                if not commits:
+                    return 0
+                first, stop = header.extent.rows, commits[-1].row + len(commits[-1].records)
+                content = make_segment(commits) if make_segment and stop > first else None
             extent = rows.append(self.folder, header.extent, (r for c in commits for r in c.records))
             entry = None
-            if stop > first and (make_segment or self.index):
-                if make_segment is not None:
-                    content = make_segment(commits)
-                else:
-                    assert self.index is not None
-                    content = self.index(first, (r for c in commits for r in c.records))
+            if content is None and self.index and stop > first:
+                content = self.index(first, (r for c in commits for r in c.records))
+            if content is not None:
                 entry = segments.write(self.folder, extent.generation, first, stop, content)
             with self.writing() as view:
                 if entry is not None:
