@@ -24,6 +24,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_record_bytes: Annotated[
         int, Meta(ge=1024, le=128 * MIB, description="Bytes of one record as it is stored.")
     ] = 16 * MIB
+    max_fields: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Most different fields, those of maps inside counted, in the records of one call.",
+        ),
+    ] = 100_000
     flush_rows: Annotated[
         int, Meta(ge=1, description="Versions in the write log at which they are moved to the row files.")
     ] = 10_000

@@ -41,7 +41,7 @@ class Kept:
         return self.rows[row]
 
     def save(self, *records: Any, largest: int = LARGEST, **options: bool) -> list[dict[str, Any]]:
-        saving = Saving(records, SaveOptions(**options), largest)
+        saving = Saving(records, SaveOptions(**options), largest, 100_000)
         number = len(self.rows) + 1
         self.rows += saving.build(self, len(self.rows), number, 1000 + number)
         return [read_version(self.rows[row]) for row in saving.answers if row is not None]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from mix_db.engine.conditions import Unchanged, read_rev
+from mix_db.engine.fields import check_fields
 from mix_db.engine.ids import is_well_formed, new_ids
 from mix_db.engine.version import (
     Fields,
@@ -66,6 +67,7 @@ class Saving:
         records: as the caller gave them. They are read here and never again.
         options: how ids are treated.
         max_size: most bytes that a version may have.
+        max_fields: most different fields that they may have together.
 
     Raises:
         RecordError: a record is refused.
@@ -76,9 +78,11 @@ class Saving:
         records: Sequence[Mapping[str, Any]],
         options: SaveOptions,
         max_size: int,
+        max_fields: int,
     ) -> None:
         self._options = options
         self._max_size = max_size
+        self._max_fields = max_fields
         given = [_checked(record, i) for i, record in enumerate(_listed(records))]
         self._items = self._prepare(given)
         self._conditions = self._read_conditions(given) if options.unchanged else ()
@@ -132,12 +136,17 @@ class Saving:
                 ids.append((temporary.setdefault(text, new), temporary[text] is new))
         pack = packer((lambda id: temporary.get(id, id)) if temporary else None)
         items: list[_Item] = []
+        size = 0
         for index, ((record, _, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
             packed = _packed(pack, record, index)
             if len(packed) > MAX_NAME:
                 self._check_size(len(packed), index)
                 _check_names(record, f"$[{index}]")
+            size += len(packed)
             items.append(_Item(id, is_fresh, unstamped(split(packed, len(record)), id)))
+        # A path takes a byte at least, so that most calls need no count.
+        if size > self._max_fields:
+            check_fields((record for record, _, _ in given), self._max_fields)
         return items
 
     def _read_conditions(self, given: Sequence[_Given]) -> list[Unchanged]:
@@ -162,6 +171,8 @@ class Saving:
         merged = client_fields(read_version(old)) | read_fields(item.fields)
         packed = packer()(merged)
         self._check_size(len(packed), index)
+        if len(packed) > self._max_fields:
+            check_fields([merged], self._max_fields, index)
         return unstamped(split(packed, len(merged)), item.id)
 
     def _check_size(self, size: int, index: int) -> None:
