@@ -24,8 +24,10 @@ def read_json(text: str, name: str) -> Any:
 
     try:
         return tagged_json.loads(_content(text))
-    except (TaggedJSONError, UnicodeDecodeError) as exc:
-        raise click.BadParameter(f"expected JSON: {exc}", param_hint=name) from None
+    except TaggedJSONError as exc:
+        raise click.BadParameter(str(exc), param_hint=name) from None
+    except UnicodeDecodeError as exc:
+        raise click.BadParameter(f"expected JSON in UTF-8: {exc}", param_hint=name) from None
     except OSError as exc:
         raise click.BadParameter(f"cannot read {text[1:]!r}: {exc.strerror}", param_hint=name) from None
 

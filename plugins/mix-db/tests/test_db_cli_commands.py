@@ -116,6 +116,7 @@ def test_two_who_change_a_record_notice_each_other(shell: Shell) -> None:
 
 def test_nothing_of_a_put_is_stored_if_one_record_is_refused(shell: Shell) -> None:
     assert "$[1]" in shell("put", "{}", "[]", status=1).err
+    assert shell("put", '{"a": 1', status=2).err.count("expected JSON") == 1
     assert "standard input, line 2" in shell("put", stdin=b"{}\n{\n", status=1).err
     assert json.loads(shell("stats", "--json").out)["records"] == 0
 

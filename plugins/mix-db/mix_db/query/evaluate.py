@@ -53,7 +53,7 @@ from mix_db.query.semantics import (
     unique,
 )
 from mixkit.errors import ValueKindError
-from mixkit.value import UNDEF, Case, Ref, Undef, check
+from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
 __all__ = ["MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
 
@@ -368,14 +368,16 @@ class Evaluation:
         """`asc` or `desc`."""
         direction = self._params[node.name] if isinstance(node, Param) else node
         if type(direction) is not str or direction not in ("asc", "desc"):
-            raise QueryError('expected "asc" or "desc" as the direction of order, found another value')
+            found = "another string" if type(direction) is str else f"the kind {kind_of(direction)}"
+            raise QueryError(f'expected "asc" or "desc" as the direction of order, found {found}')
         return direction
 
     def count(self, function: str, node: int | Param) -> int:
         """The number of `skip` or `limit`."""
         count = self._params[node.name] if isinstance(node, Param) else node
         if type(count) is not int or count < 0:
-            raise QueryError(f"expected a whole number from 0 in {function}(…), found another value")
+            found = "a negative one" if type(count) is int else f"the kind {kind_of(count)}"
+            raise QueryError(f"expected a whole number from 0 in {function}(…), found {found}")
         return count
 
 

@@ -94,6 +94,8 @@ def _fault(text: str, at: int) -> QuerySyntaxError:
             return syntax_error(text, at, "the name of a parameter after $", repr(text[at + 1 : at + 2]))
         case "&" | "=" | "?" as char:
             return syntax_error(text, at, f"{char}{char}", char)
+        case "'":
+            return syntax_error(text, at, 'a string in double quotes, "…"', "'")
         case char:
             return syntax_error(text, at, "a key, a value or an operator", repr(char))
 

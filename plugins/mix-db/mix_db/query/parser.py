@@ -216,6 +216,8 @@ class _Parser:
             return Exists(self._key())
         if self._take("after"):
             return self._after()
+        if self._sees(*_STAGES) and self._sees("(", ahead=1):
+            raise self._error("a condition; a stage stands behind '|'")
         return self._comparison(self._key("a condition: a key, exists, after, not, true or '('"))
 
     def _after(self) -> After:
