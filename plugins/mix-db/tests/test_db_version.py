@@ -45,6 +45,31 @@ def test_what_is_large_weighs_much_wherever_it_is(weigher: Callable[[object, int
     assert weigher(deep, 2**62) > 0
 
 
+@pytest.mark.parametrize("reader", [read, read_python])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x90",
+        b"\x80\x80",
+        b"\x81\x05\x01",
+        b"\x81\x90\x01",
+        b"\x81\x01\xa1x",
+        # A case as the id, behind a field that holds one.
+        b"\x82\xa1c\xd4\x02\x90\x00\xd4\x02\x90",
+    ],
+)
+def test_bytes_that_are_no_version_are_refused(reader: Callable[[bytes], object], data: bytes) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        reader(data)
+
+
+@pytest.mark.parametrize("reader", [read, read_python])
+def test_a_version_without_all_fields_of_the_engine_is_read(reader: Callable[[bytes], object]) -> None:
+    assert reader(b"\x81\x01\x07") == {"_rmx_rev": "0" * 15 + "7"}
+    assert reader(b"\x81\x02\x07") == {"_rmx_last_modified_at": 7}
+
+
 @given(
     st.dictionaries(st.text(max_size=8), values(undef=False), max_size=20),
     st.integers(0, 10**16 - 1),

@@ -130,11 +130,14 @@ def read_python(data: bytes) -> dict[str, Any]:
         record["_rmx_id"] = record.pop(0)
     if 1 in record:
         record["_rmx_rev"] = watermark(record.pop(1))
+    if 2 in record:
         record["_rmx_last_modified_at"] = record.pop(2)
     if 3 in record:
         record["_rmx_previous"] = Ref(str(record.pop(3)))
     if deleted:
         record["_rmx_deleted"] = True
+    if not all(type(name) is str for name in record):
+        raise ValueError("expected names that are strings, found another key")
     return cast(dict[str, Any], record)
 
 
@@ -142,7 +145,9 @@ def _read_with_cases(data: bytes) -> dict[Any, Any]:
     """`msgpack_values` puts cases into each other without deep recursion, but knows no keys that are integers."""
     raw = msgpack.unpackb(data, strict_map_key=False)
     own = {key: raw.pop(key) for key in range(5) if key in raw}
-    if 0 in own:
+    if isinstance(own.get(0), msgpack.ExtType):
+        if own[0].code != REF:
+            raise ValueError("expected a Ref as the id, found another kind")
         own[0] = _extension(own[0].code, own[0].data)
     return cast(dict[Any, Any], msgpack_values.unpack(msgpack.packb(raw))) | own
 

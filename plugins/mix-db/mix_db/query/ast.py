@@ -228,7 +228,8 @@ class After(Node):
     watermark: Scalar | Param
 
     def __post_init__(self) -> None:
-        if isinstance(self.watermark, Scalar) and type(self.watermark.value) is not str:
+        text = self.watermark.value if isinstance(self.watermark, Scalar) else None
+        if not isinstance(self.watermark, Param) and type(text) is not str:
             raise _refuse("a watermark that is no string")
 
 
