@@ -302,6 +302,17 @@ class Database(_Asking):
         """Read everything; answers what is damaged, `[]` if nothing is."""
         return self._reader.check()
 
+    def backup(self, path: str | Path) -> str:
+        """Copy the database, history included, to a folder that is missing or empty; answers the watermark of the copy.
+
+        Nobody who reads or writes meanwhile waits for it. The folder is there when the copy is whole and durable. A
+        database in memory becomes one in files.
+
+        Raises:
+            StorageError: there is something in the folder, it cannot be written, or a row is damaged.
+        """
+        return self._reader.backup(Path(path))
+
     def stats(self) -> Mapping[str, Any]:
         """Numbers for people and monitoring."""
         return self._reader.stats()

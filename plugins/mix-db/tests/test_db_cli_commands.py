@@ -236,6 +236,10 @@ def test_upkeep(shell: Shell) -> None:
     assert json.loads(shell("stats", "--json").out)["versions"] == 6
     assert "2 versions for good; say --yes" in shell("compact", "--drop-history", status=2).err
     assert json.loads(shell("compact", "--drop-history", "--yes", "--json").out)["dropped"] == 2
+    copied = json.loads(shell("backup", "copies/today", "--json").out)
+    assert copied["database"] == "copies/today"
+    assert shell("query", "", "--db", "copies/today").rows == shell("query", "").rows
+    assert "empty folder" in shell("backup", "copies/today", status=1).err
     assert json.loads(shell("check", "--json").out) == {"ok": True, "findings": [], "locked": True}
     assert shell("repair").out == "nothing is damaged\n"
 

@@ -228,6 +228,82 @@ def test_no_update_is_lost_and_readers_see_a_prefix_of_the_commits(
         assert database.check() == []
 
 
+def test_a_backup_is_a_prefix_of_the_commits_while_others_write(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    source = tmp_path / "source"
+    Database(source).close()
+    counters = [start(COUNTER, source, name, 3, 60) for name in "ab"]
+    copies: list[tuple[Path, str]] = []
+    with Database(source, read_only=True) as reader:
+        while any(counter.poll() is None for counter in counters):
+            before = reader.watermark()
+            copies.append((tmp_path / "copies" / str(len(copies)), ""))
+            watermark = reader.backup(copies[-1][0])
+            assert watermark >= before
+            copies[-1] = copies[-1][0], watermark
+        for counter in counters:
+            assert counter.wait() == 0
+        assert any(watermark < reader.watermark() for _, watermark in copies)
+    assert len(list((tmp_path / "copies").iterdir())) == len(copies)
+    for path, watermark in copies[:: max(1, len(copies) // 8)]:
+        with Database(path) as copy:
+            assert copy.check() == []
+            assert copy.watermark() == watermark
+            rows = copy.query("").all()
+            assert sum(row.get("count", 0) for row in rows) == int(watermark)
+            everything = copy.history("all")
+            assert len(everything) == int(watermark)
+            # It is a database of its own, and goes on from there.
+            assert copy.save({"n": 1})["_rmx_rev"] == f"{int(watermark) + 1:016d}"
+            copy.compact(drop_history=True)
+            assert copy.check() == []
+
+
+def test_a_backup_of_memory_of_a_compacted_one_and_of_none(tmp_path: Path) -> None:
+    with Database.in_memory() as memory:
+        memory.backup(tmp_path / "empty")
+        memory.save([{"_rmx_id": "x", "n": n} for n in range(200)], original_id_always=True)
+        memory.flush()
+        memory.compact(drop_history=True)
+        memory.save({"_rmx_id": "x", "n": "new"}, original_id_always=True)
+        (tmp_path / "copy").mkdir()
+        assert memory.backup(tmp_path / "copy") == memory.watermark()
+        with Database(tmp_path / "copy") as copy:
+            assert copy.get("x") == memory.get("x")
+            assert copy.history("x") == memory.history("x")
+            assert [copy.stats()[name] for name in ("generation", "horizon", "versions")] == [
+                memory.stats()[name] for name in ("generation", "horizon", "versions")
+            ]
+            assert copy.check() == []
+            with pytest.raises(QueryError, match="history"):
+                copy.as_of("0" * 16)
+    with Database(tmp_path / "empty") as copy:
+        assert copy.query("").count() == 0
+        for taken in (tmp_path / "copy", tmp_path / "empty", Path("/")):
+            with pytest.raises(StorageError, match="empty folder"):
+                copy.backup(taken)
+        (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(StorageError, match="empty folder"):
+            copy.backup(tmp_path / "link")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "empty", "link"]
+
+
+@pytest.mark.parametrize("name", ["db.dat", "db.0-300.idx"])
+def test_no_backup_is_made_of_what_is_damaged(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "source"
+    with Database(source) as database:
+        database.save([{"n": n, "text": "x" * 50} for n in range(300)])
+        database.flush()
+        with (source / name).open("r+b") as file:
+            # In the middle; for a segment, behind what opening checks.
+            file.seek(-200, os.SEEK_END)
+            file.write(b"\xff" * 8)
+        with pytest.raises(StorageError, match=name):
+            database.backup(tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_database_goes_on_in_forked_children(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

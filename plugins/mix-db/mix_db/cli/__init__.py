@@ -32,6 +32,7 @@ for _name, _target, _help in (
     ("stats", "upkeep:stats", "Show how much there is."),
     ("flush", "upkeep:flush", "Move what was committed from the write log to the row files."),
     ("compact", "upkeep:compact", "Rewrite the files without what nobody can read any more."),
+    ("backup", "upkeep:backup", "Copy the database while it is used."),
     ("check", "upkeep:check", "Read everything and say what is damaged."),
     ("repair", "upkeep:repair", "Save every intact row of a damaged database."),
 ):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from mixkit.storage import Database
+    from mix_db.engine.handle import Handle
 
 __all__ = ["VARIABLE", "Target", "database_option"]
 
@@ -29,7 +29,7 @@ class Target:
     folder: Path
 
     @contextmanager
-    def open(self, mode: Mode) -> Iterator[Database]:
+    def open(self, mode: Mode) -> Iterator[Handle]:
         """The open database.
 
         Raises:
@@ -40,7 +40,7 @@ class Target:
             yield database
 
 
-def open_database(folder: Path, mode: Mode) -> Database:
+def open_database(folder: Path, mode: Mode) -> Handle:
     """The database in a folder. Raises as `Target.open`."""
     from mix_db.engine.opening import open_folder
     from mix_db.settings import Settings

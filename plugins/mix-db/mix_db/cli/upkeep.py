@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -10,7 +11,7 @@ from mix_db.cli.target import Target, database_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 
-__all__ = ["check", "compact", "flush", "init", "repair", "stats"]
+__all__ = ["backup", "check", "compact", "flush", "init", "repair", "stats"]
 
 
 @click.command()
@@ -74,6 +75,19 @@ def compact(session: Session, target: Target, drop_history: bool, yes: bool) -> 
             "size before": before["size"],
         }
     )
+
+
+@click.command()
+@click.argument("copy", metavar="FOLDER", type=click.Path(path_type=Path))
+@database_option
+@json_option
+@pass_session
+def backup(session: Session, target: Target, copy: Path) -> None:
+    """Copy the database to a new FOLDER, history included. Others may read and write meanwhile."""
+    out = Output(session.as_json)
+    with target.open("read") as database, out.working(f"copying to {copy}"):
+        watermark = database.backup(copy)
+    out.record({"database": str(copy), "watermark": watermark})
 
 
 @click.command()

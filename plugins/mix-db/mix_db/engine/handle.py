@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from mix_db.engine.backup import copy_to
 from mix_db.engine.dropped import dropped
 from mix_db.engine.engine import Engine
 from mix_db.engine.live import LiveQuery, check_live
@@ -97,6 +99,16 @@ class Handle(StateReader):
 
     def stats(self) -> Mapping[str, Any]:
         return self._engine.stats(self.state())
+
+    def backup(self, path: Path) -> str:
+        """Copy all that has been committed to a folder, while others go on; answers the watermark of the copy.
+
+        Raises:
+            StorageError: there is something in the folder, it cannot be written, or a row is damaged.
+        """
+        state = self.state()
+        copy_to(path, state.view)
+        return state.watermark
 
     def again(self, *, read_only: bool) -> Handle:
         """Another handle of the database, which this one keeps open, and closes when it is closed."""
