@@ -1,8 +1,9 @@
 """From nothing to agents that run: builds a package, serves it, runs its agents over HTTP and from the command line.
 
-Everything is real: the guests are compiled from examples/, the server is `mixkit serve` on a free loopback port with
-a workspace directory of its own, and the pages whose links are checked come from a small HTTPS server in this
-script. Each command is printed as it is run. Nothing is left running; what was made stays in a folder to look at.
+Everything is real: the guests are compiled from examples/, the server is `mixkit serve` on a free loopback port
+with a workspace directory of its own, and the pages whose links are checked come from a small HTTPS server in
+this script. What one of the agents keeps is asked for by the command line too, beside the server. Each command
+is printed as it is run. Nothing is left running; what was made stays in a folder to look at.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = ("linkcheck", "textstats")
+EXAMPLES = ("linkcheck", "textstats", "notes")
+NOTES = (
+    {"title": "Milk", "text": "Buy milk and bread", "tags": ["shop"]},
+    {"title": "Bakery", "text": "Their bread is worth the way", "tags": ["food"]},
+)
 MIXKIT = Path(sys.executable).parent / "mixkit"
 START_SECONDS = 30
 STOP_SECONDS = 20
@@ -36,10 +41,10 @@ STOP_SECONDS = 20
 
 def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="mixkit-quickstart-"))
-    title("1. Compile two guests from C. The first time this builds a C library, half a minute.")
+    title("1. Compile three guests from C. The first time this builds a C library, half a minute.")
     for name in EXAMPLES:
         run("wasm", "build", f"examples/{name}")
-    title("2. Make one package of both. Its manifest asks for the powers that they need.")
+    title("2. Make one package of them. Its manifest asks for the powers that they need.")
     source = write_source(folder / "package")
     package = folder / "quickstart.remix"
     run("remix", "build", str(source), "-o", str(package))
@@ -62,10 +67,17 @@ def main() -> int:
             call("POST", "/v1/ws", {"name": "first"})
             call("POST", "/v1/ws/first/install", package.read_bytes())
             call("GET", "/v1/ws/first", None)
-            title("4. Run both agents over HTTP, on this repository's own documents.")
+            title("4. Run two agents over HTTP, on this repository's own documents.")
             call("POST", "/v1/ws/first/app/textstats/agent/stats", json.loads(text.read_text()))
             call("POST", "/v1/ws/first/app/linkcheck/agent/check", {"urls": urls})
-        title("5. The same agents from the command line, without a server.")
+            title("5. Keep notes in the database of their app, and find them: through its agent, ...")
+            for note in NOTES:
+                call("POST", "/v1/ws/first/app/notes/agent/add", note)
+            call("POST", "/v1/ws/first/app/notes/agent/search", {"words": "bread"})
+            title("... and beside the running server, by whoever may read its files.")
+            asked = ("db", "query", "--ws-dir", str(folder / "workspaces"), "--app", "first/notes")
+            run(*asked, "words contains $word | { title, tags }", "-p", "word=bread")
+        title("6. The first agents again, from the command line and without a server.")
         run("run", str(package), "textstats/stats", f"@{text}")
         run(*opened, "run", str(package), "linkcheck/check", json.dumps({"urls": urls}))
     how_to_go_on(folder, package)
