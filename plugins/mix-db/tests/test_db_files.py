@@ -119,9 +119,12 @@ def test_the_log_byte_by_byte() -> None:
     log = folder.files()["writelog"]
     mark = log[12:16]
     head = (
-        b"MXWLOG\1\0" + struct.pack("<I", crc32c(b"MXWLOG\1\0")) + mark + struct.pack("<IQQQQ", 0, 0, 0, 0, 0)
+        b"MXWLOG\1\0"
+        + struct.pack("<I", crc32c(b"MXWLOG\1\0"))
+        + mark
+        + struct.pack("<IQQQQQ", 0, 0, 0, 0, 0, 0)
     )
-    first, second = mark + struct.pack("<IQQ", 5, 1, 56), mark + struct.pack("<IQQ", 0, 2, 89)
+    first, second = mark + struct.pack("<IQQ", 5, 1, 64), mark + struct.pack("<IQQ", 0, 2, 97)
     body = b"\x03abc\x00"
     expected = head + struct.pack("<I", crc32c(head))
     expected += (

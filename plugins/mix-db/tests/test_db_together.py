@@ -470,6 +470,53 @@ def test_times_never_decrease(tmp_path: Path) -> None:
         assert database.as_of(ahead).query("").count() == 4
 
 
+@pytest.mark.parametrize("in_files", [True, False])
+def test_a_moment_behind_the_horizon_can_be_asked_for_though_its_rows_are_gone(
+    tmp_path: Path, in_files: bool
+) -> None:
+    database = Database(tmp_path if in_files else None)
+
+    def later() -> None:
+        nonlocal database
+        time.sleep(0.003)
+        if in_files:
+            database.close()
+            database = Database(tmp_path)
+
+    kept = database.save({"n": 0})
+    later()
+    gone = database.save({"n": 1})
+    later()
+    deleted = database.delete(gone["_rmx_id"])["_rmx_last_modified_at"]
+    later()
+    database.compact(drop_history=True)
+    later()
+    for _ in range(2):
+        assert database.as_of(deleted).watermark() == database.as_of(deleted + 1).watermark() == f"{3:016d}"
+        with pytest.raises(QueryError, match="history"):
+            database.as_of(deleted - 1)
+        with pytest.raises(QueryError, match="history"):
+            database.as_of(kept["_rmx_last_modified_at"])
+        later()
+        # What comes later moves nothing, and a second compaction without news forgets nothing.
+        database.compact(drop_history=True)
+        database.flush()
+    later()
+    new = database.save({"n": 2})
+    assert database.as_of(deleted).query("").all() == [kept]
+    assert database.as_of(new["_rmx_last_modified_at"]).query("").count() == 2
+    database.delete([kept["_rmx_id"], new["_rmx_id"]])
+    database.contract._engine._clock += 3_600_000
+    last = database.save({"n": 3})
+    ahead = database.delete(last["_rmx_id"])["_rmx_last_modified_at"]
+    database.compact(drop_history=True)
+    later()
+    # All rows are gone; times do not decrease all the same.
+    assert database.stats()["versions"] == 0
+    assert database.save({"n": 4})["_rmx_last_modified_at"] == ahead
+    database.close()
+
+
 def test_a_fault_of_background_work_is_told_and_passes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -63,7 +63,7 @@ def _copy(folder: DiskFolder, view: RowsView) -> None:
         entries = tuple(_copy_segment(folder, generation, segment) for segment in view.segments)
         Manifest(generation, entries).write(folder)
         folder.sync()
-    header = Header.new(extent, view.flushed, view.horizon)
+    header = Header.new(extent, view.flushed, view.horizon, view.horizon_time)
     WriteLog.create(folder, header, view.since(view.flushed))
     folder.sync()
 

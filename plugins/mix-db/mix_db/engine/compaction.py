@@ -37,6 +37,9 @@ class Compaction:
         self._dropped = droppable(state, rows)
         self.horizon = state.behind(rows, state.last if rows == state.rows else None).last
         """Number of the last commit of which history is incomplete."""
+        # Of a commit that was dropped as a whole no row says the time; then it was the horizon before, too.
+        self.horizon_time = max(state.behind(rows).time(), state.view.horizon_time)
+        """When that was, Unix milliseconds."""
 
     def __len__(self) -> int:
         """How many rows are dropped."""

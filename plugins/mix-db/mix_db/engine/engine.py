@@ -125,7 +125,7 @@ class Engine:
         else:
             tails, current = (Tail(view.log, view.extent_rows, view.flushed),), Current()
         tails[-1].take(view)
-        self._clock = max(self._clock, tails[-1].time)
+        self._clock = max(self._clock, tails[-1].time, view.horizon_time)
         parts = {segment: self._parts.get(segment) or _opened(segment) for segment in view.segments}
         self._parts = parts
         return State(view, view.rows, tuple(parts.values()), tails, current, view.last)
@@ -290,7 +290,7 @@ class Engine:
                 self._compact(plan)
 
     def _compact(self, plan: Compaction) -> None:
-        self.rows.compact(plan.rewrite, horizon=plan.horizon)
+        self.rows.compact(plan.rewrite, horizon=plan.horizon, horizon_time=plan.horizon_time)
         self._advance(self.rows.view)
         self._note("compaction")
 

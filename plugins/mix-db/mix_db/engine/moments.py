@@ -47,8 +47,13 @@ def state_at(present: State, when: object) -> State:
         rows = present.first_after(when)
         last = min(number, present.last)
     else:
-        rows = present.first_since(read_milliseconds(when) + 1)
-        last = present.last if rows == present.rows else present.behind(rows).last
+        milliseconds = read_milliseconds(when)
+        rows = present.first_since(milliseconds + 1)
+        if milliseconds < present.view.horizon_time:
+            last = 0
+        else:
+            # The rows of the commit at the horizon may all have been dropped.
+            last = present.last if rows == present.rows else max(present.behind(rows).last, horizon)
     if last < horizon:
         raise QueryError(
             f"expected a moment that history reaches back to, found one before the watermark {horizon:016d};"

@@ -59,6 +59,11 @@ class RowsView(Protocol):
         ...
 
     @property
+    def horizon_time(self) -> int:
+        """When that commit was, Unix milliseconds; 0 if all history is there."""
+        ...
+
+    @property
     def extent_rows(self) -> int:
         """Rows below are in segments."""
         ...
@@ -134,7 +139,7 @@ class Rows(Protocol):
         """Put one segment in the place of neighbours; false if somebody else has changed them."""
         ...
 
-    def compact(self, rewrite: Rewrite, *, horizon: int) -> None:
+    def compact(self, rewrite: Rewrite, *, horizon: int, horizon_time: int) -> None:
         """Put what `rewrite` makes of the rows in their place, as a new generation."""
         ...
 
@@ -167,6 +172,7 @@ class _View:
     last: int = 0
     generation: int = 0
     horizon: int = 0
+    horizon_time: int = 0
     extent_rows: int = 0
     flushed: int = 0
     segments: tuple[_Segment, ...] = ()
@@ -251,7 +257,7 @@ class MemoryRows:
             self._view = replace(self._view, segments=segments)
             return True
 
-    def compact(self, rewrite: Rewrite, *, horizon: int) -> None:
+    def compact(self, rewrite: Rewrite, *, horizon: int, horizon_time: int) -> None:
         with self._mutex:
             view = self._view
             stored = list(rewrite(view, 0))
@@ -262,6 +268,7 @@ class MemoryRows:
                 last=view.last,
                 generation=view.generation + 1,
                 horizon=max(horizon, view.horizon),
+                horizon_time=max(horizon_time, view.horizon_time),
                 extent_rows=len(stored),
                 flushed=view.last,
                 segments=segments,

@@ -31,7 +31,7 @@ for all rows, without a lock, and, if others came meanwhile, once more for those
 held. New rows are numbered from 0 in the order in which they are made, over both calls."""
 
 
-def compact(store: Store, rewrite: Rewrite, horizon: int) -> None:
+def compact(store: Store, rewrite: Rewrite, horizon: int, horizon_time: int) -> None:
     """See `Store.compact`."""
     folder = store.folder
     with explained("the database cannot be compacted"), folder.lock(store.timeout, names.MERGE):
@@ -45,7 +45,8 @@ def compact(store: Store, rewrite: Rewrite, horizon: int) -> None:
                 if view.rows > seen.rows:
                     new.append(rewrite(view, seen.rows))
                 extent = new.finish()
-                WriteLog.create(folder, Header.new(extent, view.last, max(horizon, view.horizon)))
+                horizon, horizon_time = max(horizon, view.horizon), max(horizon_time, view.horizon_time)
+                WriteLog.create(folder, Header.new(extent, view.last, horizon, horizon_time))
                 switched = True
                 store.switched()
                 store.remove_leftovers()

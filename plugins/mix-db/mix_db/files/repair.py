@@ -8,6 +8,7 @@ leaves either the damaged database or the repaired one. Damage of the index alon
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,8 +179,11 @@ def _repair_rows(
         aside = _set_aside(folder, olds)
         lost = max(0, old.extent.rows - found)
         # Without them nobody can say what the database was like before.
-        horizon = last if lost or old.header is None else old.header.horizon
-        WriteLog.create(folder, Header.new(extent, last, horizon))
+        if lost or old.header is None:
+            horizon, horizon_time = last, time.time_ns() // 1_000_000
+        else:
+            horizon, horizon_time = old.header.horizon, old.header.horizon_time
+        WriteLog.create(folder, Header.new(extent, last, horizon, horizon_time))
         switched = True
         folder.sync()
     except BaseException:

@@ -130,7 +130,7 @@ class Store:
             with folder.lock(timeout):
                 if not folder.exists(write_log.NAME):
                     self._check_there(create=True)
-                    WriteLog.create(folder, Header.new(rows.Extent(), 0, 0))
+                    WriteLog.create(folder, Header.new(rows.Extent(), 0, 0, 0))
                 self._view = self._open(None, rebuild=True)
                 self._adopt()
                 self.sweep()
@@ -237,7 +237,8 @@ class Store:
                 if entry is not None:
                     self._list(lambda entries: (*entries, entry))
                 last = commits[-1].number
-                WriteLog.create(self.folder, Header.new(extent, last, header.horizon), view.since(last))
+                after = Header.new(extent, last, header.horizon, header.horizon_time)
+                WriteLog.create(self.folder, after, view.since(last))
                 self.switched()
             return stop - first
 
@@ -278,19 +279,20 @@ class Store:
                         self._discard(names.segment(generation, old.start, old.stop))
             return True
 
-    def compact(self, rewrite: Rewrite, *, horizon: int = 0) -> None:
+    def compact(self, rewrite: Rewrite, *, horizon: int = 0, horizon_time: int = 0) -> None:
         """Write all rows anew, as `rewrite` makes them, and switch over in one step; commit numbers go on.
 
         Args:
             rewrite: makes the new rows. While it is called for the first time, commits and flushes go on.
             horizon: the number of a commit; of commits up to it, history is dropped.
+            horizon_time: when that commit was, Unix milliseconds.
 
         Raises:
             LockTimeout: another process merges, compacts, flushes or writes for longer than the timeout.
             FilesError: the operating system refuses; the old state is in force.
         """
         self.check_writable()
-        compaction.compact(self, rewrite, horizon)
+        compaction.compact(self, rewrite, horizon, horizon_time)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[View]:
@@ -488,6 +490,7 @@ class Store:
             last=log.last,
             generation=extent.generation,
             horizon=header.horizon,
+            horizon_time=header.horizon_time,
             extent_rows=extent.rows,
             segments=found,
             reader=reader,

@@ -22,6 +22,7 @@ class View:
         last: number of the last commit.
         generation: another one after a compaction, which numbers rows anew.
         horizon: of commits up to this number, history may have been dropped.
+        horizon_time: when that commit was, Unix milliseconds; 0 if there is none.
         extent_rows: rows that are in the row files; those behind are in `commits`.
         segments: index segments, which cover the rows up to `extent_rows` in order and without gaps; none if the
             store was opened without an index.
@@ -31,6 +32,7 @@ class View:
     last: int
     generation: int
     horizon: int
+    horizon_time: int
     extent_rows: int
     segments: tuple[SegmentFile, ...]
     reader: RowReader = field(repr=False)

@@ -1,6 +1,6 @@
 """The write log: commits that are durable and not yet in the row files.
 
-    header, 56 bytes
+    header, 64 bytes
         12 bytes  "MXWLOG" and the version of the format, 1, which is that of the row files, too
                   (`mix_db.files.prologue`)
         u32       mark: random, another one in each log
@@ -9,7 +9,8 @@
         u64       bytes of db.dat that these take
         u64       number of the last commit that is in the row files; commits count from 1
         u64       horizon: of commits up to this number, history may have been dropped
-        u32       CRC-32C of the 52 bytes before
+        u64       when that commit was, Unix milliseconds
+        u32       CRC-32C of the 60 bytes before
     then for each commit a frame
         u32       the mark of the header
         u32       length of the records part in bytes
@@ -75,7 +76,7 @@ MAX_COMMIT: Final = 1 << 28
 
 _MAGIC: Final = b"MXWLOG"
 _VERSION: Final = 1
-_HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQ")
+_HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQQ")
 _FRAME: Final = Struct("<IIQQ")
 _CRC: Final = Struct("<I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
@@ -98,17 +99,18 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What came before this log: the extent of the row files, the last commit in them, and the horizon."""
+    """What came before this log: the extent of the row files, the last commit in them, the horizon and its time."""
 
     mark: bytes
     extent: Extent
     commit: int
     horizon: int = 0
+    horizon_time: int = 0
 
     @classmethod
-    def new(cls, extent: Extent, commit: int, horizon: int) -> Header:
+    def new(cls, extent: Extent, commit: int, horizon: int, horizon_time: int) -> Header:
         """With a mark of its own."""
-        return cls(secrets.token_bytes(4), extent, commit, horizon)
+        return cls(secrets.token_bytes(4), extent, commit, horizon, horizon_time)
 
     def pack(self) -> bytes:
         extent, mark = self.extent, _CRC.unpack(self.mark)[0]
@@ -120,6 +122,7 @@ class Header:
             extent.size,
             self.commit,
             self.horizon,
+            self.horizon_time,
         )
         return data + _CRC.pack(crc32c(data))
 
@@ -131,10 +134,10 @@ class Header:
             raise DamagedFile(
                 NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
             )
-        _, mark, generation, rows, size, commit, horizon = _HEADER.unpack_from(data)
+        _, mark, generation, rows, size, commit, horizon, horizon_time = _HEADER.unpack_from(data)
         if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
             raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
-        return cls(_CRC.pack(mark), Extent(rows, size, generation), commit, horizon)
+        return cls(_CRC.pack(mark), Extent(rows, size, generation), commit, horizon, horizon_time)
 
 
 @dataclass(frozen=True, slots=True)
