@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mix_server.errors import NoStorage
 from mixkit.storage import Place
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Databases"]
 
 T = TypeVar("T")
+
+_LONG: Final = 0.002
+"""Seconds for which a look-up may hold up other requests."""
+_MOMENT: Final = 1.0
+"""Seconds for which look-ups are made in threads after one that took longer."""
 
 
 class Databases:
@@ -35,6 +40,7 @@ class Databases:
         self._store = store
         self._admission = admission
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._in_threads_until = 0.0
 
     async def of(self, ws: str, app: str) -> Database:
         """The database of an app, made if it is not there.
@@ -68,6 +74,26 @@ class Databases:
             place = self._place(ws, name)
             if self._kept is not None:
                 self._kept.remove(place)
+
+    async def look_up(self, work: Callable[[], T]) -> T:
+        """Call `work`, which takes microseconds as a rule: here, unless a look-up took long a moment ago.
+
+        One takes long when another process has committed much, which is indexed by the first who reads; and where
+        there was one such commit, there are more. Raises as `call`.
+        """
+        loop = asyncio.get_running_loop()
+
+        def timed() -> T:
+            began = loop.time()
+            try:
+                return work()
+            finally:
+                now = loop.time()
+                if now - began > _LONG:
+                    self._in_threads_until = now + _MOMENT
+
+        # PERF: a thread costs several times what most look-ups do.
+        return timed() if loop.time() >= self._in_threads_until else await self.call(timed)
 
     async def call(self, work: Callable[[], T], cancel: Callable[[], None] | None = None) -> T:
         """Call `work` in a thread, when there is a place for it.

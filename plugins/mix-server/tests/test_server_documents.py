@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -468,3 +470,24 @@ async def test_saves_at_once_are_all_there(client: httpx.AsyncClient) -> None:
     assert {answer.status_code for answer in answers} == {201}
     found = (await client.get(DOCUMENTS)).json()
     assert sorted(row["n"] for row in found) == list(range(40))
+
+
+async def test_look_ups_that_take_long_do_not_hold_up_the_next_ones(
+    make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+    monkeypatch.setattr("mix_server.databases._LONG", 0.2)
+    monkeypatch.setattr("mix_server.databases._MOMENT", 600.0)
+
+    def look(seconds: float) -> bool:
+        """Whether it was done in a thread."""
+        time.sleep(seconds)
+        return threading.current_thread() is not threading.main_thread()
+
+    assert not await server.databases.look_up(lambda: look(0))
+    assert not await server.databases.look_up(lambda: look(0.3))
+    assert await server.databases.look_up(lambda: look(0))
+    # The moment is over.
+    monkeypatch.setattr(server.databases, "_in_threads_until", 0.0)
+    assert not await server.databases.look_up(lambda: look(0))
+    server.databases.close()

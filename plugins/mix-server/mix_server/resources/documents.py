@@ -70,8 +70,7 @@ class Document:
         database = await self._server.databases.of(ws, app)
         when = _as_of(req)
         if when is None:
-            # PERF: a look-up and a read of one row take less time than going to a thread and back.
-            found = database.get(id)
+            found = await self._server.databases.look_up(lambda: database.get(id))
         else:
             found = await self._server.databases.call(lambda: reader_at(database, when).get(id))
         if found is None:
