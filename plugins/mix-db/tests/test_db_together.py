@@ -369,6 +369,30 @@ def test_a_live_query_is_closed_by_another_thread() -> None:
         assert len(ended) == 1
 
 
+def test_a_change_is_found_without_a_look_at_old_rows(tmp_path: Path) -> None:
+    with Database(tmp_path, settings=Settings(background=False)) as database:
+        # The index has the beginning of a text: what it leaves is compared with the record.
+        text = "x" * 300
+        old = database.save([{"text": text + str(n), "n": n} for n in range(50)])
+        database.flush()
+        with database.live('text like "' + text + '%" and n != 1 | {n}') as live:
+            first = live.next(0)
+            assert first is not None
+            assert len(first.entered) == 49
+            with (tmp_path / "db.dat").open("r+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                file.write(b"\xff" * (size // 2))
+            with pytest.raises(StorageError):
+                database.get(old[0]["_rmx_id"])
+            database.save({"text": text, "n": 100})
+            database.delete(old[40]["_rmx_id"])
+            change = live.next(0)
+            assert change is not None
+            assert [row["n"] for row in change.entered] == [100]
+            assert [ref.id for ref in change.left] == [old[40]["_rmx_id"].id]
+
+
 def test_a_slow_consumer_gets_one_change() -> None:
     with Database.in_memory() as database, database.live("exists n") as live:
         record = database.save({"n": 0})
@@ -391,8 +415,14 @@ def test_what_is_due_is_done_without_being_asked(tmp_path: Path) -> None:
             database.save({"n": number})
         until(lambda: database.stats()["log_versions"] < 20)
         until(lambda: 0 < database.stats()["segments"] <= 6)
-        assert database.stats()["errors"] == []
+        stats = database.stats()
+        assert stats["errors"] == []
+        assert stats["last_flush_here"] and stats["last_merge_here"] and not stats["last_compaction_here"]
         assert database.query("n >= 0").count() == 400
+        database.close()
+    with Database(tmp_path, read_only=True) as database:
+        # Another one, as another process has.
+        assert database.stats()["last_flush_here"] is None
     with Database(tmp_path, settings=Settings(flush_seconds=0.05)) as database:
         database.save({"n": 400})
         until(lambda: database.stats()["log_versions"] == 0)

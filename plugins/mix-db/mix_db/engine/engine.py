@@ -321,7 +321,8 @@ class Engine:
         return self.rows.check()
 
     def stats(self, state: State) -> dict[str, Any]:
-        """See `mixkit.storage.Database.stats`; times are Unix milliseconds."""
+        """See `mixkit.storage.Database.stats`. What ends in `_here`, in Unix milliseconds, and the errors are those of
+        this process: others that have the database open do such work, too."""
         records = len(state.current())
         return {
             "records": records,
@@ -334,7 +335,7 @@ class Engine:
             "segments": len(state.segments),
             "generation": state.view.generation,
             "horizon": watermark(state.view.horizon) if state.view.horizon else None,
-            **{f"last_{name}": when for name, when in self._last.items()},
+            **{f"last_{name}_here": when for name, when in self._last.items()},
             "errors": sorted(self._errors.values()),
         }
 
