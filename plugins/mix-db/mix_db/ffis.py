@@ -161,7 +161,7 @@ def _save(state: State, db: Where_, records: list[Record], *, upsert: bool) -> S
             size = sum(map(_weight, records))
             if options.upsert or options.keep_original:
                 size += _weight_of_old(state, database, records)
-            grow(len(records), size)
+            grow(records, size)
         return database.save(records, options).records
 
 
@@ -223,7 +223,7 @@ def _delete(state: State, db: Where_, ids: list[Doomed]) -> Sequence[Record]:
     state.budget.spend("database_rows", len(ids))
     with _told(state):
         database, grow = locate(state, where)
-        grow(len(ids), 0)
+        grow([None] * len(ids), 0)
         return database.delete(ids).records
 
 

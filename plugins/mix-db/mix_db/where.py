@@ -12,12 +12,13 @@ Save options stand in the same map: KeepOriginal, OriginalIdAlways, DontUseId, U
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
+from mix_db.engine.fields import Fields
 from mix_db.settings import Settings
 from mixkit.errors import FFIError, NotFound, printable
 from mixkit.state import State
@@ -28,7 +29,10 @@ __all__ = ["Session", "Where", "locate"]
 _SESSION: Final = Place("", "session", Path("/nonexistent"))
 _COPIES: Final = 3
 _EACH: Final = 1_000
-"""A record in memory takes its size several times, and some bytes more, because all of it is indexed."""
+_VALUE: Final = 100
+_FIELD: Final = 1_200
+"""A record in memory takes its size several times, and bytes more for each value and each field that no other has,
+because all of it is indexed."""
 
 _making = threading.Lock()
 
@@ -86,15 +90,29 @@ class Session:
 
         self.database: Database = Memory(settings).open(_SESSION)
         self.size = 0
+        self._fields = Fields()
 
-    def grow(self, state: State, records: int, size: int) -> None:
+    def grow(self, state: State, records: Sequence[object], size: int) -> None:
         """Count what is about to be stored. `LimitExceeded` if it is more than the run's memory may be."""
-        size = _COPIES * size + _EACH * records
+        size = _COPIES * size + _EACH * len(records)
+        for record in records:
+            if type(record) is dict:
+                # In two steps: names are noted only once it is known that there is room for them.
+                size += _VALUE * _values(record)
+                state.budget.check_size("memory", self.size + size)
+                size += _FIELD * self._fields.add(record)
         state.budget.check_size("memory", self.size + size)
         self.size += size
 
     def close(self) -> None:
         self.database.close()
+
+
+def _values(value: object) -> int:
+    """How many values there are in one."""
+    if type(value) is dict:
+        return sum(map(_values, value.values()), 1)
+    return sum(map(_values, value), 1) if type(value) is list else 1
 
 
 def _settings(state: State) -> Settings | None:
@@ -105,8 +123,8 @@ def _settings(state: State) -> Settings | None:
     return settings
 
 
-def locate(state: State, where: Where) -> tuple[Database, Callable[[int, int], None]]:
-    """The database, and what is to be told number and size of the records that will be stored there.
+def locate(state: State, where: Where) -> tuple[Database, Callable[[Sequence[object], int], None]]:
+    """The database, and what is to be told what will be stored there, records or tombstones, and its size.
 
     Raises:
         FFIError: the run has no database of its own.

@@ -375,6 +375,29 @@ def test_a_session_is_bounded_by_the_memory_of_the_run(house: House) -> None:
             house.call(state, "$db_upsert_ar", SESSION, [{"_rmx_id": record["_rmx_id"], "n": number}])
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda number: {f"f{number}_{i}": 0 for i in range(100)},
+        lambda number: {"a": {f"f{number}_{i}": 0 for i in range(100)}},
+        lambda number: {"a": list(range(1_000 * number, 1_000 * number + 1_000))},
+    ],
+    ids=["fields", "fields of maps", "values"],
+)
+def test_what_the_index_of_a_session_takes_counts_too(
+    house: House, record: Callable[[int], dict[str, Any]]
+) -> None:
+    # Of these there are a few bytes each; what is kept of them in the index is many times that.
+    state = house.state(limits=Limits(memory=1 << 20))
+    with pytest.raises(LimitExceeded, match="memory"):
+        for number in range(11):
+            house.call(state, "$db_save_one", SESSION, record(number))
+    # The same fields again cost no more than their values.
+    state = house.state(limits=Limits(memory=1 << 20))
+    for _ in range(20):
+        house.call(state, "$db_save_one", SESSION, {f"f{i}": 0 for i in range(100)})
+
+
 # -- limits -----------------------------------------------------------------------------------------
 
 

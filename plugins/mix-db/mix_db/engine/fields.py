@@ -8,10 +8,21 @@ from typing import Any, TypeAlias
 
 from mixkit.errors import RecordError
 
-__all__ = ["check_fields"]
+__all__ = ["Fields", "check_fields"]
 
 _Paths: TypeAlias = dict[str | None, "_Paths"]
 """The paths that lead on from one; None leads to the elements of an array."""
+
+
+class Fields:
+    """The different fields of any number of records."""
+
+    def __init__(self) -> None:
+        self._paths: _Paths = {}
+
+    def add(self, record: Mapping[str, Any]) -> int:
+        """Answers how many of a record's fields were not there before."""
+        return _note(record, self._paths)
 
 
 def check_fields(records: Iterable[Mapping[str, Any]], most: int, index: int = 0) -> None:
@@ -22,10 +33,10 @@ def check_fields(records: Iterable[Mapping[str, Any]], most: int, index: int = 0
     Raises:
         RecordError: they have more; the path is that of the record with which they are too many.
     """
-    paths: _Paths = {}
+    fields = Fields()
     count = 0
     for place, record in enumerate(records, index):
-        count += _note(record, paths)
+        count += fields.add(record)
         if count > most:
             raise RecordError(
                 f"expected at most {most} different fields in a call, found more; keep what there is any number of in "
