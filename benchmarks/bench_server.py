@@ -174,6 +174,7 @@ def mixkit(directory: str) -> Iterator[tuple[int, int]]:
     """`mixkit serve` with the agent installed."""
     from wasmtime import wat2wasm
 
+    from mixkit import Kernel
     from mixkit.package import Package, WorkspaceStore
     from mixkit.package.build import pack
 
@@ -183,7 +184,9 @@ def mixkit(directory: str) -> Iterator[tuple[int, int]]:
         "manifest.json": lambda: json.dumps(manifest).encode(),
         "code/bench/guest.wasm": lambda: bytes(wat2wasm(GUEST)),
     }
-    WorkspaceStore(Path(directory)).create("w").install(Package.open(pack(entries)))
+    with Kernel("agent_server") as kernel:
+        store = WorkspaceStore(Path(directory), kernel.databases)
+        store.create("w").install(Package.open(pack(entries)))
     command = (sys.executable, "-m", "mixkit", "serve", "--port", "0", "--ws-dir", directory)
     with process(*command, env={"MIXKIT_SERVER_TOKEN": TOKEN}) as found:
         yield found

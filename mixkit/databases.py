@@ -87,6 +87,14 @@ class Databases:
         self._pid = os.getpid()
         self._closed = False
 
+    @property
+    def storage(self) -> Storage:
+        """The storage, made now if need be. `StorageError` if it cannot be."""
+        if self._pid != os.getpid():
+            self._forked()
+        with self._lock:
+            return self._made_storage()
+
     def open(self, place: Place) -> Database:
         """The database of an app, made if it is not there.
 

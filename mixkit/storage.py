@@ -285,9 +285,15 @@ class Database(Reader, Protocol):
 @runtime_checkable
 class Storage(Protocol):
     """A way to keep databases. Made without arguments or from its plugin's settings; cheap until used, and starts no
-    thread before the first `open`, so that a process may fork after loading."""
+    thread before the first `open`, so that a process may fork after loading.
+
+    Attributes:
+        name: by which profiles name it.
+        durable: whether databases outlive the object and the process.
+    """
 
     name: str
+    durable: bool
 
     def open(self, place: Place, *, mode: Literal["create", "write", "read"] = "create") -> Database:
         """The database of an app, made if it is not there and the mode is `create`.

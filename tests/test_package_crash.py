@@ -15,14 +15,16 @@ COMMON = """
 import json, os, signal, sys
 from functools import partial
 from pathlib import Path
+from mix_db.storages import Mixquery
+from mixkit.databases import Databases
 from mixkit.package import Package, WorkspaceStore
 from mixkit.package.build import pack
 
-ROOT, APPS = Path(sys.argv[1]), ("one", "two")
+STORE, APPS = WorkspaceStore(Path(sys.argv[1]), Databases(Mixquery)), ("one", "two")
 
-def package(version):
+def package(version, **more):
     apps = {app: {"agents": {"main": {"code": f"code/{app}/main.wasm"}}} for app in APPS}
-    manifest = {"format": 3, "name": "demo", "version": version, "kind": "workspace", "apps": apps}
+    manifest = {"format": 3, "name": "demo", "version": version, "kind": "workspace", "apps": apps, **more}
     code = f"code {version} ".encode() * 1000
     entries = {f"code/{app}/main.wasm": code for app in APPS} | {"manifest.json": json.dumps(manifest).encode()}
     return Package.open(pack({path: partial(bytes, data) for path, data in entries.items()}))
@@ -33,11 +35,10 @@ def look(workspace):
     An install may come between looking at one app and the next: then look again.
     '''
     for _ in range(200):
-        before = workspace.switch.read().apps
+        before = [workspace.generation(name) for name in APPS]
         apps = [workspace.app(name) for name in APPS]
-        if workspace.switch.read().apps == before:
+        if [workspace.generation(name) for name in APPS] == before:
             break
-        [app.close() for app in apps]
     else:
         raise AssertionError("it changes all the time")
     version, = {app.version for app in apps}
@@ -47,12 +48,16 @@ def look(workspace):
     return version
 
 def clean(workspace):
-    '''Nothing is there that the switch does not name.'''
-    current = workspace.switch.read().apps
-    names = {str(path.relative_to(workspace.root)) for path in workspace.root.glob("*/versions/*")}
-    assert names == {f"{app}/versions/{generation}" for app, generation in current.items() if generation}, names
-    hidden = {path.name for path in workspace.root.parent.rglob(".*")} | {p.name for p in workspace.root.glob(".*")}
-    assert hidden <= {".lock"}, hidden
+    '''Nothing is there that no app needs.'''
+    apps = [workspace.app(name) for name in workspace.apps()]
+    database = workspace._book._database()
+    there = {row["_rmx_id"].id.split(":")[1] for row in database.query('"_rmx_type" == "code" and exists content')}
+    needed = {digest for app in apps if app.release for digest in app.release.code().values()}
+    assert there == needed, there ^ needed
+    assert not database.check()
+    names = {path.name for path in workspace.root.iterdir()}
+    assert names - {".lock"} == {"workspace.db", *workspace.apps()}, names
+    assert not list(workspace.root.parent.glob(".trash-*"))
 """
 
 EACH_STEP = (
@@ -69,53 +74,87 @@ def killed(step, action):
         return os.WIFSIGNALED(status)
     left = step
 
-    def count(event, args):
+    def count():
         nonlocal left
-        if event in WATCHED:
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(function):
+        return lambda *args: (count(), function(*args))[1]
 
     try:
-        sys.addaudithook(count)
+        sys.addaudithook(lambda event, args: count() if event in WATCHED else None)
+        os.pwrite, os.fsync, os.fdatasync = map(counted, (os.pwrite, os.fsync, os.fdatasync))
         action()
         os._exit(42)
     finally:
         os._exit(1)
 
 # A killed process loses nothing that it wrote, flushed or not; waiting for the disk would only cost time.
-os.fsync = lambda fd: None
+os.fsync = os.fdatasync = lambda fd: None
 
-store = WorkspaceStore(ROOT)
-old, new = package("1"), package("2")
-workspace = store.create("main")
+store = STORE
+old, new = package("1", setup="one/main"), package("2", setup="one/main")
+
+def setup(app, agent):
+    '''Stores something that must not stay if the install fails.'''
+    app.place.home.mkdir(exist_ok=True)
+    with open(app.place.home / "told", "w") as file:
+        file.write(app.version)
 
 # First install: nothing, or all.
 step, outcomes = 0, set()
-while killed(step, lambda: workspace.install(new)):
+workspace = store.create("main")
+while killed(step, lambda: workspace.install(new, run_setup=setup)):
     outcomes.add(bool(workspace.apps()))
     if workspace.apps():
         look(workspace)
-        [workspace.delete_app(app) for app in APPS]
     workspace.create_app("sweeps")
     workspace.delete_app("sweeps")
     clean(workspace)
+    # What is in the way of nobody.
+    workspace.install(old, force=True, run_setup=setup)
+    assert look(workspace) == "1"
+    store.delete("main")
+    workspace = store.create("main")
     step += 1
 assert outcomes == {False, True}, outcomes
 print("first", step)
 
 # Upgrade: the old version of both apps, or the new one of both.
 step, outcomes = 0, set()
-workspace.install(old, force=True)
-while killed(step, lambda: workspace.install(new)):
+workspace.install(old, force=True, run_setup=setup)
+while killed(step, lambda: workspace.install(new, run_setup=setup)):
     outcomes.add(look(workspace))
-    workspace.install(new)
+    workspace.install(new, run_setup=setup)
     assert look(workspace) == "2"
     clean(workspace)
-    workspace.install(old, force=True)
+    workspace.install(old, force=True, run_setup=setup)
     step += 1
 assert outcomes == {"1", "2"}, outcomes
 print("upgrade", step)
+
+# Deleting an app: there with its data, or gone with it.
+step, outcomes = 0, set()
+workspace.install(new, force=True, run_setup=setup)
+(workspace.place("two").home / "kept").mkdir(parents=True)
+while killed(step, lambda: workspace.delete_app("two")):
+    outcomes.add("two" in workspace.apps())
+    if "two" in workspace.apps():
+        assert look(workspace) == "2"
+        assert (workspace.place("two").home / "kept").exists()
+    else:
+        workspace.create_app("two")
+        assert not (workspace.place("two").home / "kept").exists()
+        workspace.install(new, force=True, run_setup=setup)
+    clean(workspace)
+    workspace.place("two").home.mkdir(exist_ok=True)
+    (workspace.place("two").home / "kept").touch()
+    step += 1
+assert outcomes == {False, True}, outcomes
+print("app", step)
+workspace.install(old, force=True, run_setup=setup)
 
 # Making and deleting workspaces.
 step, outcomes = 0, set()
@@ -133,7 +172,7 @@ while killed(step, lambda: store.delete("main")):
     if "main" in store.list():
         look(workspace)
     else:
-        store.create("main").install(old)
+        store.create("main").install(old, run_setup=setup)
     store.create("sweeps")
     store.delete("sweeps")
     clean(workspace)
@@ -146,7 +185,7 @@ print("delete", step)
 FOREVER = (
     COMMON
     + """
-workspace = WorkspaceStore(ROOT).workspace("main")
+workspace = STORE.workspace("main")
 number = int(sys.argv[2])
 print("ready", flush=True)
 while True:
@@ -158,7 +197,7 @@ while True:
 INSTALL_MANY = (
     COMMON
     + """
-workspace = WorkspaceStore(ROOT).workspace("main")
+workspace = STORE.workspace("main")
 for number in range(15):
     workspace.install(package(f"{sys.argv[2]}.{number}"), force=True)
     look(workspace)
@@ -168,7 +207,7 @@ for number in range(15):
 LOOK_MANY = (
     COMMON
     + """
-workspace = WorkspaceStore(ROOT).workspace("main")
+workspace = STORE.workspace("main")
 seen = set()
 while not Path(sys.argv[2]).exists():
     for name in APPS:
@@ -180,9 +219,9 @@ assert len(seen) > 3, seen
 """
 )
 
-LAST = COMMON + "\nworkspace = WorkspaceStore(ROOT).workspace('main')\nlook(workspace)\n"
+LAST = COMMON + "\nworkspace = STORE.workspace('main')\nlook(workspace)\n"
 CLEAN = LAST + "workspace.install(package('99999'))\nassert look(workspace) == '99999'\nclean(workspace)\n"
-FIRST = COMMON + "\nWorkspaceStore(ROOT).create('main').install(package('1'))\n"
+FIRST = COMMON + "\nSTORE.create('main').install(package('1'))\n"
 
 
 def start(script: str, *args: object) -> subprocess.Popen[str]:
@@ -205,7 +244,7 @@ def finish(process: subprocess.Popen[str], seconds: float = 100) -> str:
 def test_killed_before_each_file_operation(tmp_path: Path) -> None:
     told: dict[str, str] = dict(line.split() for line in finish(start(EACH_STEP, tmp_path)).splitlines())
     # So many steps were there to be killed at; fewer would mean that the hook saw nothing.
-    assert told.keys() == {"first", "upgrade", "create", "delete"}
+    assert told.keys() == {"first", "upgrade", "app", "create", "delete"}
     assert int(told["first"]) > 20 and int(told["upgrade"]) > 20 and int(told["create"]) > 5
 
 

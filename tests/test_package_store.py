@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import random
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mix_db.storages import Memory, Mixquery
 
-from mixkit.errors import EngineError, NotFound, PackageError
+from mixkit.databases import Databases
+from mixkit.errors import EngineError, NotFound, PackageError, StorageError
 from mixkit.grants import ALL, Grants
 from mixkit.package import BadName, Busy, Exists, InstalledApp, Package, Workspace, WorkspaceStore, disk
 from mixkit.package.build import pack, sign
 from mixkit.package.signature import make_key
 from mixkit.schema import ANY
+from mixkit.storage import Database, SaveOptions
 
 
 def package(version: str = "1.0", *, apps: tuple[str, ...] = ("demo",), **changes: Any) -> Package:
@@ -42,23 +47,52 @@ def package(version: str = "1.0", *, apps: tuple[str, ...] = ("demo",), **change
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return WorkspaceStore(tmp_path / "store").create("main")
+def databases() -> Iterator[Databases]:
+    databases = Databases(Mixquery)
+    yield databases
+    databases.close()
 
 
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file below, but locks, which mean nothing when nobody holds them."""
-    return {
-        str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"
-    }
+@pytest.fixture
+def store(tmp_path: Path, databases: Databases) -> WorkspaceStore:
+    return WorkspaceStore(tmp_path / "store", databases)
+
+
+@pytest.fixture
+def workspace(store: WorkspaceStore) -> Workspace:
+    return store.create("main")
 
 
 def names(root: Path) -> set[str]:
-    return {str(p.relative_to(root)) for p in root.rglob("*")}
+    """Everything below, but what databases consist of, and locks, which mean nothing when nobody holds them."""
+    found = (path.relative_to(root) for path in root.rglob("*"))
+    return {str(path) for path in found if path.name != ".lock" and "v2" not in path.parts}
 
 
-def test_workspaces(tmp_path: Path) -> None:
-    store = WorkspaceStore(tmp_path / "not" / "there" / "yet")
+def book(workspace: Workspace) -> Database:
+    """The workspace's own database."""
+    return workspace._book._database()
+
+
+def code_of(workspace: Workspace) -> set[str]:
+    """SHA-256 of all code that is there without looking at history."""
+    rows = book(workspace).query('"_rmx_type" == "code" and exists content')
+    return {row["_rmx_id"].id.split(":")[1] for row in rows}
+
+
+def state(workspace: Workspace) -> Any:
+    """Everything that there is of a workspace."""
+    apps = {app: workspace.generation(app) for app in workspace.apps()}
+    history = {app: workspace.past(app) for app in apps}
+    return names(workspace.root), apps, history, code_of(workspace)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_workspaces(tmp_path: Path, databases: Databases) -> None:
+    store = WorkspaceStore(tmp_path / "not" / "there" / "yet", databases)
     assert store.list() == []
     store.create("b")
     store.create("a")
@@ -70,22 +104,31 @@ def test_workspaces(tmp_path: Path) -> None:
     for lookup in (store.workspace, store.delete):
         with pytest.raises(NotFound):
             lookup("a")
-    assert names(store.root) == {".lock", "b", "b/workspace.json", "b/.lock"} - {"b/.lock"}
+    assert names(store.root) == {"b", "b/workspace.db"}
+    (store.root / "somebodys").mkdir()
+    (store.root / "somebodys" / "file").touch()
+    with pytest.raises(Exists):
+        store.create("somebodys")
+    with pytest.raises(NotFound):
+        store.workspace("somebodys")
+    # What somebody who was killed began to make is in nobody's way.
+    (store.root / "c").mkdir()
+    assert store.list() == ["b"]
+    assert store.create("c").apps() == []
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../x", "a/b", "/a", ".hidden", "-x", "a.b", "a\0", "a\n", "ä", "x" * 64, "a b"]
 )
-def test_names_that_are_no_names(workspace: Workspace, name: str) -> None:
-    store = WorkspaceStore(workspace.root.parent)
+def test_names_that_are_no_names(workspace: Workspace, store: WorkspaceStore, name: str) -> None:
     before = names(store.root)
     for call in (store.create, store.workspace, store.delete, workspace.create_app):
         with pytest.raises(BadName):
             call(name)
-    for call in (workspace.app, workspace.delete_app):
+    for call in (workspace.app, workspace.place, workspace.delete_app):
         with pytest.raises(NotFound):
             call(name)
-    assert names(store.root) - {".lock", "main/.lock"} == before - {".lock", "main/.lock"}
+    assert names(store.root) == before
 
 
 def test_install(workspace: Workspace) -> None:
@@ -126,34 +169,91 @@ def test_settings_as_deep_as_settings_may_be(workspace: Workspace) -> None:
 
 def test_the_same_again_changes_nothing(workspace: Workspace) -> None:
     workspace.install(package())
-    before = tree(workspace.root), workspace.generation("demo"), workspace.switch._path.stat()
+    before = state(workspace), book(workspace).watermark()
     repacked = package()
     done = workspace.install(repacked, validate=lambda *_: pytest.fail("there is nothing to check"))
     assert (done.changed, done.apps) == (False, ())
-    assert (tree(workspace.root), workspace.generation("demo"), workspace.switch._path.stat()) == before
+    assert (state(workspace), book(workspace).watermark()) == before
 
 
-def test_an_upgrade_keeps_data_and_removes_old_code(workspace: Workspace) -> None:
+def test_an_upgrade_keeps_data_and_whoever_reads_old_code_goes_on(workspace: Workspace) -> None:
     workspace.install(package("1.0"))
-    with_data = workspace.app("demo")
-    with_data.data.mkdir()
-    (with_data.data / "records").write_bytes(b"mine")
-    workspace.install(package("1.1"))
-    # Who was reading goes on reading what was there.
-    assert with_data.code("main") == b"code 1.0"
-    workspace.install(package("1.2"))
-    assert with_data.code("main") == b"code 1.0"
+    old = workspace.app("demo")
+    old.place.home.mkdir()
+    (old.place.home / "records").write_bytes(b"mine")
+    for version in ("1.1", "1.2"):
+        workspace.install(package(version))
+        assert old.code("main") == b"code 1.0"
     assert workspace.app("demo").code("main") == b"code 1.2"
-    with_data.close()
+    assert code_of(workspace) == {digest(b"code 1.2")}
+    book(workspace).compact(drop_history=True)
+    assert old.code("main") == b"code 1.0"
+    assert workspace.app("demo").code("main") == b"code 1.2"
+    assert (old.place.home / "records").read_bytes() == b"mine"
+    workspace.install(package("1.0"), force=True)
+    assert workspace.app("demo").code("main") == b"code 1.0"
+
+
+def test_an_install_is_one_commit(workspace: Workspace) -> None:
+    """Of any number of apps; only the names of new ones are noted before."""
+    apps = ("a", "b", "c")
+    workspace.install(package("1.0", apps=apps))
+    before = int(book(workspace).watermark())
+    workspace.install(package("1.1", apps=apps))
+    assert int(book(workspace).watermark()) == before + 1
+
+
+def test_code_of_several_parts_that_several_apps_have(workspace: Workspace) -> None:
+    code = random.Random(1).randbytes(1_600_000).hex()
+    workspace.install(package("1.0", apps=("a", "b"), code=code))
+    assert workspace.app("a").code("main") == workspace.app("b").code("main") == code.encode()
+    rows = list(book(workspace).query('"_rmx_type" == "code"'))
+    assert [(len(row["content"]), row["parts"]) for row in rows] == [(1 << 20, 4)] * 3 + [(54_272, 4)]
+    workspace.delete_app("a")
+    assert workspace.app("b").code("main") == code.encode()
+    workspace.delete_app("b")
+    assert code_of(workspace) == set()
+    workspace.install(package("1.0", code=""))
+    assert workspace.app("demo").code("main") == b""
+
+
+def test_more_code_than_one_install_may_bring(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixkit.package.install.MAX_CODE", 100)
+    workspace.install(package("1.0", apps=("a", "b"), code="x" * 100))
+    with pytest.raises(PackageError, match="at most 100 bytes of new code in one install, found 101"):
+        workspace.install(package("1.1", apps=("a", "b"), code="x" * 101))
+
+
+def test_a_storage_that_forgets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="outlives the process, found 'memory'"):
+        WorkspaceStore(tmp_path / "store", Databases(Memory))
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_past(workspace: Workspace) -> None:
+    started = datetime.now(UTC) - timedelta(milliseconds=1)
+    workspace.create_app("demo")
+    workspace.install(package("1.0", grants={"ffis": ["$a", "$b"]}), granted=Grants(["$a"]))
+    workspace.install(package("1.1"))
+    workspace.delete_app("demo")
     workspace.install(package("1.2"))
-    kept = [path for path in tree(workspace.root) if path.endswith("main.wasm")]
-    assert len(kept) == 1
-    assert (with_data.data / "records").read_bytes() == b"mine"
+    past = workspace.past("demo")
+    assert [event.what for event in past] == ["created", "installed", "installed", "deleted", "installed"]
+    assert [event.installation and event.installation.release.version for event in past] == [
+        None, "1.0", "1.1", None, "1.2",
+    ]  # fmt: skip
+    first = past[1].installation
+    assert first is not None
+    assert first.grants().allows("$a") and not first.grants().allows("$b")
+    times = [event.when for event in past]
+    assert started <= times[0] and times == sorted(times) and times[-1] <= datetime.now(UTC)
+    assert workspace.past("other") == []
 
 
 def test_other_processes_see_it(workspace: Workspace) -> None:
     """Two stores on one directory stand for two processes; nothing is shared but the files."""
-    other = WorkspaceStore(workspace.root.parent).workspace("main")
+    databases = Databases(Mixquery)
+    other = WorkspaceStore(workspace.root.parent, databases).workspace("main")
     assert other.apps() == []
     for number in range(20):
         workspace.install(package(f"1.{number}"))
@@ -163,6 +263,7 @@ def test_other_processes_see_it(workspace: Workspace) -> None:
     assert other.apps() == []
     with pytest.raises(NotFound):
         other.app("demo")
+    databases.close()
 
 
 def test_apps_without_code(workspace: Workspace) -> None:
@@ -190,26 +291,46 @@ def test_apps_without_code(workspace: Workspace) -> None:
 def test_a_deleted_app_is_readable_until_closed(workspace: Workspace) -> None:
     workspace.install(package())
     app = workspace.app("demo")
+    (app.place.home / "some").mkdir(parents=True)
     workspace.delete_app("demo")
     assert app.code("main") == b"code 1.0"
     app.close()
-    workspace.install(package(apps=("other",)))
-    assert {path.partition("/")[0] for path in tree(workspace.root)} == {"workspace.json", "other"}
+    assert names(workspace.root) == {"workspace.db"}
+    assert code_of(workspace) == set()
+    # Nothing of it is there for the next one of that name.
+    workspace.install(package())
+    assert names(workspace.root) == {"workspace.db", "demo"}
 
 
-def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace) -> None:
+def test_the_databases_of_what_is_deleted_are_closed(workspace: Workspace, store: WorkspaceStore) -> None:
+    for delete in (lambda: workspace.delete_app("demo"), lambda: store.delete("main")):
+        workspace.install(package())
+        opened = store._databases.open(workspace.place("demo"))
+        opened.save([{"n": 1}])
+        delete()
+        with pytest.raises(StorageError, match="closed"):
+            opened.save([{"n": 2}])
+
+
+def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, store: WorkspaceStore) -> None:
     workspace.install(package())
     app = workspace.app("demo")
-    store = WorkspaceStore(workspace.root.parent)
     store.delete("main")
-    for call in (workspace.apps, partial(workspace.app, "demo"), partial(workspace.install, package())):
+    for call in (
+        workspace.apps, partial(workspace.app, "demo"), partial(workspace.install, package()),
+        partial(workspace.past, "demo"), partial(workspace.create_app, "a"), partial(workspace.delete_app, "demo"),
+    ):  # fmt: skip
         with pytest.raises(NotFound):
             call()
-    assert app.code("main") == b"code 1.0"
-    app.close()
-    store.create("main")
-    assert store.workspace("main").apps() == []
-    assert tree(store.root).keys() == {"main/workspace.json"}
+    assert workspace.generation_at_hand("demo") is None
+    with pytest.raises(StorageError, match="closed"):
+        app.code("main")
+    # One of that name is another one, also when it has seen as many commits.
+    again = store.create("main")
+    assert again.apps() == workspace.apps() == []
+    again.install(package("2.0"))
+    assert workspace.app("demo").version == "2.0"
+    assert names(store.root) == {"main", "main/workspace.db", "main/demo"}
 
 
 class TestRefused:
@@ -218,11 +339,10 @@ class TestRefused:
     @pytest.fixture(autouse=True)
     def unchanged(self, workspace: Workspace) -> Iterator[None]:
         workspace.install(package("2.0"))
-        before = tree(workspace.root)
+        before = state(workspace)
         yield
-        assert tree(workspace.root) == before
+        assert state(workspace) == before
         assert workspace.app("demo").code("main") == b"code 2.0"
-        assert not [name for name in names(workspace.root) if name.startswith((disk.STAGING, disk.TRASH))]
 
     def test_an_older_version(self, workspace: Workspace) -> None:
         with pytest.raises(PackageError, match=r"version 2\.0 is installed, which is newer"):
@@ -258,7 +378,7 @@ class TestRefused:
 
         def setup(app: InstalledApp, agent: str) -> None:
             seen.append((app.name, agent, app.code(agent), workspace.apps()))
-            app.data.mkdir()
+            app.place.home.mkdir()
             raise error
 
         with pytest.raises(type(error)):
@@ -266,7 +386,7 @@ class TestRefused:
         # It saw the new code, before that was current.
         assert seen == [(apps[0], "main", b"code 3.0", ["demo"])]
         if apps == ("demo",):
-            workspace.app("demo").data.rmdir()
+            workspace.place("demo").home.rmdir()
 
     def test_what_nobody_here_can_handle(self, workspace: Workspace) -> None:
         records = {"records/demo.ndjson": b'{"id": 1}\n'}
@@ -296,12 +416,12 @@ class TestRefused:
             workspace.install(Package.open(sign(package("3.0"), theirs)), trusted=[public])
 
     def test_a_disk_that_is_full(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(fd: int) -> None:
+        def full(fd: int, data: bytes, offset: int) -> int:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("os.fsync", full)
-            with pytest.raises(OSError, match="No space"):
+            patch.setattr("os.pwrite", full)
+            with pytest.raises(StorageError, match="No space"):
                 workspace.install(package("3.0"))
 
 
@@ -396,18 +516,49 @@ class TestGrants:
         assert not workspace.app("demo").grants.allows("$b")
 
 
-def test_code_that_was_changed_on_the_disk_is_not_run(workspace: Workspace) -> None:
+@pytest.mark.parametrize("content", [b"code 6.6", None, 7])
+def test_code_that_was_changed_in_the_store_is_not_run(workspace: Workspace, content: Any) -> None:
     workspace.install(package())
-    code = next(workspace.root.rglob("main.wasm"))
-    for damage in (partial(code.write_bytes, b"code 6.6"), code.unlink):
-        damage()
-        with pytest.raises(PackageError, match="install it again") as caught:
-            workspace.app("demo").code("main")
-        assert caught.value.entry == "code/demo/main.wasm"
-        # Which is what helps.
-        assert workspace.install(package()).changed
-        assert workspace.app("demo").code("main") == b"code 1.0"
-        assert not workspace.install(package()).changed
+    id = f"code:{digest(b'code 1.0')}:0"
+    fields = {} if content is None else {"parts": 1, "content": content}
+    book(workspace).save([{"_rmx_id": id, **fields}], SaveOptions(original_id_always=True))
+    with pytest.raises(PackageError, match="install it again") as caught:
+        workspace.app("demo").code("main")
+    assert caught.value.entry == "code/demo/main.wasm"
+    # Which is what helps.
+    assert workspace.install(package()).changed
+    assert workspace.app("demo").code("main") == b"code 1.0"
+    assert not workspace.install(package()).changed
+
+
+def test_grants_that_were_changed_in_the_store_are_not_given(workspace: Workspace) -> None:
+    workspace.install(package(grants={"ffis": ["$a"]}))
+    record = dict(book(workspace).get("app:demo") or {})
+    record["installation"] = record["installation"].replace(b'"$a"', b'"$b"')
+    book(workspace).save([record], SaveOptions(original_id_always=True))
+    with pytest.raises(PackageError, match="not what was installed"):
+        workspace.app("demo")
+    workspace.delete_app("demo")
+    workspace.install(package())
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_files_that_were_changed_on_the_disk(workspace: Workspace, flushed: bool) -> None:
+    """Old code is never answered for new, nor damaged code at all: the database says what is damaged."""
+    workspace.install(package(code="a code that is easily found"))
+    # The last commit of all could be one that a crash cut off.
+    workspace.create_app("other")
+    if flushed:
+        book(workspace).flush()
+    workspace._changes._databases.close()
+    [damaged] = [
+        path for path in workspace.root.rglob("*") if path.is_file() and b"easily found" in path.read_bytes()
+    ]
+    damaged.write_bytes(damaged.read_bytes().replace(b"easily found", b"easily fooled"[:12]))
+    databases = Databases(Mixquery)
+    with pytest.raises(StorageError, match=damaged.name):
+        WorkspaceStore(workspace.root.parent, databases).workspace("main").app("demo").code("main")
+    databases.close()
 
 
 def test_a_lock_that_is_held(workspace: Workspace) -> None:
@@ -421,7 +572,7 @@ def test_a_lock_that_is_held(workspace: Workspace) -> None:
 
 
 def test_a_workspace_that_is_deleted_while_one_waits_for_it(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, store: WorkspaceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting, outcome, sleep = threading.Event(), [], time.sleep
 
@@ -440,34 +591,32 @@ def test_a_workspace_that_is_deleted_while_one_waits_for_it(
     with disk.locked(workspace.root):
         thread.start()
         assert waiting.wait(30)
-        disk.to_trash(workspace.root)
+        disk.discard(workspace.root)
         # It waits for the lock of the old one, which says nothing about a new one of the same name.
-        again = WorkspaceStore(workspace.root.parent).create("main")
+        again = store.create("main")
     thread.join(30)
     assert len(outcome) == 1
     assert again.apps() == []
 
 
-def test_two_changes_in_one_tick_of_the_clock_are_both_seen(workspace: Workspace) -> None:
-    """Files of one inode, size and time: what a fast writer on a file system with a coarse clock makes."""
-    path = workspace.switch._path
-    path.write_bytes(b'{"format": 1, "apps": {"a": ""}}')
-    stamp = path.stat().st_mtime_ns
-    assert workspace.apps() == ["a"]
-    path.write_bytes(b'{"format": 1, "apps": {"b": ""}}')
-    os.utime(path, ns=(stamp, stamp))
-    assert workspace.apps() == ["b"]
-
-
-def test_a_switch_that_is_damaged_stops_everything(workspace: Workspace) -> None:
-    """Above all the sweep, which would take every app for a leftover."""
-    workspace.install(package("1.0"))
-    before = tree(workspace.root)
-    for broken in (b"", b"{", b"[]", b'{"format": 2, "apps": {}}', b'{"format": 1, "apps": {}, "x": 1}'):
-        workspace.switch._path.write_bytes(broken)
-        with pytest.raises(PackageError, match=r"workspace\.json"):
-            workspace.install(package("2.0"))
-        assert tree(workspace.root) == before | {"workspace.json": broken}
+def test_no_app_is_where_the_database_of_the_workspace_is(workspace: Workspace) -> None:
+    workspace.install(package())
+    [home] = [path for path in workspace.root.iterdir() if path.name != ".lock" and path.name != "demo"]
+    for name in (
+        home.name,
+        f"{home.name}/v2",
+        "",
+        ".",
+        f"../main/{home.name}",
+        "app:demo",
+        "demo/../" + home.name,
+    ):
+        for call in (workspace.create_app, workspace.app, workspace.place, workspace.delete_app):
+            with pytest.raises(NotFound):
+                call(name)
+        with pytest.raises(PackageError):
+            workspace.install(package("2.0", apps=(name,)))
+    assert workspace.apps() == ["demo"]
 
 
 def test_an_option_that_opens_waits_for_a_yes(workspace: Workspace) -> None:

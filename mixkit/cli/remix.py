@@ -184,7 +184,8 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
     elif len(packages) == 1 and ws_dir is not None and ws is not None:
         from mixkit.package import WorkspaceStore
 
-        before = _installed(WorkspaceStore(ws_dir).workspace(ws), package)
+        with session.kernel() as kernel:
+            before = _installed(WorkspaceStore(ws_dir, kernel.databases).workspace(ws), package)
     else:
         raise click.UsageError("give two packages, or one package with --ws-dir and --ws")
     _show_diff(before, package, out)
@@ -236,7 +237,7 @@ def install(
     found.verify(_trusted(trust))
     with session.kernel() as kernel:
         kernel.ffis.check_grant_options(found.grants.option_keys())
-        store = WorkspaceStore(ws_dir)
+        store = WorkspaceStore(ws_dir, kernel.databases)
         granted: Grants | None = Grants(patterns) if patterns else None
         before = _installed(store.workspace(ws), found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
@@ -249,8 +250,7 @@ def install(
                 trusted=_trusted(trust),
                 validate=lambda entry, code: kernel.load(code).entry(entry),
                 run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
-                # Without a storage the package is refused for its records, which says what is missing.
-                load_records=(lambda *given: _load_records(kernel, *given)) if kernel.storage else None,
+                load_records=lambda *given: _load_records(kernel, *given),
             )
     out.record(
         {
@@ -314,11 +314,6 @@ def _run_setup(kernel: Kernel, workspace: Workspace, app: InstalledApp, agent: s
 
     from mixkit.databases import Apps
     from mixkit.environment import Env
-    from mixkit.storage import Place
-
-    def resolve(name: str) -> Place:
-        workspace.generation(name)
-        return Place(workspace.name, name, workspace.switch.home(name) / "data")
 
     limits = {name: min(value, getattr(kernel.limits, name)) for name, value in app.limits.items()}
     kernel.run_sync(
@@ -328,16 +323,15 @@ def _run_setup(kernel: Kernel, workspace: Workspace, app: InstalledApp, agent: s
         env=Env(workspace=app.workspace, app=app.name, extra=app.settings),
         grants=app.grants,
         limits=replace(kernel.limits, **limits),
-        place=Place(app.workspace, app.name, app.data),
-        apps=Apps(resolve),
+        place=app.place,
+        apps=Apps(workspace.place),
     )
 
 
 def _load_records(kernel: Kernel, app: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
     from mixkit.databases import load_records
-    from mixkit.storage import Place
 
-    load_records(kernel.databases.open(Place(app.workspace, app.name, app.data)), lines, options)
+    load_records(kernel.databases.open(app.place), lines, options)
 
 
 def _open(path: Path, out: Output) -> Package:

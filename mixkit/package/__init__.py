@@ -8,6 +8,7 @@ from mixkit.package.errors import BadName, Busy, Exists
 from mixkit.package.install import Installed
 from mixkit.package.manifest import Manifest
 from mixkit.package.package import Package
+from mixkit.package.past import Event
 from mixkit.package.release import Release
 from mixkit.package.store import Workspace, WorkspaceStore
 
@@ -16,6 +17,7 @@ __all__ = [
     "ArchiveLimits",
     "BadName",
     "Busy",
+    "Event",
     "Exists",
     "Installed",
     "InstalledApp",

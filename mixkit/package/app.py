@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from mixkit.errors import NotFound, PackageError
 from mixkit.grants import NONE, Grants
-from mixkit.package import disk
-from mixkit.package.document import dump, load
+from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, param_types
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
+from mixkit.storage import Place
 
-__all__ = ["APP_FILE", "Agent", "Installation", "InstalledApp"]
-
-APP_FILE = "app.json"
+__all__ = ["Agent", "Installation", "InstalledApp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Agent:
 
 
 class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`app.json` of a version: what the package brought, and what was allowed.
+    """A version of an app: what the package brought, and what was allowed.
 
     `consent` is what somebody said yes to, all of which must allow a call; it outlives upgrades, so that a
     package that suddenly asks for more does not get it.
@@ -57,7 +53,7 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     @property
     def generation(self) -> str:
-        """Hash of everything that runs of the app depend on; the name of the version's directory."""
+        """Hash of everything that runs of the app depend on."""
         return hashlib.sha256(dump(self)).hexdigest()[:32]
 
     def grants(self) -> Grants:
@@ -69,8 +65,11 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class InstalledApp:
     """An app and, unless it is still empty, the version of its code that was current when it was looked up.
 
-    It stays readable as long as this object lives, whatever is installed or deleted meanwhile. Close it, or
-    drop it, when the run is over.
+    It stays readable as long as this object lives, whatever is installed meanwhile, and also if the app is deleted;
+    but not if the workspace is. Close it, or drop it, when its code has been read.
+
+    Args:
+        read: answers the code with a SHA-256, None if it is missing or damaged.
 
     Attributes:
         generation: content hash; another one after each install that changed something; `""` without code.
@@ -79,22 +78,25 @@ class InstalledApp:
         grants: what the agents may call: requested by the package and granted at the install.
         limits: requested by the package, names of `mixkit.limits.Limits` to values.
         settings: from `runtime.json`, to be merged into the environment.
-        data: directory for what the app itself stores. The store never looks into it, and keeps it on
-            upgrades.
+        place: where the app's database is.
     """
 
-    def __init__(self, workspace: str, name: str, home: Path, generation: str, lease: int | None) -> None:
-        self.workspace = workspace
-        self.name = name
-        self.generation = generation
-        self.data = home / "data"
-        self._directory = lease
-        self._close = weakref.finalize(self, os.close, lease) if lease is not None else None
-        self.installation = self._read() if lease is not None else None
+    def __init__(
+        self,
+        place: Place,
+        installation: Installation | None = None,
+        read: Callable[[str], bytes | None] | None = None,
+    ) -> None:
+        self.workspace = place.workspace
+        self.name = place.app
+        self.place = place
+        self.installation = installation
+        self._read = read
         release = self.release
+        self.generation = installation.generation if installation else ""
         self.version = release.version if release else ""
         self.agents: dict[str, Agent] = {}
-        self.grants: Grants = self.installation.grants() if self.installation else NONE
+        self.grants: Grants = installation.grants() if installation else NONE
         self.limits: dict[str, int | float] = dict(release.limits) if release else {}
         self.settings: dict[str, Any] = release.settings if release else {}
         for agent, spec in release.agents.items() if release else ():
@@ -112,57 +114,28 @@ class InstalledApp:
         """The code of an agent.
 
         Raises:
-            NotFound: no such agent.
-            PackageError: the code on the disk is not what was installed.
+            NotFound: no such agent, or the object was closed.
+            PackageError: the code in the store is not what was installed.
+            StorageError: it cannot be read, because the store is damaged or the workspace was deleted.
         """
         found = self.agents.get(agent)
         if found is None or self.release is None:
             raise NotFound(
                 f"no agent {agent!r:.80} in app {self.name!r}; there are: {', '.join(self.agents) or 'none'}"
             )
-        return self._entry(found.code)
-
-    def check(self) -> None:
-        """Read all code. `PackageError` if the code on the disk is not what was installed."""
-        for path in self.release.code() if self.release else ():
-            self._entry(path)
-
-    def close(self) -> None:
-        """Let the version be removed when it is no longer the current one. Idempotent."""
-        self._directory = None
-        if self._close is not None:
-            self._close()
-
-    def _read(self) -> Installation:
-        entry = f"{self.name}/{APP_FILE}"
-        return load(self._file(APP_FILE), Installation, entry)
-
-    def _entry(self, path: str) -> bytes:
-        content = self._file(path)
-        assert self.release is not None, "only an app with code has entries"
-        if hashlib.sha256(content).hexdigest() != self.release.entries[path]:
+        if self._read is None:
+            raise NotFound(f"app {self.name!r} was closed")
+        content = self._read(self.release.entries[found.code])
+        if content is None:
             raise PackageError(
-                f"this code of app {self.name!r} was changed on the disk; install it again", path
+                f"this code of app {self.name!r} is missing in the store, or was changed there; install it again",
+                found.code,
             )
         return content
 
-    def _file(self, path: str) -> bytes:
-        if self._directory is None:
-            raise NotFound(f"app {self.name!r} was closed, or has no code")
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
-        except FileNotFoundError:
-            raise PackageError(f"this file of app {self.name!r} is gone; install it again", path) from None
-        with open(fd, "rb") as file:  # noqa: PTH123 - relative to a descriptor, which pathlib cannot do
-            return file.read()
+    def close(self) -> None:
+        """Let go of the store. Idempotent."""
+        self._read = None
 
     def __repr__(self) -> str:
         return f"<InstalledApp {self.workspace}/{self.name} {self.version} {self.generation[:8]}>"
-
-
-def open_version(workspace: str, name: str, home: Path, generation: str) -> InstalledApp | None:
-    """The app with that version of its code; None if the version is gone or going."""
-    if not generation:
-        return InstalledApp(workspace, name, home, generation, None)
-    lease = disk.lease(home / "versions" / generation)
-    return None if lease is None else InstalledApp(workspace, name, home, generation, lease)

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written, flushed to the disk, and put in place with one rename."""
+"""Files and folders that change at once, and locks."""
 
 from __future__ import annotations
 
@@ -8,40 +8,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
 
-__all__ = [
-    "STAGING",
-    "TRASH",
-    "exclusive",
-    "lease",
-    "locked",
-    "remove",
-    "replace_file",
-    "sync",
-    "sync_tree",
-    "to_trash",
-    "write_file",
-]
+__all__ = ["discard", "empty_trash", "locked", "replace_file", "sync"]
 
-LOCK: Final = ".lock"
-STAGING: Final = ".staging-"
-TRASH: Final = ".trash-"
+_LOCK: Final = ".lock"
+_STAGING: Final = ".staging-"
+_TRASH: Final = ".trash-"
 _LOCK_SECONDS: Final = 60.0
-
-
-def write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """A new file with that content, on the disk when this returns. Its directory is not flushed."""
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def sync(directory: Path) -> None:
@@ -53,20 +32,17 @@ def sync(directory: Path) -> None:
         os.close(fd)
 
 
-def sync_tree(root: Path) -> None:
-    """Flush the names in a directory and in all below it. Files were flushed when they were written."""
-    for directory, _, _ in os.walk(root, topdown=False):
-        sync(Path(directory))
-
-
 def replace_file(path: Path, data: bytes) -> None:
     """Let `path` have that content: at any moment, and after any crash, it has the old or the new one."""
-    fd, name = tempfile.mkstemp(prefix=STAGING, dir=path.parent)
+    fd, name = tempfile.mkstemp(prefix=_STAGING, dir=path.parent)
     os.close(fd)
     staged = Path(name)
     try:
         staged.unlink()
-        write_file(staged, [data])
+        with staged.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         staged.replace(path)
     except BaseException:
         staged.unlink(missing_ok=True)
@@ -74,37 +50,20 @@ def replace_file(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
-def to_trash(path: Path) -> Path:
-    """Take a directory out of sight with one rename, next to where it was; answers where it is now.
+def discard(folder: Path) -> None:
+    """Remove a folder with all below it: out of sight with one rename, then as far as possible.
 
-    So a directory that is half removed is never mistaken for a whole one.
+    So a folder that is half removed is never mistaken for a whole one. `empty_trash` removes what stays.
     """
-    trash = Path(tempfile.mkdtemp(prefix=TRASH, dir=path.parent))
-    return path.rename(trash)
+    trash = folder.rename(tempfile.mkdtemp(prefix=_TRASH, dir=folder.parent))
+    sync(folder.parent)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a directory with all below it, as far as possible; what stays is swept later."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-@contextlib.contextmanager
-def exclusive(directory: Path) -> Iterator[bool]:
-    """Whether nobody holds a lease on the directory; if so, nobody gets one inside the block."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)
+def empty_trash(directory: Path) -> None:
+    """Remove what `discard` left in a directory when it was killed. Nobody may discard anything meanwhile."""
+    for trash in directory.glob(f"{_TRASH}*"):
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -116,7 +75,7 @@ def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]
         Busy: somebody else has kept it locked for so many seconds.
     """
     deadline = time.monotonic() + seconds
-    path = directory / LOCK
+    path = directory / _LOCK
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -145,22 +104,3 @@ def _same(path: Path, fd: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False
-
-
-def lease(directory: Path) -> int | None:
-    """A file descriptor of the directory, which stays until that is closed; None if it is going away."""
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if _same(directory, fd):
-            return fd
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None

@@ -1,28 +1,26 @@
 """Installing a package into a workspace: all of it or nothing, and nothing if it is there already.
 
-Everything new is written beside what is there, flushed, checked; then `workspace.json` is switched. A crash
-at any point leaves the old state or the new one, and leftovers that the next change sweeps away.
+Everything new is checked, and is then written in one commit of the workspace's database. A crash at any point leaves
+the old state or the new one.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from mixkit.errors import MixError, PackageError
 from mixkit.grants import Grants
-from mixkit.package import disk, powers
-from mixkit.package.app import APP_FILE, Installation, InstalledApp, open_version
+from mixkit.package import powers
+from mixkit.package.app import Installation, InstalledApp
+from mixkit.package.book import MAX_CODE
+from mixkit.package.changes import Changes
 from mixkit.package.document import dump
-from mixkit.package.leftovers import sweep_workspace
 from mixkit.package.manifest import GrantsSpec, version_key
 from mixkit.package.package import Package
 from mixkit.package.release import Release
-from mixkit.package.switch import Switch, SwitchState
 
 __all__ = ["Installed", "Options", "grants_spec", "install"]
 
@@ -80,43 +78,44 @@ class Installed:
     withheld: tuple[str, ...] = ()
 
 
-def install(switch: Switch, package: Package, options: Options) -> Installed:
+def install(changes: Changes, package: Package, options: Options) -> Installed:
     """Install the package.
 
     Raises:
         PackageError: it is refused; nothing was changed.
         NotFound: there is no such workspace.
+        StorageError: the database of the workspace cannot be read or written; nothing was changed.
         Busy: somebody else is changing the workspace.
     """
     signer = package.verify(options.trusted)
     releases = [package.release(app, signer=signer) for app in package.manifest.apps]
-    with disk.locked(switch.root):
-        sweep_workspace(switch)
-        try:
-            return _install(switch, package, releases, options)
-        finally:
-            # Removes what failed as well as what was replaced.
-            sweep_workspace(switch)
+    with changes.begun():
+        return _install(changes, package, releases, options)
 
 
-def _install(switch: Switch, package: Package, releases: list[Release], options: Options) -> Installed:
-    state = switch.read()
-    planned, withheld = [], set[str]()
+def _install(changes: Changes, package: Package, releases: list[Release], options: Options) -> Installed:
+    page = changes.book.page()
+    planned, withheld, paths = list[Installation](), set[str](), dict[str, str]()
     for release in releases:
-        old = _installation(switch, release.app, state)
+        old = page.find(release.app) or None
         new = Installation(release=release, consent=_consent(release, old, options.granted))
         withheld |= _withheld(new)
-        if old is None or old.generation != new.generation or not _whole(switch, new):
+        missing = {digest: path for path, digest in release.code().items() if page.code(digest) is None}
+        if old is None or old.generation != new.generation or missing:
             _check_successor(old, release, options.force)
             planned.append(new)
+            paths |= missing
     if planned:
         for new in planned:
             _check_handlers(new.release, options)
+        _check_size(package, paths)
         _validate(package, planned, options.validate)
-        _place(switch, package, planned, state)
         for new in planned:
-            _fill(switch, package, new, options)
-        switch.write(SwitchState(apps=state.apps | {new.release.app: new.generation for new in planned}))
+            changes.make_home(new.release.app)
+        for new in planned:
+            _fill(changes, package, new, options)
+        code = {digest: package.archive.read(path) for digest, path in paths.items()}
+        changes.book.write({new.release.app: new for new in planned}, code)
     apps = tuple(new.release.app for new in planned)
     return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)))
 
@@ -124,32 +123,6 @@ def _install(switch: Switch, package: Package, releases: list[Release], options:
 def grants_spec(grants: Grants) -> list[GrantsSpec]:
     """The same grants, to be stored; each must allow a call."""
     return [GrantsSpec(ffis=ffis, options=options) for ffis, options in grants.layers()]
-
-
-def _installation(switch: Switch, app: str, state: SwitchState) -> Installation | None:
-    if not state.apps.get(app):
-        return None
-    found = open_version(switch.root.name, app, switch.home(app), state.apps[app])
-    if found is None:
-        raise PackageError(
-            f"the code of app {app!r} is missing on the disk; delete the app, or restore the directory"
-        )
-    with closing(found):
-        return found.installation
-
-
-def _whole(switch: Switch, version: Installation) -> bool:
-    """Whether that version is on the disk, unchanged: current, or left there because it is still being read."""
-    app = version.release.app
-    found = open_version(switch.root.name, app, switch.home(app), version.generation)
-    if found is None:
-        return False
-    with closing(found):
-        try:
-            found.check()
-        except PackageError:
-            return False
-    return True
 
 
 def _consent(release: Release, old: Installation | None, granted: Grants | None) -> list[GrantsSpec]:
@@ -208,6 +181,14 @@ def _check_handlers(release: Release, options: Options) -> None:
         )
 
 
+def _check_size(package: Package, paths: dict[str, str]) -> None:
+    size = sum(package.archive.entries[path].size for path in paths.values())
+    if size > MAX_CODE:
+        raise PackageError(
+            f"expected at most {MAX_CODE} bytes of new code in one install, found {size}; make several packages of it"
+        )
+
+
 def _validate(package: Package, planned: list[Installation], validate: Validate | None) -> None:
     for new in planned if validate is not None else ():
         for name, agent in new.release.agents.items():
@@ -217,39 +198,11 @@ def _validate(package: Package, planned: list[Installation], validate: Validate 
                 raise PackageError(f"the code of agent {name!r} cannot be used: {exc}", agent.code) from exc
 
 
-def _place(switch: Switch, package: Package, planned: list[Installation], state: SwitchState) -> None:
-    """Write the new versions, flushed, to where they belong. Nothing points to them yet."""
-    staging = Path(tempfile.mkdtemp(prefix=disk.STAGING, dir=switch.root))
-    for new in planned:
-        staged = staging / new.release.app
-        version = staged / "versions" / new.generation
-        version.mkdir(parents=True)
-        disk.write_file(version / APP_FILE, [dump(new)])
-        for path in new.release.code():
-            target = version / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            disk.write_file(target, package.archive.chunks(path))
-        disk.sync_tree(staged)
-        home = switch.home(new.release.app)
-        if new.release.app not in state.apps:
-            # What the switch does not name was swept, so whatever is here is not ours.
-            if home.exists():
-                raise PackageError(f"app {new.release.app!r}: {home} is there already, and is no app")
-            staged.rename(home)
-        elif not _whole(switch, new):
-            target = home / "versions" / new.generation
-            if target.exists():
-                disk.to_trash(target)
-            version.rename(target)
-            disk.sync(home / "versions")
-    disk.sync(switch.root)
-
-
-def _fill(switch: Switch, package: Package, new: Installation, options: Options) -> None:
+def _fill(changes: Changes, package: Package, new: Installation, options: Options) -> None:
     release = new.release
-    app = open_version(switch.root.name, release.app, switch.home(release.app), new.generation)
-    assert app is not None, "nobody removes versions but who holds the lock"
-    with closing(app):
+    paths = {digest: path for path, digest in release.code().items()}
+    place = changes.place(release.app)
+    with closing(InstalledApp(place, new, lambda digest: package.archive.read(paths[digest]))) as app:
         records, files = f"records/{release.app}.ndjson", release.files()
         if options.load_records is not None and records in release.entries:
             options.load_records(app, package.lines(records), release.save_options)

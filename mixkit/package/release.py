@@ -35,9 +35,9 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     entries: dict[str, str]
     records: int = 0
 
-    def code(self) -> list[str]:
-        """Paths of the entries that stay with the app; records and files go to its storage."""
-        return [path for path in self.entries if path.startswith("code/")]
+    def code(self) -> dict[str, str]:
+        """Path to SHA-256 of the entries that stay with the app; records and files go to its storage."""
+        return {path: digest for path, digest in self.entries.items() if path.startswith("code/")}
 
     def files(self) -> list[str]:
         """Paths of the entries that go to the app's file storage."""

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from mixkit.errors import NotFound
+from mixkit.databases import Databases
+from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
 from mixkit.package import disk
-from mixkit.package.app import InstalledApp, open_version
-from mixkit.package.document import dump
-from mixkit.package.errors import Busy, Exists
+from mixkit.package.app import InstalledApp
+from mixkit.package.book import FOLDER
+from mixkit.package.changes import Changes
+from mixkit.package.errors import Exists
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
-from mixkit.package.leftovers import sweep_store, sweep_workspace
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
-from mixkit.package.switch import WORKSPACE_FILE, Switch, SwitchState
+from mixkit.package.past import Event
+from mixkit.storage import Place
 
 __all__ = ["Workspace", "WorkspaceStore"]
-
-_READ_SECONDS = 10.0
 
 
 class WorkspaceStore:
     """All workspaces below one directory, which is made if it is not there.
 
+        <workspace>/
+          workspace.db/       a database: which apps there are, what each may do, and their code
+          <app>/data/         the app's own, with its database
+          .lock  .trash-*     in use while something is changed
+
     Objects of this class and `Workspace` may be shared by threads and survive a fork.
+
+    Args:
+        databases: opens the databases, those of the workspaces and those of their apps: `Kernel.databases`.
+
+    Raises:
+        StorageError: the storage of the databases forgets what it is given.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, databases: Databases) -> None:
+        if not databases.storage.durable:
+            raise StorageError(
+                "workspaces need a storage that outlives the process, "
+                f'found {databases.storage.name!r}; name another one in the profile, as storage = "mixquery"'
+            )
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
+        self._databases = databases
         self._workspaces: dict[str, Workspace] = {}
 
     def list(self) -> list[str]:
         """Names of the workspaces, sorted."""
-        found = (path.parent.name for path in self.root.glob(f"*/{WORKSPACE_FILE}"))
+        found = (path.parent.name for path in self.root.glob(f"*/{FOLDER}"))
         return sorted(name for name in found if not name.startswith("."))
 
     def create(self, name: str) -> Workspace:
@@ -46,112 +61,136 @@ class WorkspaceStore:
         Raises:
             Exists: there is one of that name, or something else in its place.
             BadName: it cannot have that name.
+            StorageError: its database cannot be made.
         """
         home = self.root / check_name("workspace", name)
         with disk.locked(self.root):
-            sweep_store(self.root)
-            if home.exists():
+            disk.empty_trash(self.root)
+            # What was killed before it made the folder of the database left an empty one.
+            if home.exists() and not (home.is_dir() and not any(home.iterdir())):
                 raise Exists(f"there is a workspace {name!r} already")
-            staged = Path(tempfile.mkdtemp(prefix=disk.STAGING, dir=self.root))
-            disk.write_file(staged / WORKSPACE_FILE, [dump(SwitchState())])
-            disk.sync(staged)
-            staged.rename(home)
-            disk.sync(self.root)
-        return self.workspace(name)
+            home.mkdir(exist_ok=True)
+            try:
+                disk.sync(self.root)
+                (home / FOLDER).mkdir()
+                disk.sync(home)
+                workspace = self.workspace(name)
+                workspace.apps()
+            except BaseException:
+                self._discard(name)
+                raise
+        return workspace
 
     def delete(self, name: str) -> None:
-        """Delete a workspace with all apps and their data. Runs that read its code may end.
+        """Delete a workspace with all apps and their data. What runs may end, but reads no code any more.
 
         Raises:
             NotFound: there is none.
         """
         home = self.workspace(name).root
         with disk.locked(self.root), disk.locked(home):
-            disk.to_trash(home)
-            disk.sync(self.root)
-            self._workspaces.pop(name, None)
-            sweep_store(self.root)
+            self._discard(name)
+            disk.empty_trash(self.root)
+
+    def _discard(self, name: str) -> None:
+        home = self.root / name
+        for folder in home.iterdir():
+            if folder.name == FOLDER:
+                self._databases.forget(Place(name, "", folder))
+            else:
+                self._databases.forget(Place(name, folder.name, folder / "data"))
+        self._workspaces.pop(name, None)
+        disk.discard(home)
 
     def workspace(self, name: str) -> Workspace:
-        """The workspace of that name; cheap, as long as it was not changed.
+        """The workspace of that name; cheap.
 
         Raises:
             NotFound: there is none.
         """
         found = self._workspaces.get(name)
         if found is None:
-            found = Workspace(self.root / check_name("workspace", name))
-        found.switch.read()
+            found = Workspace(Changes(self.root / check_name("workspace", name), self._databases))
+        if not found.is_there():
+            raise NotFound(f"no workspace {name!r}")
         self._workspaces[name] = found
         return found
 
 
 class Workspace:
-    """Apps of one workspace. Made by `WorkspaceStore`."""
+    """Apps of one workspace. Made by `WorkspaceStore`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.name = root.name
-        self.switch = Switch(root)
+    All methods raise `NotFound` if the workspace was deleted, and `StorageError` if its database cannot be read.
+    """
+
+    def __init__(self, changes: Changes) -> None:
+        self.root = changes.root
+        self.name = changes.root.name
+        self._changes = changes
+        self._book = changes.book
 
     def apps(self) -> list[str]:
-        """Names of the apps, sorted. `NotFound` if the workspace was deleted."""
-        return sorted(self.switch.read().apps)
+        """Names of the apps, sorted."""
+        return sorted(app for app, generation in self._book.apps().items() if generation is not None)
 
     def generation(self, app: str) -> str:
-        """What `app(app).generation` would be, for a `stat` as long as nothing changed: for caches.
+        """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.
 
         Raises:
-            NotFound: there is no such app, or the workspace was deleted.
+            NotFound: there is no such app.
         """
-        apps = self.switch.read().apps
-        if app not in apps:
-            known = ", ".join(sorted(apps)) or "none"
+        generation = self._book.apps().get(app)
+        if generation is None:
+            known = ", ".join(self.apps()) or "none"
             raise NotFound(f"no app {app!r:.80} in workspace {self.name!r}; there are: {known}"[:400])
-        return apps[app]
+        return generation
+
+    def generation_at_hand(self, app: str) -> str | None:
+        """The same, or None if there is no such app, or it takes more than a glance. An event loop may ask."""
+        apps = self._book.apps_at_hand()
+        return None if apps is None else apps.get(app)
+
+    def place(self, app: str) -> Place:
+        """Where the database of an app is. Raises as `generation`."""
+        self.generation(app)
+        return self._changes.place(app)
 
     def app(self, name: str) -> InstalledApp:
-        """The app as it is now, whichever process installed it. Close it when the run is over.
+        """The app as it is now, whichever process installed it. Close it when its code has been read.
 
         Raises:
-            NotFound: there is no such app, or the workspace was deleted.
-            Busy: its version is missing on the disk, although it is the current one.
+            NotFound: there is no such app.
+            PackageError: what the store has of it was changed.
         """
-        deadline = time.monotonic() + _READ_SECONDS
-        while True:
-            generation = self.generation(name)
-            found = open_version(self.name, name, self.switch.home(name), generation)
-            if found is not None:
-                return found
-            # It was replaced between reading the switch and opening the version: the switch says by what.
-            if time.monotonic() > deadline:
-                raise Busy(f"the code of app {name!r} is not on the disk; install it again")
-            time.sleep(0.005)
+        place = self.place(name)
+        page = self._book.page()
+        entry = page.find(name)
+        if entry is None:
+            raise NotFound(f"no app {name!r} in workspace {self.name!r}: it has just been deleted")
+        return InstalledApp(place, entry, page.code) if entry else InstalledApp(place)
+
+    def past(self, app: str) -> list[Event]:
+        """When the app was made, what was installed and granted when, and when it was deleted; oldest first.
+
+        It goes back to when the database of the workspace was last compacted without its history.
+        """
+        return self._book.past(app)
 
     def create_app(self, name: str) -> InstalledApp:
         """Make an app without code. `Exists` if there is one; `BadName` if it cannot have that name."""
         check_name("app", name)
-        with disk.locked(self.root):
-            sweep_workspace(self.switch)
-            apps = self.switch.read().apps
-            if name in apps or self.switch.home(name).exists():
+        with self._changes.begun():
+            if name in self.apps() or (self.root / name).exists():
                 raise Exists(f"there is an app {name!r} in workspace {self.name!r} already")
-            staged = Path(tempfile.mkdtemp(prefix=disk.STAGING, dir=self.root))
-            (staged / "versions").mkdir()
-            disk.sync_tree(staged)
-            staged.rename(self.switch.home(name))
-            disk.sync(self.root)
-            self.switch.write(SwitchState(apps=apps | {name: ""}))
+            self._changes.make_home(name)
+            self._book.write({name: ""})
         return self.app(name)
 
     def delete_app(self, name: str) -> None:
-        """Delete an app with its data. Runs that read its code may end. `NotFound` if there is none."""
-        with disk.locked(self.root):
-            apps = dict(self.switch.read().apps)
-            if apps.pop(name, None) is None:
-                raise NotFound(f"no app {name!r:.80} in workspace {self.name!r}")
-            self.switch.write(SwitchState(apps=apps))
-            sweep_workspace(self.switch)
+        """Delete an app with its data. Runs that have begun may end. `NotFound` if there is none."""
+        with self._changes.begun():
+            self.generation(name)
+            self._book.write({name: None})
 
     def install(
         self,
@@ -169,8 +208,11 @@ class Workspace:
 
         Raises:
             PackageError: it is refused; nothing was changed.
-            NotFound: the workspace was deleted.
             Busy: somebody else has been changing the workspace for a minute.
         """
         options = Options(granted, validate, force, trusted, load_records, load_files, run_setup)
-        return install(self.switch, package, options)
+        return install(self._changes, package, options)
+
+    def is_there(self) -> bool:
+        """Whether the workspace was not deleted."""
+        return (self.root / FOLDER).is_dir()

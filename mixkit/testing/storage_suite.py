@@ -87,6 +87,11 @@ class StorageFixtures:
 class StorageSuite(StorageFixtures):
     """See the module's text."""
 
+    def test_it_says_what_it_is(self, storage: Storage) -> None:
+        assert isinstance(storage, Storage)
+        assert type(storage.name) is str
+        assert type(storage.durable) is bool
+
     # -- records ------------------------------------------------------------------------------
 
     def test_a_record_comes_back_with_the_engines_fields(self, database: Database) -> None:
@@ -510,6 +515,9 @@ class StorageSuite(StorageFixtures):
 
 class StorageReopenSuite(StorageFixtures):
     """What a storage must do whose databases outlive the object and the process."""
+
+    def test_it_says_so(self, storage: Storage) -> None:
+        assert storage.durable is True
 
     @pytest.mark.parametrize("how", ["closed", "flushed", "left open"])
     def test_what_was_committed_is_there_again(

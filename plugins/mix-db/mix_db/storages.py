@@ -28,6 +28,7 @@ class Mixquery:
     """Each app's database in files of its own, `v2` in its home."""
 
     name = "mixquery"
+    durable = True
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
@@ -53,6 +54,7 @@ class Memory:
     """Databases that live as long as this object, one for each place; their handles share them."""
 
     name = "memory"
+    durable = False
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()

@@ -17,16 +17,15 @@ from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
-from mixkit.storage import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
-    from mixkit.package import Installed, InstalledApp, WorkspaceStore
-    from mixkit.package.switch import Switch
+    from mixkit.package import Installed, InstalledApp, Workspace, WorkspaceStore
     from mixkit.state import State
+    from mixkit.storage import Place
     from mixkit.vm.program import Program
 
 __all__ = ["Catalog", "Target"]
@@ -37,7 +36,7 @@ class Target:
     """An agent, ready to run.
 
     Attributes:
-        switch: says which installation of the app is current; None for one that is only being installed.
+        workspace: says which installation of the app is current; None for one that is only being installed.
         app: name of the app.
         generation: of the app's installation that this is from.
         entry: what the program calls it.
@@ -50,7 +49,7 @@ class Target:
         apps: how it names the other apps of its workspace, whose databases its grants may open.
     """
 
-    switch: Switch | None
+    workspace: Workspace | None
     app: str
     generation: str
     program: Program
@@ -67,8 +66,9 @@ class Target:
     apps: Apps
 
     def is_current(self) -> bool:
-        """Whether nothing else was installed since, by any process. `NotFound` if the workspace is gone."""
-        return self.switch is not None and self.switch.read().apps.get(self.app) == self.generation
+        """Whether nothing else was installed since, by any process, as far as a glance shows."""
+        workspace = self.workspace
+        return workspace is not None and workspace.generation_at_hand(self.app) == self.generation
 
 
 Key = tuple[str, str, str]
@@ -77,8 +77,8 @@ Key = tuple[str, str, str]
 class Catalog:
     """The agents of all workspaces. An LRU, as large as the kernel's of compiled programs.
 
-    Every look-up asks the store, for the price of one `stat`, which version of the app is current: so an
-    install counts from the next request on, in every worker.
+    Every look-up asks the store, for some microseconds, which version of the app is current: so an install counts
+    from the next request on, in every worker.
 
     Args:
         extra: added to every agent's environment, under what the app's own settings say.
@@ -127,9 +127,7 @@ class Catalog:
         """How an app names the others of its workspace: the store decides what is one."""
 
         def resolve(name: str) -> Place:
-            workspace = self._store.workspace(ws)
-            workspace.generation(name)
-            return Place(ws, name, workspace.switch.home(name) / "data")
+            return self._store.workspace(ws).place(name)
 
         return Apps(resolve)
 
@@ -148,15 +146,15 @@ class Catalog:
 
     def _read(self, ws: str, app: str, name: str) -> Target:
         workspace = self._store.workspace(ws)
-        return self._target(workspace.switch, workspace.app(app), name)
+        return self._target(workspace, workspace.app(app), name)
 
-    def _target(self, switch: Switch | None, installed: InstalledApp, name: str) -> Target:
+    def _target(self, workspace: Workspace | None, installed: InstalledApp, name: str) -> Target:
         code = installed.code(name)
         agent = installed.agents[name]
         program = self._kernel.load(code, f"{installed.name}/{name}")
         entry = program.entry(agent.entry)
         return Target(
-            switch=switch,
+            workspace=workspace,
             app=installed.name,
             generation=installed.generation,
             program=program,
@@ -169,7 +167,7 @@ class Catalog:
             limits=self._limits(installed),
             env=self._env(installed),
             others=self._others(installed.workspace, installed.name),
-            place=_place(installed),
+            place=installed.place,
             apps=self._apps(installed.workspace),
         )
 
@@ -207,8 +205,7 @@ class Catalog:
             package,
             validate=self._validate,
             run_setup=self._run_setup,
-            # Without a storage the package is refused for its records, which says what is missing.
-            load_records=self._load_records if self._kernel.storage is not None else None,
+            load_records=self._load_records,
             force=force,
         )
 
@@ -229,8 +226,4 @@ class Catalog:
         )
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
-        load_records(self._kernel.databases.open(_place(installed)), lines, options)
-
-
-def _place(installed: InstalledApp) -> Place:
-    return Place(installed.workspace, installed.name, installed.data)
+        load_records(self._kernel.databases.open(installed.place), lines, options)

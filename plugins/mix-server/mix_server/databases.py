@@ -7,9 +7,6 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mix_server.errors import NoStorage
-from mixkit.storage import Place
-
 if TYPE_CHECKING:
     from mix_server.admission import Admission
     from mixkit.databases import Databases as KernelDatabases
@@ -30,12 +27,12 @@ class Databases:
     """The databases of all apps.
 
     Args:
-        kept: the kernel's, which opens them and keeps them open; None if the profile names no storage.
+        kept: the kernel's, which opens them and keeps them open.
         store: the apps.
         admission: who calls a database takes a place there, as a run does.
     """
 
-    def __init__(self, kept: KernelDatabases | None, store: WorkspaceStore, admission: Admission) -> None:
+    def __init__(self, kept: KernelDatabases, store: WorkspaceStore, admission: Admission) -> None:
         self._kept = kept
         self._store = store
         self._admission = admission
@@ -47,33 +44,15 @@ class Databases:
 
         Raises:
             NotFound: no such workspace or app.
-            NoStorage: this server keeps no databases.
             StorageError: it cannot be opened.
         """
-        kept = self._kept
-        if kept is None:
-            raise NoStorage
-        place = self._place(ws, app)
-        # PERF: a thread would cost more than most of what is asked of a database that is open.
-        found = kept.at_hand(place)
-        return await self.call(lambda: kept.open(place)) if found is None else found
-
-    def _place(self, ws: str, app: str) -> Place:
         workspace = self._store.workspace(ws)
-        workspace.generation(app)
-        return Place(ws, app, workspace.switch.home(app) / "data")
-
-    def remove(self, ws: str, app: str | None = None) -> None:
-        """Remove the database of an app, or those of a workspace, which are about to be deleted.
-
-        Raises:
-            NotFound: no such workspace or app.
-            StorageError: one could not be removed.
-        """
-        for name in self._store.workspace(ws).apps() if app is None else [app]:
-            place = self._place(ws, name)
-            if self._kept is not None:
-                self._kept.remove(place)
+        # PERF: a thread would cost more than most of what is asked of a database that is open.
+        if workspace.generation_at_hand(app) is not None:
+            found = self._kept.at_hand(workspace.place(app))
+            if found is not None:
+                return found
+        return await self.call(lambda: self._kept.open(workspace.place(app)))
 
     async def look_up(self, work: Callable[[], T]) -> T:
         """Call `work`, which takes microseconds as a rule: here, unless a look-up took long a moment ago.

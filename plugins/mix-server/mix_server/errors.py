@@ -49,7 +49,6 @@ __all__ = [
     "BodyTooLarge",
     "Disconnected",
     "Forbidden",
-    "NoStorage",
     "NotAcceptable",
     "Overloaded",
     "PreconditionFailed",
@@ -154,15 +153,6 @@ class Unsupported(Refusal):
     """What the request asks for is understood and not done here; doing it without would be wrong."""
 
     status = 501
-
-
-class NoStorage(Unsupported):
-    """The server's profile names no storage, so there are no databases."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            'this server keeps no databases: its profile names no storage, as storage = "mixquery" would'
-        )
 
 
 class Stopping(Refusal):

@@ -16,7 +16,7 @@ from mix_server.databases import Databases
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
-from mixkit.errors import ProfileError
+from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Server:
         authorizer: decides who asks; made from the settings if not given.
 
     Raises:
-        ProfileError: settings that do not go together, a workspace directory that is not one.
+        ProfileError: settings that do not go together, a workspace directory that is not one, a storage that forgets.
 
     Attributes:
         kernel, settings, authorizer: as given.
@@ -71,14 +71,14 @@ class Server:
         self.kernel = kernel
         self.settings = settings
         self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
-        self.store = _open_store(settings.ws_dir)
+        self.store = _open_store(settings.ws_dir, kernel)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
         self.admission = Admission(
             settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
         )
-        self.databases = Databases(kernel.databases if kernel.storage else None, self.store, self.admission)
+        self.databases = Databases(kernel.databases, self.store, self.admission)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
 
     def start(self) -> None:
@@ -123,9 +123,11 @@ def _before_the_end(notify: Callable[[], None]) -> None:
             signal.signal(number, heard)
 
 
-def _open_store(ws_dir: str) -> WorkspaceStore:
+def _open_store(ws_dir: str, kernel: Kernel) -> WorkspaceStore:
     try:
-        return WorkspaceStore(ws_dir)
+        return WorkspaceStore(ws_dir, kernel.databases)
+    except StorageError as exc:
+        raise ProfileError(str(exc), "storage") from exc
     except OSError as exc:
         raise ProfileError(
             f"expected a directory, or a place where one can be made, at {ws_dir!r}: {exc.strerror}",

@@ -163,6 +163,9 @@ def make_server(
 ) -> Iterator[Callable[..., Server]]:
     """Makes a server with the app `demo` in the workspace `w`; keywords are settings, or `limits_…`."""
     kernels = []
+    kept = load_object(storage)()
+    # As far as a test is concerned.
+    kept.durable = True
 
     def make(*, package: bytes | None = None, **settings: Any) -> Server:
         overrides: dict[str, Any] = {"settings.server.ws_dir": str(ws_dir), "settings.server.token": TOKEN}
@@ -172,7 +175,7 @@ def make_server(
         kernel = Kernel("agent_server", overrides=overrides, environ={})
         # Not the profile's: a storage that is obviously right is no plugin's.
         kernel.storage = storage
-        kernel._databases = Databases(load_object(storage)) if storage else None
+        kernel._databases = Databases(lambda: kept)
         kernels.append(kernel)
         server = Server(kernel)
         if "w" not in server.store.list():

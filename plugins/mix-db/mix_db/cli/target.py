@@ -99,11 +99,13 @@ def _target(folder: Path | None, ws_dir: Path | None, app: str | None) -> Target
 
 
 def _app_target(ws_dir: Path, name: str) -> Target:
-    from mix_db.storages import FOLDER
+    from mix_db.storages import FOLDER, Mixquery
+    from mixkit.databases import Databases
     from mixkit.package import WorkspaceStore
 
     workspace, slash, app = name.partition("/")
     if not (workspace and slash and app):
         raise click.BadParameter(f"expected WS/APP, found {name!r}", param_hint="--app")
-    with closing(WorkspaceStore(ws_dir).workspace(workspace).app(app)) as installed:
-        return Target(installed.data / FOLDER)
+    with closing(Databases(Mixquery)) as databases:
+        place = WorkspaceStore(ws_dir, databases).workspace(workspace).place(app)
+    return Target(place.home / FOLDER)

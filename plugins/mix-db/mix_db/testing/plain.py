@@ -72,6 +72,7 @@ class PlainStorage:
     """Databases that live as long as this object, one for each place."""
 
     name = "plain"
+    durable = False
 
     def __init__(self, settings: object = None) -> None:
         self._databases: dict[Place, _Shared] = {}

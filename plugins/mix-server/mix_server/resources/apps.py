@@ -38,12 +38,7 @@ class Apps:
         resp.media = describe(created)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        def delete() -> None:
-            workspace = self._server.store.workspace(ws)
-            self._server.databases.remove(ws, app)
-            workspace.delete_app(app)
-
-        await asyncio.to_thread(delete)
+        await asyncio.to_thread(lambda: self._server.store.workspace(ws).delete_app(app))
         resp.status = 204
 
     on_delete_v0 = on_delete

@@ -67,9 +67,5 @@ class Workspace:
     on_head = on_get
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
-        def delete() -> None:
-            self._server.databases.remove(ws)
-            self._server.store.delete(ws)
-
-        await asyncio.to_thread(delete)
+        await asyncio.to_thread(self._server.store.delete, ws)
         resp.status = 204

@@ -1,0 +1,210 @@
+"""The workspace's own database: which apps there are, what each may do, and the code of their agents.
+
+    app:NAME        one for each app that there is or was; its versions are the history of its installs
+        name
+        generation      of its code; "" without code; null if there is no such app (any more)
+        code            SHA-256 of each of its entries with code
+        package, version, signer    for whoever looks into the database
+        installation    `mixkit.package.app.Installation` as JSON, of which the generation is the hash
+    code:SHA256:N   a part of code, numbered from 0
+        parts           how many there are
+        content         its bytes; missing since no app needs them
+
+A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
+until the database is compacted without it.
+
+Nobody but the store opens the database: names from agents and requests are looked up among the apps, and no app can
+have the name of its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from mixkit.errors import NotFound, PackageError
+from mixkit.package.app import Installation
+from mixkit.package.document import dump, load
+from mixkit.package.past import Event
+from mixkit.storage import Database, Place, Reader, Record, SaveOptions
+
+if TYPE_CHECKING:
+    from mixkit.databases import Databases
+
+__all__ = ["FOLDER", "MAX_CODE", "Book", "Page"]
+
+FOLDER: Final = "workspace.db"
+"""The folder of the database, in that of the workspace. Where it is, there is a workspace."""
+
+MAX_CODE: Final = 128 << 20
+"""Bytes of new code that one change may bring, because it is in memory as a whole."""
+
+Entry: TypeAlias = Installation | Literal[""] | None
+"""What the book says of an app: what is installed; `""` if it has no code; None if there is no such app."""
+
+_PART: Final = 1 << 20
+_APPS: Final = '"_rmx_type" == "app"'
+_BY_NAME: Final = SaveOptions(original_id_always=True)
+
+
+class Page:
+    """What the book says at one moment, whatever is written later."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def find(self, app: str) -> Entry:
+        """What it says of an app. `PackageError` if that is not what was written."""
+        record = self._reader.get(f"app:{app}")
+        return None if record is None else _entry(record)
+
+    def code(self, digest: str) -> bytes | None:
+        """The code with that SHA-256; None if it is missing, or is not what was written."""
+        parts: list[bytes] = []
+        count: Any = 1
+        while len(parts) < count:
+            record = self._reader.get(f"code:{digest}:{len(parts)}") or {}
+            content, count = record.get("content"), record.get("parts")
+            if not isinstance(content, bytes) or not isinstance(count, int):
+                return None
+            parts.append(content)
+        found = b"".join(parts)
+        return found if hashlib.sha256(found).hexdigest() == digest else None
+
+    def parts(self, digest: str) -> int:
+        """How many records the code has."""
+        count = (self._reader.get(f"code:{digest}:0") or {}).get("parts")
+        return count if isinstance(count, int) else 0
+
+
+class Book:
+    """The database of one workspace. Safe to use from many threads and processes, and after a fork.
+
+    Whoever writes holds the lock of the workspace.
+
+    Args:
+        name: of the workspace.
+        root: its folder.
+        databases: opens it, and keeps it open.
+    """
+
+    def __init__(self, name: str, root: Path, databases: Databases) -> None:
+        self._name = name
+        self._databases = databases
+        self._place = Place(name, "", root / FOLDER)
+        self._seen: tuple[weakref.ref[Database], str, Mapping[str, str | None]] | None = None
+
+    def apps(self) -> Mapping[str, str | None]:
+        """The generations of all apps, by name; None for those that are no more.
+
+        Cheap as long as nothing was written, by any process.
+
+        Raises:
+            NotFound: there is no such workspace.
+            StorageError: its database cannot be opened.
+        """
+        return self._apps(self._database())
+
+    def apps_at_hand(self) -> Mapping[str, str | None] | None:
+        """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
+        database = self._databases.at_hand(self._place)
+        return None if database is None else self._apps(database)
+
+    def _apps(self, database: Database) -> Mapping[str, str | None]:
+        seen = self._seen
+        # A workspace that was deleted and made again may have come to the same watermark.
+        if seen is not None and seen[1] == database.watermark() and seen[0]() is database:
+            return seen[2]
+        with database.query(_APPS) as cursor:
+            apps = {record["name"]: record["generation"] for record in cursor}
+            self._seen = weakref.ref(database), cursor.watermark, apps
+        return apps
+
+    def page(self) -> Page:
+        """What it says now. Raises as `apps`."""
+        database = self._database()
+        return Page(database.as_of(database.watermark()))
+
+    def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
+        """Write entries of apps, with the code that they bring, in one commit. Code that nothing needs any more goes.
+
+        Args:
+            code: content by SHA-256.
+        """
+        database = self._database()
+        with database.query(_APPS) as cursor:
+            before = {record["name"]: set(record.get("code", ())) for record in cursor}
+        records = [_record(app, entry) for app, entry in entries.items()]
+        after = before | {record["name"]: set(record.get("code", ())) for record in records}
+        needed = set().union(*after.values())
+        for digest, content in (code or {}).items():
+            records += _parts(digest, content)
+        page = Page(database)
+        for digest in set().union(*before.values()) - needed:
+            records += (_part(digest, number, {}) for number in range(page.parts(digest)))
+        database.save(records, _BY_NAME)
+
+    def past(self, app: str) -> list[Event]:
+        """What became of an app, oldest first, as far as the history goes back."""
+        events: list[Event] = []
+        there = False
+        for record in self._database().history(f"app:{app}"):
+            entry = _entry(record)
+            # A name is noted as one of no app before the folder of the app is made.
+            if entry is not None or there:
+                when = datetime.fromtimestamp(record["_rmx_last_modified_at"] / 1000, UTC)
+                events.append(Event.of(when, entry))
+            there = entry is not None
+        return events
+
+    def _database(self) -> Database:
+        found = self._databases.at_hand(self._place)
+        if found is not None:
+            return found
+        # Opening it would make one in any folder of that name.
+        if self._place.home.is_dir():
+            try:
+                return self._databases.open(self._place)
+            except NotFound:
+                # Deleted between the two.
+                pass
+        raise NotFound(f"no workspace {self._name!r}")
+
+
+def _record(app: str, entry: Entry) -> Record:
+    record: Record = {"_rmx_id": f"app:{app}", "_rmx_type": "app", "name": app}
+    if not entry:
+        return record | {"generation": entry}
+    release = entry.release
+    return record | {
+        "generation": entry.generation,
+        "package": release.package,
+        "version": release.version,
+        "signer": release.signer,
+        "code": sorted(set(release.code().values())),
+        # Not as a map, since settings may be as deep as a record may be.
+        "installation": dump(entry),
+    }
+
+
+def _entry(record: Mapping[str, Any]) -> Entry:
+    if not record["generation"]:
+        return "" if record["generation"] == "" else None
+    installation = load(record["installation"], Installation, str(record["_rmx_id"].id))
+    if installation.generation != record["generation"]:
+        raise PackageError("this is not what was installed; install it again", str(record["_rmx_id"].id))
+    return installation
+
+
+def _parts(digest: str, content: bytes) -> Iterator[Record]:
+    starts = range(0, len(content), _PART) or range(1)
+    for number, start in enumerate(starts):
+        yield _part(digest, number, {"parts": len(starts), "content": content[start : start + _PART]})
+
+
+def _part(digest: str, number: int, fields: Record) -> Record:
+    return {"_rmx_id": f"code:{digest}:{number}", "_rmx_type": "code"} | fields
