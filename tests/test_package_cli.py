@@ -9,13 +9,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mix_db import Database
+from mix_db.storages import Mixquery
 
+from mixkit.databases import Databases
 from mixkit.package import Package, WorkspaceStore
 
 COMMAND = [
@@ -24,6 +26,8 @@ COMMAND = [
     "from mixkit.cli import main; raise SystemExit(main())",
     "-p",
     "test",
+    "--set",
+    "storage=mixquery",
     "remix",
 ]
 
@@ -82,6 +86,14 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def store(shell: Shell) -> Iterator[WorkspaceStore]:
+    """What is in the folder `ws` of the shell."""
+    databases = Databases(Mixquery)
+    yield WorkspaceStore(shell.folder / "ws", databases)
+    databases.close()
 
 
 def test_from_a_folder_to_a_verified_package(shell: Shell, folder: Path) -> None:
@@ -149,11 +161,10 @@ def install(shell: Shell, *args: object, fails: int = 0) -> Any:
     return shell.json("install", "p.remix", "--ws-dir", "ws", "--ws", "main", *args, fails=fails)
 
 
-def test_install_needs_an_agreement(shell: Shell, folder: Path) -> None:
+def test_install_needs_an_agreement(shell: Shell, folder: Path, store: WorkspaceStore) -> None:
     shell("build", folder, "-o", "p.remix")
     refused = install(shell, fails=2)
     assert "small: $crypto_md5" in refused["message"] and "--yes" in refused["message"]
-    store = WorkspaceStore(shell.folder / "ws")
     assert store.list() == []
     done = install(shell, "--yes")
     assert done == {"changed": True, "workspace": "main", "apps": ["small"], "version": "1.0", "withheld": []}
@@ -177,7 +188,7 @@ def test_install_needs_an_agreement(shell: Shell, folder: Path) -> None:
     assert install(shell, "--force")["version"] == "1.0"
 
 
-def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path) -> None:
+def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store: WorkspaceStore) -> None:
     write(folder, grants={"options": {"http.hosts": ["example.com"]}})
     shell("build", folder, "-o", "p.remix")
     assert "http.hosts" in install(shell, "--yes", fails=1)["message"]
@@ -186,7 +197,7 @@ def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path) -> Non
     shell("build", folder, "-o", "p.remix")
     assert "code/small/small.wasm: the code of agent 'echo'" in install(shell, "--yes", fails=1)["message"]
     # Nor is the workspace left behind that it was to be the first app of.
-    assert WorkspaceStore(shell.folder / "ws").list() == []
+    assert store.list() == []
 
 
 def test_install_runs_the_setup(shell: Shell, folder: Path) -> None:
@@ -200,7 +211,9 @@ def test_install_runs_the_setup(shell: Shell, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "installed"), [("y\n", ["small"]), ("n\n", [])])
-def test_install_asks_at_a_terminal(shell: Shell, folder: Path, answer: str, installed: list[str]) -> None:
+def test_install_asks_at_a_terminal(
+    shell: Shell, folder: Path, store: WorkspaceStore, answer: str, installed: list[str]
+) -> None:
     shell("build", folder, "-o", "p.remix")
     main, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -226,47 +239,63 @@ def test_install_asks_at_a_terminal(shell: Shell, folder: Path, answer: str, ins
         process.wait()
         os.close(main)
     assert b"$crypto_md5" in shown
-    store = WorkspaceStore(shell.folder / "ws")
     assert (store.workspace("main").apps() if store.list() else []) == installed
 
 
-def test_records_of_a_package_are_in_the_database_of_its_app(folder: Path, shell: Shell) -> None:
+def test_records_of_a_package_are_in_the_database_of_its_app(
+    folder: Path, shell: Shell, store: WorkspaceStore
+) -> None:
     write(folder, save_options={"OriginalIdAlways": True})
     (folder / "records").mkdir()
     (folder / "records" / "small.ndjson").write_text(
         '{"_rmx_id": "rome", "n": 1}\n{"_rmx_id": "oslo", "near": {"_rmx_type": "{tag}case:db.ref", "_rmx_value": "rome"}}\n'
     )
-    profile = folder.parent / "files.toml"
-    profile.write_text('extends = "test"\nstorage = "mixquery"\n')
-    package = folder.parent / "small.remix"
-    shell("build", folder, "-o", package)
-    store = folder.parent / "store"
-    command = [
-        *COMMAND[:3],
-        "-p",
-        profile,
-        "remix",
-        "install",
-        package,
-        "--ws-dir",
-        store,
-        "--ws",
-        "main",
-        "--yes",
-    ]
+    shell("build", folder, "-o", "p.remix")
     for _ in range(2):
-        subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=60)
-    with Database(WorkspaceStore(store).workspace("main").app("small").data / "v2") as database:
+        install(shell, "--yes")
+    with Database(store.workspace("main").place("small").home / "v2") as database:
         assert [row["_rmx_id"].id for row in database.query("true")] == ["rome", "oslo"]
         assert [row["_rmx_id"].id for row in database.query("near.n == 1")] == ["oslo"]
         assert database.stats()["versions"] == 2
 
 
-def test_records_that_are_refused_leave_no_app(folder: Path, shell: Shell) -> None:
+def test_records_that_are_refused_leave_no_app(folder: Path, shell: Shell, store: WorkspaceStore) -> None:
     (folder / "records").mkdir()
     (folder / "records" / "small.ndjson").write_text('{"n": 1}\n{"n": \n')
-    package = folder.parent / "small.remix"
-    shell("build", folder, "-o", package)
-    store = folder.parent / "store"
-    assert "line 2" in shell("install", package, "--ws-dir", store, "--ws", "main", "--yes", fails=1)
-    assert WorkspaceStore(store).list() == []
+    shell("build", folder, "-o", "p.remix")
+    assert "line 2" in install(shell, "--yes", fails=1)["message"]
+    assert store.list() == []
+
+
+def test_a_profile_whose_storage_forgets(folder: Path, shell: Shell) -> None:
+    shell("build", folder, "-o", "p.remix")
+    command = [part for part in COMMAND if part not in ("--set", "storage=mixquery")]
+    command += ["install", "p.remix", "--ws-dir", "ws", "--ws", "main", "--yes"]
+    done = subprocess.run(command, cwd=shell.folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "outlives the process, found 'memory'" in done.stderr
+    assert not (shell.folder / "ws").exists()
+
+
+def test_history(folder: Path, shell: Shell) -> None:
+    shell("build", folder, "-o", "p.remix")
+    install(shell, "--yes")
+    write(folder, version="1.1", grants={"ffis": ["$crypto_*"]})
+    shell("build", folder, "-o", "p.remix")
+    install(shell, "--yes", "--grant", "$crypto_sha256")
+    where = ("--ws-dir", "ws", "--ws", "main")
+    first, second = shell.json("history", "small", *where)
+    assert (first["what"], first["package"], first["version"], first["signer"]) == (
+        "installed",
+        "small",
+        "1.0",
+        None,
+    )
+    assert first["granted"] == [{"ffis": ["$crypto_md5"], "options": {}}]
+    assert second["granted"] == [
+        {"ffis": ["$crypto_*"], "options": {}}, {"ffis": ["$crypto_sha256"], "options": {}},
+    ]  # fmt: skip
+    assert first["when"] < second["when"]
+    shown = shell("history", "small", *where)
+    assert "1.1" in shown and "$crypto_sha256" in shown
+    assert "no app 'other' was ever" in shell("history", "other", *where, fails=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
     from mixkit.package import InstalledApp, Package, Release, Workspace, WorkspaceStore
+    from mixkit.package.manifest import GrantsSpec
 
 __all__ = ["remix"]
 
@@ -261,6 +262,52 @@ def install(
             "withheld": list(done.withheld),
         }
     )
+
+
+@remix.command()
+@click.argument("app")
+@click.option("--ws-dir", type=FOLDER, required=True, help="Directory of workspaces.")
+@click.option("--ws", required=True, help="Workspace.")
+@json_option
+@pass_session
+def history(session: Session, app: str, ws_dir: Path, ws: str) -> None:
+    """Show what was installed as APP of a workspace, and granted to it, when; oldest first."""
+    import msgspec
+
+    from mixkit.errors import NotFound
+    from mixkit.package import WorkspaceStore
+    from mixkit.package.install import grants_spec
+
+    out = Output(session.as_json)
+    with session.kernel() as kernel:
+        events = WorkspaceStore(ws_dir, kernel.databases).workspace(ws).past(app)
+    if not events:
+        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
+    found = []
+    for event in events:
+        row: dict[str, Any] = {"when": event.when.isoformat(timespec="milliseconds"), "what": event.what}
+        if event.installation is not None:
+            release = event.installation.release
+            row |= {"package": release.package, "version": release.version, "signer": release.signer}
+            row["granted"] = grants_spec(event.installation.grants())
+        found.append(row)
+    if session.as_json:
+        out.document(msgspec.to_builtins(found))
+        return
+    columns = ("when", "what", "package", "version", "signer")
+    out.table(
+        (*columns, "granted"),
+        [(*(row.get(name) or "" for name in columns), _granted(row.get("granted", ()))) for row in found],
+    )
+
+
+def _granted(layers: Iterable[GrantsSpec]) -> str:
+    """What the layers allow, all of which must."""
+    texts = (
+        [*layer.ffis, *(f"{name} {shown(value)}" for name, value in layer.options.items())]
+        for layer in layers
+    )
+    return " & ".join(", ".join(text) or "nothing" for text in texts)
 
 
 @contextmanager

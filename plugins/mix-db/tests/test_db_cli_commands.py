@@ -11,12 +11,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mix_db.storages import Mixquery
 
 from mixkit.cli import main
+from mixkit.databases import Databases
 from mixkit.package import WorkspaceStore
 
 MAIN = [sys.executable, "-c", "from mixkit.cli import main; raise SystemExit(main())"]
@@ -309,8 +312,8 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not (shell.folder / "nowhere").exists()
     for command in ("check", "repair"):
         assert "found none" in shell(command, "--db", "nowhere", status=1).err
-    store = WorkspaceStore(shell.folder / "ws")
-    store.create("team").create_app("notes")
+    with closing(Databases(Mixquery)) as databases:
+        WorkspaceStore(shell.folder / "ws", databases).create("team").create_app("notes")
     place = ["--ws-dir", "ws", "--app", "team/notes"]
     shell("init", *place)
     shell("put", '{"n": 1}', *place)

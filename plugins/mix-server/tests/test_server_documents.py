@@ -452,19 +452,6 @@ async def test_an_app_that_another_process_made_anew_has_a_new_database(
             assert (await client.put(path, json={"a": 1})).status_code == 201
 
 
-@pytest.mark.parametrize("storage", [None])
-async def test_a_server_without_a_storage_says_so(client: httpx.AsyncClient) -> None:
-    for answer in (
-        await client.get(DOCUMENTS),
-        await client.post(f"{DB}/save", json=[]),
-        await client.get(f"{DB}/live", params={"query": "true"}),
-    ):
-        assert answer.status_code == 501
-        assert "storage" in answer.json()["message"]
-    assert (await client.put("/v1/ws/w/app/second")).status_code == 201
-    assert (await client.delete("/v1/ws/w/app/second")).status_code == 204
-
-
 async def test_saves_at_once_are_all_there(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(client.post(DOCUMENTS, json={"n": n}) for n in range(40)))
     assert {answer.status_code for answer in answers} == {201}

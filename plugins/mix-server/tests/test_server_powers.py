@@ -16,7 +16,6 @@ from wasmtime import wat2wasm
 from mixkit.errors import PackageError, RecordError
 from mixkit.package import Package
 from mixkit.package.build import pack
-from mixkit.storage import Place
 
 Make = Callable[..., Server]
 Connect = Callable[[Server], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -118,17 +117,31 @@ async def test_the_grant_option_opens_others_of_the_workspace(server: Server, co
 
 
 async def test_no_option_leads_out_of_the_workspace(server: Server, connect: Connect) -> None:
-    names = ["secret", "../other/secret", "other/secret", "", "..", "crm/", "nobody"]
+    names = ["secret", "../other/secret", "other/secret", "", ".", "..", "crm/", "nobody"]
+    # What is installed and granted stands in a database too, and whoever could write there would have all powers.
+    names += [
+        "workspace.db",
+        "workspace.db/v2",
+        "../w/workspace.db",
+        "crm/../workspace.db",
+        "app:crm",
+        ".lock",
+    ]
     server.store.workspace("w").install(package("curious", {"db.apps": "*"}))
     server.store.workspace("w").install(package("named", {"db.apps": names}))
     folders = sorted(server.store.root.rglob("data"))
+    workspace = server.store.workspace("w")
+    before = workspace.past("crm"), workspace._book._database().watermark()
     async with connect(server) as client:
         for app in ("curious", "named"):
             for name in names:
                 answer = await run(client, app, "save", other(name), {"n": 1})
                 assert answer.status_code != 200
                 assert "no app" in answer.text
+                odd = {"type": "rmx", "scope": "main", "db": name}
+                assert (await run(client, app, "save", odd, {"n": 1})).status_code != 200
         assert (await run(client, "curious", "save", other("crm"), {"n": 1})).status_code == 200
+        assert (workspace.past("crm"), workspace._book._database().watermark()) == before
     assert {folder.parent.name for folder in server.store.root.rglob("data")} - {
         folder.parent.name for folder in folders
     } == {"crm"}
@@ -146,8 +159,7 @@ def test_records_of_a_package_are_stored_once(server: Server) -> None:
     lines = b'{"_rmx_id": "%s", "n": 1}\n' % (b"Known000" * 4)
     for version in ("1.0.0", "2.0.0"):
         server.catalog.install("w", pack_of(package("shop", version=version, records=lines)), force=False)
-    app = server.store.workspace("w").app("shop")
-    database = server.kernel.databases.open(Place("w", "shop", app.data))
+    database = server.kernel.databases.open(server.store.workspace("w").place("shop"))
     assert [row["n"] for row in database.query("true")] == [1]
     assert database.stats()["versions"] == 1
     with pytest.raises((PackageError, RecordError), match="line 2"):

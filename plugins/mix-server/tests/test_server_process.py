@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mixkit import Kernel
 from mixkit.cli import main
 from mixkit.package import Package, WorkspaceStore
 
@@ -97,7 +98,8 @@ Start = Callable[..., Process]
 @pytest.fixture
 def installed(ws_dir: Path, make_package: Callable[..., bytes]) -> Path:
     """A directory of workspaces, in which `w` has the app `demo`."""
-    WorkspaceStore(ws_dir).create("w").install(Package.open(make_package()))
+    with Kernel("agent_server", environ={}) as kernel:
+        WorkspaceStore(ws_dir, kernel.databases).create("w").install(Package.open(make_package()))
     return ws_dir
 
 

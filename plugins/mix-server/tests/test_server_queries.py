@@ -284,6 +284,7 @@ async def test_large_rows_are_streamed_a_few_at_a_time(
 async def test_an_error_in_mid_stream_is_the_last_line_and_the_connection_breaks(
     make_server: Make, served: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    server = make_server()
     calls = 0
     original = PlainCursor.next
 
@@ -295,7 +296,7 @@ async def test_an_error_in_mid_stream_is_the_last_line_and_the_connection_breaks
         return original(cursor)
 
     monkeypatch.setattr(PlainCursor, "next", fail)
-    async with served(make_server()) as client:
+    async with served(server) as client:
         await save(client, *({"n": n} for n in range(1000)))
         received = ""
         # NOTE: the body has no end: what came is a part, and whoever reads it is told so twice.

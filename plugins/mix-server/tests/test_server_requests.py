@@ -8,14 +8,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from mix_db.storages import Memory
 from mix_server.app import create_app
 from mix_server.errors import NOT_FOUND
 from mix_server.server import Server
+
+from mixkit import Kernel
+from mixkit.databases import Databases
+from mixkit.errors import ProfileError
 
 DEMO = "/v1/ws/w/app/demo/agent/"
 Make = Callable[..., Server]
@@ -94,7 +100,10 @@ async def test_what_does_not_exist_looks_alike(client: httpx.AsyncClient) -> Non
     paths = (
         "/nothing", "/v1", "/v1/ws/x", "/v1/ws/w/app/x", "/v1/ws/w/app/demo/agent/x", "/v1/ws/x/app/demo/agent/x",
         "/v1/ws/%2e%2e", "/v1/ws/%2e", "/v1/ws/w%00", "/v1/ws/w%2fapp", "/v1/ws/-w", "/v1/ws/" + "w" * 500,
-        "/v1/ws/w/app/%2e%2e", "/v1/ws/w/app/.lock", "/v1/ws/w/app/workspace.json", "/v1/ws/ü",
+        "/v1/ws/w/app/%2e%2e", "/v1/ws/w/app/.lock", "/v1/ws/w/app/workspace.db", "/v1/ws/ü",
+        "/v1/ws/w/app/workspace.db/documents", "/v1/ws/w/app/workspace.db%2fv2/documents", "/v1/ws/w/app/%20/documents",
+        "/v1/ws/w/app//documents", "/v1/ws/w/app/demo%2f..%2fworkspace.db/save", "/v1/ws/w/app/workspace.db/query",
+        "/v1/ws/w/app/workspace.db/query/x", "/v1/ws/w/app/workspace.db/live?query=true", "/ws/w/workspace.db",
         "/v1/ws/w/app/demo/agent/..%5c",
     )  # fmt: skip
     for path in paths:
@@ -337,3 +346,16 @@ async def test_metrics(make_server: Make, connect: Connect) -> None:
     assert 'mixkit_http_requests_total{method="GET",route="none",status="404"} 3.0' in page
     assert "made-up" not in page
     assert f'mixkit_http_request_seconds_count{{route="{route}"}} 3.0' in page
+
+
+@pytest.mark.parametrize("databases", [None, Databases(Memory)])
+def test_a_server_needs_a_storage_that_keeps_what_it_is_given(
+    ws_dir: Path, token: str, databases: Databases | None
+) -> None:
+    overrides = {"settings.server.ws_dir": str(ws_dir), "settings.server.token": token}
+    with Kernel("agent_server", overrides=overrides, environ={}) as kernel:
+        kernel.storage, kernel._databases = None, databases
+        with pytest.raises(ProfileError, match=r"storage.*storage = ") as caught:
+            Server(kernel)
+        assert caught.value.where == "storage"
+    assert not ws_dir.exists()
