@@ -33,7 +33,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     names = ["one", "two"]
 
-    def load(*sources: str, overrides: dict[str, Any] | None = None, beside: str = "wasmtime") -> Kernel:
+    def load(*sources: str, overrides: dict[str, Any] | None = None, beside: tuple[str, ...] = ()) -> Kernel:
         used = names[: len(sources)]
         for name, source in zip(used, sources, strict=True):
             sys.modules.pop(f"mix_{name}_hooks", None)
@@ -46,7 +46,8 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
             (info / "entry_points.txt").write_text(f"[mixkit]\n{name} = mix_{name}_hooks\n")
         profile = tmp_path / "hooks.toml"
         profile.write_text(
-            f'plugins = {json.dumps(["wasmtime", *{beside} - {"wasmtime"}, *used])}\nengines = ["wasmtime"]\n'
+            f'plugins = {json.dumps(["wasmtime", *{*beside} - {"wasmtime"}, *used])}\nengines = ["wasmtime"]\n'
+            + ('storage = "mixquery"\n' if "db" in beside else "")
         )
         return Kernel(profile, environ={}, overrides=overrides)
 
@@ -220,7 +221,9 @@ def test_mix_routes_and_middleware(load: Load, tmp_path: Path) -> None:
     from mix_server.server import Server
 
     token = "a-token-for-tests-0123456789"
-    with load(SERVED, beside="server", overrides={"settings.server.ws_dir": str(tmp_path / "ws")}) as kernel:
+    with load(
+        SERVED, beside=("server", "db"), overrides={"settings.server.ws_dir": str(tmp_path / "ws")}
+    ) as kernel:
         client = TestClient(create_app(Server(kernel, auth.make(token, False))))
         answer = client.simulate_get("/v1/ext/tea", headers={"Authorization": f"Bearer {token}"})
         assert (answer.json, answer.headers["X-Steam"]) == ({"profile": "hooks"}, "hot")
