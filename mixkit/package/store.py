@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -128,6 +129,7 @@ class Workspace:
         self.name = changes.root.name
         self._changes = changes
         self._book = changes.book
+        self._folder = str(changes.root / FOLDER)
 
     def apps(self) -> list[str]:
         """Names of the apps, sorted."""
@@ -154,6 +156,10 @@ class Workspace:
         """Where the database of an app is. Raises as `generation`."""
         self.generation(app)
         return self._changes.place(app)
+
+    def place_at_hand(self, app: str) -> Place | None:
+        """The same, or None; see `generation_at_hand`."""
+        return None if self.generation_at_hand(app) is None else self._changes.place(app)
 
     def app(self, name: str) -> InstalledApp:
         """The app as it is now, whichever process installed it. Close it when its code has been read.
@@ -215,4 +221,5 @@ class Workspace:
 
     def is_there(self) -> bool:
         """Whether the workspace was not deleted."""
-        return (self.root / FOLDER).is_dir()
+        # PERF: asked for every request; going through `Path` doubles the price.
+        return os.path.isdir(self._folder)  # noqa: PTH112

@@ -48,10 +48,10 @@ class Databases:
         """
         workspace = self._store.workspace(ws)
         # PERF: a thread would cost more than most of what is asked of a database that is open.
-        if workspace.generation_at_hand(app) is not None:
-            found = self._kept.at_hand(workspace.place(app))
-            if found is not None:
-                return found
+        place = workspace.place_at_hand(app)
+        found = None if place is None else self._kept.at_hand(place)
+        if found is not None:
+            return found
         return await self.call(lambda: self._kept.open(workspace.place(app)))
 
     async def look_up(self, work: Callable[[], T]) -> T:
