@@ -591,7 +591,7 @@ def test_a_workspace_that_is_deleted_while_one_waits_for_it(
     with disk.locked(workspace.root):
         thread.start()
         assert waiting.wait(30)
-        disk.discard(workspace.root)
+        disk.to_trash(workspace.root)
         # It waits for the lock of the old one, which says nothing about a new one of the same name.
         again = store.create("main")
     thread.join(30)

@@ -69,8 +69,8 @@ class Changes:
         disk.sync(self.root)
 
     def _sweep(self) -> None:
-        disk.empty_trash(self.root)
         for app, generation in self.book.apps().items():
             if generation is None and (self.root / app).exists():
-                self._databases.forget(self.place(app))
-                disk.discard(self.root / app)
+                self._databases.remove(self.place(app))
+                disk.to_trash(self.root / app)
+        disk.empty_trash(self.root)

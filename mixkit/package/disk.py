@@ -8,14 +8,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
 
-__all__ = ["discard", "empty_trash", "locked", "replace_file", "sync"]
+__all__ = ["empty_trash", "locked", "replace_file", "sync", "to_trash"]
 
 _LOCK: Final = ".lock"
 _STAGING: Final = ".staging-"
@@ -50,19 +50,20 @@ def replace_file(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
-def discard(folder: Path) -> None:
-    """Remove a folder with all below it: out of sight with one rename, then as far as possible.
-
-    So a folder that is half removed is never mistaken for a whole one. `empty_trash` removes what stays.
-    """
-    trash = folder.rename(tempfile.mkdtemp(prefix=_TRASH, dir=folder.parent))
+def to_trash(folder: Path) -> None:
+    """Take a folder out of sight with one rename, so that one that is half removed is never taken for a whole one."""
+    folder.rename(tempfile.mkdtemp(prefix=f"{_TRASH}{folder.name}-", dir=folder.parent))
     sync(folder.parent)
-    shutil.rmtree(trash, ignore_errors=True)
 
 
-def empty_trash(directory: Path) -> None:
-    """Remove what `discard` left in a directory when it was killed. Nobody may discard anything meanwhile."""
+def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda name, trash: None) -> None:
+    """Remove what is in the trash of a directory, as far as possible; what stays goes the next time.
+
+    Args:
+        forget: called before with the name that each folder had, and where it is now.
+    """
     for trash in directory.glob(f"{_TRASH}*"):
+        forget(trash.name.removeprefix(_TRASH).rpartition("-")[0], trash)
         shutil.rmtree(trash, ignore_errors=True)
 
 

@@ -66,7 +66,7 @@ class WorkspaceStore:
         """
         home = self.root / check_name("workspace", name)
         with disk.locked(self.root):
-            disk.empty_trash(self.root)
+            disk.empty_trash(self.root, self._forget)
             # What was killed before it made the folder of the database left an empty one.
             if home.exists() and not (home.is_dir() and not any(home.iterdir())):
                 raise Exists(f"there is a workspace {name!r} already")
@@ -91,17 +91,23 @@ class WorkspaceStore:
         home = self.workspace(name).root
         with disk.locked(self.root), disk.locked(home):
             self._discard(name)
-            disk.empty_trash(self.root)
 
     def _discard(self, name: str) -> None:
-        home = self.root / name
-        for folder in home.iterdir():
-            if folder.name == FOLDER:
-                self._databases.forget(Place(name, "", folder))
-            else:
-                self._databases.forget(Place(name, folder.name, folder / "data"))
         self._workspaces.pop(name, None)
-        disk.discard(home)
+        disk.to_trash(self.root / name)
+        disk.empty_trash(self.root, self._forget)
+
+    def _forget(self, name: str, trash: Path) -> None:
+        """Close and remove the databases of a workspace that was deleted, wherever the storage keeps them."""
+        home = self.root / name
+        if (home / FOLDER).exists():
+            # There is another one of that name; it was made after this had been done.
+            return
+        for folder in trash.iterdir():
+            if folder.name == FOLDER:
+                self._databases.remove(Place(name, "", home / FOLDER))
+            else:
+                self._databases.remove(Place(name, folder.name, home / folder.name / "data"))
 
     def workspace(self, name: str) -> Workspace:
         """The workspace of that name; cheap.
