@@ -37,6 +37,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     flush_bytes: Annotated[
         int, Meta(ge=1, description="Bytes in the write log at which they are moved to the row files.")
     ] = 4 * MIB
+    flush_fields: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Different fields in the write log at which it is moved: each takes a kilobyte of memory.",
+        ),
+    ] = 50_000
     flush_seconds: Annotated[
         float, Meta(gt=0, description="Seconds after which even little is moved to the row files.")
     ] = 30.0

@@ -428,6 +428,15 @@ def test_what_is_due_is_done_without_being_asked(tmp_path: Path) -> None:
         until(lambda: database.stats()["log_versions"] == 0)
 
 
+def test_many_different_fields_do_not_stay_in_memory(tmp_path: Path) -> None:
+    with Database(tmp_path, settings=Settings(flush_fields=1_000)) as database:
+        for call in range(3):
+            database.save({f"field {call} {number}": number for number in range(10_000)})
+            # Without a wait: the call itself moved it.
+            assert database.stats()["log_versions"] == 0
+        assert database.query("`field 1 77` == 77").count() == 1
+
+
 @pytest.mark.parametrize("kept", ["in files", "in memory"])
 def test_left_alone_it_comes_to_few_segments(tmp_path: Path, kept: str) -> None:
     with Database(tmp_path if kept == "in files" else None) as database:

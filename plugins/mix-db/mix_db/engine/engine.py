@@ -192,6 +192,7 @@ class Engine:
         share = max(
             sum(map(len, tails)) / settings.flush_rows,
             sum(tail.size for tail in tails) / settings.flush_bytes,
+            sum(tail.paths for tail in tails) / settings.flush_fields,
         )
         if share < 1:
             worker.schedule(self, settings.flush_seconds)

@@ -14,6 +14,10 @@ _OVERHEAD: Final = 24
 """Bytes that a row takes in the log besides its content, roughly: so that tiny rows count too."""
 
 
+_COUNTED: Final = 64 * 1024
+"""Bytes of rows after which the paths of their index are counted again."""
+
+
 class Tail:
     """Grows by one thread at a time, while others read what their snapshot sees of it.
 
@@ -24,6 +28,7 @@ class Tail:
         number: of the last commit that is indexed, or came before `start`.
         time: when the last row was committed, Unix milliseconds; 0 if there is none.
         size: bytes of the rows.
+        paths: different paths in their index, as of when they were counted last.
     """
 
     def __init__(self, log: object, start: int, number: int) -> None:
@@ -33,6 +38,8 @@ class Tail:
         self.ids: dict[str, list[int]] = {}
         self.time = 0
         self.size = 0
+        self.paths = 0
+        self._counted = 0
 
     def __len__(self) -> int:
         return self.part.stop - self.part.start
@@ -45,6 +52,8 @@ class Tail:
                 if row >= self.part.stop:
                     self._add(row, data)
             self.number = commit.number
+        if self.size - self._counted >= _COUNTED:
+            self.paths, self._counted = self.part.paths(), self.size
 
     def newest(self, id: str, rows: int) -> int | None:
         """The last row of a record below `rows`."""

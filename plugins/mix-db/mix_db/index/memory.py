@@ -253,6 +253,16 @@ class MemoryPart:
             self._deleted.add(row)
         self._stop = row + 1
 
+    def paths(self) -> int:
+        """Number of different paths so far, by a walk over all of them."""
+        count, pending = 0, [self.root]
+        for node in pending:
+            pending += list(node.fields.values())
+            if node.items is not None:
+                pending.append(node.items)
+            count += 1
+        return count - 1
+
     def column(self, path: Path, kind: Kind) -> MemoryColumn | None:
         node = self._node(path)
         column = None if node is None else node.columns[kind]
