@@ -31,6 +31,7 @@ COMMON = """
 import os, sys, threading, time
 from pathlib import Path
 from crc32c import crc32c
+from mix_db.files.compaction import Plan
 from mix_db.files.layer import DiskFolder
 from mix_db.files.store import Store
 
@@ -55,7 +56,7 @@ def tend(number):
         stop = view.segments[-1].stop
         store.merge(view.segments, lambda: index(0, map(view.read, range(stop))))
     if number % 23 == 22:
-        store.compact(lambda view, start: map(view.read, range(start, view.rows)))
+        store.compact(lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows))))
 
 def run(work):
     pool = [threading.Thread(target=work, args=(i,)) for i in range(threads)]

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_db.files import names
 from mix_db.files.check import check
+from mix_db.files.compaction import Plan
 from mix_db.files.errors import FilesError
 from mix_db.files.faults import FaultyFolder, PowerCut
 from mix_db.files.repair import repair
@@ -377,7 +378,7 @@ class Life:
                 if start or not record.startswith(b"x"):
                     yield record
 
-        store.compact(rewrite)
+        store.compact(lambda view: Plan(rewrite))
         del self.states[0]
 
 
@@ -411,7 +412,7 @@ def goes_on(found: FaultyFolder, states: list[list[bytes]], seed: int) -> None:
     assert list(check(found)) == []
     store.commit(lambda draft: [b"after"])
     store.flush()
-    store.compact(lambda view, start: map(view.read, range(start, view.rows)))
+    store.compact(lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows))))
     again = found.restarted(random.Random(seed))
     assert verified(Store(again, index=index)) == [*rows, b"after"]
     assert not [name for name in again.listing() if names.family(name) not in (None, store.view.generation)]
@@ -469,7 +470,7 @@ class Several:
                 self.merge(store, store.view.segments[start : start + 3])
             elif what == "compact":
                 self.switch(lambda now: [record for record in now if not record.startswith(b"x")])
-                store.compact(drop)
+                store.compact(lambda view: Plan(drop))
             elif what == "reopen":
                 stores[choice % 2] = Store(self.folder, index=index)
             del self.states[:-1]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mix_db.files import names, segments
 from mix_db.files.check import check
+from mix_db.files.compaction import Plan
 from mix_db.files.errors import DamagedFile, FilesError, FormatVersion
 from mix_db.files.faults import FaultyFolder
 from mix_db.files.layer import DiskFolder
@@ -281,7 +282,7 @@ def test_many_segments_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     store.flush()
     store = Store(folder, index=index)
     assert [(s.start, s.stop) for s in store.view.segments] == [(0, 10), (10, 20), (20, 25)]
-    store.compact(lambda view, start: map(view.read, range(start, view.rows, 2)))
+    store.compact(lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows, 2))))
     assert [(s.start, s.stop) for s in store.view.segments] == [(0, 10), (10, 13)]
     verify(store.view)
 
@@ -309,7 +310,7 @@ def test_compaction(folder: Folder) -> None:
             if row % 2:
                 yield view.read(row)
 
-    store.compact(rewrite, horizon=12)
+    store.compact(lambda view: Plan(rewrite, 12))
     assert calls == [(12, 0), (16, 12)]
     for each in (store, other, reader):
         view = each.refresh()
@@ -321,7 +322,7 @@ def test_compaction(folder: Folder) -> None:
     }  # fmt: skip
     assert other.commit(lambda draft: [b"%d" % draft.number]).number == 17
     assert other.flush() == 1
-    store.compact(lambda view, start: map(view.read, range(start, view.rows)))
+    store.compact(lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows))))
     view = Store(folder, index=index).view
     assert contents(view) == [b"%d" % n for n in [*range(1, 16, 2), 17]]
     assert (view.generation, view.horizon, view.last) == (2, 12, 17)
@@ -330,9 +331,9 @@ def test_compaction(folder: Folder) -> None:
 
 def test_compaction_of_nothing_and_to_nothing(folder: Folder) -> None:
     store = Store(folder, index=index)
-    store.compact(lambda view, start: [])
+    store.compact(lambda view: Plan(lambda view, start: []))
     fill(store, 0, 3)
-    store.compact(lambda view, start: [])
+    store.compact(lambda view: Plan(lambda view, start: []))
     assert (store.rows, store.last, store.view.generation) == (0, 3, 2)
     assert store.commit(lambda draft: [b"x"]).number == 4
     store.flush()
@@ -351,7 +352,7 @@ def test_a_failing_compaction_leaves_nothing(folder: Folder) -> None:
         raise RuntimeError("no rows")
 
     with pytest.raises(RuntimeError, match="no rows"):
-        store.compact(fail)
+        store.compact(lambda view: Plan(fail))
     assert set(folder.listing()) - before <= {names.MERGE}
     assert contents(store.view) == contents(Store(folder, index=index).view) == numbers(3)
 
@@ -435,7 +436,11 @@ def work(folder: FaultyFolder) -> list[bytes]:
         )
     )
     save(b"c")
-    step(lambda store: store.compact(lambda view, start: map(view.read, range(start, view.rows))))
+    step(
+        lambda store: store.compact(
+            lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows)))
+        )
+    )
     save(b"d")
     return done
 
@@ -468,7 +473,7 @@ def test_refusals_at_every_operation(error: int, lasting: bool) -> None:
         # All works again.
         store.commit(lambda draft: [b"after"])
         store.flush()
-        store.compact(lambda view, start: map(view.read, range(start, view.rows)))
+        store.compact(lambda view: Plan(lambda view, start: map(view.read, range(start, view.rows))))
         assert contents(Store(folder, index=index).view) == [*found, b"after"]
         assert list(check(folder)) == []
 

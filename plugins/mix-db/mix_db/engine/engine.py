@@ -28,6 +28,7 @@ from mix_db.engine.settling import Settling
 from mix_db.engine.state import Current, State
 from mix_db.engine.tail import Tail
 from mix_db.engine.version import watermark
+from mix_db.files.compaction import Plan
 from mix_db.files.write_log import Commit as StoredCommit
 from mix_db.index.merge import merge, pick, settle
 from mix_db.index.segment import Segment
@@ -273,27 +274,40 @@ class Engine:
     def compact(self, *, drop_history: bool) -> None:
         """See `mixkit.storage.Database.compact`."""
         self.flush()
-        with self._maintenance:
-            state = self.state()
+
+        def choose(state: State) -> Compaction | None:
             plan = Compaction(state, state.rows if drop_history else self._expired(state))
-            if not len(plan) and not drop_history:
+            return plan if drop_history or len(plan) else None
+
+        with self._maintenance:
+            if not self._compact(choose):
                 # Nothing can go; what is left to do is one segment instead of several.
-                if len(state.view.segments) > 1:
-                    self._merge_those(state.view.segments)
-                return
-            self._compact(plan)
+                segments = self.state().view.segments
+                if len(segments) > 1:
+                    self._merge_those(segments)
 
     def _compact_if_worth(self) -> None:
-        with self._maintenance:
-            state = self.state()
+        def choose(state: State) -> Compaction | None:
             plan = Compaction(state, self._expired(state))
-            if len(plan) and len(plan) >= self.settings.compact_share * state.rows:
-                self._compact(plan)
+            return plan if len(plan) and len(plan) >= self.settings.compact_share * state.rows else None
 
-    def _compact(self, plan: Compaction) -> None:
-        self.rows.compact(plan.rewrite, horizon=plan.horizon, horizon_time=plan.horizon_time)
+        with self._maintenance:
+            # The first look costs other processes nothing; the choice that counts is made with the lock held.
+            if choose(self.state()) is not None:
+                self._compact(choose)
+
+    def _compact(self, choose: Callable[[State], Compaction | None]) -> bool:
+        """Compact as is chosen for the state in force while no other process can switch to another generation."""
+
+        def make_plan(view: RowsView) -> Plan | None:
+            chosen = choose(self._advance(view))
+            return None if chosen is None else Plan(chosen.rewrite, chosen.horizon, chosen.horizon_time)
+
+        done = self.rows.compact(make_plan)
         self._advance(self.rows.view)
-        self._note("compaction")
+        if done:
+            self._note("compaction")
+        return done
 
     def _expired(self, state: State) -> int:
         """How many rows the oldest state has that must stay readable."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mix_db.engine.indexing import index_rows
+from mix_db.files.compaction import Plan
 from mix_db.files.store import MakeSegment
 from mix_db.files.write_log import Commit
 
-__all__ = ["DraftView", "MemoryRows", "Rewrite", "Rows", "RowsView", "SegmentView"]
+__all__ = ["DraftView", "MakePlan", "MemoryRows", "Rows", "RowsView", "SegmentView"]
 
 
 class SegmentView(Protocol):
@@ -108,9 +109,9 @@ class DraftView(Protocol):
     def view(self) -> RowsView: ...
 
 
-Rewrite = Callable[[Any, int], Iterable[bytes]]
-"""Makes the new rows for the old ones of a view from a row on; it may leave some out. It may be called again for rows
-that were committed since, with a later view."""
+MakePlan = Callable[[Any], Plan | None]
+"""Makes the plan of a compaction from the view that is in force, while nobody else can switch to another one; or None
+if it is not worth one."""
 
 
 class Rows(Protocol):
@@ -139,8 +140,8 @@ class Rows(Protocol):
         """Put one segment in the place of neighbours; false if somebody else has changed them."""
         ...
 
-    def compact(self, rewrite: Rewrite, *, horizon: int, horizon_time: int) -> None:
-        """Put what `rewrite` makes of the rows in their place, as a new generation."""
+    def compact(self, make_plan: MakePlan) -> bool:
+        """Put what the plan makes of the rows in their place, as a new generation; answers whether there was one."""
         ...
 
     def check(self) -> list[str]:
@@ -257,22 +258,26 @@ class MemoryRows:
             self._view = replace(self._view, segments=segments)
             return True
 
-    def compact(self, rewrite: Rewrite, *, horizon: int, horizon_time: int) -> None:
+    def compact(self, make_plan: MakePlan) -> bool:
         with self._mutex:
             view = self._view
-            stored = list(rewrite(view, 0))
+            plan = make_plan(view)
+            if plan is None:
+                return False
+            stored = list(plan.rewrite(view, 0))
             segments = (_segment(0, len(stored), index_rows(0, stored)),) if stored else ()
             self._view = _View(
                 stored,
                 rows=len(stored),
                 last=view.last,
                 generation=view.generation + 1,
-                horizon=max(horizon, view.horizon),
-                horizon_time=max(horizon_time, view.horizon_time),
+                horizon=max(plan.horizon, view.horizon),
+                horizon_time=max(plan.horizon_time, view.horizon_time),
                 extent_rows=len(stored),
                 flushed=view.last,
                 segments=segments,
             )
+            return True
 
     def check(self) -> list[str]:
         return []

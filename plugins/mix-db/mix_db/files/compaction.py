@@ -1,17 +1,21 @@
 """Compaction: the rows are written anew as the next generation of the files, which then takes the place of this one.
 
-    1   without the write lock: the new rows for those that there are now, and their segments
-    2   with it: the new rows for those that came meanwhile
-    3   the manifest of the new generation; all of it is durable
-    4   a new, empty log that names the new generation is put in place: the switch
-    5   the files of the old generation are removed
+    1   the lock MERGE, without which nobody switches to another generation: row numbers mean the same until it is let go
+    2   the plan, of the rows that there are now
+    3   without the write lock: the new rows for them, and their segments
+    4   with it: the new rows for those that came meanwhile
+    5   the manifest of the new generation; all of it is durable
+    6   a new, empty log that names the new generation is put in place: the switch
+    7   the files of the old generation are removed
+A plan that was made before 1 could speak of rows by numbers that others have by then.
 Who reads keeps the old files, which are mapped. Who opens the database in between and misses a file looks at the log
-again. A crash before 4 leaves the old generation in force, one after it the new; the rest is swept by the next writer.
+again. A crash before 6 leaves the old generation in force, one after it the new; the rest is swept by the next writer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from mix_db.files import names
@@ -23,7 +27,7 @@ from mix_db.files.write_log import Header, WriteLog
 if TYPE_CHECKING:
     from mix_db.files.store import Store
 
-__all__ = ["Rewrite", "compact"]
+__all__ = ["MakePlan", "Plan", "Rewrite", "compact"]
 
 Rewrite: TypeAlias = Callable[[View, int], Iterable[bytes]]
 """Makes the new rows for the rows of a view from a number on, in their order. It may leave rows out. It is called once
@@ -31,21 +35,45 @@ for all rows, without a lock, and, if others came meanwhile, once more for those
 held. New rows are numbered from 0 in the order in which they are made, over both calls."""
 
 
-def compact(store: Store, rewrite: Rewrite, horizon: int, horizon_time: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a compaction does.
+
+    Attributes:
+        rewrite: makes the new rows.
+        horizon: the number of a commit; of commits up to it, history is dropped.
+        horizon_time: when that commit was, Unix milliseconds.
+    """
+
+    rewrite: Rewrite
+    horizon: int = 0
+    horizon_time: int = 0
+
+
+MakePlan: TypeAlias = Callable[[View], Plan | None]
+"""Makes the plan of a compaction, or None if it is not worth one. It is called with the lock MERGE held: the numbers of
+the view's rows, and of all that are committed behind it, are in force until the switch."""
+
+
+def compact(store: Store, make_plan: MakePlan) -> bool:
     """See `Store.compact`."""
     folder = store.folder
     with explained("the database cannot be compacted"), folder.lock(store.timeout, names.MERGE):
         with store.writing() as view:
             seen = view
+        plan = make_plan(seen)
+        if plan is None:
+            return False
         new = NewGeneration(folder, seen.generation + 1, store.index)
         switched = False
         try:
-            new.append(rewrite(seen, 0))
+            new.append(plan.rewrite(seen, 0))
             with folder.lock(store.timeout, names.FLUSH), store.writing() as view:
                 if view.rows > seen.rows:
-                    new.append(rewrite(view, seen.rows))
+                    new.append(plan.rewrite(view, seen.rows))
                 extent = new.finish()
-                horizon, horizon_time = max(horizon, view.horizon), max(horizon_time, view.horizon_time)
+                horizon = max(plan.horizon, view.horizon)
+                horizon_time = max(plan.horizon_time, view.horizon_time)
                 WriteLog.create(folder, Header.new(extent, view.last, horizon, horizon_time))
                 switched = True
                 store.switched()
@@ -54,3 +82,4 @@ def compact(store: Store, rewrite: Rewrite, horizon: int, horizon_time: int) -> 
             if not switched:
                 new.remove()
             raise
+    return True

@@ -25,7 +25,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from mix_db.files import compaction, names, rows, segments, write_log
-from mix_db.files.compaction import Rewrite
+from mix_db.files.compaction import MakePlan
 from mix_db.files.errors import DamagedFile, FilesError, LockTimeout, explained, os_error
 from mix_db.files.layer import Folder
 from mix_db.files.manifest import Entry, Manifest
@@ -279,20 +279,18 @@ class Store:
                         self._discard(names.segment(generation, old.start, old.stop))
             return True
 
-    def compact(self, rewrite: Rewrite, *, horizon: int = 0, horizon_time: int = 0) -> None:
-        """Write all rows anew, as `rewrite` makes them, and switch over in one step; commit numbers go on.
+    def compact(self, make_plan: MakePlan) -> bool:
+        """Write all rows anew, as the plan says, and switch over in one step; commit numbers go on.
 
-        Args:
-            rewrite: makes the new rows. While it is called for the first time, commits and flushes go on.
-            horizon: the number of a commit; of commits up to it, history is dropped.
-            horizon_time: when that commit was, Unix milliseconds.
+        Answers whether there was a plan. While the plan is made, and its `rewrite` called for the first time, commits
+        and flushes go on.
 
         Raises:
             LockTimeout: another process merges, compacts, flushes or writes for longer than the timeout.
             FilesError: the operating system refuses; the old state is in force.
         """
         self.check_writable()
-        compaction.compact(self, rewrite, horizon, horizon_time)
+        return compaction.compact(self, make_plan)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[View]:
