@@ -284,7 +284,6 @@ def test_links_lead_to_the_new_numbers_of_rows(tmp_path: Path, flushed: bool) ->
     ]
     if flushed:
         handle.flush()
-    state = engine.state()
     # Rows 0 and 2 were replaced by then.
     engine._compact(lambda state: Compaction(state, state.first_after(watermarks[3])))
     for id, numbers, links in (("a", [1, 4, 5], [None, "0", "2"]), ("b", [3, 6], [None, "1"])):

@@ -1,6 +1,6 @@
 """Compaction: the rows are written anew as the next generation of the files, which then takes the place of this one.
 
-    1   the lock MERGE, without which nobody switches to another generation: row numbers mean the same until it is let go
+    1   the lock MERGE, without which nobody switches to another generation: until then row numbers mean the same
     2   the plan, of the rows that there are now
     3   without the write lock: the new rows for them, and their segments
     4   with it: the new rows for those that came meanwhile
