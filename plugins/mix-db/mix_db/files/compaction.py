@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mix_db.files import names
 from mix_db.files.errors import explained
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MakePlan", "Plan", "Rewrite", "compact"]
 
-Rewrite: TypeAlias = Callable[[View, int], Iterable[bytes]]
+Rewrite: TypeAlias = Callable[[Any, int], Iterable[bytes]]
 """Makes the new rows for the rows of a view from a number on, in their order. It may leave rows out. It is called once
 for all rows, without a lock, and, if others came meanwhile, once more for those, with a newer view and the write lock
 held. New rows are numbered from 0 in the order in which they are made, over both calls."""
