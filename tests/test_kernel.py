@@ -417,6 +417,20 @@ def test_init_runs_once_and_is_kept(kernel: Kernel, guest: Guest, caplog: pytest
     assert len([record for record in caplog.records if record.name == "mix-vm"]) == 1
 
 
+def test_init_may_grow_the_memory(kernel: Kernel, guest: Guest) -> None:
+    grown = """(func (export "_initialize") (drop (memory.grow (i32.const 20)))
+        (i32.store (i32.const 1300000) (i32.const 7)))
+      (func (export "mix_entry_f") (param i32 i32) (result i64) (drop (memory.grow (i32.const 1)))
+        (if (i32.ne (i32.load (i32.const 1300000)) (i32.const 7)) (then unreachable))
+        (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"""
+    program = kernel.load(guest(grown))
+    for run in range(3):
+        assert kernel.run_sync(program, "f", run).value == run
+    error = cause(kernel, guest(grown), "f", limits=Limits(memory=10 * 65536))
+    assert isinstance(error, LimitExceeded)
+    assert error.limit == "memory"
+
+
 def test_an_endless_init_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:
     code = guest('(func (export "mix_init") (param i32 i32) (loop $again (br $again)))')
     error = cause(kernel, code, "echo", limits=Limits(wall_time=0.2))

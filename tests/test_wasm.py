@@ -70,23 +70,28 @@ def test_everything_that_a_module_declares_is_read() -> None:
     assert wasm.custom_sections(module.code, "other") == ()
 
 
-def test_exposing_adds_mutable_globals_and_the_start_function(engine: wasmtime.Engine) -> None:
+def test_exposing_adds_memories_mutable_globals_and_the_start_function(engine: wasmtime.Engine) -> None:
     module = wasm.read(compile_wat(RICH))
     exposed = wasm.expose(module)
-    found = wasmtime.Module(engine, exposed.code).exports
-    names = [export.name for export in found]
+    found = {export.name: export.type for export in wasmtime.Module(engine, exposed.code).exports}
+    names = list(found)
     assert names[:4] == list(module.exports)
     assert all(name.startswith(wasm.RESERVED) for name in names[4:])
     assert [kind for _, kind in exposed.globals] == ["i32", "i64", "f64", "v128", "funcref"]
-    for position, kind in exposed.globals:
-        variable = found[position].type
+    for name, kind in exposed.globals:
+        variable = found[name]
         assert isinstance(variable, wasmtime.GlobalType)
         assert variable.mutable
         # wasmtime-py aborts the process when it is asked for a v128's name.
         assert kind == "v128" or str(variable.content) == kind
-    assert exposed.globals[1] == (1, "i64"), "the module's own export is used"
+    assert exposed.globals[1] == ("shown", "i64"), "the module's own export is used"
+    assert exposed.memories[0] == "memory"
+    for name, minimum in zip(exposed.memories, (1, 2), strict=True):
+        memory = found[name]
+        assert isinstance(memory, wasmtime.MemoryType)
+        assert memory.limits.min == minimum
     assert exposed.start is not None
-    assert isinstance(found[exposed.start].type, wasmtime.FuncType)
+    assert isinstance(found[exposed.start], wasmtime.FuncType)
     with pytest.raises(EngineError, match="reserved"):
         wasm.read(exposed.code)
 

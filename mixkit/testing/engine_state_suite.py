@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from mixkit.contracts import FuncType, HostFunction, Instance, WasmEngine
-from mixkit.errors import EngineError
+from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.testing.engine_suite import ECHO, EngineFixtures, Make
 
@@ -105,7 +105,7 @@ class EngineStateSuite(EngineFixtures):
             assert instance.reset(snapshot)
             assert view.tobytes() == bytes(5000) + b"x" + bytes(pages * 65536 - 5001)
 
-    def test_grown_memory_cannot_be_reset_but_can_be_frozen(self, make: Make) -> None:
+    def test_grown_memory_cannot_be_made_small_but_can_be_frozen(self, make: Make) -> None:
         instance = make(COUNTER)
         assert instance.grow(1) == 1
         instance.write(70000, b"far")
@@ -115,7 +115,42 @@ class EngineStateSuite(EngineFixtures):
         with pytest.raises(EngineError, match="finished"):
             instance.call("bump")
         other = make(COUNTER)
+        assert other.reset(snapshot), "a smaller memory is grown"
+        assert other.memory().tobytes() == b"fresh" + bytes(69995) + b"far" + bytes(131072 - 70003)
+        assert other.call("bump") == 6
+        assert other.reset(snapshot)
+        assert other.grow(1) == 2
         assert other.reset(snapshot) is False
+
+    def test_every_memory_is_grown_to_its_size_in_the_snapshot(self, make: Make) -> None:
+        wat = (
+            '(memory (export "memory") 1 3) (memory $hidden 0)'
+            '(func (export "grow") (drop (memory.grow 0 (i32.const 2))) (drop (memory.grow $hidden (i32.const 4)))'
+            "  (i32.store (i32.const 190000) (i32.const 7)) (i32.store $hidden (i32.const 250000) (i32.const 8)))"
+            '(func (export "see") (result i64) (i64.add (i64.mul (i64.const 10) (i64.load32_u (i32.const 190000)))'
+            "  (i64.load32_u $hidden (i32.const 250000))))"
+            '(func (export "sizes") (result i32) (i32.add (i32.mul (i32.const 10) (memory.size 0)) (memory.size 1)))'
+        )
+        instance = make(wat, limits=Limits(memory=7 * 65536))
+        instance.call("grow")
+        snapshot = instance.freeze()
+        for _ in range(2):
+            other = make(wat, limits=Limits(memory=7 * 65536))
+            assert other.reset(snapshot)
+            assert other.call("sizes") == 34
+            assert other.call("see") == 78
+            with pytest.raises(LimitExceeded, match="memory"):
+                other.grow(1)
+
+    def test_a_limit_below_the_snapshots_memory_is_named(self, make: Make) -> None:
+        instance = make(COUNTER)
+        instance.grow(3)
+        small = make(COUNTER, limits=Limits(memory=3 * 65536))
+        with pytest.raises(LimitExceeded, match="memory") as caught:
+            small.reset(instance.freeze())
+        assert caught.value.limit == "memory"
+        with pytest.raises(EngineError, match="finished"):
+            small.call("bump")
 
     @pytest.mark.parametrize(
         "body",

@@ -76,6 +76,7 @@ class WasmModule:
     memories: tuple[Size, ...]
     tables: tuple[Size, ...]
     globals: tuple[Global, ...]
+    imported_memories: int
     imported_globals: int
     start: int | None
     customs: tuple[tuple[str, bytes], ...]
@@ -193,6 +194,7 @@ def read(code: bytes) -> WasmModule:
         memories=tuple(memories),
         tables=tuple(tables),
         globals=tuple(globals_),
+        imported_memories=imported[_MEMORY],
         imported_globals=imported[_GLOBAL],
         start=start,
         customs=tuple(customs),
@@ -202,41 +204,43 @@ def read(code: bytes) -> WasmModule:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """A module rewritten so that an engine can save and restore all of its state.
-
-    Positions count the exports of `code` in their order, the module's own first.
-    """
+    """A module rewritten so that an engine can save and restore all of its state, which it finds by export names."""
 
     code: bytes
-    globals: tuple[tuple[int, ValType], ...]
-    """Position and type of every mutable global."""
-    start: int | None
-    """Position of the start function, which no longer runs by itself: call it before anything else."""
+    memories: tuple[str, ...]
+    """Export names of all memories, in their order."""
+    globals: tuple[tuple[str, ValType], ...]
+    """Export name and type of every mutable global."""
+    start: str | None
+    """Export name of the start function, which no longer runs by itself: call it before anything else."""
 
 
 def expose(module: WasmModule) -> Exposed:
-    """The module with its mutable globals and its start function exported, and without its start section.
+    """The module with its memories, mutable globals and start function exported, and without its start section.
 
     Without a start section an engine runs no guest code while it instantiates.
     """
-    positions = {where: position for position, where in enumerate(module.exported.values())}
+    names = {where: name for name, where in module.exported.items()}
     added: list[bytes] = []
 
-    def position(kind: int, index: int) -> int:
+    def export(kind: int, index: int) -> str:
         where = (_KINDS[kind], index)
-        if where not in positions:
-            positions[where] = len(module.exported) + len(added)
-            name = f"{RESERVED}{_KINDS[kind]}:{index}".encode()
-            added.append(leb(len(name)) + name + bytes([kind]) + leb(index))
-        return positions[where]
+        name = names.get(where)
+        if name is None:
+            name = names[where] = f"{RESERVED}{_KINDS[kind]}:{index}"
+            raw = name.encode()
+            added.append(leb(len(raw)) + raw + bytes([kind]) + leb(index))
+        return name
 
-    first = module.imported_globals
+    memories = tuple(
+        export(_MEMORY, module.imported_memories + index) for index in range(len(module.memories))
+    )
     mutable = tuple(
-        (position(_GLOBAL, index), variable.type)
-        for index, variable in enumerate(module.globals, first)
+        (export(_GLOBAL, index), variable.type)
+        for index, variable in enumerate(module.globals, module.imported_globals)
         if variable.mutable
     )
-    start = None if module.start is None else position(_FUNCTION, module.start)
+    start = None if module.start is None else export(_FUNCTION, module.start)
 
     old = module.section(_EXPORT)
     kept = old[_Reader(old, 0, len(old)).skip() :] if old else b""
@@ -253,7 +257,7 @@ def expose(module: WasmModule) -> Exposed:
             out.append(module.code[header:end])
     if not written:
         out.append(exports)
-    return Exposed(b"".join(out), mutable, start)
+    return Exposed(b"".join(out), memories, mutable, start)
 
 
 def leb(value: int) -> bytes:

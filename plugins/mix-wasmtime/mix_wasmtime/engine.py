@@ -54,7 +54,6 @@ class Module:
         self._memories = read.memories
         self._tables = [table.minimum for table in read.tables]
         self._memory = read.exported.get("memory", ("", -1))
-        self._positions = {name: position for position, name in enumerate(read.exported)}
         self._compiled, self._restorable = engine._compile(read, self._exposed.code, hash)
 
     def custom_sections(self, name: str) -> Sequence[bytes]:
@@ -93,17 +92,14 @@ class Module:
                 for (module, name), function in zip(self.imports, functions, strict=True)
             ),
             functions=tuple(
-                (name, *_signature(what), self._positions[name])
-                for name, what in self.exports.items()
-                if isinstance(what, FuncType)
+                (name, *_signature(what)) for name, what in self.exports.items() if isinstance(what, FuncType)
             ),
             variables=tuple(
-                (_VALKINDS[kind], position) for position, kind in self._exposed.globals if kind in _VALKINDS
+                (_VALKINDS[kind], name) for name, kind in self._exposed.globals if kind in _VALKINDS
             ),
-            memories=len(self._memories),
+            memories=self._exposed.memories,
             memory=memory if kind == "memory" else -1,
-            memory_position=self._positions.get("memory", 0),
-            start=-1 if self._exposed.start is None else self._exposed.start,
+            start=self._exposed.start,
             restorable=self._restorable,
             stack=stack,
         )
@@ -158,6 +154,7 @@ class Instance(_native.Instance):
 
         Raises:
             EngineError: the snapshot is of another module or engine version, or the instance is running.
+            LimitExceeded: the snapshot has more memory than the instance may have.
         """
         if snapshot is None:
             return self.set_state(None)
@@ -200,7 +197,7 @@ class WasmtimeEngine:
         if not self._version:
             from importlib.metadata import version
 
-            self._version = f"wasmtime-{version('wasmtime')}-1"
+            self._version = f"wasmtime-{version('wasmtime')}-2"
         return self._version
 
     def prepare(self) -> None:
