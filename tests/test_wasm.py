@@ -18,7 +18,7 @@ RICH = """(module
   (import "m" "g" (global $g i32))
   (type $t (func (param f64)))
   (memory (export "memory") 1 9) (memory 2)
-  (table 3 4 funcref) (table 5 externref)
+  (table 3 4 funcref) (table 5 funcref)
   (global (mut i32) (i32.add (i32.const 1) (i32.mul (i32.const 2) (i32.const 3))))
   (global (export "shown") (mut i64) (i64.const -1))
   (global f32 (f32.const 1)) (global (mut f64) (f64.const 2))
@@ -125,6 +125,13 @@ def test_what_is_exposed_stays_valid_and_runs_nothing(engine: wasmtime.Engine, w
         ("(module (type (struct)))", "type form"),
         ("(module (func (param (ref func))))", "value type"),
         ("(component)", "component"),
+        ("(module (type (func (param externref))))", "externref.* at byte 14"),
+        ("(module (type (func (result i32 externref))))", "externref.* at byte 16"),
+        ('(module (import "a" "b" (global externref)))', "externref.* at byte"),
+        ('(module (import "a" "b" (table 1 externref)))', "externref.* at byte"),
+        ("(module (table 0 externref))", "externref.* at byte"),
+        ("(module (global externref (ref.null extern)))", "externref.* at byte"),
+        ("(module (global (mut externref) (ref.null extern)))", "externref.* at byte"),
     ],
 )
 def test_switched_off_proposals_are_named(wat: str, message: str) -> None:

@@ -35,8 +35,8 @@ _VALTYPES: Final[dict[int, ValType]] = {
     0x7C: "f64",
     0x7B: "v128",
     0x70: "funcref",
-    0x6F: "externref",
 }
+_EXTERNREF: Final = 0x6F
 _KINDS: Final = ("function", "table", "memory", "global")
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
 
@@ -115,7 +115,7 @@ def read(code: bytes) -> WasmModule:
 
     Raises:
         EngineError: not a core module, malformed, or of a proposal that is switched off here (shared and
-            64-bit memories, garbage-collected types, exceptions). The message has the byte offset.
+            64-bit memories, external references, garbage-collected types, exceptions). The message has the byte offset.
     """
     sections = _sections(code)
     types: list[FuncType] = []
@@ -376,6 +376,8 @@ class _Reader:
     def valtype(self) -> ValType:
         byte = self.byte()
         found = _VALTYPES.get(byte)
+        if byte == _EXTERNREF:
+            raise self.error("external references (externref) are switched off here")
         if found is None:
             raise self.error(f"value type {byte:#04x} is unknown or switched off")
         return found
@@ -399,8 +401,8 @@ class _Reader:
         return self.size("memory")
 
     def table(self) -> Size:
-        if self.valtype() not in ("funcref", "externref"):
-            raise self.error("a table holds references")
+        if self.valtype() != "funcref":
+            raise self.error("a table holds references to functions")
         return self.size("table")
 
     def globaltype(self) -> Global:

@@ -561,13 +561,16 @@ static bool instantiate(Instance *self) {
     Py_END_ALLOW_THREADS
     region_creation = NULL;
 
-    /* The newest is first on the list. */
+    /* The newest is first on the list. A store that made others than the module's own (a heap for collected objects)
+     * keeps them for itself. */
+    bool expected = creation.count <= linked->memory_count;
     size_t index = creation.count;
-    for (Region *region = creation.newest; region != NULL; region = region->next) {
-        index--;
-        if (index < linked->memory_count) self->regions[index] = region;
+    for (Region *region = creation.newest, *next; region != NULL; region = next) {
+        next = region->next;
+        if (expected) self->regions[--index] = region;
+        else region_release(region);
     }
-    self->region_count = creation.count;
+    self->region_count = expected ? creation.count : 0;
     if (error == NULL && trap == NULL) {
         if (creation.count == linked->memory_count) return true;
         PyErr_Format(PyExc_SystemError, "expected %zu memories, Wasmtime made %zu", linked->memory_count, creation.count);
@@ -698,7 +701,8 @@ static PyObject *instance_call(PyObject *object, PyObject *const *args, Py_ssize
 }
 
 static Region *main_memory(Instance *self) {
-    if (self->linked->memory >= 0) return self->regions[self->linked->memory];
+    Py_ssize_t index = self->linked->memory;
+    if (index >= 0 && (size_t)index < self->region_count) return self->regions[index];
     PyErr_SetString(errors.engine_error, "the guest exports no memory named \"memory\"");
     return NULL;
 }

@@ -188,7 +188,7 @@ typedef struct {
 extern _Thread_local Creation *region_creation;
 
 extern const wasmtime_memory_creator_t region_creator;
-void region_release(Region *region);                              /* no GIL needed */
+void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
 void region_clear(Region *region, size_t from);                   /* zeroes [from, size) */
 size_t region_used(const Region *region);                         /* size without trailing zeros */
 PyObject *region_view(Region *region);                            /* a memoryview at the present size */

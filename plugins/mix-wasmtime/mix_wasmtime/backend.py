@@ -19,8 +19,12 @@ __all__ = ["CONFIG", "Backend", "Compiled", "check_version"]
 SUPPORTED: Final = 50
 """The major version of Wasmtime whose C interface `_native.h` declares."""
 
-CONFIG: Final = "3"
+CONFIG: Final = "4"
 """Changes with every change of `_config`: compiled code of another configuration is not used."""
+
+
+_NO_HEAP: Final = "gc types are disallowed but found type which requires gc"
+"""How Wasmtime says that a type needs a heap of its own."""
 
 
 def check_version() -> str:
@@ -52,8 +56,9 @@ def _config(stack: int, optimize: bool) -> wasmtime.Config:
     config = wasmtime.Config()
     raw = config.ptr()
 
-    # What a guest may use. Left out is what cannot be saved and restored (threads, exceptions, collected
-    # objects, continuations), what differs between processors (relaxed SIMD), and what nobody needs.
+    # What a guest may use. Left out is what cannot be saved and restored (threads, exceptions, continuations,
+    # external references and collected objects, for which Wasmtime makes a heap of its own), what differs between
+    # processors (relaxed SIMD), and what nobody needs.
     config.wasm_simd = True
     config.wasm_bulk_memory = True
     config.wasm_reference_types = True
@@ -67,6 +72,7 @@ def _config(stack: int, optimize: bool) -> wasmtime.Config:
     config.wasm_exceptions = False
     config.wasm_function_references = False
     config.wasm_gc = False
+    ffi.wasmtime_config_gc_support_set(raw, False)
     config.wasm_wide_arithmetic = False
     config.wasm_custom_page_sizes = False
     config.wasm_stack_switching = False
@@ -157,4 +163,5 @@ class Compiled:
 
 
 def _one_line(error: wasmtime.WasmtimeError) -> str:
-    return ": ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = ": ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return text.replace(_NO_HEAP, "external references (externref) are switched off here")

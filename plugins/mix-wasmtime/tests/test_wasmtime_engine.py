@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.contracts import WasmEngine
+from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
@@ -36,3 +39,17 @@ class TestWasmtimeHost(Wasmtime, EngineHostSuite):
 
 class TestWasmtimeState(Wasmtime, EngineStateSuite):
     pass
+
+
+@pytest.mark.parametrize("told", [(), ("memory",), ("memory", "memory", "memory")])
+def test_memories_that_nobody_expects_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...]
+) -> None:
+    """Wasmtime may make memories that the module does not declare, or fewer: whose they are is not guessed."""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    module = engine.compile(bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (memory 2))')))
+    monkeypatch.setattr(module, "_exposed", replace(module._exposed, memories=told))
+    for _ in range(3):
+        with pytest.raises(SystemError, match=f"expected {len(told)} memories, Wasmtime made 2"):
+            engine.instantiate(module, Limits(), {})
+    gc.collect()
