@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mixkit.contracts import FuncType
 from mixkit.errors import EngineError
 from mixkit.vm import wasm
+from mixkit.vm.wasm_reader import MOST, Size, leb
 
 RICH = """(module
   (import "m" "f" (func $f (param i32 i64) (result f32)))
@@ -52,8 +53,8 @@ def test_everything_that_a_module_declares_is_read() -> None:
     f = FuncType(("i32", "i64"), ("f32",))
     assert module.imports == {("m", "f"): f, ("m", "g"): "global"}
     assert module.exports == {"memory": "memory", "shown": "global", "again": f, "last": FuncType((), ())}
-    assert module.memories == (wasm.Size(1, 9), wasm.Size(2, None))
-    assert module.tables == (wasm.Size(3, 4), wasm.Size(5, None))
+    assert module.memories == (Size(1, 9), Size(2, None))
+    assert module.tables == (Size(3, 4), Size(5, None))
     assert [(g.type, g.mutable) for g in module.globals] == [
         ("i32", True),
         ("i64", True),
@@ -137,6 +138,46 @@ def test_what_is_exposed_stays_valid_and_runs_nothing(engine: wasmtime.Engine, w
 def test_switched_off_proposals_are_named(wat: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         wasm.read(compile_wat(wat))
+
+
+SECTIONS = {
+    "types": (1, b""),
+    "functions": (3, b""),
+    "imports": (2, b""),
+    "exports": (7, b""),
+    "globals": (6, b""),
+    "tables": (4, b""),
+    "memories": (5, b""),
+    "element segments": (9, b""),
+    "data segments": (11, b""),
+    "parameters of a function": (1, b"\x01\x60"),
+    "results of a function": (1, b"\x01\x60\x00"),
+}
+"""Number of the section, and what stands in it before the count."""
+
+
+@pytest.mark.parametrize("what", MOST)
+def test_the_number_of_everything_is_bounded(what: str) -> None:
+    def module(count: int) -> bytes:
+        if what == "custom sections":
+            return b"\0asm\x01\0\0\0" + b"\x00\x02\x01n" * count
+        number, before = SECTIONS[what]
+        body = before + leb(count)
+        return b"\0asm\x01\0\0\0" + bytes([number]) + leb(len(body)) + body
+
+    with pytest.raises(EngineError, match=f"has {MOST[what] + 1} {what}, expected at most {MOST[what]}"):
+        wasm.read(module(MOST[what] + 1))
+    try:
+        wasm.read(module(MOST[what]))
+    except EngineError as exc:
+        assert "at most" not in str(exc), "so many are allowed, they are only missing"
+
+
+def test_imported_functions_count_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixkit.vm.wasm_reader.MOST", {**MOST, "functions": 2})
+    wasm.read(compile_wat('(module (import "m" "f" (func)) (func))'))
+    with pytest.raises(EngineError, match="has 3 functions, expected at most 2"):
+        wasm.read(compile_wat('(module (import "m" "f" (func)) (func) (func))'))
 
 
 @given(st.binary(max_size=200))
