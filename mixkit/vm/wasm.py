@@ -193,10 +193,13 @@ class Exposed:
     """Export name of the start function, which no longer runs by itself: call it before anything else."""
 
 
-def expose(module: WasmModule) -> Exposed:
+def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({})) -> Exposed:
     """The module with its memories, mutable globals and start function exported, and without its start section.
 
     Without a start section an engine runs no guest code while it instantiates.
+
+    Args:
+        changed: new contents of other sections, by number.
     """
     names = {where: name for name, where in module.exported.items()}
     added: list[bytes] = []
@@ -231,7 +234,9 @@ def expose(module: WasmModule) -> Exposed:
         if not written and _ORDER.get(number, 0) >= _EXPORT:
             out.append(exports)
             written = True
-        if number not in (_EXPORT, _START):
+        if number in changed:
+            out.append(bytes([number]) + leb(len(changed[number])) + changed[number])
+        elif number not in (_EXPORT, _START):
             out.append(module.code[header:end])
     if not written:
         out.append(exports)

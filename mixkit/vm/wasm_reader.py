@@ -23,6 +23,7 @@ MOST: Final[Mapping[str, int]] = MappingProxyType(
         "memories": 100,
         "element segments": 10_000,
         "data segments": 100_000,
+        "separate data segments": 10_000,
         "custom sections": 1_000,
         "parameters of a function": 255,
         "results of a function": 255,
@@ -67,10 +68,10 @@ def check_count(what: str, count: int) -> None:
         raise EngineError(f"the Wasm module has {count} {what}, expected at most {MOST[what]}")
 
 
-def leb(value: int) -> bytes:
-    """Unsigned LEB128."""
+def leb(value: int, width: int = 1) -> bytes:
+    """Unsigned LEB128, in at least `width` bytes."""
     out = bytearray()
-    while value > 0x7F:
+    while value > 0x7F or len(out) < width - 1:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
@@ -114,6 +115,20 @@ class Reader:
         if value > 0xFFFF_FFFF:
             raise self.error("a number is beyond 32 bits")
         return value
+
+    def s32(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift > 28:
+                raise self.error("a number has more than five bytes")
+        if shift > 32 and byte & 0x78 not in (0, 0x78):
+            raise self.error("a number is beyond 32 bits")
+        return value - (1 << shift) if byte & 0x40 else value
 
     def skip(self) -> int:
         """Steps over one LEB number of any size; answers where it ended."""

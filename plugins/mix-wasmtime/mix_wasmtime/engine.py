@@ -18,6 +18,7 @@ from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
+from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_state import is_restorable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Module:
         self.imports = read.imports
         self.exports = read.exports
         self._customs = read.customs
-        self._exposed = wasm.expose(read)
+        self._exposed = wasm.expose(read, joined(read))
         self._memories = read.memories
         self._tables = [table.minimum for table in read.tables]
         self._memory = read.exported.get("memory", ("", -1))
@@ -197,7 +198,7 @@ class WasmtimeEngine:
         if not self._version:
             from importlib.metadata import version
 
-            self._version = f"wasmtime-{version('wasmtime')}-2"
+            self._version = f"wasmtime-{version('wasmtime')}-3"
         return self._version
 
     def prepare(self) -> None:
