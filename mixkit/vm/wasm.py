@@ -61,6 +61,13 @@ class WasmModule:
         """Contents of the custom sections of that name, in order."""
         return tuple(content for found, content in self.customs if found == name)
 
+    def reader(self, number: int) -> Reader | None:
+        """Reads the contents of the section of that number; None if there is none."""
+        for found, _, begin, end in self.sections:
+            if found == number:
+                return Reader(self.code, begin, end)
+        return None
+
     def section(self, number: int) -> bytes:
         """Contents of the section of that number; empty if there is none."""
         for found, _, begin, end in self.sections:

@@ -42,10 +42,9 @@ def joined(module: WasmModule) -> Mapping[int, bytes]:
     Raises:
         EngineError: malformed, or more segments than a module may have.
     """
-    where = [(begin, end) for number, _, begin, end in module.sections if number == _DATA]
-    if not where:
+    reader = module.reader(_DATA)
+    if reader is None:
         return {}
-    reader = Reader(module.code, *where[0])
     count = reader.count("data segments")
     pieces = _pieces(module, reader, count)
     if pieces is None or not _is_free(module, count):
@@ -68,10 +67,9 @@ def joined(module: WasmModule) -> Mapping[int, bytes]:
 
 def _is_free(module: WasmModule, count: int) -> bool:
     """Whether no code names a segment. Without a count of the segments it cannot."""
-    declared = module.section(_DATA_COUNT)
-    if not declared:
+    reader = module.reader(_DATA_COUNT)
+    if reader is None:
         return True
-    reader = Reader(declared, 0, len(declared))
     return reader.u32() == count and reader.at == reader.end and not _BY_INDEX.search(module.section(_CODE))
 
 

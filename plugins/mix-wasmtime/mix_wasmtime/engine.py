@@ -31,6 +31,8 @@ MAX_MEMORIES: Final = 16
 
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
 _VALKINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
+_COMPILERS: Final = 4
+"""Processes that compile at a time."""
 _LINKED: Final = 8
 """Combinations of stack size and imports that a module keeps."""
 
@@ -180,6 +182,7 @@ class WasmtimeEngine:
         self._modules: OrderedDict[str, Module] = OrderedDict()
         self._building: dict[str, threading.Lock] = {}
         self._backends: dict[int, Backend] = {}
+        self._compilers = threading.Semaphore(_COMPILERS)
         self._version = ""
         directory = self.settings.cache_dir
         self.cache = (
@@ -209,7 +212,7 @@ class WasmtimeEngine:
         """Compile, or take from memory or from the disk.
 
         Raises:
-            EngineError: malformed, invalid, or of a proposal that is switched off.
+            EngineError: malformed, invalid, of a proposal that is switched off, or too much to compile.
         """
         digest = hashlib.sha256(code).hexdigest()
         with self._lock:
@@ -288,12 +291,22 @@ class WasmtimeEngine:
             except EngineError:
                 # Compiled for another processor, say.
                 self.cache.discard(key)
-        compiled = Compiled.compile(backend, code)
+        compiled = self._make(backend, module, code)
         # After compilation, because it presumes valid code.
         restorable = is_restorable(module)
         if self.cache is not None:
             self.cache.put(key, bytes([restorable]) + compiled.serialize())
         return compiled, restorable
+
+    def _make(self, backend: Backend, module: wasm.WasmModule, code: bytes) -> Compiled:
+        from mix_wasmtime.backend import Compiled
+        from mix_wasmtime.compilation import compile_apart, is_small
+
+        if self.settings.compile_time == 0 or is_small(module):
+            return Compiled.compile(backend, code)
+        # A few at a time: each may take all the memory that the settings allow.
+        with self._compilers:
+            return Compiled.load(backend, compile_apart(code, backend.stack, self.settings))
 
 
 def _stack_step(stack: int) -> int:
