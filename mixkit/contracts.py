@@ -24,7 +24,7 @@ __all__ = [
     "WasmEngine",
 ]
 
-ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref", "externref"]
+ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,14 @@ class Instance(Protocol):
     def reset(self, snapshot: Snapshot | None = None) -> bool:
         """Make everything that code can read equal to the snapshot, or to the state right after instantiation
         (start function not yet run). False, and finished, when that is not possible: `freeze` would answer
-        None, or its memory is not of the snapshot's size. `EngineError` for a snapshot of another module."""
+        None, or its memory has become larger than the snapshot's.
+
+        A memory that is smaller than the snapshot's is grown first.
+
+        Raises:
+            EngineError: the snapshot is of another module.
+            LimitExceeded: the snapshot's memories are larger than the instance may have.
+        """
         ...
 
     def close(self) -> None:

@@ -408,6 +408,27 @@ def test_random_numbers_differ_between_runs_of_one_snapshot(kernel: Kernel, gues
         assert len(drawn) == 20
 
 
+def _waiting(kernel: Kernel, code: bytes) -> int:
+    return sum(map(len, kernel.load(code)._pools.values()))
+
+
+def test_only_instances_that_a_run_can_start_from_wait(kernel: Kernel, guest: Guest) -> None:
+    frozen, random = guest(draw=RANDOM), guest(INIT, draw="(call $pair (i32.const 64) (i32.const 12))")
+    unrestorable = guest("(table 1 funcref) (elem $e func) (func (elem.drop $e))", draw=RANDOM)
+    for code, expected in ((frozen, 1), (random, 0), (unrestorable, 0)):
+        for _ in range(3):
+            kernel.run_sync(code, "draw")
+            assert _waiting(kernel, code) == expected
+
+
+def test_no_instance_waits_for_a_snapshot_that_is_too_large(guest: Guest) -> None:
+    code = guest(draw=RANDOM)
+    with Kernel("test", overrides={"settings.kernel.snapshot_bytes": 1}) as kernel:
+        for _ in range(3):
+            kernel.run_sync(code, "draw")
+            assert _waiting(kernel, code) == 0
+
+
 def test_init_runs_once_and_is_kept(kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture) -> None:
     init = '(func (export "mix_init") (param i32 i32) (call $log (i32.const 1) (i32.const 0) (i32.const 0)) (i64.store (i32.const 64) (i64.const 0x0000070000000502)))'
     init = '(func (export "mix_init") (param i32 i32) (call $log (i32.const 1) (i32.const 0) (i32.const 1)) (i32.store (i32.const 64) (i32.const 0x703)))'
@@ -415,6 +436,20 @@ def test_init_runs_once_and_is_kept(kernel: Kernel, guest: Guest, caplog: pytest
     with caplog.at_level(logging.DEBUG, "mix-vm"):
         assert [kernel.run_sync(code, "seven").value for _ in range(5)] == [7] * 5
     assert len([record for record in caplog.records if record.name == "mix-vm"]) == 1
+
+
+def test_init_may_grow_the_memory(kernel: Kernel, guest: Guest) -> None:
+    grown = """(func (export "_initialize") (drop (memory.grow (i32.const 20)))
+        (i32.store (i32.const 1300000) (i32.const 7)))
+      (func (export "mix_entry_f") (param i32 i32) (result i64) (drop (memory.grow (i32.const 1)))
+        (if (i32.ne (i32.load (i32.const 1300000)) (i32.const 7)) (then unreachable))
+        (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"""
+    program = kernel.load(guest(grown))
+    for run in range(3):
+        assert kernel.run_sync(program, "f", run).value == run
+    error = cause(kernel, guest(grown), "f", limits=Limits(memory=10 * 65536))
+    assert isinstance(error, LimitExceeded)
+    assert error.limit == "memory"
 
 
 def test_an_endless_init_ends_at_the_deadline(kernel: Kernel, guest: Guest) -> None:

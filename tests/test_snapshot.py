@@ -62,7 +62,8 @@ def test_bytes_are_bounded_too() -> None:
         cache.put(key, Frozen(4))
     assert held(cache, "a", "b", "c") == [False, True, True]
     assert cache.size == 8
-    cache.put("huge", Frozen(11))
+    assert cache.put("b", Frozen(4))
+    assert not cache.put("huge", Frozen(11))
     assert held(cache, "huge", "b") == [False, True]
 
 
@@ -76,7 +77,7 @@ def test_replacing_counts_once() -> None:
 def test_that_code_cannot_be_frozen_is_remembered() -> None:
     cache = SnapshotCache(10, 100)
     assert cache.get("a", ENGINE) == (False, None)
-    cache.put("a", None)
+    assert not cache.put("a", None)
     assert cache.get("a", ENGINE) == (True, None)
 
 

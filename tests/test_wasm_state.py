@@ -9,6 +9,7 @@ import pytest
 import wasmtime
 
 from mixkit.vm import wasm
+from mixkit.vm.wasm_reader import leb as unsigned
 from mixkit.vm.wasm_state import is_restorable
 
 # What may follow an opcode: nothing, indices, memory arguments, lanes, constants, block types, labels.
@@ -42,7 +43,7 @@ TABLE_READS = {b"\x25", b"\xfc\x10", b"\x11", b"\x13"}
 
 
 def leb(value: int) -> bytes:
-    return wasm.leb(value)
+    return unsigned(value)
 
 
 def section(number: int, body: bytes) -> bytes:

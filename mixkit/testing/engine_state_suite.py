@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from mixkit.contracts import FuncType, HostFunction, Instance, WasmEngine
-from mixkit.errors import EngineError
+from mixkit.errors import EngineError, GuestError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.testing.engine_suite import ECHO, EngineFixtures, Make
 
@@ -96,6 +96,72 @@ class EngineStateSuite(EngineFixtures):
         assert instance.reset(snapshot)
         assert instance.call("seek") == 0
 
+    @pytest.mark.parametrize(
+        ("segments", "contents"),
+        [
+            (
+                '(data (i32.const 2) "ab") (data (i32.const 4) "cd") (data (i32.const 9) "e")',
+                b"\0\0abcd\0\0\0e",
+            ),
+            ('(data (i32.const 4) "late") (data (i32.const 0) "early")', b"earlyate"),
+            ('(data (i32.const 0) "early") (data (i32.const 4) "late")', b"earllate"),
+            ('(data (i32.const 0) "abcdef") (data (i32.const 2) "XY") (data (i32.const 3) "z")', b"abXzef"),
+            ('(data (i32.const 3) "") (data (i32.const 65536) "") (data (i32.const 1) "x")', b"\0x"),
+            (
+                '(data (i32.const 0) "a") (data (i32.const 900) "b") (data (i32.const 65535) "c")',
+                b"a" + bytes(899) + b"b",
+            ),
+            (
+                '(data (i32.const 0) "a") (data (memory 1) (i32.const 1) "other") (data (i32.const 1) "b")',
+                b"ab",
+            ),
+            ('(data (i32.const 0) "a") (data (i32.const 1) "b") (data "passive")', b"ab"),
+        ],
+    )
+    def test_memory_starts_with_what_its_segments_say_in_their_order(
+        self, make: Make, segments: str, contents: bytes
+    ) -> None:
+        instance = make(f'(memory (export "memory") 1) (memory 1) {segments}')
+        assert instance.read(0, 1000) == contents + bytes(1000 - len(contents))
+        instance.write(0, b"changed")
+        assert instance.reset()
+        assert instance.read(0, 1000) == contents + bytes(1000 - len(contents))
+
+    @pytest.mark.parametrize(
+        ("segment", "size", "trap"),
+        [
+            (0, 0, False),
+            (0, 1, True),
+            (2, 4, False),
+            (2, 5, True),
+        ],
+    )
+    def test_segments_keep_their_places_for_code_that_names_them(
+        self, make: Make, segment: int, size: int, trap: bool
+    ) -> None:
+        """Active ones are dropped at the start, passive ones are there."""
+        instance = make(
+            '(memory (export "memory") 1) (data (i32.const 0) "ab") (data (i32.const 2) "cd") (data "kept")'
+            f'(func (export "f") (memory.init {segment} (i32.const 8) (i32.const 0) (i32.const {size})))'
+        )
+        if trap:
+            with pytest.raises(GuestError):
+                instance.call("f")
+        else:
+            instance.call("f")
+            assert instance.read(0, 12) == b"abcd\0\0\0\0" + b"kept"[:size].ljust(4, b"\0")
+
+    @pytest.mark.parametrize(
+        ("offset", "data"), [(65536, "x"), (65535, "xy"), (65537, ""), (-1, "x"), (-1, "")]
+    )
+    def test_a_segment_outside_memory_is_refused_among_others(
+        self, make: Make, offset: int, data: str
+    ) -> None:
+        with pytest.raises(GuestError):
+            make(
+                f'(memory 1) (data (i32.const 0) "a") (data (i32.const {offset}) "{data}") (data (i32.const 1) "b")'
+            )
+
     @pytest.mark.parametrize("pages", [1, 3, 4, 5, 40])
     def test_large_and_small_tails_are_cleared(self, make: Make, pages: int) -> None:
         instance = make(f'(memory (export "memory") {pages}) (data (i32.const 5000) "x")')
@@ -105,7 +171,7 @@ class EngineStateSuite(EngineFixtures):
             assert instance.reset(snapshot)
             assert view.tobytes() == bytes(5000) + b"x" + bytes(pages * 65536 - 5001)
 
-    def test_grown_memory_cannot_be_reset_but_can_be_frozen(self, make: Make) -> None:
+    def test_grown_memory_cannot_be_made_small_but_can_be_frozen(self, make: Make) -> None:
         instance = make(COUNTER)
         assert instance.grow(1) == 1
         instance.write(70000, b"far")
@@ -115,7 +181,42 @@ class EngineStateSuite(EngineFixtures):
         with pytest.raises(EngineError, match="finished"):
             instance.call("bump")
         other = make(COUNTER)
+        assert other.reset(snapshot), "a smaller memory is grown"
+        assert other.memory().tobytes() == b"fresh" + bytes(69995) + b"far" + bytes(131072 - 70003)
+        assert other.call("bump") == 6
+        assert other.reset(snapshot)
+        assert other.grow(1) == 2
         assert other.reset(snapshot) is False
+
+    def test_every_memory_is_grown_to_its_size_in_the_snapshot(self, make: Make) -> None:
+        wat = (
+            '(memory (export "memory") 1 3) (memory $hidden 0)'
+            '(func (export "grow") (drop (memory.grow 0 (i32.const 2))) (drop (memory.grow $hidden (i32.const 4)))'
+            "  (i32.store (i32.const 190000) (i32.const 7)) (i32.store $hidden (i32.const 250000) (i32.const 8)))"
+            '(func (export "see") (result i64) (i64.add (i64.mul (i64.const 10) (i64.load32_u (i32.const 190000)))'
+            "  (i64.load32_u $hidden (i32.const 250000))))"
+            '(func (export "sizes") (result i32) (i32.add (i32.mul (i32.const 10) (memory.size 0)) (memory.size 1)))'
+        )
+        instance = make(wat, limits=Limits(memory=7 * 65536))
+        instance.call("grow")
+        snapshot = instance.freeze()
+        for _ in range(2):
+            other = make(wat, limits=Limits(memory=7 * 65536))
+            assert other.reset(snapshot)
+            assert other.call("sizes") == 34
+            assert other.call("see") == 78
+            with pytest.raises(LimitExceeded, match="memory"):
+                other.grow(1)
+
+    def test_a_limit_below_the_snapshots_memory_is_named(self, make: Make) -> None:
+        instance = make(COUNTER)
+        instance.grow(3)
+        small = make(COUNTER, limits=Limits(memory=3 * 65536))
+        with pytest.raises(LimitExceeded, match="memory") as caught:
+            small.reset(instance.freeze())
+        assert caught.value.limit == "memory"
+        with pytest.raises(EngineError, match="finished"):
+            small.call("bump")
 
     @pytest.mark.parametrize(
         "body",

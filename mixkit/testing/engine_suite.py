@@ -79,6 +79,46 @@ class EngineFixtures:
             instance.close()
 
 
+EXTERNAL = {
+    "a parameter": "(func (param externref))",
+    "a result": "(type (func (result externref)))",
+    "a table": "(table 1 externref)",
+    "a table without elements": "(table 0 externref)",
+    "an imported table": '(import "m" "t" (table 1 externref))',
+    "a global": "(global externref (ref.null extern))",
+    "a mutable global": "(global (mut externref) (ref.null extern))",
+    "an imported global": '(import "m" "g" (global externref))',
+    "a passive segment": "(elem externref (ref.null extern))",
+    "a declared segment": "(elem declare externref (ref.null extern))",
+    "an active segment": "(table $t 1 externref) (elem (table $t) (i32.const 0) externref (ref.null extern))",
+    "a local": "(func (local externref))",
+    "a null": "(func (drop (ref.null extern)))",
+    "a test for null": "(func (drop (ref.is_null (ref.null extern))))",
+    "a block": "(func (drop (block (result externref) (unreachable))))",
+    "a choice": "(func (drop (select (result externref) (unreachable) (unreachable) (i32.const 0))))",
+}
+"""Every place of a module in which an external reference can stand."""
+
+FUNCTIONS = {
+    "a parameter": "(func (param funcref))",
+    "a table": "(table 1 funcref)",
+    "several tables": "(table 0 funcref) (table 3 9 funcref)",
+    "a global": "(func $f) (global funcref (ref.func $f))",
+    "a mutable global": "(global (mut funcref) (ref.null func))",
+    "a passive segment": "(func $f) (elem funcref (ref.func $f) (ref.null func))",
+    "a declared segment": "(func $f) (elem declare func $f)",
+    "an active segment": "(func $f) (table 2 funcref) (elem (i32.const 1) func $f)",
+    "an active segment of expressions": "(table 2 funcref) (elem (i32.const 1) funcref (ref.null func))",
+    "an active segment of another table": (
+        "(func $f) (table 1 funcref) (table $t 2 funcref) (elem (table $t) (i32.const 1) func $f)"
+    ),
+    "a local": "(func (local funcref))",
+    "a null": "(func (drop (ref.is_null (ref.null func))))",
+    "a block": "(func (drop (block (result funcref) (ref.null func))))",
+    "a choice": "(func (drop (select (result funcref) (ref.null func) (ref.null func) (i32.const 0))))",
+}
+
+
 class EngineSuite(EngineFixtures):
     """See the module's text."""
 
@@ -134,6 +174,21 @@ class EngineSuite(EngineFixtures):
             engine.compile(code)
 
     # -- calls --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("body", EXTERNAL.values(), ids=EXTERNAL)
+    def test_external_references_are_refused_by_name(
+        self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray], body: str
+    ) -> None:
+        with pytest.raises(EngineError, match=r"(?=.*externref).*(at byte|at offset) (0x)?[0-9a-f]+"):
+            engine.compile(bytes(wat2wasm(f"(module {body})")))
+
+    @pytest.mark.parametrize("body", FUNCTIONS.values(), ids=FUNCTIONS)
+    def test_references_to_functions_run(self, make: Make, body: str) -> None:
+        instance = make(
+            f'(memory (export "memory") 1) (func (export "seven") (result i32) (i32.const 7)) {body}'
+        )
+        assert instance.call("seven") == 7
+        instance.reset(instance.freeze())
 
     @pytest.mark.parametrize(
         ("kind", "given", "expected"),

@@ -120,7 +120,7 @@ class Program:
             Codec words of the result.
         """
         pool = self._pool(limits)
-        machine = self._machine(pool, run, env, direct=entry.direct)
+        machine, frozen = self._machine(pool, run, env, direct=entry.direct)
         try:
             machine.host = run
             result = run.drive(machine, entry.name, words)
@@ -128,8 +128,9 @@ class Program:
             machine.healthy = False
             raise
         finally:
-            # A stop that came just after the last step has marked the instance: its next call would trap.
-            pool.release(machine.instance, healthy=machine.healthy and run.stopped is None)
+            # A stop that came just after the last step has marked the instance: its next call would trap. Without
+            # a snapshot every run takes a fresh instance, and nothing would ever take this one.
+            pool.release(machine.instance, healthy=frozen and machine.healthy and run.stopped is None)
         return result
 
     def close(self) -> None:
@@ -157,7 +158,10 @@ class Program:
                     self._pools[key] = pool
         return pool
 
-    def _machine(self, pool: InstancePool, run: Run, env: bytes, *, direct: bool) -> GuestMachine:
+    def _machine(
+        self, pool: InstancePool, run: Run, env: bytes, *, direct: bool
+    ) -> tuple[GuestMachine, bool]:
+        """A machine after init, and whether there is a snapshot to which its instance can be reset."""
         key = self._keys.get(env)
         if key is None:
             key = snapshot_key(self.hash, self.engine, self._profile, env)
@@ -165,17 +169,17 @@ class Program:
                 self._keys[env] = key
         known, snapshot = self._snapshots.get(key, self.engine)
         if snapshot is not None:
-            return GuestMachine(pool.acquire(snapshot), run, direct=direct)
+            return GuestMachine(pool.acquire(snapshot), run, direct=direct), True
         instance = pool.fresh()
         try:
             machine = self._initialized(instance, run, env, direct=direct)
         except BaseException:
             pool.release(instance, healthy=False)
             raise
-        if not known:
-            # Random numbers drawn in init would come out the same in every run that starts from the snapshot.
-            self._snapshots.put(key, None if machine.used_random else instance.freeze())
-        return machine
+        if known:
+            return machine, False
+        # Random numbers drawn in init would come out the same in every run that starts from the snapshot.
+        return machine, self._snapshots.put(key, None if machine.used_random else instance.freeze())
 
     def _initialized(self, instance: Instance, run: Run, env: bytes, *, direct: bool) -> GuestMachine:
         machine = GuestMachine(instance, _InitHost(run), direct=direct)

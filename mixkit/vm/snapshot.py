@@ -62,11 +62,14 @@ class SnapshotCache:
             self._keep(key, loaded)
         return loaded is not None, loaded
 
-    def put(self, key: SnapshotKey, snapshot: Snapshot | None) -> None:
-        """Keep a snapshot, or (None) that there can be none."""
-        self._keep(key, snapshot)
-        if snapshot is not None and self._disk is not None:
+    def put(self, key: SnapshotKey, snapshot: Snapshot | None) -> bool:
+        """Keep a snapshot, or (None) that there can be none. Answers whether a later run can start from one."""
+        kept = self._keep(key, snapshot)
+        if snapshot is None:
+            return False
+        if self._disk is not None:
             self._disk.put(key, snapshot.to_bytes())
+        return kept or self._disk is not None
 
     def clear(self) -> None:
         """Forget everything in memory."""
@@ -74,16 +77,17 @@ class SnapshotCache:
             self._entries.clear()
             self._bytes = 0
 
-    def _keep(self, key: SnapshotKey, snapshot: Snapshot | None) -> None:
+    def _keep(self, key: SnapshotKey, snapshot: Snapshot | None) -> bool:
         size = snapshot.size if snapshot is not None else 0
         if size > self._limit:
-            return
+            return False
         with self._lock:
             self._drop(key)
             self._entries[key] = snapshot
             self._bytes += size
             while len(self._entries) > self._count or self._bytes > self._limit:
                 self._drop(next(iter(self._entries)))
+        return True
 
     def _drop(self, key: SnapshotKey) -> None:
         if key in self._entries:

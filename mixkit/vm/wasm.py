@@ -9,15 +9,16 @@ Format: WebAssembly core specification 2.0, chapter 5 "Binary Format", with mult
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from mixkit.contracts import FuncType, ValType
 from mixkit.errors import EngineError
+from mixkit.vm.wasm_reader import KINDS, Global, Reader, Size, check_count, leb
 
-__all__ = ["PAGE", "RESERVED", "Exposed", "Global", "Size", "WasmModule", "custom_sections", "expose", "read"]
+__all__ = ["PAGE", "RESERVED", "Exposed", "WasmModule", "custom_sections", "expose", "read"]
 
 PAGE: Final = 65536
 """Bytes of a page, the unit of memory sizes."""
@@ -28,40 +29,13 @@ RESERVED: Final = "\0mix:"
 _MAGIC: Final = b"\0asm\x01\0\0\0"
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
-_VALTYPES: Final[dict[int, ValType]] = {
-    0x7F: "i32",
-    0x7E: "i64",
-    0x7D: "f32",
-    0x7C: "f64",
-    0x7B: "v128",
-    0x70: "funcref",
-    0x6F: "externref",
-}
-_KINDS: Final = ("function", "table", "memory", "global")
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
 
 _CUSTOM, _START, _CODE = 0, 8, 10
 # The order in which sections must stand; the data count (12) comes before the code.
 _ORDER: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 12: 10, 10: 11, 11: 12}
 _EXPORT: Final = 7
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Limits of a memory (in pages) or of a table (in elements); `maximum` is None without one."""
-
-    minimum: int
-    maximum: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A global variable of the module."""
-
-    type: ValType
-    mutable: bool
+_COUNTED: Final = {9: "element segments", 11: "data segments"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +50,7 @@ class WasmModule:
     memories: tuple[Size, ...]
     tables: tuple[Size, ...]
     globals: tuple[Global, ...]
+    imported_memories: int
     imported_globals: int
     start: int | None
     customs: tuple[tuple[str, bytes], ...]
@@ -85,6 +60,13 @@ class WasmModule:
     def custom_sections(self, name: str) -> tuple[bytes, ...]:
         """Contents of the custom sections of that name, in order."""
         return tuple(content for found, content in self.customs if found == name)
+
+    def reader(self, number: int) -> Reader | None:
+        """Reads the contents of the section of that number; None if there is none."""
+        for found, _, begin, end in self.sections:
+            if found == number:
+                return Reader(self.code, begin, end)
+        return None
 
     def section(self, number: int) -> bytes:
         """Contents of the section of that number; empty if there is none."""
@@ -103,7 +85,7 @@ def custom_sections(code: bytes, name: str) -> tuple[bytes, ...]:
     found = []
     for number, _, begin, end in _sections(code):
         if number == _CUSTOM:
-            reader = _Reader(code, begin, end)
+            reader = Reader(code, begin, end)
             if reader.name() == name:
                 found.append(code[reader.at : end])
     return tuple(found)
@@ -114,7 +96,7 @@ def read(code: bytes) -> WasmModule:
 
     Raises:
         EngineError: not a core module, malformed, or of a proposal that is switched off here (shared and
-            64-bit memories, garbage-collected types, exceptions). The message has the byte offset.
+            64-bit memories, external references, garbage-collected types, exceptions). The message has the byte offset.
     """
     sections = _sections(code)
     types: list[FuncType] = []
@@ -129,14 +111,15 @@ def read(code: bytes) -> WasmModule:
     start: int | None = None
 
     for number, _, begin, end in sections:
-        reader = _Reader(code, begin, end)
+        reader = Reader(code, begin, end)
         if number == _CUSTOM:
             customs.append((reader.name(), code[reader.at : end]))
+            check_count("custom sections", len(customs))
             continue
         if number == 1:
-            types = reader.vector(reader.functype)
+            types = reader.vector("types", reader.functype)
         elif number == 2:
-            for _ in range(reader.u32()):
+            for _ in range(reader.count("imports")):
                 key = (reader.name(), reader.name())
                 kind = reader.kind()
                 imported[kind] += 1
@@ -148,25 +131,26 @@ def read(code: bytes) -> WasmModule:
                     reader.memory()
                 else:
                     reader.globaltype()
-                what = functions[-1] if kind == _FUNCTION else _KINDS[kind]
+                what = functions[-1] if kind == _FUNCTION else KINDS[kind]
                 if imports.setdefault(key, what) != what:
                     raise reader.error(f"import {key[0]}.{key[1]} stands twice with different types")
         elif number == 3:
-            functions += [reader.indexed(types, "type") for _ in range(reader.u32())]
+            count = reader.count("functions", len(functions))
+            functions += [reader.indexed(types, "type") for _ in range(count)]
         elif number == 4:
-            tables = reader.vector(reader.table)
+            tables = reader.vector("tables", reader.table)
         elif number == 5:
-            memories = reader.vector(reader.memory)
+            memories = reader.vector("memories", reader.memory)
         elif number == 6:
-            globals_ = reader.vector(reader.definition)
+            globals_ = reader.vector("globals", reader.definition)
         elif number == _EXPORT:
-            for _ in range(reader.u32()):
+            for _ in range(reader.count("exports")):
                 name, kind, index = reader.name(), reader.kind(), reader.u32()
                 if name in exported:
                     raise reader.error(f"the export {name!r} stands twice")
                 if name.startswith(RESERVED):
                     raise reader.error(f"the export {name!r} has a prefix that is reserved for the engine")
-                exported[name] = (_KINDS[kind], index)
+                exported[name] = (KINDS[kind], index)
         elif number == _START:
             start = reader.u32()
             if start >= len(functions):
@@ -174,6 +158,8 @@ def read(code: bytes) -> WasmModule:
             if functions[start] != FuncType((), ()):
                 raise reader.error(f"the start function has the type {functions[start]}, expected () -> ()")
         else:
+            if number in _COUNTED:
+                reader.count(_COUNTED[number])
             continue
         reader.finish()
 
@@ -193,6 +179,7 @@ def read(code: bytes) -> WasmModule:
         memories=tuple(memories),
         tables=tuple(tables),
         globals=tuple(globals_),
+        imported_memories=imported[_MEMORY],
         imported_globals=imported[_GLOBAL],
         start=start,
         customs=tuple(customs),
@@ -202,44 +189,49 @@ def read(code: bytes) -> WasmModule:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """A module rewritten so that an engine can save and restore all of its state.
-
-    Positions count the exports of `code` in their order, the module's own first.
-    """
+    """A module rewritten so that an engine can save and restore all of its state, which it finds by export names."""
 
     code: bytes
-    globals: tuple[tuple[int, ValType], ...]
-    """Position and type of every mutable global."""
-    start: int | None
-    """Position of the start function, which no longer runs by itself: call it before anything else."""
+    memories: tuple[str, ...]
+    """Export names of all memories, in their order."""
+    globals: tuple[tuple[str, ValType], ...]
+    """Export name and type of every mutable global."""
+    start: str | None
+    """Export name of the start function, which no longer runs by itself: call it before anything else."""
 
 
-def expose(module: WasmModule) -> Exposed:
-    """The module with its mutable globals and its start function exported, and without its start section.
+def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({})) -> Exposed:
+    """The module with its memories, mutable globals and start function exported, and without its start section.
 
     Without a start section an engine runs no guest code while it instantiates.
+
+    Args:
+        changed: new contents of other sections, by number.
     """
-    positions = {where: position for position, where in enumerate(module.exported.values())}
+    names = {where: name for name, where in module.exported.items()}
     added: list[bytes] = []
 
-    def position(kind: int, index: int) -> int:
-        where = (_KINDS[kind], index)
-        if where not in positions:
-            positions[where] = len(module.exported) + len(added)
-            name = f"{RESERVED}{_KINDS[kind]}:{index}".encode()
-            added.append(leb(len(name)) + name + bytes([kind]) + leb(index))
-        return positions[where]
+    def export(kind: int, index: int) -> str:
+        where = (KINDS[kind], index)
+        name = names.get(where)
+        if name is None:
+            name = names[where] = f"{RESERVED}{KINDS[kind]}:{index}"
+            raw = name.encode()
+            added.append(leb(len(raw)) + raw + bytes([kind]) + leb(index))
+        return name
 
-    first = module.imported_globals
+    memories = tuple(
+        export(_MEMORY, module.imported_memories + index) for index in range(len(module.memories))
+    )
     mutable = tuple(
-        (position(_GLOBAL, index), variable.type)
-        for index, variable in enumerate(module.globals, first)
+        (export(_GLOBAL, index), variable.type)
+        for index, variable in enumerate(module.globals, module.imported_globals)
         if variable.mutable
     )
-    start = None if module.start is None else position(_FUNCTION, module.start)
+    start = None if module.start is None else export(_FUNCTION, module.start)
 
     old = module.section(_EXPORT)
-    kept = old[_Reader(old, 0, len(old)).skip() :] if old else b""
+    kept = old[Reader(old, 0, len(old)).skip() :] if old else b""
     body = leb(len(module.exported) + len(added)) + kept + b"".join(added)
     exports = bytes([_EXPORT]) + leb(len(body)) + body
 
@@ -249,21 +241,13 @@ def expose(module: WasmModule) -> Exposed:
         if not written and _ORDER.get(number, 0) >= _EXPORT:
             out.append(exports)
             written = True
-        if number not in (_EXPORT, _START):
+        if number in changed:
+            out.append(bytes([number]) + leb(len(changed[number])) + changed[number])
+        elif number not in (_EXPORT, _START):
             out.append(module.code[header:end])
     if not written:
         out.append(exports)
-    return Exposed(b"".join(out), mutable, start)
-
-
-def leb(value: int) -> bytes:
-    """Unsigned LEB128."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return Exposed(b"".join(out), memories, mutable, start)
 
 
 def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:
@@ -275,7 +259,7 @@ def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:
         raise EngineError(
             f"expected a Wasm module (00 61 73 6d 01 00 00 00), found {code[:8].hex(' ') or 'nothing'}"
         )
-    reader = _Reader(code, 8, len(code))
+    reader = Reader(code, 8, len(code))
     sections = []
     last = 0
     while reader.at < len(code):
@@ -297,130 +281,3 @@ def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:
         reader.at = begin + size
         sections.append((number, header, begin, begin + size))
     return tuple(sections)
-
-
-class _Reader:
-    """Reads code[at:end], never beyond."""
-
-    __slots__ = ("at", "code", "end")
-
-    def __init__(self, code: bytes, at: int, end: int) -> None:
-        self.code = code
-        self.at = at
-        self.end = end
-
-    def error(self, message: str) -> EngineError:
-        return EngineError(f"malformed or unsupported Wasm module: {message}, at byte {self.at}")
-
-    def finish(self) -> None:
-        if self.at != self.end:
-            raise self.error(f"a section ends {self.end - self.at} bytes later than its contents")
-
-    def byte(self) -> int:
-        if self.at >= self.end:
-            raise self.error("the section ends in the middle of an item")
-        value = self.code[self.at]
-        self.at += 1
-        return value
-
-    def u32(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-            if shift > 28:
-                raise self.error("a number has more than five bytes")
-        if value > 0xFFFF_FFFF:
-            raise self.error("a number is beyond 32 bits")
-        return value
-
-    def skip(self) -> int:
-        """Steps over one LEB number of any size; answers where it ended."""
-        while self.byte() >= 0x80:
-            pass
-        return self.at
-
-    def name(self) -> str:
-        size = self.u32()
-        if self.at + size > self.end:
-            raise self.error(f"a name claims {size} bytes, the section has {self.end - self.at} more")
-        raw = self.code[self.at : self.at + size]
-        self.at += size
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            raise self.error("a name is not UTF-8") from None
-
-    def vector(self, item: Callable[[], T]) -> list[T]:
-        return [item() for _ in range(self.u32())]
-
-    def indexed(self, items: list[T], what: str) -> T:
-        index = self.u32()
-        if index >= len(items):
-            raise self.error(f"{what} {index} of {len(items)} does not exist")
-        return items[index]
-
-    def kind(self) -> int:
-        kind = self.byte()
-        if kind >= len(_KINDS):
-            raise self.error(f"unknown kind {kind:#04x} of import or export")
-        return kind
-
-    def valtype(self) -> ValType:
-        byte = self.byte()
-        found = _VALTYPES.get(byte)
-        if found is None:
-            raise self.error(f"value type {byte:#04x} is unknown or switched off")
-        return found
-
-    def functype(self) -> FuncType:
-        form = self.byte()
-        if form != 0x60:
-            raise self.error(f"type form {form:#04x} is unknown or switched off; only functions are known")
-        return FuncType(tuple(self.vector(self.valtype)), tuple(self.vector(self.valtype)))
-
-    def size(self, what: str) -> Size:
-        flags = self.byte()
-        if flags > 1:
-            raise self.error(
-                f"{what} flags {flags:#04x}: shared and 64-bit ones and other page sizes are off"
-            )
-        minimum = self.u32()
-        return Size(minimum, self.u32() if flags else None)
-
-    def memory(self) -> Size:
-        return self.size("memory")
-
-    def table(self) -> Size:
-        if self.valtype() not in ("funcref", "externref"):
-            raise self.error("a table holds references")
-        return self.size("table")
-
-    def globaltype(self) -> Global:
-        kind = self.valtype()
-        mutable = self.byte()
-        if mutable > 1:
-            raise self.error(f"mutability {mutable:#04x} is unknown")
-        return Global(kind, bool(mutable))
-
-    def definition(self) -> Global:
-        """A global and its constant initialiser, which is stepped over."""
-        variable = self.globaltype()
-        while (opcode := self.byte()) != 0x0B:
-            if opcode in (0x41, 0x42, 0x23, 0xD0, 0xD2):
-                self.skip()
-            elif opcode in (0x43, 0x44):
-                self.take(4 if opcode == 0x43 else 8)
-            elif opcode == 0xFD and self.u32() == 12:
-                self.take(16)
-            elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):
-                raise self.error(f"opcode {opcode:#04x} is not constant")
-        return variable
-
-    def take(self, size: int) -> None:
-        if self.at + size > self.end:
-            raise self.error("the section ends in the middle of a number")
-        self.at += size

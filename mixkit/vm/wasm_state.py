@@ -15,7 +15,6 @@ from mixkit.vm.wasm import WasmModule
 
 __all__ = ["is_restorable"]
 
-_REFERENCES: Final = ("funcref", "externref")
 _LEB: Final = rb"[\x80-\xff]*+[\x00-\x7f]"
 # Alignment and offset; bit 6 of the alignment says that a memory's index stands between them.
 _MEMARG: Final = rb"(?:[\x00-\x3f]%b|[\x40-\x7f]%b%b)" % (_LEB, _LEB, _LEB)
@@ -47,7 +46,7 @@ def is_restorable(module: WasmModule) -> bool:
 
     The module must be valid. What is not known for certain answers False.
     """
-    if any(variable.mutable and variable.type in _REFERENCES for variable in module.globals):
+    if any(variable.mutable and variable.type == "funcref" for variable in module.globals):
         return False
     code = module.section(_CODE)
     if not code:

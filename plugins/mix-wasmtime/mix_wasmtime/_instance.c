@@ -12,6 +12,9 @@
 /* Restoring up to so many bytes is not worth letting other threads run. */
 #define KEEP_GIL ((size_t)4 << 20)
 
+/* Bytes of a page, the unit in which memories grow. */
+#define PAGE ((size_t)65536)
+
 /* Native stack that must be left below the guest's, for Wasmtime, host functions and signal handlers. */
 #define HOST_STACK (256 * 1024)
 
@@ -243,16 +246,21 @@ static wasmtime_error_t *at_epoch(wasmtime_context_t *context, void *data, uint6
     return NULL;
 }
 
-static bool find_func(Instance *self, size_t slot, size_t position) {
+/* By name: to ask for the n-th export takes Wasmtime n steps. False with an exception. */
+static bool find_export(Instance *self, PyObject *name, uint8_t kind, wasmtime_extern_t *found) {
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &size);
+    if (text == NULL) return false;
+    if (wt.wasmtime_instance_export_get(self->context, &self->instance, text, (size_t)size, found) && found->kind == kind)
+        return true;
+    PyErr_Format(PyExc_SystemError, "the export %R is not what it was compiled as", name);
+    return false;
+}
+
+static bool find_func(Instance *self, size_t slot, PyObject *name) {
     if (self->funcs[slot].store_id != 0) return true;
-    char *name;
-    size_t size;
     wasmtime_extern_t found;
-    if (!wt.wasmtime_instance_export_nth(self->context, &self->instance, position, &name, &size, &found) ||
-        found.kind != EXTERN_FUNC) {
-        PyErr_Format(PyExc_SystemError, "export %zu is not the function that it was compiled as", position);
-        return false;
-    }
+    if (!find_export(self, name, EXTERN_FUNC, &found)) return false;
     self->funcs[slot] = found.of.func;
     return true;
 }
@@ -261,9 +269,9 @@ static bool find_func(Instance *self, size_t slot, size_t position) {
 static bool start(Instance *self) {
     if (self->started) return true;
     self->started = true;
-    if (self->linked->start < 0) return true;
+    if (self->linked->start == Py_None) return true;
     size_t slot = self->linked->function_count;
-    if (!find_func(self, slot, (size_t)self->linked->start) || !begin(self)) return false;
+    if (!find_func(self, slot, self->linked->start) || !begin(self)) return false;
     bool passed = enter(self, &self->funcs[slot], NULL, 0);
     end(self);
     if (!passed) fail(self);
@@ -287,7 +295,7 @@ static const Function *function_of(Instance *self, PyObject *name, size_t *slot)
     }
     *slot = PyLong_AsSize_t(index);
     const Function *function = &self->linked->functions[*slot];
-    return find_func(self, *slot, function->position) ? function : NULL;
+    return find_func(self, *slot, function->name) ? function : NULL;
 }
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
@@ -415,16 +423,8 @@ wasm_trap_t *instance_host_call(void *env, wasmtime_caller_t *caller, wasmtime_v
 static bool find_globals(Instance *self) {
     Linked *linked = self->linked;
     for (size_t i = 0; i < linked->variable_count && !self->globals_known; i++) {
-        char *name;
-        size_t size;
         wasmtime_extern_t found;
-        if (!wt.wasmtime_instance_export_nth(self->context, &self->instance, linked->variables[i].position, &name,
-                                             &size, &found) ||
-            found.kind != EXTERN_GLOBAL) {
-            PyErr_Format(PyExc_SystemError, "export %zu is not the global that it was compiled as",
-                         linked->variables[i].position);
-            return false;
-        }
+        if (!find_export(self, linked->variables[i].name, EXTERN_GLOBAL, &found)) return false;
         self->globals[i] = found.of.global;
     }
     self->globals_known = true;
@@ -462,10 +462,27 @@ static PyObject *get_state(Instance *self) {
     return Py_BuildValue("NN", memories, globals);
 }
 
+/* Grows a memory to that size, within the account. False with an exception. */
+static bool grow_to(Instance *self, size_t index, size_t size) {
+    size_t before = atomic_load(&self->regions[index]->size);
+    wasmtime_extern_t found;
+    uint64_t pages;
+    if (size == before) return true;
+    if (!find_export(self, PyTuple_GET_ITEM(self->linked->memories, (Py_ssize_t)index), EXTERN_MEMORY, &found))
+        return false;
+    wasmtime_error_t *error =
+        wt.wasmtime_memory_grow(self->context, &found.of.memory, (size - before) / PAGE, &pages);
+    if (error == NULL) return true;
+    wt.wasmtime_error_delete(error);
+    raise_limit("memory", self->account.limit, "bytes", "the system has no more for the state after init");
+    return false;
+}
+
 /* 1 done, 0 not possible, -1 exception. The shape is checked in full before anything is written. */
 static int set_state(Instance *self, PyObject *state) {
     Linked *linked = self->linked;
     PyObject *memories, *globals;
+    size_t total = 0;
     if (!PyArg_ParseTuple(state, "O!S", &PyTuple_Type, &memories, &globals)) return -1;
     if ((size_t)PyTuple_GET_SIZE(memories) != self->region_count ||
         (size_t)PyBytes_GET_SIZE(globals) != linked->variable_count * sizeof(wasmtime_val_raw_t)) {
@@ -476,9 +493,22 @@ static int set_state(Instance *self, PyObject *state) {
         Py_ssize_t size, used;
         const char *contents;
         if (!PyArg_ParseTuple(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), "ny#", &size, &contents, &used)) return -1;
-        if ((size_t)size != atomic_load(&self->regions[i]->size) || used > size) return 0;
+        size_t present = atomic_load(&self->regions[i]->size);
+        /* Wasm memories never shrink, but one that is too small is grown as the guest's init did. */
+        if ((size_t)size < present || used > size || size % PAGE != 0) return 0;
+        total += (size_t)size;
+    }
+    if (total > self->account.limit) {
+        char detail[64];
+        snprintf(detail, sizeof detail, "the guest has %zu after its init", total);
+        raise_limit("memory", self->account.limit, "bytes", detail);
+        return -1;
     }
     if (!find_globals(self)) return -1;
+    for (size_t i = 0; i < self->region_count; i++) {
+        Py_ssize_t size = PyLong_AsSsize_t(PyTuple_GET_ITEM(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), 0));
+        if (!grow_to(self, i, (size_t)size)) return -1;
+    }
     /* Counts as running, so that no other thread gets in while the GIL is away. */
     PyThreadState *thread_state = NULL;
     self->thread = PyThread_get_thread_ident();
@@ -531,13 +561,16 @@ static bool instantiate(Instance *self) {
     Py_END_ALLOW_THREADS
     region_creation = NULL;
 
-    /* The newest is first on the list. */
+    /* The newest is first on the list. A store that made others than the module's own (a heap for collected objects)
+     * keeps them for itself. */
+    bool expected = creation.count <= linked->memory_count;
     size_t index = creation.count;
-    for (Region *region = creation.newest; region != NULL; region = region->next) {
-        index--;
-        if (index < linked->memory_count) self->regions[index] = region;
+    for (Region *region = creation.newest, *next; region != NULL; region = next) {
+        next = region->next;
+        if (expected) self->regions[--index] = region;
+        else region_release(region);
     }
-    self->region_count = creation.count;
+    self->region_count = expected ? creation.count : 0;
     if (error == NULL && trap == NULL) {
         if (creation.count == linked->memory_count) return true;
         PyErr_Format(PyExc_SystemError, "expected %zu memories, Wasmtime made %zu", linked->memory_count, creation.count);
@@ -668,7 +701,8 @@ static PyObject *instance_call(PyObject *object, PyObject *const *args, Py_ssize
 }
 
 static Region *main_memory(Instance *self) {
-    if (self->linked->memory >= 0) return self->regions[self->linked->memory];
+    Py_ssize_t index = self->linked->memory;
+    if (index >= 0 && (size_t)index < self->region_count) return self->regions[index];
     PyErr_SetString(errors.engine_error, "the guest exports no memory named \"memory\"");
     return NULL;
 }
@@ -843,15 +877,10 @@ static PyObject *instance_grow(PyObject *object, PyObject *pages) {
     if (!usable(self, false) || main_memory(self) == NULL) return NULL;
     unsigned long long more = PyLong_AsUnsignedLongLong(pages);
     if (PyErr_Occurred()) return NULL;
-    char *name;
-    size_t size;
     uint64_t before;
     wasmtime_extern_t found;
-    if (!wt.wasmtime_instance_export_nth(self->context, &self->instance, self->linked->memory_position, &name, &size,
-                                         &found) ||
-        found.kind != EXTERN_MEMORY)
-        return PyErr_Format(PyExc_SystemError, "export %zu is not the memory that it was compiled as",
-                            self->linked->memory_position);
+    if (!find_export(self, PyTuple_GET_ITEM(self->linked->memories, self->linked->memory), EXTERN_MEMORY, &found))
+        return NULL;
     wasmtime_error_t *error = wt.wasmtime_memory_grow(self->context, &found.of.memory, more, &before);
     if (error != NULL) {
         wt.wasmtime_error_delete(error);

@@ -69,12 +69,10 @@ static int read_functions(Linked *self, PyObject *functions) {
         Function *function = &self->functions[i];
         PyObject *name;
         const char *params, *result;
-        Py_ssize_t position;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(functions, i), "Ussn", &name, &params, &result, &position)) return -1;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(functions, i), "Uss", &name, &params, &result)) return -1;
         /* Too many to call through this interface: a type that calls refuse. */
         strcpy(function->params, strlen(params) > MAX_PARAMS ? "?" : params);
         function->result = result[0] != 0 && result[1] != 0 ? '*' : result[0];
-        function->position = (size_t)position;
         function->name = Py_NewRef(name);
         self->function_count++;
         PyObject *slot = PyLong_FromSsize_t(i);
@@ -91,35 +89,35 @@ static int read_variables(Linked *self, PyObject *variables) {
     Py_ssize_t count = PyTuple_GET_SIZE(variables);
     self->variables = PyMem_Calloc((size_t)count + 1, sizeof *self->variables);
     if (self->variables == NULL) return PyErr_NoMemory(), -1;
-    self->variable_count = (size_t)count;
     for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t position;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(variables, i), "bn", &self->variables[i].kind, &position)) return -1;
-        self->variables[i].position = (size_t)position;
+        PyObject *name;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(variables, i), "bU", &self->variables[i].kind, &name)) return -1;
+        self->variables[i].name = Py_NewRef(name);
+        self->variable_count++;
     }
     return 0;
 }
 
 static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"owners",   "engine",          "module", "hosts",      "functions", "variables", "memories",
-                            "memory",   "memory_position", "start",  "restorable", "stack",     NULL};
-    PyObject *owners, *hosts, *functions, *variables;
+    static char *names[] = {"owners",   "engine", "module", "hosts",      "functions", "variables",
+                            "memories", "memory", "start",  "restorable", "stack",     NULL};
+    PyObject *owners, *hosts, *functions, *variables, *memories, *start;
     unsigned long long engine, module;
-    Py_ssize_t memories, memory, memory_position, start, stack;
+    Py_ssize_t memory, stack;
     int restorable;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!nnnnpn:Linked", names, &owners, &engine, &module,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpn:Linked", names, &owners, &engine, &module,
                                      &PyTuple_Type, &hosts, &PyTuple_Type, &functions, &PyTuple_Type, &variables,
-                                     &memories, &memory, &memory_position, &start, &restorable, &stack))
+                                     &PyTuple_Type, &memories, &memory, &start, &restorable, &stack))
         return NULL;
     if (wt.wasmtime_linker_new == NULL) return PyErr_Format(PyExc_RuntimeError, "call _native.load() first");
     Linked *self = (Linked *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->owners = Py_NewRef(owners);
     self->engine = (wasm_engine_t *)(uintptr_t)engine;
-    self->memory_count = (size_t)memories;
+    self->memories = Py_NewRef(memories);
+    self->memory_count = (size_t)PyTuple_GET_SIZE(memories);
     self->memory = memory;
-    self->memory_position = (size_t)memory_position;
-    self->start = start;
+    self->start = Py_NewRef(start);
     self->restorable = restorable;
     self->stack = (size_t)stack;
     wasmtime_linker_t *linker = wt.wasmtime_linker_new(self->engine);
@@ -159,10 +157,13 @@ static void linked_dealloc(PyObject *object) {
         Py_XDECREF(self->hosts[i].label);
     }
     for (size_t i = 0; i < self->function_count; i++) Py_XDECREF(self->functions[i].name);
+    for (size_t i = 0; i < self->variable_count; i++) Py_XDECREF(self->variables[i].name);
     PyMem_Free(self->hosts);
     PyMem_Free(self->functions);
     PyMem_Free(self->variables);
     Py_XDECREF(self->slots);
+    Py_XDECREF(self->memories);
+    Py_XDECREF(self->start);
     Py_XDECREF(self->initial);
     Py_XDECREF(self->owners); /* last: they own what `pre` was made from */
     Py_TYPE(object)->tp_free(object);

@@ -140,8 +140,8 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     X(void, wasmtime_instance_pre_delete, (wasmtime_instance_pre_t *))                                            \
     X(wasmtime_error_t *, wasmtime_instance_pre_instantiate,                                                      \
       (const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *, wasm_trap_t **))             \
-    X(bool, wasmtime_instance_export_nth,                                                                         \
-      (wasmtime_context_t *, const wasmtime_instance_t *, size_t, char **, size_t *, wasmtime_extern_t *))        \
+    X(bool, wasmtime_instance_export_get,                                                                         \
+      (wasmtime_context_t *, const wasmtime_instance_t *, const char *, size_t, wasmtime_extern_t *))             \
     X(wasmtime_error_t *, wasmtime_func_call_unchecked,                                                           \
       (wasmtime_context_t *, const wasmtime_func_t *, wasmtime_val_raw_t *, size_t, wasm_trap_t **))              \
     X(void, wasmtime_global_get, (wasmtime_context_t *, const wasmtime_global_t *, wasmtime_val_t *))             \
@@ -188,7 +188,7 @@ typedef struct {
 extern _Thread_local Creation *region_creation;
 
 extern const wasmtime_memory_creator_t region_creator;
-void region_release(Region *region);                              /* no GIL needed */
+void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
 void region_clear(Region *region, size_t from);                   /* zeroes [from, size) */
 size_t region_used(const Region *region);                         /* size without trailing zeros */
 PyObject *region_view(Region *region);                            /* a memoryview at the present size */
@@ -214,7 +214,6 @@ void raise_limit(const char *name, size_t value, const char *unit, const char *d
 typedef struct {
     char params[MAX_PARAMS + 1];
     char result; /* 0 for none; '*' for more than one */
-    size_t position;
     PyObject *name;
 } Function;
 
@@ -227,7 +226,7 @@ typedef struct {
 
 typedef struct {
     uint8_t kind;
-    size_t position;
+    PyObject *name;
 } Variable;
 
 /* A module joined to its host functions, on one engine: all that instances have in common. */
@@ -243,10 +242,10 @@ typedef struct {
     PyObject *slots; /* dict: export name -> index in functions */
     Variable *variables;
     size_t variable_count;
+    PyObject *memories; /* tuple: the export names of all memories */
     size_t memory_count;
-    Py_ssize_t memory;          /* which memory is exported as "memory"; -1 for none */
-    size_t memory_position;     /* and its position among the exports */
-    Py_ssize_t start;           /* position of the start function; -1 for none */
+    Py_ssize_t memory; /* which memory is exported as "memory"; -1 for none */
+    PyObject *start;   /* export name of the start function; None for none */
     bool restorable;
     size_t stack;
     PyObject *initial; /* state right after instantiation; NULL until the first instance */

@@ -54,7 +54,7 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
 }
 
 void region_release(Region *region) {
-    if (atomic_fetch_sub(&region->references, 1) != 1) return;
+    if (region == NULL || atomic_fetch_sub(&region->references, 1) != 1) return;
     munmap(region->base - region->guard, region->guard + region->capacity + region->guard);
     free(region);
 }

@@ -11,6 +11,8 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from mix_wasmtime import _native
+from mix_wasmtime.compilation import invalid
+from mix_wasmtime.compiler import make_config
 from mix_wasmtime.traps import trap_error
 from mixkit.errors import EngineError, GuestError, LimitExceeded
 
@@ -19,8 +21,8 @@ __all__ = ["CONFIG", "Backend", "Compiled", "check_version"]
 SUPPORTED: Final = 50
 """The major version of Wasmtime whose C interface `_native.h` declares."""
 
-CONFIG: Final = "3"
-"""Changes with every change of `_config`: compiled code of another configuration is not used."""
+CONFIG: Final = "4"
+"""Changes with every change of `make_config`: compiled code of another configuration is not used."""
 
 
 def check_version() -> str:
@@ -48,58 +50,14 @@ def _address(pointer: object) -> int:
     return value
 
 
-def _config(stack: int, optimize: bool) -> wasmtime.Config:
-    config = wasmtime.Config()
-    raw = config.ptr()
-
-    # What a guest may use. Left out is what cannot be saved and restored (threads, exceptions, collected
-    # objects, continuations), what differs between processors (relaxed SIMD), and what nobody needs.
-    config.wasm_simd = True
-    config.wasm_bulk_memory = True
-    config.wasm_reference_types = True
-    config.wasm_multi_value = True
-    config.wasm_multi_memory = True
-    config.wasm_tail_call = True
-    config.wasm_relaxed_simd = False
-    config.wasm_threads = False
-    config.shared_memory = False
-    config.wasm_memory64 = False
-    config.wasm_exceptions = False
-    config.wasm_function_references = False
-    config.wasm_gc = False
-    config.wasm_wide_arithmetic = False
-    config.wasm_custom_page_sizes = False
-    config.wasm_stack_switching = False
-    config.wasm_component_model = False
-    ffi.wasmtime_config_wasm_compact_imports_set(raw, False)
-
-    # A run is a function of its input: the bits of a NaN would depend on the processor.
-    config.cranelift_nan_canonicalization = True
-    config.cranelift_opt_level = "speed" if optimize else "none"
-    # Threads of a compilation do not survive a fork, and the child would wait for them for ever.
-    config.parallel_compilation = False
-    config.epoch_interruption = True
-    config.native_unwind_info = False
-
-    # Wasmtime checks that the second is not below the first, even if nothing is asynchronous.
-    ffi.wasmtime_config_async_stack_size_set(raw, 2 * stack)
-    config.max_wasm_stack = stack
-
-    # Memories are our own mappings (_region.c), which never move and are not made from images.
-    config.memory_may_move = False
-    config.memory_reservation = 1 << 32
-    config.memory_guard_size = 32 << 20
-    config.memory_init_cow = False
-    _native.own_memories(_address(raw))
-    return config
-
-
 class Backend:
     """A Wasmtime engine for guests with `stack` bytes of call stack."""
 
     def __init__(self, stack: int, *, optimize: bool) -> None:
         self.stack = stack
-        self.engine = wasmtime.Engine(_config(stack, optimize))
+        config = make_config(stack, optimize)
+        _native.own_memories(_address(config.ptr()))
+        self.engine = wasmtime.Engine(config)
 
 
 class Compiled:
@@ -117,7 +75,7 @@ class Compiled:
         try:
             return cls(backend, wasmtime.Module(backend.engine, code))
         except wasmtime.WasmtimeError as exc:
-            raise EngineError(f"the Wasm module is not valid: {_one_line(exc)}") from None
+            raise invalid(str(exc)) from None
 
     @classmethod
     def load(cls, backend: Backend, serialized: bytes | bytearray) -> Compiled:

@@ -18,6 +18,7 @@ from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
+from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_state import is_restorable
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ MAX_MEMORIES: Final = 16
 
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
 _VALKINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
+_COMPILERS: Final = 4
+"""Processes that compile at a time."""
 _LINKED: Final = 8
 """Combinations of stack size and imports that a module keeps."""
 
@@ -50,11 +53,10 @@ class Module:
         self.imports = read.imports
         self.exports = read.exports
         self._customs = read.customs
-        self._exposed = wasm.expose(read)
+        self._exposed = wasm.expose(read, joined(read))
         self._memories = read.memories
         self._tables = [table.minimum for table in read.tables]
         self._memory = read.exported.get("memory", ("", -1))
-        self._positions = {name: position for position, name in enumerate(read.exported)}
         self._compiled, self._restorable = engine._compile(read, self._exposed.code, hash)
 
     def custom_sections(self, name: str) -> Sequence[bytes]:
@@ -93,17 +95,14 @@ class Module:
                 for (module, name), function in zip(self.imports, functions, strict=True)
             ),
             functions=tuple(
-                (name, *_signature(what), self._positions[name])
-                for name, what in self.exports.items()
-                if isinstance(what, FuncType)
+                (name, *_signature(what)) for name, what in self.exports.items() if isinstance(what, FuncType)
             ),
             variables=tuple(
-                (_VALKINDS[kind], position) for position, kind in self._exposed.globals if kind in _VALKINDS
+                (_VALKINDS[kind], name) for name, kind in self._exposed.globals if kind in _VALKINDS
             ),
-            memories=len(self._memories),
+            memories=self._exposed.memories,
             memory=memory if kind == "memory" else -1,
-            memory_position=self._positions.get("memory", 0),
-            start=-1 if self._exposed.start is None else self._exposed.start,
+            start=self._exposed.start,
             restorable=self._restorable,
             stack=stack,
         )
@@ -158,6 +157,7 @@ class Instance(_native.Instance):
 
         Raises:
             EngineError: the snapshot is of another module or engine version, or the instance is running.
+            LimitExceeded: the snapshot has more memory than the instance may have.
         """
         if snapshot is None:
             return self.set_state(None)
@@ -182,6 +182,7 @@ class WasmtimeEngine:
         self._modules: OrderedDict[str, Module] = OrderedDict()
         self._building: dict[str, threading.Lock] = {}
         self._backends: dict[int, Backend] = {}
+        self._compilers = threading.Semaphore(_COMPILERS)
         self._version = ""
         directory = self.settings.cache_dir
         self.cache = (
@@ -200,7 +201,7 @@ class WasmtimeEngine:
         if not self._version:
             from importlib.metadata import version
 
-            self._version = f"wasmtime-{version('wasmtime')}-1"
+            self._version = f"wasmtime-{version('wasmtime')}-3"
         return self._version
 
     def prepare(self) -> None:
@@ -211,7 +212,7 @@ class WasmtimeEngine:
         """Compile, or take from memory or from the disk.
 
         Raises:
-            EngineError: malformed, invalid, or of a proposal that is switched off.
+            EngineError: malformed, invalid, of a proposal that is switched off, or too much to compile.
         """
         digest = hashlib.sha256(code).hexdigest()
         with self._lock:
@@ -290,12 +291,22 @@ class WasmtimeEngine:
             except EngineError:
                 # Compiled for another processor, say.
                 self.cache.discard(key)
-        compiled = Compiled.compile(backend, code)
+        compiled = self._make(backend, module, code)
         # After compilation, because it presumes valid code.
         restorable = is_restorable(module)
         if self.cache is not None:
             self.cache.put(key, bytes([restorable]) + compiled.serialize())
         return compiled, restorable
+
+    def _make(self, backend: Backend, module: wasm.WasmModule, code: bytes) -> Compiled:
+        from mix_wasmtime.backend import Compiled
+        from mix_wasmtime.compilation import compile_apart, is_small
+
+        if self.settings.compile_time == 0 or is_small(module):
+            return Compiled.compile(backend, code)
+        # A few at a time: each may take all the memory that the settings allow.
+        with self._compilers:
+            return Compiled.load(backend, compile_apart(code, backend.stack, self.settings))
 
 
 def _stack_step(stack: int) -> int:

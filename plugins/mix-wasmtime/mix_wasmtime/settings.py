@@ -24,4 +24,15 @@ class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         int, Meta(ge=0, description="Bytes that the directory may hold; oldest use goes first.")
     ] = 512 * 1024 * 1024
     modules: Annotated[int, Meta(ge=1, description="Compiled modules that a process keeps in memory.")] = 128
+    compile_time: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Seconds that compiling a module may take, in a process of its own. 0: compiled in this "
+            "process, without limits.",
+        ),
+    ] = 60
+    compile_memory: Annotated[
+        int, Meta(ge=64 * 1024 * 1024, description="Bytes of memory that compiling a module may take.")
+    ] = 2 * 1024 * 1024 * 1024
     optimize: Annotated[bool, Meta(description="Off: compiles faster, and the code runs slower.")] = True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.contracts import WasmEngine
+from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
@@ -36,3 +40,39 @@ class TestWasmtimeHost(Wasmtime, EngineHostSuite):
 
 class TestWasmtimeState(Wasmtime, EngineStateSuite):
     pass
+
+
+@pytest.mark.parametrize("told", [(), ("memory",), ("memory", "memory", "memory")])
+def test_memories_that_nobody_expects_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...]
+) -> None:
+    """Wasmtime may make memories that the module does not declare, or fewer: whose they are is not guessed."""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    module = engine.compile(bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (memory 2))')))
+    monkeypatch.setattr(module, "_exposed", replace(module._exposed, memories=told))
+    for _ in range(3):
+        with pytest.raises(SystemError, match=f"expected {len(told)} memories, Wasmtime made 2"):
+            engine.instantiate(module, Limits(), {})
+    gc.collect()
+
+
+def test_globals_are_found_in_steps_that_grow_with_their_number() -> None:
+    """As many as there may be cost a few times what a tenth of them cost, not a hundred times."""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+
+    def seconds(count: int) -> float:
+        body = "".join(f"(global (mut i64) (i64.const {number}))" for number in range(count))
+        module = engine.compile(bytes(wasmtime.wat2wasm(f"(module {body})")))
+        times = []
+        for _ in range(5):
+            begin = time.thread_time()
+            instance = engine.instantiate(module, Limits(), {})
+            snapshot = instance.freeze()
+            assert snapshot is not None
+            assert snapshot.size == 16 * count
+            assert instance.reset(snapshot)
+            times.append(time.thread_time() - begin)
+            instance.close()
+        return min(times)
+
+    assert seconds(10_000) < 40 * seconds(1_000)
