@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
+from mix_server.match import refuse_conditions
+
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
@@ -55,6 +57,11 @@ class Around:
             req.id = given
         if req.path not in self._public:
             req.caller = self._authorize(req)
+
+    async def process_resource(
+        self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
+    ) -> None:
+        refuse_conditions(req, resource)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
