@@ -97,7 +97,8 @@ class StoredQuery:
     @property
     def record_type(self) -> RecordType:
         """The types of all parameters, to read texts by."""
-        return RecordType({name: Field(type) for name, type in self.types.items()})
+        has_default = {name for name, param in self.params.items() if param.default is not msgspec.UNSET}
+        return RecordType({name: Field(type, name in has_default) for name, type in self.types.items()})
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values to run with: those given, checked, and defaults. `Mismatch` if one is not of its type.
