@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from falcon import HTTP_METHODS
 
 from mix_server.match import refuse_conditions
+from mix_server.streams import Stream
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -71,6 +72,9 @@ class Around:
         if req.unread:
             # Else the HTTP server would read the rest, however long, to find the next request behind it.
             resp.set_header("Connection", "close")
+        if req.method == "HEAD" and isinstance(resp.stream, Stream):
+            # Falcon sends nothing of it, and does not close it either.
+            await resp.stream.close()
         seconds = time.perf_counter() - req.started
         status = resp.status_code
         method = req.method if req.method in HTTP_METHODS else "OTHER"

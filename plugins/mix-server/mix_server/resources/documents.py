@@ -83,8 +83,6 @@ class Document:
         else:
             write_value(req.accept, resp, found)
 
-    on_head = on_get
-
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
         await self._write(req, resp, ws, app, id, upsert=False)
 
