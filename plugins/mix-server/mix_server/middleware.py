@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from falcon import HTTP_METHODS
 
 from mix_server.match import refuse_conditions
+from mix_server.noise import quieten
 from mix_server.streams import Stream
 
 if TYPE_CHECKING:
@@ -42,8 +43,12 @@ class Around:
         self._public = public
         self._deprecated = deprecated
         self._log = server.settings.access_log
+        if self._log and access.level == logging.NOTSET:
+            # Who asks for it wants to see it, whatever else is logged.
+            access.setLevel(logging.INFO)
 
     async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
+        quieten()
         self._server.start()
         # PERF: what is loaded by now stays, so the garbage collector need not look at it again and again.
         gc.collect()
