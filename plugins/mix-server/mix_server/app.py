@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import falcon.asgi
+from falcon.routing import CompiledRouter
 
 from mix_server.errors import install_handlers
 from mix_server.middleware import Around
@@ -42,13 +43,23 @@ _DEPRECATED = {
 """The first interface, kept for its clients: each route and the one that took its place."""
 
 
+class _Router(CompiledRouter):
+    """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then."""
+
+    def map_http_methods(self, resource: object, **kwargs: Any) -> dict[str, Any]:
+        methods: dict[str, Any] = dict(super().map_http_methods(resource, **kwargs))
+        if "GET" in methods:
+            methods.setdefault("HEAD", methods["GET"])
+        return methods
+
+
 def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
     for found in server.kernel.manager.hook.mix_middleware():
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    app: App = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app: App = falcon.asgi.App(request_type=Request, middleware=middleware, router=_Router())
     install_handlers(app)
     _add_routes(app, server)
     server.kernel.manager.hook.mix_routes(app=app, server=server)

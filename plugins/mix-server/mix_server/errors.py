@@ -57,6 +57,7 @@ __all__ = [
     "Unauthorized",
     "Unsupported",
     "UnsupportedBody",
+    "UnsupportedCoding",
     "error_line",
     "install_handlers",
 ]
@@ -128,6 +129,15 @@ class UnsupportedBody(Refusal):
     """A body of a type that is not read here; the message lists those that are."""
 
     status = 415
+
+
+class UnsupportedCoding(UnsupportedBody):
+    """A body in a `Content-Encoding` that is not read here."""
+
+    headers: ClassVar[dict[str, str]] = {"Accept-Encoding": "gzip, deflate"}
+
+    def __init__(self, header: str) -> None:
+        super().__init__(f"expected Content-Encoding gzip or deflate, or none, found {header[:80]!r}")
 
 
 class Overloaded(Refusal):

@@ -20,7 +20,9 @@ __all__ = ["mix_middleware", "mix_routes"]
 def mix_routes(app: App[Request, Response], server: Server) -> None:
     """Add routes: `app.add_route("/v1/ext/weather/{city}", Weather(server))`. Called once, before any fork.
 
-    A request has been authorized before it comes to a resource: `req.caller` says who asks.
+    A request has been authorized before it comes to a resource: `req.caller` says who asks. One that changes something
+    and has `If-Match` or `If-None-Match` comes to a resource only for the methods in its `heeds_conditions`; else it is
+    refused with 412.
     """
 
 

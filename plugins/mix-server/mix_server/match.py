@@ -1,9 +1,13 @@
-"""ETags of records, and requests that change one only if it is as the client knows it (RFC 9110, section 13)."""
+"""ETags of records, and requests that change one only if it is as the client knows it (RFC 9110, section 13).
+
+A condition that is not understood may not be passed over: what it was to prevent would happen. So a resource says which
+of its methods heed conditions, and the others refuse a request that has one.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.errors import PreconditionFailed, Unsupported
 from mixkit.errors import Conflict
@@ -14,8 +18,14 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mixkit.storage import Commit, Database, Record
 
-__all__ = ["Match", "etag", "etags"]
+__all__ = ["CONDITIONS", "Match", "etag", "not_modified", "refuse_conditions"]
 
+CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+"""Headers that say when a request that changes something is to be done."""
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS: Final = re.compile(rf"[\s,]*{_TAG}(?:\s*,[\s,]*{_TAG})*[\s,]*")
 _ETAG: Final = re.compile(r'"([0-9]+)-[0-9]+"', re.ASCII)
 
 
@@ -24,9 +34,36 @@ def etag(record: Record) -> str:
     return f'"{record["_rmx_rev"]}-{record["_rmx_row"]}"'
 
 
-def etags(header: str | None) -> list[str]:
-    """The tags of `If-None-Match`, for which weak ones are as good as others."""
-    return [tag.removeprefix("W/") for tag in _listed(header)]
+def not_modified(req: Request, record: Record) -> bool:
+    """Whether a reader knows this version of a record already.
+
+    Raises:
+        PreconditionFailed: it is not the version that the reader wants.
+    """
+    wanted = req.get_header("If-Match")
+    if wanted is not None:
+        Match(wanted, None).check(record["_rmx_rev"])
+    known = _unweakened(req.get_header("If-None-Match") or "")
+    return "*" in known or etag(record) in known
+
+
+def refuse_conditions(req: Request, resource: Any) -> None:
+    """Refuse a condition where nobody would heed it.
+
+    Args:
+        resource: what the request goes to. Its `heeds_conditions` are the methods that do so by themselves.
+
+    Raises:
+        PreconditionFailed: the request is not safe, and has a condition that would be passed over.
+    """
+    if req.method in _SAFE or req.method in getattr(resource, "heeds_conditions", ()):
+        return
+    for name in CONDITIONS:
+        if req.get_header(name) is not None:
+            raise PreconditionFailed(
+                f"{name} is not done for {req.method} here, and nothing was done; leave it away, or change a record by "
+                "PUT, PATCH or DELETE of its own path"
+            )
 
 
 class Match:
@@ -36,8 +73,8 @@ class Match:
     """
 
     def __init__(self, wanted: str | None, unwanted: str | None) -> None:
-        self._wanted = None if wanted is None else _listed(wanted)
-        self._unwanted = None if unwanted is None else etags(unwanted)
+        self._wanted = None if wanted is None else _listed(_checked("If-Match", wanted))
+        self._unwanted = None if unwanted is None else _unweakened(_checked("If-None-Match", unwanted))
 
     @classmethod
     def of(cls, req: Request) -> Match | None:
@@ -45,6 +82,7 @@ class Match:
 
         Raises:
             Unsupported: it has another condition.
+            PreconditionFailed: what it has is no condition, so it cannot hold.
         """
         wanted, unwanted = req.get_header("If-Match"), req.get_header("If-None-Match")
         if wanted is None and req.get_header("If-Unmodified-Since") is not None:
@@ -66,14 +104,15 @@ class Match:
         while True:
             record = database.get(id)
             rev = None if record is None else record["_rmx_rev"]
-            self._check(rev)
+            self.check(rev)
             try:
                 return change(rev)
             except Conflict:
                 # Somebody has changed it since the look: what is there now may be wanted as well.
                 continue
 
-    def _check(self, rev: str | None) -> None:
+    def check(self, rev: str | None) -> None:
+        """Raise `PreconditionFailed` unless a record with that `_rmx_rev`, None for no record, is as wanted."""
         if self._wanted is not None and not _holds(self._wanted, rev):
             found = "none" if rev is None else "another one"
             raise PreconditionFailed(
@@ -91,5 +130,18 @@ def _holds(tags: list[str], rev: str | None) -> bool:
     return "*" in tags or any((found := _ETAG.fullmatch(tag)) and found[1] == rev for tag in tags)
 
 
-def _listed(header: str | None) -> list[str]:
-    return [tag.strip() for tag in (header or "").split(",")]
+def _checked(name: str, header: str) -> str:
+    if header.strip() != "*" and not _TAGS.fullmatch(header):
+        raise PreconditionFailed(
+            f'expected * or ETags in quotation marks in {name}, as "12-0", found {header[:80]!r}'
+        )
+    return header
+
+
+def _listed(header: str) -> list[str]:
+    return ["*"] if header.strip() == "*" else re.findall(_TAG, header)
+
+
+def _unweakened(header: str) -> list[str]:
+    # A reader's copy is as good if it is only equivalent.
+    return [tag.removeprefix("W/") for tag in _listed(header)]

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
+from mix_server.match import refuse_conditions
+from mix_server.noise import quieten
+from mix_server.streams import Stream
+
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
@@ -39,8 +43,12 @@ class Around:
         self._public = public
         self._deprecated = deprecated
         self._log = server.settings.access_log
+        if self._log and access.level == logging.NOTSET:
+            # Who asks for it wants to see it, whatever else is logged.
+            access.setLevel(logging.INFO)
 
     async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
+        quieten()
         self._server.start()
         # PERF: what is loaded by now stays, so the garbage collector need not look at it again and again.
         gc.collect()
@@ -56,6 +64,11 @@ class Around:
         if req.path not in self._public:
             req.caller = self._authorize(req)
 
+    async def process_resource(
+        self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
+    ) -> None:
+        refuse_conditions(req, resource)
+
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
         route = req.uri_template
@@ -64,6 +77,9 @@ class Around:
         if req.unread:
             # Else the HTTP server would read the rest, however long, to find the next request behind it.
             resp.set_header("Connection", "close")
+        if req.method == "HEAD" and isinstance(resp.stream, Stream):
+            # Falcon sends nothing of it, and does not close it either.
+            await resp.stream.close()
         seconds = time.perf_counter() - req.started
         status = resp.status_code
         method = req.method if req.method in HTTP_METHODS else "OTHER"

@@ -1,7 +1,7 @@
 """Parameters of a run, from a JSON body, a form, or the query string.
 
 A body is tagged JSON. A form and a query string hold nothing but texts, so there the entry's types say what
-each text means.
+each text means, and what browsers send for fields that were left empty and for checkboxes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from mix_server.errors import BadRequest, UnsupportedBody
 from mixkit import tagged_json
+from mixkit.errors import TaggedJSONError
 from mixkit.schema import ANY, ArrayType, LiteralType, Mismatch, RecordType, ScalarType, Type, UnionType
 from mixkit.value import Ref
 
@@ -25,6 +26,13 @@ TIMEOUT: Final = "timeout"
 
 MAX_FIELDS: Final = 1000
 """Fields that a form or a query string may have."""
+
+_BOOL: Final = ScalarType("bool")
+_REF: Final = ScalarType("ref")
+_STRING: Final = ScalarType("string")
+
+_TICKED: Final = "on"
+"""What a browser sends for a checkbox that is ticked and has no value of its own. It sends nothing for others."""
 
 _JSON_TYPES = ("application/json", "text/json", "")
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -47,7 +55,11 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float) -> tu
         raise UnsupportedBody(f"expected application/json or {_FORM_TYPE}, found {content_type:.80}")
     body = await req.body(limit, seconds)
     if content_type == _FORM_TYPE:
-        return from_texts(parse_pairs(body.decode("latin-1")), types), body
+        try:
+            text = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise BadRequest("expected UTF-8 in the form, percent-encoded or not") from None
+        return _unticked(types) | from_texts(parse_pairs(text), types), body
     return tagged_json.loads(body) if body else {}, body
 
 
@@ -69,6 +81,9 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
 def from_texts(pairs: Iterable[tuple[str, str]], types: Type) -> dict[str, Any]:
     """Parameters from texts: each becomes what the entry takes there, a text where it takes anything.
 
+    An empty text is a field that was left empty: it is no parameter where there need be none and an empty text is
+    nothing that the entry takes.
+
     Raises:
         Mismatch: a text cannot become what the entry takes.
         BadRequest: a key stands twice that is not an array's.
@@ -80,13 +95,25 @@ def from_texts(pairs: Iterable[tuple[str, str]], types: Type) -> dict[str, Any]:
     params = {}
     for key, values in texts.items():
         field = fields.get(key)
+        type = field.type if field else ANY
+        left_empty = bool(field and field.optional and values == [""])
+        if left_empty and type == _REF:
+            continue
         try:
-            params[key] = _convert(field.type if field else ANY, values)
-        except Mismatch as exc:
-            raise exc.under(f".{key}") from None
+            params[key] = _convert(type, values)
+        except (Mismatch, TaggedJSONError) as exc:
+            if left_empty:
+                continue
+            raise exc.under(f".{key}") if isinstance(exc, Mismatch) else exc from None
         except _Repeated:
             raise BadRequest(f"expected one {key[:80]!r}, found {len(values)}") from None
     return params
+
+
+def _unticked(types: Type) -> dict[str, Any]:
+    """What a form says by sending nothing: a checkbox that must be there is not ticked."""
+    fields = types.fields if isinstance(types, RecordType) else {}
+    return {key: False for key, field in fields.items() if field.type == _BOOL and not field.optional}
 
 
 class _Repeated(Exception):
@@ -95,7 +122,7 @@ class _Repeated(Exception):
 
 def _convert(type: Type, texts: list[str]) -> Any:
     match type:
-        case ArrayType(item) if len(texts) > 1 or not texts[0].startswith("["):
+        case ArrayType(item) if len(texts) > 1 or not texts[0].startswith("[") or _takes_text(item):
             return [_convert(item, [text]) for text in texts]
         case UnionType(options):
             return _first_fit(type, options, texts)
@@ -110,6 +137,17 @@ def _convert(type: Type, texts: list[str]) -> Any:
             return tagged_json.loads(texts[0])
 
 
+def _takes_text(type: Type) -> bool:
+    """Whether a text that looks like an array is a text for it."""
+    match type:
+        case UnionType(options):
+            return any(map(_takes_text, options))
+        case LiteralType(values):
+            return any(str(value).startswith("[") for value in values)
+        case _:
+            return type == _STRING
+
+
 def _scalar(name: str, text: str) -> Any:
     match name:
         case "data" | "string":
@@ -118,8 +156,8 @@ def _scalar(name: str, text: str) -> Any:
             return Ref(text)
         case "null" if text in ("", "null"):
             return None
-        case "bool" if text in ("true", "false"):
-            return text == "true"
+        case "bool" if text in ("true", "false", _TICKED):
+            return text != "false"
         case "int" | "number":
             return _number(name, text)
         case "binary" | "case":
@@ -147,7 +185,9 @@ def _literal(type: Type, values: tuple[str | int | bool, ...], text: str) -> Any
 
 def _first_fit(type: Type, options: tuple[Type, ...], texts: list[str]) -> Any:
     # A string fits every text, so it is the last one to be asked.
-    for option in sorted(options, key=lambda option: option in (ANY, ScalarType("string"))):
+    for option in sorted(options, key=lambda option: option in (ANY, _STRING)):
+        if option == _BOOL and texts == [_TICKED] and _STRING in options:
+            continue
         try:
             return _convert(option, texts)
         except (Mismatch, ValueError, _Repeated):

@@ -16,6 +16,7 @@ import falcon.asgi
 from falcon.request import RequestOptions
 
 from mix_server.auth import Caller
+from mix_server.coding import Decoder, coding_of
 from mix_server.errors import BodyTimeout, BodyTooLarge, Disconnected, Stopping
 
 __all__ = ["ClientWatch", "Request"]
@@ -76,8 +77,13 @@ class Request(falcon.asgi.Request):
         self._more = receive
         self.unread = bool(first_event and first_event.get("more_body"))
 
+    @property
+    def coding(self) -> str | None:
+        """What the body is compressed with, None if it is not. `UnsupportedCoding` if that is not done here."""
+        return coding_of(self.get_header("Content-Encoding"))
+
     async def body(self, limit: int, seconds: float) -> bytes:
-        """The whole body.
+        """The whole body, decompressed.
 
         Args:
             limit: bytes; a longer one is refused as soon as that is known.
@@ -85,9 +91,10 @@ class Request(falcon.asgi.Request):
 
         Raises:
             BodyTooLarge, BodyTimeout, Disconnected: and the rest of the body stays unread.
+            UnsupportedCoding, BadRequest: it is compressed, but not in a way that is read here.
         """
         first = self._first
-        if first is not None and not self.unread:
+        if first is not None and not self.unread and self.coding is None:
             body: bytes = first.get("body", b"")
             if len(body) > limit:
                 raise BodyTooLarge(limit)
@@ -95,7 +102,21 @@ class Request(falcon.asgi.Request):
         return b"".join([chunk async for chunk in self.chunks(limit, seconds)])
 
     async def chunks(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
-        """The body as it arrives. Arguments and errors are those of `body`."""
+        """The body as it arrives, decompressed. Arguments and errors are those of `body`."""
+        coding = self.coding
+        if coding is None:
+            async for chunk in self._arriving(limit, seconds):
+                yield chunk
+            return
+        decoder = Decoder(coding, limit)
+        async for chunk in self._arriving(limit, seconds):
+            for piece in decoder.decode(chunk):
+                yield piece
+                # A few bytes may become very many: let others have their turn.
+                await asyncio.sleep(0)
+        decoder.finish()
+
+    async def _arriving(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
         length = self.content_length
         if length is not None and length > limit:
             raise BodyTooLarge(limit)

@@ -14,7 +14,6 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mix_server.streams import hide_cut_offs
 from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def serve_with_workers(app: App, server: Server, listener: socket.socket) -> Non
 
 def _quiet_uvicorn() -> None:
     """uvicorn tells of each start and stop of its parts; who wants to read that sets its logger's level."""
-    hide_cut_offs(logging.getLogger("uvicorn.error"))
     logger = logging.getLogger("uvicorn")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)

@@ -25,7 +25,18 @@ from mixkit.value import Ref
 if TYPE_CHECKING:
     from mixkit.storage import Database, Record
 
-__all__ = ["TYPE", "Definition", "StoredQuery", "check_name", "find", "names", "record_id", "to_record"]
+__all__ = [
+    "TYPE",
+    "Definition",
+    "StoredQuery",
+    "check_name",
+    "find",
+    "find_record",
+    "from_record",
+    "names",
+    "record_id",
+    "to_record",
+]
 
 TYPE: Final = "mixkit.query"
 """`_rmx_type` of their records."""
@@ -86,7 +97,8 @@ class StoredQuery:
     @property
     def record_type(self) -> RecordType:
         """The types of all parameters, to read texts by."""
-        return RecordType({name: Field(type) for name, type in self.types.items()})
+        has_default = {name for name, param in self.params.items() if param.default is not msgspec.UNSET}
+        return RecordType({name: Field(type, name in has_default) for name, type in self.types.items()})
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values to run with: those given, checked, and defaults. `Mismatch` if one is not of its type.
@@ -155,15 +167,20 @@ def to_record(name: str, stored: StoredQuery) -> Record:
 
 
 def find(database: Database, name: str) -> StoredQuery:
-    """The stored query of that name.
+    """The stored query of that name. Errors as those of `find_record` and `from_record`."""
+    return from_record(name, find_record(database, name))
 
-    Raises:
-        NotFound: there is none.
-        BadRequest: its record was changed by hand, and is no definition any more.
-    """
+
+def find_record(database: Database, name: str) -> Record:
+    """The record of the stored query of that name. `NotFound` if there is none."""
     record = database.get(record_id(name)) if _NAME.fullmatch(name) else None
     if record is None or record.get("_rmx_type") != TYPE or record.get("name") != name:
         raise NotFound(f"no stored query {name!r:.80}")
+    return record
+
+
+def from_record(name: str, record: Record) -> StoredQuery:
+    """The stored query that a record keeps. `BadRequest`: it was changed by hand, and keeps none any more."""
     known = ("query", "ast", "params", "description")
     definition = {key: record[key] for key in known if key in record}
     try:

@@ -8,7 +8,6 @@ cut off, so that nobody takes a part for the whole.
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Final, Self
@@ -18,9 +17,10 @@ from mix_server.errors import Overloaded, Stopping
 if TYPE_CHECKING:
     from mix_server.request import Request
 
-__all__ = ["CutOff", "Stream", "Streams", "hide_cut_offs"]
+__all__ = ["STALLED", "CutOff", "Stream", "Streams"]
 
-_STALLED: Final = "the client takes nothing"
+STALLED: Final = "the client takes nothing"
+"""With what a task is cancelled that waits for such a client."""
 
 
 class CutOff(Exception):
@@ -132,7 +132,7 @@ class Stream:
             raise StopAsyncIteration
         task = asyncio.current_task()
         assert task is not None
-        self._timer = loop.call_later(self._streams.stall, task.cancel, _STALLED)
+        self._timer = loop.call_later(self._streams.stall, task.cancel, STALLED)
         return part
 
     async def _next(self) -> bytes | None:
@@ -157,18 +157,3 @@ class Stream:
         release, self._release = self._release, None
         if release is not None:
             release()
-
-
-class _HideCutOffs(logging.Filter):
-    """Drops what uvicorn says of a stream that was cut off: it was meant so, and its cause has been logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        stalled = isinstance(error, asyncio.CancelledError) and _STALLED in error.args
-        return not stalled and not isinstance(error, CutOff)
-
-
-def hide_cut_offs(logger: logging.Logger) -> None:
-    """Let the logger of an HTTP server not report as faults what `CutOff` did."""
-    if not any(isinstance(found, _HideCutOffs) for found in logger.filters):
-        logger.addFilter(_HideCutOffs())

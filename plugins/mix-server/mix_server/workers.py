@@ -43,8 +43,7 @@ class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
         # NOTE: the base class reads this name from the class.
         type(self).CONFIG_KWARGS = self.options
         super().__init__(*args, **kwargs)
-        for name in ("uvicorn.error", "uvicorn.access"):
-            logging.getLogger(name).propagate = True
+        logging.getLogger("uvicorn.error").propagate = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """The parent was interrupted: end as gracefully as if it had been told to stop."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mix_server.errors import BadRequest
-from mix_server.params import from_texts, read_query
+from mix_server.params import from_texts, read_body, read_query
 
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
@@ -42,6 +42,16 @@ TYPES = [
         ("string | int", ["five"], "five"),
         ("int | null", ["null"], None),
         ('"a" | "b"', ["b"], "b"),
+        ("bool", ["on"], True),
+        ("bool | null", ["on"], True),
+        ("bool | string", ["on"], "on"),
+        ("string", ["[draft"], "[draft"),
+        ("data", ["[1]"], "[1]"),
+        ("array(string)", ["[draft]"], ["[draft]"]),
+        ("array(string)", ['["a"]', "b"], ['["a"]', "b"]),
+        ("array(string | int)", ["[draft"], ["[draft"]),
+        ('array("[a" | "b")', ["[a"], ["[a"]),
+        ("array(int) | string", ["[draft"], "[draft"),
     ],
 )
 def test_texts_become_what_the_entry_takes(type: str, texts: list[str], value: Any) -> None:
@@ -61,6 +71,63 @@ def test_texts_become_what_the_entry_takes(type: str, texts: list[str], value: A
 def test_texts_that_do_not_fit(type: str, texts: list[str]) -> None:
     with pytest.raises((Mismatch, BadRequest, TaggedJSONError)):
         from_texts([("k", text) for text in texts], parse_params({"k": type}))
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_an_optional_field_that_was_left_empty_is_none_unless_it_may_be_empty(type: str) -> None:
+    taken = {
+        "string": "",
+        "data": "",
+        "null": None,
+        "int | null": None,
+        "string | int": "",
+        "array(data)": [""],
+    }
+    expected = {"k": taken[type]} if type in taken else {}
+    assert from_texts([("k", "")], parse_params({"k?": type})) == expected
+
+
+@pytest.mark.parametrize("type", ["int", "number", "bool", '"a" | "b"', "map(int)", "{x: int}", "array(int)"])
+def test_a_required_field_that_was_left_empty_is_refused(type: str) -> None:
+    with pytest.raises((Mismatch, TaggedJSONError)):
+        from_texts([("k", "")], parse_params({"k": type}))
+
+
+async def read_form(body: bytes, types: dict[str, str]) -> Any:
+    class Form:
+        content_type = "application/x-www-form-urlencoded"
+
+        async def body(self, limit: int, seconds: float) -> bytes:
+            return body
+
+    return (await read_body(Form(), parse_params(types), 1000, 1.0))[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("name=José", {"name": "José"}),
+        ("name=%4Aos%C3%A9 José+x", {"name": "José José x"}),
+        ("ключ=знач", {"ключ": "знач"}),
+        ("\N{BYTE ORDER MARK}name=a", {"name": "a"}),
+        ("a=😀&b=%F0%9F%98%80", {"a": "😀", "b": "😀"}),
+    ],
+)
+async def test_a_form_is_utf8(body: str, found: Any) -> None:
+    assert await read_form(body.encode(), {}) == found
+
+
+@pytest.mark.parametrize("body", [b"name=Jos\xe9", b"name=Jos%E9", b"\xff\xfen\0=\0a\0", b"a=%C3\xa9"])
+async def test_a_form_in_another_charset_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="UTF-8"):
+        await read_form(body, {})
+
+
+async def test_a_form_says_by_nothing_that_a_checkbox_is_not_ticked() -> None:
+    types = {"must": "bool", "may?": "bool", "n?": "int"}
+    assert await read_form(b"n=", types) == {"must": False}
+    assert await read_form(b"must=on&may=on&n=1", types) == {"must": True, "may": True, "n": 1}
+    assert read_query("n=1", parse_params(types)) == {"n": 1}
 
 
 def test_an_error_says_where_and_not_too_much() -> None:

@@ -182,6 +182,41 @@ def test_a_token_that_is_set_is_not_printed(start: Start, token: str) -> None:
     assert token not in process.stderr
 
 
+WAYS = ["one process", "workers", "gunicorn", "our gunicorn", "uvicorn"]
+
+
+def started(start: Start, port: int, way: str, **env: str) -> Process:
+    """A server that was started in one of the ways that there are."""
+    match way:
+        case "gunicorn":
+            process = gunicorn(start, port, "-w", "1", **env)
+        case "our gunicorn":
+            process = gunicorn(start, port, "-w", "1", "-c", "python:mix_server.gunicorn_conf", **env)
+        case "uvicorn":
+            url = f"http://127.0.0.1:{port}"
+            process = start("uvicorn", "--port", str(port), "mix_server.asgi:app", url=url, **env)
+        case _:
+            workers = ("--workers", "2") if way == "workers" else ()
+            process = start("mixkit", "serve", "--port", "0", *workers, **env)
+    return process.until_ready()
+
+
+@pytest.mark.parametrize(
+    ("way", "wanted"), [*((way, False) for way in WAYS), ("one process", True), ("uvicorn", True)]
+)
+def test_requests_are_logged_if_wanted_and_never_with_their_query_string(
+    start: Start, token: str, port: int, way: str, wanted: bool
+) -> None:
+    process = started(start, port, way, MIXKIT_SERVER_ACCESS_LOG=str(wanted).lower())
+    with process.client(token) as client:
+        assert client.get(f"{DEMO}echo", params={"password": "hunter2"}).status_code == 200
+        assert client.get("/nothing", params={"password": "hunter2"}).status_code == 404
+    process.end()
+    assert "hunter2" not in process.stderr
+    assert (f"GET {DEMO}echo 200" in process.stderr) is wanted
+    assert ("/nothing" in process.stderr) is wanted
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_a_run_that_is_under_way_is_finished(

@@ -454,6 +454,8 @@ async def test_a_stored_query_in_its_json_form_with_refs_and_defaults(client: ht
     assert (await client.get(path)).json()["ast"] == definition["ast"]
     assert (await client.post(path)).json() == [{"n": 1}]
     assert (await client.post(path, json={"params": {"n": 2}})).json() == []
+    # A form's field that was left empty.
+    assert (await client.get(path, params="n=")).json() == [{"n": 1}]
     answer = await client.post(path, headers=NDJSON)
     assert answer.text == '{"n":1}\n'
 

@@ -25,6 +25,9 @@ __all__ = ["Agents"]
 _SECRET_HEADERS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 """Headers that an agent does not see: they are the caller's word to the server."""
 
+_CODING_HEADERS = frozenset({b"content-encoding", b"content-length"})
+"""Headers that are not true of a body that was decompressed."""
+
 
 class Agents:
     """`/v1/ws/{ws}/app/{app}/agent/{agent}`: POST runs; GET runs with a query string, describes without one.
@@ -99,10 +102,11 @@ class Agents:
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
     assert req.caller is not None
+    hidden = _SECRET_HEADERS if req.coding is None else _SECRET_HEADERS | _CODING_HEADERS
     headers = {
         name.decode("latin-1"): text.decode("latin-1")
         for name, text in req.scope["headers"]
-        if name not in _SECRET_HEADERS
+        if name not in hidden
     }
     return target.env.for_request(user=req.caller.user, headers=headers, body=body)
 

@@ -26,8 +26,6 @@ class Apps:
     async def on_get(self, req: Request, resp: Response, ws: str, app: str) -> None:
         resp.media = describe(await asyncio.to_thread(lambda: self._server.store.workspace(ws).app(app)))
 
-    on_head = on_get
-
     async def on_put(self, req: Request, resp: Response, ws: str, app: str) -> None:
         workspace = await asyncio.to_thread(self._server.store.workspace, ws)
         try:

@@ -9,7 +9,7 @@ import msgspec
 
 from mix_server.answer import Size, answer
 from mix_server.errors import BadRequest
-from mix_server.match import Match, etag, etags
+from mix_server.match import Match, etag, not_modified
 from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, from_query_string, reader_at
 from mix_server.response import write_value
@@ -63,6 +63,8 @@ class Documents:
 class Document:
     """`…/documents/{id}`: one record, as it is now or was `?as_of=`."""
 
+    heeds_conditions = frozenset({"PUT", "PATCH", "DELETE"})
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
@@ -75,15 +77,11 @@ class Document:
             found = await self._server.databases.call(lambda: reader_at(database, when).get(id))
         if found is None:
             raise NotFound(f"no record {id!r:.80}")
-        present = etag(found)
-        resp.set_header("ETag", present)
-        known = etags(req.get_header("If-None-Match"))
-        if present in known or "*" in known:
+        resp.set_header("ETag", etag(found))
+        if not_modified(req, found):
             resp.status = 304
         else:
             write_value(req.accept, resp, found)
-
-    on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
         await self._write(req, resp, ws, app, id, upsert=False)

@@ -23,16 +23,12 @@ class About:
         build = f"{platform.python_implementation()} {platform.python_version()}"
         resp.media = {"name": "mixkit", "version": __version__, "build": build}
 
-    on_head = on_get
-
 
 class Health:
     """`GET /healthz`: the process answers."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"ok": True}
-
-    on_head = on_get
 
 
 class Readiness:
@@ -47,5 +43,3 @@ class Readiness:
             write_message(resp, 503, reason)
         else:
             resp.media = {"ok": True}
-
-    on_head = on_get

@@ -32,5 +32,3 @@ class MetricsPage:
             )
         else:
             resp.data, resp.content_type = rendered
-
-    on_head = on_get

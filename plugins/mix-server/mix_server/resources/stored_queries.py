@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from mix_server import stored_queries
 from mix_server.answer import answer
 from mix_server.errors import BadRequest
+from mix_server.match import Match, etag, not_modified
 from mix_server.params import from_texts, parse_pairs
 from mix_server.payload import read_record, read_value
 from mix_server.question import OPTIONS, Question, from_pairs, from_value
@@ -17,12 +17,13 @@ from mix_server.response import write_value
 from mix_server.stored_queries import StoredQuery, check_name
 from mixkit import tagged_json
 from mixkit.errors import QueryError
+from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
-    from mixkit.storage import Database
+    from mixkit.storage import Database, Record
 
 __all__ = ["StoredQueries"]
 
@@ -34,6 +35,8 @@ class StoredQueries:
     `DELETE /query/{ws}/{app}/{name}` removes too.
     """
 
+    heeds_conditions = frozenset({"PUT", "DELETE"})
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
@@ -44,9 +47,14 @@ class StoredQueries:
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
         database = await self._server.databases.of(ws, app)
-        stored = stored_queries.find(database, name)
+        record = stored_queries.find_record(database, name)
+        stored = stored_queries.from_record(name, record)
         if not req.query_string:
-            write_value(req.accept, resp, stored.to_dict(name))
+            resp.set_header("ETag", etag(record))
+            if not_modified(req, record):
+                resp.status = 304
+            else:
+                write_value(req.accept, resp, stored.to_dict(name))
             return
         pairs = parse_pairs(req.query_string)
         # A parameter hides an option of the same name: it was declared by somebody who knew.
@@ -66,6 +74,7 @@ class StoredQueries:
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
         check_name(name)
+        match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         definition = await read_record(req, settings.params_limit, settings.body_timeout)
@@ -74,21 +83,33 @@ class StoredQueries:
         stored = StoredQuery(definition)
         record = stored_queries.to_record(name, stored)
 
-        def register() -> bool:
+        def register() -> Record:
             _check_query(database, _question(stored, Question(), {}))
-            return "_rmx_previous" not in database.save([record]).records[0]
+            if match is None:
+                return database.save([record]).records[0]
+            options = SaveOptions(unchanged=True)
+            id = stored_queries.record_id(name)
+            return match.keep(
+                database, id, lambda rev: database.save([record | {"_rmx_rev": rev}], options)
+            ).records[0]
 
-        resp.status = 201 if await self._server.databases.call(register) else 200
+        saved = await self._server.databases.call(register)
+        resp.status = 200 if "_rmx_previous" in saved else 201
+        resp.set_header("ETag", etag(saved))
         write_value(req.accept, resp, stored.to_dict(name))
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        match = Match.of(req)
         database = await self._server.databases.of(ws, app)
+        id = stored_queries.record_id(name)
 
         def remove() -> None:
             # One that is damaged is all the more to be removed.
-            with contextlib.suppress(BadRequest):
-                stored_queries.find(database, name)
-            database.delete([stored_queries.record_id(name)])
+            stored_queries.find_record(database, name)
+            if match is None:
+                database.delete([id])
+            else:
+                match.keep(database, id, lambda rev: database.delete([{"_rmx_id": id, "_rmx_rev": rev}]))
 
         await self._server.databases.call(remove)
         resp.status = 204

@@ -36,8 +36,6 @@ class Workspaces:
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"workspaces": await asyncio.to_thread(self._server.store.list)}
 
-    on_head = on_get
-
     async def on_post(self, req: Request, resp: Response) -> None:
         body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
         try:
@@ -63,8 +61,6 @@ class Workspace:
     async def on_get(self, req: Request, resp: Response, ws: str) -> None:
         apps = await asyncio.to_thread(lambda: self._server.store.workspace(ws).apps())
         resp.media = {"name": ws, "apps": apps}
-
-    on_head = on_get
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
         await asyncio.to_thread(self._server.store.delete, ws)

@@ -1,0 +1,139 @@
+"""Conditions of requests: heeded or refused on every route, never passed over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from mix_server.app import create_app
+from mix_server.match import CONDITIONS
+
+APP = "/v1/ws/w/app/demo"
+ID = "B" * 32
+STALE = '"0000000000009999-0"'
+
+WRITES: list[tuple[str, str, Any]] = [
+    ("POST", "/v1/ws", {"name": "other"}),
+    ("DELETE", "/v1/ws/w", None),
+    ("POST", "/v1/ws/w/install", b"no package"),
+    ("PUT", "/v1/ws/w/app/new", None),
+    ("DELETE", APP, None),
+    ("POST", f"{APP}/agent/echo", {"a": 1}),
+    ("POST", f"{APP}/documents", {"_rmx_id": ID, "n": 2}),
+    ("PUT", f"{APP}/documents/{ID}", {"n": 2}),
+    ("PATCH", f"{APP}/documents/{ID}", {"n": 2}),
+    ("DELETE", f"{APP}/documents/{ID}", None),
+    ("POST", f"{APP}/save", [{"_rmx_id": ID, "n": 2}]),
+    ("POST", f"{APP}/query", {"query": "true"}),
+    ("POST", f"{APP}/query/q", {}),
+    ("PUT", f"{APP}/query/q", {"query": "n == 2"}),
+    ("DELETE", f"{APP}/query/q", None),
+    ("POST", "/ws", {"name": "other"}),
+    ("POST", "/ws/", {"name": "other"}),
+    ("DELETE", "/ws/w", None),
+    ("DELETE", "/ws/w/demo", None),
+    ("POST", "/run-agent/w/demo/echo", {"a": 1}),
+    ("POST", "/install-remix-file/w", b"no package"),
+    ("POST", "/query/w/demo", {"query": "true"}),
+    ("DELETE", "/query/w/demo/q", None),
+]
+
+
+@pytest.fixture
+async def filled(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The client of a server with one record and one stored query."""
+    assert (await client.put(f"{APP}/documents/{ID}", json={"n": 1})).status_code == 201
+    assert (await client.put(f"{APP}/query/q", json={"query": "n == 1"})).status_code == 201
+    return client
+
+
+async def state(client: httpx.AsyncClient) -> list[Any]:
+    paths = ("/v1/ws", "/v1/ws/w", APP, f"{APP}/documents", f"{APP}/query/q")
+    return [(await client.get(path)).json() for path in paths]
+
+
+def send(client: httpx.AsyncClient, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+    if isinstance(body, bytes):
+        return client.request(method, path, content=body, headers=headers)
+    return client.request(method, path, json=body, headers=headers)
+
+
+NEW_APP = ("PUT", "/v1/ws/{ws}/app/{app}")
+
+
+def test_the_list_of_writes_is_whole(make_server: Any) -> None:
+    app = create_app(make_server())
+    routes = [
+        (method, route.uri_template) for route in _routes(app._router._roots) for method in _writes(route)
+    ]
+    known = {(method, path) for method, path, _ in WRITES}
+    filled_in = {
+        (method, template.format(ws="w", app="new" if (method, template) == NEW_APP else "demo", agent="echo",
+                                 id=ID, name="q"))
+        for method, template in routes
+    }  # fmt: skip
+    assert filled_in == known
+
+
+def _routes(nodes: Any) -> Any:
+    for node in nodes:
+        if node.method_map:
+            yield node
+        yield from _routes(node.children)
+
+
+def _writes(route: Any) -> list[str]:
+    own = (method for method in ("POST", "PUT", "PATCH", "DELETE") if method in route.method_map)
+    return [method for method in own if "responder" not in route.method_map[method].__qualname__]
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+async def test_a_write_whose_condition_does_not_hold_changes_nothing(
+    filled: httpx.AsyncClient, name: str
+) -> None:
+    before = await state(filled)
+    value = {"If-Match": STALE, "If-None-Match": "*", "If-Unmodified-Since": "Fri, 01 Jan 2021 00:00:00 GMT"}[
+        name
+    ]
+    for method, path, body in WRITES:
+        answer = await send(filled, method, path, body, {name: value})
+        assert answer.status_code in ((412, 501) if name == "If-Unmodified-Since" else (412,)), (method, path)
+        assert name in answer.json()["message"]
+    assert await state(filled) == before
+
+
+@pytest.mark.parametrize("value", ["x", "", '"x', '"x" "y"', "*, *", '*, "x"'])
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+async def test_what_is_no_condition_is_refused(filled: httpx.AsyncClient, name: str, value: str) -> None:
+    before = await state(filled)
+    for method, path, body in WRITES:
+        answer = await send(filled, method, path, body, {name: value})
+        assert answer.status_code == 412, (method, path)
+        assert name in answer.json()["message"]
+    assert await state(filled) == before
+
+
+async def test_a_stored_query_has_an_etag_that_conditions_heed(filled: httpx.AsyncClient) -> None:
+    path = f"{APP}/query/q"
+    old = (await filled.get(path)).headers["ETag"]
+    assert (await filled.get(path, headers={"If-None-Match": old})).status_code == 304
+    changed = await filled.put(path, json={"query": "n == 2"}, headers={"If-Match": old})
+    assert changed.status_code == 200
+    new = changed.headers["ETag"]
+    assert new == (await filled.get(path)).headers["ETag"] != old
+    assert (await filled.put(path, json={"query": "n == 3"}, headers={"If-Match": old})).status_code == 412
+    assert (await filled.delete(path, headers={"If-Match": old})).status_code == 412
+    assert (await filled.get(path)).json()["query"] == "n == 2"
+    assert (await filled.delete(path, headers={"If-Match": new})).status_code == 204
+    assert (await filled.put(path, json={"query": "n == 3"}, headers={"If-Match": "*"})).status_code == 412
+    absent = {"If-None-Match": "*"}
+    assert (await filled.put(f"{path}2", json={"query": "n == 4"}, headers=absent)).status_code == 201
+    assert (await filled.put(f"{path}2", json={"query": "n == 5"}, headers=absent)).status_code == 412
+
+
+async def test_a_reader_may_say_which_version_it_wants(filled: httpx.AsyncClient) -> None:
+    for path in (f"{APP}/documents/{ID}", f"{APP}/query/q"):
+        etag = (await filled.get(path)).headers["ETag"]
+        assert (await filled.get(path, headers={"If-Match": etag})).status_code == 200
+        assert (await filled.get(path, headers={"If-Match": STALE})).status_code == 412
