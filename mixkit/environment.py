@@ -14,7 +14,7 @@ HostEnvironment = Literal["AgentServer", "Builder", "Server", "Web", "Widget"]
 Platform = Literal["Web", "Desktop", "Mobile"]
 
 
-class Env(msgspec.Struct, frozen=True, kw_only=True):
+class Env(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What an agent may know about its surroundings.
 
     `token` and `origin_secret` are credentials: FFIs may use them, an agent sees only opaque Tokens.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mixkit.errors import FFIError, printable
+from mixkit.errors import FFIError, guest_text
 
 __all__ = ["decode_error"]
 
@@ -54,4 +54,4 @@ def _frame(frame: Any) -> str:
 
 def _text(text: str) -> str:
     # NOTE: this is printed on terminals, and the guest wrote it.
-    return printable(text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…")
+    return guest_text(text, _MAX_TEXT)

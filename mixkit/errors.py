@@ -6,7 +6,7 @@ do; attributes carry the same as data. Plugins derive from these leaves and add 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "CancelledRun",
@@ -27,8 +27,15 @@ __all__ = [
     "RunError",
     "TaggedJSONError",
     "ValueKindError",
+    "guest_text",
     "printable",
 ]
+
+MAX_MESSAGE: Final = 16_384
+_MAX_REASON: Final = 4_096
+MAX_NAME: Final = 256
+"""Characters of an error's message, of what a guest says of its failure, and of a name or a frame."""
+_MAX_FRAMES: Final = 200
 
 
 def printable(text: str) -> str:
@@ -42,10 +49,27 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
 
 
+def guest_text(text: str, most: int) -> str:
+    """What a guest wrote, on one line, what cannot be printed escaped, with about `most` characters at most."""
+    return printable(shortened(text, most))
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and how much more there was, if it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters more)"
+
+
 class MixError(Exception):
-    """Root of all errors of mixkit. `code` is a stable short name for programs, the message is for people."""
+    """Root of all errors of mixkit. `code` is a stable short name for programs, the message is for people.
+
+    A message has at most `MAX_MESSAGE` characters and a note of how many were cut off: what is quoted in it may be
+    a stranger's, and each message is kept, logged and sent.
+    """
 
     code = "error"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shortened(arg, MAX_MESSAGE) if isinstance(arg, str) else arg for arg in args))
 
 
 class ValueKindError(MixError, TypeError):
@@ -236,15 +260,15 @@ class GuestError(MixError):
     """The guest itself failed: it trapped, broke the guest interface, or answered something unreadable.
 
     `trap` is the engine's name for the trap (`"unreachable"`, `"stack_overflow"` …) or None; `backtrace` is a
-    list of frames, innermost first.
+    list of frames, innermost first. Message and frames are one line each and short, whatever the guest wrote.
     """
 
     code = "guest"
 
     def __init__(self, message: str, *, trap: str | None = None, backtrace: list[str] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(guest_text(message, _MAX_REASON))
         self.trap = trap
-        self.backtrace = backtrace or []
+        self.backtrace = _frames(backtrace)
 
 
 class RunError(MixError):
@@ -261,7 +285,7 @@ class RunError(MixError):
         super().__init__(message)
         self.agent = agent
         self.panic_code = panic_code
-        self.backtrace = backtrace or []
+        self.backtrace = _frames(backtrace)
 
     def to_dict(self) -> dict[str, Any]:
         """The `run_error` object of the server's error format (server-api, "Conventions")."""
@@ -271,6 +295,10 @@ class RunError(MixError):
             "backtrace": list(self.backtrace),
             "agent": self.agent,
         }
+
+
+def _frames(backtrace: list[str] | None) -> list[str]:
+    return [guest_text(frame, MAX_NAME) for frame in (backtrace or ())[:_MAX_FRAMES]]
 
 
 class InternalError(MixError):

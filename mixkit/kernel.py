@@ -9,6 +9,7 @@ import concurrent.futures
 import logging
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -137,7 +138,7 @@ class Kernel:
         self._threads_pid = 0
         self._has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
         self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
-        self._env_words: dict[int, tuple[Env, bytes]] = {}
+        self._env_words: dict[int, tuple[weakref.ref[Env], bytes]] = {}
         self._closed = False
         self.signals = Signals()
 
@@ -457,17 +458,22 @@ class Kernel:
         return granted
 
     def static_env(self, env: Env) -> bytes:
-        """Codec words of the part of an environment that init sees; remembered per environment object."""
-        # What is remembered stays in memory: the base is shared by many requests, and holds no body of theirs.
+        """Codec words of the part of an environment that init sees; remembered as long as the environment lives."""
         env = env.base or env
-        known = self._env_words.get(id(env))
-        if known is not None and known[0] is env:
+        key = id(env)
+        known = self._env_words.get(key)
+        if known is not None and known[0]() is env:
             return known[1]
         words = codec.encode(env.static().to_value())
-        if len(self._env_words) >= 1024:
-            self._env_words.clear()
-        self._env_words[id(env)] = (env, words)
+        # Nothing of a request may outlive it: what is remembered of an environment goes with it.
+        self._env_words[key] = (weakref.ref(env, lambda gone: self._forget_env(key, gone)), words)
         return words
+
+    def _forget_env(self, key: int, gone: weakref.ref[Env]) -> None:
+        # Another environment may have the number by now.
+        known = self._env_words.get(key)
+        if known is not None and known[0] is gone:
+            del self._env_words[key]
 
     def open_state(self, state: State) -> None:
         """Let every plugin put its resources on a run's state."""

@@ -40,7 +40,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     call_size: Annotated[
         Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")
     ] = 64 * MIB
-    log_size: Annotated[Positive, Meta(description="Bytes of log output.")] = MIB
+    log_size: Annotated[
+        Positive, Meta(description="Bytes of log output; each line counts 64 more than it has.")
+    ] = MIB
     actions: Annotated[Positive, Meta(description="Actions queued over the run.")] = 1_000
     outgoing_bytes: Annotated[Positive, Meta(description="Bytes sent to and received from the network.")] = (
         256 * MIB

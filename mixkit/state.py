@@ -20,12 +20,15 @@ from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
 
-__all__ = ["Services", "State", "guest_log"]
+__all__ = ["LINE_COST", "Services", "State", "guest_log"]
 
 T = TypeVar("T")
 
 guest_log = logging.getLogger("mix-vm")
 """Where the output of guests goes."""
+
+LINE_COST = 64
+"""Bytes that a line counts against `log_size` beside its own: time, level, run and code stand around it."""
 
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -265,10 +268,13 @@ class State:
     # -- output -------------------------------------------------------------------------------
 
     def log(self, level: int, message: str) -> None:
-        """A line of the guest's. Level 0 debug, 1 info, 2 warning, 3 error; counts against `log_size`."""
+        """A line of the guest's. Level 0 debug, 1 info, 2 warning, 3 error.
+
+        Counts against `log_size`: its bytes, and `LINE_COST` for what stands around it in a log.
+        """
         self.budget.check_size("log_size", len(message))
         text = printable(message)
-        self.budget.spend("log_size", len(text.encode()) + 1)
+        self.budget.spend("log_size", len(text.encode()) + LINE_COST)
         guest_log.log(
             _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from mixkit.cli.output import colour, safe, safe_json
-from mixkit.errors import MixError, RunError, printable
+from mixkit.errors import MixError, RunError
 
 __all__ = ["DEBUG_VARIABLE", "run_guarded"]
 
@@ -67,9 +67,15 @@ def _report(exc: Exception, words: list[str]) -> None:
         _print_object(kind, message, exc)
         return
     label = click.style("error:", fg="red", bold=True) if colour(sys.stderr) else "error:"
-    click.echo(f"mixkit: {label} {safe(message)}", err=True)
+    click.echo(f"mixkit: {label} {_indented(safe(message))}", err=True)
     for frame in exc.backtrace if isinstance(exc, RunError) else ():
-        click.echo(f"    at {printable(frame)}", err=True)
+        click.echo(f"    at {frame}", err=True)
+
+
+def _indented(message: str) -> str:
+    """The message with no line but the first in the first column, where a stranger's text would look like ours."""
+    first, *others = message.split("\n")
+    return "\n".join([first, *(f"    {line}" if line[:1].strip() else line for line in others)])
 
 
 def _print_object(kind: str, message: str, exc: Exception | None = None) -> None:

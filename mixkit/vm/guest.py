@@ -111,14 +111,15 @@ class GuestMachine:
 
     def output(self, fd: int, data: bytes) -> None:
         """Bytes written to stdout (1) or stderr (2): logged by line."""
-        *lines, rest = (self._lines.pop(fd, b"") + data).split(b"\n")
-        if len(rest) >= _MAX_LINE:
-            lines.append(rest)
-            rest = b""
-        for line in lines:
-            self.host.log(1 if fd == 1 else 2, line.decode("utf-8", "replace"))
-        if rest:
-            self._lines[fd] = rest
+        data = self._lines.pop(fd, b"") + data
+        start = 0
+        # One after the other: the limit on the log ends it before a list of all lines would have been made.
+        while (end := data.find(b"\n", start)) >= 0 or len(data) - start >= _MAX_LINE:
+            end = min(end, start + _MAX_LINE) if end >= 0 else start + _MAX_LINE
+            self.host.log(1 if fd == 1 else 2, data[start:end].decode("utf-8", "replace"))
+            start = end + (data[end : end + 1] == b"\n")
+        if start < len(data):
+            self._lines[fd] = data[start:]
 
     def _flush_lines(self) -> None:
         for fd in list(self._lines):
