@@ -821,6 +821,37 @@ static PyObject *codec_decode(PyObject *module, PyObject *const *args, Py_ssize_
     return value;
 }
 
+/* ------------------------------------------------------------------------------------------------------- count */
+
+/* Parts stand behind one another, so one walk over the headers sees every value, however deep. */
+static PyObject *codec_count(PyObject *module, PyObject *buffer)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    const uint8_t *words = view.buf;
+    int64_t end = view.len / 4, at = 0;
+    Py_ssize_t count = 0;
+    Py_BEGIN_ALLOW_THREADS
+    while (at < end) {
+        uint32_t header = load32(words + 4 * at), tag = header & 0xFF;
+        int64_t length = header >> 8;
+        at++;
+        count++;
+        if (tag == TAG_INT64 || tag == TAG_NUMBER) {
+            at += 2;
+        } else if (tag >= TAG_STRING && tag <= TAG_TOKEN && tag != TAG_CASE) {
+            if (length == LONG_FORM && at < end)
+                length = load32(words + 4 * at++);
+            if (tag != TAG_ARRAY && tag != TAG_MAP)
+                at += words_of(length);
+        }
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&view);
+    return PyLong_FromSsize_t(count);
+}
+
 /* -------------------------------------------------------------------------------------------------------- scan */
 
 enum found { MARKED = 1, LINKED = 2, SPECIAL = 4, GUARDED = 8, INVALID = 16 };
@@ -1019,6 +1050,8 @@ static PyMethodDef methods[] = {
      "encode($module, value, /, *, token=None)\n--\n\nThe canonical words of a value; see mixkit._codec_py.encode."},
     {"decode", (PyCFunction)(void (*)(void))codec_decode, METH_FASTCALL | METH_KEYWORDS,
      "decode($module, buffer, /, *, token=None)\n--\n\nThe value of a buffer; see mixkit._codec_py.decode."},
+    {"count", codec_count, METH_O,
+     "count($module, buffer, /)\n--\n\nHow many values a buffer holds; see mixkit._codec_py.count."},
     {"scan", codec_scan, METH_O,
      "scan($module, value, /)\n--\n\nWhat a tree contains beyond plain JSON; see mixkit._codec_py.scan."},
     {NULL, NULL, 0, NULL},

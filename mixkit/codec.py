@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["decode", "encode", "implementation", "scan"]
+__all__ = ["count", "decode", "encode", "implementation", "scan"]
 
 implementation: str
 """Which one this is: `"C"` or `"Python"`."""
 
 if TYPE_CHECKING:
-    from mixkit._codec_py import decode, encode, scan
+    from mixkit._codec_py import count, decode, encode, scan
 else:
     try:
-        from mixkit._codec import decode, encode, scan
+        from mixkit._codec import count, decode, encode, scan
 
         implementation = "C"
     except ModuleNotFoundError:
-        from mixkit._codec_py import decode, encode, scan
+        from mixkit._codec_py import count, decode, encode, scan
 
         implementation = "Python"

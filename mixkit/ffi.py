@@ -449,6 +449,7 @@ class FFITable:
         budget = state.budget
         budget.spend("host_calls")
         budget.check_size("call_size", len(words))
+        budget.check_values(words)
         if ffi is None:
             raise _unknown(text)
         return ffi, ffi.invoke(state, words)
@@ -461,6 +462,7 @@ class FFITable:
                 raise GrantError(f"no loaded plugin enforces the grant option {key!r}; known: {known}")
 
     def check_answer(self, state: State, words: Words) -> Words:
-        """The answer, if it is within `call_size`."""
+        """The answer, if it is within `call_size` and `values`."""
         state.budget.check_size("call_size", len(words))
+        state.budget.check_values(words)
         return words

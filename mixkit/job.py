@@ -137,6 +137,7 @@ class Job:
             self.kernel.open_state(state)
             env = self.kernel.static_env(state.env)
             words = self.program.run(run, self.entry, self.words, env, self.limits)
+            state.budget.check_values(words)
             try:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:

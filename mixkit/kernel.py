@@ -444,6 +444,7 @@ class Kernel:
             state.put(apps)
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
+        state.budget.check_values(words)
         return Job(self, program, target, words, state, limits)
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:

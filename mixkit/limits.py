@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from mixkit.codec import count
 from mixkit.errors import LimitExceeded
 
 __all__ = ["UNITS", "Budget", "Limits"]
@@ -20,6 +21,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 Positive = Annotated[int, Meta(ge=0)]
+Words: TypeAlias = "bytes | bytearray | memoryview"
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,9 +30,14 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     wall_time: Annotated[float, Meta(gt=0, description="Seconds from start to result; host calls count.")] = (
         60.0
     )
-    memory: Annotated[int, Meta(ge=64 * KIB, description="Bytes over all linear memories of the run.")] = (
-        256 * MIB
-    )
+    memory: Annotated[
+        int,
+        Meta(
+            ge=64 * KIB,
+            description="Bytes over all linear memories of the run; what the host keeps for it (queued actions) has as "
+            "much again.",
+        ),
+    ] = 256 * MIB
     stack: Annotated[int, Meta(ge=16 * KIB, le=4 * MIB, description="Bytes of guest call stack.")] = 512 * KIB
     table: Annotated[Positive, Meta(description="Elements over all tables of an instance.")] = 100_000
     host_calls: Annotated[Positive, Meta(description="FFI calls.")] = 100_000
@@ -40,6 +47,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     call_size: Annotated[
         Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")
     ] = 64 * MIB
+    values: Annotated[
+        Positive,
+        Meta(
+            description="Values, keys included, in the parameters, the result, or one FFI call's arguments or answer."
+        ),
+    ] = 1_000_000
     log_size: Annotated[
         Positive, Meta(description="Bytes of log output; each line counts 64 more than it has.")
     ] = MIB
@@ -67,6 +80,7 @@ UNITS = {
     "params_size": "bytes",
     "result_size": "bytes",
     "call_size": "bytes",
+    "values": "values",
     "log_size": "bytes",
     "actions": "actions",
     "outgoing_bytes": "bytes",
@@ -120,6 +134,15 @@ class Budget:
         """Raise `LimitExceeded` when one thing of `size` bytes is larger than the limit allows."""
         if size > getattr(self.limits, limit):
             raise self.exceeded(limit, f"{size} bytes")
+
+    def check_values(self, words: Words) -> None:
+        """Raise `LimitExceeded` when codec words hold more values than allowed: each takes memory of its own, and time.
+
+        To be called before they are decoded.
+        """
+        most = self.limits.values
+        if len(words) > 4 * most and (found := count(words)) > most:
+            raise self.exceeded("values", f"{found} values")
 
     def remaining(self) -> float:
         """Seconds until the deadline, never below 0."""

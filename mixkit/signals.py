@@ -39,6 +39,8 @@ class Signals:
         max_owned: signals of one owner, so that no one takes them all.
         max_waiters: calls that await one signal at the same time.
         max_size: bytes of the encoded value that is sent.
+        max_bytes: bytes of all values that are kept.
+        max_owned_bytes: bytes of the values that are kept for one owner.
         max_age: seconds after its creation when a signal is forgotten, sent or not.
         clock: seconds, monotonic.
     """
@@ -50,6 +52,8 @@ class Signals:
         max_owned: int = 1_000,
         max_waiters: int = 100,
         max_size: int = 1024 * 1024,
+        max_bytes: int = 64 * 1024 * 1024,
+        max_owned_bytes: int = 16 * 1024 * 1024,
         max_age: float = 24 * 3600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,10 +61,13 @@ class Signals:
         self.max_owned = max_owned
         self.max_waiters = max_waiters
         self.max_size = max_size
+        self.max_bytes = max_bytes
+        self.max_owned_bytes = max_owned_bytes
         self.max_age = max_age
         self._clock = clock
         self._signals: dict[str, _Signal] = {}
         self._owned: Counter[Hashable] = Counter()
+        self._bytes: Counter[Hashable] = Counter()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -123,7 +130,8 @@ class Signals:
 
         Raises:
             NotFound: no such signal.
-            FFIError: something was sent before; or the value is too large or contains a Token.
+            FFIError: something was sent before; the value is too large or contains a Token; or what is kept already is
+                as much as may be kept, of all or of the signal's owner.
         """
         try:
             words = encode(value)
@@ -135,6 +143,14 @@ class Signals:
             signal = self._signal(id)
             if signal.words is not None:
                 raise FFIError("something was sent to this signal before; a signal is sent once")
+            if self._bytes[signal.owner] + len(words) > self.max_owned_bytes:
+                raise FFIError(
+                    f"the signals of this one's owner would keep more than {self.max_owned_bytes} bytes, the limit; "
+                    "it must cancel some"
+                )
+            if self._bytes.total() + len(words) > self.max_bytes:
+                raise FFIError(f"what signals keep would be above {self.max_bytes} bytes, which is the limit")
+            self._bytes[signal.owner] += len(words)
             signal.words = words
             waiters, signal.waiters = signal.waiters, set()
         for waiter in waiters:
@@ -167,8 +183,9 @@ class Signals:
     def _forget(self, id: str) -> set[Future[bytes]]:
         signal = self._signals.pop(id)
         self._owned[signal.owner] -= 1
+        self._bytes[signal.owner] -= len(signal.words or b"")
         if not self._owned[signal.owner]:
-            del self._owned[signal.owner]
+            del self._owned[signal.owner], self._bytes[signal.owner]
         # The caller goes through them without the lock, while they go away.
         waiters, signal.waiters = signal.waiters, set()
         return waiters

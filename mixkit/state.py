@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from mixkit import action
+from mixkit import action, codec
 from mixkit.action import ActionQueue
 from mixkit.databases import Apps, Databases
 from mixkit.environment import Env
@@ -29,6 +29,9 @@ guest_log = logging.getLogger("mix-vm")
 
 LINE_COST = 64
 """Bytes that a line counts against `log_size` beside its own: time, level, run and code stand around it."""
+
+_VALUE_COST = 64
+"""Bytes of memory that a value takes beside its contents."""
 
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -77,6 +80,12 @@ class NoServices:
 
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
+
+
+def _weight(value: Any) -> int:
+    """Bytes that a value takes in memory, about."""
+    words = codec.encode(value, token=lambda token: b"")
+    return len(words) + _VALUE_COST * codec.count(words)
 
 
 class State:
@@ -280,9 +289,13 @@ class State:
         )
 
     def push_action(self, value: Any) -> None:
-        """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well."""
+        """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well.
+
+        It is kept until the run ends, so its size counts against `memory`, apart from what the guest's own takes.
+        """
         parsed = action.parse(value)
         self.budget.spend("actions", action.length(parsed))
+        self.budget.spend("memory", _weight(value))
         self.actions.push(parsed)
 
     # -- the end ------------------------------------------------------------------------------

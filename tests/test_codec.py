@@ -53,6 +53,17 @@ def nested(depth: int, wrap: Callable[[Any], Any]) -> Any:
     return value
 
 
+def parts(value: Any) -> int:
+    """How many values a value is, keys and names of cases included."""
+    if isinstance(value, list):
+        return 1 + sum(map(parts, value))
+    if isinstance(value, dict):
+        return 1 + sum(1 + parts(part) for part in value.values())
+    if isinstance(value, Case):
+        return 2 + (0 if value.arg is UNDEF else parts(value.arg))
+    return 1
+
+
 # ---------------------------------------------------------------------------------------------------- vectors
 
 
@@ -425,3 +436,24 @@ def test_nothing_leaks() -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 10_000
     finally:
         tracemalloc.stop()
+
+
+# ---------------------------------------------------------------------------------------------------- count
+
+
+@both
+@given(values())
+def test_values_are_counted_without_being_made(impl: ModuleType, value: Any) -> None:
+    assert impl.count(fast.encode(value)) == parts(value)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_can_be_counted(octets: bytes) -> None:
+    assert reference.count(octets) == fast.count(octets) <= len(octets) // 4
+
+
+@both
+def test_lengths_in_words_of_their_own_are_counted(impl: ModuleType) -> None:
+    long = 2**24 - 1
+    assert impl.count(fast.encode(["x" * long, 1, "y"])) == 4
+    assert impl.count(words(0xFFFFFF00 | 9, long)) == 1, "cut off behind the count"

@@ -218,3 +218,19 @@ def test_ids_are_not_to_be_guessed() -> None:
     signals = Signals()
     ids = {signals.create(ME) for _ in range(500)}
     assert len(ids) == 500 and all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
+
+
+async def test_what_is_kept_is_bounded_in_bytes_for_each_owner_and_for_all() -> None:
+    signals = Signals(max_size=1_000, max_owned_bytes=2_100, max_bytes=3_100)
+    text = "x" * 992
+    mine, yours = ([signals.create(owner) for _ in range(4)] for owner in (ME, YOU))
+    for id in mine[:2]:
+        signals.send(id, text)
+    with pytest.raises(FFIError, match="2100 bytes"):
+        signals.send(mine[2], text)
+    signals.send(yours[0], text)
+    with pytest.raises(FFIError, match="3100 bytes"):
+        signals.send(yours[1], text)
+    signals.cancel(mine[0], ME)
+    signals.send(mine[2], text)
+    assert await signals.wait(mine[2], ME, 1) == text

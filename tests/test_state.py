@@ -277,3 +277,21 @@ def test_the_static_part_knows_no_caller() -> None:
     static = env.static()
     assert "s3cret" not in repr(static) and static.app == "a"
     assert not {"user", "token", "originSecret", "requestHeaders", "requestBody"} & static.to_value().keys()
+
+
+def test_queued_actions_weigh() -> None:
+    state = limited(memory=1_000_000)
+    action = {"_rmx_type": "msg_view_invoke", "name": "next", "env": "x" * 300_000}
+    for _ in range(3):
+        state.push_action(action)
+    with pytest.raises(LimitExceeded, match="limit memory of 1000000 bytes"):
+        state.push_action(action)
+    with pytest.raises(LimitExceeded, match="memory"):
+        limited(memory=1_000_000).push_action(action | {"env": [[]] * 20_000})
+
+
+def test_many_small_values_are_refused_before_they_are_made() -> None:
+    few, many = codec.encode([None] * 50), codec.encode([[[]] * 99])
+    limited(values=100).budget.check_values(few)
+    with pytest.raises(LimitExceeded, match=r"limit values of 100 values.*101 values"):
+        limited(values=100).budget.check_values(many)
