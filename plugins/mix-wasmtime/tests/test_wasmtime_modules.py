@@ -70,12 +70,15 @@ class Text:
         for _ in range(self.data):
             memory = rng.randrange(len(self.memories))
             size = self.memories[memory][0] * 65536
-            at = rng.choice([rng.randint(0, 300), rng.randint(0, 70_000), max(size - 3, 0)])
+            at = rng.choice(
+                [rng.randint(0, 30), rng.randint(0, 300), rng.randint(0, 70_000), max(size - 3, 0)]
+            )
             if rng.random() < 0.98:
                 if size == 0:
                     continue
                 at = min(at, size - 8)
-            out.append(f'(data (memory {memory}) (i32.const {at}) "{"ab" * rng.randint(0, 4)}")')
+            content = "".join(rng.choices("abcdefgh", k=rng.randint(0, 8)))
+            out.append(f'(data (memory {memory}) (i32.const {at}) "{content}")')
         if self.passive:
             out.append('(data $passive "passive")')
         return out
