@@ -208,6 +208,38 @@ class EngineStateSuite(EngineFixtures):
             with pytest.raises(LimitExceeded, match="memory"):
                 other.grow(1)
 
+    @pytest.mark.parametrize(
+        "places",
+        [
+            (),
+            (0,),
+            (7, 8, 4095, 4096, 12000, 20500, 36900),
+            (65535, 65536, 200_000, 200_008, 700_000, 1_310_719),
+            (1_310_712, 1_310_719),
+            tuple(range(100, 1_300_000, 19_997)),
+            tuple(range(0, 1_300_000, 150_001)),
+        ],
+    )
+    def test_a_memory_that_is_mostly_zero_is_restored_in_full(
+        self, make: Make, places: tuple[int, ...]
+    ) -> None:
+        wat = '(memory (export "memory") 20) (memory $other 2)'
+        instance = make(wat)
+        expected = bytearray(20 * 65536)
+        for place in places:
+            expected[place] = 1 + place % 255
+        instance.write(0, bytes(expected))
+        snapshot = instance.freeze()
+        assert snapshot is not None
+        assert snapshot.size < 20_000 * len(places) + 100, "what is zero is not kept"
+        other = make(wat)
+        assert other.reset(snapshot)
+        assert other.memory() == expected
+        for filled in (b"\xff" * len(expected), bytes(len(expected))):
+            instance.write(0, filled)
+            assert instance.reset(snapshot)
+            assert instance.memory() == expected
+
     def test_a_limit_below_the_snapshots_memory_is_named(self, make: Make) -> None:
         instance = make(COUNTER)
         instance.grow(3)

@@ -41,6 +41,7 @@ _VALTYPES: Final[dict[int, ValType]] = {
     0x7B: "v128",
     0x70: "funcref",
 }
+_KNOWN: Final = frozenset(_VALTYPES)
 _EXTERNREF: Final = 0x6F
 
 T = TypeVar("T")
@@ -177,12 +178,21 @@ class Reader:
             raise self.error(f"value type {byte:#04x} is unknown or switched off")
         return found
 
+    def valtypes(self, what: str) -> tuple[ValType, ...]:
+        count = self.count(what)
+        raw = self.code[self.at : min(self.at + count, self.end)]
+        # At once, since a module may have millions; one by one when there is something wrong, to say where.
+        if len(raw) == count and _KNOWN.issuperset(raw):
+            self.at += count
+            return tuple(map(_VALTYPES.__getitem__, raw))
+        return tuple(self.valtype() for _ in range(count))
+
     def functype(self) -> FuncType:
         form = self.byte()
         if form != 0x60:
             raise self.error(f"type form {form:#04x} is unknown or switched off; only functions are known")
-        params = self.vector("parameters of a function", self.valtype)
-        return FuncType(tuple(params), tuple(self.vector("results of a function", self.valtype)))
+        params = self.valtypes("parameters of a function")
+        return FuncType(params, self.valtypes("results of a function"))
 
     def size(self, what: str) -> Size:
         flags = self.byte()

@@ -109,6 +109,9 @@ static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
                                      &PyTuple_Type, &hosts, &PyTuple_Type, &functions, &PyTuple_Type, &variables,
                                      &PyTuple_Type, &memories, &memory, &start, &restorable, &stack))
         return NULL;
+    if (PyTuple_GET_SIZE(memories) > MAX_MEMORIES)
+        return PyErr_Format(errors.engine_error, "the module has %zd memories, expected at most %d",
+                            PyTuple_GET_SIZE(memories), MAX_MEMORIES);
     if (wt.wasmtime_linker_new == NULL) return PyErr_Format(PyExc_RuntimeError, "call _native.load() first");
     Linked *self = (Linked *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;

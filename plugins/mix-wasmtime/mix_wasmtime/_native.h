@@ -187,10 +187,16 @@ typedef struct {
 } Creation;
 extern _Thread_local Creation *region_creation;
 
+/* What is not zero in a memory, in rising order. */
+typedef struct { uint64_t offset, size; } Run;
+
+/* The number of runs, in a new array for `free`; SIZE_MAX when there is no room for it. No GIL needed. */
+size_t region_runs(const Region *region, Run **runs);
+
 extern const wasmtime_memory_creator_t region_creator;
 void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
-void region_clear(Region *region, size_t from);                   /* zeroes [from, size) */
-size_t region_used(const Region *region);                         /* size without trailing zeros */
+/* Zeroes [from, to): by writing what is small, or as long as there is budget, which goes down; else by giving pages back. */
+void region_clear(Region *region, size_t from, size_t to, size_t *budget);
 PyObject *region_view(Region *region);                            /* a memoryview at the present size */
 
 /* ---- Python types and errors ----------------------------------------------------------------------------- */
@@ -209,6 +215,7 @@ void raise_limit(const char *name, size_t value, const char *unit, const char *d
 /* ---- linked modules -------------------------------------------------------------------------------------- */
 
 #define MAX_PARAMS 32
+#define MAX_MEMORIES 16
 
 /* Types are written as one letter each: i32 'i', i64 'I', f32 'f', f64 'd'; other types '?', which calls refuse. */
 typedef struct {

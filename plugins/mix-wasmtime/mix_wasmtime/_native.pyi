@@ -3,7 +3,7 @@ from typing import Any, final
 
 from mixkit.errors import GuestError
 
-_State = tuple[tuple[tuple[int, bytes], ...], bytes]
+_State = tuple[tuple[tuple[int, bytes, bytes], ...], bytes]
 
 def load(
     path: str,

@@ -8,8 +8,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Above this many bytes, giving pages back to the system is cheaper than writing zeros (measured). */
-#define CLEAR_BY_WRITING (256 * 1024)
+/* Writing so many zeros is cheaper than giving pages back to the system, which then come one by one (measured). */
+#define CLEAR_BY_WRITING (64 * 1024)
+
+/* The bytes that are compared with zero at a time, and so many zeros that end a run of what is not. */
+#define BLOCK 4096
+#define GAP ((size_t)4 * BLOCK)
 
 /* The first bytes of a memory, which get pages of the usual size. */
 #define SMALL_PAGES ((size_t)8 << 20)
@@ -104,26 +108,51 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
 
 const wasmtime_memory_creator_t region_creator = {NULL, new_memory, NULL};
 
-void region_clear(Region *region, size_t from) {
-    size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
-    if (size <= from) return;
-    if (size - from <= CLEAR_BY_WRITING) {
-        memset(region->base + from, 0, size - from);
+void region_clear(Region *region, size_t from, size_t to, size_t *budget) {
+    if (to <= from) return;
+    if (to - from <= CLEAR_BY_WRITING || to - from <= *budget) {
+        memset(region->base + from, 0, to - from);
+        *budget -= to - from <= *budget ? to - from : *budget;
         return;
     }
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (from + page - 1) / page * page;
-    memset(region->base + from, 0, whole - from);
-    if (madvise(region->base + whole, size - whole, MADV_DONTNEED) != 0)
-        memset(region->base + whole, 0, size - whole);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = (from + page - 1) / page * page, last = to / page * page;
+    memset(region->base + from, 0, first - from);
+    if (madvise(region->base + first, last - first, MADV_DONTNEED) != 0) memset(region->base + first, 0, last - first);
+    memset(region->base + last, 0, to - last);
 }
 
-size_t region_used(const Region *region) {
-    size_t used = atomic_load_explicit(&region->size, memory_order_relaxed);
-    /* A region's size is whole pages, and its base is aligned. */
-    const uint64_t *words = (const uint64_t *)(const void *)region->base;
-    size_t count = used / 8;
-    while (count > 0 && words[count - 1] == 0) count--;
-    return count * 8;
+static bool add_run(Run **runs, size_t *count, size_t *room, Run run) {
+    if (*count == *room) {
+        size_t more = *room == 0 ? 16 : 2 * *room;
+        Run *larger = realloc(*runs, more * sizeof run);
+        if (larger == NULL) return false;
+        *runs = larger;
+        *room = more;
+    }
+    (*runs)[(*count)++] = run;
+    return true;
+}
+
+size_t region_runs(const Region *region, Run **runs) {
+    static const uint64_t zeros[BLOCK / 8];
+    size_t size = atomic_load_explicit(&region->size, memory_order_relaxed), count = 0, room = 0, end = 0, begin = 0;
+    *runs = NULL;
+    /* A region's size is whole pages, which are whole blocks, and its base is aligned. */
+    for (size_t at = 0; at < size; at += BLOCK) {
+        const uint64_t *words = (const uint64_t *)(const void *)(region->base + at);
+        if (memcmp(words, zeros, BLOCK) == 0) continue;
+        size_t first = 0, last = BLOCK / 8;
+        while (words[first] == 0) first++;
+        while (words[last - 1] == 0) last--;
+        if (end > 0 && at + 8 * first - end >= GAP && !add_run(runs, &count, &room, (Run){begin, end - begin})) goto full;
+        if (end == 0 || at + 8 * first - end >= GAP) begin = at + 8 * first;
+        end = at + 8 * last;
+    }
+    if (end == 0 || add_run(runs, &count, &room, (Run){begin, end - begin})) return count;
+full:
+    free(*runs);
+    *runs = NULL;
+    return SIZE_MAX;
 }
 
 /* ---- the exporter behind memoryviews --------------------------------------------------------------------- */

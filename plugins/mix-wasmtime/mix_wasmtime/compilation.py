@@ -95,6 +95,11 @@ def compile_apart(code: bytes, stack: int, settings: WasmtimeSettings) -> bytes:
         return answer
     if done.returncode == 0 and kind == compiler.INVALID:
         raise invalid(answer.decode("utf-8", "replace"))
+    if done.returncode == 0 and kind == compiler.TOO_LARGE:
+        raise EngineError(
+            f"the Wasm module becomes {answer.decode()} bytes of machine code, expected at most "
+            f"{compiler.MOST_CODE}; make it smaller"
+        )
     if done.returncode == -signal.SIGXCPU:
         raise _too_long(seconds)
     words = done.stderr.decode("utf-8", "replace").strip()

@@ -7,7 +7,7 @@ the module comes through its standard input, and the machine code goes out throu
     python -I compiler.py <folder with wasmtime> <stack> <optimize: 0 or 1> <seconds> <bytes>
 
 It answers one byte and what that announces: `=` the machine code, `!` why the module is not valid, `-` that the
-memory did not suffice.
+memory did not suffice, `+` the size of machine code that is too large to be handed over.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import wasmtime
 
-__all__ = ["INVALID", "MACHINE_CODE", "NO_MEMORY", "make_config"]
+__all__ = ["INVALID", "MACHINE_CODE", "MOST_CODE", "NO_MEMORY", "TOO_LARGE", "make_config"]
 
-MACHINE_CODE, INVALID, NO_MEMORY = b"=", b"!", b"-"
+MACHINE_CODE, INVALID, NO_MEMORY, TOO_LARGE = b"=", b"!", b"-", b"+"
+
+MOST_CODE = 256 * 1024 * 1024
+"""Bytes of machine code that a module may have: the process that runs it holds them."""
 
 
 def make_config(stack: int, optimize: bool) -> wasmtime.Config:
@@ -86,7 +89,8 @@ def main(stack: int, optimize: bool, seconds: int, memory: int) -> None:
     code = sys.stdin.buffer.read()
     _limit(seconds, memory)
     try:
-        answer = MACHINE_CODE + wasmtime.Module(engine, code).serialize()
+        made = wasmtime.Module(engine, code).serialize()
+        answer = MACHINE_CODE + made if len(made) <= MOST_CODE else TOO_LARGE + str(len(made)).encode()
     except wasmtime.WasmtimeError as exc:
         message = str(exc)
         # The system's words for a mapping that the limit does not allow.

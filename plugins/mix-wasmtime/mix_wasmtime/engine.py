@@ -201,7 +201,7 @@ class WasmtimeEngine:
         if not self._version:
             from importlib.metadata import version
 
-            self._version = f"wasmtime-{version('wasmtime')}-3"
+            self._version = f"wasmtime-{version('wasmtime')}-4"
         return self._version
 
     def prepare(self) -> None:

@@ -3,14 +3,18 @@
 Layout of the bytes, integers little-endian:
 
     offset  size
-    0       8     "MIXSNAP1"
+    0       8     "MIXSNAP2"
     8       32    SHA-256 of everything after it
     40      2     length of the engine version, in bytes, then the version in ASCII
     ..      32    SHA-256 of the module's code
     ..      4     number of memories
     ..      4     number of globals, at 16 bytes each
-                  per memory: 8 bytes size, 8 bytes length of the contents (size without trailing zeros)
-                  the globals, then the contents of the memories, one after the other
+                  per memory: 8 bytes size, 8 bytes number of runs, 8 bytes length of their contents
+                  the globals
+                  per memory: its runs, each 8 bytes offset and 8 bytes length, in rising order; then their contents
+
+A run is what stands between long stretches of zeros, which are not kept: of a memory that a runtime has prepared,
+most is zero.
 """
 
 from __future__ import annotations
@@ -23,13 +27,14 @@ from mixkit.errors import EngineError
 
 __all__ = ["Snapshot", "State", "load_snapshot"]
 
-State = tuple[tuple[tuple[int, bytes], ...], bytes]
-"""Memories (size, contents without trailing zeros), and the mutable globals, as `_native` has them."""
+State = tuple[tuple[tuple[int, bytes, bytes], ...], bytes]
+"""Memories (size, runs, their contents), and the mutable globals, as `_native` has them."""
 
-_MAGIC: Final = b"MIXSNAP1"
+_MAGIC: Final = b"MIXSNAP2"
 _VERSION: Final = struct.Struct("<H")
 _COUNTS: Final = struct.Struct("<32sII")
-_MEMORY: Final = struct.Struct("<QQ")
+_MEMORY: Final = struct.Struct("<QQQ")
+_RUN: Final = 16
 _GLOBAL: Final = 16
 _MAX_MEMORY: Final = 1 << 32
 
@@ -43,7 +48,7 @@ class Snapshot:
         self.code_hash = code_hash
         self.version = version
         self.state = state
-        self.size: int = sum(len(contents) for _, contents in state[0]) + len(state[1])
+        self.size: int = sum(len(runs) + len(contents) for _, runs, contents in state[0]) + len(state[1])
 
     def __repr__(self) -> str:
         return f"Snapshot(code {self.code_hash[:12]}…, {self.size} bytes)"
@@ -57,9 +62,9 @@ class Snapshot:
                 _VERSION.pack(len(version)),
                 version,
                 _COUNTS.pack(bytes.fromhex(self.code_hash), len(memories), len(variables) // _GLOBAL),
-                *(_MEMORY.pack(size, len(contents)) for size, contents in memories),
+                *(_MEMORY.pack(size, len(runs) // _RUN, len(contents)) for size, runs, contents in memories),
                 variables,
-                *(contents for _, contents in memories),
+                *(part for _, *parts in memories for part in parts),
             ]
         )
         return b"".join([_MAGIC, hashlib.sha256(body).digest(), body])
@@ -98,13 +103,14 @@ def _parse(body: bytes, version: str) -> Snapshot:
     at += _COUNTS.size
     sizes = [_MEMORY.unpack_from(body, at + i * _MEMORY.size) for i in range(memories)]
     at += memories * _MEMORY.size
-    expected = at + variables * _GLOBAL + sum(used for _, used in sizes)
-    if expected != len(body) or any(used > size or size > _MAX_MEMORY for size, used in sizes):
+    expected = at + variables * _GLOBAL + sum(count * _RUN + used for _, count, used in sizes)
+    if expected != len(body) or any(used > size or size > _MAX_MEMORY for size, _, used in sizes):
         raise EngineError("a snapshot is malformed: its lengths do not add up; take a new snapshot")
     state_globals = body[at : at + variables * _GLOBAL]
     at += len(state_globals)
-    contents = []
-    for size, used in sizes:
-        contents.append((size, body[at : at + used]))
-        at += used
-    return Snapshot(code_hash.hex(), found, (tuple(contents), state_globals))
+    kept = []
+    for size, count, used in sizes:
+        middle = at + count * _RUN
+        kept.append((size, body[at:middle], body[middle : middle + used]))
+        at = middle + used
+    return Snapshot(code_hash.hex(), found, (tuple(kept), state_globals))

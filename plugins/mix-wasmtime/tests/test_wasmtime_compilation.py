@@ -85,6 +85,8 @@ def test_invalid_code_is_refused_in_the_same_words() -> None:
     ("end", "message"),
     [
         ("kill -XCPU $$", "compile_time"),
+        ("printf +300000000", "300000000 bytes of machine code, expected at most 268435456"),
+        ("printf -", "compile_memory"),
         ("kill -KILL $$", "compile_memory"),
         ("echo memory allocation of 5 bytes failed >&2; kill -ABRT $$", "compile_memory"),
         ("echo it broke >&2; exit 3", "status 3: it broke"),

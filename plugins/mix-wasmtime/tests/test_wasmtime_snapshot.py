@@ -1,0 +1,69 @@
+"""The state that goes between Python and C: what does not add up is refused before anything is written."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import wasmtime
+from mix_wasmtime.engine import Instance, WasmtimeEngine
+from mix_wasmtime.settings import WasmtimeSettings
+from mix_wasmtime.snapshot import load_snapshot
+
+from mixkit.errors import EngineError
+from mixkit.limits import Limits
+
+PAGE = 65536
+
+
+@pytest.fixture
+def instance() -> Instance:
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    module = engine.compile(bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1))')))
+    return engine.instantiate(module, Limits(), {})
+
+
+def runs(*pairs: tuple[int, int]) -> bytes:
+    return b"".join(struct.pack("<QQ", *pair) for pair in pairs)
+
+
+def test_the_state_is_what_is_not_zero(instance: Instance) -> None:
+    instance.write(8, b"abcdefgh")
+    instance.write(40_000, b"x")
+    state = instance.get_state()
+    assert state == (((PAGE, runs((8, 8), (40_000, 8)), b"abcdefghx" + bytes(7)),), b"")
+    assert instance.set_state(state)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        (PAGE + 1, b"", b""),
+        (-PAGE, b"", b""),
+        (PAGE, b"x", b"x"),
+        (PAGE, b"", b"x"),
+        (PAGE, runs((0, 1)), b""),
+        (PAGE, runs((0, 1)), b"xy"),
+        (PAGE, runs((PAGE, 1)), b"x"),
+        (PAGE, runs((PAGE - 1, 2)), b"xy"),
+        (PAGE, runs((4, 2), (5, 2)), b"abcd"),
+        (PAGE, runs((4, 2), (0, 2)), b"abcd"),
+        (PAGE, runs((2**64 - 1, 2)), b"ab"),
+        (PAGE, runs((0, 2**64 - 1), (0, 3)), b"ab"),
+    ],
+)
+def test_runs_that_do_not_add_up_are_refused(instance: Instance, memory: tuple[int, bytes, bytes]) -> None:
+    instance.write(0, b"before")
+    with pytest.raises(EngineError, match="do not add up"):
+        instance.set_state(((memory,), b""))
+    assert instance.read(0, 6) == b"before"
+
+
+def test_a_snapshot_in_bytes_keeps_its_runs(instance: Instance) -> None:
+    instance.write(100, b"kept")
+    instance.write(60_000, b"too")
+    snapshot = instance.freeze()
+    assert snapshot is not None
+    loaded = load_snapshot(snapshot.to_bytes(), snapshot.version)
+    assert loaded.state == snapshot.state
+    assert loaded.size == snapshot.size < 100
