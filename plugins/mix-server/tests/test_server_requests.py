@@ -403,3 +403,23 @@ async def test_a_request_that_is_cancelled_is_answered_with_503(
     assert sent[0]["status"] == 503
     assert (b"content-type", b"application/json") in sent[0]["headers"]
     assert b'"kind":"message"' in sent[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wrong", "right"),
+    [
+        ("GET", f"/v1/ws/w/app/demo/documents/{'B' * 32}", "as_off", "as_of"),
+        ("GET", f"/v1/ws/w/app/demo/documents/{'B' * 32}/history", "asof", "as_of"),
+        ("POST", "/v1/ws/w/app/demo/save", "retrun", "return"),
+        ("POST", "/v1/ws/w/install", "forse", "force"),
+        ("GET", "/v1/ws/w/app/demo/documents", "limits", "limit"),
+        ("POST", "/v1/ws/w/install", "y" * 5000, "force"),
+    ],
+)
+async def test_an_option_that_is_misspelt_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, wrong: str, right: str
+) -> None:
+    answer = await client.request(method, path, params={wrong: "1"})
+    assert answer.status_code == 400
+    assert right in answer.json()["message"]
+    assert len(answer.text) < 500
