@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import install_handlers
-from mix_server.middleware import Around
+from mix_server.errors import Refusal, Stopping, install_handlers, message_body
+from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
@@ -26,8 +27,6 @@ from mix_server.server import Server
 
 __all__ = ["App", "create_app"]
 
-App = falcon.asgi.App[Request, Response]
-
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
@@ -41,6 +40,31 @@ _DEPRECATED = {
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
+
+
+class App(falcon.asgi.App[Request, Response]):
+    """Falcon's application, and what it leaves to the HTTP server: handshakes, and requests that are cancelled."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]
+        if scope["type"] == "websocket":
+            # None is spoken here, and middleware that says who asks is for requests.
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or ANSWERED in scope:
+                raise
+            # The grace period is over, and what was being done has been stopped.
+            await _send_refusal(send, Stopping())
+
+
+async def _send_refusal(send: Any, refusal: Refusal) -> None:
+    headers = {"content-type": falcon.MEDIA_JSON, "connection": "close"} | refusal.headers
+    encoded = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": message_body(str(refusal))})
 
 
 class _Router(CompiledRouter):
@@ -59,7 +83,7 @@ def create_app(server: Server) -> App:
     middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
     for found in server.kernel.manager.hook.mix_middleware():
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    app: App = falcon.asgi.App(request_type=Request, middleware=middleware, router=_Router())
+    app = App(request_type=Request, middleware=middleware, router=_Router())
     install_handlers(app)
     _add_routes(app, server)
     server.kernel.manager.hook.mix_routes(app=app, server=server)

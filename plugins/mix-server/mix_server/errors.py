@@ -60,6 +60,7 @@ __all__ = [
     "UnsupportedCoding",
     "error_line",
     "install_handlers",
+    "message_body",
 ]
 
 log = logging.getLogger("mixkit.server")
@@ -205,13 +206,18 @@ def write_message(resp: Response, status: int, message: str, **details: Any) -> 
     """Make the answer an error with a message, and with what a program wants to know besides."""
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
+    resp.data = message_body(message, **details)
+
+
+def message_body(message: str, **details: Any) -> bytes:
+    """The body of an answer that is an error."""
+    return msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
 
 
 def error_line(req: Request, exc: Exception) -> bytes:
     """The error as JSON on one line, for an answer whose status has been sent already."""
     _, message, details = (0, str(exc), {}) if isinstance(exc, Refusal) else _judge(req, exc)
-    return msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
+    return message_body(message, **details)
 
 
 async def _on_falcon_error(req: Request, resp: Response, exc: falcon.HTTPError, params: Any) -> None:

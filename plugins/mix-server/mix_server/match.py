@@ -43,7 +43,10 @@ def not_modified(req: Request, record: Record) -> bool:
     wanted = req.get_header("If-Match")
     if wanted is not None:
         Match(wanted, None).check(record["_rmx_rev"])
-    known = _unweakened(req.get_header("If-None-Match") or "")
+    header = req.get_header("If-None-Match")
+    if header is None:
+        return False
+    known = _unweakened(header)
     return "*" in known or etag(record) in known
 
 

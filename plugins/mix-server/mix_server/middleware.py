@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["Around"]
+__all__ = ["ANSWERED", "Around"]
+
+ANSWERED = "mixkit.answered"
+"""Key of an ASGI scope: the answer is being sent, so that there cannot be another one."""
 
 access = logging.getLogger("mixkit.server.access")
 
@@ -40,6 +43,7 @@ class Around:
         self._server = server
         self._authorize = server.authorizer.authorize
         self._metrics = server.metrics
+        self._arrivals = server.arrivals
         self._public = public
         self._deprecated = deprecated
         self._log = server.settings.access_log
@@ -58,6 +62,7 @@ class Around:
         await self._server.stop()
 
     async def process_request(self, req: Request, resp: Response) -> None:
+        req.arrivals = self._arrivals
         given = req.get_header("X-Request-Id")
         if given and _SANE_ID.fullmatch(given.encode()):
             req.id = given
@@ -80,6 +85,7 @@ class Around:
         if req.method == "HEAD" and isinstance(resp.stream, Stream):
             # Falcon sends nothing of it, and does not close it either.
             await resp.stream.close()
+        req.scope[ANSWERED] = True
         seconds = time.perf_counter() - req.started
         status = resp.status_code
         method = req.method if req.method in HTTP_METHODS else "OTHER"

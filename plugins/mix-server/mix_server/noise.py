@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from mix_server.streams import STALLED, CutOff
+from mix_server.streams import CutOff
 
 __all__ = ["quieten"]
 
@@ -22,12 +22,11 @@ def quieten() -> None:
 
 
 class _Quiet(logging.Filter):
-    """Drops what uvicorn says of a stream that was cut off: it was meant so, and its cause has been logged."""
+    """Drops what uvicorn says of a request that was cancelled or cut off: it was meant so, and its cause is logged."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if "WebSocket" in str(record.msg) and isinstance(record.args, tuple):
             # A handshake, with its path and query string.
             record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
         error = record.exc_info[1] if record.exc_info else None
-        stalled = isinstance(error, asyncio.CancelledError) and STALLED in error.args
-        return not stalled and not isinstance(error, CutOff)
+        return not isinstance(error, asyncio.CancelledError | CutOff)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import itertools
 import os
 import secrets
@@ -15,9 +16,10 @@ from urllib.parse import quote_from_bytes
 import falcon.asgi
 from falcon.request import RequestOptions
 
+from mix_server.arrivals import Arrivals
 from mix_server.auth import Caller
 from mix_server.coding import Decoder, coding_of
-from mix_server.errors import BodyTimeout, BodyTooLarge, Disconnected, Stopping
+from mix_server.errors import BadRequest, BodyTimeout, BodyTooLarge, Disconnected, Stopping
 
 __all__ = ["ClientWatch", "Request"]
 
@@ -46,6 +48,10 @@ _ids = _Ids()
 os.register_at_fork(after_in_child=_ids.renew)
 
 
+_ALONE = Arrivals()
+"""For requests that have not come to a server yet."""
+
+
 class Request(falcon.asgi.Request):
     """A request.
 
@@ -53,10 +59,11 @@ class Request(falcon.asgi.Request):
         id: identity of the request, in the answer, in every log line, and the run's.
         caller: who asks; set before the request comes to a resource.
         started: `time.perf_counter()` of its arrival.
+        arrivals: the bodies of the server that are arriving, of which its own is one.
         unread: part of the body has not been read yet.
     """
 
-    __slots__ = ("_first", "_more", "caller", "id", "started", "unread")
+    __slots__ = ("_first", "_more", "arrivals", "caller", "id", "started", "unread")
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Request(falcon.asgi.Request):
         super().__init__(scope, receive, first_event, options)
         self.id = _ids.next()
         self.caller: Caller | None = None
+        self.arrivals = _ALONE
         self.started = time.perf_counter()
         self._first = first_event
         self._more = receive
@@ -90,7 +98,7 @@ class Request(falcon.asgi.Request):
             seconds: time in which it must have arrived.
 
         Raises:
-            BodyTooLarge, BodyTimeout, Disconnected: and the rest of the body stays unread.
+            BodyTooLarge, BodyTimeout, Disconnected, Stopping: and the rest of the body stays unread.
             UnsupportedCoding, BadRequest: it is compressed, but not in a way that is read here.
         """
         first = self._first
@@ -134,13 +142,24 @@ class Request(falcon.asgi.Request):
             if not self.unread:
                 return
             try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    event = await self._more()
+                event = await self.arrivals.next(self._more, deadline - time.monotonic())
             except TimeoutError:
                 raise BodyTimeout(seconds) from None
             if event["type"] == "http.disconnect":
                 # NOTE: half a body is not a body, even where it would parse.
                 raise Disconnected
+
+    def expect_options(self, *names: str) -> None:
+        """Refuse a query string with other keys: a misspelt one would be passed over. `BadRequest` names it."""
+        if not self.query_string:
+            return
+        for key in self.params:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                raise BadRequest(
+                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant}"
+                )
 
     async def disconnected(self) -> None:
         """Wait until the client has gone. The body must have been read; nobody else may wait for it."""

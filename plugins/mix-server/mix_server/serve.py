@@ -55,9 +55,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
     """Options of uvicorn that are the same with and without workers."""
+    from mix_server.protocol import Protocol
+
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": Protocol,
         "ws": "none",
         "lifespan": "on",
         "log_config": None,

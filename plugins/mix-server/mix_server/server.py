@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
 from mix_server.admission import Admission
+from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
 from mix_server.databases import Databases
 from mix_server.metrics import Metrics
@@ -50,6 +51,7 @@ class Server:
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
         streams: the answers that are being sent part by part.
+        arrivals: the bodies that are arriving.
         metrics: the counters.
     """
 
@@ -80,15 +82,21 @@ class Server:
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
+        self.arrivals = Arrivals()
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
         log.info("serving the workspaces in %s", self.settings.ws_dir)
-        _before_the_end(self.streams.stop)
+        _before_the_end(self.begin_to_stop)
+
+    def begin_to_stop(self) -> None:
+        """No body and no stream is waited for any more; runs may finish."""
+        self.arrivals.stop()
+        self.streams.stop()
 
     async def stop(self) -> None:
         """The process ends: wait for the runs that were cancelled, and free everything."""
-        self.streams.stop()
+        self.begin_to_stop()
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
@@ -107,7 +115,7 @@ class Server:
 def _before_the_end(notify: Callable[[], None]) -> None:
     """Call `notify` in the loop as soon as a signal tells the HTTP server to stop.
 
-    It says so to the application only when all answers have been sent, and a stream has no end of its own.
+    It says so to the application only when all answers have been sent, and some of them have no end of their own.
     """
     if threading.current_thread() is not threading.main_thread():
         return

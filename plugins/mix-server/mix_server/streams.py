@@ -17,10 +17,9 @@ from mix_server.errors import Overloaded, Stopping
 if TYPE_CHECKING:
     from mix_server.request import Request
 
-__all__ = ["STALLED", "CutOff", "Stream", "Streams"]
+__all__ = ["CutOff", "Stream", "Streams"]
 
-STALLED: Final = "the client takes nothing"
-"""With what a task is cancelled that waits for such a client."""
+_STALLED: Final = "the client takes nothing"
 
 
 class CutOff(Exception):
@@ -132,7 +131,7 @@ class Stream:
             raise StopAsyncIteration
         task = asyncio.current_task()
         assert task is not None
-        self._timer = loop.call_later(self._streams.stall, task.cancel, STALLED)
+        self._timer = loop.call_later(self._streams.stall, task.cancel, _STALLED)
         return part
 
     async def _next(self) -> bytes | None:

@@ -440,6 +440,95 @@ def test_workers_share_one_database(start: Start, token: str) -> None:
     assert process.end() == 0
 
 
+def send_head(process: Process, token: str, method: str, path: str, *headers: str) -> socket.socket:
+    """A connection that has sent the head of a request, and takes little at once."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    host, port = process.url.removeprefix("http://").split(":")
+    connection.settimeout(DEADLINE)
+    connection.connect((host, int(port)))
+    lines = (
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {token}",
+        *headers,
+        "",
+        "",
+    )
+    connection.sendall("\r\n".join(lines).encode())
+    return connection
+
+
+def everything(connection: socket.socket) -> str:
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode("latin-1")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_bodies_that_are_arriving_do_not_hold_up_the_end(start: Start, token: str, workers: str) -> None:
+    process = start(
+        "mixkit", "serve", "--port", "0", "--workers", workers, "--grace-period", "600"
+    ).until_ready()
+    json_head = ("Content-Type: application/json", "Content-Length: 100")
+    waiting = [
+        send_head(process, token, "POST", f"{DEMO}echo", *json_head),
+        send_head(process, token, "PUT", f"/v1/ws/w/app/demo/documents/{'B' * 32}", *json_head),
+        send_head(process, token, "POST", f"{DEMO}echo", *json_head, "Content-Encoding: gzip"),
+        send_head(process, token, "POST", "/v1/ws", "Transfer-Encoding: chunked"),
+        send_head(
+            process, token, "POST", "/v1/ws/w/install", "Content-Length: 9", "Content-Type: application/zip"
+        ),
+    ]
+    time.sleep(1)
+    assert process.end() == 0
+    for connection in waiting:
+        head, _, body = everything(connection).partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.1 503 "), head
+        assert "application/json" in head
+        assert "retry-after" in head.lower()
+        assert '"kind":"message"' in body
+    assert "Traceback" not in process.stderr
+
+
+def test_clients_that_take_nothing_do_not_hold_up_the_end(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--grace-period", "600").until_ready()
+    with process.client(token) as client:
+        for _ in range(4):
+            records = [{"t": "x" * 2000} for _ in range(2000)]
+            assert client.post("/v1/ws/w/app/demo/save?return=ids", json=records).status_code == 200
+    query = "/v1/ws/w/app/demo/query?query=true"
+    stalled = [
+        send_head(process, token, "GET", query, "Accept: application/x-ndjson"),
+        send_head(process, token, "GET", query),
+        send_head(process, token, "GET", "/v1/ws/w/app/demo/live?query=true"),
+    ]
+    time.sleep(1)
+    # Its answer is longer than what the kernel takes for it; it is being read all the time.
+    reader = send_head(process, token, "GET", query)
+    with ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(everything, reader)
+        assert process.end() == 0
+        head, _, body = whole.result().partition("\r\n\r\n")
+    assert f"content-length: {len(body)}" in head
+    for connection in stalled:
+        connection.close()
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("way", ["one process", "uvicorn"])
+def test_a_handshake_of_another_protocol_is_refused(start: Start, token: str, port: int, way: str) -> None:
+    process = started(start, port, way)
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
+    for path in ("/v1/ws", "/nothing?password=hunter2"):
+        connection = send_head(process, token, "GET", path, *upgrade, "Origin: http://127.0.0.1")
+        with connection:
+            assert not connection.recv(4096).startswith(b"HTTP/1.1 101")
+    process.end()
+    assert "Traceback" not in process.stderr
+    assert "hunter2" not in process.stderr
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_live_query_hears_of_all_workers_and_does_not_hold_up_the_end(
     start: Start, token: str, workers: str

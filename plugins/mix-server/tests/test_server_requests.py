@@ -359,3 +359,67 @@ def test_a_server_needs_a_storage_that_keeps_what_it_is_given(
             Server(kernel)
         assert caught.value.where == "storage"
     assert not ws_dir.exists()
+
+
+@pytest.mark.parametrize("path", ["/v1/ws", "/nothing", DEMO])
+async def test_a_websocket_handshake_is_refused(make_server: Make, path: str) -> None:
+    scope = {"type": "websocket", "path": path, "query_string": b"", "headers": [], "subprotocols": []}
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await create_app(make_server())(scope, events({"type": "websocket.connect"}), send)
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def test_a_body_that_arrives_while_the_server_stops_is_not_waited_for(make_server: Make) -> None:
+    server = make_server(body_timeout=3600.0)
+    asking = [asyncio.create_task(call(server, f"{DEMO}echo", events(chunk(b"{", True)))) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    server.begin_to_stop()
+    asking.append(asyncio.create_task(call(server, f"{DEMO}echo", events(chunk(b"{", True)))))
+    done, waiting = await asyncio.wait(asking, timeout=30)
+    assert not waiting
+    for task in done:
+        sent = task.result()
+        assert sent[0]["status"] == 503
+        assert b"stopping" in sent[1]["body"]
+
+
+async def test_a_request_that_is_cancelled_is_answered_with_503(
+    make_server: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+
+    async def forever(*args: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(server.catalog, "target", forever)
+    task = asyncio.create_task(call(server, f"{DEMO}echo", events(chunk(b"{}"))))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    sent = await asyncio.wait_for(task, 30)
+    assert sent[0]["status"] == 503
+    assert (b"content-type", b"application/json") in sent[0]["headers"]
+    assert b'"kind":"message"' in sent[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wrong", "right"),
+    [
+        ("GET", f"/v1/ws/w/app/demo/documents/{'B' * 32}", "as_off", "as_of"),
+        ("GET", f"/v1/ws/w/app/demo/documents/{'B' * 32}/history", "asof", "as_of"),
+        ("POST", "/v1/ws/w/app/demo/save", "retrun", "return"),
+        ("POST", "/v1/ws/w/install", "forse", "force"),
+        ("GET", "/v1/ws/w/app/demo/documents", "limits", "limit"),
+        ("POST", "/v1/ws/w/install", "y" * 5000, "force"),
+    ],
+)
+async def test_an_option_that_is_misspelt_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, wrong: str, right: str
+) -> None:
+    answer = await client.request(method, path, params={wrong: "1"})
+    assert answer.status_code == 400
+    assert right in answer.json()["message"]
+    assert len(answer.text) < 500

@@ -164,6 +164,7 @@ class Save:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        req.expect_options("return")
         wanted = req.get_param("return", default="records")
         if wanted not in ("records", "ids"):
             raise BadRequest(f"expected return=records or return=ids, found {wanted[:40]!r}")
@@ -200,4 +201,5 @@ def _write_saved(req: Request, resp: Response, record: Record, folder: str = "")
 
 
 def _as_of(req: Request) -> str | None:
+    req.expect_options(_AS_OF)
     return req.get_param(_AS_OF) if req.query_string else None

@@ -32,6 +32,7 @@ class Install:
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         # Looked up first, so that nobody sends a package to a workspace that is not there.
         await asyncio.to_thread(self._server.store.workspace, ws)
+        req.expect_options("force")
         force = req.get_param_as_bool("force") or False
         data = await self._package(req)
         installed = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)
