@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixkit.errors import MixError, NotFound, StorageError
+from mixkit.errors import Conflict, MixError, NotFound, StorageError
 from mixkit.storage import Commit, Database, Place, Record, SaveOptions, Storage
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
@@ -220,6 +220,44 @@ class StorageSuite(StorageFixtures):
         assert second["_rmx_previous"] == Ref("0")
         assert client(database.get(first["_rmx_id"])) == {"n": 2}
         assert len(database.history(first["_rmx_id"])) == 2
+
+    @pytest.mark.parametrize("upsert", [False, True])
+    def test_a_known_id_is_never_temporary(self, database: Database, upsert: bool) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new, other] = save(
+            database,
+            database.get("C1") | {"n": 2},
+            {"_rmx_id": "C2", "to": [Ref("C1"), Ref("C2")]},
+            upsert=upsert,
+        )
+        assert new["_rmx_id"] == Ref("C1")
+        assert new["_rmx_previous"] == Ref(str(old["_rmx_row"]))
+        assert client(other) == {"to": [Ref("C1"), other["_rmx_id"]]}
+        assert other["_rmx_id"] != Ref("C2")
+        assert len(list(database.query("true"))) == 2
+
+    def test_the_id_of_a_deleted_record_is_known(self, database: Database) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        database.delete(["C1"])
+        with pytest.raises(Conflict):
+            database.save([old], SaveOptions(unchanged=True))
+        [back] = save(database, old)
+        assert back["_rmx_id"] == Ref("C1")
+        assert len(database.history("C1")) == 3
+
+    def test_a_record_with_an_own_id_is_saved_if_unchanged(self, database: Database) -> None:
+        [read] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new] = save(database, read | {"n": 2}, unchanged=True)
+        assert (new["_rmx_id"], client(new)) == (Ref("C1"), {"n": 2})
+        with pytest.raises(Conflict):
+            database.save([read], SaveOptions(unchanged=True))
+
+    def test_a_known_id_is_no_id_for_records_that_are_all_new(self, database: Database) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new, ref] = save(database, {"_rmx_id": "C1", "n": 2}, {"to": Ref("C1")}, dont_use_id=True)
+        assert new["_rmx_id"] != Ref("C1")
+        assert ref["to"] == new["_rmx_id"]
+        assert database.get("C1") == old
 
     def test_a_ref_in_a_stored_record_is_not_renamed_later(self, database: Database) -> None:
         [record] = save(database, {"to": Ref("a")})

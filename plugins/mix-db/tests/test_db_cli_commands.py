@@ -103,6 +103,13 @@ def test_records_of_one_put_refer_to_each_other(shell: Shell) -> None:
     assert found["to"]["_rmx_value"] == done["ids"][1] != "b"
 
 
+def test_what_was_put_with_an_own_id_is_replaced_under_it(shell: Shell) -> None:
+    shell("put", "--original-id-always", '{"_rmx_id": "C1", "n": 1}')
+    (read,) = shell("get", "C1").rows
+    assert shell("put", json.dumps(read | {"n": 2})).out.split() == ["C1"]
+    assert [row["n"] for row in shell("query", "exists n").rows] == [2]
+
+
 def test_two_who_change_a_record_notice_each_other(shell: Shell) -> None:
     (id,) = shell("put", '{"n": 1}').out.split()
     (mine,) = (theirs,) = shell("get", id).rows

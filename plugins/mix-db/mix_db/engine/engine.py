@@ -134,7 +134,8 @@ class Engine:
 
     def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions) -> Commit:
         """See `mixkit.storage.Database.save`."""
-        return self._write(Saving(records, options, self.settings.max_record_bytes, self.settings.max_fields))
+        largest, fields = self.settings.max_record_bytes, self.settings.max_fields
+        return self._write(Saving(records, options, self.state, largest, fields))
 
     def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         """See `mixkit.storage.Database.delete`."""
