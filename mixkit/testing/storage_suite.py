@@ -13,6 +13,7 @@ under a condition, `storage_refusal_suite` bad input.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -226,7 +227,7 @@ class StorageSuite(StorageFixtures):
         [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
         [new, other] = save(
             database,
-            database.get("C1") | {"n": 2},
+            dict(database.get("C1") or {}) | {"n": 2},
             {"_rmx_id": "C2", "to": [Ref("C1"), Ref("C2")]},
             upsert=upsert,
         )
@@ -263,6 +264,30 @@ class StorageSuite(StorageFixtures):
         [record] = save(database, {"to": Ref("a")})
         save(database, {"_rmx_id": record["_rmx_id"], "n": 1}, {"_rmx_id": "a"}, upsert=True)
         assert client(database.get(record["_rmx_id"])) == {"to": Ref("a"), "n": 1}
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_nan_is_one_value(self, database: Database, flushed: bool) -> None:
+        nans = [math.nan, -math.nan, float("nan")]
+        save(database, *({"v": nan, "list": [nan]} for nan in nans), {"v": 1}, {"v": -math.inf}, {"v": None})
+        if flushed:
+            database.flush()
+
+        def count(text: str, given: Any = math.nan) -> int:
+            return len(list(database.query(text, {"x": given} if "$x" in text else {})))
+
+        for text, asked in (("v == $x", math.nan), ("v in $x", [math.nan, 7]), ("list == $x", [math.nan])):
+            assert count(text, asked) == 3, text
+        assert count("list contains $x") == count("list all in [$x]") == 3
+        assert count("v != $x") == count("not (v == $x)") == 3
+        # It is equal to itself, and neither more nor less than any number.
+        assert count("v != null and v < $x") == count("v > $x") == 0
+        assert count("exists v | group(v)") == 4
+        assert count("exists v | group(list)") == 2
+        [row] = database.query("exists v | distinct(v)")
+        assert len(row["distinct"]) == 4
+        ordered = [row["v"] for row in database.query("v != null | orderAsc(v)")]
+        assert [value != value for value in ordered] == [True] * 3 + [False] * 2
+        assert ordered[3:] == [-math.inf, 1]
 
     # -- options ------------------------------------------------------------------------------
 
