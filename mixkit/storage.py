@@ -271,7 +271,8 @@ class Database(Reader, Protocol):
         ...
 
     def check(self) -> list[str]:
-        """Read everything; each finding names what is damaged and where. `[]`: all is as it was written."""
+        """Read everything; each finding names what is damaged and where, or why a moment is not what it seems. `[]`:
+        all is as it was written."""
         ...
 
     def stats(self) -> Mapping[str, Any]:
