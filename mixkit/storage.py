@@ -66,7 +66,7 @@ class SaveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     Attributes:
         upsert: the new version is the old one with the given fields laid over it.
         keep_original: a record whose id is known stays as it is, and is answered as it is.
-        original_id_always: any text is an id; none is taken for a temporary one.
+        original_id_always: any text is an id, that of a new record too; none is taken for a temporary one.
         dont_use_id: every record is new, whatever id it has; the ids given count as temporary ones.
         unchanged: store only if nobody has changed the records since they were read. Each has the `_rmx_rev` of the
             version that was read, a tombstone's too, or None if `get` answered None. One without an id, or with
@@ -211,9 +211,10 @@ class Database(Reader, Protocol):
         """Store records in one commit, all or none, and return when it is durable.
 
         A record without `_rmx_id`, or with a well-formed one (32 characters of `[0-9A-Za-z]`) that is unknown, is
-        new; a known id gives a new version of that record, which replaces the old one. Any other text is a
-        temporary id: it becomes a new id, in every Ref with that text in the records of this call too. `_rmx_id` may
-        be a Ref or a string; other `_rmx_` fields but `_rmx_type` are ignored, and `_rmx_rev` without `unchanged`.
+        new; a known id, whoever chose it, gives a new version of that record, which replaces the old one; known are
+        those of deleted records, too. Any other text is a temporary id: it becomes a new id, in every Ref with that
+        text in the records of this call too. `_rmx_id` may be a Ref or a string; other `_rmx_` fields but
+        `_rmx_type` are ignored, and `_rmx_rev` without `unchanged`.
 
         Raises:
             Conflict: a record is not as it was read, and `unchanged` is asked for. Compared is what was there before
@@ -270,7 +271,8 @@ class Database(Reader, Protocol):
         ...
 
     def check(self) -> list[str]:
-        """Read everything; each finding names what is damaged and where. `[]`: all is as it was written."""
+        """Read everything; each finding names what is damaged and where, or why a moment is not what it seems. `[]`:
+        all is as it was written."""
         ...
 
     def stats(self) -> Mapping[str, Any]:

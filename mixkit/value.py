@@ -324,7 +324,7 @@ def _check_length(length: int) -> None:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Deep equality of the language: kinds must match, except that `1 == 1.0`; NaN equals nothing."""
+    """Deep equality of the language: kinds must match, except that `1 == 1.0`. NaN is one value, equal to itself."""
     ta, tb = type(a), type(b)
     if ta is not tb:
         # bool is a subclass of int for Python; exact types keep True and 1 apart.
@@ -337,7 +337,7 @@ def equal(a: Any, b: Any) -> bool:
         return a.name == b.name and equal(a.arg, b.arg)
     if ta is Token:
         return a is b
-    return bool(a == b)
+    return bool(a == b) or (ta is float and a != a and b != b)
 
 
 def compare(a: Any, b: Any) -> int | Undef:

@@ -174,8 +174,9 @@ def test_equality_of_kinds() -> None:
 def test_equality_is_exact_across_numbers() -> None:
     assert equal(2**53, 2.0**53)
     assert not equal(2**53 + 1, 2.0**53)
-    assert not equal(math.nan, math.nan)
-    assert not equal([math.nan], [math.nan])
+    assert equal(math.nan, -math.nan)
+    assert equal([{"a": math.nan}], [{"a": float("nan")}])
+    assert not equal(math.nan, 0) and not equal(0.0, math.nan) and not equal(math.nan, None)
     assert not equal([True], [1])
     assert Case("a", True) != Case("a", 1)
 

@@ -13,6 +13,7 @@ under a condition, `storage_refusal_suite` bad input.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixkit.errors import MixError, NotFound, StorageError
+from mixkit.errors import Conflict, MixError, NotFound, StorageError
 from mixkit.storage import Commit, Database, Place, Record, SaveOptions, Storage
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
@@ -221,10 +222,72 @@ class StorageSuite(StorageFixtures):
         assert client(database.get(first["_rmx_id"])) == {"n": 2}
         assert len(database.history(first["_rmx_id"])) == 2
 
+    @pytest.mark.parametrize("upsert", [False, True])
+    def test_a_known_id_is_never_temporary(self, database: Database, upsert: bool) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new, other] = save(
+            database,
+            dict(database.get("C1") or {}) | {"n": 2},
+            {"_rmx_id": "C2", "to": [Ref("C1"), Ref("C2")]},
+            upsert=upsert,
+        )
+        assert new["_rmx_id"] == Ref("C1")
+        assert new["_rmx_previous"] == Ref(str(old["_rmx_row"]))
+        assert client(other) == {"to": [Ref("C1"), other["_rmx_id"]]}
+        assert other["_rmx_id"] != Ref("C2")
+        assert len(list(database.query("true"))) == 2
+
+    def test_the_id_of_a_deleted_record_is_known(self, database: Database) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        database.delete(["C1"])
+        with pytest.raises(Conflict):
+            database.save([old], SaveOptions(unchanged=True))
+        [back] = save(database, old)
+        assert back["_rmx_id"] == Ref("C1")
+        assert len(database.history("C1")) == 3
+
+    def test_a_record_with_an_own_id_is_saved_if_unchanged(self, database: Database) -> None:
+        [read] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new] = save(database, read | {"n": 2}, unchanged=True)
+        assert (new["_rmx_id"], client(new)) == (Ref("C1"), {"n": 2})
+        with pytest.raises(Conflict):
+            database.save([read], SaveOptions(unchanged=True))
+
+    def test_a_known_id_is_no_id_for_records_that_are_all_new(self, database: Database) -> None:
+        [old] = save(database, {"_rmx_id": "C1", "n": 1}, original_id_always=True)
+        [new, ref] = save(database, {"_rmx_id": "C1", "n": 2}, {"to": Ref("C1")}, dont_use_id=True)
+        assert new["_rmx_id"] != Ref("C1")
+        assert ref["to"] == new["_rmx_id"]
+        assert database.get("C1") == old
+
     def test_a_ref_in_a_stored_record_is_not_renamed_later(self, database: Database) -> None:
         [record] = save(database, {"to": Ref("a")})
         save(database, {"_rmx_id": record["_rmx_id"], "n": 1}, {"_rmx_id": "a"}, upsert=True)
         assert client(database.get(record["_rmx_id"])) == {"to": Ref("a"), "n": 1}
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_nan_is_one_value(self, database: Database, flushed: bool) -> None:
+        nans = [math.nan, -math.nan, float("nan")]
+        save(database, *({"v": nan, "list": [nan]} for nan in nans), {"v": 1}, {"v": -math.inf}, {"v": None})
+        if flushed:
+            database.flush()
+
+        def count(text: str, given: Any = math.nan) -> int:
+            return len(list(database.query(text, {"x": given} if "$x" in text else {})))
+
+        for text, asked in (("v == $x", math.nan), ("v in $x", [math.nan, 7]), ("list == $x", [math.nan])):
+            assert count(text, asked) == 3, text
+        assert count("list contains $x") == count("list all in [$x]") == 3
+        assert count("v != $x") == count("not (v == $x)") == 3
+        # It is equal to itself, and neither more nor less than any number.
+        assert count("v != null and v < $x") == count("v > $x") == 0
+        assert count("exists v | group(v)") == 4
+        assert count("exists v | group(list)") == 2
+        [row] = database.query("exists v | distinct(v)")
+        assert len(row["distinct"]) == 4
+        ordered = [row["v"] for row in database.query("v != null | orderAsc(v)")]
+        assert [value != value for value in ordered] == [True] * 3 + [False] * 2
+        assert ordered[3:] == [-math.inf, 1]
 
     # -- options ------------------------------------------------------------------------------
 

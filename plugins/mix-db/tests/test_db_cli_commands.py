@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mix_db import Database
 from mix_db.storages import Mixquery
 
 from mixkit.cli import main
@@ -101,6 +102,31 @@ def test_records_of_one_put_refer_to_each_other(shell: Shell) -> None:
     done = json.loads(shell("put", json.dumps({"to": ref}), '{"_rmx_id": "b"}', "--json").out)
     (found,) = shell("query", "exists to").rows
     assert found["to"]["_rmx_value"] == done["ids"][1] != "b"
+
+
+def test_what_was_put_with_an_own_id_is_replaced_under_it(shell: Shell) -> None:
+    shell("put", "--original-id-always", '{"_rmx_id": "C1", "n": 1}')
+    (read,) = shell("get", "C1").rows
+    assert shell("put", json.dumps(read | {"n": 2})).out.split() == ["C1"]
+    assert [row["n"] for row in shell("query", "exists n").rows] == [2]
+
+
+def test_a_clock_that_was_ahead_is_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, year = time.time_ns, 31_557_600
+    shell("put", '{"n": 1}')
+    assert json.loads(shell("stats", "--json").out)["clock_ahead"] == 0
+    monkeypatch.setattr(time, "time_ns", lambda: real() + year * 10**9)
+    shell("put", '{"n": 2}')
+    monkeypatch.setattr(time, "time_ns", real)
+    shell("put", '{"n": 3}')
+    assert abs(json.loads(shell("stats", "--json").out)["clock_ahead"] - year * 1000) < 600_000
+    told = json.loads(shell("check", "--json").out)
+    (remark,) = told["remarks"]
+    assert told["ok"] and "clock was ahead" in remark and "watermark" in remark
+    assert "clock was ahead" in shell("check").err
+    with Database("data") as database:
+        (found,) = database.check()
+        assert "clock was ahead" in found
 
 
 def test_two_who_change_a_record_notice_each_other(shell: Shell) -> None:

@@ -41,7 +41,7 @@ class Kept:
         return self.rows[row]
 
     def save(self, *records: Any, largest: int = LARGEST, **options: bool) -> list[dict[str, Any]]:
-        saving = Saving(records, SaveOptions(**options), largest, 100_000)
+        saving = Saving(records, SaveOptions(**options), lambda: self, largest, 100_000)
         number = len(self.rows) + 1
         self.rows += saving.build(self, len(self.rows), number, 1000 + number)
         return [read_version(self.rows[row]) for row in saving.answers if row is not None]
@@ -116,6 +116,20 @@ def test_a_temporary_id_used_twice_is_one_record() -> None:
     assert first["_rmx_id"] == second["_rmx_id"]
     assert second["_rmx_previous"] == Ref("0")
     assert (second["n"], second["m"]) == (1, 2)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_is_known_when_it_is_written_decides_which_ids_are_temporary(is_known: bool) -> None:
+    # What was looked up beforehand has changed: the record came, or its last version went with the history.
+    kept, other = Kept(), Kept()
+    kept.save({"_rmx_id": "C1", "n": 1}, original_id_always=True)
+    before, now = (other, kept) if is_known else (kept, other)
+    records = [{"to": Ref("C1")}, {"_rmx_id": "C1", "n": 2}]
+    saving = Saving(records, SaveOptions(), lambda: before, LARGEST, 100_000)
+    first, second = map(read_version, saving.build(now, len(now.rows), 2, 1000))
+    assert first["to"] == second["_rmx_id"]
+    assert (second["_rmx_id"] == Ref("C1")) is is_known
+    assert ("_rmx_previous" in second) is is_known
 
 
 def test_an_upsert_merges_within_the_call_and_with_what_is_stored_but_not_with_the_deleted() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mix_db import Database
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
+from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.storages import Memory, Mixquery
 
@@ -132,3 +135,60 @@ def test_a_link_is_not_followed_when_a_database_is_removed(tmp_path: Path) -> No
     Mixquery().remove(place)
     assert list(place.home.iterdir()) == []
     assert (tmp_path / "other" / "v2" / "writelog").exists()
+
+
+@pytest.mark.parametrize("how", ["another folder", "none", "another link"])
+def test_a_save_is_refused_when_the_folder_is_no_longer_the_one_that_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place, first = Path("place"), Path("first")
+    first.mkdir()
+    if how == "another link":
+        place.symlink_to(first)
+    with Database(place) as database:
+        database.save({"n": 1})
+        database.backup("copy")
+        if how == "another link":
+            place.unlink()
+            place.symlink_to("copy")
+        else:
+            place.rename("old")
+            if how == "another folder":
+                Path("copy").rename(place)
+        monkeypatch.chdir(first)
+        for change in (
+            lambda: database.save({"n": 2}),
+            lambda: database.delete(database.query("n == 1").first()),
+        ):
+            with pytest.raises(StorageError, match="open it again"):
+                change()
+        assert database.query("true").count() == 1
+        monkeypatch.chdir(tmp_path)
+        if how == "none":
+            Path("old").rename(place)
+            database.save({"n": 2})
+        with Database(place) as again:
+            assert again.query("true").count() == (2 if how == "none" else 1)
+            again.save({"n": 3})
+
+
+def test_a_folder_that_is_replaced_while_a_commit_is_written_leaves_it_in_doubt() -> None:
+    looks = iter([True, False])
+    engine = Engine(MemoryRows, Settings(), shared=False)
+    handle = Handle(engine, read_only=False, release=engine.close, is_in_place=lambda: next(looks))
+    with closing(handle), pytest.raises(StorageError, match="in doubt"):
+        handle.save([{"n": 1}])
+
+
+def test_each_handle_looks_at_the_path_that_it_was_opened_by(tmp_path: Path) -> None:
+    links = [tmp_path / "one", tmp_path / "two"]
+    (tmp_path / "data").mkdir()
+    for link in links:
+        link.symlink_to(tmp_path / "data")
+    with Database(links[0]) as one, Database(links[1]) as two:
+        links[0].unlink()
+        two.save({"n": 1})
+        with pytest.raises(StorageError, match="open it again"):
+            one.save({"n": 2})
+        assert one.query("true").count() == two.query("true").count() == 1

@@ -94,6 +94,16 @@ async def test_an_id_that_is_not_well_formed_is_only_kept_where_it_is_known(
     assert (answer.status_code, OTHER in answer.json()["message"]) == (400, True)
 
 
+async def test_a_record_with_an_own_id_is_changed_by_read_change_save(client: httpx.AsyncClient) -> None:
+    await save(client, {"_rmx_id": "C1", "n": 1}, options={"OriginalIdAlways": True})
+    read = (await client.get(f"{DOCUMENTS}/C1")).json()
+    answer = await client.post(DOCUMENTS, json=read | {"n": 2})
+    assert (answer.status_code, answer.headers["location"]) == (200, f"{DOCUMENTS}/C1")
+    [saved] = (await save(client, answer.json() | {"n": 3}, upsert=True))["records"]
+    assert saved["_rmx_id"] == ref("C1")
+    assert len((await client.get(DOCUMENTS)).json()) == 1
+
+
 async def test_delete_answers_the_tombstone_and_an_unknown_id_is_no_error(client: httpx.AsyncClient) -> None:
     await client.put(f"{DOCUMENTS}/{ID}", json={"a": 1})
     answer = await client.delete(f"{DOCUMENTS}/{ID}")

@@ -44,5 +44,4 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # NaN equals nothing, and yet nothing has changed where it stays.
-    return type(one) is type(other) and (equal(one, other) or cell(one) == cell(other))
+    return type(one) is type(other) and equal(one, other)

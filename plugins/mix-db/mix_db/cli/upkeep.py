@@ -101,8 +101,11 @@ def check(session: Session, target: Target) -> int:
     """
     out = Output(session.as_json)
     findings, locked = _checked(out, target)
+    remarks = [] if findings else _remarks(target)
+    for remark in remarks:
+        out.note(remark, "warning")
     if session.as_json:
-        out.document({"ok": not findings, "findings": findings, "locked": locked})
+        out.document({"ok": not findings, "findings": findings, "remarks": remarks, "locked": locked})
     elif findings:
         for finding in findings:
             out.line(finding, "error")
@@ -155,6 +158,14 @@ def repair(session: Session, target: Target, dry_run: bool, yes: bool) -> int:
             {"rows saved": report.rows, "rows lost": report.lost, "kept aside": ", ".join(report.aside)}
         )
     return 0
+
+
+def _remarks(target: Target) -> list[str]:
+    """What is to be known of a database in which nothing is damaged."""
+    from mix_db.engine.moments import unreached
+
+    with target.open("read") as database:
+        return unreached(database.state())
 
 
 def _checked(out: Output, target: Target) -> tuple[list[str], bool]:

@@ -21,6 +21,7 @@ from mix_db.engine.arrivals import Arrivals
 from mix_db.engine.background import worker
 from mix_db.engine.compaction import Compaction
 from mix_db.engine.indexing import index_rows
+from mix_db.engine.moments import ahead, unreached
 from mix_db.engine.pending import Pending
 from mix_db.engine.records import Deleting, Saving
 from mix_db.engine.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
@@ -135,7 +136,8 @@ class Engine:
 
     def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions) -> Commit:
         """See `mixkit.storage.Database.save`."""
-        return self._write(Saving(records, options, self.settings.max_record_bytes, self.settings.max_fields))
+        largest, fields = self.settings.max_record_bytes, self.settings.max_fields
+        return self._write(Saving(records, options, self.state, largest, fields))
 
     def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         """See `mixkit.storage.Database.delete`."""
@@ -333,7 +335,7 @@ class Engine:
 
     def check(self) -> list[str]:
         """See `mixkit.storage.Database.check`."""
-        return self.rows.check()
+        return [*self.rows.check(), *unreached(self.state())]
 
     def stats(self, state: State) -> dict[str, Any]:
         """See `mixkit.storage.Database.stats`. What ends in `_here`, in Unix milliseconds, and the errors are those of
@@ -349,6 +351,7 @@ class Engine:
             "log_versions": sum(map(len, state.tails)),
             "segments": len(state.segments),
             "generation": state.view.generation,
+            "clock_ahead": ahead(state),
             "horizon": watermark(state.view.horizon) if state.view.horizon else None,
             **{f"last_{name}_here": when for name, when in self._last.items()},
             "errors": sorted(self._errors.values()),

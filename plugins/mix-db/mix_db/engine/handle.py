@@ -32,13 +32,22 @@ class Handle(StateReader):
         engine: what it is a handle of.
         read_only: refuse whatever changes the database.
         release: called once, when it is closed. It must not refer to the handle.
+        is_in_place: whether who opens the same path now gets this database, so that what is saved will be found.
     """
 
-    def __init__(self, engine: Engine, *, read_only: bool, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        read_only: bool,
+        release: Callable[[], None],
+        is_in_place: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(engine.settings.query_timeout, weakref.WeakSet())
         self._engine = engine
         self._read_only = read_only
         self._release = release
+        self._is_in_place = is_in_place
         self._closed = False
         self._live: weakref.WeakSet[LiveQuery] = weakref.WeakSet()
         self._others: weakref.WeakSet[Handle] = weakref.WeakSet()
@@ -53,12 +62,10 @@ class Handle(StateReader):
         return self._engine.state()
 
     def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions = _OPTIONS) -> Commit:
-        self._check_writable()
-        return self._engine.save(records, options)
+        return self._written(lambda: self._engine.save(records, options))
 
     def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
-        self._check_writable()
-        return self._engine.delete(ids)
+        return self._written(lambda: self._engine.delete(ids))
 
     def as_of(self, when: Moment) -> PastReader:
         return PastReader(self, state_at(self.state(), when))
@@ -112,7 +119,7 @@ class Handle(StateReader):
 
     def again(self, *, read_only: bool) -> Handle:
         """Another handle of the database, which this one keeps open, and closes when it is closed."""
-        other = Handle(self._engine, read_only=read_only, release=lambda: None)
+        other = Handle(self._engine, read_only=read_only, release=lambda: None, is_in_place=self._is_in_place)
         self._others.add(other)
         if self._closed:
             other.close()
@@ -140,6 +147,22 @@ class Handle(StateReader):
                 f"expected a watermark of this database, found {spelled(number)}, which it has not reached"
             )
         return spelled(last) if last > number else None
+
+    def _written(self, write: Callable[[], Commit]) -> Commit:
+        """The commit that `write` stores, if those who open the database will find it."""
+        self._check_writable()
+        self._check_place("the commit is not stored")
+        commit = write()
+        # It may have been moved while the commit was written: before it was durable, or behind that.
+        self._check_place("it is in doubt whether the commit is stored")
+        return commit
+
+    def _check_place(self, failed: str) -> None:
+        if not self._is_in_place():
+            raise StorageError(
+                f"{failed}: expected the folder of the database where it was opened, found another one or none there;"
+                " close the database and open it again (a server: start it again) to use what is there now"
+            )
 
     def _check_writable(self) -> None:
         if self._closed:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mix_db.engine.state import State
 from mixkit.errors import QueryError, printable
 
-__all__ = ["read_milliseconds", "read_watermark", "state_at"]
+__all__ = ["ahead", "read_milliseconds", "read_watermark", "state_at", "unreached"]
 
 _WATERMARK: Final = re.compile(r"[0-9]{16}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_SLACK: Final = 60_000
+"""So far clocks are apart, in milliseconds, without anybody having to know."""
 
 
 def read_watermark(watermark: object) -> int:
@@ -60,3 +63,22 @@ def state_at(present: State, when: object) -> State:
             " a compaction has dropped what was before"
         )
     return present.behind(rows, last)
+
+
+def ahead(state: State) -> int:
+    """How far the last commit lies in the future, in milliseconds: it was made by a clock that was ahead, and no later
+    one is dated before it. 0 if it does not."""
+    return max(0, max(state.time(), state.view.horizon_time) - time.time_ns() // 1_000_000)
+
+
+def unreached(state: State) -> list[str]:
+    """What is to be said about the moments of the commits, if anything."""
+    milliseconds = ahead(state)
+    if milliseconds < _SLACK:
+        return []
+    return [
+        f"expected commits of the past, found the last one dated {milliseconds // 1000} s ahead of this machine's"
+        " clock: a clock was ahead when it, or one before it, was stored; until that time comes as_of of a time leaves"
+        " out what is stored now, so ask as of a watermark; to be rid of it, export the records and import them into a"
+        " new database"
+    ]

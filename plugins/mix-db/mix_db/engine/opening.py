@@ -51,7 +51,9 @@ class _Engines:
             if shared.engine is not engine:
                 engine.close()
         release = functools.partial(self._release, shared)
-        handle = Handle(shared.engine, read_only=read_only, release=release)
+        # The working directory may change, and this handle's path is not that of others.
+        in_place = functools.partial(_leads, path.absolute(), shared.identity)
+        handle = Handle(shared.engine, read_only=read_only, release=release, is_in_place=in_place)
         with self.mutex:
             shared.known.add(handle)
         return handle
@@ -164,3 +166,7 @@ def _identity(path: Path, read_only: bool) -> _Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, read_only
+
+
+def _leads(path: Path, identity: _Identity) -> bool:
+    return _identity(path, identity[2]) == identity

@@ -30,7 +30,7 @@ from mixkit.errors import RecordError
 from mixkit.storage import SaveOptions
 from mixkit.value import Case, Ref, find_fault
 
-__all__ = ["MAX_ID", "MAX_NAME", "Deleting", "Newest", "Saving", "read_id"]
+__all__ = ["MAX_ID", "MAX_NAME", "Deleting", "Known", "Newest", "Saving", "read_id"]
 
 MAX_NAME: Final = 1_024
 """Longest name of a field, in bytes of UTF-8."""
@@ -39,12 +39,16 @@ MAX_ID: Final = 255
 """Longest id, in characters: the index knows all of it."""
 
 
-class Newest(Protocol):
-    """The newest versions of records, those of the commits that are just being written included."""
+class Known(Protocol):
+    """Which records there are."""
 
     def row_of(self, id: str) -> int | None:
         """The newest row of a record, which may be a tombstone."""
         ...
+
+
+class Newest(Known, Protocol):
+    """The newest versions of records, those of the commits that are just being written included."""
 
     def stored(self, row: int) -> bytes: ...
 
@@ -64,8 +68,10 @@ class Saving:
     """One call of save.
 
     Args:
-        records: as the caller gave them. They are read here and never again.
+        records: as the caller gave them. They are read until `build` is done.
         options: how ids are treated.
+        known: looks what there is now. Asked if a record has an id of another form than ours: it is temporary only
+            if no record has it.
         max_size: most bytes that a version may have.
         max_fields: most different fields that they may have together.
 
@@ -77,15 +83,16 @@ class Saving:
         self,
         records: Sequence[Mapping[str, Any]],
         options: SaveOptions,
+        known: Callable[[], Known],
         max_size: int,
         max_fields: int,
     ) -> None:
         self._options = options
         self._max_size = max_size
         self._max_fields = max_fields
-        given = [_checked(record, i) for i, record in enumerate(_listed(records))]
-        self._items = self._prepare(given)
-        self._conditions = self._read_conditions(given) if options.unchanged else ()
+        self._given = [_checked(record, i) for i, record in enumerate(_listed(records))]
+        self._unusual = {text for _, text, _ in self._given if text is not None and self._is_unusual(text)}
+        self._arrange(_among(self._unusual, known()) if self._unusual else set())
         self.answers: list[int | None] = []
         """After `build`: the row of each record given."""
         self.written: dict[str, int] = {}
@@ -98,6 +105,9 @@ class Saving:
             Conflict: a record is not as it was read.
             RecordError: a record that was laid over its old version is too large.
         """
+        if self._unusual and (own := _among(self._unusual, newest)) != self._own:
+            # Another commit has stored such a record, or dropped all of it, since it was looked.
+            self._arrange(own)
         _check(self._conditions, newest)
         version = stamp(number, milliseconds)
         made: list[bytes] = []
@@ -122,6 +132,13 @@ class Saving:
             answers.append(here)
         self.answers, self.written = answers, written
         return made
+
+    def _arrange(self, own: set[str]) -> None:
+        """Prepare all that needs no other record, where `own` are the ids of the client's own choice."""
+        self._own = own
+        self._temporary = self._unusual - own
+        self._items = self._prepare(self._given)
+        self._conditions = self._read_conditions(self._given) if self._options.unchanged else ()
 
     def _prepare(self, given: Sequence[_Given]) -> list[_Item]:
         fresh = new_ids(len(given))
@@ -161,9 +178,13 @@ class Saving:
                 )
         return conditions
 
-    def _is_temporary(self, text: str) -> bool:
+    def _is_unusual(self, text: str) -> bool:
+        """Whether it depends on what is there whether the id is temporary."""
         options = self._options
-        return options.dont_use_id or not (options.original_id_always or is_well_formed(text))
+        return not (options.dont_use_id or options.original_id_always or is_well_formed(text))
+
+    def _is_temporary(self, text: str) -> bool:
+        return self._options.dont_use_id or text in self._temporary
 
     def _laid_over(self, old: bytes, item: _Item, index: int) -> Fields:
         if is_tombstone(old):
@@ -228,6 +249,10 @@ class Deleting:
             answers.append(here)
         self.answers, self.written = answers, written
         return made
+
+
+def _among(ids: Iterable[str], known: Known) -> set[str]:
+    return {id for id in ids if len(id) <= MAX_ID and known.row_of(id) is not None}
 
 
 def _check(conditions: Iterable[Unchanged], newest: Newest) -> None:

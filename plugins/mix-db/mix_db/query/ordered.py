@@ -168,8 +168,7 @@ class Values:
             self._tick()
             for place, rows in _found(held, start, min(start + _CHUNK, size), descending):
                 key = column.key(place)
-                # NaN is equal to nothing, and yet sorts as if it were.
-                yield key, is_sure(column.kind, key) or (column.kind is Kind.FLOAT and key == 0), rows
+                yield key, is_sure(column.kind, key), rows
 
     # Groups
 

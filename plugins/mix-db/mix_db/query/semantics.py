@@ -297,8 +297,8 @@ def _hint(value: Any) -> Any:
         case Case():
             return Case, value.name, _hint(value.arg)
         case _:
-            # Python holds True and 1 for equal, and rightly 1 and 1.0.
-            return type(value) is bool, value
+            # Python holds True and 1 for equal, and rightly 1 and 1.0; it hashes each NaN differently.
+            return (float, None) if value != value else (type(value) is bool, value)
 
 
 def aggregate(function: str, values: list[Any]) -> Any:

@@ -6,6 +6,7 @@ Semantics are those of `semantics.compared`; here is only which keys stand for v
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, Final, TypeAlias
@@ -53,6 +54,8 @@ _EVERY: Final = 100
 def number_of(key: Key) -> float:
     """The double of a key that `number_key` made."""
     assert isinstance(key, int)
+    if not key:
+        return math.nan
     number: float
     (number,) = _DOUBLE.unpack(_BITS.pack(key ^ _TOP if key & _TOP else key ^ 2 * _TOP - 1))
     return number
@@ -68,7 +71,7 @@ def is_sure(kind: Kind, key: Key) -> bool:
     """Whether all values with the key are equal, so that the key says which they are."""
     match kind:
         case Kind.INT | Kind.FLOAT:
-            return key != 0 and not ambiguous(number_of(key))
+            return not ambiguous(number_of(key))
         case Kind.STRING | Kind.REF:
             assert isinstance(key, bytes)
             # No text of fewer bytes has as many characters; decoding is for the few that might.
@@ -236,7 +239,7 @@ class Test:
             case _ if kind is Kind.STRING:
                 return self._ordered(column, 0, text_key(self.value))
             case _:
-                # NaN has the smallest key and compares with nothing, nor does anything with it.
+                # NaN has the smallest key; it is neither more nor less than anything.
                 start = column.find(1) if kind is Kind.FLOAT else 0
                 return (
                     [] if self.value != self.value else self._ordered(column, start, number_key(self.value))
@@ -267,13 +270,14 @@ class Test:
             for count, item in enumerate(self._items()):
                 if not count % _EVERY:
                     self._tick()
-                if kind in _KINDS[type(item)] and item == item:
+                if kind in _KINDS[type(item)]:
                     match kind:
                         case Kind.FLOAT:
-                            if float(item) == item:
+                            if float(item) == item or item != item:
                                 found[number_key(item)] = True
                         case Kind.INT:
-                            found[number_key(item)] = not ambiguous(item)
+                            if item == item:
+                                found[number_key(item)] = not ambiguous(item)
                         case Kind.STRING:
                             found[text_key(item)] = not ambiguous(item)
                         case Kind.REF:

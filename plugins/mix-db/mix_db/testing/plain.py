@@ -315,11 +315,10 @@ class _Draft:
             self._add(id, fields, old)
         return self
 
-    @staticmethod
-    def _is_temporary(text: str, options: SaveOptions) -> bool:
+    def _is_temporary(self, text: str, options: SaveOptions) -> bool:
         if options.dont_use_id:
             return True
-        return not options.original_id_always and not _ID.fullmatch(text)
+        return not options.original_id_always and not _ID.fullmatch(text) and text not in self._newest
 
     def expect(self, ids: Sequence[str | None], read: Mapping[int, Mapping[str, Any]]) -> _Draft:
         """Raise unless the records that were read are unchanged; they are given by their places among the ids."""

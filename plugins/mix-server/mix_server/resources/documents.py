@@ -113,7 +113,7 @@ class Document:
             lambda: not database.history(id)
         ):
             raise BadRequest(f"expected 32 letters and digits as the id of a new record, found {id[:80]!r}")
-        # NOTE: any other text would be taken for a temporary id, and the record would get a new one.
+        # NOTE: whoever takes the record away meanwhile does not make its id a temporary one.
         options = SaveOptions(upsert=upsert, original_id_always=True, unchanged=match is not None)
 
         def work() -> Commit:
