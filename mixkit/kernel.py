@@ -30,6 +30,7 @@ from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
+from mixkit.outside import is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object, variable
@@ -190,7 +191,9 @@ class Kernel:
             others = [module for plugin, module in self.manager.list_name_plugin() if plugin != name]
             try:
                 self.manager.subset_hook_caller("mix_ffis", others)(registry=registry)
-            except Exception as exc:
+            except BaseException as exc:
+                if is_ours(exc):
+                    raise
                 raise PluginError(f"mix_ffis failed: {type(exc).__name__}: {exc}", name) from exc
             for ffi in (ffi for group in registry.groups for ffi in group):
                 if ffi.name in owner:
@@ -481,7 +484,9 @@ class Kernel:
             for plugin, close in each(self.manager, "mix_state_close"):
                 try:
                     close(state=state)
-                except Exception:
+                except BaseException as exc:
+                    if is_ours(exc):
+                        raise
                     _log.exception("mix_state_close of plugin %s failed, run %s", plugin, state.run_id)
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)

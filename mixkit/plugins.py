@@ -12,6 +12,7 @@ import pluggy
 
 from mixkit import hookspecs
 from mixkit.errors import PluginError
+from mixkit.outside import is_ours
 
 __all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "pip_name"]
 
@@ -48,8 +49,8 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
     for name, extend in each(manager, "mix_add_hookspecs"):
         try:
             extend(manager=manager)
-        except Exception as exc:
-            raise PluginError(f"mix_add_hookspecs failed: {exc}", name) from exc
+        except BaseException as exc:
+            raise _failed("mix_add_hookspecs failed", name, exc) from exc
     try:
         # A plugin's own hooks are known only now; what is still unknown is misspelt.
         manager.check_pending()
@@ -67,8 +68,8 @@ def _import(name: str, points: dict[str, importlib_metadata.EntryPoint]) -> Modu
         )
     try:
         module = point.load()
-    except Exception as exc:
-        raise PluginError(f"cannot import {point.value!r}: {type(exc).__name__}: {exc}", name) from exc
+    except BaseException as exc:
+        raise _failed(f"cannot import {point.value!r}", name, exc) from exc
     if not inspect.ismodule(module):
         raise PluginError(f"its entry point {point.value!r} is not a module", name)
     return module
@@ -83,6 +84,13 @@ def _register(manager: pluggy.PluginManager, name: str, module: ModuleType) -> N
         raise PluginError(f"cannot be registered: {exc}", name) from None
     if not manager.get_hookcallers(module):
         raise PluginError(f"module {module.__name__} has no function marked @mixkit.hookimpl", name)
+
+
+def _failed(what: str, plugin: str, exc: BaseException) -> PluginError:
+    """The error that names the plugin, whatever it raised; Ctrl+C and cancellation go on as they are."""
+    if is_ours(exc):
+        raise exc
+    return PluginError(f"{what}: {type(exc).__name__}: {exc}", plugin)
 
 
 def _first_line(exc: Exception) -> str:
@@ -115,6 +123,6 @@ def call_each(manager: pluggy.PluginManager, hook: str, **kwargs: Any) -> Iterat
             answer = call(**kwargs)
         except PluginError:
             raise
-        except Exception as exc:
-            raise PluginError(f"{hook} failed: {type(exc).__name__}: {exc}", name) from exc
+        except BaseException as exc:
+            raise _failed(f"{hook} failed", name, exc) from exc
         yield name, answer

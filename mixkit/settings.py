@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixkit.errors import MixError, ProfileError
+from mixkit.outside import is_ours
 
 __all__ = ["Origin", "Setting", "describe", "fill", "load_object", "variable"]
 
@@ -44,9 +45,14 @@ def load_object(path: str) -> Any:
     if not module or not name:
         raise MixError(f'expected an import string "package.module:Name", found {path!r}')
     try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as exc:
-        raise MixError(f"cannot import {path!r}: {exc}") from exc
+        found = importlib.import_module(module)
+    except BaseException as exc:
+        if is_ours(exc):
+            raise
+        reason = str(exc) if isinstance(exc, ImportError) else f"{type(exc).__name__}: {exc}"
+        raise MixError(f"cannot import {path!r}: {reason}") from exc
+    try:
+        return getattr(found, name)
     except AttributeError:
         raise MixError(f"module {module!r} has no {name!r}") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import MixError, PluginError, ProfileError
+from mixkit.errors import InternalError, MixError, PluginError, ProfileError
+from mixkit.ffi_call import call_ffi
+from mixkit.value import error
 
 Install = Callable[..., str]
 
@@ -72,7 +76,10 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("@hookimpl\ndef mix_settings(): return 'json:Nothing'", "module 'json' has no 'Nothing'"),
         ("@hookimpl\ndef mix_settings(): return 'json'", "expected an import string"),
         ("@hookimpl\ndef mix_engines(): return ['x']", "answers a dict of names to import strings"),
-        ("@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')", "mix_add_hookspecs failed: v"),
+        (
+            "@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')",
+            "mix_add_hookspecs failed: ValueError: v",
+        ),
     ],
 )
 def test_each_way_to_fail_names_the_plugin_and_the_reason(
@@ -81,6 +88,89 @@ def test_each_way_to_fail_names_the_plugin_and_the_reason(
     with pytest.raises(PluginError, match=message) as caught:
         Kernel(install(source), environ={})
     assert caught.value.plugin == "odd"
+
+
+LEAVES = ["sys.exit(0)", "sys.exit('bye')", "raise KeyboardInterrupt", "raise asyncio.CancelledError"]
+
+
+@pytest.fixture
+def handled_interrupts() -> Iterator[None]:
+    """SIGINT is handled as servers do it, so that a KeyboardInterrupt can only be a plugin's own."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LEAVE",
+        "@hookimpl\ndef mix_ffis(registry): LEAVE",
+        "@hookimpl\ndef mix_settings(): LEAVE",
+        "@hookimpl\ndef mix_engines(): LEAVE",
+        "@hookimpl\ndef mix_add_hookspecs(manager): LEAVE",
+    ],
+)
+def test_a_plugin_that_leaves_while_it_is_loaded_is_named(install: Install, source: str, leave: str) -> None:
+    path = install("import asyncio, sys\n" + source.replace("LEAVE", leave))
+    with pytest.raises(PluginError, match=r"plugin 'odd': .*(SystemExit|KeyboardInterrupt|CancelledError)"):
+        Kernel(path, environ={})
+
+
+RUN = """
+import asyncio, sys
+group = mixkit.FFIGroup("odd")
+@group.register("$odd_now")
+def now() -> int:
+    LEAVE
+@group.register("$odd_later")
+async def later() -> int:
+    await asyncio.sleep(0)
+    LEAVE
+async def raw(state, words):
+    LEAVE
+group.register_raw("$odd_raw", raw)
+@group.register("$odd_result")
+async def result() -> mixkit.Result[int]:
+    LEAVE
+@group.register("$odd_waits")
+async def waits() -> int:
+    await asyncio.sleep(60)
+@hookimpl
+def mix_ffis(registry):
+    registry.add(group)
+@hookimpl
+def mix_state_close(state):
+    LEAVE
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+def test_an_ffi_that_leaves_costs_its_call_alone(install: Install, leave: str) -> None:
+    async def calls(kernel: Kernel) -> None:
+        for name in ("$odd_now", "$odd_later", "$odd_raw"):
+            with pytest.raises(InternalError, match=rf"\{name} failed inside"):
+                await call_ffi(kernel, name)
+        answer = await call_ffi(kernel, "$odd_result")
+        assert answer == error("$odd_result failed inside; the log says why")
+
+    with Kernel(install(RUN.replace("LEAVE", leave)), environ={}) as kernel:
+        asyncio.run(calls(kernel))
+
+
+def test_a_call_whose_caller_is_cancelled_is_cancelled(install: Install) -> None:
+    async def cancelled(kernel: Kernel) -> None:
+        task = asyncio.create_task(call_ffi(kernel, "$odd_waits"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Kernel(install(RUN.replace("LEAVE", "pass")), environ={}) as kernel:
+        asyncio.run(cancelled(kernel))
 
 
 def test_a_missing_plugin_says_how_to_add_it(tmp_path: Path) -> None:
