@@ -33,7 +33,7 @@ from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, fill, load_object, variable
+from mixkit.settings import Origin, fill, is_service_link, load_object, variable
 from mixkit.signals import Signals
 from mixkit.state import State
 from mixkit.vm.loop import Run
@@ -177,8 +177,12 @@ class Kernel:
         for plugin, settings in self._settings.items():
             known |= {variable(plugin, key) for key in settings.__struct_fields__}
         prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
-        for name in environ:
-            if name.startswith(prefixes) and name not in known:
+        for name, value in environ.items():
+            if (
+                name.startswith(prefixes)
+                and name not in known
+                and not is_service_link(name, value, known=False)
+            ):
                 raise ProfileError(
                     "no such setting; `mixkit profile show` lists them", f"environment variable {name}"
                 )

@@ -301,3 +301,44 @@ def test_close_runs_for_every_plugin_whatever_the_others_do(install: Install, tm
 
 def test_errors_are_all_of_one_root() -> None:
     assert issubclass(PluginError, MixError) and issubclass(ProfileError, MixError)
+
+
+LINKS = {
+    "MIXKIT_ODD_SERVICE_HOST": "10.96.0.12",
+    "MIXKIT_ODD_SERVICE_PORT": "8000",
+    "MIXKIT_ODD_SERVICE_PORT_HTTP": "8000",
+    "MIXKIT_ODD_PORT": "tcp://10.96.0.12:8000",
+    "MIXKIT_ODD_PORT_8000_TCP": "tcp://10.96.0.12:8000",
+    "MIXKIT_ODD_PORT_53_UDP_PROTO": "udp",
+    "MIXKIT_ODD_PORT_8000_TCP_PORT": "8000",
+    "MIXKIT_ODD_PORT_8000_TCP_ADDR": "10.96.0.12",
+    "MIXKIT_LIMITS_SERVICE_HOST": "10.96.0.13",
+    "MIXKIT_ODD_SIZE_PORT": "tcp://10.96.0.14:1",
+}
+
+
+@pytest.mark.parametrize("setting", ["size", "port"])
+def test_the_addresses_of_services_in_a_cluster_are_not_ours(install: Install, setting: str) -> None:
+    path = install(SETTINGS.replace("size:", f"{setting}:"))
+    with Kernel(path, environ=LINKS) as kernel:
+        assert getattr(kernel.settings("odd"), setting) == 3
+        assert kernel.origins[f"settings.odd.{setting}"] == "default"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MIXKIT_ODD_PORT": "8000"},
+        {"MIXKIT_ODD_PORT_8000": "x"},
+        {"MIXKIT_ODD_SIZE": "tcp://10.96.0.12:8000"},
+    ],
+)
+def test_what_only_resembles_such_an_address_is_refused(install: Install, variables: dict[str, str]) -> None:
+    with pytest.raises(ProfileError, match="environment variable MIXKIT_ODD_"):
+        Kernel(install(SETTINGS), environ=variables)
+
+
+def test_a_setting_may_be_called_as_an_address_is(install: Install) -> None:
+    path = install(SETTINGS.replace("size:", "service_port:"))
+    with Kernel(path, environ={"MIXKIT_ODD_SERVICE_PORT": "8"}) as kernel:
+        assert kernel.settings("odd").service_port == 8
