@@ -192,6 +192,50 @@ def test_a_plugin_named_twice(install: Install) -> None:
         Kernel(path, environ={})
 
 
+def test_a_plugin_that_two_distributions_bring_names_both(install: Install, tmp_path: Path) -> None:
+    path = install(GOOD)
+    with Kernel(path, environ={}):
+        pass
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mixkit]\nodd = json\n")
+    with pytest.raises(PluginError, match=r"plugin 'odd': is brought by .*; uninstall") as caught:
+        Kernel(path, environ={})
+    assert "mix-odd (mix_odd_under_test)" in str(caught.value)
+    assert "stranger (json)" in str(caught.value)
+
+
+def test_a_distribution_that_is_found_twice_is_one(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = install(GOOD)
+    again = tmp_path / "again" / "Mix.Odd-0.9.dist-info"
+    again.mkdir(parents=True)
+    (again / "METADATA").write_text("Metadata-Version: 2.1\nName: Mix.Odd\nVersion: 0.9\n")
+    (again / "entry_points.txt").write_text("[mixkit]\nodd = json\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(again.parent)])
+    with Kernel(path, environ={}) as kernel:
+        assert "$odd_one" in kernel.ffis
+
+
+@pytest.mark.parametrize(
+    "points", [b"[console_scripts]\nno equals sign\n", b"[mixkit]\nx = \xff\xfe\n", b"[mixkit]\nno sign\n"]
+)
+def test_a_distribution_that_cannot_be_read_is_named_and_passed_over(
+    install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture, points: bytes
+) -> None:
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_bytes(points)
+    for _ in range(2):
+        with Kernel(install(GOOD), environ={}) as kernel:
+            assert "$odd_one" in kernel.ffis
+    said = [record.message for record in caplog.records if record.name == "mixkit.plugins"]
+    assert len(said) == 1 and "stranger-1.0.dist-info" in said[0]
+
+
 def test_only_what_the_profile_names_is_imported(install: Install) -> None:
     install("raise RuntimeError('imported although not named')", name="other")
     with Kernel(install(GOOD), environ={}):
