@@ -26,6 +26,7 @@ from mixkit.errors import (
     NotFound,
     printable,
 )
+from mixkit.outside import is_ours
 from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
 from mixkit.state import State
 from mixkit.value import Result, error, ok
@@ -293,9 +294,9 @@ def _result_encoder(name: str, is_result: bool) -> Callable[[State, Any], Words]
     return encode
 
 
-def _failure(name: str, exc: Exception, is_result: bool) -> Words:
+def _failure(name: str, exc: BaseException, is_result: bool) -> Words:
     """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
-    if isinstance(exc, LimitExceeded | CancelledRun | GrantError):
+    if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
         raise exc
     if not isinstance(exc, MixError):
         _log.error("%s failed", name, exc_info=exc)
@@ -318,7 +319,7 @@ def _sync_invoker(
         args = bind(state, words)
         try:
             value = function(state, *args) if with_state else function(*args)
-        except Exception as exc:
+        except BaseException as exc:
             return _failure(name, exc, is_result)
         return encode(state, value)
 
@@ -337,7 +338,7 @@ def _async_invoker(
         args = bind(state, words)
         try:
             value = await (function(state, *args) if with_state else function(*args))
-        except Exception as exc:
+        except BaseException as exc:
             return _failure(name, exc, is_result)
         return encode(state, value)
 
@@ -358,7 +359,7 @@ def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[St
     def invoke(state: State, words: Words) -> Words:
         try:
             return _raw_answer(name, function(state, words))
-        except Exception as exc:
+        except BaseException as exc:
             return _failure(name, exc, False)
 
     return invoke
@@ -370,7 +371,7 @@ def _guarded_async(
     async def invoke(state: State, words: Words) -> Words:
         try:
             return _raw_answer(name, await function(state, words))
-        except Exception as exc:
+        except BaseException as exc:
             return _failure(name, exc, False)
 
     return invoke

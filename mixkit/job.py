@@ -26,6 +26,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Limits
+from mixkit.outside import is_ours
 from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
@@ -150,7 +151,9 @@ class Job:
             with contextlib.suppress(LimitExceeded):
                 run.publish()
             raise self._failed(exc) from exc
-        except Exception as exc:
+        except BaseException as exc:
+            if is_ours(exc):
+                raise
             _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
             raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
         finally:

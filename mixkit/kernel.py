@@ -31,9 +31,10 @@ from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
+from mixkit.outside import is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, fill, load_object, variable
+from mixkit.settings import Origin, fill, is_service_link, load_object, variable
 from mixkit.signals import Signals
 from mixkit.state import State
 from mixkit.vm.loop import Run
@@ -177,8 +178,12 @@ class Kernel:
         for plugin, settings in self._settings.items():
             known |= {variable(plugin, key) for key in settings.__struct_fields__}
         prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
-        for name in environ:
-            if name.startswith(prefixes) and name not in known:
+        for name, value in environ.items():
+            if (
+                name.startswith(prefixes)
+                and name not in known
+                and not is_service_link(name, value, known=False)
+            ):
                 raise ProfileError(
                     "no such setting; `mixkit profile show` lists them", f"environment variable {name}"
                 )
@@ -191,7 +196,9 @@ class Kernel:
             others = [module for plugin, module in self.manager.list_name_plugin() if plugin != name]
             try:
                 self.manager.subset_hook_caller("mix_ffis", others)(registry=registry)
-            except Exception as exc:
+            except BaseException as exc:
+                if is_ours(exc):
+                    raise
                 raise PluginError(f"mix_ffis failed: {type(exc).__name__}: {exc}", name) from exc
             for ffi in (ffi for group in registry.groups for ffi in group):
                 if ffi.name in owner:
@@ -488,7 +495,9 @@ class Kernel:
             for plugin, close in each(self.manager, "mix_state_close"):
                 try:
                     close(state=state)
-                except Exception:
+                except BaseException as exc:
+                    if is_ours(exc):
+                        raise
                     _log.exception("mix_state_close of plugin %s failed, run %s", plugin, state.run_id)
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)

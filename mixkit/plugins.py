@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-import importlib_metadata
 import pluggy
 
 from mixkit import hookspecs
 from mixkit.errors import PluginError
+from mixkit.outside import is_ours
 
 __all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "pip_name"]
 
@@ -19,9 +21,47 @@ GROUP = "mixkit"
 """Entry-point group: the name is the plugin's name in profiles, the value its module."""
 
 
-def installed() -> dict[str, importlib_metadata.EntryPoint]:
-    """Entry points of all installed plugins by name. Nothing is imported."""
-    return {point.name: point for point in importlib_metadata.entry_points(group=GROUP)}
+_unreadable: set[str] = set()
+
+
+def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Entry points of all installed plugins by name; more than one if several bring that name. Nothing is imported.
+
+    A distribution whose entry points cannot be read is passed over, with a warning that names it.
+    """
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        # One by one: together, a malformed line of any package would take all plugins away.
+        try:
+            points = [point for point in distribution.entry_points if point.group == GROUP]
+            name = _normal(distribution.metadata["Name"]) if points else ""
+        except Exception as exc:
+            _warn(distribution, exc)
+            continue
+        # The same distribution further down the path is hidden by the first, as its modules are.
+        if points and name not in seen:
+            seen.add(name)
+            for point in points:
+                found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _warn(distribution: importlib.metadata.Distribution, exc: Exception) -> None:
+    import logging  # `mixkit --help` comes past here, and is fast without it.
+
+    # The name may be what cannot be read; its folder carries it too.
+    place = str(getattr(distribution, "_path", distribution))
+    if place not in _unreadable:
+        _unreadable.add(place)
+        reason = f"{type(exc).__name__}: {exc}"
+        logging.getLogger("mixkit.plugins").warning(
+            "the entry points of %s cannot be read, it is passed over: %s", place, reason
+        )
 
 
 def pip_name(plugin: str) -> str:
@@ -48,8 +88,8 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
     for name, extend in each(manager, "mix_add_hookspecs"):
         try:
             extend(manager=manager)
-        except Exception as exc:
-            raise PluginError(f"mix_add_hookspecs failed: {exc}", name) from exc
+        except BaseException as exc:
+            raise _failed("mix_add_hookspecs failed", name, exc) from exc
     try:
         # A plugin's own hooks are known only now; what is still unknown is misspelt.
         manager.check_pending()
@@ -58,17 +98,23 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
     return manager
 
 
-def _import(name: str, points: dict[str, importlib_metadata.EntryPoint]) -> ModuleType:
-    point = points.get(name)
-    if point is None:
+def _import(name: str, points: dict[str, list[importlib.metadata.EntryPoint]]) -> ModuleType:
+    brought = points.get(name, [])
+    if not brought:
         raise PluginError(
             f"is not installed; add it with `pip install {pip_name(name)}`, or choose a profile without it",
             name,
         )
+    if len(brought) > 1:
+        owners = " and ".join(
+            f"{point.dist.name if point.dist else '?'} ({point.value})" for point in brought
+        )
+        raise PluginError(f"is brought by {owners}; uninstall all but one of them", name)
+    point = brought[0]
     try:
         module = point.load()
-    except Exception as exc:
-        raise PluginError(f"cannot import {point.value!r}: {type(exc).__name__}: {exc}", name) from exc
+    except BaseException as exc:
+        raise _failed(f"cannot import {point.value!r}", name, exc) from exc
     if not inspect.ismodule(module):
         raise PluginError(f"its entry point {point.value!r} is not a module", name)
     return module
@@ -83,6 +129,13 @@ def _register(manager: pluggy.PluginManager, name: str, module: ModuleType) -> N
         raise PluginError(f"cannot be registered: {exc}", name) from None
     if not manager.get_hookcallers(module):
         raise PluginError(f"module {module.__name__} has no function marked @mixkit.hookimpl", name)
+
+
+def _failed(what: str, plugin: str, exc: BaseException) -> PluginError:
+    """The error that names the plugin, whatever it raised; Ctrl+C and cancellation go on as they are."""
+    if is_ours(exc):
+        raise exc
+    return PluginError(f"{what}: {type(exc).__name__}: {exc}", plugin)
 
 
 def _first_line(exc: Exception) -> str:
@@ -115,6 +168,6 @@ def call_each(manager: pluggy.PluginManager, hook: str, **kwargs: Any) -> Iterat
             answer = call(**kwargs)
         except PluginError:
             raise
-        except Exception as exc:
-            raise PluginError(f"{hook} failed: {type(exc).__name__}: {exc}", name) from exc
+        except BaseException as exc:
+            raise _failed(f"{hook} failed", name, exc) from exc
         yield name, answer

@@ -7,6 +7,7 @@ description. Every value knows where it came from.
 from __future__ import annotations
 
 import importlib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -14,13 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixkit.errors import MixError, ProfileError
+from mixkit.outside import is_ours
 
-__all__ = ["Origin", "Setting", "describe", "fill", "load_object", "variable"]
+__all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "load_object", "variable"]
 
 Origin = str
 """Where a value comes from, for people: `"default"`, a file's name, `"env MIXKIT_…"`, `"command line"`."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+_LINK_NAME = re.compile(
+    r"\w+_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,14 @@ def load_object(path: str) -> Any:
     if not module or not name:
         raise MixError(f'expected an import string "package.module:Name", found {path!r}')
     try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as exc:
-        raise MixError(f"cannot import {path!r}: {exc}") from exc
+        found = importlib.import_module(module)
+    except BaseException as exc:
+        if is_ours(exc):
+            raise
+        reason = str(exc) if isinstance(exc, ImportError) else f"{type(exc).__name__}: {exc}"
+        raise MixError(f"cannot import {path!r}: {reason}") from exc
+    try:
+        return getattr(found, name)
     except AttributeError:
         raise MixError(f"module {module!r} has no {name!r}") from None
 
@@ -54,6 +65,19 @@ def load_object(path: str) -> Any:
 def variable(section: str, key: str) -> str:
     """Name of the environment variable of a setting: `MIXKIT_HTTP_TIMEOUT`."""
     return f"MIXKIT_{section}_{key}".upper().replace("-", "_")
+
+
+def is_service_link(name: str, value: str, *, known: bool) -> bool:
+    """Whether a variable is the address of a Service that Kubernetes (or a link of Docker) tells all containers.
+
+    A Service called `mixkit-server` brings `MIXKIT_SERVER_PORT=tcp://…`, `MIXKIT_SERVER_SERVICE_HOST` and others.
+
+    Args:
+        known: a setting has this variable; then only the value can tell.
+    """
+    if name.endswith("_PORT") and _ADDRESS.match(value):
+        return True
+    return not known and _LINK_NAME.fullmatch(name) is not None
 
 
 def describe(section: str, cls: type) -> list[Setting]:
@@ -124,7 +148,7 @@ def fill(
             take(key, value, origin, f"{origin}: {table}.{key}")
     for key in known:
         name = variable(section, key)
-        if name in environ:
+        if name in environ and not is_service_link(name, environ[name], known=True):
             take(key, environ[name], f"env {name}", f"environment variable {name}")
     for key, value in overrides.items():
         take(key, value, "command line", f"command line: {table}.{key}")

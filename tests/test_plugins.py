@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import MixError, PluginError, ProfileError
+from mixkit.errors import InternalError, MixError, PluginError, ProfileError
+from mixkit.ffi_call import call_ffi
+from mixkit.value import error
 
 Install = Callable[..., str]
 
@@ -72,7 +76,10 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("@hookimpl\ndef mix_settings(): return 'json:Nothing'", "module 'json' has no 'Nothing'"),
         ("@hookimpl\ndef mix_settings(): return 'json'", "expected an import string"),
         ("@hookimpl\ndef mix_engines(): return ['x']", "answers a dict of names to import strings"),
-        ("@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')", "mix_add_hookspecs failed: v"),
+        (
+            "@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')",
+            "mix_add_hookspecs failed: ValueError: v",
+        ),
     ],
 )
 def test_each_way_to_fail_names_the_plugin_and_the_reason(
@@ -81,6 +88,89 @@ def test_each_way_to_fail_names_the_plugin_and_the_reason(
     with pytest.raises(PluginError, match=message) as caught:
         Kernel(install(source), environ={})
     assert caught.value.plugin == "odd"
+
+
+LEAVES = ["sys.exit(0)", "sys.exit('bye')", "raise KeyboardInterrupt", "raise asyncio.CancelledError"]
+
+
+@pytest.fixture
+def handled_interrupts() -> Iterator[None]:
+    """SIGINT is handled as servers do it, so that a KeyboardInterrupt can only be a plugin's own."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LEAVE",
+        "@hookimpl\ndef mix_ffis(registry): LEAVE",
+        "@hookimpl\ndef mix_settings(): LEAVE",
+        "@hookimpl\ndef mix_engines(): LEAVE",
+        "@hookimpl\ndef mix_add_hookspecs(manager): LEAVE",
+    ],
+)
+def test_a_plugin_that_leaves_while_it_is_loaded_is_named(install: Install, source: str, leave: str) -> None:
+    path = install("import asyncio, sys\n" + source.replace("LEAVE", leave))
+    with pytest.raises(PluginError, match=r"plugin 'odd': .*(SystemExit|KeyboardInterrupt|CancelledError)"):
+        Kernel(path, environ={})
+
+
+RUN = """
+import asyncio, sys
+group = mixkit.FFIGroup("odd")
+@group.register("$odd_now")
+def now() -> int:
+    LEAVE
+@group.register("$odd_later")
+async def later() -> int:
+    await asyncio.sleep(0)
+    LEAVE
+async def raw(state, words):
+    LEAVE
+group.register_raw("$odd_raw", raw)
+@group.register("$odd_result")
+async def result() -> mixkit.Result[int]:
+    LEAVE
+@group.register("$odd_waits")
+async def waits() -> int:
+    await asyncio.sleep(60)
+@hookimpl
+def mix_ffis(registry):
+    registry.add(group)
+@hookimpl
+def mix_state_close(state):
+    LEAVE
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+def test_an_ffi_that_leaves_costs_its_call_alone(install: Install, leave: str) -> None:
+    async def calls(kernel: Kernel) -> None:
+        for name in ("$odd_now", "$odd_later", "$odd_raw"):
+            with pytest.raises(InternalError, match=rf"\{name} failed inside"):
+                await call_ffi(kernel, name)
+        answer = await call_ffi(kernel, "$odd_result")
+        assert answer == error("$odd_result failed inside; the log says why")
+
+    with Kernel(install(RUN.replace("LEAVE", leave)), environ={}) as kernel:
+        asyncio.run(calls(kernel))
+
+
+def test_a_call_whose_caller_is_cancelled_is_cancelled(install: Install) -> None:
+    async def cancelled(kernel: Kernel) -> None:
+        task = asyncio.create_task(call_ffi(kernel, "$odd_waits"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Kernel(install(RUN.replace("LEAVE", "pass")), environ={}) as kernel:
+        asyncio.run(cancelled(kernel))
 
 
 def test_a_missing_plugin_says_how_to_add_it(tmp_path: Path) -> None:
@@ -100,6 +190,50 @@ def test_a_plugin_named_twice(install: Install) -> None:
     Path(path).write_text('plugins = ["odd", "odd"]\nengines = []')
     with pytest.raises(PluginError, match="named twice"):
         Kernel(path, environ={})
+
+
+def test_a_plugin_that_two_distributions_bring_names_both(install: Install, tmp_path: Path) -> None:
+    path = install(GOOD)
+    with Kernel(path, environ={}):
+        pass
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mixkit]\nodd = json\n")
+    with pytest.raises(PluginError, match=r"plugin 'odd': is brought by .*; uninstall") as caught:
+        Kernel(path, environ={})
+    assert "mix-odd (mix_odd_under_test)" in str(caught.value)
+    assert "stranger (json)" in str(caught.value)
+
+
+def test_a_distribution_that_is_found_twice_is_one(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = install(GOOD)
+    again = tmp_path / "again" / "Mix.Odd-0.9.dist-info"
+    again.mkdir(parents=True)
+    (again / "METADATA").write_text("Metadata-Version: 2.1\nName: Mix.Odd\nVersion: 0.9\n")
+    (again / "entry_points.txt").write_text("[mixkit]\nodd = json\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(again.parent)])
+    with Kernel(path, environ={}) as kernel:
+        assert "$odd_one" in kernel.ffis
+
+
+@pytest.mark.parametrize(
+    "points", [b"[console_scripts]\nno equals sign\n", b"[mixkit]\nx = \xff\xfe\n", b"[mixkit]\nno sign\n"]
+)
+def test_a_distribution_that_cannot_be_read_is_named_and_passed_over(
+    install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture, points: bytes
+) -> None:
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_bytes(points)
+    for _ in range(2):
+        with Kernel(install(GOOD), environ={}) as kernel:
+            assert "$odd_one" in kernel.ffis
+    said = [record.message for record in caplog.records if record.name == "mixkit.plugins"]
+    assert len(said) == 1 and "stranger-1.0.dist-info" in said[0]
 
 
 def test_only_what_the_profile_names_is_imported(install: Install) -> None:
@@ -211,3 +345,44 @@ def test_close_runs_for_every_plugin_whatever_the_others_do(install: Install, tm
 
 def test_errors_are_all_of_one_root() -> None:
     assert issubclass(PluginError, MixError) and issubclass(ProfileError, MixError)
+
+
+LINKS = {
+    "MIXKIT_ODD_SERVICE_HOST": "10.96.0.12",
+    "MIXKIT_ODD_SERVICE_PORT": "8000",
+    "MIXKIT_ODD_SERVICE_PORT_HTTP": "8000",
+    "MIXKIT_ODD_PORT": "tcp://10.96.0.12:8000",
+    "MIXKIT_ODD_PORT_8000_TCP": "tcp://10.96.0.12:8000",
+    "MIXKIT_ODD_PORT_53_UDP_PROTO": "udp",
+    "MIXKIT_ODD_PORT_8000_TCP_PORT": "8000",
+    "MIXKIT_ODD_PORT_8000_TCP_ADDR": "10.96.0.12",
+    "MIXKIT_LIMITS_SERVICE_HOST": "10.96.0.13",
+    "MIXKIT_ODD_SIZE_PORT": "tcp://10.96.0.14:1",
+}
+
+
+@pytest.mark.parametrize("setting", ["size", "port"])
+def test_the_addresses_of_services_in_a_cluster_are_not_ours(install: Install, setting: str) -> None:
+    path = install(SETTINGS.replace("size:", f"{setting}:"))
+    with Kernel(path, environ=LINKS) as kernel:
+        assert getattr(kernel.settings("odd"), setting) == 3
+        assert kernel.origins[f"settings.odd.{setting}"] == "default"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MIXKIT_ODD_PORT": "8000"},
+        {"MIXKIT_ODD_PORT_8000": "x"},
+        {"MIXKIT_ODD_SIZE": "tcp://10.96.0.12:8000"},
+    ],
+)
+def test_what_only_resembles_such_an_address_is_refused(install: Install, variables: dict[str, str]) -> None:
+    with pytest.raises(ProfileError, match="environment variable MIXKIT_ODD_"):
+        Kernel(install(SETTINGS), environ=variables)
+
+
+def test_a_setting_may_be_called_as_an_address_is(install: Install) -> None:
+    path = install(SETTINGS.replace("size:", "service_port:"))
+    with Kernel(path, environ={"MIXKIT_ODD_SERVICE_PORT": "8"}) as kernel:
+        assert kernel.settings("odd").service_port == 8

@@ -106,12 +106,15 @@ def _limits(kernel: Kernel) -> Check:
 def _of_plugins(kernel: Kernel) -> Iterator[Check]:
     """Each plugin's own findings. One whose checks fail is a finding itself and hides no other's."""
     from mixkit.contracts import Check
+    from mixkit.outside import is_ours
     from mixkit.plugins import each
 
     for plugin, ask in each(kernel.manager, "mix_doctor"):
         try:
             checks = list(ask(kernel=kernel))
-        except Exception as exc:
+        except BaseException as exc:
+            if is_ours(exc):
+                raise
             yield Check(plugin, "error", f"its checks failed: {type(exc).__name__}: {exc}", "tell its author")
             continue
         for check in checks:

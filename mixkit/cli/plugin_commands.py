@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.cli.group import Group, Lazy
 from mixkit.errors import MixError, PluginError
+from mixkit.outside import is_ours
 
 if TYPE_CHECKING:
     import pluggy
@@ -61,7 +62,9 @@ def _commands_of(plugin: str, add_commands: Callable[..., Any], taken: Mapping[s
     group.lazies = dict(taken)
     try:
         add_commands(group=group)
-    except Exception as exc:
+    except BaseException as exc:
+        if is_ours(exc):
+            raise
         raise PluginError(f"mix_commands failed: {exc}", plugin) from exc
     if group.commands:
         raise PluginError(

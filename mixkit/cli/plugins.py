@@ -28,9 +28,9 @@ def plugins(session: Session) -> None:
     rows = []
     for name in [*wanted, *sorted(points.keys() - set(wanted))]:
         status = str(broken.get(name, "loaded")) if name in wanted else "not in the profile"
-        point = points.get(name)
-        about = (point.dist.name, point.dist.version) if point and point.dist else ("", "")
-        rows.append((name, *about, point.value if point else "", status))
+        for point in points.get(name, [None]):
+            about = (point.dist.name, point.dist.version) if point and point.dist else ("", "")
+            rows.append((name, *about, point.value if point else "", status))
     Output(session.as_json).table(COLUMNS, rows, styles=STYLES)
     if broken:
         click.get_current_context().exit(1)

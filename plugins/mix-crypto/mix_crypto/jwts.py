@@ -205,8 +205,19 @@ def _key_set(key: Key | JWK) -> list[_JWTKey]:
         or not all(isinstance(e, dict) for e in entries)
     ):
         raise FFIError(f'a JWK set is {{"keys": [map, …]}} with at most {_MAX_KEYS} keys')
-    # RFC 7517, 5: what is not understood is ignored, so that others can add keys.
-    return [found for entry in entries if (found := _known_jwk(entry)) is not None]
+    # RFC 7517, 5: what is not understood, or out of our range, is ignored, so that others can add keys.
+    found: list[_JWTKey] = []
+    refused: list[FFIError] = []
+    for entry in entries:
+        try:
+            known = _known_jwk(entry)
+        except FFIError as exc:
+            refused.append(exc)
+        else:
+            found += [known] if known is not None else []
+    if refused and not found:
+        raise FFIError(f"no key of the set is usable; the first that is not: {refused[0]}")
+    return found
 
 
 def _known_jwk(entry: JWK) -> _JWTKey | None:

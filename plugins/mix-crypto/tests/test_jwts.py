@@ -402,6 +402,32 @@ def test_a_set_is_searched_by_kid(call: Call, refused: Any) -> None:
             assert "have its kid" in refused(other, {"keys": keys}, *ALGORITHMS)
 
 
+UNUSABLE = {
+    "a short RSA key": {"kty": "RSA", "n": b64(b"\xf1" * 128), "e": "AQAB"},
+    "a long RSA key": {"kty": "RSA", "n": b64(b"\xf1" * 1024), "e": "AQAB"},
+    "an RSA key without e": {"kty": "RSA", "n": b64(b"\xf1" * 256)},
+    "a short secret": {"kty": "oct", "k": b64(b"x" * 16)},
+    "a kid that is a number": {**jwk("RS256"), "kid": 7},
+    "an EC key off its curve": {"kty": "EC", "crv": "P-256", "x": b64(b"\1" * 32), "y": b64(b"\2" * 32)},
+    "a kty that is a list": {"kty": ["RSA"]},
+}
+
+
+@pytest.mark.parametrize("other", UNUSABLE.values(), ids=UNUSABLE)
+def test_an_unusable_key_of_a_set_is_passed_over(call: Call, refused: Any, other: dict[str, Any]) -> None:
+    good = jwk("ES256", kid="now")
+    token = call("jwtSign", {}, private("ES256"), {"alg": "ES256", "headers": {"kid": "now"}})
+    for keys in ([good, other], [other, good]):
+        assert call("jwtVerify", token, {"keys": keys}, {"algs": ["ES256"]}).name == "ok"
+    assert "key" in refused(token, {"keys": [other]}, "ES256")
+
+
+def test_a_set_without_any_usable_key_says_why(refused: Any) -> None:
+    token = hs256({"alg": "HS256"}, {}, SECRET.encode())
+    said = refused(token, {"keys": [UNUSABLE["a short secret"]]}, "HS256")
+    assert "no key of the set is usable" in said and "at least 32 bytes" in said
+
+
 def test_without_kid_only_one_key_may_fit(call: Call, refused: Any) -> None:
     token = call("jwtSign", {}, private("ES256"), {"alg": "ES256"})
     assert (
