@@ -144,7 +144,7 @@ def _with_parents(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ProfileError(f"cannot be read: {exc.strerror}", str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

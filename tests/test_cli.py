@@ -197,6 +197,8 @@ def test_codec_goes_there_and_back(mixkit_cli: Run, tmp_path: Path) -> None:
     text = '{"a":[1,2.5,{"_rmx_type":"{tag}bin","_rmx_value":"AAE="}]}'
     words = mixkit_cli("codec", "encode", "--hex", input=text).stdout
     assert mixkit_cli("codec", "decode", "--hex", input=words).stdout.strip() == text
+    marked = mixkit_cli("codec", "encode", "--hex", input="\ufeff" + text).stdout
+    assert marked == words
     (tmp_path / "words").write_bytes(bytes.fromhex(words))
     checked = json.loads(mixkit_cli("codec", "check", str(tmp_path / "words"), "--json").stdout)
     assert (checked["ok"], checked["kind"]) == (True, "map")

@@ -14,6 +14,7 @@ from mixkit.errors import PackageError
 from mixkit.package import Manifest, Package
 from mixkit.package.build import pack
 from mixkit.package.document import MAX_DOCUMENT
+from mixkit.package.document import parse as parse_document
 from mixkit.package.manifest import version_key
 
 AGENT = {"code": "code/demo/x.wasm"}
@@ -159,3 +160,9 @@ def test_versions() -> None:
     ordered = ["0", "0.0.1", "1", "1.0.1", "1.2", "1.10", "2.0.0.1"]
     assert sorted(ordered, key=version_key) == ordered
     assert version_key("1.2") == version_key("1.2.0.0")
+
+
+def test_a_byte_order_mark_is_not_part_of_a_document() -> None:
+    assert parse_document('{"a": "é"}'.encode("utf-8-sig"), "manifest.json") == {"a": "é"}
+    with pytest.raises(PackageError, match="expected UTF-8, found byte 0xff at 0"):
+        parse_document(b"\xef\xbb\xbf\xff", "manifest.json")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mixkit.cli.params import read_json
 from mixkit.errors import ProfileError
 from mixkit.profile import load_profile, profile_names, profile_path
 
@@ -107,3 +108,15 @@ def test_unknown_names_list_the_known() -> None:
 def test_an_overlay_cannot_extend(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="cannot extend"):
         load_profile("test", config=write(tmp_path / "o.toml", 'extends = "all"'), environ={})
+
+
+def test_a_byte_order_mark_is_not_part_of_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('plugins = ["http"]', encoding="utf-8-sig")
+    assert load_profile(path, environ={}).plugins == ("http",)
+
+
+def test_a_byte_order_mark_is_not_part_of_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "params.json"
+    path.write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(f"@{path}", "PARAMS") == {"a": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,7 @@ def _read(source: Path) -> bytes:
 
 def _text(source: Path) -> str:
     try:
-        return _read(source).decode()
+        return _read(source).removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as exc:
         raise click.BadParameter(f"expected JSON in UTF-8, found {exc.reason} at byte {exc.start}") from None
 

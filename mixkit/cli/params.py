@@ -58,7 +58,7 @@ def merge_params(params: Any, pairs: Sequence[str]) -> Any:
 
 def _content(text: str) -> str:
     if text == "-":
-        return sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     if text.startswith("@"):
-        return Path(text[1:]).read_bytes().decode()
+        return Path(text[1:]).read_bytes().decode("utf-8-sig")
     return text

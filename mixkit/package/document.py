@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from typing import Any, Final, NoReturn, TypeVar
@@ -27,6 +28,8 @@ def parse(data: bytes, entry: str) -> Any:
     """
     if len(data) > MAX_DOCUMENT:
         raise PackageError(f"expected at most {MAX_DOCUMENT} bytes, found {len(data)}", entry)
+    # Editors of Windows write one.
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         parsed = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
