@@ -14,10 +14,13 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from mixkit.errors import FFIError, GrantError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "MAX_URL",
@@ -445,12 +448,36 @@ class PinnedAddress:
         return ":" in self.address
 
 
+_LOOK_UPS: Final = 16
+"""Names that a process looks up at once."""
+
+
+def _look_ups() -> ThreadPoolExecutor:
+    import os
+
+    return _look_ups_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _look_ups_of(process: int) -> ThreadPoolExecutor:
+    # Threads do not survive a fork: a child has a pool of its own.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="mixkit-names")
+
+
 async def system_resolver(host: str) -> list[str]:
-    """All addresses of a name, by the system's resolver in a thread of the loop's pool."""
+    """All addresses of a name, by the system's resolver in a thread of a pool of its own.
+
+    A name server that says nothing holds a thread for many seconds, and with the loop's own threads it would hold up
+    everybody's files and first loads.
+    """
     import asyncio
     import socket
 
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(
+        _look_ups(), functools.partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    )
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 

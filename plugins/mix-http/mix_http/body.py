@@ -1,10 +1,8 @@
-"""Bodies: what an agent sends, decompression within bounds, text out of bytes."""
+"""Bodies: what an agent sends, and decompression within bounds."""
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
 import zlib
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -13,7 +11,7 @@ from mix_http.message import HttpRequest, pairs
 from mixkit.errors import FFIError
 from mixkit.value import UNDEF, kind_of
 
-__all__ = ["Decompressor", "decode_text", "encode_body", "media_type"]
+__all__ = ["Decompressor", "encode_body"]
 
 
 def encode_body(request: HttpRequest) -> tuple[bytes, str]:
@@ -44,6 +42,10 @@ def _no_json(value: Any) -> Any:
     raise FFIError(f"json: JSON has no {kind_of(value)}; make it a string first")
 
 
+NO_CODINGS: Final = frozenset(("identity", "none", "binary", "utf-8", "8bit"))
+"""Content codings that leave the body as it is, and names of other things that servers write there."""
+
+
 class Decompressor:
     """Undoes a `Content-Encoding` piece by piece and never makes more than `limit` bytes of all pieces.
 
@@ -54,16 +56,18 @@ class Decompressor:
     """
 
     def __init__(self, coding: str, limit: int) -> None:
-        self.coding = coding.strip().lower().removeprefix("x-")
+        # Some servers name the coding that is none, by its own name or by a wrong one.
+        named = [name for part in coding.split(",") if (name := part.strip().lower().removeprefix("x-"))]
+        self.coding = ", ".join(name for name in named if name not in NO_CODINGS)
         self.left = limit
         self._start = b""
         self._inner: Any = None
-        if self.coding not in ("", "identity", "gzip", "deflate"):
+        if self.coding not in ("", "gzip", "deflate"):
             raise FFIError(f"expected an answer in gzip or deflate, found Content-Encoding {coding[:100]!r}")
 
     def feed(self, data: bytes) -> bytes:
         """More of the body. Answers at most one byte more than the limit allows: then `left` is negative."""
-        if self.coding in ("", "identity"):
+        if not self.coding:
             self.left -= len(data)
             return data
         if self._inner is None:
@@ -89,7 +93,8 @@ class Decompressor:
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
         """What the next bytes give, and the bytes that are still to be read."""
         if self._inner.eof:
-            if self.coding == "deflate":
+            if self.coding == "deflate" or (data := data.lstrip(b"\0")) == b"":
+                # Blocks of a device are padded with zeros, which RFC 1952 lets a reader pass over.
                 return b"", b""
             # A gzip body may have several members; servers that compress piecewise send such.
             self._inner = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -103,35 +108,3 @@ class Decompressor:
         """The body has ended: it must be whole."""
         if self._start and (self._inner is None or not self._inner.eof):
             raise FFIError(f"the answer ends in the middle of its {self.coding} data")
-
-
-# Only real character sets: Python also has codecs that take quadratic time or make no text (idna …).
-_CHARSETS: Final = re.compile(
-    r"ascii|utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(125\d|437|85\d|866|874|932|949|950)|koi8-[rut]|mac-(roman|cyrillic)"
-    r"|gb2312|gbk|gb18030|big5(hkscs)?|euc_(jp|kr)|shift_jis|iso2022_(jp|kr)|tis-620"
-)
-_CHARSET_PARAMETER: Final = re.compile(r";\s*charset\s*=\s*\"?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-
-
-def media_type(content_type: str) -> str:
-    """`text/html` of `Text/HTML; charset=utf-8`."""
-    return content_type.partition(";")[0].strip().lower()
-
-
-def decode_text(body: bytes, content_type: str) -> str:
-    """A body as text: by its charset, else UTF-8 (without its mark), else Latin-1, which takes any bytes."""
-    charsets = ["utf-8-sig"]
-    match = _CHARSET_PARAMETER.search(content_type)
-    if match is not None:
-        try:
-            name = codecs.lookup(match[1]).name
-        except LookupError:
-            name = ""
-        if name not in ("", "utf-8") and _CHARSETS.fullmatch(name):
-            charsets.insert(0, name)
-    for charset in charsets:
-        try:
-            return body.decode(charset)
-        except UnicodeDecodeError:
-            continue
-    return body.decode("latin-1")

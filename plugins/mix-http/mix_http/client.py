@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import random
+import time
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
 from mix_http import headers as fields
-from mix_http.body import Decompressor, decode_text, media_type
+from mix_http.body import Decompressor
+from mix_http.cookies import Cookies
 from mix_http.headers import Fields
 from mix_http.hop import Hop, first_hop, media_patterns
 from mix_http.message import Answer, HttpRequest, OutgoingRequest
 from mix_http.session import ConnectionDropped, Sent, client_context, session_for
 from mix_http.settings import HttpSettings
+from mix_http.text import decode_text, media_type
 from mixkit import egress
 from mixkit.egress import EgressPolicy, Target
 from mixkit.errors import FFIError
@@ -27,7 +31,7 @@ __all__ = ["call"]
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
-TRY_LATER: Final = frozenset((502, 503, 504))
+TRY_LATER: Final = frozenset((429, 502, 503, 504))
 CHUNK: Final = 64 * 1024
 
 
@@ -48,29 +52,34 @@ async def call(state: State, request: HttpRequest) -> dict[str, Any]:
         if not request.timeout > 0:
             raise FFIError(f"timeout: expected seconds above 0, found {request.timeout}")
         seconds = min(seconds, request.timeout)
-    call = _Call(state, request, settings)
+    seconds_left = min(seconds, state.budget.remaining())
+    call = _Call(state, request, settings, asyncio.get_running_loop().time() + seconds_left)
     try:
-        async with asyncio.timeout(min(seconds, state.budget.remaining())):
+        async with asyncio.timeout(seconds_left):
             target, answer = await call.follow()
     except TimeoutError:
         state.budget.check_time()
         raise FFIError(f"no complete answer within {seconds:g} s") from None
-    body: str | bytes = answer.body
-    if not request.returnBinaryResponseBody:
-        body = decode_text(answer.body, answer.header("content-type"))
-    return {
+    result: dict[str, Any] = {
         "status": answer.status,
-        "body": body,
+        "body": answer.body,
         "headers": fields.joined(answer.headers),
         "requested_url": target.url,
     }
+    if not request.returnBinaryResponseBody:
+        result["body"], damaged = decode_text(answer.body, answer.header("content-type"))
+        if damaged:
+            result["body_damaged"] = True
+    return result
 
 
 class _Call:
     """The checked request, and what its hops share."""
 
-    def __init__(self, state: State, request: HttpRequest, settings: HttpSettings) -> None:
+    def __init__(self, state: State, request: HttpRequest, settings: HttpSettings, deadline: float) -> None:
         self.state = state
+        self.deadline = deadline
+        self.cookies = Cookies()
         self.settings = settings
         self.policy: EgressPolicy = settings.policy().restricted(
             "http.hosts", state.grants.option("http.hosts")
@@ -96,14 +105,18 @@ class _Call:
             answer = await self.attempt(hop)
             location = answer.header("location")
             if not self.follows or answer.status not in REDIRECTS or not location:
-                return hop.target, answer
+                return hop.target, replace(answer, headers=(*self.cookies.shown(hop.target), *answer.headers))
+            self.cookies.take(hop.target, answer)
             if count < self.redirects:
                 hop = hop.redirected(answer.status, location)
         raise FFIError(f"more than {self.redirects} redirects; the setting http.max_redirects raises it")
 
     async def attempt(self, hop: Hop) -> Answer:
         """One hop, repeated as often as the agent allows."""
-        for pause in range(self.retries):
+        hop = replace(hop, headers=self.cookies.give(hop.target, hop.headers))
+        for count in range(self.retries):
+            # Full jitter, so that the agents of one server do not come back together.
+            pause = random.uniform(0.05, 0.2) * 2**count
             try:
                 answer = await self.send(hop)
             except (Unreachable, ConnectionDropped):
@@ -111,8 +124,12 @@ class _Call:
             else:
                 if answer.status not in TRY_LATER:
                     return answer
-            # Full jitter, so that the agents of one server do not come back together.
-            await asyncio.sleep(random.uniform(0.05, 0.2) * 2**pause)
+                wanted = retry_after(answer.header("retry-after"))
+                pause += wanted
+                if wanted and asyncio.get_running_loop().time() + pause >= self.deadline:
+                    # Whoever is told to come back later than it may stay gets the answer that says so.
+                    return answer
+            await asyncio.sleep(pause)
         return await self.send(hop)
 
     async def send(self, hop: Hop) -> Answer:
@@ -206,6 +223,18 @@ class _Call:
         )
 
 
+def retry_after(value: str) -> float:
+    """Seconds that a `Retry-After` asks to wait, which is a number of them or a date; 0 for anything else."""
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) <= 10:
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(0.0, when.timestamp() - time.time())
+
+
 def _size(headers: Any) -> int:
     """Bytes of a message's head, nearly: fields with their separators."""
     return sum(len(name) + len(value) + 4 for name, value in headers)
@@ -241,7 +270,7 @@ def _failure(target: Target, exc: Exception) -> FFIError:
         case aiohttp.ClientPayloadError():
             return FFIError(f"{host}: the answer ends too early or is damaged")
         case aiohttp.ClientResponseError():
-            return FFIError(f"{host}: the answer is not valid HTTP")
+            return FFIError(f"{host}: the answer is not valid HTTP, or its headers are too large or too many")
         case _:
             return FFIError(f"{host}: the connection failed")
 

@@ -43,6 +43,10 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Count, Meta(description="Bytes of a response body after decompression.")
     ] = 16 * MIB
     max_request_bytes: Annotated[Count, Meta(description="Bytes of a request body.")] = 16 * MIB
+    max_header_bytes: Annotated[
+        int,
+        Meta(ge=8192, le=MIB, description="Bytes of one header of a response."),
+    ] = 256 * 1024
     connections: Annotated[
         int, Meta(ge=1, description="Open connections of one process, in use or kept.")
     ] = 100
