@@ -269,7 +269,12 @@ def test_upkeep(shell: Shell) -> None:
     assert copied["database"] == "copies/today"
     assert shell("query", "", "--db", "copies/today").rows == shell("query", "").rows
     assert "empty folder" in shell("backup", "copies/today", status=1).err
-    assert json.loads(shell("check", "--json").out) == {"ok": True, "findings": [], "locked": True}
+    assert json.loads(shell("check", "--json").out) == {
+        "ok": True,
+        "findings": [],
+        "remarks": [],
+        "locked": True,
+    }
     assert shell("repair").out == "nothing is damaged\n"
 
 
