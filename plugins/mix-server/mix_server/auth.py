@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,6 +27,21 @@ __all__ = [
     "make",
 ]
 
+_HOST: Final = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))(?::[0-9]{1,5})?"
+)
+_PROXY: Final = frozenset(
+    (
+        "via",
+        "forwarded",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+    )
+)
+_PROXY_PREFIXES: Final = ("x-forwarded", "x-original-", "x-proxy", "x-envoy-")
 MIN_TOKEN: Final = 16
 """Shortest token that is taken, in characters."""
 
@@ -88,7 +104,7 @@ class LoopbackAuthorizer:
         server = request.scope.get("server")
         if not (server and is_loopback(server[0])):
             raise Forbidden("without authentication only connections to a loopback address are served")
-        if request.get_header("Forwarded") or request.get_header("X-Forwarded-For"):
+        if any(map(_says_proxy, request.headers)):
             raise Forbidden("without authentication nothing is served that comes through a proxy")
         host = request.get_header("Host") or ""
         if not is_loopback(_name_of(host)):
@@ -130,7 +146,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _name_of(host: str) -> str:
-    """The name in a `Host` header, without port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+    """The name in a `Host` header, in lower case, without port and brackets; empty if it is not one (RFC 3986, 3.2)."""
+    found = _HOST.fullmatch(host)
+    return (found["address"] or found["name"]).lower() if found else ""
+
+
+def _says_proxy(name: str) -> bool:
+    """Whether a header is one by which a proxy says for whom it asks, or that it is there at all."""
+    name = name.lower()
+    return name in _PROXY or name.startswith(_PROXY_PREFIXES)

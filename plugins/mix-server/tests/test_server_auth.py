@@ -43,6 +43,18 @@ def at(server: Server, address: str, headers: dict[str, str]) -> httpx.AsyncClie
         ("127.0.0.1:8000", {"Sec-Fetch-Site": "same-site"}, 403),
         ("127.0.0.1:8000", {"X-Forwarded-For": "203.0.113.1"}, 403),
         ("127.0.0.1:8000", {"Forwarded": "for=203.0.113.1"}, 403),
+        ("127.0.0.1:8000", {"X-Forwarded-Host": "x"}, 403),
+        ("127.0.0.1:8000", {"x-forwarded-anything": ""}, 403),
+        ("127.0.0.1:8000", {"Via": "1.1 proxy"}, 403),
+        ("127.0.0.1:8000", {"X-Real-IP": "127.0.0.1"}, 403),
+        ("127.0.0.1:8000", {"Host": "[::1]:8000"}, 200),
+        ("127.0.0.1:8000", {"Host": "[::1].example"}, 403),
+        ("127.0.0.1:8000", {"Host": "[::1]example:80"}, 403),
+        ("127.0.0.1:8000", {"Host": "[::1"}, 403),
+        ("127.0.0.1:8000", {"Host": "localhost:80:80"}, 403),
+        ("127.0.0.1:8000", {"Host": "localhost:x.example"}, 403),
+        ("127.0.0.1:8000", {"Host": "127.0.0.1 .example"}, 403),
+        ("127.0.0.1:8000", {"Host": "user@localhost"}, 403),
     ],
 )
 async def test_without_authentication_only_this_machine(
