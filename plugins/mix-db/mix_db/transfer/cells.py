@@ -28,7 +28,7 @@ from mixkit.value import INT64_MAX, INT64_MIN, Ref
 __all__ = ["KINDS", "cell_reader", "infer", "kind_for", "looks_like_formula", "write_cell"]
 
 _INT: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
-_FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_FLOAT: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _NO_NUMBERS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
