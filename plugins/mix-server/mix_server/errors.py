@@ -47,6 +47,7 @@ __all__ = [
     "BadRequest",
     "BodyTimeout",
     "BodyTooLarge",
+    "BodyTooRich",
     "Disconnected",
     "Forbidden",
     "NotAcceptable",
@@ -124,6 +125,18 @@ class BodyTooLarge(Refusal):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is larger than the {limit} bytes that are taken here")
+
+
+class BodyTooRich(Refusal):
+    """The body holds more values than allowed, however small they are."""
+
+    status = 413
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"the body holds more than {most} values, keys included; send it in parts, or raise "
+            "settings.server.values_limit"
+        )
 
 
 class UnsupportedBody(Refusal):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.payload import parse, parse_json
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.schema import ANY, ArrayType, LiteralType, Mismatch, RecordType, ScalarType, Type, UnionType
@@ -38,16 +39,17 @@ _JSON_TYPES = ("application/json", "text/json", "")
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
-async def read_body(req: Request, types: Type, limit: int, seconds: float) -> tuple[Any, bytes]:
+async def read_body(req: Request, types: Type, limit: int, seconds: float, most: int) -> tuple[Any, bytes]:
     """The parameters in the body of a request, and the body itself; no body is no parameters.
 
     Args:
         types: what the entry takes, to read a form by.
         limit: bytes of the body.
         seconds: time in which it must have arrived.
+        most: values in it, keys included.
 
     Raises:
-        BodyTooLarge, BodyTimeout, Disconnected: the body did not come as it should.
+        BodyTooLarge, BodyTooRich, BodyTimeout, Disconnected: the body did not come as it should.
         UnsupportedBody, TaggedJSONError, BadRequest, Mismatch: it cannot be read.
     """
     content_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -60,7 +62,7 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float) -> tu
         except UnicodeDecodeError:
             raise BadRequest("expected UTF-8 in the form, percent-encoded or not") from None
         return _unticked(types) | from_texts(parse_pairs(text), types), body
-    return tagged_json.loads(body) if body else {}, body
+    return await parse(parse_json, body, most) if body else {}, body
 
 
 def read_query(query: str, types: Type) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.richness import check_json, check_msgpack
 from mixkit import msgpack_values, tagged_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mix_server.request import Request
 
-__all__ = ["read_record", "read_value"]
+__all__ = ["parse", "parse_json", "read_record", "read_value"]
 
 _JSON: Final = ("application/json", "text/json", "")
 _MSGPACK: Final = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
@@ -19,16 +22,17 @@ _QUICK: Final = 65_536
 """Bytes that are read where they arrive; more are read in a thread."""
 
 
-async def read_value(req: Request, limit: int, seconds: float, *, empty: Any = None) -> Any:
+async def read_value(req: Request, limit: int, seconds: float, most: int, *, empty: Any = None) -> Any:
     """The value in the body of a request.
 
     Args:
         limit: bytes of the body.
         seconds: time in which it must have arrived.
+        most: values in it, keys included.
         empty: what no body stands for; None if there must be one.
 
     Raises:
-        BodyTooLarge, BodyTimeout, Disconnected: the body did not come as it should.
+        BodyTooLarge, BodyTooRich, BodyTimeout, Disconnected: the body did not come as it should.
         UnsupportedBody, TaggedJSONError, MessagePackError, BadRequest: it cannot be read.
     """
     content_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -39,13 +43,28 @@ async def read_value(req: Request, limit: int, seconds: float, *, empty: Any = N
         if empty is not None:
             return empty
         raise BadRequest("expected a body, found none")
-    read = msgpack_values.unpack if content_type in _MSGPACK else tagged_json.loads
-    return read(body) if len(body) <= _QUICK else await asyncio.to_thread(read, body)
+    return await parse(_unpack if content_type in _MSGPACK else parse_json, body, most)
 
 
-async def read_record(req: Request, limit: int, seconds: float) -> dict[str, Any]:
+def parse_json(body: bytes, most: int) -> Any:
+    """The value of tagged JSON with at most so many values in it."""
+    check_json(body, most)
+    return tagged_json.loads(body)
+
+
+def _unpack(body: bytes, most: int) -> Any:
+    check_msgpack(body, most)
+    return msgpack_values.unpack(body)
+
+
+async def parse(read: Callable[[bytes, int], Any], body: bytes, most: int) -> Any:
+    """Read a body where it is, or in a thread if it is long enough to hold up others."""
+    return read(body, most) if len(body) <= _QUICK else await asyncio.to_thread(read, body, most)
+
+
+async def read_record(req: Request, limit: int, seconds: float, most: int) -> dict[str, Any]:
     """The record in the body. Errors as those of `read_value`."""
-    value = await read_value(req, limit, seconds)
+    value = await read_value(req, limit, seconds, most)
     if type(value) is not dict:
         raise BadRequest(
             f"expected a record, an object, found {'an array' if type(value) is list else 'none'}"

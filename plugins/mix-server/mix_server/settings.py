@@ -37,6 +37,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     body_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
     ] = 32 * MIB
+    values_limit: Annotated[
+        int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
+    ] = 500_000
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
     max_runs: Annotated[int, Meta(ge=1, description="Runs at once in each process.")] = 16

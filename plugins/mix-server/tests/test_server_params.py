@@ -100,7 +100,7 @@ async def read_form(body: bytes, types: dict[str, str]) -> Any:
         async def body(self, limit: int, seconds: float) -> bytes:
             return body
 
-    return (await read_body(Form(), parse_params(types), 1000, 1.0))[0]  # type: ignore[arg-type]
+    return (await read_body(Form(), parse_params(types), 1000, 1.0, 1_000))[0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

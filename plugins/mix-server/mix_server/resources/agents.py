@@ -67,7 +67,9 @@ class Agents:
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
         target = await self._target(ws, app, agent)
         settings = self._settings
-        params, body = await read_body(req, target.params, settings.params_limit, settings.body_timeout)
+        params, body = await read_body(
+            req, target.params, settings.params_limit, settings.body_timeout, settings.values_limit
+        )
         await self._run(req, resp, target, params, body)
 
     on_post_v0 = on_post

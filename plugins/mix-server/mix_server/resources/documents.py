@@ -55,7 +55,7 @@ class Documents:
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
-        record = await read_record(req, settings.body_limit, settings.body_timeout)
+        record = await read_record(req, settings.body_limit, settings.body_timeout, settings.values_limit)
         commit = await _save(self._server, database, [record])
         _write_saved(req, resp, commit.records[0], f"/v1/ws/{ws}/app/{app}/documents/")
 
@@ -105,7 +105,7 @@ class Document:
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
-        record = await read_record(req, settings.body_limit, settings.body_timeout)
+        record = await read_record(req, settings.body_limit, settings.body_timeout, settings.values_limit)
         given = record.get("_rmx_id", id)
         if getattr(given, "id", given) != id:
             raise BadRequest(f"expected a record with the id of the path or none, found {str(given)[:80]!r}")
@@ -170,7 +170,7 @@ class Save:
             raise BadRequest(f"expected return=records or return=ids, found {wanted[:40]!r}")
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
-        value = await read_value(req, settings.body_limit, settings.body_timeout)
+        value = await read_value(req, settings.body_limit, settings.body_timeout, settings.values_limit)
         try:
             batch = msgspec.convert({"records": value} if type(value) is list else value, _Batch)
         except msgspec.ValidationError as exc:

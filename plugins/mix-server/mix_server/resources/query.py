@@ -38,7 +38,9 @@ class Query:
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
-        question = from_value(await read_value(req, settings.params_limit, settings.body_timeout))
+        question = from_value(
+            await read_value(req, settings.params_limit, settings.body_timeout, settings.values_limit)
+        )
         await answer(self._server, req, resp, database, question)
 
     on_post_v0 = on_post

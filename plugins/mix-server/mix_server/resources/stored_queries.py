@@ -66,7 +66,9 @@ class StoredQueries:
         database = await self._server.databases.of(ws, app)
         stored = stored_queries.find(database, name)
         settings = self._server.settings
-        body = await read_value(req, settings.params_limit, settings.body_timeout, empty={})
+        body = await read_value(
+            req, settings.params_limit, settings.body_timeout, settings.values_limit, empty={}
+        )
         question = from_value(body)
         if question.query is not None or question.ast is not None:
             raise BadRequest("expected params and no query: it is the stored one that is run")
@@ -77,7 +79,9 @@ class StoredQueries:
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
-        definition = await read_record(req, settings.params_limit, settings.body_timeout)
+        definition = await read_record(
+            req, settings.params_limit, settings.body_timeout, settings.values_limit
+        )
         if definition.pop("name", name) != name:
             raise BadRequest("expected no name in the definition, or that of the path")
         stored = StoredQuery(definition)

@@ -1,0 +1,85 @@
+"""Bodies that are few bytes and many values are refused before the values are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+import httpx
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mix_server.errors import BodyTooRich
+from mix_server.richness import check_json, check_msgpack
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=6), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def parts(value: Any) -> int:
+    if isinstance(value, list):
+        return 1 + sum(map(parts, value))
+    if isinstance(value, dict):
+        return 1 + sum(1 + parts(item) for item in value.values())
+    return 1
+
+
+@given(JSON)
+def test_as_many_as_are_allowed_pass_and_more_do_not(value: Any) -> None:
+    count = parts(value)
+    check_json(json.dumps(value, ensure_ascii=False).encode(), count)
+    check_msgpack(msgpack.packb(value), count)
+    more = [value] * (count + 1)
+    with pytest.raises(BodyTooRich):
+        check_json(json.dumps(more).encode(), parts(more) - 1)
+    with pytest.raises(BodyTooRich):
+        check_msgpack(msgpack.packb(more), count)
+
+
+@given(st.binary(max_size=300))
+def test_of_anything_else_whoever_reads_it_says_what_is_wrong(body: bytes) -> None:
+    check_json(body, 10_000)
+    for check in (check_json, check_msgpack):
+        with suppress(BodyTooRich):
+            check(body, 5)
+
+
+def test_marks_in_texts_are_no_values() -> None:
+    check_json(json.dumps(['a,b:[{\\",' * 1000, "x\\", "\\"]).encode(), 10)
+
+
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_many_small_records(make_server: Callable[..., Any], connect: Connect, packed: bool) -> None:
+    server = make_server(values_limit=1_000)
+    kind = "application/msgpack" if packed else "application/json"
+
+    def body(count: int) -> bytes:
+        records = [{}] * count
+        return msgpack.packb(records) if packed else json.dumps(records).encode()
+
+    async with connect(server) as client:
+        for path in ("save", "documents", "query"):
+            answer = await client.post(
+                f"/v1/ws/w/app/demo/{path}", content=body(1_500), headers={"Content-Type": kind}
+            )
+            assert answer.status_code == 413, path
+            assert "values_limit" in answer.json()["message"]
+        answer = await client.post(
+            "/v1/ws/w/app/demo/save", content=body(400), headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 200
+        if not packed:
+            many = json.dumps({"x": [[]] * 1_500}).encode()
+            answer = await client.post(
+                "/v1/ws/w/app/demo/agent/echo", content=many, headers={"Content-Type": kind}
+            )
+            assert answer.status_code == 413
