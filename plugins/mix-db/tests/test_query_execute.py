@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mix_db import Database
 from mix_db.index.memory import MemoryPart
 from mix_db.query import Query, parse, to_json
 from mix_db.query.builder import field
@@ -362,3 +363,14 @@ def test_spellings_of_a_query() -> None:
     assert compile_query(query) is query
     assert compile_query("a == 1 | count()") == compile_query(to_json(query)) == compile_query(built) == query
     assert compile_query("a == 1 | count()") is compile_query("a == 1 | count()")
+
+
+@pytest.mark.parametrize("doubled", ["[a, a]", "{ x: a, y: a }", "[[a, 1], a]"])
+def test_a_row_that_grows_with_every_stage_is_refused(doubled: str) -> None:
+    with Database.in_memory() as database:
+        database.save({"a": "x"})
+        small = "true" + f" | {{ a: {doubled} }}" * 10
+        assert database.query(small).first() is not None
+        for stages in (22, 30):
+            with pytest.raises(QueryError, match="row of more than"):
+                database.query("true" + f" | {{ a: {doubled} }}" * stages).first()

@@ -52,10 +52,11 @@ from mix_db.query.semantics import (
     sort_key,
     unique,
 )
+from mix_db.query.weight import weigh
 from mixkit.errors import ValueKindError
 from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
-__all__ = ["MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
+__all__ = ["MAX_ROW", "MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
 
 Record: TypeAlias = Mapping[str, Any]
 Resolver: TypeAlias = Callable[[Ref], Record | None]
@@ -63,6 +64,9 @@ Resolver: TypeAlias = Callable[[Ref], Record | None]
 
 MAX_STEPS: Final = 1_000_000
 """Most conditions that are looked at for one row: subqueries in subqueries multiply."""
+
+MAX_ROW: Final = 32 << 20
+"""Bytes of a row that a projection makes, about; what stands in it several times counts each time."""
 
 
 def evaluate(
@@ -280,9 +284,13 @@ class Evaluation:
     # Projection
 
     def row(self, node: Object, record: Record) -> dict[str, Any]:
-        """What an object that is a stage makes of a row."""
+        """What an object that is a stage makes of a row. `QueryError` if that is larger than `MAX_ROW`."""
         self._joined = 0
-        return self.project(node, record)
+        made = self.project(node, record)
+        # A value that stands in it several times is written out each time.
+        if weigh(made, MAX_ROW) > MAX_ROW:
+            raise QueryError(f"the query made a row of more than {MAX_ROW} bytes; leave fields out")
+        return made
 
     def project(self, node: Object, record: Record) -> dict[str, Any]:
         """The map that an object makes of a record."""
