@@ -175,7 +175,8 @@ class Compared(RuleBasedStateMachine):
         segments = self.engine.state().view.segments
         first = data.draw(st.integers(0, len(segments) - 2))
         last = data.draw(st.integers(first + 2, len(segments)))
-        assert self.engine._merge_those(segments[first:last])
+        # Another process may have merged them already, which shows only when one tries: no log tells of it.
+        assert self.engine._merge_those(segments[first:last]) or self.engine.state().view.segments != segments
 
     @rule(drop=st.booleans())
     def compact(self, drop: bool) -> None:
