@@ -285,8 +285,15 @@ def test_bytes_that_are_no_module(kernel: Kernel, code: bytes) -> None:
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        ("{", "not JSON"),
+        ("{", "expected JSON"),
         ("[]", "expected a map"),
+        ('{"version": 1, "version": 1, "entries": {"e": {}}}', "the key 'version' stands twice"),
+        ('{"version": 1, "entries": {"e": {}, "e": {}}}', "the key 'e' stands twice"),
+        ('{"version": true, "entries": {"e": {}}}', "expected version 1, found True"),
+        ('{"version": 1.0, "entries": {"e": {}}}', "expected version 1, found 1.0"),
+        (r'{"version": 1, "entries": {"e": {"description": "\\ud800"}}}', "surrogate"),
+        ('{"version": 1, "entries": {"e": {}}, "name": NaN}', "NaN is no JSON"),
+        (r"\7b\00\7d\00", "expected JSON"),
         ('{"version": 2}', "expected version 1"),
         ('{"version": 1}', "at least one entry"),
         ('{"version": 1, "entries": {"e": {"inParams": {"x": "strin"}}}}', "unknown type 'strin'"),

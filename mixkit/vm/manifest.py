@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixkit import strict_json
 from mixkit.contracts import FuncType, Module
 from mixkit.errors import GuestError, MixError
 from mixkit.grants import Grants
@@ -88,11 +88,11 @@ def _parse(section: bytes) -> Manifest:
     if len(section) > _MAX_SIZE:
         raise GuestError(f"{where}: larger than {_MAX_SIZE} bytes")
     try:
-        raw = json.loads(section)
-    except (ValueError, RecursionError) as exc:
-        raise GuestError(f"{where}: not JSON: {exc}") from None
+        raw = strict_json.loads(section)
+    except ValueError as exc:
+        raise GuestError(f"{where}: {exc}") from None
     _keys(raw, _KEYS, where)
-    if raw.get("version") != 1:
+    if type(raw.get("version")) is not int or raw["version"] != 1:
         raise GuestError(f"{where}: expected version 1, found {raw.get('version')!r}")
     entries: dict[str, Entry] = {}
     listed = raw.get("entries", {})

@@ -81,7 +81,9 @@ def test_misfit_is_named(parts: list[str], problem: str) -> None:
 @pytest.mark.parametrize(
     ("manifest", "problem"),
     [
-        (b"{", "not JSON"),
+        (b"{", "expected JSON"),
+        ('{"version": 1, "entries": {"a": {}}}'.encode("utf-16"), "expected UTF-8"),
+        (b'{"version": 1, "entries": {"a": {}, "a": {}}}', "stands twice"),
         ({"version": 2, "entries": {"a": {}}}, "expected version 1"),
         ({"version": 1}, "at least one entry"),
         ({"version": 1, "entries": {"a": {}}, "colour": 1}, "unknown key 'colour'"),
