@@ -9,7 +9,7 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import Refusal, Stopping, install_handlers, message_body
+from mix_server.errors import HeaderTooLong, Refusal, Stopping, UnknownVersion, install_handlers, message_body
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
@@ -27,6 +27,9 @@ from mix_server.server import Server
 
 __all__ = ["App", "create_app"]
 
+_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+_MEDIA = frozenset({b"accept", b"content-type"})
+_LONGEST_MEDIA = 1_024
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
@@ -43,13 +46,17 @@ _DEPRECATED = {
 
 
 class App(falcon.asgi.App[Request, Response]):
-    """Falcon's application, and what it leaves to the HTTP server: handshakes, and requests that are cancelled."""
+    """Falcon's application, and what it leaves to the HTTP server: handshakes, requests that are cancelled,
+    and those that it cannot read."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]
         if scope["type"] == "websocket":
             # None is spoken here, and middleware that says who asks is for requests.
             await receive()
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        if scope["type"] == "http" and (refusal := _unreadable(scope)) is not None:
+            await _send_refusal(send, refusal)
             return
         try:
             await super().__call__(scope, receive, send)
@@ -58,6 +65,17 @@ class App(falcon.asgi.App[Request, Response]):
                 raise
             # The grace period is over, and what was being done has been stopped.
             await _send_refusal(send, Stopping())
+
+
+def _unreadable(scope: Any) -> Refusal | None:
+    """Why a request must not reach Falcon; None if it may."""
+    if scope["http_version"] not in _VERSIONS:
+        return UnknownVersion(scope["http_version"])
+    for name, value in scope["headers"]:
+        # Falcon parses these in time that grows with the square of their length.
+        if len(value) > _LONGEST_MEDIA and name in _MEDIA:
+            return HeaderTooLong(name.decode("latin-1"), _LONGEST_MEDIA)
+    return None
 
 
 async def _send_refusal(send: Any, refusal: Refusal) -> None:

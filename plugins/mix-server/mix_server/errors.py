@@ -50,12 +50,14 @@ __all__ = [
     "BodyTooRich",
     "Disconnected",
     "Forbidden",
+    "HeaderTooLong",
     "NotAcceptable",
     "Overloaded",
     "PreconditionFailed",
     "Refusal",
     "Stopping",
     "Unauthorized",
+    "UnknownVersion",
     "Unsupported",
     "UnsupportedBody",
     "UnsupportedCoding",
@@ -125,6 +127,24 @@ class BodyTooLarge(Refusal):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is larger than the {limit} bytes that are taken here")
+
+
+class HeaderTooLong(Refusal):
+    """A header that says what is sent or wanted is longer than any that is meant."""
+
+    status = 431
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(f"expected at most {most} bytes in the header {name}")
+
+
+class UnknownVersion(Refusal):
+    """The request is in a version of HTTP that is not spoken here."""
+
+    status = 505
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"expected HTTP/1.0, HTTP/1.1 or HTTP/2, found HTTP/{found:.10}")
 
 
 class BodyTooRich(Refusal):

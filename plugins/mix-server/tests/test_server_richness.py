@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
@@ -12,6 +13,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mix_server.app import create_app
 from mix_server.errors import BodyTooRich
 from mix_server.richness import check_json, check_msgpack
 
@@ -83,3 +85,44 @@ async def test_many_small_records(make_server: Callable[..., Any], connect: Conn
                 "/v1/ws/w/app/demo/agent/echo", content=many, headers={"Content-Type": kind}
             )
             assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("part", [b'\\"', b"\\\\", b"x", b'"', b'"a"', b"[", b" "])
+def test_no_text_is_gone_over_twice(part: bytes) -> None:
+    """Closed or not: half a million parts are looked at in the time of one pass, which is far below a second."""
+    marks = b"[" + b"," * 100
+    body = marks + b'"' + part * 500_000
+    began = time.process_time()
+    with suppress(BodyTooRich):
+        check_json(body, 50)
+    # A walk that begins again at each part would take many minutes.
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("header", ["Accept", "Content-Type"])
+async def test_headers_that_are_parsed_are_short(
+    make_server: Callable[..., Any], connect: Connect, header: str
+) -> None:
+    async with connect(make_server()) as client:
+        answer = await client.get("/v1/ws", headers={header: "application/json" + " " * 2_000 + "; a=b"})
+        assert (answer.status_code, answer.json()["kind"]) == (431, "message")
+        assert header.lower() in answer.json()["message"]
+        assert (await client.get("/v1/ws", headers={header: "application/json; a=b"})).status_code == 200
+
+
+async def test_an_old_version_is_refused_without_a_traceback(make_server: Callable[..., Any]) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "0.9", "method": "GET", "path": "/",
+        "raw_path": b"/", "query_string": b"", "root_path": "", "scheme": "http", "headers": [],
+    }  # fmt: skip
+    await create_app(make_server())(scope, receive, send)
+    assert sent[0]["status"] == 505
+    assert "HTTP/0.9" in json.loads(sent[1]["body"])["message"]
