@@ -55,9 +55,12 @@ class App(falcon.asgi.App[Request, Response]):
             await receive()
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
-        if scope["type"] == "http" and (refusal := _unreadable(scope)) is not None:
-            await _send_refusal(send, refusal)
-            return
+        if scope["type"] == "http":
+            # ASGI promises iterables, which may be such as can be gone through once.
+            scope["headers"] = [(name, value) for name, value in scope["headers"]]
+            if (refusal := _unreadable(scope)) is not None:
+                await _send_refusal(send, refusal)
+                return
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
