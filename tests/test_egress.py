@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from mixkit.egress import (
@@ -95,6 +95,7 @@ async def test_a_public_address_is_pinned(address: str) -> None:
     ]
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.ip_addresses())
 def test_what_passes_is_global_for_python_too_and_carries_no_other_address(ip: Any) -> None:
     assume(classify(ip) is None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mix_db.transfer import json_values, messagepack
 from mix_db.transfer.cells import infer, looks_like_formula
@@ -84,6 +84,7 @@ def test_every_value_is_read_back(format: str, rows: list[dict[str, Any]], file:
 
 @settings(quick, max_examples=10)
 @given(rows=records)
+@example(rows=[{"a": [None, Ref("b")], "c": [None, {}], "_rmx_id": Ref("a" * 32)}])
 def test_every_value_is_read_back_from_parquet(rows: list[dict[str, Any]], file: Any) -> None:
     assert identical(read(file(write("parquet", rows)), "parquet"), rows)
 

@@ -381,6 +381,8 @@ _NUMBERS: Final = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEA
 
 def _typed(cell: Any, kind: Type) -> Any:
     """A value that `_shown` wrote."""
+    if cell is None:
+        return None
     match kind:
         case "ref":
             return Ref(cell)
