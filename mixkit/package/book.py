@@ -29,6 +29,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -70,6 +71,7 @@ class Standing:
     generation: str | None
 
 
+@lru_cache(4096)
 def place_of(workspace: Path, folder: str) -> Place:
     """Where the database of the app is that has that folder of the workspace."""
     # No name has a dot.

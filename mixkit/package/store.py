@@ -168,13 +168,18 @@ class Workspace:
     def place_at_hand(self, app: str) -> Place | None:
         """The same as `place`, or None if there is no such app, or it takes more than a glance. An event loop may
         ask."""
-        found = (self._book.apps_at_hand() or {}).get(app)
+        apps = self._book.apps_at_hand()
+        found = None if apps is None else apps.get(app)
         return None if found is None or found.generation is None else found.place
 
     def is_current(self, place: Place, generation: str) -> bool:
         """Whether the app of that place is there, with the code of that generation, as far as a glance shows."""
-        found = (self._book.apps_at_hand() or {}).get(place.app)
-        return found is not None and found.generation == generation and found.place == place
+        apps = self._book.apps_at_hand()
+        found = None if apps is None else apps.get(place.app)
+        if found is None or found.generation != generation:
+            return False
+        # PERF: asked for every request, and as a rule it is the same object.
+        return found.place is place or found.place == place
 
     def _found(self, apps: Mapping[str, Standing], app: str) -> tuple[Place, str]:
         found = apps.get(app)
