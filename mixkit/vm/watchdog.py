@@ -85,6 +85,8 @@ class Watchdog:
                 callback()
             except Exception:
                 _log.exception("a watchdog callback failed")
+            # It leads to a run with all that it was given, and the next deadline to pass may be hours away.
+            del callback
 
 
 watchdog = Watchdog()
