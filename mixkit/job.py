@@ -27,6 +27,7 @@ from mixkit.ffi import FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.outside import is_ours
+from mixkit.schema import Converter
 from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
@@ -63,7 +64,10 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here."""
+    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
+
+    `check` makes parameters fit what the package says of the agent; what the program says, the kernel checks.
+    """
 
     program: Program
     entry: str
@@ -72,6 +76,7 @@ class Target:
     limits: Limits | None = None
     place: Place | None = None
     apps: Apps | None = None
+    check: Converter | None = None
 
 
 class Agents:

@@ -259,6 +259,8 @@ class Kernel:
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
         target = await agents.resolve(state, name)
+        if target.check is not None:
+            params = target.check(params)
         state.budget.spend("depth")
         try:
             result = await self.run(

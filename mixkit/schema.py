@@ -12,16 +12,18 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from mixkit._fault import step
 from mixkit.errors import MixError
+from mixkit.near import meant
 from mixkit.value import INT64_MAX, INT64_MIN, Case, Ref, Token, Value, kind_of
 
 __all__ = [
     "ANY",
+    "REST",
     "ArrayType",
     "Converter",
     "Field",
@@ -32,6 +34,7 @@ __all__ = [
     "ScalarType",
     "Type",
     "UnionType",
+    "UnknownField",
     "converter",
     "from_annotation",
     "json_schema",
@@ -52,6 +55,23 @@ class Mismatch(MixError, TypeError):
     def under(self, step: str) -> Mismatch:
         """The same, seen from one level further out."""
         return Mismatch(self.expected, self.found, step + self.path)
+
+
+class UnknownField(Mismatch):
+    """A map has a key that its type does not have: `name`. `path` is the map's, `known` are those that may be there."""
+
+    def __init__(self, name: str, known: Iterable[str], path: str = "") -> None:
+        self.name = name
+        self.known = tuple(known)
+        listed = ", ".join(self.known[:_LISTED]) + (", …" if len(self.known) > _LISTED else "")
+        super().__init__(f"one of the keys {listed}" if listed else "no keys", f"key {_shown(name)}", path)
+
+    def under(self, step: str) -> UnknownField:
+        return UnknownField(self.name, self.known, step + self.path)
+
+    def __str__(self) -> str:
+        # PERF: the near name is looked for only when somebody reads the message; a union tries all of its options.
+        return super().__str__() + meant(self.name, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +115,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """A map with known keys. An `open` one may have more fields; `make` builds a Python object from them."""
+    """A map with known fields, and with any others if it is `open`. `make` builds a Python object from them."""
 
     fields: Mapping[str, Field]
-    open: bool = True
+    open: bool = False
     make: Callable[..., Any] | None = None
 
     def __str__(self) -> str:
         fields = ((k if _NAME.fullmatch(k) else json.dumps(k), f) for k, f in self.fields.items())
-        return "{" + ", ".join(f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in fields) + "}"
+        texts = [f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in fields]
+        return "{" + ", ".join([*texts, REST] if self.open else texts) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +151,13 @@ Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | Li
 Converter: TypeAlias = Callable[[Any], Any]
 
 ANY = ScalarType("data")
+REST: Final = "..."
+"""What stands for the fields that are not named, in the text of an open record."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN = 80
 """Longest text of a guest that a message shows."""
+_LISTED = 30
+"""Most keys that a message lists."""
 _ANNOTATIONS: dict[Any, Type] = {
     Any: ANY,
     None: ScalarType("null"),
@@ -201,7 +226,7 @@ def _from_dataclass(cls: type, inside: tuple[type, ...]) -> RecordType:
         fields[item.name] = Field(
             _from_annotation(hints[item.name], (*inside, cls)), optional, _doc(hints[item.name])
         )
-    return RecordType(fields, open=False, make=cls)
+    return RecordType(fields, make=cls)
 
 
 def _doc(annotation: Any) -> str:
@@ -322,7 +347,7 @@ def _record(record: RecordType) -> Converter:
             convert_item = converters.get(key)
             if convert_item is None:
                 if not is_open:
-                    raise Mismatch(f"one of the keys {', '.join(converters)}", f"key {_shown(key)}")
+                    raise UnknownField(key, converters)
                 result[key] = item
                 continue
             try:

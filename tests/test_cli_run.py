@@ -80,6 +80,12 @@ def test_parameters_from_options_files_and_standard_input(
     assert mixkit_cli("run", str(module), "echo", "--param", "b").returncode == 2
 
 
+def test_a_parameter_that_the_agent_does_not_take_is_refused(mixkit_cli: Run, folder: Path) -> None:
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1", "--param", "N=2")
+    assert done.returncode == 1
+    assert "expected one of the keys n, found key 'N'; did you mean 'n'?" in done.stderr
+
+
 def test_the_result_as_a_document(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--json")
     assert json.loads(done.stdout) == {"ok": True, "value": 1, "actions": []}

@@ -328,6 +328,10 @@ def test_declared_parameters_are_checked(kernel: Kernel, guest: Guest) -> None:
         kernel.run_sync(code, "e", {"n": "1"})
     with pytest.raises(Mismatch, match=r"\.n"):
         kernel.run_sync(code, "e", {})
+    with pytest.raises(Mismatch, match=r"expected one of the keys n, s, found key 'nn'; did you mean 'n'\?"):
+        kernel.run_sync(code, "e", {"n": 1, "nn": 2})
+    takes_more = guest(_manifest(MANIFEST.replace('"n": "int"', '"n": "int", "...": "data"')))
+    assert kernel.run_sync(takes_more, "e", {"n": 1, "nn": 2}).value == {"n": 1, "nn": 2}
     with pytest.raises(NotFound, match="has no entry 'f'; it has e"):
         kernel.run_sync(code, "f", {})
 

@@ -21,6 +21,7 @@ from mixkit.schema import (
     ScalarType,
     Type,
     UnionType,
+    UnknownField,
     converter,
     from_annotation,
     json_schema,
@@ -40,7 +41,11 @@ types: st.SearchStrategy[Type] = st.recursive(
         inner.map(ArrayType),
         inner.map(MapType),
         st.lists(inner, min_size=2, max_size=3).map(lambda o: UnionType(tuple(o))),
-        st.dictionaries(texts, st.builds(Field, inner, st.booleans()), max_size=3).map(RecordType),
+        st.builds(
+            RecordType,
+            st.dictionaries(texts, st.builds(Field, inner, st.booleans()), max_size=3),
+            st.booleans(),
+        ),
     ),
     max_leaves=8,
 )
@@ -197,8 +202,32 @@ def test_messages_stay_short_and_hide_contents() -> None:
 
 
 def test_open_and_closed_records() -> None:
-    open_type = parse("{a: int}")
+    open_type = parse("{a: int, ...}")
     assert converter(open_type)({"a": 1.0, "b": "kept"}) == {"a": 1, "b": "kept"}
+    assert json_schema(open_type)["additionalProperties"] is True
+    assert converter(parse("{...}"))({"b": 1}) == {"b": 1}
+    closed = parse("{timeout: int, inner?: {urls: data}}")
+    assert json_schema(closed)["additionalProperties"] is False
+    for value, message in (
+        (
+            {"timeuot": 1},
+            "expected one of the keys timeout, inner, found key 'timeuot'; did you mean 'timeout'?",
+        ),
+        (
+            {"TIMEOUT": 1},
+            "expected one of the keys timeout, inner, found key 'TIMEOUT'; did you mean 'timeout'?",
+        ),
+        ({"zz": 1}, "expected one of the keys timeout, inner, found key 'zz'"),
+        (
+            {"inner": {"url": 1}},
+            "expected one of the keys urls, found key 'url' at .inner; did you mean 'urls'?",
+        ),
+    ):
+        with pytest.raises(UnknownField) as caught:
+            converter(closed)(value)
+        assert str(caught.value) == message
+    with pytest.raises(UnknownField, match="expected no keys, found key 'a'"):
+        converter(parse("{}"))({"a": 1})
     with pytest.raises(Mismatch, match=r"expected int, found nothing at \.a"):
         converter(open_type)({})
 
@@ -242,6 +271,8 @@ def test_texts(text: str, shown: str) -> None:
         ("$x", r"found \$"),
         ("é", "found é"),
         ('"open', 'found "'),
+        ("{..., a: int}", "expected }, found ,"),
+        ("...", "unknown type '...'"),
         (r'"\x"', "expected a string as JSON writes it"),
         (r'"\ud800"', "expected a string as JSON writes it"),
         ("array(" * 40 + "int" + ")" * 40, "nesting above 32"),
@@ -266,8 +297,10 @@ def test_parameters() -> None:
     expected = "{urls: array(string), timeout?: number}"
     assert str(parse_params({"urls": "array(string)", "timeout?": "number"})) == expected
     assert str(parse_params(expected)) == expected
+    assert str(parse_params({"a": "int", "...": "data"})) == "{a: int, ...}"
     for wrong, message in (
         ({"a": "int", "a?": "int"}, "parameter 'a' stands twice"),
+        ({"...": "int"}, "parameters that are not named"),
         ({"a": 1}, "the type of 'a' is a text"),
         ("int", "a record"),
         (["int"], "a map of names"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
-from mixkit.schema import ANY, Type
+from mixkit.schema import ANY, Type, converter
 
 if TYPE_CHECKING:
     from mixkit.job import Agents, Target
@@ -96,7 +96,7 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants, place=place)
+        return Target(program, other.entry, grants, place=place, check=converter(other.params))
 
     return Agents(resolve)
 

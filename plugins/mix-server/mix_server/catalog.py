@@ -118,7 +118,14 @@ class Catalog:
             other = await self.target(ws, app, name)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
             return job.Target(
-                other.program, other.entry, other.grants, env, other.limits, other.place, other.apps
+                other.program,
+                other.entry,
+                other.grants,
+                env,
+                other.limits,
+                other.place,
+                other.apps,
+                other.check,
             )
 
         return Agents(resolve)

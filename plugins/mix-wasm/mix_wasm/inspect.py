@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from mixkit.contracts import FuncType, Module
 from mixkit.errors import GuestError
-from mixkit.schema import RecordType
+from mixkit.schema import REST, RecordType
 from mixkit.vm.guest import HOST_IMPORTS
 from mixkit.vm.manifest import ENTRY_PREFIX, Manifest, read_manifest
 from mixkit.vm.wasm import PAGE, WasmModule, read
@@ -166,6 +166,7 @@ def _params(params: Any) -> Any:
     """Parameters as a manifest writes them: a map where they are a record, else the type's text."""
     if not isinstance(params, RecordType):
         return str(params)
-    return {
+    written = {
         f"{name}{'?' if field.optional else ''}": str(field.type) for name, field in params.fields.items()
     }
+    return written | {REST: "data"} if params.open else written

@@ -65,6 +65,7 @@ class Agents:
         await self._run(req, resp, target, params, None)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        req.expect_options(TIMEOUT)
         target = await self._target(ws, app, agent)
         settings = self._settings
         params, body = await read_body(
