@@ -86,6 +86,12 @@ def test_a_parameter_that_the_agent_does_not_take_is_refused(mixkit_cli: Run, fo
     assert "expected one of the keys n, found key 'N'; did you mean 'n'?" in done.stderr
 
 
+def test_a_grant_that_means_nothing_is_refused(mixkit_cli: Run, module: Path) -> None:
+    done = mixkit_cli("run", str(module), "echo", "1", "--grant", "$cypto_*")
+    assert done.returncode == 2
+    assert "no FFI of this profile begins with '$cypto_'; did you mean '$crypto_*'?" in done.stderr
+
+
 def test_the_result_as_a_document(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--json")
     assert json.loads(done.stdout) == {"ok": True, "value": 1, "actions": []}

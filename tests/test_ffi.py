@@ -16,7 +16,7 @@ import mixkit
 from mixkit import codec
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, NotFound
 from mixkit.ffi import FFIGroup, FFITable, Registry
-from mixkit.grants import NONE, Grants
+from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Budget, Limits
 from mixkit.state import State
 from mixkit.testing.strategies import identical, values
@@ -446,6 +446,29 @@ def test_unknown_grant_options_are_refused() -> None:
     table.check_grant_options(["t.hosts"])
     with pytest.raises(GrantError, match=r"enforces the grant option 't\.host'; known: t\.hosts"):
         table.check_grant_options(["t.hosts", "t.host"])
+
+
+def test_grants_that_mean_nothing_here_are_told_with_the_near_name() -> None:
+    group = FFIGroup("t", options={"t.hosts": "Hosts."})
+    group.register_const("$http_do", 1)
+    group.register_unsupported("$db_save", "there is no storage")
+    table = FFITable([group])
+    assert table.unknown_grants(ALL) == []
+    assert table.unknown_grants(Grants(["$http_*", "$http_do", "$db_*"], {"t.hosts": []})) == []
+    wrong = Grants(["$htp_do", "http_do", "$htp_*", "$mail_send", "$db_save"]) & Grants(
+        ["$htp_do"], {"t.host": []}
+    )
+    listed = "`mixkit ffi list` shows what there is"
+    assert table.unknown_grants(wrong) == [
+        "$db_save is not supported in this profile: there is no storage",
+        "no FFI of this profile begins with '$htp_'; did you mean '$http_*'?",
+        "no FFI of this profile is called '$htp_do'; did you mean '$http_do'?",
+        f"no FFI of this profile is called '$mail_send'; {listed}",
+        "no FFI of this profile is called 'http_do'; did you mean '$http_do'?",
+        "no loaded plugin enforces the grant option 't.host'; known: t.hosts; did you mean 't.hosts'?",
+    ]
+    with pytest.raises(NotFound, match=r"no FFI '\$http_doo' in this profile; did you mean '\$http_do'\?"):
+        table["$http_doo"]
 
 
 def test_the_table_lists_what_there_is() -> None:

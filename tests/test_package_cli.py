@@ -66,9 +66,10 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.profile = "test"
 
     def _run(self, args: tuple[object, ...], status: int) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, *map(str, args)]
+        command = [self.profile if part == "test" else part for part in COMMAND] + [*map(str, args)]
         done = subprocess.run(
             command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )
@@ -186,6 +187,29 @@ def test_install_needs_an_agreement(shell: Shell, folder: Path, store: Workspace
     assert "--force" in shell("install", "--help")
     assert "which is newer" in install(shell, fails=1)["message"]
     assert install(shell, "--force")["version"] == "1.0"
+
+
+def test_powers_that_the_profile_does_not_have_are_told(shell: Shell, folder: Path) -> None:
+    write(folder, grants={"ffis": ["$crypto_mb5", "$crypto_md5", "$zzz_*"]})
+    said = [
+        "no FFI of this profile is called '$crypto_mb5'; did you mean '$crypto_md5'?",
+        "no FFI of this profile begins with '$zzz_'; `mixkit ffi list` shows what there is",
+    ]
+    assert shell.json("build", folder, "-o", "p.remix")["warnings"] == said
+    assert shell.json("inspect", "p.remix")["warnings"] == said
+    shown = shell._run(("inspect", "p.remix"), 0)
+    assert f"warning: grants: {said[0]}" in shown.stderr and said[0] not in shown.stdout
+    refused = install(shell, "--yes", "--grant", "$crypto_mb", fails=2)
+    assert "did you mean '$crypto_md5'?" in refused["message"]
+    assert install(shell, "--yes", "--grant", "$zzz_x", "--grant", "$crypto_*")["warnings"] == said
+
+
+def test_a_package_is_built_without_its_profile(shell: Shell, folder: Path) -> None:
+    (shell.folder / "lacking.toml").write_text('plugins = ["nobody-has-this"]')
+    shell.profile = str(shell.folder / "lacking.toml")
+    (warning,) = shell.json("build", folder, "-o", "p.remix")["warnings"]
+    assert "the profile does not load" in warning
+    assert (shell.folder / "p.remix").exists()
 
 
 def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store: WorkspaceStore) -> None:

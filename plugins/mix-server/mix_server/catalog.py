@@ -192,8 +192,10 @@ class Catalog:
             extra={**self._extra, **installed.settings},
         )
 
-    def install(self, ws: str, data: bytes, *, force: bool) -> Installed:
+    def install(self, ws: str, data: bytes, *, force: bool) -> tuple[Installed, list[str]]:
         """Install a package, all or nothing, if its code loads, its grants can be kept and its setup succeeds.
+
+        Answers what was done, and of what the package asks for the FFIs that the profile does not have.
 
         Args:
             data: the package.
@@ -208,13 +210,14 @@ class Catalog:
             self._kernel.ffis.check_grant_options(package.grants.option_keys())
         except GrantError as exc:
             raise PackageError(str(exc), "manifest.json") from None
-        return workspace.install(
+        installed = workspace.install(
             package,
             validate=self._validate,
             run_setup=self._run_setup,
             load_records=self._load_records,
             force=force,
         )
+        return installed, self._kernel.ffis.unknown_grants(package.grants)
 
     def _validate(self, entry: str, code: bytes) -> None:
         self._kernel.load(code, entry).entry(entry)
