@@ -198,10 +198,22 @@ def test_powers_that_the_profile_does_not_have_are_told(shell: Shell, folder: Pa
     assert shell.json("build", folder, "-o", "p.remix")["warnings"] == said
     assert shell.json("inspect", "p.remix")["warnings"] == said
     shown = shell._run(("inspect", "p.remix"), 0)
-    assert f"warning: grants: {said[0]}" in shown.stderr and said[0] not in shown.stdout
+    assert f"warning: {said[0]}" in shown.stderr and said[0] not in shown.stdout
     refused = install(shell, "--yes", "--grant", "$crypto_mb", fails=2)
     assert "did you mean '$crypto_md5'?" in refused["message"]
     assert install(shell, "--yes", "--grant", "$zzz_x", "--grant", "$crypto_*")["warnings"] == said
+
+
+def test_inspect_tells_that_code_contradicts_the_package(shell: Shell, folder: Path, code: bytes) -> None:
+    from mixkit.package.build import pack
+
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"] = {"ecko": {"code": "code/small/small.wasm"}}
+    entries = {"manifest.json": lambda: json.dumps(document).encode(), "code/small/small.wasm": lambda: code}
+    (shell.folder / "p.remix").write_bytes(pack(entries))
+    (warning,) = shell.json("inspect", "p.remix")["warnings"]
+    assert "found 'ecko'; did you mean 'echo'?" in warning
+    assert install(shell, "--yes", fails=1)["message"] == warning
 
 
 def test_a_package_is_built_without_its_profile(shell: Shell, folder: Path) -> None:

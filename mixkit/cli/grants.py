@@ -33,15 +33,21 @@ def typed_grants(kernel: Kernel, patterns: Iterable[str], requested: Grants | No
     return granted
 
 
-def check_grants(session: Session, requested: Grants | None, out: Output) -> list[str]:
-    """`say_unknown` for commands that need no profile otherwise: one that does not load is a warning too."""
+def check_grants(
+    session: Session, requested: Grants | None, out: Output, others: Iterable[str] = ()
+) -> list[str]:
+    """`say_unknown` for commands that need no profile otherwise: one that does not load is a warning too.
+
+    `others` are warnings that are said before.
+    """
     from mixkit.errors import MixError
 
     try:
         with session.kernel() as kernel:
-            return say_unknown(kernel, requested, out)
+            unknown = [] if requested is None else kernel.ffis.unknown_grants(requested)
     except MixError as exc:
-        return _said([f"not looked at, because the profile does not load: {exc}"], out)
+        unknown = [f"grants were not looked at, because the profile does not load: {exc}"]
+    return _said([*others, *unknown], out)
 
 
 def say_unknown(kernel: Kernel, requested: Grants | None, out: Output) -> list[str]:
@@ -56,5 +62,5 @@ def say_unknown(kernel: Kernel, requested: Grants | None, out: Output) -> list[s
 def _said(warnings: list[str], out: Output) -> list[str]:
     if not out.as_json:
         for warning in warnings:
-            out.note(f"warning: grants: {warning}", "warning")
+            out.note(f"warning: {warning}", "warning")
     return warnings

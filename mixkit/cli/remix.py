@@ -74,7 +74,7 @@ def inspect(session: Session, package: Path) -> None:
 
     out = Output(session.as_json)
     found = _open(package, out)
-    warnings = check_grants(session, found.grants, out)
+    warnings = check_grants(session, found.grants, out, _contradiction(found))
     claimed = found.signature.key if found.signature else None
     if session.as_json:
         out.document(
@@ -307,6 +307,18 @@ def history(session: Session, app: str, ws_dir: Path, ws: str) -> None:
         (*columns, "granted"),
         [(*(row.get(name) or "" for name in columns), _granted(row.get("granted", ()))) for row in found],
     )
+
+
+def _contradiction(package: Package) -> list[str]:
+    """Why the package would not be installed: it says what its code denies."""
+    from mixkit.errors import PackageError
+    from mixkit.package import agreement
+
+    try:
+        agreement.check(package)
+    except PackageError as exc:
+        return [str(exc)]
+    return []
 
 
 def _warned(warnings: list[str], out: Output) -> dict[str, list[str]]:

@@ -101,7 +101,7 @@ def test_a_misspelt_grant_is_told(wasm: Cli, guest: Path) -> None:
     assert built["warnings"] == [said]
     assert json.loads(wasm("inspect", built["path"], "--json").stdout)["warnings"] == [said]
     shown = wasm("inspect", built["path"])
-    assert (shown.returncode, shown.stderr) == (0, f"warning: grants: {said}\n")
+    assert (shown.returncode, shown.stderr) == (0, f"warning: {said}\n")
 
 
 def test_build_error_is_readable(wasm: Cli, guest: Path) -> None:
