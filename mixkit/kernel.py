@@ -333,7 +333,7 @@ class Kernel:
 
         Raises:
             NotFound: no such file.
-            EngineError, GuestError: not a Wasm module, or no guest of mixkit.
+            EngineError, GuestError: not a Wasm module, or no guest of mixkit; names the imports that it cannot have.
         """
         if isinstance(code, Program):
             return code
@@ -360,6 +360,18 @@ class Kernel:
         for old in dropped:
             old.close()
         return program
+
+    def check_code(self, entry: str, code: Code) -> None:
+        """Refuse code that could never run here under that entry, before it is installed. Errors as those of `load`.
+
+        Raises:
+            NotFound: it has no such entry.
+            GrantError: it asks for an option that no plugin enforces.
+        """
+        program = self.load(code, entry)
+        program.entry(entry)
+        if program.manifest.grants is not None:
+            self.ffis.check_grant_options(program.manifest.grants.option_keys())
 
     # -- running ------------------------------------------------------------------------------
 

@@ -224,6 +224,19 @@ def test_a_package_is_built_without_its_profile(shell: Shell, folder: Path) -> N
     assert (shell.folder / "p.remix").exists()
 
 
+def importing(name: str) -> bytes:
+    """A guest like `code` that imports one function more."""
+    from wasmtime import wat2wasm
+
+    entries = "".join(
+        f'(func (export "mix_entry_{entry}") (param i32 i32) (result i64) (i64.const 0))'
+        for entry in ("echo", "panic")
+    )
+    alloc = '(func (export "mix_alloc") (param i32) (result i32) (i32.const 0))'
+    memory = '(memory (export "memory") 1)'
+    return bytes(wat2wasm(f'(module (import "mix" "{name}" (func)) {memory} {alloc} {entries})'))
+
+
 def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store: WorkspaceStore) -> None:
     write(folder, grants={"options": {"http.hosts": ["example.com"]}})
     shell("build", folder, "-o", "p.remix")
@@ -232,6 +245,10 @@ def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store:
     write(folder)
     shell("build", folder, "-o", "p.remix")
     assert "code/small/small.wasm: the code of agent 'echo'" in install(shell, "--yes", fails=1)["message"]
+    unlinkable = importing("fii")
+    (folder / "small.wasm").write_bytes(unlinkable)
+    shell("build", folder, "-o", "p.remix")
+    assert "import mix.fii: no host function of that name" in install(shell, "--yes", fails=1)["message"]
     # Nor is the workspace left behind that it was to be the first app of.
     assert store.list() == []
 

@@ -256,7 +256,7 @@ def install(
                 granted=granted,
                 force=force,
                 trusted=_trusted(trust),
-                validate=lambda entry, code: kernel.load(code).entry(entry),
+                validate=kernel.check_code,
                 run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
                 load_records=lambda *given: _load_records(kernel, *given),
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
+from mixkit.near import meant
 from mixkit.schema import ANY, Type, converter
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Run
         return fitting[0], found
     names = ", ".join(item.name for item in fitting or found.values()) or "nothing that can be run"
     problem = f"{name!r} is more than one agent" if fitting else f"no entry {name!r}"
-    raise NotFound(f"{path}: {problem}; there is {names}")
+    raise NotFound(f"{path}: {problem}; there is {names}{meant(name, found) if not fitting else ''}")
 
 
 def others_of(

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from mixkit.contracts import Instance, Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
+from mixkit.near import meant
 from mixkit.schema import converter
+from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
@@ -58,6 +60,7 @@ class Program:
         self.name = name
         self.hash = module.hash
         self.manifest: Manifest = read_manifest(module)
+        interface.check(module)
         self._snapshots = snapshots
         self._profile = profile
         self._idle = idle
@@ -82,7 +85,9 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+            raise NotFound(
+                f"{self.name or 'the code'} has no entry {name!r}; it has {known}{meant(name, self.manifest.entries)}"
+            )
         return entry
 
     def check_params(self, name: str, params: object) -> object:

@@ -212,15 +212,12 @@ class Catalog:
             raise PackageError(str(exc), "manifest.json") from None
         installed = workspace.install(
             package,
-            validate=self._validate,
+            validate=self._kernel.check_code,
             run_setup=self._run_setup,
             load_records=self._load_records,
             force=force,
         )
         return installed, self._kernel.ffis.unknown_grants(package.grants)
-
-    def _validate(self, entry: str, code: bytes) -> None:
-        self._kernel.load(code, entry).entry(entry)
 
     def _run_setup(self, installed: InstalledApp, agent: str) -> None:
         target = self._target(None, installed, agent)
