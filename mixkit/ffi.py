@@ -189,7 +189,7 @@ class FFIGroup:
 
     def _add_typed(self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool) -> None:
         params, result, is_result = _signature(name, function, with_state)
-        encode = _result_encoder(name, is_result)
+        encode = _result_encoder(name, result, is_result)
         bind = _binder(name, params)
         invoke: Callable[[State, Words], Any]
         if kind == "async":
@@ -282,10 +282,16 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
     return bind
 
 
-def _result_encoder(name: str, is_result: bool) -> Callable[[State, Any], Words]:
+def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, Any], Words]:
+    convert = None if type == ANY else converter(type, out=True)
+
     def encode(state: State, value: Any) -> Words:
         try:
+            if convert is not None:
+                value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
+        except Mismatch as exc:
+            raise InternalError(f"{name} answered what it does not declare: {exc}") from exc
         except MixError as exc:
             if isinstance(exc, LimitExceeded):
                 raise

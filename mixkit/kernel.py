@@ -267,6 +267,7 @@ class Kernel:
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=agents, place=target.place, apps=target.apps,
+                answer=target.answer,
             )  # fmt: skip
         finally:
             state.budget.release("depth")
@@ -412,7 +413,7 @@ class Kernel:
         Raises:
             NotFound: no such entry.
             Mismatch: the parameters are not of the declared types.
-            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `GrantError` …).
+            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `AnswerError` …).
             CancelledRun: it was stopped from outside.
         """
         import asyncio
@@ -466,7 +467,7 @@ class Kernel:
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits)
+        return Job(self, program, target, words, state, limits, options.get("answer"))
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""

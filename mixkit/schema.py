@@ -119,7 +119,7 @@ class RecordType:
 
     fields: Mapping[str, Field]
     open: bool = False
-    make: Callable[..., Any] | None = None
+    make: type[Any] | None = None
 
     def __str__(self) -> str:
         fields = ((k if _NAME.fullmatch(k) else json.dumps(k), f) for k, f in self.fields.items())
@@ -151,6 +151,7 @@ Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | Li
 Converter: TypeAlias = Callable[[Any], Any]
 
 ANY = ScalarType("data")
+_CLASSES = (type(None), bool, int, float, str, bytes, Ref, Token, Case, list, dict)
 REST: Final = "..."
 """What stands for the fields that are not named, in the text of an open record."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -234,21 +235,25 @@ def _doc(annotation: Any) -> str:
     return next((m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, str)), "")
 
 
-def converter(type: Type) -> Converter:
-    """The function that answers the converted value or raises `Mismatch`."""
+def converter(type: Type, *, out: bool = False) -> Converter:
+    """The function that answers the converted value or raises `Mismatch`.
+
+    Args:
+        out: for what Python code answers: a record may come as the object that `make` builds, and leaves as a map.
+    """
     match type:
         case ScalarType("data"):
             return _identity
         case ScalarType(name):
             return _SCALARS[name]
         case ArrayType(item):
-            return _identity_of(list, "array") if item == ANY else _array(converter(item))
+            return _identity_of(list, "array") if item == ANY else _array(converter(item, out=out))
         case MapType(item):
-            return _identity_of(dict, "map") if item == ANY else _map(converter(item))
+            return _identity_of(dict, "map") if item == ANY else _map(converter(item, out=out))
         case RecordType():
-            return _record(type)
-        case UnionType(options):
-            return _union(str(type), [converter(option) for option in options])
+            return _record(type, out)
+        case UnionType():
+            return _union(type, out)
         case LiteralType(values):
             return _literal(str(type), values)
 
@@ -308,12 +313,12 @@ def _array(convert_item: Converter) -> Converter:
     def convert(value: Any) -> list[Any]:
         if type(value) is not list:
             raise Mismatch("array", _found(value))
-        result = []
-        for index, item in enumerate(value):
-            try:
+        result: list[Any] = []
+        try:
+            for item in value:
                 result.append(convert_item(item))
-            except Mismatch as exc:
-                raise exc.under(f"[{index}]") from None
+        except Mismatch as exc:
+            raise exc.under(f"[{len(result)}]") from None
         return result
 
     return convert
@@ -334,28 +339,42 @@ def _map(convert_item: Converter) -> Converter:
     return convert
 
 
-def _record(record: RecordType) -> Converter:
-    converters = {key: converter(field.type) for key, field in record.fields.items()}
+def _record(record: RecordType, out: bool) -> Converter:
+    converters = {key: converter(field.type, out=out) for key, field in record.fields.items()}
     required = [key for key, field in record.fields.items() if not field.optional]
     make, is_open = record.make, record.open
+
+    if out and make is not None:
+        convert_map = _record(dataclasses.replace(record, make=None), out)
+
+        def leave(value: Any) -> Any:
+            if type(value) is make:
+                value = {key: getattr(value, key) for key in converters}
+            return convert_map(value)
+
+        return leave
 
     def convert(value: Any) -> Any:
         if type(value) is not dict:
             raise Mismatch(f"map {record}", _found(value))
-        result = {}
+        result = value
         for key, item in value.items():
             convert_item = converters.get(key)
             if convert_item is None:
                 if not is_open:
                     raise UnknownField(key, converters)
-                result[key] = item
                 continue
             try:
-                result[key] = convert_item(item)
+                found = convert_item(item)
             except Mismatch as exc:
                 raise exc.under(step(key)) from None
+            if found is not item:
+                # PERF: copied only if something changes, which is rare.
+                if result is value:
+                    result = dict(value)
+                result[key] = found
         for key in required:
-            if key not in result:
+            if key not in value:
                 raise Mismatch(str(record.fields[key].type), "nothing", step(key))
         if make is None:
             return result
@@ -367,19 +386,51 @@ def _record(record: RecordType) -> Converter:
     return convert
 
 
-def _union(text: str, converters: list[Converter]) -> Converter:
+def _union(union: UnionType, out: bool) -> Converter:
+    text = str(union)
+    # PERF: an option that cannot take a value of that Python type is not asked, since to fail is slow.
+    options = [(converter(option, out=out), _classes(option, out)) for option in union.options]
+    anything = [convert for convert, classes in options if classes is None]
+    by_class = {
+        cls: [convert for convert, classes in options if classes is None or cls in classes]
+        for cls in {*_CLASSES, *(cls for _, classes in options for cls in classes or ())}
+    }
+
     def convert(value: Any) -> Any:
         deepest: Mismatch | None = None
-        for convert_option in converters:
+        for convert_option in by_class.get(type(value), anything):
             try:
                 return convert_option(value)
             except Mismatch as exc:
                 # An option that failed inside the value says more than one that failed at once.
-                if exc.path and (deepest is None or len(exc.path) > len(deepest.path)):
+                inside = exc.path or isinstance(exc, UnknownField)
+                if inside and (deepest is None or len(exc.path) > len(deepest.path)):
                     deepest = exc
         raise deepest or Mismatch(text, _found(value))
 
     return convert
+
+
+def _classes(type: Type, out: bool) -> tuple[type, ...] | None:
+    """The Python types of the values that a type may take; None if they are all."""
+    match type:
+        case ScalarType("data"):
+            return None
+        case ScalarType("int" | "number"):
+            return (int, float)
+        case ScalarType():
+            return next((cls,) for cls, known in _ANNOTATIONS.items() if known == type and cls is not None)
+        case ArrayType():
+            return (list,)
+        case RecordType(make=make) if out and make is not None:
+            return (dict, make)
+        case MapType() | RecordType():
+            return (dict,)
+        case LiteralType(values):
+            return tuple({value.__class__ for value in values})
+        case UnionType(options):
+            found = [_classes(option, out) for option in options]
+            return None if None in found else tuple({cls for classes in found for cls in classes or ()})
 
 
 def _literal(text: str, values: tuple[Any, ...]) -> Converter:

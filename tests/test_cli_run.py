@@ -86,6 +86,18 @@ def test_a_parameter_that_the_agent_does_not_take_is_refused(mixkit_cli: Run, fo
     assert "expected one of the keys n, found key 'N'; did you mean 'n'?" in done.stderr
 
 
+def test_an_answer_that_the_package_does_not_declare_is_an_error(mixkit_cli: Run, folder: Path) -> None:
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"]["echo"]["outParams"] = {"m": "int"}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "entry 'echo' answered what it does not declare: expected one of the keys m, found key 'n'"
+        in done.stderr
+    )
+
+
 def test_a_grant_that_means_nothing_is_refused(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--grant", "$cypto_*")
     assert done.returncode == 2

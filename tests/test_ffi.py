@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -298,6 +299,45 @@ def test_annotations_are_resolved_though_state_is_only_for_type_checkers() -> No
 
     (ffi,) = one(f)
     assert ffi.signature == "$t_f(a: data, b: array(data), c?: map(data) | null) -> result(data)"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "answer", "message"),
+    [
+        (int, "1", "expected int, found string"),
+        (None, 1, "expected null, found int 1"),
+        (list[int], [1, None], r"expected int, found null at \[1\]"),
+        (dict[str, str], {"a": 1}, r"expected string, found int 1 at \.a"),
+        (Literal["a", "b"], "c", 'expected "a" | "b", found \'c\''),
+        (Place, {"city": "x", "zpi": 1}, r"found key 'zpi'; did you mean 'zip'\?"),
+        (list[Place], [Place(1)], r"expected string, found int 1 at \[0\]\.city"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_answer_of_another_type_than_declared_is_our_fault(
+    annotation: Any, answer: Any, message: str
+) -> None:
+    def f() -> Any:
+        return answer
+
+    async def h() -> Any:
+        return answer
+
+    f.__annotations__["return"] = h.__annotations__["return"] = annotation
+    wrapped = types.FunctionType(f.__code__, f.__globals__, closure=f.__closure__)
+    wrapped.__annotations__["return"] = Result[annotation]
+    for function in (f, wrapped, h):
+        with pytest.raises(
+            InternalError, match=rf"^\$t_f answered what it does not declare: .*{message.replace('|', '[|]')}"
+        ):
+            run(one(function), "$t_f")
+
+
+def test_an_answer_leaves_as_it_was_declared() -> None:
+    def f() -> list[Place | int]:
+        return [Place("Rome", 1), 2.0, {"city": "Oslo"}]  # type: ignore[list-item]
+
+    answer = run(one(f), "$t_f")
+    assert identical(answer, [{"city": "Rome", "zip": 1}, 2, {"city": "Oslo"}])
 
 
 class Weird:

@@ -131,6 +131,7 @@ def _run(
                 grants=grants,
                 agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
                 place=place,
+                answer=converter(runnable.result),
             )
         )
     if out.as_json:

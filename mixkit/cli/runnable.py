@@ -97,7 +97,14 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants, place=place, check=converter(other.params))
+        return Target(
+            program,
+            other.entry,
+            grants,
+            place=place,
+            check=converter(other.params),
+            answer=converter(other.result),
+        )
 
     return Agents(resolve)
 

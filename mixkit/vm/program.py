@@ -9,7 +9,7 @@ from mixkit.contracts import Instance, Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
 from mixkit.near import meant
-from mixkit.schema import converter
+from mixkit.schema import ANY, Converter, converter
 from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
 from mixkit.vm.loop import Run
@@ -50,6 +50,7 @@ class Program:
         name: for people: a file, or `app/agent`.
         hash: SHA-256 of the code, hex.
         manifest: entries, description, requested grants.
+        answers: checks of results, of those entries that declare one.
     """
 
     def __init__(
@@ -69,6 +70,11 @@ class Program:
         self._quick_runs = 0
         self._enough = _ENOUGH
         self._lock = threading.Lock()
+        self.answers: dict[str, Converter] = {
+            entry.name: converter(entry.result)
+            for entry in self.manifest.entries.values()
+            if entry.result != ANY
+        }
         self._converters: dict[str, Callable[[object], object]] = {
             entry.name: converter(entry.params) for entry in self.manifest.entries.values()
         }

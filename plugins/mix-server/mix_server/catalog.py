@@ -41,7 +41,7 @@ class Target:
         generation: of the app's installation that this is from.
         entry: what the program calls it.
         params, result: its types, as the package says, or else the program.
-        check: makes parameters fit what the package says; what the program says, the kernel checks.
+        check, answer: make parameters and result fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
         others: how it calls the other agents of its app.
@@ -58,6 +58,7 @@ class Target:
     params: Type
     result: Type
     check: Converter | None
+    answer: Converter | None
     grants: Grants
     limits: Limits
     env: Env
@@ -126,6 +127,7 @@ class Catalog:
                 other.place,
                 other.apps,
                 other.check,
+                other.answer,
             )
 
         return Agents(resolve)
@@ -170,6 +172,7 @@ class Catalog:
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
             check=None if agent.in_params == ANY else converter(agent.in_params),
+            answer=None if agent.out_params == ANY else converter(agent.out_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),

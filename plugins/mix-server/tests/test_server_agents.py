@@ -106,6 +106,26 @@ async def test_an_agent_may_say_that_it_takes_more(
         assert (await client.get(f"{DEMO}more")).json()["inParams"]["additionalProperties"] is True
 
 
+async def test_what_an_agent_answers_is_what_its_package_declares(
+    make_package: Callable[..., bytes], make_server: Make, connect: Connect
+) -> None:
+    agents = {name: {"code": "code/demo/guest.wasm"} for name in ("echo", "delegate")}
+    agents["typed"] = {"code": "code/demo/guest.wasm", "entry": "echo", "outParams": "{n: int}"}
+    package = make_package(apps={"demo": {"agents": agents}})
+    async with connect(make_server()) as client:
+        headers = {"Content-Type": "application/octet-stream"}
+        await client.post("/v1/ws/w/install?force=true", content=package, headers=headers)
+        assert (await client.post(f"{DEMO}typed", json={"n": 1})).json() == {"n": 1}
+        answer = await client.post(f"{DEMO}typed", json={"n": "1"})
+        assert answer.status_code == 422
+        error = answer.json()["run_error"]
+        assert (error["code"], error["agent"]) == ("answer", "w/demo/typed")
+        assert error["message"].endswith("expected int, found string at .n")
+        nested = (await client.post(f"{DEMO}delegate", json=["typed", {}])).json()
+        assert nested["_rmx_type"] == "{tag}case:error"
+        assert nested["_rmx_value"].endswith("expected int, found nothing at .n")
+
+
 async def test_get_without_a_query_describes(client: httpx.AsyncClient) -> None:
     answer = await client.get(f"{DEMO}typed")
     assert answer.json()["name"] == "typed"

@@ -95,6 +95,7 @@ class Agents:
                     agents=target.others,
                     place=target.place,
                     apps=target.apps,
+                    answer=target.answer,
                 )
         if result.actions and "actions" in (req.get_header("Prefer") or ""):
             resp.set_header("Preference-Applied", "actions")
