@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
+
 from mixkit._fault import step
 from mixkit.errors import MixError
 from mixkit.near import meant
@@ -179,7 +181,8 @@ _ANNOTATIONS: dict[Any, Type] = {
 def from_annotation(annotation: Any) -> Type:
     """The type of a Python annotation.
 
-    Known are scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses and `Value`.
+    Known are scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses, `TypedDict`, `msgspec.Struct` and
+    `Value`.
 
     Raises:
         TypeError: the annotation has no counterpart among Values.
@@ -188,7 +191,7 @@ def from_annotation(annotation: Any) -> Type:
 
 
 def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
-    """`inside` are the dataclasses whose fields are being looked at."""
+    """`inside` are the classes whose fields are being looked at."""
     if annotation == Value:
         return ANY
     try:
@@ -208,26 +211,62 @@ def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
         return UnionType(tuple(_from_annotation(arg, inside) for arg in args))
     if origin is Literal and all(type(arg) in (str, int, bool) for arg in args):
         return LiteralType(args)
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return _from_dataclass(annotation, inside)
+    if isinstance(annotation, type) and _describes_a_record(annotation):
+        return _from_class(annotation, inside)
     raise TypeError(
-        f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions or dataclasses"
+        f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions, dataclasses, "
+        "TypedDicts or msgspec Structs"
     )
 
 
-def _from_dataclass(cls: type, inside: tuple[type, ...]) -> RecordType:
+def _describes_a_record(cls: type) -> bool:
+    return typing.is_typeddict(cls) or dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct)
+
+
+def _optional_fields(cls: type, hints: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of a class that describes a record, and whether each may be missing.
+
+    Raises:
+        TypeError: fields have other names outside.
+    """
+    if typing.is_typeddict(cls):
+        # NOTE: annotations that are texts hide NotRequired and Required from the class itself.
+        origins = {name: typing.get_origin(hint) for name, hint in hints.items()}
+        may_miss: frozenset[str] = getattr(cls, "__optional_keys__")  # noqa: B009 - mypy does not know that it is there
+        return {
+            name: origin is typing.NotRequired or (name in may_miss and origin is not typing.Required)
+            for name, origin in origins.items()
+        }
+    if dataclasses.is_dataclass(cls):
+        return {
+            item.name: item.default is not dataclasses.MISSING
+            or item.default_factory is not dataclasses.MISSING
+            for item in dataclasses.fields(cls)
+            if item.init
+        }
+    fields = msgspec.structs.fields(cls)
+    renamed = next((field.name for field in fields if field.name != field.encode_name), None)
+    if renamed is not None:
+        raise TypeError(f"{cls.__name__} renames its field {renamed!r}; a record has the class's own names")
+    return {field.name: not field.required for field in fields}
+
+
+def _from_class(cls: type, inside: tuple[type, ...]) -> RecordType:
     if cls in inside:
         raise TypeError(f"{cls.__name__} contains itself, and a type of Values is finite; use dict there")
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = {}
-    for item in dataclasses.fields(cls):
-        if not item.init:
-            continue
-        optional = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-        fields[item.name] = Field(
-            _from_annotation(hints[item.name], (*inside, cls)), optional, _doc(hints[item.name])
-        )
-    return RecordType(fields, make=cls)
+    fields = {
+        name: Field(_from_annotation(_bare(hints[name]), (*inside, cls)), may_miss, _doc(_bare(hints[name])))
+        for name, may_miss in _optional_fields(cls, hints).items()
+    }
+    return RecordType(fields, make=None if typing.is_typeddict(cls) else cls)
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without what a `TypedDict` says of the field around it."""
+    if typing.get_origin(annotation) in (typing.Required, typing.NotRequired):
+        return typing.get_args(annotation)[0]
+    return annotation
 
 
 def _doc(annotation: Any) -> str:

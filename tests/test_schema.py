@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, NotRequired, Optional, Required, TypedDict
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +85,25 @@ class Address:
     made: int = dataclasses.field(init=False, default=7)
 
 
+class Point(TypedDict):
+    x: float
+    label: NotRequired[Annotated[str, "What stands beside it."]]
+
+
+class Loose(TypedDict, total=False):
+    x: Required[float]
+    y: float
+
+
+class Span(msgspec.Struct):
+    begin: int
+    end: Annotated[int, "Behind the last."] = 0
+
+    def __post_init__(self) -> None:
+        if self.end < 0:
+            raise ValueError("end is not negative")
+
+
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [
@@ -110,6 +130,9 @@ class Address:
         (Annotated[int, ["unhashable"]], "int"),
         (Address, "{city: string, tags?: array(string)}"),
         (list[Address], "array({city: string, tags?: array(string)})"),
+        (Point, "{x: number, label?: string}"),
+        (Loose, "{x: number, y?: number}"),
+        (Span | None, "{begin: int, end?: int} | null"),
     ],
 )
 def test_annotations(annotation: Any, text: str) -> None:
@@ -119,6 +142,33 @@ def test_annotations(annotation: Any, text: str) -> None:
 @dataclasses.dataclass
 class Tree:
     children: list[Tree]
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    one_name: int
+
+
+def test_typed_dicts_and_structs_are_records() -> None:
+    point = converter(from_annotation(list[Point]))
+    assert point([{"x": 1, "label": "a"}, {"x": 2.5}]) == [{"x": 1, "label": "a"}, {"x": 2.5}]
+    for wrong, message in (
+        ({"x": 1, "lable": "a"}, r"found key 'lable' at \[0\]; did you mean 'label'\?"),
+        ({"x": 1, "label": None}, r"expected string, found null at \[0\]\.label"),
+        ({}, r"expected number, found nothing at \[0\]\.x"),
+    ):
+        with pytest.raises(Mismatch, match=message):
+            point([wrong])
+    span = from_annotation(Span)
+    assert converter(span)({"begin": 1}) == Span(1, 0)
+    with pytest.raises(Mismatch, match="end is not negative"):
+        converter(span)({"begin": 1, "end": -1})
+    leaving = converter(span, out=True)
+    assert leaving(Span(1, 2)) == leaving({"begin": 1, "end": 2}) == {"begin": 1, "end": 2}
+    with pytest.raises(Mismatch, match=r"expected int, found string at \.begin"):
+        leaving(Span("1"))  # type: ignore[arg-type]
+    assert json_schema(span)["properties"]["end"] == {"type": "integer", "description": "Behind the last."}
+    with pytest.raises(TypeError, match="renames its field 'one_name'"):
+        from_annotation(Renamed)
 
 
 class Colour(enum.Enum):
