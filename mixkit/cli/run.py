@@ -117,7 +117,7 @@ def _run(
     with out.working(f"compiling {code.name}"):
         runnable, found = find(kernel, code, name)
         program = kernel.load(runnable.code, runnable.name)
-    grants = _grants(runnable, patterns)
+    grants = _grants(kernel, runnable, program.manifest.grants, patterns)
     place = Place("", runnable.app or code.stem, home.absolute()) if home is not None else None
     with out.working(f"running {runnable.name}"):
         # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
@@ -131,6 +131,7 @@ def _run(
                 grants=grants,
                 agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
                 place=place,
+                answer=converter(runnable.result),
             )
         )
     if out.as_json:
@@ -143,12 +144,15 @@ def _run(
         out.note(f"action for the caller: {tagged_json.dumps(action)}")
 
 
-def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants | None:
-    from mixkit.grants import Grants
+def _grants(
+    kernel: Kernel, runnable: Runnable, own: Grants | None, patterns: tuple[str, ...]
+) -> Grants | None:
+    """What the run is granted; `own` is what the code asks for itself."""
+    from mixkit.cli.grants import typed_grants
 
     if not patterns:
         return runnable.grants
-    granted = Grants(patterns)
+    granted = typed_grants(kernel, patterns, runnable.grants or own)
     return granted if runnable.grants is None else runnable.grants & granted
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
-from mixkit.schema import ANY, Type
+from mixkit.near import meant
+from mixkit.schema import ANY, Type, converter
 
 if TYPE_CHECKING:
     from mixkit.job import Agents, Target
@@ -76,7 +77,7 @@ def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Run
         return fitting[0], found
     names = ", ".join(item.name for item in fitting or found.values()) or "nothing that can be run"
     problem = f"{name!r} is more than one agent" if fitting else f"no entry {name!r}"
-    raise NotFound(f"{path}: {problem}; there is {names}")
+    raise NotFound(f"{path}: {problem}; there is {names}{meant(name, found) if not fitting else ''}")
 
 
 def others_of(
@@ -96,7 +97,14 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants, place=place)
+        return Target(
+            program,
+            other.entry,
+            grants,
+            place=place,
+            check=converter(other.params),
+            answer=converter(other.result),
+        )
 
     return Agents(resolve)
 

@@ -60,8 +60,6 @@ class GuestMachine:
         if "_initialize" in exports:
             self.instance.call("_initialize")
         if "mix_init" in exports:
-            if exports["mix_init"] != FuncType(("i32", "i32"), ()):
-                raise GuestError(f"expected an export mix_init(i32, i32) -> (), found {exports['mix_init']}")
             ptr = self.instance.call("mix_alloc", len(env))
             self.instance.write(int(ptr or 0), env)
             self.instance.call("mix_init", int(ptr or 0), len(env))

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from mixkit.contracts import Instance, Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
-from mixkit.schema import converter
+from mixkit.near import meant
+from mixkit.schema import ANY, Converter, converter
+from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
@@ -48,6 +50,7 @@ class Program:
         name: for people: a file, or `app/agent`.
         hash: SHA-256 of the code, hex.
         manifest: entries, description, requested grants.
+        answers: checks of results, of those entries that declare one.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Program:
         self.name = name
         self.hash = module.hash
         self.manifest: Manifest = read_manifest(module)
+        interface.check(module)
         self._snapshots = snapshots
         self._profile = profile
         self._idle = idle
@@ -66,6 +70,11 @@ class Program:
         self._quick_runs = 0
         self._enough = _ENOUGH
         self._lock = threading.Lock()
+        self.answers: dict[str, Converter] = {
+            entry.name: converter(entry.result)
+            for entry in self.manifest.entries.values()
+            if entry.result != ANY
+        }
         self._converters: dict[str, Callable[[object], object]] = {
             entry.name: converter(entry.params) for entry in self.manifest.entries.values()
         }
@@ -82,7 +91,9 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+            raise NotFound(
+                f"{self.name or 'the code'} has no entry {name!r}; it has {known}{meant(name, self.manifest.entries)}"
+            )
         return entry
 
     def check_params(self, name: str, params: object) -> object:

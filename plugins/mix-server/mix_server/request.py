@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import os
 import secrets
@@ -20,6 +19,7 @@ from mix_server.arrivals import Arrivals
 from mix_server.auth import Caller
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import BadRequest, BodyTimeout, BodyTooLarge, Disconnected, Stopping
+from mixkit.near import meant
 
 __all__ = ["ClientWatch", "Request"]
 
@@ -155,10 +155,8 @@ class Request(falcon.asgi.Request):
             return
         for key in self.params:
             if key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                meant = f"; did you mean {near[0]}?" if near else ""
                 raise BadRequest(
-                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant}"
+                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant(key, names)}"
                 )
 
     async def disconnected(self) -> None:
