@@ -104,3 +104,51 @@ def test_usage_errors_have_status_2(wasm: Cli, tmp_path: Path) -> None:
     assert wasm("build", str(tmp_path / "none")).returncode == 2
     assert wasm("new", "x", "--lang", "cobol").returncode == 2
     assert wasm("run").returncode == 2
+
+
+def test_output_is_relative_to_where_one_stands(
+    wasm: Cli, guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for given in ("out.wasm", "deep/out.wasm"):
+        done = wasm("build", str(guest), "-o", given)
+        assert done.returncode == 0, done.stderr
+        assert (here / given).read_bytes()[:4] == b"\0asm"
+    assert not (guest / "build").exists()
+
+
+def test_run_takes_the_options_of_run(mixkit_cli: Cli, guest: Path, tmp_path: Path) -> None:
+    (guest / "agent.c").write_text(
+        '#include "mix.h"\n'
+        "static mix_value save(mix_value params) {\n"
+        '    return mix_ffi("$db_save_one", mix_null(), params);\n'
+        "}\n"
+        'MIX_ENTRY("save", save)\n'
+    )
+    where = ("--profile", "wasi", "--set", "storage=mixquery", "wasm", "run", str(guest), "save", '{"n": 1}')
+    args = ("--grant", "$db_*", "--param", "m=2", "--database", str(tmp_path / "data"))
+    saved = mixkit_cli(*where, *args)
+    assert saved.returncode == 0, saved.stderr
+    assert json.loads(saved.stdout)["_rmx_id"]
+    assert any(path.is_file() for path in (tmp_path / "data").rglob("*"))
+
+
+def test_the_first_build_says_that_it_takes_its_time(
+    mixkit_cli: Cli, guest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a compiler that only says that it built the library: building it takes half a minute."""
+    from mix_wasm import compiler
+    from mix_wasm.cli import _built
+
+    from mixkit.cli.output import Output
+
+    has = [False]
+    monkeypatch.setattr(compiler, "has_libc", lambda debug: has[0])
+    monkeypatch.setattr(compiler, "make_libc", lambda debug: has.__setitem__(0, True))
+    for _ in range(2):
+        _built(guest, None, False, Output())
+    assert (
+        capsys.readouterr().err.count("building the C library, which is kept: this takes half a minute") == 1
+    )
