@@ -41,6 +41,19 @@ class Main(Group):
             raise trouble
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as exc:
+            from mixkit.cli.plugin_commands import where_it_is
+
+            text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
+            if text is None:
+                raise
+            raise click.UsageError(text, ctx) from None
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _, trouble = self.plugin_commands(ctx)
         if trouble:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mixkit.contracts import Instance, Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
+from mixkit.near import meant
 from mixkit.schema import converter
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
 from mixkit.vm.loop import Run
@@ -82,7 +83,8 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+            near = meant(name, self.manifest.entries)
+            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}{near}")
         return entry
 
     def check_params(self, name: str, params: object) -> object:
