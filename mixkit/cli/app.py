@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import click
+from click.core import ParameterSource
 
 from mixkit import __version__
 from mixkit.cli.failure import run_guarded
@@ -129,6 +130,8 @@ def cli(ctx: click.Context, /, log_level: str, log_format: str) -> None:
     from mixkit.cli import logs
 
     ctx.obj.log_level, ctx.obj.log_format = log_level, log_format
+    if ctx.get_parameter_source("log_level") is not ParameterSource.DEFAULT:
+        ctx.obj.guest_level = log_level
     logs.configure(log_level, log_format)
 
 

@@ -79,9 +79,12 @@ def run(
     CODE may also be WS/APP of a directory of workspaces, or WS/APP/AGENT, which PARAMS follow: an installed agent,
     with its powers and its database.
 
+    What the code prints and logs is shown on stderr, from --log-level on if that is given, else from info on.
+
     The code may call what it asks for in its manifest; code that asks for nothing may call $core_* alone.
     --grant narrows the first and widens the second.
     """
+    from mixkit.cli import logs
     from mixkit.cli.installed import find_installed, split_agent
     from mixkit.cli.runnable import find, find_all, pick
     from mixkit.storage import Place
@@ -99,6 +102,7 @@ def run(
     extra = read_json(environment, "--env") if environment is not None else {}
     if not isinstance(extra, dict):
         raise click.BadParameter("expected a JSON object", param_hint="--env")
+    logs.show_guests(session.guest_level, session.log_format)
     with session.kernel() as kernel:
         installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:

@@ -152,3 +152,17 @@ def test_the_first_build_says_that_it_takes_its_time(
     assert (
         capsys.readouterr().err.count("building the C library, which is kept: this takes half a minute") == 1
     )
+
+
+def test_printf_is_seen(wasm: Cli, guest: Path) -> None:
+    (guest / "agent.c").write_text(
+        '#include "mix.h"\n#include <stdio.h>\n'
+        "static mix_value say(mix_value params) {\n"
+        '    printf("printed %d\\n", 1);\n'
+        '    mix_log(MIX_INFO, "logged");\n'
+        "    return params;\n"
+        "}\n"
+        'MIX_ENTRY("say", say)\n'
+    )
+    done = wasm("run", str(guest), "say", "1")
+    assert (done.stdout, sorted(done.stderr.splitlines())) == ("1\n", ["logged", "printed 1"])

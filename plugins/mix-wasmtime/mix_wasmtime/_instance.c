@@ -1035,6 +1035,9 @@ static PyMethodDef instance_methods[] = {
 
 static PyMemberDef instance_members[] = {
     {"owner", T_OBJECT_EX, offsetof(Instance, owner), 0, "Whatever the creator hangs on it."},
+    {"memory_refused", T_BOOL, offsetof(Instance, account.refused), READONLY,
+     "Whether memory was refused to the guest since the outermost call began."},
+    {"memory_limit", T_ULONG, offsetof(Instance, account.limit), READONLY, "Bytes of all memories together, at most."},
     {NULL, 0, 0, 0, NULL},
 };
 
