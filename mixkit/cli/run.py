@@ -143,25 +143,31 @@ def _run(
     import asyncio
 
     from mixkit import tagged_json
+    from mixkit.cli.lines import add_lines
     from mixkit.cli.runnable import others_of
+    from mixkit.errors import RunError
     from mixkit.schema import converter
 
     grants = _grants(runnable, patterns)
-    with out.working(f"running {runnable.name}"):
-        # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
-        result = asyncio.run(
-            kernel.run(
-                program,
-                runnable.entry,
-                converter(runnable.params)(params),
-                env=_env(runnable, extra),
-                limits=_limits(kernel, runnable, timeout),
-                grants=grants,
-                agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
-                place=place,
-                apps=runnable.apps,
+    try:
+        with out.working(f"running {runnable.name}"):
+            # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
+            result = asyncio.run(
+                kernel.run(
+                    program,
+                    runnable.entry,
+                    converter(runnable.params)(params),
+                    env=_env(runnable, extra),
+                    limits=_limits(kernel, runnable, timeout),
+                    grants=grants,
+                    agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
+                    place=place,
+                    apps=runnable.apps,
+                )
             )
-        )
+    except RunError as exc:
+        add_lines(exc, runnable.code)
+        raise
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))
         actions = json.loads(tagged_json.dumps(result.actions))

@@ -166,3 +166,43 @@ def test_printf_is_seen(wasm: Cli, guest: Path) -> None:
     )
     done = wasm("run", str(guest), "say", "1")
     assert (done.stdout, sorted(done.stderr.splitlines())) == ("1\n", ["logged", "printed 1"])
+
+
+TRAPS = """#include "mix.h"
+static int deep(int n) {
+    if (n == 0) __builtin_trap();
+    return deep(n - 1) + 1;
+}
+static mix_value go(mix_value params) {
+    return mix_int(deep((int)mix_as_int(params, 1)) + 1);
+}
+MIX_ENTRY("go", go)
+"""
+
+
+def test_backtraces_of_debug_builds_have_lines(wasm: Cli, guest: Path) -> None:
+    (guest / "agent.c").write_text(TRAPS)
+    done = wasm("run", "--debug", str(guest), "go", "2", "--json")
+    error = json.loads(done.stdout)["run_error"]
+    lines = [frame.rpartition("(")[2] for frame in error["backtrace"]]
+    assert lines[:4] == ["agent.c:3)", "agent.c:4)", "agent.c:4)", "agent.c:7)"]
+    assert "(agent.c:3)" in error["message"]
+    plain = wasm("run", str(guest), "go", "2")
+    assert "unreachable" in plain.stderr and "agent.c" not in plain.stderr
+
+
+def test_lines_that_cannot_be_read_hide_no_error(
+    guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mix_wasm.build import build
+
+    from mixkit.cli.lines import REMEDY, located
+
+    (guest / "agent.c").write_text(TRAPS)
+    code = build(guest, debug=True).read_bytes()
+    frames = ["go at 0x147", "odd"]
+    at = code.index(b".debug_line") + len(b".debug_line")
+    # The length of the first line program is not that of the section any more.
+    assert located(code[:at] + b"\xf0\xff\xff\xff" + code[at + 4 :], frames) == frames
+    monkeypatch.setitem(sys.modules, "elftools.dwarf.dwarfinfo", None)
+    assert located(code, frames) == [f"go at 0x147 (for its line: {REMEDY})", "odd"]

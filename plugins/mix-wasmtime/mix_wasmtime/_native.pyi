@@ -29,6 +29,7 @@ class Linked:
         start: str | None,
         restorable: bool,
         stack: int,
+        shift: int,
     ) -> Linked: ...
 
 class Instance:
