@@ -31,6 +31,7 @@ from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
+from mixkit.near import meant
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
@@ -185,7 +186,8 @@ class Kernel:
                 and not is_service_link(name, value, known=False)
             ):
                 raise ProfileError(
-                    "no such setting; `mixkit profile show` lists them", f"environment variable {name}"
+                    f"no such setting; `mixkit profile show` lists them{meant(name, known)}",
+                    f"environment variable {name}",
                 )
 
     def _collect_ffis(self) -> FFITable:
@@ -229,7 +231,8 @@ class Kernel:
             return None
         if wanted not in offered:
             raise ProfileError(
-                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}",
+                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}"
+                f"{meant(wanted, offered)}",
                 f"{self.profile.origins[key]}: {key}",
             )
         return offered[wanted]

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
-from mixkit.errors import GuestError, InternalError
+from mixkit.errors import GuestError, InternalError, LimitExceeded, guest_text
 from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
 from mixkit.vm.wasi import WASI
@@ -158,6 +158,9 @@ def _random(instance: Instance, ptr: int, size: int) -> None:
 
 def _panic(instance: Instance, ptr: int, size: int) -> None:
     text = instance.read(ptr, min(size & _UNSIGNED, _MAX_LINE)).decode("utf-8", "replace")
+    if instance.memory_refused:
+        # As when it traps: what it says is true, but not what to do.
+        raise LimitExceeded("memory", instance.memory_limit, "bytes", guest_text(text, _MAX_NAME))
     raise GuestError(text, trap="panic")
 
 

@@ -91,9 +91,8 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(
-                f"{self.name or 'the code'} has no entry {name!r}; it has {known}{meant(name, self.manifest.entries)}"
-            )
+            near = meant(name, self.manifest.entries)
+            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}{near}")
         return entry
 
     def check_params(self, name: str, params: object) -> object:
