@@ -57,6 +57,7 @@ def _clock_time_get(instance: Instance, clock: int, precision: int, out: int) ->
     # CPU-time clocks would tell one guest about another's work.
     if clock not in (0, 1):
         return INVAL
+    instance.owner.unique = True
     now = time.time_ns() if clock == 0 else time.monotonic_ns()
     instance.write(out, struct.pack("<Q", now))
     return SUCCESS
@@ -73,7 +74,7 @@ def _random_get(instance: Instance, ptr: int, size: int) -> int:
     size &= 0xFFFFFFFF
     if size > _MAX_RANDOM:
         return INVAL
-    instance.owner.used_random = True
+    instance.owner.unique = True
     instance.write(ptr, secrets.token_bytes(size))
     return SUCCESS
 
@@ -142,4 +143,4 @@ WASI: dict[tuple[str, str], HostFunction] = {
         "sched_yield": _function("", _sched_yield),
     }.items()
 }
-"""The host functions. The calling instance's `owner` is the `GuestMachine` (`used_random`, `output`)."""
+"""The host functions. The calling instance's `owner` is the `GuestMachine` (`unique`, `output`)."""

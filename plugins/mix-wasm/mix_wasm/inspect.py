@@ -21,6 +21,7 @@ _SIGNATURES = {
     "mix_alloc": FuncType(("i32",), ("i32",)),
     "mix_call": FuncType(("i32", "i32", "i32", "i32"), ("i64",)),
     "mix_init": FuncType(("i32", "i32"), ()),
+    "mix_resume": FuncType(("i32",), ()),
 }
 _DIRECT = FuncType(("i32", "i32"), ("i64",))
 
