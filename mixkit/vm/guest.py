@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
 from mixkit.errors import GuestError, InternalError, LimitExceeded
+from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
 from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
 from mixkit.vm.output import Output
@@ -121,6 +122,10 @@ class GuestMachine:
     def log(self, level: int, message: str) -> None:
         self.host.log(level, message)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the run ends."""
+        self.host.sleep(seconds)
+
     def output(self, fd: int, data: bytes) -> None:
         """Bytes written to stdout (1) or stderr (2): logged by line."""
         if self._output is None:
@@ -189,5 +194,6 @@ HOST_IMPORTS: HostImports = {
     ("mix", "random"): HostFunction(FuncType(("i32", "i32"), ()), _random),
     ("mix", "panic"): HostFunction(FuncType(("i32", "i32"), ()), _panic),
     **WASI,
+    **ASSEMBLYSCRIPT,
 }
 """Everything that a guest may import; one mapping for all, so that engines link it once per module."""

@@ -40,6 +40,9 @@ class _InitHost:
     def log(self, level: int, message: str) -> None:
         self._run.log(level, message)
 
+    def sleep(self, seconds: float) -> None:
+        self._run.sleep(seconds)
+
 
 class Program:
     """Compiled code, usable from any thread for any number of runs.

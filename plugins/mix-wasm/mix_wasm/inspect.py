@@ -103,7 +103,9 @@ def _import_problems(module: WasmModule) -> list[str]:
         if offered is None:
             known = ", ".join(n for s, n in HOST_IMPORTS if s == space)
             hint = (
-                f"that module has {known}" if known else "guests import from mix and wasi_snapshot_preview1"
+                f"that module has {known}"
+                if known
+                else "guests import from mix, wasi_snapshot_preview1 and env"
             )
             problems.append(f"import {space}.{name}: no host function of that name; {hint}")
         elif found != offered.type:

@@ -8,7 +8,8 @@ import pytest
 from mix_wasm.build import build
 
 from mixkit import Kernel
-from mixkit.errors import RunError
+from mixkit.errors import LimitExceeded, RunError
+from mixkit.limits import Limits
 
 GUEST = Path(__file__).parent / "guests" / "libc.c"
 
@@ -41,3 +42,14 @@ def test_last_words_are_logged_and_stand_in_the_error(
 
 def test_the_stack_suffices_for_deep_recursion(mixkit_kernel: Kernel, code: Path) -> None:
     assert mixkit_kernel.run_sync(code, "recurses", 900).value == 901
+
+
+def test_standard_streams_are_terminals_at_their_end(mixkit_kernel: Kernel, code: Path) -> None:
+    assert mixkit_kernel.run_sync(code, "streams").value is True
+
+
+def test_it_sleeps_within_the_deadline(mixkit_kernel: Kernel, code: Path) -> None:
+    assert mixkit_kernel.run_sync(code, "sleeps", 20).value >= 0.02
+    with pytest.raises(RunError) as caught:
+        mixkit_kernel.run_sync(code, "sleeps", 600_000, limits=Limits(wall_time=0.2))
+    assert isinstance(caught.value.__cause__, LimitExceeded)

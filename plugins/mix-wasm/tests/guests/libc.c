@@ -1,9 +1,12 @@
-/* What C programs expect of their libc: asserts, seeds, a stack, last words. */
+/* What C programs expect of their libc: asserts, seeds, a stack, streams, sleep, last words. */
 #include <assert.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "mix.h"
 
@@ -37,6 +40,21 @@ static mix_value gives_up(mix_value params) {
     abort();
 }
 
+static mix_value streams(mix_value params) {
+    (void)params;
+    struct stat found;
+    bool good = getchar() == EOF && feof(stdin) && fstat(1, &found) == 0 && S_ISCHR(found.st_mode) && isatty(2);
+    return mix_bool(good && sched_yield() == 0);
+}
+
+static mix_value sleeps(mix_value params) {
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    usleep((useconds_t)(1000 * mix_as_int(params, 0)));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    return mix_number((double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
+}
+
 static int64_t deep(volatile char *above, int64_t left) {
     volatile char room[1024];
     room[0] = above ? above[0] : 1;
@@ -50,4 +68,6 @@ MIX_RESUME(resume)
 MIX_ENTRY("draw", draw)
 MIX_ENTRY("checked", checked)
 MIX_ENTRY("gives_up", gives_up)
+MIX_ENTRY("streams", streams)
+MIX_ENTRY("sleeps", sleeps)
 MIX_ENTRY("recurses", recurses)
