@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mix_server.errors import BadRequest
+from mixkit.near import meant_field
 from mixkit.package.errors import BadName
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Workspaces:
         try:
             wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
         except msgspec.MsgspecError as exc:
-            raise BadRequest(f'expected {{"name": "…"}}: {exc}') from None
+            raise BadRequest(f'expected {{"name": "…"}}: {exc}{meant_field(exc, _Creation)}') from None
         name = wanted.name or f"ws-{secrets.token_hex(8)}"
         try:
             await asyncio.to_thread(self._server.store.create, name)
