@@ -104,6 +104,16 @@ class Instance(Protocol):
     """Whatever the creator hangs on it, for its host functions. `reset` and `close` set it to None."""
 
     @property
+    def memory_refused(self) -> bool:
+        """Whether memory was refused to the guest since the outermost call began."""
+        ...
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that its memories may have together: the limit `memory`."""
+        ...
+
+    @property
     def exports(self) -> Mapping[str, FuncType | str]: ...
 
     def start(self) -> None:

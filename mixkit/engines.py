@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mixkit.errors import ProfileError
+from mixkit.near import meant
 
 __all__ = ["Choice", "choose"]
 
@@ -35,6 +36,6 @@ def choose(wanted: Sequence[str], offered: Mapping[str, str]) -> Choice:
             return Choice(name, offered[name], f"choice {index + 1} of the profile's engines{skipped}")
     raise ProfileError(
         f"no plugin of the profile offers any of the engines {', '.join(wanted) or '(none)'}; "
-        f"offered: {', '.join(sorted(offered)) or 'none'}",
+        f"offered: {', '.join(sorted(offered)) or 'none'}{meant(wanted[0], offered) if wanted else ''}",
         "engines",
     )

@@ -240,6 +240,10 @@ class QuickRun(Run):
             raise NotQuick("many log lines")
         self._lines.append((level, message))
 
+    def sleep(self, seconds: float) -> None:
+        self.called = True
+        raise NotQuick("a sleep")
+
     def expire(self) -> None:
         self.stop(NotQuick("the slice is used up"))
 

@@ -216,7 +216,8 @@ class Kernel:
             return None
         if wanted not in offered:
             raise ProfileError(
-                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}",
+                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}"
+                f"{meant(wanted, offered)}",
                 f"{self.profile.origins[key]}: {key}",
             )
         return offered[wanted]

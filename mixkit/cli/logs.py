@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Any
@@ -11,13 +12,26 @@ from typing import Any
 from mixkit.cli.output import safe
 from mixkit.errors import printable
 
-__all__ = ["FORMATS", "LEVELS", "JSONFormatter", "PrettyFormatter", "configure"]
+__all__ = [
+    "FORMATS",
+    "LEVELS",
+    "JSONFormatter",
+    "PlainFormatter",
+    "PrettyFormatter",
+    "configure",
+    "show_guests",
+]
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("pretty", "json")
 
 CONTEXT = ("request_id", "run_id", "guest")
 """Attributes that a record may carry (`extra=`), in the order in which they are shown."""
+
+_GUESTS = "mix-vm"
+"""Where the output of guests goes: `mixkit.state.guest_log`, which `--help` need not import."""
+
+_LIKE_OURS = re.compile(r"\s*(mixkit:|[0-9]{2}:[0-9]{2}:[0-9]{2}|\|)")
 
 
 class JSONFormatter(logging.Formatter):
@@ -47,6 +61,37 @@ class PrettyFormatter(logging.Formatter):
         return f"{line}\n{safe(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
+class PlainFormatter(logging.Formatter):
+    """What a guest wrote and nothing else, except before what would look like a line of ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = printable(record.getMessage())
+        return f"| {line}" if _LIKE_OURS.match(line) else line
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """To stderr, where on a terminal the line of a progress that is shown gives way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream.isatty():
+            self.stream.write("\r\x1b[2K")
+        super().emit(record)
+
+
+def show_guests(level: str, format: str) -> None:
+    """Show what guests write, from a level on: line by line as it is, or with format "json" like all else.
+
+    After `configure`, until it is called again.
+    """
+    guests = logging.getLogger(_GUESTS)
+    guests.setLevel(level.upper())
+    if format != "json":
+        handler = _Lines(sys.stderr)
+        handler.setFormatter(PlainFormatter())
+        guests.addHandler(handler)
+        guests.propagate = False
+
+
 def configure(level: str, format: str) -> None:
     """Send the records of all loggers to stderr. Calling it again replaces what the call before did.
 
@@ -60,6 +105,11 @@ def configure(level: str, format: str) -> None:
     for old in [old for old in root.handlers if isinstance(old.formatter, JSONFormatter | PrettyFormatter)]:
         root.removeHandler(old)
     root.addHandler(handler)
+    guests = logging.getLogger(_GUESTS)
+    guests.setLevel(logging.NOTSET)
+    guests.propagate = True
+    for old in [old for old in guests.handlers if isinstance(old, _Lines)]:
+        guests.removeHandler(old)
     root.setLevel(level.upper())
 
 

@@ -16,6 +16,7 @@ from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.remix_text import agents, powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -39,6 +40,14 @@ trust_option = click.option(
 @click.group(cls=Group)
 def remix() -> None:
     """Build, inspect, verify and install .remix packages."""
+
+
+remix.lazy("list", "mixkit.cli.packages:list_", "List the packages that are installed in workspaces.")
+remix.lazy(
+    "remove",
+    "mixkit.cli.packages:remove",
+    "Remove all apps that a package brought to a workspace, and their data.",
+)
 
 
 @remix.command()
@@ -178,7 +187,7 @@ def keygen(session: Session, path: Path) -> None:
 
 @remix.command()
 @click.argument("packages", type=FILE, nargs=-1, required=True, metavar="[OLD] NEW")
-@click.option("--ws-dir", type=FOLDER, help="Directory of workspaces, to compare with what is installed.")
+@ws_dir_option
 @click.option("--ws", help="Workspace to compare with.")
 @json_option
 @pass_session
@@ -188,25 +197,18 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
     package = _open(packages[-1], out)
     if len(packages) == 2 and ws_dir is None and ws is None:
         before = _releases(_open(packages[0], out))
-    elif len(packages) == 1 and ws_dir is not None and ws is not None:
-        from mixkit.package import WorkspaceStore
-
+    elif len(packages) == 1 and ws is not None:
         with session.kernel() as kernel:
-            before = _installed(WorkspaceStore(ws_dir, kernel.databases).workspace(ws), package)
+            before = _installed(find_workspace(open_store(kernel, ws_dir), ws), package)
     else:
-        raise click.UsageError("give two packages, or one package with --ws-dir and --ws")
+        raise click.UsageError("give two packages, or one package with --ws")
     _show_diff(before, package, out)
 
 
 @remix.command()
 @click.argument("package", type=FILE)
-@click.option(
-    "--ws-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of workspaces.",
-)
-@click.option("--ws", required=True, help="Workspace; made if it is not there.")
+@ws_dir_option
+@click.option("--ws", required=True, help="Workspace; made if it is not there, as is the directory.")
 @click.option(
     "--grant",
     "patterns",
@@ -224,7 +226,7 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
 def install(
     session: Session,
     package: Path,
-    ws_dir: Path,
+    ws_dir: Path | None,
     ws: str,
     patterns: tuple[str, ...],
     trust: tuple[str, ...],
@@ -237,14 +239,13 @@ def install(
     with --yes. The code is loaded with the profile first; what does not load is not installed.
     """
     from mixkit.grants import ALL
-    from mixkit.package import WorkspaceStore
 
     out = Output(session.as_json)
     found = _open(package, out)
     found.verify(_trusted(trust))
     with session.kernel() as kernel:
         kernel.ffis.check_grant_options(found.grants.option_keys())
-        store = WorkspaceStore(ws_dir, kernel.databases)
+        store = open_store(kernel, ws_dir, make=True)
         granted = typed_grants(kernel, patterns, found.grants) if patterns else None
         warnings = say_unknown(kernel, found.grants, out)
         before = _installed(store.workspace(ws), found) if ws in store.list() else {}
@@ -274,21 +275,20 @@ def install(
 
 @remix.command()
 @click.argument("app")
-@click.option("--ws-dir", type=FOLDER, required=True, help="Directory of workspaces.")
+@ws_dir_option
 @click.option("--ws", required=True, help="Workspace.")
 @json_option
 @pass_session
-def history(session: Session, app: str, ws_dir: Path, ws: str) -> None:
+def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     """Show what was installed as APP of a workspace, and granted to it, when; oldest first."""
     import msgspec
 
     from mixkit.errors import NotFound
-    from mixkit.package import WorkspaceStore
     from mixkit.package.install import grants_spec
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        events = WorkspaceStore(ws_dir, kernel.databases).workspace(ws).past(app)
+        events = find_workspace(open_store(kernel, ws_dir), ws).past(app)
     if not events:
         raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
     found = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from mixkit.databases import Databases
 from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
+from mixkit.near import meant
 from mixkit.package import disk
 from mixkit.package.app import InstalledApp
 from mixkit.package.book import FOLDER
@@ -150,7 +151,10 @@ class Workspace:
         generation = self._book.apps().get(app)
         if generation is None:
             known = ", ".join(self.apps()) or "none"
-            raise NotFound(f"no app {app!r:.80} in workspace {self.name!r}; there are: {known}"[:400])
+            raise NotFound(
+                f"no app {app!r:.80} in workspace {self.name!r}; there are: {known}"[:400]
+                + meant(app, self.apps())
+            )
         return generation
 
     def generation_at_hand(self, app: str) -> str | None:

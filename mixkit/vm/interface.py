@@ -21,6 +21,7 @@ _EXPORTS = {
     "mix_alloc": ALLOC,
     "mix_call": CALL,
     "mix_init": FuncType(("i32", "i32"), ()),
+    "mix_resume": FuncType(("i32",), ()),
 }
 _SHOWN = 8
 """Problems that an error lists; a module made for another host has hundreds."""

@@ -74,14 +74,14 @@ static void raise_kept(Instance *self) {
 #endif
 }
 
-/* [(function index, name or None, byte offset in the module)], innermost first */
-static PyObject *read_frames(wasm_frame_vec_t *frames) {
+/* [(function index, name or None, byte offset in the module's file)], innermost first */
+static PyObject *read_frames(wasm_frame_vec_t *frames, Py_ssize_t shift) {
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < frames->size; i++) {
         const wasm_byte_vec_t *name = wt.wasmtime_frame_func_name(frames->data[i]);
         PyObject *frame = Py_BuildValue("Is#n", wt.wasm_frame_func_index(frames->data[i]),
                                         name != NULL ? name->data : NULL, name != NULL ? (Py_ssize_t)name->size : 0,
-                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]));
+                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]) - shift);
         if (frame == NULL || PyList_Append(list, frame) < 0) Py_CLEAR(list);
         Py_XDECREF(frame);
     }
@@ -123,7 +123,7 @@ static void fail(Instance *self) {
         wasm_frame_vec_t trace = {0, NULL};
         if (trap != NULL) wt.wasm_trap_trace(trap, &trace);
         else wt.wasmtime_error_wasm_trace(failure, &trace);
-        PyObject *frames = read_frames(&trace);
+        PyObject *frames = read_frames(&trace, self->linked->shift);
         if (atomic_load(&self->interrupted)) {
             raise_interrupt(frames);
         } else if (self->account.refused) {
@@ -1035,6 +1035,9 @@ static PyMethodDef instance_methods[] = {
 
 static PyMemberDef instance_members[] = {
     {"owner", T_OBJECT_EX, offsetof(Instance, owner), 0, "Whatever the creator hangs on it."},
+    {"memory_refused", T_BOOL, offsetof(Instance, account.refused), READONLY,
+     "Whether memory was refused to the guest since the outermost call began."},
+    {"memory_limit", T_ULONG, offsetof(Instance, account.limit), READONLY, "Bytes of all memories together, at most."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -255,6 +255,7 @@ typedef struct {
     PyObject *start;   /* export name of the start function; None for none */
     bool restorable;
     size_t stack;
+    Py_ssize_t shift; /* bytes that the functions stand further back than in the module's file */
     PyObject *initial; /* state right after instantiation; NULL until the first instance */
 } Linked;
 
