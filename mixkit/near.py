@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
-__all__ = ["meant", "meant_field"]
+__all__ = ["meant"]
 
 _MOST: Final = 80
 """Longest name that is looked at: the search takes longer with each letter, and names come from strangers."""
-_UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
 
 
 def meant(name: str, known: Iterable[str], least: float = 0.6) -> str:
@@ -30,32 +27,3 @@ def meant(name: str, known: Iterable[str], least: float = 0.6) -> str:
             folded.setdefault(other.casefold(), other)
     found = get_close_matches(name.casefold(), folded, 1, least)
     return f"; did you mean {folded[found[0]]!r}?" if found else ""
-
-
-def meant_field(message: object, type: Any) -> str:
-    """The same after what msgspec says of a field that no struct inside of `type` has; nothing after other messages."""
-    found = _UNKNOWN_FIELD.search(str(message))
-    return meant(found[1], _fields(type)) if found else ""
-
-
-@functools.cache
-def _fields(type: Any) -> frozenset[str]:
-    """Names of the fields of all structs inside of a type, as documents spell them."""
-    from msgspec import inspect
-
-    names: set[str] = set()
-
-    def walk(info: Any) -> None:
-        if isinstance(info, inspect.StructType):
-            for field in info.fields:
-                names.add(field.encode_name)
-                walk(field.type)
-            return
-        for part in ("key_type", "value_type", "item_type"):
-            if hasattr(info, part):
-                walk(getattr(info, part))
-        for option in getattr(info, "types", ()):
-            walk(option)
-
-    walk(inspect.type_info(type))
-    return frozenset(names)
