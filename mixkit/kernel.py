@@ -33,11 +33,12 @@ from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunR
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import is_ours
-from mixkit.plugins import call_each, each, load_plugins
+from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, fill, is_service_link, load_object, variable
+from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.variables import refuse_unknown
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
@@ -50,7 +51,7 @@ _log = logging.getLogger("mixkit.kernel")
 
 Code: TypeAlias = "Program | bytes | str | Path"
 Positive = Annotated[int, Meta(ge=1)]
-_RESERVED = {"MIXKIT_PROFILE", "MIXKIT_PROFILE_PATH", "MIXKIT_CONFIG", "MIXKIT_DEBUG"}
+_RUN_OPTIONS = frozenset(RunOptions.__annotations__)
 
 
 class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +119,8 @@ class Kernel:
         self._offered_by: dict[str, str] = {}
         self._settings: dict[str, Any] = self._fill_settings(environ)
         self.limits: Limits = self._fill_limits(environ)
-        self._refuse_unknown_variables(environ)
+        sections = {name: settings.__struct_fields__ for name, settings in self._settings.items()}
+        refuse_unknown(environ, {**sections, "limits": Limits.__struct_fields__}, installed)
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
@@ -172,23 +174,6 @@ class Kernel:
         limits, origins = fill("limits", Limits, self.profile.limits, environ, given)
         self.origins |= {f"limits.{key}": origin for key, origin in origins.items()}
         return limits
-
-    def _refuse_unknown_variables(self, environ: Mapping[str, str]) -> None:
-        """A misspelt `MIXKIT_HTTP_TIMEUOT` must not be ignored silently."""
-        known = set(_RESERVED) | {variable("limits", key) for key in Limits.__struct_fields__}
-        for plugin, settings in self._settings.items():
-            known |= {variable(plugin, key) for key in settings.__struct_fields__}
-        prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
-        for name, value in environ.items():
-            if (
-                name.startswith(prefixes)
-                and name not in known
-                and not is_service_link(name, value, known=False)
-            ):
-                raise ProfileError(
-                    f"no such setting; `mixkit profile show` lists them{meant(name, known)}",
-                    f"environment variable {name}",
-                )
 
     def _collect_ffis(self) -> FFITable:
         groups: list[FFIGroup] = []
@@ -447,6 +432,9 @@ class Kernel:
             raise
 
     def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
+        if not options.keys() <= _RUN_OPTIONS:
+            name = min(options.keys() - _RUN_OPTIONS)
+            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
