@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 __all__ = [
+    "AnswerError",
     "CancelledRun",
     "CodecError",
     "Conflict",
@@ -202,6 +203,12 @@ class PackageError(MixError):
     def __init__(self, message: str, entry: str = "") -> None:
         super().__init__(f"{entry}: {message}" if entry else message)
         self.entry = entry
+
+
+class AnswerError(MixError):
+    """Code answered what its manifest does not declare: the result is not of the type of its `outParams`."""
+
+    code = "answer"
 
 
 class EngineError(MixError):

@@ -15,6 +15,7 @@ from mixkit import action, codec
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
+    AnswerError,
     CancelledRun,
     CodecError,
     GuestError,
@@ -27,6 +28,7 @@ from mixkit.ffi import FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.outside import is_ours
+from mixkit.schema import Converter, Mismatch
 from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
@@ -63,7 +65,11 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here."""
+    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
+
+    `check` makes parameters fit what the package says of the agent, `answer` its result; what the program says, the
+    kernel checks.
+    """
 
     program: Program
     entry: str
@@ -72,6 +78,8 @@ class Target:
     limits: Limits | None = None
     place: Place | None = None
     apps: Apps | None = None
+    check: Converter | None = None
+    answer: Converter | None = None
 
 
 class Agents:
@@ -96,6 +104,8 @@ class RunOptions(TypedDict, total=False):
     agents: how names of other agents are resolved.
     place: where the database of the app is whose code this is; without it the run has no database of its own.
     apps: how names of other apps are resolved, whose databases the grants may open.
+    answer: makes the result fit what the package says of it, or raises `Mismatch`; what the program says of it is
+        checked anyhow.
     """
 
     env: Env | None
@@ -105,6 +115,7 @@ class RunOptions(TypedDict, total=False):
     agents: Agents | None
     place: Place | None
     apps: Apps | None
+    answer: Converter | None
 
 
 class Surroundings(Protocol):
@@ -125,6 +136,8 @@ class Job:
     words: bytes
     state: State
     limits: Limits
+    answer: Converter | None = None
+    """Makes the result fit what the package says; what the program says is checked, too."""
 
     def execute(self, run: Run) -> RunResult:
         """Run it on this thread, under the watchdog; the state is closed however it ends.
@@ -143,6 +156,7 @@ class Job:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
                 raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+            value = self._checked(value)
             run.publish()
             return RunResult(value, [action.to_value(item) for item in state.actions.client])
         except (CancelledRun, NotQuick):
@@ -159,6 +173,16 @@ class Job:
         finally:
             watchdog.cancel(alarm)
             self.kernel.close_state(state)
+
+    def _checked(self, value: Any) -> Any:
+        """The result as it was declared."""
+        declared = self.program.answers.get(self.entry.name)
+        try:
+            if declared is not None:
+                value = declared(value)
+            return value if self.answer is None else self.answer(value)
+        except Mismatch as exc:
+            raise AnswerError(f"entry {self.entry.name!r} answered what it does not declare: {exc}") from None
 
     def execute_timed(self, run: Run) -> RunResult:
         """The same, noting for the program's next runs whether it was quick: little work, and no call out."""
@@ -215,6 +239,10 @@ class QuickRun(Run):
         if len(self._lines) >= _MAX_LINES:
             raise NotQuick("many log lines")
         self._lines.append((level, message))
+
+    def sleep(self, seconds: float) -> None:
+        self.called = True
+        raise NotQuick("a sleep")
 
     def expire(self) -> None:
         self.stop(NotQuick("the slice is used up"))

@@ -262,12 +262,15 @@ class Kernel:
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
         target = await agents.resolve(state, name)
+        if target.check is not None:
+            params = target.check(params)
         state.budget.spend("depth")
         try:
             result = await self.run(
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=agents, place=target.place, apps=target.apps,
+                answer=target.answer,
             )  # fmt: skip
         finally:
             state.budget.release("depth")
@@ -334,7 +337,7 @@ class Kernel:
 
         Raises:
             NotFound: no such file.
-            EngineError, GuestError: not a Wasm module, or no guest of mixkit.
+            EngineError, GuestError: not a Wasm module, or no guest of mixkit; names the imports that it cannot have.
         """
         if isinstance(code, Program):
             return code
@@ -361,6 +364,18 @@ class Kernel:
         for old in dropped:
             old.close()
         return program
+
+    def check_code(self, entry: str, code: Code) -> None:
+        """Refuse code that could never run here under that entry, before it is installed. Errors as those of `load`.
+
+        Raises:
+            NotFound: it has no such entry.
+            GrantError: it asks for an option that no plugin enforces.
+        """
+        program = self.load(code, entry)
+        program.entry(entry)
+        if program.manifest.grants is not None:
+            self.ffis.check_grant_options(program.manifest.grants.option_keys())
 
     # -- running ------------------------------------------------------------------------------
 
@@ -401,7 +416,7 @@ class Kernel:
         Raises:
             NotFound: no such entry.
             Mismatch: the parameters are not of the declared types.
-            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `GrantError` …).
+            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `AnswerError` …).
             CancelledRun: it was stopped from outside.
         """
         import asyncio
@@ -455,7 +470,7 @@ class Kernel:
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits)
+        return Job(self, program, target, words, state, limits, options.get("answer"))
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""

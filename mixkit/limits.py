@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "much again.",
         ),
     ] = 256 * MIB
-    stack: Annotated[int, Meta(ge=16 * KIB, le=4 * MIB, description="Bytes of guest call stack.")] = 512 * KIB
+    stack: Annotated[int, Meta(ge=16 * KIB, le=4 * MIB, description="Bytes of guest call stack.")] = 1 * MIB
     table: Annotated[Positive, Meta(description="Elements over all tables of an instance.")] = 100_000
     host_calls: Annotated[Positive, Meta(description="FFI calls.")] = 100_000
     handles: Annotated[Positive, Meta(description="Host objects held at once.")] = 1_000

@@ -160,8 +160,18 @@ def _register(manager: pluggy.PluginManager, name: str, module: ModuleType) -> N
         raise PluginError(_first_line(exc), name) from None
     except ValueError as exc:
         raise PluginError(f"cannot be registered: {exc}", name) from None
-    if not manager.get_hookcallers(module):
+    callers = manager.get_hookcallers(module)
+    if not callers:
         raise PluginError(f"module {module.__name__} has no function marked @mixkit.hookimpl", name)
+    for impl in (impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin is module):
+        for parameter in inspect.signature(impl.function).parameters.values():
+            # pluggy passes by position, to parameters that it knows by name, and leaves others out in silence.
+            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+                raise PluginError(
+                    f"{impl.function.__name__}: its parameter {str(parameter)!r} would never be filled; a hook takes "
+                    "plain parameters, named as the hook's",
+                    name,
+                )
 
 
 def _failed(what: str, plugin: str, exc: BaseException) -> PluginError:

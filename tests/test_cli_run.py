@@ -81,6 +81,30 @@ def test_parameters_from_options_files_and_standard_input(
     assert mixkit_cli("run", str(module), "echo", "--param", "b").returncode == 2
 
 
+def test_a_parameter_that_the_agent_does_not_take_is_refused(mixkit_cli: Run, folder: Path) -> None:
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1", "--param", "N=2")
+    assert done.returncode == 1
+    assert "expected one of the keys n, found key 'N'; did you mean 'n'?" in done.stderr
+
+
+def test_an_answer_that_the_package_does_not_declare_is_an_error(mixkit_cli: Run, folder: Path) -> None:
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"]["echo"]["outParams"] = {"m": "int"}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "entry 'echo' answered what it does not declare: expected one of the keys m, found key 'n'"
+        in done.stderr
+    )
+
+
+def test_a_grant_that_means_nothing_is_refused(mixkit_cli: Run, module: Path) -> None:
+    done = mixkit_cli("run", str(module), "echo", "1", "--grant", "$cypto_*")
+    assert done.returncode == 2
+    assert "no FFI of this profile begins with '$cypto_'; did you mean '$crypto_*'?" in done.stderr
+
+
 def test_the_result_as_a_document(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--json")
     assert json.loads(done.stdout) == {"ok": True, "value": 1, "actions": []}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.grants import check_grants, say_unknown, typed_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.remix_text import agents, powers, print_diff, shown
@@ -66,7 +67,10 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)
-    out.record({"package": str(path), "bytes": len(packed), "digest": package.digest})
+    warnings = check_grants(session, package.grants, out)
+    out.record(
+        {"package": str(path), "bytes": len(packed), "digest": package.digest, **_warned(warnings, out)}
+    )
 
 
 @remix.command()
@@ -79,6 +83,7 @@ def inspect(session: Session, package: Path) -> None:
 
     out = Output(session.as_json)
     found = _open(package, out)
+    warnings = check_grants(session, found.grants, out, _contradiction(found))
     claimed = found.signature.key if found.signature else None
     if session.as_json:
         out.document(
@@ -90,6 +95,7 @@ def inspect(session: Session, package: Path) -> None:
                     path: {"size": found.archive.entries[path].size, "sha256": digest}
                     for path, digest in found.digests.items()
                 },
+                "warnings": warnings,
             }
         )
         return
@@ -232,7 +238,7 @@ def install(
     On an upgrade the difference is shown. New powers must be agreed to: at the terminal, or
     with --yes. The code is loaded with the profile first; what does not load is not installed.
     """
-    from mixkit.grants import ALL, Grants
+    from mixkit.grants import ALL
 
     out = Output(session.as_json)
     found = _open(package, out)
@@ -240,7 +246,8 @@ def install(
     with session.kernel() as kernel:
         kernel.ffis.check_grant_options(found.grants.option_keys())
         store = open_store(kernel, ws_dir, make=True)
-        granted: Grants | None = Grants(patterns) if patterns else None
+        granted = typed_grants(kernel, patterns, found.grants) if patterns else None
+        warnings = say_unknown(kernel, found.grants, out)
         before = _installed(store.workspace(ws), found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
             granted = granted or ALL
@@ -250,7 +257,7 @@ def install(
                 granted=granted,
                 force=force,
                 trusted=_trusted(trust),
-                validate=lambda entry, code: kernel.load(code).entry(entry),
+                validate=kernel.check_code,
                 run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
                 load_records=lambda *given: _load_records(kernel, *given),
             )
@@ -261,6 +268,7 @@ def install(
             "apps": list(done.apps),
             "version": done.version,
             "withheld": list(done.withheld),
+            **_warned(warnings, out),
         }
     )
 
@@ -299,6 +307,23 @@ def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
         (*columns, "granted"),
         [(*(row.get(name) or "" for name in columns), _granted(row.get("granted", ()))) for row in found],
     )
+
+
+def _contradiction(package: Package) -> list[str]:
+    """Why the package would not be installed: it says what its code denies."""
+    from mixkit.errors import PackageError
+    from mixkit.package import agreement
+
+    try:
+        agreement.check(package)
+    except PackageError as exc:
+        return [str(exc)]
+    return []
+
+
+def _warned(warnings: list[str], out: Output) -> dict[str, list[str]]:
+    """The part of a JSON document that has the warnings; a person has read them already."""
+    return {"warnings": warnings} if warnings and out.as_json else {}
 
 
 def _granted(layers: Iterable[GrantsSpec]) -> str:

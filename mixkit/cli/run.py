@@ -148,7 +148,7 @@ def _run(
     from mixkit.errors import RunError
     from mixkit.schema import converter
 
-    grants = _grants(runnable, patterns)
+    grants = _grants(kernel, runnable, program.manifest.grants, patterns)
     try:
         with out.working(f"running {runnable.name}"):
             # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
@@ -163,6 +163,7 @@ def _run(
                     agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
                     place=place,
                     apps=runnable.apps,
+                    answer=converter(runnable.result),
                 )
             )
     except RunError as exc:
@@ -178,12 +179,15 @@ def _run(
         out.note(f"action for the caller: {tagged_json.dumps(action)}")
 
 
-def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants | None:
-    from mixkit.grants import Grants
+def _grants(
+    kernel: Kernel, runnable: Runnable, own: Grants | None, patterns: tuple[str, ...]
+) -> Grants | None:
+    """What the run is granted; `own` is what the code asks for itself."""
+    from mixkit.cli.grants import typed_grants
 
     if not patterns:
         return runnable.grants
-    granted = Grants(patterns)
+    granted = typed_grants(kernel, patterns, runnable.grants or own)
     return granted if runnable.grants is None else runnable.grants & granted
 
 

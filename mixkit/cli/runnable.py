@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
 from mixkit.near import meant
-from mixkit.schema import ANY, Type
+from mixkit.schema import ANY, Type, converter
 
 if TYPE_CHECKING:
     from mixkit.databases import Apps
@@ -117,7 +117,15 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants, place=place, apps=runnable.apps)
+        return Target(
+            program,
+            other.entry,
+            grants,
+            place=place,
+            apps=runnable.apps,
+            check=converter(other.params),
+            answer=converter(other.result),
+        )
 
     return Agents(resolve)
 

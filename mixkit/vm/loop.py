@@ -8,6 +8,7 @@ that yields (QCode) answers `FFICall` events. Both pass the same states.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -153,10 +154,16 @@ class Run:
         """A line of guest output."""
         self.state.log(level, message)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, at most until the run is stopped, which is then raised."""
+        # Little more than what is left: the watchdog comes first, and no number is too large.
+        with contextlib.suppress(TimeoutError):
+            self._wait(concurrent.futures.Future(), min(seconds, self.state.budget.remaining() + 1))
+
     def publish(self) -> None:
         """Called once before the state is closed; nothing is held back here."""
 
-    def _wait(self, future: Future) -> bytes:
+    def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
         with self._lock:
             stop = self._stop
             self._waiting = future
@@ -164,7 +171,7 @@ class Run:
             if stop is not None:
                 future.cancel()
                 raise stop
-            answer: bytes = future.result()
+            answer: bytes = future.result(timeout)
             return answer
         except concurrent.futures.CancelledError:
             raise self._stop or CancelledRun("the host call was cancelled") from None

@@ -102,3 +102,8 @@ void mix_run_init(void (*function)(mix_value), const void *env, size_t size) {
     function(received("the environment", env, size));
     mix_memory_keep();
 }
+
+void mix_run_resume(void (*function)(const unsigned char seed[MIX_SEED_SIZE]), const void *seed) {
+    function(seed);
+    mix_memory_reset();
+}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.grants import check_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
@@ -71,7 +72,9 @@ def build(session: Session, path: Path, out: Path | None, debug: bool) -> None:
     output = Output(session.as_json)
     made = _built(path, out, debug, output)
     report = look(made.read_bytes())
-    output.record({"path": str(made), "size": report.size, "sha256": report.sha256})
+    warnings = check_grants(session, report.manifest.grants if report.manifest else None, output)
+    record = {"path": str(made), "size": report.size, "sha256": report.sha256}
+    output.record(record | {"warnings": warnings} if warnings and session.as_json else record)
 
 
 @wasm.command()
@@ -84,8 +87,9 @@ def inspect(session: Session, file: Path) -> int:
 
     report = look(file.read_bytes())
     output = Output(session.as_json)
+    warnings = check_grants(session, report.manifest.grants if report.manifest else None, output)
     if session.as_json:
-        output.document(report.to_dict())
+        output.document(report.to_dict() | {"warnings": warnings})
     else:
         _print_report(output, report)
     return 1 if report.problems else 0

@@ -28,9 +28,13 @@ _TIMEOUT = 600
 """Seconds. The very first build of a machine also builds libc, which takes half a minute on a slow one."""
 _MAX_OUTPUT = 20_000
 
+_STACK = 1024 * 1024
+"""Bytes for what C keeps on its stack in memory: interpreters and parsers recurse deeply."""
+
 _COMMON = (
-    *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=lime1", "-Wl,-z,stack-size=131072"),
-    *("-std=gnu11", "-Wall", "-Wextra"),
+    *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=lime1", f"-Wl,-z,stack-size={_STACK}"),
+    # Zig switches assert() off together with its own checks when it optimises.
+    *("-std=gnu11", "-Wall", "-Wextra", "-UNDEBUG"),
 )
 _RELEASE = ("-O2", "-g0", "-s")
 _DEBUG = ("-O1", "-g", "-fsanitize=undefined", "-fsanitize-trap=undefined")

@@ -92,6 +92,18 @@ def test_inspect_tells_guests_from_others(wasm: Cli, guest: Path, tmp_path: Path
     assert wasm("inspect", str(empty)).returncode == 1
 
 
+def test_a_misspelt_grant_is_told(wasm: Cli, guest: Path) -> None:
+    source = (guest / "agent.c").read_text()
+    assert '"ffis": []' in source
+    (guest / "agent.c").write_text(source.replace('"ffis": []', '"ffis": ["$core_lgo"]'))
+    said = "no FFI of this profile is called '$core_lgo'; did you mean '$core_log'?"
+    built = json.loads(wasm("build", str(guest), "--json").stdout)
+    assert built["warnings"] == [said]
+    assert json.loads(wasm("inspect", built["path"], "--json").stdout)["warnings"] == [said]
+    shown = wasm("inspect", built["path"])
+    assert (shown.returncode, shown.stderr) == (0, f"warning: {said}\n")
+
+
 def test_build_error_is_readable(wasm: Cli, guest: Path) -> None:
     (guest / "agent.c").write_text("int x = ;\n")
     done = wasm("build", str(guest))

@@ -11,6 +11,10 @@
 /* Writing so many zeros is cheaper than giving pages back to the system, which then come one by one (measured). */
 #define CLEAR_BY_WRITING (64 * 1024)
 
+/* Of what is given back, both ends are written all the same: a stack that grows down to the data behind it, and a heap
+ * that grows up from the data before it, touch them in every run, and the rest in few (measured). */
+#define EDGE ((size_t)16 * 1024)
+
 /* The bytes that are compared with zero at a time, and so many zeros that end a run of what is not. */
 #define BLOCK 4096
 #define GAP ((size_t)4 * BLOCK)
@@ -115,9 +119,12 @@ void region_clear(Region *region, size_t from, size_t to, size_t *budget) {
         *budget -= to - from <= *budget ? to - from : *budget;
         return;
     }
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = (from + page - 1) / page * page, last = to / page * page;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first = (from + EDGE + page - 1) / page * page, last = (to - EDGE) / page * page;
+    if (first > last) first = last = to; /* pages are large here */
     memset(region->base + from, 0, first - from);
-    if (madvise(region->base + first, last - first, MADV_DONTNEED) != 0) memset(region->base + first, 0, last - first);
+    if (first < last && madvise(region->base + first, last - first, MADV_DONTNEED) != 0)
+        memset(region->base + first, 0, last - first);
     memset(region->base + last, 0, to - last);
 }
 
