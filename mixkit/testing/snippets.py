@@ -5,6 +5,7 @@ Snippets are fenced blocks whose info string says so, which readers of the docum
     ```console run            commands after `$ `, each followed by what it prints; `…` stands for anything
     ```python run             a script that must not raise
     ```toml file=a/b.toml     the content of a file, written before the next snippet runs
+    ```console clone          commands for an empty clone, which take minutes: scripts/newcomer.py runs them
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 __all__ = ["Session", "Snippet", "read_snippets"]
 
-_FENCE = re.compile(r"^```(\w+) +(run|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w+) +(run|clone|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING = "…"
 _SECONDS = 240
 
@@ -39,12 +40,13 @@ class Snippet:
     file: str | None = None
 
 
-def read_snippets(document: Path) -> list[Snippet]:
-    """The snippets of a document, in order."""
+def read_snippets(document: Path, *, clone: bool = False) -> list[Snippet]:
+    """The snippets of a document, in order; with `clone` also those for an empty clone."""
     text = document.read_text(encoding="utf-8")
     return [
         Snippet(match[1], match[4], f"{document.name}:{text.count(chr(10), 0, match.start()) + 1}", match[3])
         for match in _FENCE.finditer(text)
+        if clone or match[2] != "clone"
     ]
 
 
