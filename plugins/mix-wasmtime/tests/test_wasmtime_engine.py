@@ -14,6 +14,7 @@ from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.contracts import WasmEngine
+from mixkit.errors import GuestError
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
@@ -76,3 +77,15 @@ def test_globals_are_found_in_steps_that_grow_with_their_number() -> None:
         return min(times)
 
     assert seconds(10_000) < 40 * seconds(1_000)
+
+
+def test_names_in_a_backtrace_are_those_of_the_source() -> None:
+    text = """(module (func $_ZN4core9panicking5panic17h5f9e7f04b716cae8E (unreachable))
+      (func $_ZN3net6Socket4readEPcm (export "go") (call 0)))"""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    with pytest.raises(GuestError, match="in core::panicking::panic at") as caught:
+        engine.instantiate(engine.compile(bytes(wasmtime.wat2wasm(text))), Limits(), {}).call("go")
+    assert [frame.split(" at ")[0] for frame in caught.value.backtrace] == [
+        "core::panicking::panic",
+        "net::Socket::read",
+    ]
