@@ -10,6 +10,7 @@ from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
 from mixkit.schema import converter
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
 from mixkit.vm.pool import InstancePool
@@ -51,7 +52,14 @@ class Program:
     """
 
     def __init__(
-        self, engine: WasmEngine, module: Module, name: str, snapshots: SnapshotCache, profile: str, idle: int
+        self,
+        engine: WasmEngine,
+        module: Module,
+        name: str,
+        snapshots: SnapshotCache,
+        profile: str,
+        kept: int,
+        idle: IdleInstances,
     ) -> None:
         self.engine = engine
         self.module = module
@@ -60,6 +68,7 @@ class Program:
         self.manifest: Manifest = read_manifest(module)
         self._snapshots = snapshots
         self._profile = profile
+        self._kept = kept
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
@@ -152,6 +161,7 @@ class Program:
                         self.module,
                         limits,
                         HOST_IMPORTS,
+                        self._kept,
                         self._idle,
                         max_result=limits.result_size,
                     )
@@ -169,14 +179,22 @@ class Program:
                 self._keys[env] = key
         known, snapshot = self._snapshots.get(key, self.engine)
         if snapshot is not None:
-            return GuestMachine(pool.acquire(snapshot), run, direct=direct), True
+            instance = pool.acquire(snapshot)
+            try:
+                run.charge(instance)
+            except BaseException:
+                pool.release(instance)
+                raise
+            return GuestMachine(instance, run, direct=direct), True
         instance = pool.fresh()
         try:
+            run.charge(instance)
             machine = self._initialized(instance, run, env, direct=direct)
         except BaseException:
             pool.release(instance, healthy=False)
             raise
-        if known:
+        if known or run.purse[1]:
+            # Where memory was refused, init may have made do with less than another run has.
             return machine, False
         # Random numbers drawn in init would come out the same in every run that starts from the snapshot.
         return machine, self._snapshots.put(key, None if machine.used_random else instance.freeze())

@@ -16,6 +16,7 @@ from mix_wasmtime.settings import WasmtimeSettings
 from mixkit.contracts import WasmEngine
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
+from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
@@ -35,6 +36,10 @@ class TestWasmtime(Wasmtime, EngineSuite):
 
 
 class TestWasmtimeHost(Wasmtime, EngineHostSuite):
+    pass
+
+
+class TestWasmtimeMemory(Wasmtime, EngineMemorySuite):
     pass
 
 
