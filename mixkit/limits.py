@@ -72,6 +72,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         256 * MIB
     )
     database_rows: Annotated[Positive, Meta(description="Database rows read and written.")] = 1_000_000
+    database_bytes: Annotated[
+        Positive, Meta(description="Bytes of the versions of records that are stored, deletions included.")
+    ] = 128 * MIB
     depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
 
     def narrowed(self, other: Limits) -> Limits:
@@ -96,6 +99,7 @@ UNITS = {
     "actions": "actions",
     "outgoing_bytes": "bytes",
     "database_rows": "rows",
+    "database_bytes": "bytes",
     "depth": "calls",
 }
 """Unit of each limit, for messages and the reference."""
@@ -133,6 +137,16 @@ class Budget:
             if spent > getattr(self.limits, limit):
                 raise self.exceeded(limit)
             self._spent[limit] = spent
+
+    def check_left(self, limit: str, amount: int = 1) -> None:
+        """Raise `LimitExceeded` when `amount` more would be too much. Nothing is counted; see `note`."""
+        if self._spent.get(limit, 0) + amount > getattr(self.limits, limit):
+            raise self.exceeded(limit)
+
+    def note(self, limit: str, amount: int) -> None:
+        """Count what has been used already, if need be beyond the limit: nothing more is to be had then."""
+        with self._lock:
+            self._spent[limit] = self._spent.get(limit, 0) + amount
 
     def release(self, limit: str, amount: int = 1) -> None:
         """Give back what `spend` took, for limits on what is held at once (`handles`, `depth`)."""
