@@ -39,6 +39,7 @@ from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
 from mixkit.variables import refuse_unknown
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
@@ -71,6 +72,21 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
     ] = 8
+    idle_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of all instances that wait, of all programs together; the largest go first.",
+        ),
+    ] = 512 * 1024 * 1024
+    idle_mappings: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Mappings of the process that they take together, of those that the system allows "
+            "(vm.max_map_count); a memory takes three or four.",
+        ),
+    ] = 16_384
     snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
@@ -99,6 +115,7 @@ class Kernel:
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
+        idle: the instances that wait, and what they take together.
         compilers, storage, filesystem: import strings of what the plugins offer and the profile names.
     """
 
@@ -132,6 +149,7 @@ class Kernel:
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
         )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
+        self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
         self._engine: WasmEngine | None = None
@@ -340,7 +358,9 @@ class Kernel:
                 self._programs.move_to_end(module.hash)
                 return program
         own: KernelSettings = self._settings["kernel"]
-        made = Program(engine, module, name, self._snapshots, self.profile.name, own.idle_instances)
+        made = Program(
+            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+        )
         dropped: list[Program] = []
         with self._lock:
             program = self._programs.setdefault(module.hash, made)
@@ -438,8 +458,10 @@ class Kernel:
         program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
+        # What a nested run may use is no more than what the one that calls it may.
+        most = self.limits if budget is None else budget.limits
         limits = options.get("limits")
-        limits = self.limits if limits is None else self.limits.narrowed(limits)
+        limits = most if limits is None else most.narrowed(limits)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget or Budget(limits),

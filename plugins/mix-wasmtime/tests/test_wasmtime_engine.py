@@ -17,6 +17,7 @@ from mixkit.contracts import WasmEngine
 from mixkit.errors import GuestError
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
+from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
@@ -36,6 +37,10 @@ class TestWasmtime(Wasmtime, EngineSuite):
 
 
 class TestWasmtimeHost(Wasmtime, EngineHostSuite):
+    pass
+
+
+class TestWasmtimeMemory(Wasmtime, EngineMemorySuite):
     pass
 
 
