@@ -215,6 +215,26 @@ def test_grants(full: Kernel) -> None:
         is_told(option, lambda wrong: full.ffis.check_grant_options([wrong]))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("http.hosts", "example.com"),
+        ("http.hosts", ["exa mple.com"]),
+        ("ws.hosts", [1]),
+        ("db.apps", "shop"),
+        ("db.apps", None),
+        ("db.apps", {"shop": True}),
+    ],
+)
+def test_values_that_options_of_grants_cannot_have(full: Kernel, option: str, value: object) -> None:
+    if option not in full.ffis.options:
+        pytest.skip(f"the profile has no {option}")
+    grants = Grants([], {option: value})
+    with pytest.raises(MixError, match=f"grant option {option}: .*expected"):
+        full.ffis.check_grants(grants)
+    assert len(full.ffis.unknown_grants(grants)) == 1
+
+
 def records(type: Type) -> Iterator[RecordType]:
     """The closed records in a type."""
     match type:
