@@ -15,7 +15,7 @@ import click
 import msgspec
 import pytest
 
-from mixkit import Kernel
+from mixkit import Kernel, action
 from mixkit.cli.app import cli
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session
@@ -266,6 +266,17 @@ def test_options_of_saves(full: Kernel) -> None:
         is_told(key, lambda wrong: load_records(None, [], {wrong: True}))  # type: ignore[arg-type]
     for _, key in names_of(Where):
         is_told(key, lambda wrong: Where.of({wrong: True}))
+
+
+def test_keys_and_kinds_of_actions() -> None:
+    for kind, cls in action._TYPES.items():
+        is_told(kind, lambda wrong: action.parse({"_rmx_type": wrong}))
+        given = {name: "x" for name in ("name", "url") if name in cls.__dataclass_fields__}
+        for key in cls.__dataclass_fields__:
+            if key not in given:
+                is_told(
+                    key, lambda wrong, whole=given | {"_rmx_type": kind}: action.parse({**whole, wrong: None})
+                )
 
 
 def test_options_of_runs(full: Kernel) -> None:
