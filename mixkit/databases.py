@@ -17,6 +17,7 @@ import msgspec
 
 from mixkit import codec, tagged_json
 from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
+from mixkit.fields import valid
 from mixkit.storage import Database, Place, SaveOptions, Storage
 from mixkit.value import Ref, kind_of
 
@@ -262,7 +263,7 @@ def _options(given: Mapping[str, Any]) -> SaveOptions:
     try:
         return msgspec.convert(dict(given), SaveOptions)
     except msgspec.ValidationError as exc:
-        raise RecordError(f"the save options are wrong: {exc}") from None
+        raise RecordError(f"the save options are wrong: {exc}{valid(exc, SaveOptions)}") from None
 
 
 def _record(line: bytes, number: int) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def entry(name: str, body: str) -> str:
 
 @pytest.fixture(scope="session")
 def guest() -> Callable[..., bytes]:
-    """Makes a guest from the text of its functions, and entries given as `name=body`."""
+    """Makes a guest from the text of its functions, more imports, and entries given as `name=body`."""
     from wasmtime import wat2wasm
 
-    def make(text: str = "", **entries: str) -> bytes:
+    def make(text: str = "", *, imports: str = "", **entries: str) -> bytes:
         bodies = "\n".join(entry(name, body) for name, body in entries.items())
-        return bytes(wat2wasm(f"(module {PRELUDE} {text} {bodies})"))
+        return bytes(wat2wasm(f"(module {imports} {PRELUDE} {text} {bodies})"))
 
     return make
 

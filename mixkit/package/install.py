@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from mixkit.errors import MixError, PackageError
 from mixkit.grants import Grants
-from mixkit.package import powers
+from mixkit.package import agreement, powers
 from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import MAX_CODE
 from mixkit.package.changes import Changes
@@ -111,6 +111,7 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         for new in planned:
             _check_handlers(new.release, options)
         _check_size(package, paths)
+        agreement.check(package)
         _validate(package, planned, options.validate)
         places = [changes.make_home(new.release.app) for new in planned]
         for new, place in zip(planned, places, strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from mixkit.databases import Databases, gone
 from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
+from mixkit.near import meant
 from mixkit.package import disk
 from mixkit.package.app import InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
@@ -184,9 +185,10 @@ class Workspace:
     def _found(self, apps: Mapping[str, Standing], app: str) -> tuple[Place, str]:
         found = apps.get(app)
         if found is None or found.generation is None:
-            known = ", ".join(sorted(name for name, other in apps.items() if other.generation is not None))
+            known = sorted(name for name, other in apps.items() if other.generation is not None)
+            there = ", ".join(known) or "none"
             raise NotFound(
-                f"no app {app!r:.80} in workspace {self.name!r}; there are: {known or 'none'}"[:400]
+                f"no app {app!r:.80} in workspace {self.name!r}; there are: {there}"[:400] + meant(app, known)
             )
         return found.place, found.generation
 

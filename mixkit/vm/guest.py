@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from typing import Any
+from typing import Any, Final
 
 from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
-from mixkit.errors import GuestError, InternalError
+from mixkit.errors import GuestError, InternalError, LimitExceeded, guest_text
+from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
 from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
+from mixkit.vm.output import Output
 from mixkit.vm.wasi import WASI
 
 __all__ = ["HOST_IMPORTS", "GuestMachine"]
@@ -18,6 +21,8 @@ _MAX_NAME = 256
 _MAX_RANDOM = 1 << 20
 _MAX_LINE = 1 << 16
 _UNSIGNED = 0xFFFFFFFF
+_SEED: Final = 32
+"""Random bytes that `mix_resume` gets."""
 
 
 class GuestMachine:
@@ -25,46 +30,55 @@ class GuestMachine:
 
     Attributes:
         host: answers FFI calls; swapped between init and run.
-        used_random: whether the guest has drawn random numbers, which a snapshot must not repeat.
+        unique: whether the guest has drawn random numbers or read a clock, which a snapshot would repeat.
         healthy: False once anything failed: the instance is then not used again.
     """
 
-    __slots__ = (
-        "_answer",
-        "_direct",
-        "_entry",
-        "_lines",
-        "_words",
-        "healthy",
-        "host",
-        "instance",
-        "used_random",
-    )
+    __slots__ = ("_answer", "_direct", "_entry", "_output", "_words", "healthy", "host", "instance", "unique")
 
     def __init__(self, instance: Instance, host: Host, *, direct: bool) -> None:
         self.instance = instance
         self.host = host
-        self.used_random = False
+        self.unique = False
         self.healthy = True
         self._direct = direct
         self._entry = ""
         self._words = b""
         self._answer: bytes | None = None
-        self._lines: dict[int, bytes] = {}
+        self._output: Output | None = None
         instance.owner = self
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the guest exports `mix_resume`, which makes each run differ from the others."""
+        return "mix_resume" in self.instance.exports
 
     def initialize(self, env: bytes) -> None:
         """Run the start function, `_initialize` (a WASI reactor's), and `mix_init` with the environment."""
-        self.instance.start()
-        exports = self.instance.exports
-        if "_initialize" in exports:
-            self.instance.call("_initialize")
-        if "mix_init" in exports:
-            if exports["mix_init"] != FuncType(("i32", "i32"), ()):
-                raise GuestError(f"expected an export mix_init(i32, i32) -> (), found {exports['mix_init']}")
-            ptr = self.instance.call("mix_alloc", len(env))
-            self.instance.write(int(ptr or 0), env)
-            self.instance.call("mix_init", int(ptr or 0), len(env))
+        try:
+            self.instance.start()
+            exports = self.instance.exports
+            if "_initialize" in exports:
+                self.instance.call("_initialize")
+            if "mix_init" in exports:
+                ptr = self._given(env)
+                self.instance.call("mix_init", ptr, len(env))
+        except Exception as exc:
+            raise self._explained(exc) from None
+        self._flush()
+
+    def resume(self) -> None:
+        """Run `mix_resume` with random bytes, in the state after init, before the run's entry."""
+        try:
+            self.instance.call("mix_resume", self._given(secrets.token_bytes(_SEED)))
+        except Exception as exc:
+            raise self._explained(exc) from None
+
+    def _given(self, data: bytes) -> int:
+        """Where the data stands in memory of the guest's own."""
+        ptr = int(self.instance.call("mix_alloc", len(data)) or 0)
+        self.instance.write(ptr, data)
+        return ptr
 
     def enter(self, entry: str, words: bytes) -> None:
         self._entry, self._words = entry, words
@@ -75,14 +89,11 @@ class GuestMachine:
                 result = self.instance.call_bytes(ENTRY_PREFIX + self._entry, self._words)
             else:
                 result = self.instance.call_bytes("mix_call", self._entry.encode(), self._words)
-        except GuestError as exc:
-            self.healthy = False
-            return Timeout() if exc.trap == "interrupt" else Panic(exc)
         except Exception as exc:
             self.healthy = False
-            return Panic(exc)
-        if self._lines:
-            self._flush_lines()
+            error = self._explained(exc)
+            return Timeout() if isinstance(error, GuestError) and error.trap == "interrupt" else Panic(error)
+        self._flush()
         return Idle(result)
 
     def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
@@ -109,21 +120,30 @@ class GuestMachine:
     def log(self, level: int, message: str) -> None:
         self.host.log(level, message)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the run ends."""
+        self.host.sleep(seconds)
+
     def output(self, fd: int, data: bytes) -> None:
         """Bytes written to stdout (1) or stderr (2): logged by line."""
-        data = self._lines.pop(fd, b"") + data
-        start = 0
-        # One after the other: the limit on the log ends it before a list of all lines would have been made.
-        while (end := data.find(b"\n", start)) >= 0 or len(data) - start >= _MAX_LINE:
-            end = min(end, start + _MAX_LINE) if end >= 0 else start + _MAX_LINE
-            self.host.log(1 if fd == 1 else 2, data[start:end].decode("utf-8", "replace"))
-            start = end + (data[end : end + 1] == b"\n")
-        if start < len(data):
-            self._lines[fd] = data[start:]
+        if self._output is None:
+            self._output = Output()
+        for level, line in self._output.lines(fd, data):
+            self.host.log(level, line)
 
-    def _flush_lines(self) -> None:
-        for fd in list(self._lines):
-            self.output(fd, b"\n")
+    def _flush(self) -> None:
+        if self._output is not None:
+            for level, line in self._output.rest():
+                self.host.log(level, line)
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error that ended the guest, with its last words; what it wrote before is logged."""
+        # A log that is full does not hide why the guest failed.
+        with contextlib.suppress(LimitExceeded):
+            self._flush()
+        if self._output is None or not isinstance(error, GuestError) or error.trap == "interrupt":
+            return error
+        return self._output.explain(error)
 
 
 def _ffi(instance: Instance, name: int, name_len: int, args: int, args_len: int) -> int:
@@ -147,6 +167,7 @@ def _log(instance: Instance, level: int, ptr: int, size: int) -> None:
 
 
 def _now(instance: Instance) -> float:
+    instance.owner.unique = True
     return time.time()
 
 
@@ -154,12 +175,15 @@ def _random(instance: Instance, ptr: int, size: int) -> None:
     if not 0 <= size <= _MAX_RANDOM:
         raise GuestError(f"random gives at most {_MAX_RANDOM} bytes at once", trap="interface")
     machine: Any = instance.owner
-    machine.used_random = True
+    machine.unique = True
     instance.write(ptr, secrets.token_bytes(size))
 
 
 def _panic(instance: Instance, ptr: int, size: int) -> None:
     text = instance.read(ptr, min(size & _UNSIGNED, _MAX_LINE)).decode("utf-8", "replace")
+    if instance.memory_refused:
+        # As when it traps: what it says is true, but not what to do.
+        raise LimitExceeded("memory", instance.memory_limit, "bytes", guest_text(text, _MAX_NAME))
     raise GuestError(text, trap="panic")
 
 
@@ -171,5 +195,6 @@ HOST_IMPORTS: HostImports = {
     ("mix", "random"): HostFunction(FuncType(("i32", "i32"), ()), _random),
     ("mix", "panic"): HostFunction(FuncType(("i32", "i32"), ()), _panic),
     **WASI,
+    **ASSEMBLYSCRIPT,
 }
 """Everything that a guest may import; one mapping for all, so that engines link it once per module."""

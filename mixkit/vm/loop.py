@@ -8,12 +8,14 @@ that yields (QCode) answers `FFICall` events. Both pass the same states.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, TypeAlias
 
 from mixkit import codec
+from mixkit.contracts import Instance
 from mixkit.errors import CancelledRun, InternalError
 from mixkit.ffi import FFITable
 from mixkit.state import State
@@ -70,6 +72,7 @@ class Run:
 
     Attributes:
         deadline: `time.monotonic()` at which `expire` is to be called.
+        purse: what its instance takes memory from.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class Run:
         "_waiting",
         "deadline",
         "phase",
+        "purse",
         "state",
     )
 
@@ -91,6 +95,7 @@ class Run:
     ) -> None:
         self.state = state
         self.deadline = state.budget.deadline
+        self.purse = state.budget.purse
         self.phase = RunState.INIT_DONE
         self._table = table
         self._spawn = spawn
@@ -121,6 +126,14 @@ class Run:
             if self._waiting is not None:
                 self._waiting.cancel()
         self.state.interrupt()
+
+    def charge(self, instance: Instance) -> None:
+        """Let an instance take its memory from what the run has left, and all that it was started by.
+
+        Raises:
+            LimitExceeded: that is less than it has already.
+        """
+        instance.charge(self.purse)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -153,10 +166,16 @@ class Run:
         """A line of guest output."""
         self.state.log(level, message)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, at most until the run is stopped, which is then raised."""
+        # Little more than what is left: the watchdog comes first, and no number is too large.
+        with contextlib.suppress(TimeoutError):
+            self._wait(concurrent.futures.Future(), min(seconds, self.state.budget.remaining() + 1))
+
     def publish(self) -> None:
         """Called once before the state is closed; nothing is held back here."""
 
-    def _wait(self, future: Future) -> bytes:
+    def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
         with self._lock:
             stop = self._stop
             self._waiting = future
@@ -164,7 +183,7 @@ class Run:
             if stop is not None:
                 future.cancel()
                 raise stop
-            answer: bytes = future.result()
+            answer: bytes = future.result(timeout)
             return answer
         except concurrent.futures.CancelledError:
             raise self._stop or CancelledRun("the host call was cancelled") from None

@@ -116,6 +116,10 @@ class Host(Protocol):
         """A line of guest output."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so long. Raises what ends the run, as soon as it is stopped."""
+        ...
+
 
 class Machine(Protocol):
     """Loaded and linked code after `init`. Used by one run; `interrupt` alone may come from another thread."""

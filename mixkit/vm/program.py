@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from mixkit.contracts import Instance, Module, WasmEngine
+from mixkit.contracts import Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
-from mixkit.schema import converter
+from mixkit.near import meant
+from mixkit.schema import ANY, Converter, converter
+from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
 from mixkit.vm.pool import InstancePool
@@ -25,20 +28,23 @@ _MOST = 100_000
 
 
 class _InitHost:
-    """What a guest may do while it initialises: log, within the run's limits, and nothing that a snapshot freezes."""
+    """What a guest may do before its entry: log, within the run's limits, and nothing that a snapshot freezes."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def call(self, name: bytes, words: bytes) -> bytes:
         raise GuestError(
-            f"{name.decode('utf-8', 'replace')} was called while the guest initialises; "
+            f"{name.decode('utf-8', 'replace')} was called while the guest initialises or resumes; "
             "FFIs are for entries, since what init does is frozen and shared",
             trap="interface",
         )
 
     def log(self, level: int, message: str) -> None:
         self._run.log(level, message)
+
+    def sleep(self, seconds: float) -> None:
+        self._run.sleep(seconds)
 
 
 class Program:
@@ -48,24 +54,39 @@ class Program:
         name: for people: a file, or `app/agent`.
         hash: SHA-256 of the code, hex.
         manifest: entries, description, requested grants.
+        answers: checks of results, of those entries that declare one.
     """
 
     def __init__(
-        self, engine: WasmEngine, module: Module, name: str, snapshots: SnapshotCache, profile: str, idle: int
+        self,
+        engine: WasmEngine,
+        module: Module,
+        name: str,
+        snapshots: SnapshotCache,
+        profile: str,
+        kept: int,
+        idle: IdleInstances,
     ) -> None:
         self.engine = engine
         self.module = module
         self.name = name
         self.hash = module.hash
         self.manifest: Manifest = read_manifest(module)
+        interface.check(module)
         self._snapshots = snapshots
         self._profile = profile
+        self._kept = kept
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
         self._quick_runs = 0
         self._enough = _ENOUGH
         self._lock = threading.Lock()
+        self.answers: dict[str, Converter] = {
+            entry.name: converter(entry.result)
+            for entry in self.manifest.entries.values()
+            if entry.result != ANY
+        }
         self._converters: dict[str, Callable[[object], object]] = {
             entry.name: converter(entry.params) for entry in self.manifest.entries.values()
         }
@@ -82,7 +103,8 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+            near = meant(name, self.manifest.entries)
+            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}{near}")
         return entry
 
     def check_params(self, name: str, params: object) -> object:
@@ -152,6 +174,7 @@ class Program:
                         self.module,
                         limits,
                         HOST_IMPORTS,
+                        self._kept,
                         self._idle,
                         max_result=limits.result_size,
                     )
@@ -168,28 +191,37 @@ class Program:
             if len(self._keys) < 1000:
                 self._keys[env] = key
         known, snapshot = self._snapshots.get(key, self.engine)
-        if snapshot is not None:
-            return GuestMachine(pool.acquire(snapshot), run, direct=direct), True
-        instance = pool.fresh()
+        instance = pool.fresh() if snapshot is None else pool.acquire(snapshot)
         try:
-            machine = self._initialized(instance, run, env, direct=direct)
+            run.charge(instance)
+            machine = GuestMachine(instance, run, direct=direct)
+            if snapshot is None:
+                self._prepare(machine, run, lambda: machine.initialize(env))
+            # Where memory was refused, init may have made do with less than another run has.
+            frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
+            if machine.resumes:
+                self._prepare(machine, run, machine.resume)
         except BaseException:
             pool.release(instance, healthy=False)
             raise
-        if known:
-            return machine, False
-        # Random numbers drawn in init would come out the same in every run that starts from the snapshot.
-        return machine, self._snapshots.put(key, None if machine.used_random else instance.freeze())
+        return machine, frozen
 
-    def _initialized(self, instance: Instance, run: Run, env: bytes, *, direct: bool) -> GuestMachine:
-        machine = GuestMachine(instance, _InitHost(run), direct=direct)
-        run.attach(instance)
+    def _freeze(self, key: str, machine: GuestMachine) -> bool:
+        # Random numbers drawn in init, and seeds made from the clock, would be the same in every run that starts
+        # from the snapshot, unless the guest makes new ones when it resumes.
+        repeats = machine.unique and not machine.resumes
+        return self._snapshots.put(key, None if repeats else machine.instance.freeze())
+
+    @staticmethod
+    def _prepare(machine: GuestMachine, run: Run, work: Callable[[], None]) -> None:
+        """Run guest code that comes before the entry: stopped with the run, and without its FFIs."""
+        machine.host = _InitHost(run)
+        run.attach(machine.instance)
         try:
-            machine.initialize(env)
+            work()
         except GuestError:
             if run.stopped is not None:
                 raise run.stopped from None
             raise
         finally:
             run.attach(None)
-        return machine

@@ -1,4 +1,5 @@
-"""WASI preview 1 as untrusted guests get it: clock, randomness, and output to the log. No files, environment, network.
+"""WASI preview 1 as untrusted guests get it: clock, sleep, randomness, and output to the log; standard input is at its
+end. No files, environment, network.
 
 All functions of the interface exist, so that what a compiler's libc imports links; what is not offered answers
 an error number. Signatures and numbers: the WASI preview 1 witx, `wasi_snapshot_preview1`.
@@ -14,32 +15,39 @@ from typing import Any
 
 from mixkit.contracts import FuncType, HostFunction, Instance, ValType
 from mixkit.errors import GuestError
+from mixkit.vm.wasi_poll import poll_oneoff
 
 __all__ = ["WASI"]
 
-SUCCESS, BADF, INVAL, NOSYS, NOTCAPABLE = 0, 8, 28, 52, 76
+SUCCESS, BADF, INVAL, NOSYS, SPIPE, NOTCAPABLE = 0, 8, 28, 52, 70, 76
 _MAX_IOVS = 1024
 _MAX_WRITE = 1 << 20
 _MAX_RANDOM = 1 << 20
 _CHARACTER_DEVICE = 2
+_STREAMS = (0, 1, 2)
+_RIGHTS_FD_READ = 1 << 1
 _RIGHTS_FD_WRITE = 1 << 6
+_RIGHTS_POLL = 1 << 27
 
 _TYPES: dict[str, ValType] = {"i": "i32", "I": "i64"}
 # name: parameters (i = i32, I = i64), and the error number that it always answers.
 _REFUSED = {
     "fd_advise": ("iIIi", BADF), "fd_allocate": ("iII", BADF), "fd_datasync": ("i", BADF),
-    "fd_fdstat_set_flags": ("ii", BADF), "fd_fdstat_set_rights": ("iII", BADF), "fd_filestat_get": ("ii", BADF),
-    "fd_filestat_set_size": ("iI", BADF), "fd_filestat_set_times": ("iIIi", BADF), "fd_pread": ("iiiIi", BADF),
-    "fd_prestat_get": ("ii", BADF), "fd_prestat_dir_name": ("iii", BADF), "fd_pwrite": ("iiiIi", BADF),
-    "fd_read": ("iiii", BADF), "fd_readdir": ("iiiIi", BADF), "fd_renumber": ("ii", BADF), "fd_sync": ("i", BADF),
-    "fd_seek": ("iIii", BADF), "fd_tell": ("ii", BADF), "path_create_directory": ("iii", NOTCAPABLE),
+    "fd_fdstat_set_rights": ("iII", BADF), "fd_filestat_set_size": ("iI", BADF),
+    "fd_filestat_set_times": ("iIIi", BADF), "fd_prestat_get": ("ii", BADF),
+    "fd_prestat_dir_name": ("iii", BADF), "fd_readdir": ("iiiIi", BADF), "fd_renumber": ("ii", BADF),
+    "fd_sync": ("i", BADF), "path_create_directory": ("iii", NOTCAPABLE),
     "path_filestat_get": ("iiiii", NOTCAPABLE), "path_filestat_set_times": ("iiiiIIi", NOTCAPABLE),
     "path_link": ("iiiiiii", NOTCAPABLE), "path_open": ("iiiiiIIii", NOTCAPABLE),
     "path_readlink": ("iiiiii", NOTCAPABLE), "path_remove_directory": ("iii", NOTCAPABLE),
     "path_rename": ("iiiiii", NOTCAPABLE), "path_symlink": ("iiiii", NOTCAPABLE),
-    "path_unlink_file": ("iii", NOTCAPABLE), "poll_oneoff": ("iiii", NOSYS), "proc_raise": ("i", NOSYS),
-    "sock_accept": ("iii", BADF), "sock_recv": ("iiiiii", BADF), "sock_send": ("iiiii", BADF),
-    "sock_shutdown": ("ii", BADF),
+    "path_unlink_file": ("iii", NOTCAPABLE), "proc_raise": ("i", NOSYS), "sock_accept": ("iii", BADF),
+    "sock_recv": ("iiiiii", BADF), "sock_send": ("iiiii", BADF), "sock_shutdown": ("ii", BADF),
+}  # fmt: skip
+# The same for the standard streams, as for pipes and terminals; other descriptors answer BADF.
+_OF_STREAMS = {
+    "fd_close": ("i", SUCCESS), "fd_fdstat_set_flags": ("ii", SUCCESS), "fd_pread": ("iiiIi", SPIPE),
+    "fd_pwrite": ("iiiIi", SPIPE), "fd_seek": ("iIii", SPIPE), "fd_tell": ("ii", SPIPE),
 }  # fmt: skip
 
 
@@ -57,6 +65,7 @@ def _clock_time_get(instance: Instance, clock: int, precision: int, out: int) ->
     # CPU-time clocks would tell one guest about another's work.
     if clock not in (0, 1):
         return INVAL
+    instance.owner.unique = True
     now = time.time_ns() if clock == 0 else time.monotonic_ns()
     instance.write(out, struct.pack("<Q", now))
     return SUCCESS
@@ -73,7 +82,7 @@ def _random_get(instance: Instance, ptr: int, size: int) -> int:
     size &= 0xFFFFFFFF
     if size > _MAX_RANDOM:
         return INVAL
-    instance.owner.used_random = True
+    instance.owner.unique = True
     instance.write(ptr, secrets.token_bytes(size))
     return SUCCESS
 
@@ -96,16 +105,27 @@ def _fd_write(instance: Instance, fd: int, iovs: int, count: int, out: int) -> i
     return SUCCESS
 
 
-def _fd_fdstat_get(instance: Instance, fd: int, out: int) -> int:
-    if fd not in (0, 1, 2):
+def _fd_read(instance: Instance, fd: int, iovs: int, count: int, out: int) -> int:
+    if fd != 0:
         return BADF
-    rights = _RIGHTS_FD_WRITE if fd else 0
+    instance.write(out, bytes(4))
+    return SUCCESS
+
+
+def _fd_fdstat_get(instance: Instance, fd: int, out: int) -> int:
+    if fd not in _STREAMS:
+        return BADF
+    rights = _RIGHTS_POLL | (_RIGHTS_FD_WRITE if fd else _RIGHTS_FD_READ)
     instance.write(out, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, rights, 0))
     return SUCCESS
 
 
-def _fd_close(instance: Instance, fd: int) -> int:
-    return SUCCESS if fd in (0, 1, 2) else BADF
+def _fd_filestat_get(instance: Instance, fd: int, out: int) -> int:
+    if fd not in _STREAMS:
+        return BADF
+    # Device, inode, kind, links, size, and three times.
+    instance.write(out, struct.pack("<QQBxxxxxxxQQQQQ", 0, 0, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
+    return SUCCESS
 
 
 def _sched_yield(instance: Instance) -> int:
@@ -124,22 +144,29 @@ def _refusing(number: int) -> Callable[..., int]:
     return lambda instance, *args: number
 
 
+def _of_streams(number: int) -> Callable[..., int]:
+    return lambda instance, fd, *args: number if fd in _STREAMS else BADF
+
+
 WASI: dict[tuple[str, str], HostFunction] = {
     ("wasi_snapshot_preview1", name): function
     for name, function in {
         **{name: _function(params, _refusing(number)) for name, (params, number) in _REFUSED.items()},
+        **{name: _function(params, _of_streams(number)) for name, (params, number) in _OF_STREAMS.items()},
         "args_get": _function("ii", _empty_list),
         "args_sizes_get": _function("ii", _empty_sizes),
         "environ_get": _function("ii", _empty_list),
         "environ_sizes_get": _function("ii", _empty_sizes),
         "clock_res_get": _function("ii", _clock_res_get),
         "clock_time_get": _function("iIi", _clock_time_get),
-        "fd_close": _function("i", _fd_close),
         "fd_fdstat_get": _function("ii", _fd_fdstat_get),
+        "fd_filestat_get": _function("ii", _fd_filestat_get),
+        "fd_read": _function("iiii", _fd_read),
         "fd_write": _function("iiii", _fd_write),
+        "poll_oneoff": _function("iiii", poll_oneoff),
         "proc_exit": _function("i", _proc_exit, returns=False),
         "random_get": _function("ii", _random_get),
         "sched_yield": _function("", _sched_yield),
     }.items()
 }
-"""The host functions. The calling instance's `owner` is the `GuestMachine` (`used_random`, `output`)."""
+"""The host functions. The calling instance's `owner` is the `GuestMachine` (`unique`, `output`, `sleep`)."""

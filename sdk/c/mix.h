@@ -242,6 +242,14 @@ uint64_t mix_run(mix_value (*function)(mix_value), const void *args, size_t size
     }
 void mix_run_init(void (*function)(mix_value), const void *env, size_t size);
 
+/* Call FUNCTION before the entry of every run, with 32 random bytes that are valid until it returns: to seed what must
+ * not be the same in all runs, which start from one copy of the memory that init has left. A guest that has read a clock
+ * or drawn random numbers in its init is otherwise initialised anew for every run, since it may have seeded itself. */
+#define MIX_SEED_SIZE 32
+#define MIX_RESUME(FUNCTION)                                                                                \
+    __attribute__((export_name("mix_resume"))) void mix_resume(const void *seed) { mix_run_resume(FUNCTION, seed); }
+void mix_run_resume(void (*function)(const unsigned char seed[MIX_SEED_SIZE]), const void *seed);
+
 /* The manifest, as JSON, straight into the source. It becomes the custom section "mix.manifest". */
 #define MIX_MANIFEST(...)                                                                                   \
     __asm__(".section .custom_section.mix.manifest,\"\",@\n.ascii " MIX_QUOTED(#__VA_ARGS__) "\n");

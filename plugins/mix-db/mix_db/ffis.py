@@ -2,7 +2,7 @@
 
 They answer plain values, and what fails ends the run; `$db_fromAST_result` alone answers `ok` or `error`, as its
 name says. Those in `_one` take and answer one thing, those in `_a` arrays, those in `_ar` take arrays and answer refs.
-Every record that is read or stored counts against the limit `database_rows`.
+Every record that is read or stored counts against the limit `database_rows`, what is stored against `database_bytes`.
 
 None is async: guests run in threads, where a quick get is quicker than its way to another one. What may take long ends
 when the run is stopped.
@@ -25,8 +25,9 @@ from mixkit.errors import (
     QueryTimeout,
 )
 from mixkit.ffi import FFIGroup
+from mixkit.grants import check_apps
 from mixkit.state import State
-from mixkit.storage import Cursor, Database
+from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
 
 __all__ = ["QueryIter", "group"]
@@ -36,6 +37,7 @@ group = FFIGroup(
     options={
         "db.apps": 'names of other apps of the workspace whose databases are open to it, or "*"; none if not set'
     },
+    checks={"db.apps": check_apps},
 )
 
 _FEW: Final = 4
@@ -158,12 +160,24 @@ def _save(state: State, db: Where_, records: list[Record], *, upsert: bool) -> S
     with _told(state):
         database, grow = locate(state, where)
         weigh = where.scope == "session" or len(records) > _FEW
+        size = 0
         if weigh:
             size = sum(map(_weight, records))
             if options.upsert or options.keep_original:
                 size += _weight_of_old(state, database, records)
             grow(records, size)
-        return database.save(records, options).records
+        return _stored(state, where, size, lambda: database.save(records, options))
+
+
+def _stored(state: State, where: Where, size: int, write: Callable[[], Commit]) -> Sequence[Record]:
+    """What `write` answers, which stores about that size, unless the run has stored too much already."""
+    if where.scope == "session":
+        return write().records
+    state.budget.check_left("database_bytes", max(size, 1))
+    commit = write()
+    # What a commit takes is known behind it. It is stored, and of a few records if it was not weighed before.
+    state.budget.note("database_bytes", commit.size)
+    return commit.records
 
 
 def _weight_of_old(state: State, database: Database, records: Sequence[Record]) -> int:
@@ -225,7 +239,7 @@ def _delete(state: State, db: Where_, ids: list[Doomed]) -> Sequence[Record]:
     with _told(state):
         database, grow = locate(state, where)
         grow([None] * len(ids), 0)
-        return database.delete(ids).records
+        return _stored(state, where, 0, lambda: database.delete(ids))
 
 
 @group.register("$db_flush")

@@ -40,7 +40,7 @@ class Target:
         generation: of the app's installation that this is from.
         entry: what the program calls it.
         params, result: its types, as the package says, or else the program.
-        check: makes parameters fit what the package says; what the program says, the kernel checks.
+        check, answer: make parameters and result fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
         others: how it calls the other agents of its app.
@@ -56,6 +56,7 @@ class Target:
     params: Type
     result: Type
     check: Converter | None
+    answer: Converter | None
     grants: Grants
     limits: Limits
     env: Env
@@ -128,7 +129,15 @@ class Catalog:
                 raise gone(place)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
             return job.Target(
-                other.program, other.entry, other.grants, env, other.limits, other.place, other.apps
+                other.program,
+                other.entry,
+                other.grants,
+                env,
+                other.limits,
+                other.place,
+                other.apps,
+                other.check,
+                other.answer,
             )
 
         return Agents(resolve)
@@ -172,6 +181,7 @@ class Catalog:
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
             check=None if agent.in_params == ANY else converter(agent.in_params),
+            answer=None if agent.out_params == ANY else converter(agent.out_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
@@ -194,8 +204,10 @@ class Catalog:
             extra={**self._extra, **installed.settings},
         )
 
-    def install(self, ws: str, data: bytes, *, force: bool) -> Installed:
+    def install(self, ws: str, data: bytes, *, force: bool) -> tuple[Installed, list[str]]:
         """Install a package, all or nothing, if its code loads, its grants can be kept and its setup succeeds.
+
+        Answers what was done, and of what the package asks for the FFIs that the profile does not have.
 
         Args:
             data: the package.
@@ -207,19 +219,17 @@ class Catalog:
         workspace = self._store.workspace(ws)
         package = Package.open(data)
         try:
-            self._kernel.ffis.check_grant_options(package.grants.option_keys())
+            self._kernel.ffis.check_grants(package.grants)
         except GrantError as exc:
             raise PackageError(str(exc), "manifest.json") from None
-        return workspace.install(
+        installed = workspace.install(
             package,
-            validate=self._validate,
+            validate=self._kernel.check_code,
             run_setup=self._run_setup,
             load_records=self._load_records,
             force=force,
         )
-
-    def _validate(self, entry: str, code: bytes) -> None:
-        self._kernel.load(code, entry).entry(entry)
+        return installed, self._kernel.ffis.unknown_grants(package.grants)
 
     def _run_setup(self, installed: InstalledApp, agent: str) -> None:
         target = self._target(None, installed, agent)

@@ -66,7 +66,7 @@ def test_guest_by_the_naming_rule_fits() -> None:
             ['(import "mix" "fly" (func))', MEMORY, ALLOC, CALL],
             "import mix.fly: no host function",
         ),
-        (['(import "env" "f" (func))', MEMORY, ALLOC, CALL], "guests import from mix and wasi_snapshot"),
+        (['(import "host" "f" (func))', MEMORY, ALLOC, CALL], "guests import from mix, wasi_snapshot"),
         (
             ['(import "env" "m" (memory 1))', '(export "memory" (memory 0))', ALLOC, CALL],
             "import env.m: no host",

@@ -105,6 +105,7 @@ class Module:
             start=self._exposed.start,
             restorable=self._restorable,
             stack=stack,
+            shift=self._exposed.shift,
         )
 
     def table_share(self, limit: int) -> int:

@@ -59,6 +59,21 @@ def test_runs_that_do_not_add_up_are_refused(instance: Instance, memory: tuple[i
     assert instance.read(0, 6) == b"before"
 
 
+@pytest.mark.parametrize("kept", [(), (0, 1), (1000,), (70_001, 900_003), (65_535, 800_000, 20 * PAGE - 1)])
+def test_all_that_was_zero_is_zero_again(kept: tuple[int, ...]) -> None:
+    """Whichever way the stretches between what is kept are cleared: written, given back, or some of both."""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    module = engine.compile(bytes(wasmtime.wat2wasm('(module (memory (export "memory") 20))')))
+    instance = engine.instantiate(module, Limits(), {})
+    for place in kept:
+        instance.write(place, b"k")
+    before, state = bytes(instance.memory()), instance.get_state()
+    for _ in range(2):
+        instance.memory()[:] = b"\xff" * (20 * PAGE)
+        assert instance.set_state(state)
+        assert bytes(instance.memory()) == before
+
+
 def test_a_snapshot_in_bytes_keeps_its_runs(instance: Instance) -> None:
     instance.write(100, b"kept")
     instance.write(60_000, b"too")

@@ -14,6 +14,7 @@ from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, from_query_string, reader_at
 from mix_server.response import write_value
 from mixkit.errors import NotFound
+from mixkit.fields import valid
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Documents:
         await answer(self._server, req, resp, database, msgspec.structs.replace(question, **changes))
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        req.expect_options()
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         record = await read_record(req, settings.body_limit, settings.body_timeout, settings.values_limit)
@@ -90,6 +92,7 @@ class Document:
         await self._write(req, resp, ws, app, id, upsert=True)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
 
@@ -102,6 +105,7 @@ class Document:
         write_value(req.accept, resp, commit.records[0])
 
     async def _write(self, req: Request, resp: Response, ws: str, app: str, id: str, *, upsert: bool) -> None:
+        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
@@ -174,7 +178,9 @@ class Save:
         try:
             batch = msgspec.convert({"records": value} if type(value) is list else value, _Batch)
         except msgspec.ValidationError as exc:
-            raise BadRequest(f'expected an array of records or {{"records": […]}}: {exc}') from None
+            raise BadRequest(
+                f'expected an array of records or {{"records": […]}}: {exc}{valid(exc, _Batch)}'
+            ) from None
         options = msgspec.structs.replace(batch.options, upsert=True) if batch.upsert else batch.options
         commit = await _save(self._server, database, batch.records, options)
         saved: Any = commit.records

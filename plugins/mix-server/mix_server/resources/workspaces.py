@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mix_server.errors import BadRequest
+from mixkit.fields import valid
 from mixkit.package.errors import BadName
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class Workspaces:
         resp.media = {"workspaces": await asyncio.to_thread(self._server.store.list)}
 
     async def on_post(self, req: Request, resp: Response) -> None:
+        req.expect_options()
         body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
         try:
             wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
         except msgspec.MsgspecError as exc:
-            raise BadRequest(f'expected {{"name": "…"}}: {exc}') from None
+            near = valid(exc, _Creation) if isinstance(exc, msgspec.ValidationError) else ""
+            raise BadRequest(f'expected {{"name": "…"}}: {exc}{near}') from None
         name = wanted.name or f"ws-{secrets.token_hex(8)}"
         try:
             await asyncio.to_thread(self._server.store.create, name)
@@ -63,5 +66,6 @@ class Workspace:
         resp.media = {"name": ws, "apps": apps}
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
+        req.expect_options()
         await asyncio.to_thread(self._server.store.delete, ws)
         resp.status = 204
