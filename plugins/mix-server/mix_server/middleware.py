@@ -12,6 +12,7 @@ from falcon import HTTP_METHODS
 
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
+from mix_server.options import refuse_options
 from mix_server.streams import Stream
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Around:
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
         refuse_conditions(req, resource)
+        if req.query_string:
+            refuse_options(req, resource)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
