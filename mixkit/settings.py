@@ -25,8 +25,10 @@ Origin = str
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+_WORD = re.compile(r"\w+")
+# PERF: searched for in a word, since what may stand before and behind it would be tried at each place.
 _LINK_NAME = re.compile(
-    r"\w+_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+    r"(?<=\w)_(?:SERVICE_HOST\Z|SERVICE_PORT(?:_\w|\Z)|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?\Z)"
 )
 
 
@@ -78,7 +80,7 @@ def is_service_link(name: str, value: str, *, known: bool) -> bool:
     """
     if name.endswith("_PORT") and _ADDRESS.match(value):
         return True
-    return not known and _LINK_NAME.fullmatch(name) is not None
+    return not known and _WORD.fullmatch(name) is not None and _LINK_NAME.search(name) is not None
 
 
 def describe(section: str, cls: type) -> list[Setting]:
