@@ -19,6 +19,9 @@
 /* Bytes of a page, the unit in which memories grow. */
 #define PAGE ((size_t)65536)
 
+/* Bytes of a heap for exceptions with which an instance can be used again. */
+#define MOST_HEAP ((size_t)1 << 20)
+
 /* Native stack that must be left below the guest's, for Wasmtime, host functions and signal handlers. */
 #define HOST_STACK (256 * 1024)
 
@@ -36,6 +39,7 @@ typedef struct {
     Account account;
     Region **regions;
     size_t region_count;
+    Region *heap; /* where exceptions live; NULL if the module has none */
     wasm_trap_t *trap; /* how the last entry failed: at most one of the two */
     wasmtime_error_t *failure;
     PyThreadState *thread_state;
@@ -573,6 +577,8 @@ static int set_state(Instance *self, PyObject *state) {
         if (!read_kept(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), &kept[i])) return -1;
         total += kept[i].size;
     }
+    /* No code can reach an exception of an earlier run, but those that were alive at once have taken of the memory. */
+    if (self->heap != NULL && atomic_load(&self->heap->size) > MOST_HEAP) return 0;
     /* Wasm memories never shrink, but one that is too small is grown as the guest's init did. */
     for (size_t i = 0; i < self->region_count; i++)
         if (kept[i].size < atomic_load(&self->regions[i]->size)) return 0;
@@ -613,6 +619,8 @@ static void free_store(Instance *self) {
     self->store = NULL;
     for (size_t i = 0; i < self->region_count; i++) region_release(self->regions[i]);
     self->region_count = 0;
+    region_release(self->heap);
+    self->heap = NULL;
 }
 
 static bool instantiate(Instance *self) {
@@ -627,18 +635,19 @@ static bool instantiate(Instance *self) {
     Py_END_ALLOW_THREADS
     region_creation = NULL;
 
-    /* The newest is first on the list. A store that made others than the module's own (a heap for collected objects)
-     * keeps them for itself. */
-    bool expected = creation.count <= linked->memory_count;
-    size_t index = creation.count;
+    /* The newest is first on the list, and a heap for exceptions was made before the module's own. */
+    size_t more = creation.count - linked->memory_count;
+    bool whole = creation.count >= linked->memory_count && more <= linked->heaps;
+    size_t index = linked->memory_count;
     for (Region *region = creation.newest, *next; region != NULL; region = next) {
         next = region->next;
-        if (expected) self->regions[--index] = region;
+        if (whole && index > 0) self->regions[--index] = region;
+        else if (whole) self->heap = region;
         else region_release(region);
     }
-    self->region_count = expected ? creation.count : 0;
+    self->region_count = whole ? linked->memory_count : 0;
     if (error == NULL && trap == NULL) {
-        if (creation.count == linked->memory_count) return true;
+        if (whole) return true;
         PyErr_Format(PyExc_SystemError, "expected %zu memories, Wasmtime made %zu", linked->memory_count, creation.count);
     } else if (trap != NULL) {
         /* A data or element segment that does not fit. */
@@ -1006,9 +1015,11 @@ static PyObject *instance_close(PyObject *object, PyObject *unused) {
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be closed; interrupt it first");
     if (self->store != NULL) {
         /* Seen as closed by other threads before the GIL is let go. */
-        Instance taken = {.store = self->store, .regions = self->regions, .region_count = self->region_count};
+        Instance taken = {
+            .store = self->store, .regions = self->regions, .region_count = self->region_count, .heap = self->heap};
         self->store = NULL;
         self->region_count = 0;
+        self->heap = NULL;
         Py_BEGIN_ALLOW_THREADS
         free_store(&taken);
         Py_END_ALLOW_THREADS

@@ -28,6 +28,7 @@ class Linked:
         memory: int,
         start: str | None,
         restorable: bool,
+        heaps: int,
         stack: int,
     ) -> Linked: ...
 
