@@ -37,6 +37,12 @@ GUEST = """(module
     (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n))))
   %s)"""
 
+DECLARED = r"""
+  (func (export "mix_call") (param i32 i32) (param $p i32) (param $n i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n))))
+  (@custom "mix.manifest" "{\"version\": 1, \"entries\": {\"echo\": {\"inParams\": {\"text\": \"string\"},"
+    " \"outParams\": {\"text\": \"string\"}}}}")"""
+
 EXTISM = """(module
   (import "extism:host/env" "input_length" (func $length (result i64)))
   (import "extism:host/env" "input_load_u64" (func $load (param i64) (result i64)))
@@ -93,6 +99,7 @@ def warm_runs() -> dict[str, dict[str, float]]:
 
     with Kernel("test", environ={}) as kernel:
         program = kernel.load(bytes(wat2wasm(GUEST % "")))
+        declared = kernel.load(bytes(wat2wasm(GUEST % DECLARED)))
         params = {"text": TEXT}
         assert kernel.run_sync(program, "echo", params).value == params
         module = bytes(wat2wasm(EXTISM))
@@ -101,6 +108,7 @@ def warm_runs() -> dict[str, dict[str, float]]:
         return micros(
             {
                 "mixkit, clean snapshot": (lambda: kernel.run_sync(program, "echo", params), 1000),
+                "mixkit, declared types": (lambda: kernel.run_sync(declared, "echo", params), 1000),
                 "extism, reused plugin": (lambda: plugin.call("echo", TEXT), 1000),
                 "extism, new plugin": (lambda: extism.Plugin(module).call("echo", TEXT), 20),
             }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 __all__ = [
+    "AnswerError",
     "CancelledRun",
     "CodecError",
     "Conflict",
@@ -194,6 +195,23 @@ class StorageError(MixError):
     code = "storage"
 
 
+class QuotaExceeded(StorageError):
+    """A database is as large as it may become; nothing is stored. The message says what is taken, and what is allowed.
+
+    `used` and `allowed` are in bytes.
+    """
+
+    code = "quota"
+
+    def __init__(self, used: int, more: int, allowed: int, setting: str) -> None:
+        super().__init__(
+            f"expected a database of at most {allowed} bytes, found {used}, and {more} that are to be stored; "
+            f"delete records and compact it without history, or raise {setting} in the profile"
+        )
+        self.used = used
+        self.allowed = allowed
+
+
 class PackageError(MixError):
     """A `.remix` package is refused. `entry` names the part of it that is wrong, where there is one."""
 
@@ -202,6 +220,12 @@ class PackageError(MixError):
     def __init__(self, message: str, entry: str = "") -> None:
         super().__init__(f"{entry}: {message}" if entry else message)
         self.entry = entry
+
+
+class AnswerError(MixError):
+    """Code answered what its manifest does not declare: the result is not of the type of its `outParams`."""
+
+    code = "answer"
 
 
 class EngineError(MixError):

@@ -26,6 +26,8 @@ from mixkit.errors import (
     NotFound,
     printable,
 )
+from mixkit.grants import Grants, matches
+from mixkit.near import meant
 from mixkit.outside import is_ours
 from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
 from mixkit.state import State
@@ -187,7 +189,7 @@ class FFIGroup:
 
     def _add_typed(self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool) -> None:
         params, result, is_result = _signature(name, function, with_state)
-        encode = _result_encoder(name, is_result)
+        encode = _result_encoder(name, result, is_result)
         bind = _binder(name, params)
         invoke: Callable[[State, Words], Any]
         if kind == "async":
@@ -280,10 +282,16 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
     return bind
 
 
-def _result_encoder(name: str, is_result: bool) -> Callable[[State, Any], Words]:
+def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, Any], Words]:
+    convert = None if type == ANY else converter(type, out=True)
+
     def encode(state: State, value: Any) -> Words:
         try:
+            if convert is not None:
+                value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
+        except Mismatch as exc:
+            raise InternalError(f"{name} answered what it does not declare: {exc}") from exc
         except MixError as exc:
             if isinstance(exc, LimitExceeded):
                 raise
@@ -390,8 +398,11 @@ class Registry:
         self.groups.append(group)
 
 
-def _unknown(name: str) -> NotFound:
-    return NotFound(f"no FFI {name!r} in this profile; `mixkit ffi list` shows what there is")
+_LISTED = "; `mixkit ffi list` shows what there is"
+
+
+def _unknown(name: str, known: Iterable[str]) -> NotFound:
+    return NotFound(f"no FFI {name!r} in this profile{meant(name, known) or _LISTED}")
 
 
 class FFITable:
@@ -423,7 +434,7 @@ class FFITable:
         try:
             return self._ffis[name]
         except KeyError:
-            raise _unknown(name) from None
+            raise _unknown(name, self._ffis) from None
 
     def dispatch(self, state: State, name: bytes, words: Words) -> tuple[FFI, Any]:
         """Call an FFI for an agent: the only way in, where grants and the limits of calls are enforced.
@@ -452,15 +463,40 @@ class FFITable:
         budget.check_size("call_size", len(words))
         budget.check_values(words)
         if ffi is None:
-            raise _unknown(text)
+            raise _unknown(text, self._ffis)
         return ffi, ffi.invoke(state, words)
 
     def check_grant_options(self, keys: Iterable[str]) -> None:
         """Raise `GrantError` for an option that no loaded plugin enforces: accepting it would be a lie."""
         for key in sorted(keys):
             if key not in self.options:
-                known = ", ".join(sorted(self.options)) or "none"
-                raise GrantError(f"no loaded plugin enforces the grant option {key!r}; known: {known}")
+                raise GrantError(self._unknown_option(key))
+
+    def unknown_grants(self, grants: Grants) -> list[str]:
+        """What stands in grants and means nothing in this profile, a line each, with the near name.
+
+        FFIs that a plugin might have which is not here are unknown too: misspelt or lacking, the profile cannot tell.
+        """
+        patterns = sorted({pattern for layer in grants.patterns() for pattern in layer})
+        lines = [line for pattern in patterns for line in self._unknown_pattern(pattern)]
+        return lines + [
+            self._unknown_option(key) for key in sorted(grants.option_keys() - self.options.keys())
+        ]
+
+    def _unknown_pattern(self, pattern: str) -> list[str]:
+        ffi = self._ffis.get(pattern)
+        if ffi is not None and ffi.kind == "unsupported":
+            return [f"{pattern} is not supported in this profile: {ffi.doc}"]
+        if any(matches((pattern,), name) for name in self._ffis):
+            return []
+        near = meant(pattern, [*self._ffis, *(f"{name.partition('_')[0]}_*" for name in self._ffis)])
+        what = f"begins with {pattern[:-1]!r}" if pattern.endswith("*") else f"is called {pattern!r}"
+        return [f"no FFI of this profile {what}{near or _LISTED}"]
+
+    def _unknown_option(self, key: str) -> str:
+        known = ", ".join(sorted(self.options)) or "none"
+        near = meant(key, self.options)
+        return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
 
     def check_answer(self, state: State, words: Words) -> Words:
         """The answer, if it is within `call_size` and `values`."""

@@ -6,12 +6,12 @@ Decided here, enforced in one place: the dispatch of `mixkit.ffi`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mixkit.errors import GrantError
 
-__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants"]
+__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "matches", "overlap"]
 
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
@@ -54,7 +54,7 @@ class Grants:
         """Whether the FFI of that exact name may be called."""
         known = self._cache.get(name)
         if known is None:
-            known = all(_matches(patterns, name) for patterns, _ in self._layers)
+            known = all(matches(patterns, name) for patterns, _ in self._layers)
             if len(self._cache) < 1024:
                 self._cache[name] = known
         return known
@@ -89,8 +89,17 @@ class Grants:
         return " & ".join(f"Grants({sorted(p)}, {dict(o)})" for p, o in self._layers)
 
 
-def _matches(patterns: frozenset[str], name: str) -> bool:
+def matches(patterns: Collection[str], name: str) -> bool:
+    """Whether one of the patterns allows the FFI of that exact name."""
     return name in patterns or any(p.endswith("*") and name.startswith(p[:-1]) for p in patterns)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there may be an FFI that both patterns allow."""
+    if not one.endswith("*"):
+        return matches((other,), one)
+    begin = one[:-1]
+    return other.startswith(begin) or (other.endswith("*") and begin.startswith(other[:-1]))
 
 
 ALL: Final = Grants(("*",))

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from mixkit import action, codec
+from mixkit.contracts import Instance
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
+    AnswerError,
     CancelledRun,
     CodecError,
     GuestError,
@@ -25,11 +27,13 @@ from mixkit.errors import (
 )
 from mixkit.ffi import FFITable
 from mixkit.grants import Grants
-from mixkit.limits import Limits
+from mixkit.limits import Limits, purse
 from mixkit.outside import is_ours
+from mixkit.schema import Converter, Mismatch
 from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
+from mixkit.vm.machine import Machine
 from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
 from mixkit.vm.watchdog import watchdog
@@ -51,6 +55,10 @@ _log = logging.getLogger("mixkit.kernel")
 T = TypeVar("T")
 NO_ENV = Env()
 _MAX_LINES = 100
+_QUICK_MEMORY = 16 << 20
+"""Bytes of memory that a run on the event loop may have."""
+_QUICK_WORDS = 64 << 10
+"""Bytes of parameters or of a result that are encoded and decoded on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,11 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here."""
+    """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
+
+    `check` makes parameters fit what the package says of the agent, `answer` its result; what the program says, the
+    kernel checks.
+    """
 
     program: Program
     entry: str
@@ -72,6 +84,8 @@ class Target:
     limits: Limits | None = None
     place: Place | None = None
     apps: Apps | None = None
+    check: Converter | None = None
+    answer: Converter | None = None
 
 
 class Agents:
@@ -96,6 +110,8 @@ class RunOptions(TypedDict, total=False):
     agents: how names of other agents are resolved.
     place: where the database of the app is whose code this is; without it the run has no database of its own.
     apps: how names of other apps are resolved, whose databases the grants may open.
+    answer: makes the result fit what the package says of it, or raises `Mismatch`; what the program says of it is
+        checked anyhow.
     """
 
     env: Env | None
@@ -105,6 +121,7 @@ class RunOptions(TypedDict, total=False):
     agents: Agents | None
     place: Place | None
     apps: Apps | None
+    answer: Converter | None
 
 
 class Surroundings(Protocol):
@@ -125,6 +142,8 @@ class Job:
     words: bytes
     state: State
     limits: Limits
+    answer: Converter | None = None
+    """Makes the result fit what the package says; what the program says is checked, too."""
 
     def execute(self, run: Run) -> RunResult:
         """Run it on this thread, under the watchdog; the state is closed however it ends.
@@ -143,6 +162,7 @@ class Job:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
                 raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+            value = self._checked(value)
             run.publish()
             return RunResult(value, [action.to_value(item) for item in state.actions.client])
         except (CancelledRun, NotQuick):
@@ -159,6 +179,16 @@ class Job:
         finally:
             watchdog.cancel(alarm)
             self.kernel.close_state(state)
+
+    def _checked(self, value: Any) -> Any:
+        """The result as it was declared."""
+        declared = self.program.answers.get(self.entry.name)
+        try:
+            if declared is not None:
+                value = declared(value)
+            return value if self.answer is None else self.answer(value)
+        except Mismatch as exc:
+            raise AnswerError(f"entry {self.entry.name!r} answered what it does not declare: {exc}") from None
 
     def execute_timed(self, run: Run) -> RunResult:
         """The same, noting for the program's next runs whether it was quick: little work, and no call out."""
@@ -195,7 +225,8 @@ class NotQuick(MixError):
 class QuickRun(Run):
     """A run on the event loop's own thread, for code that has shown itself quick: no thread is woken for it.
 
-    It may neither call out nor take longer than a slice; a guest that tries is thrown away with all that it did, and
+    It may neither call out nor take longer than a slice, nor have much memory, which one instruction fills that nothing
+    stops, nor a large result; a guest that tries is thrown away with all that it did, and
     the run begins again in a thread. What it logs is held back until it has succeeded.
     """
 
@@ -205,7 +236,22 @@ class QuickRun(Run):
         super().__init__(state, table, _refuse)
         self.deadline = min(self.deadline, time.monotonic() + slice)
         self.called = False
+        self.purse = purse(min(_QUICK_MEMORY, state.budget.limits.memory))
         self._lines: list[tuple[int, str]] = []
+
+    def charge(self, instance: Instance) -> None:
+        try:
+            super().charge(instance)
+        except LimitExceeded:
+            self.called = True
+            raise NotQuick("much memory") from None
+
+    def drive(self, machine: Machine, entry: str, words: bytes) -> bytes:
+        result = super().drive(machine, entry, words)
+        if len(result) > _QUICK_WORDS:
+            self.called = True
+            raise NotQuick("a large result")
+        return result
 
     def call(self, name: bytes, words: bytes) -> bytes:
         self.called = True
@@ -224,7 +270,10 @@ class QuickRun(Run):
         self.stop(NotQuick("the slice is used up"))
 
     def publish(self) -> None:
-        """Log what was held back."""
+        """Log what was held back, unless the guest asked for more memory than it gets here, and may have noticed."""
+        if self.purse[1]:
+            self.called = True
+            raise NotQuick("more memory")
         lines, self._lines = self._lines, []
         for level, message in lines:
             super().log(level, message)

@@ -31,12 +31,15 @@ from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
+from mixkit.near import meant
 from mixkit.outside import is_ours
-from mixkit.plugins import call_each, each, load_plugins
+from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, fill, is_service_link, load_object, variable
+from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.variables import refuse_unknown
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
@@ -49,7 +52,7 @@ _log = logging.getLogger("mixkit.kernel")
 
 Code: TypeAlias = "Program | bytes | str | Path"
 Positive = Annotated[int, Meta(ge=1)]
-_RESERVED = {"MIXKIT_PROFILE", "MIXKIT_PROFILE_PATH", "MIXKIT_CONFIG", "MIXKIT_DEBUG"}
+_RUN_OPTIONS = frozenset(RunOptions.__annotations__)
 
 
 class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +72,21 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
     ] = 8
+    idle_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of all instances that wait, of all programs together; the largest go first.",
+        ),
+    ] = 512 * 1024 * 1024
+    idle_mappings: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Mappings of the process that they take together, of those that the system allows "
+            "(vm.max_map_count); a memory takes three or four.",
+        ),
+    ] = 16_384
     snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
@@ -97,6 +115,7 @@ class Kernel:
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
+        idle: the instances that wait, and what they take together.
         compilers, storage, filesystem: import strings of what the plugins offer and the profile names.
     """
 
@@ -117,7 +136,8 @@ class Kernel:
         self._offered_by: dict[str, str] = {}
         self._settings: dict[str, Any] = self._fill_settings(environ)
         self.limits: Limits = self._fill_limits(environ)
-        self._refuse_unknown_variables(environ)
+        sections = {name: settings.__struct_fields__ for name, settings in self._settings.items()}
+        refuse_unknown(environ, {**sections, "limits": Limits.__struct_fields__}, installed)
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
@@ -129,6 +149,7 @@ class Kernel:
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
         )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
+        self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
         self._engine: WasmEngine | None = None
@@ -172,22 +193,6 @@ class Kernel:
         self.origins |= {f"limits.{key}": origin for key, origin in origins.items()}
         return limits
 
-    def _refuse_unknown_variables(self, environ: Mapping[str, str]) -> None:
-        """A misspelt `MIXKIT_HTTP_TIMEUOT` must not be ignored silently."""
-        known = set(_RESERVED) | {variable("limits", key) for key in Limits.__struct_fields__}
-        for plugin, settings in self._settings.items():
-            known |= {variable(plugin, key) for key in settings.__struct_fields__}
-        prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
-        for name, value in environ.items():
-            if (
-                name.startswith(prefixes)
-                and name not in known
-                and not is_service_link(name, value, known=False)
-            ):
-                raise ProfileError(
-                    "no such setting; `mixkit profile show` lists them", f"environment variable {name}"
-                )
-
     def _collect_ffis(self) -> FFITable:
         groups: list[FFIGroup] = []
         owner: dict[str, str] = {}
@@ -229,7 +234,8 @@ class Kernel:
             return None
         if wanted not in offered:
             raise ProfileError(
-                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}",
+                f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}"
+                f"{meant(wanted, offered)}",
                 f"{self.profile.origins[key]}: {key}",
             )
         return offered[wanted]
@@ -259,12 +265,15 @@ class Kernel:
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
         target = await agents.resolve(state, name)
+        if target.check is not None:
+            params = target.check(params)
         state.budget.spend("depth")
         try:
             result = await self.run(
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=agents, place=target.place, apps=target.apps,
+                answer=target.answer,
             )  # fmt: skip
         finally:
             state.budget.release("depth")
@@ -331,7 +340,7 @@ class Kernel:
 
         Raises:
             NotFound: no such file.
-            EngineError, GuestError: not a Wasm module, or no guest of mixkit.
+            EngineError, GuestError: not a Wasm module, or no guest of mixkit; names the imports that it cannot have.
         """
         if isinstance(code, Program):
             return code
@@ -349,7 +358,9 @@ class Kernel:
                 self._programs.move_to_end(module.hash)
                 return program
         own: KernelSettings = self._settings["kernel"]
-        made = Program(engine, module, name, self._snapshots, self.profile.name, own.idle_instances)
+        made = Program(
+            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+        )
         dropped: list[Program] = []
         with self._lock:
             program = self._programs.setdefault(module.hash, made)
@@ -358,6 +369,18 @@ class Kernel:
         for old in dropped:
             old.close()
         return program
+
+    def check_code(self, entry: str, code: Code) -> None:
+        """Refuse code that could never run here under that entry, before it is installed. Errors as those of `load`.
+
+        Raises:
+            NotFound: it has no such entry.
+            GrantError: it asks for an option that no plugin enforces.
+        """
+        program = self.load(code, entry)
+        program.entry(entry)
+        if program.manifest.grants is not None:
+            self.ffis.check_grant_options(program.manifest.grants.option_keys())
 
     # -- running ------------------------------------------------------------------------------
 
@@ -398,7 +421,7 @@ class Kernel:
         Raises:
             NotFound: no such entry.
             Mismatch: the parameters are not of the declared types.
-            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `GrantError` …).
+            RunError: the run panicked; its `__cause__` says why (`LimitExceeded`, `GuestError`, `AnswerError` …).
             CancelledRun: it was stopped from outside.
         """
         import asyncio
@@ -429,11 +452,16 @@ class Kernel:
             raise
 
     def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
+        if not options.keys() <= _RUN_OPTIONS:
+            name = min(options.keys() - _RUN_OPTIONS)
+            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
+        # What a nested run may use is no more than what the one that calls it may.
+        most = self.limits if budget is None else budget.limits
         limits = options.get("limits")
-        limits = self.limits if limits is None else self.limits.narrowed(limits)
+        limits = most if limits is None else most.narrowed(limits)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget or Budget(limits),
@@ -452,7 +480,7 @@ class Kernel:
         words = codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits)
+        return Job(self, program, target, words, state, limits, options.get("answer"))
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from mixkit import hookspecs
-from mixkit.errors import PluginError
+from mixkit.errors import PluginError, ProfileError
 from mixkit.outside import is_ours
+from mixkit.profile import load_profile, profile_names
 
 __all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "pip_name"]
 
@@ -80,7 +81,10 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
     manager.add_hookspecs(hookspecs)
     for name, module in builtin:
         manager.register(module, name)
-    points = installed()
+    points, names = installed(), list(names)
+    missing = [name for name in names if name not in points]
+    if missing:
+        raise _missing(missing, names, points)
     for name in names:
         if manager.has_plugin(name):
             raise PluginError("is named twice in the profile", name)
@@ -98,13 +102,42 @@ def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) 
     return manager
 
 
+def _missing(missing: list[str], wanted: list[str], points: Iterable[str]) -> PluginError:
+    """The error that names all that is not installed, one line that adds it, and profiles that do without."""
+    first, *others = missing
+    also = f", nor {'is' if len(others) == 1 else 'are'} {', '.join(others)}" if others else ""
+    loading = _profiles_of(lambda plugins: plugins and not set(plugins) - set(points))
+    without = f", or choose a profile that does without: -p {loading[0]}" if loading else ""
+    return PluginError(
+        f"is not installed{also}; add what is missing, from where mixkit came, with "
+        f"`pip install {_requirement(missing, wanted)}`{without}",
+        first,
+    )
+
+
+def _requirement(missing: list[str], wanted: list[str]) -> str:
+    """What pip is to install: the extra that brings just what the profile wants, or the plugins one by one."""
+    same = _profiles_of(lambda plugins: set(plugins) == set(wanted))
+    if len(missing) == 1 or not same:
+        return " ".join(map(pip_name, missing))
+    return f"'mixkit[{same[0]}]'"
+
+
+def _profiles_of(fits: Callable[[tuple[str, ...]], object]) -> list[str]:
+    """The profiles that are shipped, of which each is an extra too, whose plugins are such; those with most first."""
+    found = {}
+    for name in profile_names({}):
+        try:
+            plugins = load_profile(name, environ={}).plugins
+        except ProfileError:
+            continue
+        if fits(plugins):
+            found[name] = len(plugins)
+    return sorted(found, key=lambda name: -found[name])
+
+
 def _import(name: str, points: dict[str, list[importlib.metadata.EntryPoint]]) -> ModuleType:
-    brought = points.get(name, [])
-    if not brought:
-        raise PluginError(
-            f"is not installed; add it with `pip install {pip_name(name)}`, or choose a profile without it",
-            name,
-        )
+    brought = points[name]
     if len(brought) > 1:
         owners = " and ".join(
             f"{point.dist.name if point.dist else '?'} ({point.value})" for point in brought
@@ -127,8 +160,18 @@ def _register(manager: pluggy.PluginManager, name: str, module: ModuleType) -> N
         raise PluginError(_first_line(exc), name) from None
     except ValueError as exc:
         raise PluginError(f"cannot be registered: {exc}", name) from None
-    if not manager.get_hookcallers(module):
+    callers = manager.get_hookcallers(module)
+    if not callers:
         raise PluginError(f"module {module.__name__} has no function marked @mixkit.hookimpl", name)
+    for impl in (impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin is module):
+        for parameter in inspect.signature(impl.function).parameters.values():
+            # pluggy passes by position, to parameters that it knows by name, and leaves others out in silence.
+            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+                raise PluginError(
+                    f"{impl.function.__name__}: its parameter {str(parameter)!r} would never be filled; a hook takes "
+                    "plain parameters, named as the hook's",
+                    name,
+                )
 
 
 def _failed(what: str, plugin: str, exc: BaseException) -> PluginError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mixkit.errors import ProfileError
+from mixkit.near import meant
 from mixkit.settings import Origin
 
 __all__ = ["Profile", "load_profile", "profile_names", "profile_path"]
@@ -81,7 +82,8 @@ def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
     if name not in names:
         folders = ", ".join(str(folder) for folder in _folders(os.environ if environ is None else environ))
         raise ProfileError(
-            f"no profile {name!r}; there are {', '.join(sorted(names))} (looked in {folders})", "profile"
+            f"no profile {name!r}; there are {', '.join(sorted(names))} (looked in {folders}){meant(name, names)}",
+            "profile",
         )
     return names[name]
 
@@ -157,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _check_key(key: str, value: Any, where: str) -> None:
     place = f"{where}: {key}"
     if key not in _KEYS:
-        raise ProfileError(f"unknown key; known are {', '.join(_KEYS)}", place)
+        raise ProfileError(f"unknown key; known are {', '.join(_KEYS)}{meant(key, _KEYS)}", place)
     if key in _LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         raise ProfileError(f"expected a list of names, found {value!r}", place)
     if key in (*_TEXTS, "extends") and not isinstance(value, str):
@@ -192,8 +194,10 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
                 flat[key] = value
                 _check_key(key, value, "command line")
             case _:
+                near = "" if parts[0] in _KEYS else meant(parts[0], _KEYS)
                 raise ProfileError(
-                    "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage",
+                    "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage"
+                    f"{near}",
                     f"command line: {dotted}",
                 )
     return flat, tables
@@ -220,7 +224,7 @@ def _merge(
         if plugin not in (*plugins, "kernel"):
             origin = settings[plugin][-1][0] if plugin in settings else "command line"
             raise ProfileError(
-                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}",
+                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}{meant(plugin, plugins)}",
                 f"{origin}: settings.{plugin}",
             )
     return Profile(name, **values, settings=settings, limits=limits, overrides=tables, origins=origins)

@@ -12,16 +12,20 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
 
 from mixkit._fault import step
 from mixkit.errors import MixError
+from mixkit.near import meant
 from mixkit.value import INT64_MAX, INT64_MIN, Case, Ref, Token, Value, kind_of
 
 __all__ = [
     "ANY",
+    "REST",
     "ArrayType",
     "Converter",
     "Field",
@@ -32,6 +36,7 @@ __all__ = [
     "ScalarType",
     "Type",
     "UnionType",
+    "UnknownField",
     "converter",
     "from_annotation",
     "json_schema",
@@ -52,6 +57,23 @@ class Mismatch(MixError, TypeError):
     def under(self, step: str) -> Mismatch:
         """The same, seen from one level further out."""
         return Mismatch(self.expected, self.found, step + self.path)
+
+
+class UnknownField(Mismatch):
+    """A map has a key that its type does not have: `name`. `path` is the map's, `known` are those that may be there."""
+
+    def __init__(self, name: str, known: Iterable[str], path: str = "") -> None:
+        self.name = name
+        self.known = tuple(known)
+        listed = ", ".join(self.known[:_LISTED]) + (", …" if len(self.known) > _LISTED else "")
+        super().__init__(f"one of the keys {listed}" if listed else "no keys", f"key {_shown(name)}", path)
+
+    def under(self, step: str) -> UnknownField:
+        return UnknownField(self.name, self.known, step + self.path)
+
+    def __str__(self) -> str:
+        # PERF: the near name is looked for only when somebody reads the message; a union tries all of its options.
+        return super().__str__() + meant(self.name, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +117,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """A map with known keys. An `open` one may have more fields; `make` builds a Python object from them."""
+    """A map with known fields, and with any others if it is `open`. `make` builds a Python object from them."""
 
     fields: Mapping[str, Field]
-    open: bool = True
-    make: Callable[..., Any] | None = None
+    open: bool = False
+    make: type[Any] | None = None
 
     def __str__(self) -> str:
         fields = ((k if _NAME.fullmatch(k) else json.dumps(k), f) for k, f in self.fields.items())
-        return "{" + ", ".join(f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in fields) + "}"
+        texts = [f"{k}{'?' if f.optional else ''}: {f.type}" for k, f in fields]
+        return "{" + ", ".join([*texts, REST] if self.open else texts) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +153,14 @@ Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | Li
 Converter: TypeAlias = Callable[[Any], Any]
 
 ANY = ScalarType("data")
+_CLASSES = (type(None), bool, int, float, str, bytes, Ref, Token, Case, list, dict)
+REST: Final = "..."
+"""What stands for the fields that are not named, in the text of an open record."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN = 80
 """Longest text of a guest that a message shows."""
+_LISTED = 30
+"""Most keys that a message lists."""
 _ANNOTATIONS: dict[Any, Type] = {
     Any: ANY,
     None: ScalarType("null"),
@@ -153,7 +181,8 @@ _ANNOTATIONS: dict[Any, Type] = {
 def from_annotation(annotation: Any) -> Type:
     """The type of a Python annotation.
 
-    Known are scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses and `Value`.
+    Known are scalars, `list[T]`, `dict[str, T]`, unions, `Literal`, dataclasses, `TypedDict`, `msgspec.Struct` and
+    `Value`.
 
     Raises:
         TypeError: the annotation has no counterpart among Values.
@@ -162,7 +191,7 @@ def from_annotation(annotation: Any) -> Type:
 
 
 def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
-    """`inside` are the dataclasses whose fields are being looked at."""
+    """`inside` are the classes whose fields are being looked at."""
     if annotation == Value:
         return ANY
     try:
@@ -182,26 +211,62 @@ def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
         return UnionType(tuple(_from_annotation(arg, inside) for arg in args))
     if origin is Literal and all(type(arg) in (str, int, bool) for arg in args):
         return LiteralType(args)
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return _from_dataclass(annotation, inside)
+    if isinstance(annotation, type) and _describes_a_record(annotation):
+        return _from_class(annotation, inside)
     raise TypeError(
-        f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions or dataclasses"
+        f"{annotation!r} is no type of Values; use scalars, list[T], dict[str, T], unions, dataclasses, "
+        "TypedDicts or msgspec Structs"
     )
 
 
-def _from_dataclass(cls: type, inside: tuple[type, ...]) -> RecordType:
+def _describes_a_record(cls: type) -> bool:
+    return typing.is_typeddict(cls) or dataclasses.is_dataclass(cls) or issubclass(cls, msgspec.Struct)
+
+
+def _optional_fields(cls: type, hints: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of a class that describes a record, and whether each may be missing.
+
+    Raises:
+        TypeError: fields have other names outside.
+    """
+    if typing.is_typeddict(cls):
+        # NOTE: annotations that are texts hide NotRequired and Required from the class itself.
+        origins = {name: typing.get_origin(hint) for name, hint in hints.items()}
+        may_miss: frozenset[str] = getattr(cls, "__optional_keys__")  # noqa: B009 - mypy does not know that it is there
+        return {
+            name: origin is typing.NotRequired or (name in may_miss and origin is not typing.Required)
+            for name, origin in origins.items()
+        }
+    if dataclasses.is_dataclass(cls):
+        return {
+            item.name: item.default is not dataclasses.MISSING
+            or item.default_factory is not dataclasses.MISSING
+            for item in dataclasses.fields(cls)
+            if item.init
+        }
+    fields = msgspec.structs.fields(cls)
+    renamed = next((field.name for field in fields if field.name != field.encode_name), None)
+    if renamed is not None:
+        raise TypeError(f"{cls.__name__} renames its field {renamed!r}; a record has the class's own names")
+    return {field.name: not field.required for field in fields}
+
+
+def _from_class(cls: type, inside: tuple[type, ...]) -> RecordType:
     if cls in inside:
         raise TypeError(f"{cls.__name__} contains itself, and a type of Values is finite; use dict there")
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = {}
-    for item in dataclasses.fields(cls):
-        if not item.init:
-            continue
-        optional = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-        fields[item.name] = Field(
-            _from_annotation(hints[item.name], (*inside, cls)), optional, _doc(hints[item.name])
-        )
-    return RecordType(fields, open=False, make=cls)
+    fields = {
+        name: Field(_from_annotation(_bare(hints[name]), (*inside, cls)), may_miss, _doc(_bare(hints[name])))
+        for name, may_miss in _optional_fields(cls, hints).items()
+    }
+    return RecordType(fields, make=None if typing.is_typeddict(cls) else cls)
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without what a `TypedDict` says of the field around it."""
+    if typing.get_origin(annotation) in (typing.Required, typing.NotRequired):
+        return typing.get_args(annotation)[0]
+    return annotation
 
 
 def _doc(annotation: Any) -> str:
@@ -209,21 +274,25 @@ def _doc(annotation: Any) -> str:
     return next((m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, str)), "")
 
 
-def converter(type: Type) -> Converter:
-    """The function that answers the converted value or raises `Mismatch`."""
+def converter(type: Type, *, out: bool = False) -> Converter:
+    """The function that answers the converted value or raises `Mismatch`.
+
+    Args:
+        out: for what Python code answers: a record may come as the object that `make` builds, and leaves as a map.
+    """
     match type:
         case ScalarType("data"):
             return _identity
         case ScalarType(name):
             return _SCALARS[name]
         case ArrayType(item):
-            return _identity_of(list, "array") if item == ANY else _array(converter(item))
+            return _identity_of(list, "array") if item == ANY else _array(converter(item, out=out))
         case MapType(item):
-            return _identity_of(dict, "map") if item == ANY else _map(converter(item))
+            return _identity_of(dict, "map") if item == ANY else _map(converter(item, out=out))
         case RecordType():
-            return _record(type)
-        case UnionType(options):
-            return _union(str(type), [converter(option) for option in options])
+            return _record(type, out)
+        case UnionType():
+            return _union(type, out)
         case LiteralType(values):
             return _literal(str(type), values)
 
@@ -283,12 +352,12 @@ def _array(convert_item: Converter) -> Converter:
     def convert(value: Any) -> list[Any]:
         if type(value) is not list:
             raise Mismatch("array", _found(value))
-        result = []
-        for index, item in enumerate(value):
-            try:
+        result: list[Any] = []
+        try:
+            for item in value:
                 result.append(convert_item(item))
-            except Mismatch as exc:
-                raise exc.under(f"[{index}]") from None
+        except Mismatch as exc:
+            raise exc.under(f"[{len(result)}]") from None
         return result
 
     return convert
@@ -309,28 +378,42 @@ def _map(convert_item: Converter) -> Converter:
     return convert
 
 
-def _record(record: RecordType) -> Converter:
-    converters = {key: converter(field.type) for key, field in record.fields.items()}
+def _record(record: RecordType, out: bool) -> Converter:
+    converters = {key: converter(field.type, out=out) for key, field in record.fields.items()}
     required = [key for key, field in record.fields.items() if not field.optional]
     make, is_open = record.make, record.open
+
+    if out and make is not None:
+        convert_map = _record(dataclasses.replace(record, make=None), out)
+
+        def leave(value: Any) -> Any:
+            if type(value) is make:
+                value = {key: getattr(value, key) for key in converters}
+            return convert_map(value)
+
+        return leave
 
     def convert(value: Any) -> Any:
         if type(value) is not dict:
             raise Mismatch(f"map {record}", _found(value))
-        result = {}
+        result = value
         for key, item in value.items():
             convert_item = converters.get(key)
             if convert_item is None:
                 if not is_open:
-                    raise Mismatch(f"one of the keys {', '.join(converters)}", f"key {_shown(key)}")
-                result[key] = item
+                    raise UnknownField(key, converters)
                 continue
             try:
-                result[key] = convert_item(item)
+                found = convert_item(item)
             except Mismatch as exc:
                 raise exc.under(step(key)) from None
+            if found is not item:
+                # PERF: copied only if something changes, which is rare.
+                if result is value:
+                    result = dict(value)
+                result[key] = found
         for key in required:
-            if key not in result:
+            if key not in value:
                 raise Mismatch(str(record.fields[key].type), "nothing", step(key))
         if make is None:
             return result
@@ -342,19 +425,51 @@ def _record(record: RecordType) -> Converter:
     return convert
 
 
-def _union(text: str, converters: list[Converter]) -> Converter:
+def _union(union: UnionType, out: bool) -> Converter:
+    text = str(union)
+    # PERF: an option that cannot take a value of that Python type is not asked, since to fail is slow.
+    options = [(converter(option, out=out), _classes(option, out)) for option in union.options]
+    anything = [convert for convert, classes in options if classes is None]
+    by_class = {
+        cls: [convert for convert, classes in options if classes is None or cls in classes]
+        for cls in {*_CLASSES, *(cls for _, classes in options for cls in classes or ())}
+    }
+
     def convert(value: Any) -> Any:
         deepest: Mismatch | None = None
-        for convert_option in converters:
+        for convert_option in by_class.get(type(value), anything):
             try:
                 return convert_option(value)
             except Mismatch as exc:
                 # An option that failed inside the value says more than one that failed at once.
-                if exc.path and (deepest is None or len(exc.path) > len(deepest.path)):
+                inside = exc.path or isinstance(exc, UnknownField)
+                if inside and (deepest is None or len(exc.path) > len(deepest.path)):
                     deepest = exc
         raise deepest or Mismatch(text, _found(value))
 
     return convert
+
+
+def _classes(type: Type, out: bool) -> tuple[type, ...] | None:
+    """The Python types of the values that a type may take; None if they are all."""
+    match type:
+        case ScalarType("data"):
+            return None
+        case ScalarType("int" | "number"):
+            return (int, float)
+        case ScalarType():
+            return next((cls,) for cls, known in _ANNOTATIONS.items() if known == type and cls is not None)
+        case ArrayType():
+            return (list,)
+        case RecordType(make=make) if out and make is not None:
+            return (dict, make)
+        case MapType() | RecordType():
+            return (dict,)
+        case LiteralType(values):
+            return tuple({value.__class__ for value in values})
+        case UnionType(options):
+            found = [_classes(option, out) for option in options]
+            return None if None in found else tuple({cls for classes in found for cls in classes or ()})
 
 
 def _literal(text: str, values: tuple[Any, ...]) -> Converter:

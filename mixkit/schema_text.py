@@ -7,11 +7,22 @@ import re
 from typing import Any
 
 from mixkit.errors import MixError
-from mixkit.schema import ANY, ArrayType, Field, LiteralType, MapType, RecordType, ScalarType, Type, UnionType
+from mixkit.schema import (
+    ANY,
+    REST,
+    ArrayType,
+    Field,
+    LiteralType,
+    MapType,
+    RecordType,
+    ScalarType,
+    Type,
+    UnionType,
+)
 
 __all__ = ["TypeTextError", "parse", "parse_params"]
 
-_TOKEN = re.compile(r'\s*(?:([A-Za-z_][A-Za-z0-9_]*)|("(?:[^"\\]|\\.)*")|([(){}:,?|]))')
+_TOKEN = re.compile(r'\s*(?:([A-Za-z_][A-Za-z0-9_]*)|("(?:[^"\\]|\\.)*")|(\.\.\.|[(){}:,?|]))')
 _NAMES: dict[str, Type] = {
     name: ScalarType(name)
     for name in ("null", "bool", "int", "number", "string", "binary", "ref", "token", "case")
@@ -35,7 +46,8 @@ def parse(text: str) -> Type:
     """The type that a text describes.
 
     Grammar: `type = single {"|" single}`; `single = NAME | "array(" type ")" | "map(" type ")" |
-    "option(" type ")" | STRING | "{" [field {"," field}] "}"`; `field = NAME ["?"] ":" type`.
+    "option(" type ")" | STRING | "{" [field {"," field}] "}"`; `field = NAME ["?"] ":" type | "..."`. The last stands
+    at the end of a record that may have more fields.
     """
     if len(text) > _MAX_LENGTH:
         raise TypeTextError(f"a type text has at most {_MAX_LENGTH} characters", text, _MAX_LENGTH)
@@ -47,7 +59,10 @@ def parse(text: str) -> Type:
 
 
 def parse_params(params: Any) -> RecordType:
-    """The record type of a manifest's `inParams`: a map of names (`"timeout?"` if optional) to type texts."""
+    """The record type of a manifest's `inParams`: a map of names (`"timeout?"` if optional) to type texts.
+
+    `"...": "data"` in it says that there may be more.
+    """
     if isinstance(params, str):
         result = parse(params)
         if not isinstance(result, RecordType):
@@ -59,11 +74,17 @@ def parse_params(params: Any) -> RecordType:
     for name, text in params.items():
         if not isinstance(text, str):
             raise TypeTextError(f"the type of {name!r} is a text", str(text), 1)
+        if name == REST:
+            if parse(text) != ANY:
+                raise TypeTextError(
+                    f'parameters that are not named ("{REST}") are "data", nothing else', text, 1
+                )
+            continue
         key = name.removesuffix("?")
         if key in fields:
             raise TypeTextError(f"parameter {key!r} stands twice", name, 1)
         fields[key] = Field(parse(text), optional=name.endswith("?"))
-    return RecordType(fields)
+    return RecordType(fields, open=REST in params)
 
 
 class _Parser:
@@ -130,8 +151,12 @@ class _Parser:
 
     def record(self, depth: int) -> RecordType:
         fields: dict[str, Field] = {}
+        is_open = False
         while self.peek() != "}":
             name = self.take()
+            if name == REST:
+                is_open = True
+                break
             if name.startswith('"'):
                 name = self.string(name)
             elif not name.isidentifier():
@@ -146,4 +171,4 @@ class _Parser:
             if self.peek() != "}":
                 self.take(",")
         self.take("}")
-        return RecordType(fields)
+        return RecordType(fields, is_open)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixkit.errors import MixError, ProfileError
+from mixkit.near import meant
 from mixkit.outside import is_ours
 
 __all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "load_object", "variable"]
@@ -136,7 +137,8 @@ def fill(
 
     def take(key: str, value: Any, origin: Origin, where: str) -> None:
         if key not in known:
-            raise ProfileError(f"unknown key {key!r}; known are {', '.join(sorted(known)) or 'none'}", where)
+            there = f"known are {', '.join(sorted(known)) or 'none'}{meant(key, known)}"
+            raise ProfileError(f"unknown key {key!r}; {there}", where)
         try:
             values[key] = msgspec.convert(_from_text(value, known[key]), known[key])
         except msgspec.ValidationError as exc:

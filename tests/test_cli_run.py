@@ -35,6 +35,7 @@ def module(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Path:
             trap="(unreachable)",
             panic=panic,
             hash=CALL_SHA[0],
+            greedy=f"(drop (memory.grow (i32.const 60000))) {panic}",
         )
     )
     return path
@@ -80,6 +81,30 @@ def test_parameters_from_options_files_and_standard_input(
     assert mixkit_cli("run", str(module), "echo", "--param", "b").returncode == 2
 
 
+def test_a_parameter_that_the_agent_does_not_take_is_refused(mixkit_cli: Run, folder: Path) -> None:
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1", "--param", "N=2")
+    assert done.returncode == 1
+    assert "expected one of the keys n, found key 'N'; did you mean 'n'?" in done.stderr
+
+
+def test_an_answer_that_the_package_does_not_declare_is_an_error(mixkit_cli: Run, folder: Path) -> None:
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"]["echo"]["outParams"] = {"m": "int"}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    done = mixkit_cli("run", str(folder), "echo", "--param", "n=1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "entry 'echo' answered what it does not declare: expected one of the keys m, found key 'n'"
+        in done.stderr
+    )
+
+
+def test_a_grant_that_means_nothing_is_refused(mixkit_cli: Run, module: Path) -> None:
+    done = mixkit_cli("run", str(module), "echo", "1", "--grant", "$cypto_*")
+    assert done.returncode == 2
+    assert "no FFI of this profile begins with '$cypto_'; did you mean '$crypto_*'?" in done.stderr
+
+
 def test_the_result_as_a_document(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--json")
     assert json.loads(done.stdout) == {"ok": True, "value": 1, "actions": []}
@@ -87,7 +112,7 @@ def test_the_result_as_a_document(mixkit_cli: Run, module: Path) -> None:
 
 def test_without_an_entry_the_entries_are_listed(mixkit_cli: Run, module: Path, folder: Path) -> None:
     lines = mixkit_cli("run", str(module)).stdout.splitlines()
-    assert [line.split("\t")[0] for line in lines] == ["echo", "spin", "trap", "panic", "hash"]
+    assert [line.split("\t")[0] for line in lines] == ["echo", "spin", "trap", "panic", "hash", "greedy"]
     listed = json.loads(mixkit_cli("run", str(folder), "--json").stdout)
     assert listed[0] == {
         "entry": "small/echo", "params": "{n: int}", "result": "data", "description": "Says it again",
@@ -174,3 +199,38 @@ def test_ctrl_c_stops_an_endless_guest(module: Path) -> None:
             process.kill()
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
+
+
+def test_memory_that_is_used_up_names_limit_and_remedy(mixkit_cli: Run, module: Path) -> None:
+    done = mixkit_cli("-p", "test", "run", str(module), "greedy")
+    assert done.returncode == 1
+    for part in ("limit memory of 67108864 bytes exceeded", "oh", "MIXKIT_LIMITS_MEMORY"):
+        assert part in done.stderr
+
+
+LOGGING = """
+  (data (i32.const 128) "seen\\1b[2J")
+  (data (i32.const 144) "mixkit: error: forged")
+"""
+
+
+@pytest.fixture(scope="module")
+def talkative(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module whose entry `talk` logs at each level, and then what looks like a line of ours."""
+    lines = "".join(f"(call $log (i32.const {level}) (i32.const 128) (i32.const 8))" for level in range(4))
+    forged = "(call $log (i32.const 1) (i32.const 144) (i32.const 21))"
+    path = tmp_path_factory.mktemp("talk") / "talk.wasm"
+    path.write_bytes(guest(LOGGING, talk=f"{lines} {forged} (i64.const 0)"))
+    return path
+
+
+def test_what_a_guest_logs_is_shown_as_it_is(mixkit_cli: Run, talkative: Path) -> None:
+    line = "seen\\x1b[2J"
+    run = ("run", str(talkative), "talk")
+    shown = mixkit_cli(*run).stderr.splitlines()
+    assert shown[:4] == [line, line, line, "| mixkit: error: forged"]
+    for level, count in (("debug", 4), ("warning", 2), ("error", 1)):
+        assert mixkit_cli("--log-level", level, *run).stderr.splitlines().count(line) == count
+    assert mixkit_cli(*run, env={"MIXKIT_LOG_LEVEL": "error"}).stderr.splitlines().count(line) == 1
+    entries = [json.loads(text) for text in mixkit_cli("--log-format", "json", *run).stderr.splitlines()[:4]]
+    assert [entry["level"] for entry in entries] == ["info", "warning", "error", "info"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mixkit.testing.snippets import Snippet, read_snippets, run_snippet
+from mixkit.testing.snippets import Session, Snippet, read_snippets
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,13 +20,21 @@ RUNNABLE = [path for path in DOCUMENTS if path.name not in NEEDS_AN_ENVIRONMENT 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda path: path.name)
 def test_snippets_run(document: Path, tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
-    env = {**inherited, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    folder = tmp_path
-    for snippet in read_snippets(document):
-        folder = run_snippet(snippet, folder, env)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # The server of a document listens where no other one does.
+    port = free_port()
+    places = {f"{host}:8000": f"{host}:{port}" for host in ("localhost", "127.0.0.1")}
+    with Session(tmp_path, {**inherited, "PATH": path, "MIXKIT_SERVER_PORT": port}, places) as session:
+        for snippet in read_snippets(document):
+            session.run(snippet)
 
 
 def test_there_are_snippets_in_the_documents_of_the_kernel() -> None:
@@ -60,12 +69,16 @@ def test_references_are_up_to_date() -> None:
         ("$ echo error: no; exit 1\nerror: no\n", True),
         ("$ echo error: no\nerror: no\n", False),
         ("$ mkdir deep && cd deep\n$ basename $PWD\ndeep\n", True),
+        ("$ export a=1 && alias b='echo $a'\n$ b\n1\n", True),
+        ("$ (sleep 0.2; echo late; sleep 60) &\nlate\n$ kill %1\n", True),
+        ("$ cat\n$ echo on\non\n", True),
     ],
 )
 def test_a_snippet_that_lies_is_found_out(text: str, ends_well: bool, tmp_path: Path) -> None:
     snippet = Snippet("console", text, "a.md:1")
-    if ends_well:
-        run_snippet(snippet, tmp_path, dict(os.environ))
-    else:
-        with pytest.raises(AssertionError, match=r"a\.md:1"):
-            run_snippet(snippet, tmp_path, dict(os.environ))
+    with Session(tmp_path, os.environ) as session:
+        if ends_well:
+            session.run(snippet)
+        else:
+            with pytest.raises(AssertionError, match=r"a\.md:1"):
+                session.run(snippet)

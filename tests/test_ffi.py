@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import mixkit
 from mixkit import codec
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, NotFound
 from mixkit.ffi import FFIGroup, FFITable, Registry
-from mixkit.grants import NONE, Grants
+from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Budget, Limits
 from mixkit.state import State
 from mixkit.testing.strategies import identical, values
@@ -300,6 +301,45 @@ def test_annotations_are_resolved_though_state_is_only_for_type_checkers() -> No
     assert ffi.signature == "$t_f(a: data, b: array(data), c?: map(data) | null) -> result(data)"
 
 
+@pytest.mark.parametrize(
+    ("annotation", "answer", "message"),
+    [
+        (int, "1", "expected int, found string"),
+        (None, 1, "expected null, found int 1"),
+        (list[int], [1, None], r"expected int, found null at \[1\]"),
+        (dict[str, str], {"a": 1}, r"expected string, found int 1 at \.a"),
+        (Literal["a", "b"], "c", 'expected "a" | "b", found \'c\''),
+        (Place, {"city": "x", "zpi": 1}, r"found key 'zpi'; did you mean 'zip'\?"),
+        (list[Place], [Place(1)], r"expected string, found int 1 at \[0\]\.city"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_answer_of_another_type_than_declared_is_our_fault(
+    annotation: Any, answer: Any, message: str
+) -> None:
+    def f() -> Any:
+        return answer
+
+    async def h() -> Any:
+        return answer
+
+    f.__annotations__["return"] = h.__annotations__["return"] = annotation
+    wrapped = types.FunctionType(f.__code__, f.__globals__, closure=f.__closure__)
+    wrapped.__annotations__["return"] = Result[annotation]
+    for function in (f, wrapped, h):
+        with pytest.raises(
+            InternalError, match=rf"^\$t_f answered what it does not declare: .*{message.replace('|', '[|]')}"
+        ):
+            run(one(function), "$t_f")
+
+
+def test_an_answer_leaves_as_it_was_declared() -> None:
+    def f() -> list[Place | int]:
+        return [Place("Rome", 1), 2.0, {"city": "Oslo"}]  # type: ignore[list-item]
+
+    answer = run(one(f), "$t_f")
+    assert identical(answer, [{"city": "Rome", "zip": 1}, 2, {"city": "Oslo"}])
+
+
 class Weird:
     def __repr__(self) -> str:
         return "hidden"
@@ -446,6 +486,29 @@ def test_unknown_grant_options_are_refused() -> None:
     table.check_grant_options(["t.hosts"])
     with pytest.raises(GrantError, match=r"enforces the grant option 't\.host'; known: t\.hosts"):
         table.check_grant_options(["t.hosts", "t.host"])
+
+
+def test_grants_that_mean_nothing_here_are_told_with_the_near_name() -> None:
+    group = FFIGroup("t", options={"t.hosts": "Hosts."})
+    group.register_const("$http_do", 1)
+    group.register_unsupported("$db_save", "there is no storage")
+    table = FFITable([group])
+    assert table.unknown_grants(ALL) == []
+    assert table.unknown_grants(Grants(["$http_*", "$http_do", "$db_*"], {"t.hosts": []})) == []
+    wrong = Grants(["$htp_do", "http_do", "$htp_*", "$mail_send", "$db_save"]) & Grants(
+        ["$htp_do"], {"t.host": []}
+    )
+    listed = "`mixkit ffi list` shows what there is"
+    assert table.unknown_grants(wrong) == [
+        "$db_save is not supported in this profile: there is no storage",
+        "no FFI of this profile begins with '$htp_'; did you mean '$http_*'?",
+        "no FFI of this profile is called '$htp_do'; did you mean '$http_do'?",
+        f"no FFI of this profile is called '$mail_send'; {listed}",
+        "no FFI of this profile is called 'http_do'; did you mean '$http_do'?",
+        "no loaded plugin enforces the grant option 't.host'; known: t.hosts; did you mean 't.hosts'?",
+    ]
+    with pytest.raises(NotFound, match=r"no FFI '\$http_doo' in this profile; did you mean '\$http_do'\?"):
+        table["$http_doo"]
 
 
 def test_the_table_lists_what_there_is() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixkit.errors import GrantError
-from mixkit.grants import ALL, NONE, Grants
+from mixkit.grants import ALL, NONE, Grants, matches, overlap
 
 names = st.from_regex(r"\$[a-d]{1,3}(_[a-d]{1,3})?", fullmatch=True)
 patterns = st.lists(names | names.map(lambda n: n + "*") | st.just("*"), max_size=4)
@@ -43,6 +43,15 @@ def test_a_single_text_is_not_read_as_its_letters(ffis: Any) -> None:
 def test_malformed_patterns(pattern: Any) -> None:
     with pytest.raises(GrantError, match="found"):
         Grants([pattern])
+
+
+@given(one=patterns, other=patterns, name=names)
+def test_patterns_overlap_where_both_allow_a_name(one: list[str], other: list[str], name: str) -> None:
+    for a in one:
+        for b in other:
+            assert overlap(a, b) == overlap(b, a)
+            assert overlap(a, b) or not (matches([a], name) and matches([b], name))
+    assert not overlap("$a_*", "$b_*") and not overlap("$a", "$ab") and overlap("$a*", "$ab*")
 
 
 def test_options_of_all_layers_apply() -> None:

@@ -196,6 +196,13 @@ def test_mix_add_hookspecs(load: Load) -> None:
         load(adding, using.replace("mix_tea", "mix_tee"))
 
 
+@pytest.mark.parametrize("parameters", ["*, kind", "kind, *, more=1", "*kinds", "**all"])
+def test_a_parameter_that_would_never_be_filled(load: Load, parameters: str) -> None:
+    """pluggy would fail at the first call, or leave it at its default whatever is passed."""
+    with pytest.raises(PluginError, match=r"mix_state_open.*would never be filled"):
+        load(f"@hookimpl\ndef mix_state_open({parameters.replace('kind', 'state')}):\n    pass\n")
+
+
 SERVED = """
     @hookimpl
     def mix_routes(app, server):

@@ -16,6 +16,7 @@ import pytest
 from mixkit import Kernel
 from mixkit.environment import Env
 from mixkit.errors import (
+    AnswerError,
     CancelledRun,
     EngineError,
     GrantError,
@@ -27,7 +28,8 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable
 from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Limits
-from mixkit.schema import Mismatch
+from mixkit.schema import Mismatch, converter
+from mixkit.schema_text import parse
 from mixkit.state import State
 
 Guest = Callable[..., bytes]
@@ -328,8 +330,36 @@ def test_declared_parameters_are_checked(kernel: Kernel, guest: Guest) -> None:
         kernel.run_sync(code, "e", {"n": "1"})
     with pytest.raises(Mismatch, match=r"\.n"):
         kernel.run_sync(code, "e", {})
+    with pytest.raises(Mismatch, match=r"expected one of the keys n, s, found key 'nn'; did you mean 'n'\?"):
+        kernel.run_sync(code, "e", {"n": 1, "nn": 2})
+    takes_more = guest(_manifest(MANIFEST.replace('"n": "int"', '"n": "int", "...": "data"')))
+    assert kernel.run_sync(takes_more, "e", {"n": 1, "nn": 2}).value == {"n": 1, "nn": 2}
     with pytest.raises(NotFound, match="has no entry 'f'; it has e"):
         kernel.run_sync(code, "f", {})
+
+
+def test_an_option_of_a_run_that_is_misspelt_is_refused(kernel: Kernel, guest: Guest) -> None:
+    for run in (kernel.run_sync, lambda *args, **options: asyncio.run(kernel.run(*args, **options))):
+        with pytest.raises(TypeError, match="a run has no option 'grant'; did you mean 'grants'"):
+            run(guest(), "echo", 1, grant=NONE)  # type: ignore[call-arg]
+
+
+def test_what_the_guest_answers_is_what_it_declares(kernel: Kernel, guest: Guest) -> None:
+    declared = MANIFEST.replace(
+        '"s?": "string"}', '"s?": "data"}, "outParams": {"n": "int", "s?": "string | array(int)"}'
+    )
+    code = guest(_manifest(declared))
+    assert kernel.run_sync(code, "e", {"n": 1, "s": [2]}).value == {"n": 1, "s": [2]}
+    failed = cause(kernel, code, "e", {"n": 1, "s": ["x"]})
+    assert isinstance(failed, AnswerError)
+    assert str(failed) == "entry 'e' answered what it does not declare: expected int, found string at .s[0]"
+    with pytest.raises(RunError) as caught:
+        asyncio.run(kernel.run(code, "e", {"n": 1, "s": None}))
+    assert (caught.value.agent, caught.value.panic_code) == ("e", "answer")
+    # Whoever starts the run may expect more of it.
+    only_n = converter(parse("{n: int}"))
+    assert kernel.run_sync(code, "e", {"n": 1}, answer=only_n).value == {"n": 1}
+    assert "found key 's'" in str(cause(kernel, code, "e", {"n": 1, "s": "x"}, answer=only_n))
 
 
 # -- grants ----------------------------------------------------------------------------------------

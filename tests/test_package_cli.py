@@ -66,9 +66,10 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.profile = "test"
 
     def _run(self, args: tuple[object, ...], status: int) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, *map(str, args)]
+        command = [self.profile if part == "test" else part for part in COMMAND] + [*map(str, args)]
         done = subprocess.run(
             command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )
@@ -188,6 +189,57 @@ def test_install_needs_an_agreement(shell: Shell, folder: Path, store: Workspace
     assert install(shell, "--force")["version"] == "1.0"
 
 
+def test_powers_that_the_profile_does_not_have_are_told(shell: Shell, folder: Path) -> None:
+    write(folder, grants={"ffis": ["$crypto_mb5", "$crypto_md5", "$zzz_*"]})
+    said = [
+        "no FFI of this profile is called '$crypto_mb5'; did you mean '$crypto_md5'?",
+        "no FFI of this profile begins with '$zzz_'; `mixkit ffi list` shows what there is",
+    ]
+    assert shell.json("build", folder, "-o", "p.remix")["warnings"] == said
+    assert shell.json("inspect", "p.remix")["warnings"] == said
+    shown = shell._run(("inspect", "p.remix"), 0)
+    assert f"warning: {said[0]}" in shown.stderr and said[0] not in shown.stdout
+    refused = install(shell, "--yes", "--grant", "$crypto_mb", fails=2)
+    assert "did you mean '$crypto_md5'?" in refused["message"]
+    assert install(shell, "--yes", "--grant", "$zzz_x", "--grant", "$crypto_*")["warnings"] == said
+
+
+def test_inspect_tells_that_code_contradicts_the_package(shell: Shell, folder: Path, code: bytes) -> None:
+    from mixkit.package.build import pack
+
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"] = {"ecko": {"code": "code/small/small.wasm"}}
+    entries = {"manifest.json": lambda: json.dumps(document).encode(), "code/small/small.wasm": lambda: code}
+    (shell.folder / "p.remix").write_bytes(pack(entries))
+    (warning,) = shell.json("inspect", "p.remix")["warnings"]
+    assert "found 'ecko'; did you mean 'echo'?" in warning
+    assert install(shell, "--yes", fails=1)["message"] == warning
+
+
+def test_a_package_is_built_without_its_profile(shell: Shell, folder: Path) -> None:
+    (shell.folder / "lacking.toml").write_text('plugins = ["nobody-has-this"]')
+    shell.profile = str(shell.folder / "lacking.toml")
+    (warning,) = shell.json("build", folder, "-o", "p.remix")["warnings"]
+    assert "the profile does not load" in warning
+    assert (shell.folder / "p.remix").exists()
+    # A package that asks for nothing needs no profile at all.
+    write(folder, grants={})
+    assert "warnings" not in shell.json("build", folder, "-o", "p.remix")
+
+
+def importing(name: str) -> bytes:
+    """A guest like `code` that imports one function more."""
+    from wasmtime import wat2wasm
+
+    entries = "".join(
+        f'(func (export "mix_entry_{entry}") (param i32 i32) (result i64) (i64.const 0))'
+        for entry in ("echo", "panic")
+    )
+    alloc = '(func (export "mix_alloc") (param i32) (result i32) (i32.const 0))'
+    memory = '(memory (export "memory") 1)'
+    return bytes(wat2wasm(f'(module (import "mix" "{name}" (func)) {memory} {alloc} {entries})'))
+
+
 def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store: WorkspaceStore) -> None:
     write(folder, grants={"options": {"http.hosts": ["example.com"]}})
     shell("build", folder, "-o", "p.remix")
@@ -196,6 +248,10 @@ def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store:
     write(folder)
     shell("build", folder, "-o", "p.remix")
     assert "code/small/small.wasm: the code of agent 'echo'" in install(shell, "--yes", fails=1)["message"]
+    unlinkable = importing("fii")
+    (folder / "small.wasm").write_bytes(unlinkable)
+    shell("build", folder, "-o", "p.remix")
+    assert "import mix.fii: no host function of that name" in install(shell, "--yes", fails=1)["message"]
     # Nor is the workspace left behind that it was to be the first app of.
     assert store.list() == []
 

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mixkit.cli.plugin import make_plugin
-from mixkit.testing.snippets import read_snippets, run_snippet
+from mixkit.testing.snippets import Session, read_snippets
 
 ROOT = Path(__file__).parent.parent
 GREETING = ROOT / "examples" / "plugin-greeting"
@@ -171,10 +171,10 @@ def test_its_own_tests_pass(environment: Environment, made: Path, which: str) ->
 
 
 def test_the_tutorial_works(environment: Environment, tmp_path: Path) -> None:
-    folder = tmp_path
-    for snippet in read_snippets(ROOT / "docs" / "write-a-plugin.md"):
-        folder = run_snippet(snippet, folder, environment.variables)
-    assert folder.name == "mix-weather"
+    with Session(tmp_path, environment.variables) as session:
+        for snippet in read_snippets(ROOT / "docs" / "write-a-plugin.md"):
+            session.run(snippet)
+        assert session.folder.name == "mix-weather"
 
 
 def test_the_template_is_clean(made: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, NotRequired, Optional, Required, TypedDict
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from mixkit.schema import (
     ScalarType,
     Type,
     UnionType,
+    UnknownField,
     converter,
     from_annotation,
     json_schema,
@@ -40,7 +42,11 @@ types: st.SearchStrategy[Type] = st.recursive(
         inner.map(ArrayType),
         inner.map(MapType),
         st.lists(inner, min_size=2, max_size=3).map(lambda o: UnionType(tuple(o))),
-        st.dictionaries(texts, st.builds(Field, inner, st.booleans()), max_size=3).map(RecordType),
+        st.builds(
+            RecordType,
+            st.dictionaries(texts, st.builds(Field, inner, st.booleans()), max_size=3),
+            st.booleans(),
+        ),
     ),
     max_leaves=8,
 )
@@ -79,6 +85,25 @@ class Address:
     made: int = dataclasses.field(init=False, default=7)
 
 
+class Point(TypedDict):
+    x: float
+    label: NotRequired[Annotated[str, "What stands beside it."]]
+
+
+class Loose(TypedDict, total=False):
+    x: Required[float]
+    y: float
+
+
+class Span(msgspec.Struct):
+    begin: int
+    end: Annotated[int, "Behind the last."] = 0
+
+    def __post_init__(self) -> None:
+        if self.end < 0:
+            raise ValueError("end is not negative")
+
+
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [
@@ -105,6 +130,9 @@ class Address:
         (Annotated[int, ["unhashable"]], "int"),
         (Address, "{city: string, tags?: array(string)}"),
         (list[Address], "array({city: string, tags?: array(string)})"),
+        (Point, "{x: number, label?: string}"),
+        (Loose, "{x: number, y?: number}"),
+        (Span | None, "{begin: int, end?: int} | null"),
     ],
 )
 def test_annotations(annotation: Any, text: str) -> None:
@@ -114,6 +142,33 @@ def test_annotations(annotation: Any, text: str) -> None:
 @dataclasses.dataclass
 class Tree:
     children: list[Tree]
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    one_name: int
+
+
+def test_typed_dicts_and_structs_are_records() -> None:
+    point = converter(from_annotation(list[Point]))
+    assert point([{"x": 1, "label": "a"}, {"x": 2.5}]) == [{"x": 1, "label": "a"}, {"x": 2.5}]
+    for wrong, message in (
+        ({"x": 1, "lable": "a"}, r"found key 'lable' at \[0\]; did you mean 'label'\?"),
+        ({"x": 1, "label": None}, r"expected string, found null at \[0\]\.label"),
+        ({}, r"expected number, found nothing at \[0\]\.x"),
+    ):
+        with pytest.raises(Mismatch, match=message):
+            point([wrong])
+    span = from_annotation(Span)
+    assert converter(span)({"begin": 1}) == Span(1, 0)
+    with pytest.raises(Mismatch, match="end is not negative"):
+        converter(span)({"begin": 1, "end": -1})
+    leaving = converter(span, out=True)
+    assert leaving(Span(1, 2)) == leaving({"begin": 1, "end": 2}) == {"begin": 1, "end": 2}
+    with pytest.raises(Mismatch, match=r"expected int, found string at \.begin"):
+        leaving(Span("1"))  # type: ignore[arg-type]
+    assert json_schema(span)["properties"]["end"] == {"type": "integer", "description": "Behind the last."}
+    with pytest.raises(TypeError, match="renames its field 'one_name'"):
+        from_annotation(Renamed)
 
 
 class Colour(enum.Enum):
@@ -197,8 +252,32 @@ def test_messages_stay_short_and_hide_contents() -> None:
 
 
 def test_open_and_closed_records() -> None:
-    open_type = parse("{a: int}")
+    open_type = parse("{a: int, ...}")
     assert converter(open_type)({"a": 1.0, "b": "kept"}) == {"a": 1, "b": "kept"}
+    assert json_schema(open_type)["additionalProperties"] is True
+    assert converter(parse("{...}"))({"b": 1}) == {"b": 1}
+    closed = parse("{timeout: int, inner?: {urls: data}}")
+    assert json_schema(closed)["additionalProperties"] is False
+    for value, message in (
+        (
+            {"timeuot": 1},
+            "expected one of the keys timeout, inner, found key 'timeuot'; did you mean 'timeout'?",
+        ),
+        (
+            {"TIMEOUT": 1},
+            "expected one of the keys timeout, inner, found key 'TIMEOUT'; did you mean 'timeout'?",
+        ),
+        ({"zz": 1}, "expected one of the keys timeout, inner, found key 'zz'"),
+        (
+            {"inner": {"url": 1}},
+            "expected one of the keys urls, found key 'url' at .inner; did you mean 'urls'?",
+        ),
+    ):
+        with pytest.raises(UnknownField) as caught:
+            converter(closed)(value)
+        assert str(caught.value) == message
+    with pytest.raises(UnknownField, match="expected no keys, found key 'a'"):
+        converter(parse("{}"))({"a": 1})
     with pytest.raises(Mismatch, match=r"expected int, found nothing at \.a"):
         converter(open_type)({})
 
@@ -242,6 +321,8 @@ def test_texts(text: str, shown: str) -> None:
         ("$x", r"found \$"),
         ("é", "found é"),
         ('"open', 'found "'),
+        ("{..., a: int}", "expected }, found ,"),
+        ("...", "unknown type '...'"),
         (r'"\x"', "expected a string as JSON writes it"),
         (r'"\ud800"', "expected a string as JSON writes it"),
         ("array(" * 40 + "int" + ")" * 40, "nesting above 32"),
@@ -266,8 +347,10 @@ def test_parameters() -> None:
     expected = "{urls: array(string), timeout?: number}"
     assert str(parse_params({"urls": "array(string)", "timeout?": "number"})) == expected
     assert str(parse_params(expected)) == expected
+    assert str(parse_params({"a": "int", "...": "data"})) == "{a: int, ...}"
     for wrong, message in (
         ({"a": "int", "a?": "int"}, "parameter 'a' stands twice"),
+        ({"...": "int"}, "parameters that are not named"),
         ({"a": 1}, "the type of 'a' is a text"),
         ("int", "a record"),
         (["int"], "a map of names"),

@@ -65,7 +65,7 @@ def test_readme_of_a_new_guest_names_real_commands(tmp_path: Path) -> None:
     new("greeter", tmp_path / "greeter")
     readme = (tmp_path / "greeter" / "README.md").read_text(encoding="utf-8")
     commands = [shlex.split(line) for line in readme.splitlines() if line.startswith("    mixkit")]
-    assert [command[2] for command in commands] == ["build", "inspect", "run"]
+    assert [command[2] for command in commands] == ["build", "inspect", "run", "build"]
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-m", "mixkit", "--profile", "wasi", *command[1:]],

@@ -20,7 +20,7 @@ MIX_MANIFEST({
         },
         "summary": {
             "description": "Counts the links of a check by their status.",
-            "inParams": {"links": "array({url: string, status: option(int), size: option(int)})"},
+            "inParams": {"links": "array({url: string, status: option(int), size: option(int), ...})"},
             "outParams": {"total": "int", "bytes": "int", "statuses": "map(int)"}
         }
     },

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import click
+from click.core import ParameterSource
 
 from mixkit import __version__
 from mixkit.cli.failure import run_guarded
@@ -40,6 +41,19 @@ class Main(Group):
             # It may be a command that the broken profile would give: say what is broken.
             raise trouble
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as exc:
+            from mixkit.cli.plugin_commands import where_it_is
+
+            text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
+            if text is None:
+                raise
+            raise click.UsageError(text, ctx) from None
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _, trouble = self.plugin_commands(ctx)
@@ -116,10 +130,13 @@ def cli(ctx: click.Context, /, log_level: str, log_format: str) -> None:
     from mixkit.cli import logs
 
     ctx.obj.log_level, ctx.obj.log_format = log_level, log_format
+    if ctx.get_parameter_source("log_level") is not ParameterSource.DEFAULT:
+        ctx.obj.guest_level = log_level
     logs.configure(log_level, log_format)
 
 
 assert isinstance(cli, Main)
+cli.lazy("app", "mixkit.cli.apps:app", "List, make, show and remove apps of workspaces.")
 cli.lazy("codec", "mixkit.cli.codec:codec", "Encode, decode and check values.")
 cli.lazy(
     "completion", "mixkit.cli.completion:completion", "Print the script that completes commands in a shell."
@@ -136,6 +153,7 @@ cli.lazy(
 cli.lazy("profile", "mixkit.cli.profile:profile", "List and show profiles.")
 cli.lazy("remix", "mixkit.cli.remix:remix", "Build, inspect, verify and install .remix packages.")
 cli.lazy("run", "mixkit.cli.run:run", "Run an agent of a module, a package or a folder.")
+cli.lazy("ws", "mixkit.cli.ws:ws", "List, make, show and remove workspaces.")
 
 
 def main(args: Sequence[str] | None = None) -> int:

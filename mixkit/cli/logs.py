@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mixkit.cli.output import safe
 from mixkit.errors import printable
 
-__all__ = ["FORMATS", "LEVELS", "JSONFormatter", "PrettyFormatter", "configure"]
+__all__ = [
+    "FORMATS",
+    "LEVELS",
+    "JSONFormatter",
+    "PlainFormatter",
+    "PrettyFormatter",
+    "configure",
+    "show_guests",
+]
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("pretty", "json")
 
 CONTEXT = ("request_id", "run_id", "guest")
 """Attributes that a record may carry (`extra=`), in the order in which they are shown."""
+
+_GUESTS = "mix-vm"
+"""Where the output of guests goes: `mixkit.state.guest_log`, which `--help` need not import."""
+
+_LIKE_OURS = re.compile(r"\s*(mixkit:|[0-9]{2}:[0-9]{2}:[0-9]{2}|\|)")
 
 
 class JSONFormatter(logging.Formatter):
@@ -45,6 +61,43 @@ class PrettyFormatter(logging.Formatter):
         text = f"{clock} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
         line = printable(f"{text} [{' '.join(ids)}]" if ids else text)
         return f"{line}\n{safe(self.formatException(record.exc_info))}" if record.exc_info else line
+
+
+class PlainFormatter(logging.Formatter):
+    """What a guest wrote and nothing else, except before what would look like a line of ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = printable(record.getMessage())
+        return f"| {line}" if _LIKE_OURS.match(line) else line
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """To stderr, where on a terminal the line of a progress that is shown gives way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream.isatty():
+            self.stream.write("\r\x1b[2K")
+        super().emit(record)
+
+
+@contextmanager
+def show_guests(level: str, format: str) -> Iterator[None]:
+    """Within it, what guests write is shown from a level on: line by line as it is, or with format "json" like all
+    else."""
+    guests = logging.getLogger(_GUESTS)
+    before = guests.level, guests.propagate
+    handler = _Lines(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    guests.setLevel(level.upper())
+    if format != "json":
+        guests.addHandler(handler)
+        guests.propagate = False
+    try:
+        yield
+    finally:
+        guests.removeHandler(handler)
+        guests.setLevel(before[0])
+        guests.propagate = before[1]
 
 
 def configure(level: str, format: str) -> None:

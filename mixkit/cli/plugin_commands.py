@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mixkit.cli.group import Group, Lazy
 from mixkit.errors import MixError, PluginError
@@ -15,7 +15,33 @@ if TYPE_CHECKING:
 
     from mixkit.cli.session import Session
 
-__all__ = ["collect", "load_working"]
+__all__ = ["OURS", "collect", "load_working", "where_it_is"]
+
+OURS: Final = {"db": "db", "serve": "server", "wasm": "wasm"}
+"""Commands to the plugins of ours that bring them, so that one that the profile lacks is named without an import."""
+
+
+def where_it_is(command: str, profile: str) -> str | None:
+    """What to say to somebody who asks for a command that the profile lacks; None if we know of none of that name."""
+    from mixkit.profile import load_profile, profile_names
+
+    plugin = OURS.get(command)
+    if plugin is None:
+        return None
+    having = []
+    for name in profile_names():
+        try:
+            if plugin in load_profile(name).plugins:
+                having.append(name)
+        except MixError:
+            continue
+    them = ", ".join(having)
+    return (
+        f"No such command {command!r} in profile {profile!r}: plugin {plugin!r} brings it, which is on in the profiles "
+        f"{them}. Try: mixkit -p {having[0]} {command}"
+        if having
+        else f"No such command {command!r} in profile {profile!r}: plugin {plugin!r} brings it, which is not on there."
+    )
 
 
 def load_working(names: Sequence[str]) -> tuple[pluggy.PluginManager, dict[str, PluginError]]:

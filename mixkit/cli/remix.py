@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.grants import check_grants, say_unknown, typed_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.remix_text import agents, powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -40,6 +42,14 @@ def remix() -> None:
     """Build, inspect, verify and install .remix packages."""
 
 
+remix.lazy("list", "mixkit.cli.packages:list_", "List the packages that are installed in workspaces.")
+remix.lazy(
+    "remove",
+    "mixkit.cli.packages:remove",
+    "Remove all apps that a package brought to a workspace, and their data.",
+)
+
+
 @remix.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--output", "-o", type=NEW_FILE, help="Where to write it; NAME-VERSION.remix by default.")
@@ -57,7 +67,10 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)
-    out.record({"package": str(path), "bytes": len(packed), "digest": package.digest})
+    warnings = check_grants(session, package.grants, out)
+    out.record(
+        {"package": str(path), "bytes": len(packed), "digest": package.digest, **_warned(warnings, out)}
+    )
 
 
 @remix.command()
@@ -70,6 +83,7 @@ def inspect(session: Session, package: Path) -> None:
 
     out = Output(session.as_json)
     found = _open(package, out)
+    warnings = check_grants(session, found.grants, out, _contradiction(found))
     claimed = found.signature.key if found.signature else None
     if session.as_json:
         out.document(
@@ -81,6 +95,7 @@ def inspect(session: Session, package: Path) -> None:
                     path: {"size": found.archive.entries[path].size, "sha256": digest}
                     for path, digest in found.digests.items()
                 },
+                "warnings": warnings,
             }
         )
         return
@@ -172,7 +187,7 @@ def keygen(session: Session, path: Path) -> None:
 
 @remix.command()
 @click.argument("packages", type=FILE, nargs=-1, required=True, metavar="[OLD] NEW")
-@click.option("--ws-dir", type=FOLDER, help="Directory of workspaces, to compare with what is installed.")
+@ws_dir_option
 @click.option("--ws", help="Workspace to compare with.")
 @json_option
 @pass_session
@@ -182,25 +197,18 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
     package = _open(packages[-1], out)
     if len(packages) == 2 and ws_dir is None and ws is None:
         before = _releases(_open(packages[0], out))
-    elif len(packages) == 1 and ws_dir is not None and ws is not None:
-        from mixkit.package import WorkspaceStore
-
+    elif len(packages) == 1 and ws is not None:
         with session.kernel() as kernel:
-            before = _installed(WorkspaceStore(ws_dir, kernel.databases).workspace(ws), package)
+            before = _installed(find_workspace(open_store(kernel, ws_dir), ws), package)
     else:
-        raise click.UsageError("give two packages, or one package with --ws-dir and --ws")
+        raise click.UsageError("give two packages, or one package with --ws")
     _show_diff(before, package, out)
 
 
 @remix.command()
 @click.argument("package", type=FILE)
-@click.option(
-    "--ws-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of workspaces.",
-)
-@click.option("--ws", required=True, help="Workspace; made if it is not there.")
+@ws_dir_option
+@click.option("--ws", required=True, help="Workspace; made if it is not there, as is the directory.")
 @click.option(
     "--grant",
     "patterns",
@@ -218,7 +226,7 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
 def install(
     session: Session,
     package: Path,
-    ws_dir: Path,
+    ws_dir: Path | None,
     ws: str,
     patterns: tuple[str, ...],
     trust: tuple[str, ...],
@@ -230,16 +238,16 @@ def install(
     On an upgrade the difference is shown. New powers must be agreed to: at the terminal, or
     with --yes. The code is loaded with the profile first; what does not load is not installed.
     """
-    from mixkit.grants import ALL, Grants
-    from mixkit.package import WorkspaceStore
+    from mixkit.grants import ALL
 
     out = Output(session.as_json)
     found = _open(package, out)
     found.verify(_trusted(trust))
     with session.kernel() as kernel:
         kernel.ffis.check_grant_options(found.grants.option_keys())
-        store = WorkspaceStore(ws_dir, kernel.databases)
-        granted: Grants | None = Grants(patterns) if patterns else None
+        store = open_store(kernel, ws_dir, make=True)
+        granted = typed_grants(kernel, patterns, found.grants) if patterns else None
+        warnings = say_unknown(kernel, found.grants, out)
         before = _installed(store.workspace(ws), found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
             granted = granted or ALL
@@ -249,7 +257,7 @@ def install(
                 granted=granted,
                 force=force,
                 trusted=_trusted(trust),
-                validate=lambda entry, code: kernel.load(code).entry(entry),
+                validate=kernel.check_code,
                 run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
                 load_records=lambda *given: _load_records(kernel, *given),
             )
@@ -260,27 +268,27 @@ def install(
             "apps": list(done.apps),
             "version": done.version,
             "withheld": list(done.withheld),
+            **_warned(warnings, out),
         }
     )
 
 
 @remix.command()
 @click.argument("app")
-@click.option("--ws-dir", type=FOLDER, required=True, help="Directory of workspaces.")
+@ws_dir_option
 @click.option("--ws", required=True, help="Workspace.")
 @json_option
 @pass_session
-def history(session: Session, app: str, ws_dir: Path, ws: str) -> None:
+def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     """Show what was installed as APP of a workspace, and granted to it, when; oldest first."""
     import msgspec
 
     from mixkit.errors import NotFound
-    from mixkit.package import WorkspaceStore
     from mixkit.package.install import grants_spec
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        events = WorkspaceStore(ws_dir, kernel.databases).workspace(ws).past(app)
+        events = find_workspace(open_store(kernel, ws_dir), ws).past(app)
     if not events:
         raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
     found = []
@@ -299,6 +307,23 @@ def history(session: Session, app: str, ws_dir: Path, ws: str) -> None:
         (*columns, "granted"),
         [(*(row.get(name) or "" for name in columns), _granted(row.get("granted", ()))) for row in found],
     )
+
+
+def _contradiction(package: Package) -> list[str]:
+    """Why the package would not be installed: it says what its code denies."""
+    from mixkit.errors import PackageError
+    from mixkit.package import agreement
+
+    try:
+        agreement.check(package)
+    except PackageError as exc:
+        return [str(exc)]
+    return []
+
+
+def _warned(warnings: list[str], out: Output) -> dict[str, list[str]]:
+    """The part of a JSON document that has the warnings; a person has read them already."""
+    return {"warnings": warnings} if warnings and out.as_json else {}
 
 
 def _granted(layers: Iterable[GrantsSpec]) -> str:

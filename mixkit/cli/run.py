@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from mixkit.cli.output import Output
 from mixkit.cli.params import merge_params, read_json
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
     from mixkit.cli.runnable import Runnable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
     from mixkit.limits import Limits
+    from mixkit.storage import Place
+    from mixkit.vm.program import Program
 
 __all__ = ["run"]
 
@@ -52,6 +56,7 @@ __all__ = ["run"]
     metavar="FOLDER",
     help="Folder that keeps the database of the code; made if it is not there. Without it the code has none.",
 )
+@ws_dir_option
 @json_option
 @pass_session
 def run(
@@ -64,32 +69,58 @@ def run(
     patterns: tuple[str, ...],
     timeout: float | None,
     home: Path | None,
+    ws_dir: Path | None,
 ) -> None:
     """Run ENTRY of CODE and print its result as tagged JSON; without ENTRY, list what can be run.
 
     CODE is a .wasm module, a .remix package, or a folder that makes a package; there ENTRY is an agent, or
     APP/AGENT. PARAMS is tagged JSON, @FILE, or - for standard input.
 
+    CODE may also be WS/APP of a directory of workspaces, or WS/APP/AGENT, which PARAMS follow: an installed agent,
+    with its powers and its database.
+
+    What the code prints and logs is shown on stderr, from --log-level on if that is given, else from info on.
+
     The code may call what it asks for in its manifest; code that asks for nothing may call $core_* alone.
     --grant narrows the first and widens the second.
     """
+    from mixkit.cli import logs
+    from mixkit.cli.installed import find_installed, split_agent
+    from mixkit.cli.runnable import find, find_all, pick
+    from mixkit.storage import Place
+
     out = Output(session.as_json)
-    with session.kernel() as kernel:
+    names = split_agent(code, ws_dir)
+    if names is not None:
+        if home is not None:
+            raise click.UsageError("an installed agent has the database of its app: leave out --database")
+        if names[2] is not None:
+            if params is not None:
+                raise click.UsageError(f"expected one PARAMS after {code}, found {entry!r} and {params!r}")
+            entry, params = names[2], entry
+    values = merge_params(read_json(params, "PARAMS") if params is not None else None, pairs)
+    extra = read_json(environment, "--env") if environment is not None else {}
+    if not isinstance(extra, dict):
+        raise click.BadParameter("expected a JSON object", param_hint="--env")
+    with logs.show_guests(session.guest_level, session.log_format), session.kernel() as kernel:
+        installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:
-            _list(kernel, code, out)
-        else:
-            values = merge_params(read_json(params, "PARAMS") if params is not None else None, pairs)
-            extra = read_json(environment, "--env") if environment is not None else {}
-            if not isinstance(extra, dict):
-                raise click.BadParameter("expected a JSON object", param_hint="--env")
-            _run(kernel, code, entry, values, extra, patterns, timeout, home, out)
+            with out.working(f"reading {code.name}"):
+                _list(installed if installed is not None else find_all(kernel, code), out)
+            return
+        with out.working(f"compiling {code.name}"):
+            if installed is not None:
+                runnable, found = pick(installed, str(code), entry), installed
+            else:
+                runnable, found = find(kernel, code, entry)
+            program = kernel.load(runnable.code, runnable.name)
+        place = runnable.place
+        if home is not None:
+            place = Place("", runnable.app or code.stem, home.absolute())
+        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, out)
 
 
-def _list(kernel: Kernel, code: Path, out: Output) -> None:
-    from mixkit.cli.runnable import find_all
-
-    with out.working(f"reading {code.name}"):
-        found = find_all(kernel, code)
+def _list(found: Mapping[str, Runnable], out: Output) -> None:
     out.table(
         ("entry", "params", "result", "description"),
         [(item.name, str(item.params), str(item.result), item.description) for item in found.values()],
@@ -98,41 +129,45 @@ def _list(kernel: Kernel, code: Path, out: Output) -> None:
 
 def _run(
     kernel: Kernel,
-    code: Path,
-    name: str,
+    program: Program,
+    runnable: Runnable,
+    found: Mapping[str, Runnable],
     params: Any,
     extra: dict[str, Any],
     patterns: tuple[str, ...],
     timeout: float | None,
-    home: Path | None,
+    place: Place | None,
     out: Output,
 ) -> None:
     import asyncio
 
     from mixkit import tagged_json
-    from mixkit.cli.runnable import find, others_of
+    from mixkit.cli.lines import add_lines
+    from mixkit.cli.runnable import others_of
+    from mixkit.errors import RunError
     from mixkit.schema import converter
-    from mixkit.storage import Place
 
-    with out.working(f"compiling {code.name}"):
-        runnable, found = find(kernel, code, name)
-        program = kernel.load(runnable.code, runnable.name)
-    grants = _grants(runnable, patterns)
-    place = Place("", runnable.app or code.stem, home.absolute()) if home is not None else None
-    with out.working(f"running {runnable.name}"):
-        # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
-        result = asyncio.run(
-            kernel.run(
-                program,
-                runnable.entry,
-                converter(runnable.params)(params),
-                env=_env(runnable, extra),
-                limits=_limits(kernel, runnable, timeout),
-                grants=grants,
-                agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
-                place=place,
+    grants = _grants(kernel, runnable, program.manifest.grants, patterns)
+    try:
+        with out.working(f"running {runnable.name}"):
+            # NOTE: the guest runs in a thread, because Ctrl-C does not reach the inside of an engine.
+            result = asyncio.run(
+                kernel.run(
+                    program,
+                    runnable.entry,
+                    converter(runnable.params)(params),
+                    env=_env(runnable, extra),
+                    limits=_limits(kernel, runnable, timeout),
+                    grants=grants,
+                    agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
+                    place=place,
+                    apps=runnable.apps,
+                    answer=converter(runnable.result),
+                )
             )
-        )
+    except RunError as exc:
+        add_lines(exc, runnable.code)
+        raise
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))
         actions = json.loads(tagged_json.dumps(result.actions))
@@ -143,19 +178,22 @@ def _run(
         out.note(f"action for the caller: {tagged_json.dumps(action)}")
 
 
-def _grants(runnable: Runnable, patterns: tuple[str, ...]) -> Grants | None:
-    from mixkit.grants import Grants
+def _grants(
+    kernel: Kernel, runnable: Runnable, own: Grants | None, patterns: tuple[str, ...]
+) -> Grants | None:
+    """What the run is granted; `own` is what the code asks for itself."""
+    from mixkit.cli.grants import typed_grants
 
     if not patterns:
         return runnable.grants
-    granted = Grants(patterns)
+    granted = typed_grants(kernel, patterns, runnable.grants or own)
     return granted if runnable.grants is None else runnable.grants & granted
 
 
 def _env(runnable: Runnable, extra: dict[str, Any]) -> Env:
     from mixkit.environment import Env
 
-    return Env(app=runnable.app, extra={**runnable.settings, **extra})
+    return Env(workspace=runnable.workspace, app=runnable.app, extra={**runnable.settings, **extra})
 
 
 def _limits(kernel: Kernel, runnable: Runnable, timeout: float | None) -> Limits:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
-from mixkit.schema import ANY, Type
+from mixkit.near import meant
+from mixkit.schema import ANY, Type, converter
 
 if TYPE_CHECKING:
+    from mixkit.databases import Apps
     from mixkit.job import Agents, Target
     from mixkit.kernel import Kernel
     from mixkit.package import Package
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["Runnable", "find", "find_all", "others_of"]
+__all__ = ["Runnable", "find", "find_all", "others_of", "pick"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Runnable:
         entry: what the code calls it.
         grants: what the package asks for; None for a module without one, which asks for itself.
         settings: of the app, which are put into the environment.
+        workspace, place, apps: of an installed app: where it is, its database, and how it names the other apps.
     """
 
     name: str
@@ -42,6 +45,9 @@ class Runnable:
     limits: Mapping[str, int | float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     app: str | None = None
+    workspace: str | None = None
+    place: Place | None = None
+    apps: Apps | None = None
 
 
 def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
@@ -71,12 +77,27 @@ def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Run
     if not found and path.suffix == ".wasm":
         # A guest without a manifest that dispatches names by itself.
         return Runnable(name, name, path.read_bytes()), {}
+    return pick(found, str(path), name), found
+
+
+def pick(found: Mapping[str, Runnable], where: str, name: str) -> Runnable:
+    """The one of that name, which may go without its app where that is clear.
+
+    Args:
+        where: it is looked for, for the message.
+
+    Raises:
+        NotFound: lists the names that there are.
+    """
     fitting = [item for key, item in found.items() if name in (key, key.rpartition("/")[2])]
     if len(fitting) == 1 or (fitting and fitting[0].name == name):
-        return fitting[0], found
-    names = ", ".join(item.name for item in fitting or found.values()) or "nothing that can be run"
-    problem = f"{name!r} is more than one agent" if fitting else f"no entry {name!r}"
-    raise NotFound(f"{path}: {problem}; there is {names}")
+        return fitting[0]
+    known = [item.name for item in fitting or found.values()]
+    there = f"there is {', '.join(known) or 'nothing that can be run'}"
+    if fitting:
+        raise NotFound(f"{where}: {name!r} is more than one agent; {there}")
+    names = [other.rpartition("/")[2] for other in known] if "/" not in name else known
+    raise NotFound(f"{where}: no entry {name!r}; {there}{meant(name, names)}")
 
 
 def others_of(
@@ -96,7 +117,15 @@ def others_of(
         if other is None or other.app != runnable.app:
             raise NotFound(f"no agent {name!r} in app {runnable.app!r}")
         program = await asyncio.to_thread(kernel.load, other.code, other.name)
-        return Target(program, other.entry, grants, place=place)
+        return Target(
+            program,
+            other.entry,
+            grants,
+            place=place,
+            apps=runnable.apps,
+            check=converter(other.params),
+            answer=converter(other.result),
+        )
 
     return Agents(resolve)
 

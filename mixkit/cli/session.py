@@ -28,6 +28,7 @@ class Session:
         overrides: values of `--set`, by dotted key, as `Kernel` takes them.
         as_json: the command was given `--json`.
         log_level, log_format: as `mixkit.cli.logs.configure` was told, for processes that a command starts.
+        guest_level: from which level on a command shows what guests write that it runs in the foreground.
     """
 
     profile: str = DEFAULT_PROFILE
@@ -35,6 +36,7 @@ class Session:
     as_json: bool = False
     log_level: str = "warning"
     log_format: str = "pretty"
+    guest_level: str = "info"
 
     def kernel(self) -> Kernel:
         """A kernel with the profile of this invocation, loaded. Use it as a context manager."""

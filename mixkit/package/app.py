@@ -12,6 +12,7 @@ import msgspec
 
 from mixkit.errors import NotFound, PackageError
 from mixkit.grants import NONE, Grants
+from mixkit.near import meant
 from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, param_types
 from mixkit.package.release import Release
@@ -78,7 +79,7 @@ class InstalledApp:
         grants: what the agents may call: requested by the package and granted at the install.
         limits: requested by the package, names of `mixkit.limits.Limits` to values.
         settings: from `runtime.json`, to be merged into the environment.
-        place: where the app's database is.
+        place: where the app's database is; another one for each app that is made, whatever its name.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class InstalledApp:
         if found is None or self.release is None:
             raise NotFound(
                 f"no agent {agent!r:.80} in app {self.name!r}; there are: {', '.join(self.agents) or 'none'}"
+                f"{meant(agent, self.agents)}"
             )
         if self._read is None:
             raise NotFound(f"app {self.name!r} was closed")

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from mixkit.errors import PackageError
-from mixkit.package import manifest, signature
+from mixkit.package import agreement, manifest, signature
 from mixkit.package.manifest import AgentSpec, AppSpec, Manifest
 from mixkit.package.package import RUNTIME, Package
 from mixkit.package.zip_headers import check_path
@@ -78,7 +78,9 @@ def pack(entries: Mapping[str, Content]) -> bytes:
 
 def _checked(packed: bytes) -> bytes:
     # What we build is what we would install.
-    Package.open(packed).verify()
+    package = Package.open(packed)
+    package.verify()
+    agreement.check(package)
     return packed
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from mixkit import strict_json
+from mixkit import fields, strict_json
 from mixkit.errors import PackageError
 
 __all__ = ["MAX_DOCUMENT", "convert", "dump", "load", "parse"]
@@ -41,8 +41,8 @@ def convert(document: Any, type: type[T], entry: str, path: str = "$") -> T:
     try:
         return msgspec.convert(document, type)
     except msgspec.ValidationError as exc:
-        message, at, inner = str(exc).partition(" - at `$")
-        raise PackageError(f"{message} at {path}{inner.removesuffix('`') if at else ''}", entry) from None
+        message, inner = fields.split(exc)
+        raise PackageError(f"{message}{fields.valid(exc, type)} at {path}{inner}", entry) from None
 
 
 def dump(document: Any) -> bytes:

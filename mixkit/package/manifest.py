@@ -27,6 +27,7 @@ from mixkit._fault import step
 from mixkit.errors import GrantError, PackageError
 from mixkit.grants import Grants
 from mixkit.limits import UNITS, Limits
+from mixkit.near import meant
 from mixkit.package.document import convert, dump, parse
 from mixkit.package.errors import BadName
 from mixkit.package.names import check_name
@@ -208,7 +209,12 @@ def _check_setup(manifest: Manifest) -> None:
     if "/" not in (manifest.setup or "") and len(manifest.apps) != 1:
         raise _error("expected APP/AGENT, because the package has not exactly one app", "$.setup")
     if app not in manifest.apps or agent not in manifest.apps[app].agents:
-        raise _error(f"expected AGENT or APP/AGENT of this package, found {manifest.setup!r:.80}", "$.setup")
+        agents = [f"{app}/{agent}" for app, spec in manifest.apps.items() for agent in spec.agents]
+        raise _error(
+            f"expected AGENT or APP/AGENT of this package, of which there are {', '.join(agents)[:400] or 'none'}; "
+            f"found {manifest.setup!r:.80}",
+            "$.setup",
+        )
 
 
 def _check_grants(grants: GrantsSpec) -> None:
@@ -225,5 +231,7 @@ def _check_grants(grants: GrantsSpec) -> None:
 def _check_limits(limits: dict[str, int | float]) -> None:
     for key in limits:
         if key not in UNITS:
-            raise _error(f"expected one of {', '.join(UNITS)}; found {key!r:.80}", "$.limits")
+            raise _error(
+                f"expected one of {', '.join(UNITS)}; found {key!r:.80}{meant(key, UNITS)}", "$.limits"
+            )
     convert(limits, Limits, ENTRY, "$.limits")

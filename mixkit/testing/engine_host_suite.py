@@ -86,6 +86,19 @@ class EngineHostSuite(EngineFixtures):
         with pytest.raises(EngineError, match="finished"):
             instance.call("g")
 
+    def test_a_host_function_sees_that_memory_was_refused(self, make: Make) -> None:
+        seen: list[bool] = []
+        instance = make(
+            '(import "m" "f" (func $f)) (memory (export "memory") 1)'
+            '(func (export "g") (param i32) (drop (memory.grow (local.get 0))) call $f)',
+            _host(lambda instance: seen.append(instance.memory_refused)),
+        )
+        for pages in (1, 60_000, 1):
+            instance.call("g", pages)
+        # What was refused in one call is of no concern to the next.
+        assert seen == [False, True, False]
+        assert 65536 <= instance.memory_limit < 60_000 * 65536
+
     def test_a_host_function_may_call_the_guest(self, make: Make) -> None:
         def host(instance: Instance) -> int:
             ptr = int(instance.call("mix_alloc", 3) or 0)

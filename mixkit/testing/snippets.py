@@ -5,20 +5,27 @@ Snippets are fenced blocks whose info string says so, which readers of the docum
     ```console run            commands after `$ `, each followed by what it prints; `…` stands for anything
     ```python run             a script that must not raise
     ```toml file=a/b.toml     the content of a file, written before the next snippet runs
+    ```console clone          commands for an empty clone, which take minutes: scripts/newcomer.py runs them
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Snippet", "read_snippets", "run_snippet"]
+__all__ = ["Session", "Snippet", "read_snippets"]
 
-_FENCE = re.compile(r"^```(\w+) +(run|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w+) +(run|clone|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING = "…"
 _SECONDS = 240
 
@@ -33,35 +40,138 @@ class Snippet:
     file: str | None = None
 
 
-def read_snippets(document: Path) -> list[Snippet]:
-    """The snippets of a document, in order."""
+def read_snippets(document: Path, *, clone: bool = False) -> list[Snippet]:
+    """The snippets of a document, in order; with `clone` also those for an empty clone."""
     text = document.read_text(encoding="utf-8")
     return [
         Snippet(match[1], match[4], f"{document.name}:{text.count(chr(10), 0, match.start()) + 1}", match[3])
         for match in _FENCE.finditer(text)
+        if clone or match[2] != "clone"
     ]
 
 
-def run_snippet(snippet: Snippet, folder: Path, env: Mapping[str, str]) -> Path:
-    """Run a snippet in a folder and answer the folder that it ends in, after any `cd`.
+class Session:
+    """One shell for the snippets of a document, as a reader has one: folder, variables, aliases and jobs stay.
 
-    Raises:
-        AssertionError: a command failed, or printed something else; shows both.
+    Use it as a context manager: what still runs in the background at its end is ended.
+
+    Args:
+        folder: to begin in.
+        env: the environment, all of it.
+        replaced: texts of the document to what stands for them here, as a port that is free.
     """
-    if snippet.file is not None:
-        path = folder / snippet.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(snippet.text, encoding="utf-8")
-    elif snippet.language == "python":
-        done = subprocess.run(
-            [sys.executable, "-c", snippet.text],
-            cwd=folder, env=dict(env), capture_output=True, text=True, timeout=_SECONDS, check=False,
+
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], replaced: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self._env = dict(env)
+        self._replaced = replaced or {}
+        self._scratch = tempfile.TemporaryDirectory()
+        self._script = Path(self._scratch.name) / "command.sh"
+        self._printed = bytearray()
+        self._closed = False
+        self._news = threading.Condition()
+        self._bash = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=folder, env=self._env, start_new_session=True,
         )  # fmt: skip
-        assert done.returncode == 0, f"{snippet.place}\n{done.stdout}{done.stderr}"
-    else:
-        for command, expected in _commands(snippet.text):
-            folder = _run_command(command, expected, folder, env, snippet.place)
-    return folder
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._tell("shopt -s expand_aliases")
+
+    def run(self, snippet: Snippet) -> None:
+        """Run a snippet in the folder where the one before has ended.
+
+        Raises:
+            AssertionError: a command failed, or printed something else; shows both.
+        """
+        text = snippet.text
+        for old, new in self._replaced.items():
+            text = text.replace(old, new)
+        if snippet.file is not None:
+            path = self.folder / snippet.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif snippet.language == "python":
+            done = subprocess.run(
+                [sys.executable, "-c", text],
+                cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=_SECONDS, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{snippet.place}\n{done.stdout}{done.stderr}"
+        else:
+            for command, expected in _commands(text):
+                self._run_command(command, expected, snippet.place)
+
+    def _run_command(self, command: str, expected: str, place: str) -> None:
+        self._script.write_text(command, encoding="utf-8")
+        self._printed.clear()
+        # Sourced, so that it has no part in what bash reads, and an alias of one line holds on the next.
+        self._tell(f". {shlex.quote(str(self._script))} </dev/null; printf '\\0%s\\0%s\\0' $? \"$PWD\"")
+        pattern = ".*".join(map(re.escape, expected.strip().split(_ANYTHING)))
+
+        def matches() -> bool:
+            printed = re.sub(r"\0.*\0.*\0", "", self._text(), flags=re.DOTALL)
+            return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+
+        ended = self._wait(lambda: self._printed.count(0) >= 3)
+        if ended and command.rstrip().endswith("&"):
+            # What runs in the background prints when it is there.
+            self._wait(matches)
+        if ended:
+            printed, status, folder, rest = self._text().split("\0", 3)
+        else:
+            # The command was `exit`, or takes for ever.
+            printed, rest, folder = self._text(), "", str(self.folder)
+            status = str(self._bash.wait(_SECONDS)) if self._closed else "none"
+        report = (
+            f"{place}: $ {command}\nexpected:\n{expected}\nprinted, with status {status}:\n{printed}{rest}"
+        )
+        assert matches(), report
+        # A command that shows an error is expected to fail.
+        assert (status == "0") != ("error:" in expected), report
+        self.folder = Path(folder)
+
+    def _tell(self, line: str) -> None:
+        assert self._bash.stdin is not None
+        self._bash.stdin.write(f"{line}\n".encode())
+        self._bash.stdin.flush()
+
+    def _text(self) -> str:
+        return self._printed.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def _read(self) -> None:
+        assert self._bash.stdout is not None
+        while data := os.read(self._bash.stdout.fileno(), 65536):
+            with self._news:
+                self._printed += data
+                self._news.notify_all()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+    def _wait(self, fits: Callable[[], bool]) -> bool:
+        with self._news:
+            self._news.wait_for(lambda: self._closed or fits(), _SECONDS)
+            return fits()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        # The group is ours alone, since the shell has a session of its own.
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._bash.pid, signum)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._bash.wait(10)
+        self._reader.join(10)
+        for pipe in (self._bash.stdin, self._bash.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        self._scratch.cleanup()
 
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:
@@ -69,21 +179,3 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, expected = re.sub(r"\\\n", "", part).partition("\n")
         yield command, expected
-
-
-def _run_command(command: str, expected: str, folder: Path, env: Mapping[str, str], place: str) -> Path:
-    # The last line tells where a `cd` has led.
-    done = subprocess.run(
-        ["bash", "-c", f"{command}\nstatus=$?\nprintf '\\0%s' \"$PWD\"\nexit $status"],
-        cwd=folder, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=_SECONDS, check=False,
-    )  # fmt: skip
-    printed, _, end = done.stdout.partition("\0")
-    report = (
-        f"{place}: $ {command}\nexpected:\n{expected}\nprinted, with status {done.returncode}:\n{printed}"
-    )
-    pattern = ".*".join(map(re.escape, expected.strip().split(_ANYTHING)))
-    assert re.fullmatch(pattern, printed.strip(), re.DOTALL), report
-    # A command that shows an error is expected to fail.
-    assert (done.returncode == 0) != ("error:" in expected), report
-    return Path(end)

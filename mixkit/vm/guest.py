@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
-from mixkit.errors import GuestError, InternalError, LimitExceeded
+from mixkit.errors import GuestError, InternalError, LimitExceeded, guest_text
 from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
 from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
@@ -61,7 +61,8 @@ class GuestMachine:
             if "_initialize" in exports:
                 self.instance.call("_initialize")
             if "mix_init" in exports:
-                self._call_with(env, "mix_init", FuncType(("i32", "i32"), ()))
+                ptr = self._given(env)
+                self.instance.call("mix_init", ptr, len(env))
         except Exception as exc:
             raise self._explained(exc) from None
         self._flush()
@@ -69,18 +70,15 @@ class GuestMachine:
     def resume(self) -> None:
         """Run `mix_resume` with random bytes, in the state after init, before the run's entry."""
         try:
-            self._call_with(secrets.token_bytes(_SEED), "mix_resume", FuncType(("i32",), ()))
+            self.instance.call("mix_resume", self._given(secrets.token_bytes(_SEED)))
         except Exception as exc:
             raise self._explained(exc) from None
 
-    def _call_with(self, data: bytes, name: str, expected: FuncType) -> None:
-        """Call an export with a pointer to the data, and its length if it takes one."""
-        found = self.instance.exports[name]
-        if found != expected:
-            raise GuestError(f"expected an export {name}{expected}, found {found}")
+    def _given(self, data: bytes) -> int:
+        """Where the data stands in memory of the guest's own."""
         ptr = int(self.instance.call("mix_alloc", len(data)) or 0)
         self.instance.write(ptr, data)
-        self.instance.call(name, *(ptr, len(data))[: len(expected.params)])
+        return ptr
 
     def enter(self, entry: str, words: bytes) -> None:
         self._entry, self._words = entry, words
@@ -183,6 +181,9 @@ def _random(instance: Instance, ptr: int, size: int) -> None:
 
 def _panic(instance: Instance, ptr: int, size: int) -> None:
     text = instance.read(ptr, min(size & _UNSIGNED, _MAX_LINE)).decode("utf-8", "replace")
+    if instance.memory_refused:
+        # As when it traps: what it says is true, but not what to do.
+        raise LimitExceeded("memory", instance.memory_limit, "bytes", guest_text(text, _MAX_NAME))
     raise GuestError(text, trap="panic")
 
 

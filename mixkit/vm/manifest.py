@@ -10,6 +10,7 @@ from mixkit import strict_json
 from mixkit.contracts import FuncType, Module
 from mixkit.errors import GuestError, MixError
 from mixkit.grants import Grants
+from mixkit.near import meant
 from mixkit.schema import ANY, Type
 from mixkit.schema_text import parse, parse_params
 
@@ -140,7 +141,8 @@ def _keys(raw: Any, allowed: set[str], path: str) -> None:
         raise GuestError(f"{path}: expected a map, found {type(raw).__name__}")
     unknown = sorted(raw.keys() - allowed)
     if unknown:
-        raise GuestError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(allowed))}")
+        near = meant(unknown[0], allowed)
+        raise GuestError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(allowed))}{near}")
 
 
 def _text(raw: dict[str, Any], key: str, path: str) -> str:

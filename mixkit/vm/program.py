@@ -8,8 +8,11 @@ from collections.abc import Callable
 from mixkit.contracts import Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
-from mixkit.schema import converter
+from mixkit.near import meant
+from mixkit.schema import ANY, Converter, converter
+from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
 from mixkit.vm.pool import InstancePool
@@ -51,24 +54,39 @@ class Program:
         name: for people: a file, or `app/agent`.
         hash: SHA-256 of the code, hex.
         manifest: entries, description, requested grants.
+        answers: checks of results, of those entries that declare one.
     """
 
     def __init__(
-        self, engine: WasmEngine, module: Module, name: str, snapshots: SnapshotCache, profile: str, idle: int
+        self,
+        engine: WasmEngine,
+        module: Module,
+        name: str,
+        snapshots: SnapshotCache,
+        profile: str,
+        kept: int,
+        idle: IdleInstances,
     ) -> None:
         self.engine = engine
         self.module = module
         self.name = name
         self.hash = module.hash
         self.manifest: Manifest = read_manifest(module)
+        interface.check(module)
         self._snapshots = snapshots
         self._profile = profile
+        self._kept = kept
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
         self._quick_runs = 0
         self._enough = _ENOUGH
         self._lock = threading.Lock()
+        self.answers: dict[str, Converter] = {
+            entry.name: converter(entry.result)
+            for entry in self.manifest.entries.values()
+            if entry.result != ANY
+        }
         self._converters: dict[str, Callable[[object], object]] = {
             entry.name: converter(entry.params) for entry in self.manifest.entries.values()
         }
@@ -85,7 +103,8 @@ class Program:
             if not self.manifest.entries:
                 return Entry(name)
             known = ", ".join(sorted(self.manifest.entries))
-            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}")
+            near = meant(name, self.manifest.entries)
+            raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}{near}")
         return entry
 
     def check_params(self, name: str, params: object) -> object:
@@ -155,6 +174,7 @@ class Program:
                         self.module,
                         limits,
                         HOST_IMPORTS,
+                        self._kept,
                         self._idle,
                         max_result=limits.result_size,
                     )
@@ -173,10 +193,12 @@ class Program:
         known, snapshot = self._snapshots.get(key, self.engine)
         instance = pool.fresh() if snapshot is None else pool.acquire(snapshot)
         try:
+            run.charge(instance)
             machine = GuestMachine(instance, run, direct=direct)
             if snapshot is None:
                 self._prepare(machine, run, lambda: machine.initialize(env))
-            frozen = snapshot is not None or (not known and self._freeze(key, machine))
+            # Where memory was refused, init may have made do with less than another run has.
+            frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
             if machine.resumes:
                 self._prepare(machine, run, machine.resume)
         except BaseException:

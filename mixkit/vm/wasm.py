@@ -211,6 +211,8 @@ class Exposed:
     """Export name and type of every mutable global."""
     start: str | None
     """Export name of the start function, which no longer runs by itself: call it before anything else."""
+    shift: int
+    """Bytes that the functions stand further back than in the module as it was."""
 
 
 def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({})) -> Exposed:
@@ -249,18 +251,21 @@ def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({
     exports = bytes([_EXPORT]) + leb(len(body)) + body
 
     out = [_MAGIC]
+    shift = 0
     written = not (old or added)
     for number, header, _, end in module.sections:
         if not written and _ORDER.get(number, 0) >= _ORDER[_EXPORT]:
             out.append(exports)
             written = True
+        if number == _CODE:
+            shift = sum(map(len, out)) - header
         if number in changed:
             out.append(bytes([number]) + leb(len(changed[number])) + changed[number])
         elif number not in (_EXPORT, _START):
             out.append(module.code[header:end])
     if not written:
         out.append(exports)
-    return Exposed(b"".join(out), memories, mutable, start)
+    return Exposed(b"".join(out), memories, mutable, start, shift)
 
 
 def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:

@@ -11,6 +11,7 @@
 #define LEAST_GROWTH (4 * PAGE)
 #define MOST_GROWTH (256 * PAGE) /* beyond what is needed at once */
 #define LARGEST 0xC0000000u
+#define TOO_LARGE "out of memory: more than 3 GiB at once"
 
 typedef struct mix_chunk {
     struct mix_chunk *next;
@@ -69,7 +70,7 @@ static void grow(size_t size) {
 
 void *mix_take(size_t size) {
     prepare();
-    if (size > LARGEST) mix_panic("out of memory");
+    if (size > LARGEST) mix_panic(TOO_LARGE);
     size = (size + 7) & ~(size_t)7;
     while (room_in(here) < size) {
         if (here.chunk->next == NULL) grow(size);
@@ -83,7 +84,7 @@ void *mix_take(size_t size) {
 void *mix_extend(void *block, size_t old_size, size_t size) {
     if (block && (char *)block + ((old_size + 7) & ~(size_t)7) == here.at) {
         place before = {here.chunk, block};
-        if (size > LARGEST) mix_panic("out of memory");
+        if (size > LARGEST) mix_panic(TOO_LARGE);
         if (room_in(before) < size && before.chunk->next == NULL) grow(size);
         if (room_in(before) >= ((size + 7) & ~(size_t)7)) {
             here.at = (char *)block + ((size + 7) & ~(size_t)7);

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from joserfc.jwk import Key as JoseKey
     from joserfc.jws import JWSRegistry
 
-Algorithm: TypeAlias = Literal["HS256", "RS256", "PS256", "ES256", "EdDSA"]
+Algorithm: TypeAlias = Literal["HS256", "RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 JWK: TypeAlias = dict[str, Any]
 
-_KINDS = {"HS256": "oct", "RS256": "RSA", "PS256": "RSA", "ES256": "EC P-256", "EdDSA": "OKP Ed25519"}
+_KINDS = {
+    "HS256": "oct", "RS256": "RSA", "PS256": "RSA", "ES256": "EC P-256",
+    "EdDSA": "OKP Ed25519", "Ed25519": "OKP Ed25519",
+}  # fmt: skip
+_ED25519 = ("EdDSA", "Ed25519")
+"""Two names of one algorithm on that curve (RFC 9864, 2.2), so a key for either is one for both."""
 _HMAC_SIZE = 32
 """Bytes, of RFC 7518, 3.2: a key of HS256 is as long as its hash at least."""
 _MAX_KEYS = 100
@@ -71,7 +76,8 @@ class _JWTKey:
     alg: str | None = None
 
     def fits(self, alg: str) -> bool:
-        return _KINDS[alg] == self.kind and self.alg in (None, alg)
+        for_it = self.alg in (None, alg) or (alg in _ED25519 and self.alg in _ED25519)
+        return _KINDS[alg] == self.kind and for_it
 
 
 def sign(claims: Mapping[str, Any], key: Key | JWK, options: SignOptions, *, limit: int) -> str:

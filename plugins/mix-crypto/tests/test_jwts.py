@@ -25,7 +25,7 @@ from mixkit.value import Ref, Token
 
 Call = Callable[..., Any]
 SECRET = "0123456789abcdef0123456789abcdef"
-ALGORITHMS = ["HS256", "RS256", "PS256", "ES256", "EdDSA"]
+ALGORITHMS = ["HS256", "RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 
 
 def b64(data: bytes) -> str:
@@ -46,7 +46,7 @@ def hs256(header: Any, claims: Any, key: bytes) -> str:
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
-NATIVE: dict[str, Any] = {"RS256": RSA, "PS256": RSA, "ES256": EC, "EdDSA": ED}
+NATIVE: dict[str, Any] = {"RS256": RSA, "PS256": RSA, "ES256": EC, "EdDSA": ED, "Ed25519": ED}
 
 
 def private(alg: str) -> Any:
@@ -64,7 +64,7 @@ def public(
 def jwk(alg: str, /, **more: Any) -> dict[str, Any]:
     if alg == "HS256":
         return {"kty": "oct", "k": b64(SECRET.encode()), **more}
-    cls: Any = {"RS256": RSAKey, "PS256": RSAKey, "ES256": ECKey, "EdDSA": OKPKey}[alg]
+    cls: Any = {"RS256": RSAKey, "PS256": RSAKey, "ES256": ECKey, "EdDSA": OKPKey, "Ed25519": OKPKey}[alg]
     return {**cls.import_key(NATIVE[alg].public_key()).as_dict(), **more}
 
 
@@ -123,6 +123,16 @@ def test_every_algorithm_signs_and_verifies(call: Call, alg: str) -> None:
     for key in (public(alg), Token(public(alg)), jwk(alg), {"keys": [jwk(alg, kid="k1")]}):
         answer = call("jwtVerify", token, key, {"algs": [alg]})
         assert (answer.name, answer.arg) == ("ok", claims)
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+@pytest.mark.parametrize("said", ["EdDSA", "Ed25519"])
+def test_the_two_names_of_ed25519_are_one_for_a_key(call: Call, refused: Any, alg: str, said: str) -> None:
+    """RFC 9864: issuers change the name in their tokens and their key sets at different times."""
+    token = call("jwtSign", {"sub": "a"}, private(alg), {"alg": alg, "headers": {"kid": "k"}})
+    keys = {"keys": [jwk(alg, kid="k", alg=said)]}
+    assert call("jwtVerify", token, keys, {"algs": ["EdDSA", "Ed25519"]}).arg == {"sub": "a"}
+    assert "for which there is no key" in refused(token, {"keys": [jwk(alg, kid="k", alg="RS256")]}, alg)
 
 
 @given(
@@ -207,7 +217,7 @@ def test_only_listed_algorithms(call: Call, refused: Any, alg: str) -> None:
 @pytest.mark.parametrize("alg", ALGORITHMS)
 @pytest.mark.parametrize("other", ALGORITHMS)
 def test_the_key_decides_what_signs_with_it(call: Call, refused: Any, alg: str, other: str) -> None:
-    if alg == other or {alg, other} == {"RS256", "PS256"}:
+    if alg == other or {alg, other} in ({"RS256", "PS256"}, {"EdDSA", "Ed25519"}):
         return
     with pytest.raises(FFIError, match="needs a key of kind"):
         call("jwtSign", {}, private(other), {"alg": alg})

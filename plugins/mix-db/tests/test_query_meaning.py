@@ -33,7 +33,7 @@ from mix_db.query.errors import QueryError
 from mix_db.query.lexer import RESERVED
 from mix_db.query.semantics import MAX_JOINED, Members, aggregate, calculate, compared, sort_key, unique
 
-from mixkit.testing.snippets import read_snippets, run_snippet
+from mixkit.testing.snippets import Session, read_snippets
 from mixkit.testing.strategies import identical, values
 from mixkit.value import INT64_MAX, MAX_DEPTH, UNDEF, Ref, compare, equal
 
@@ -442,8 +442,10 @@ def test_examples_of_the_document() -> None:
 def test_the_script_of_the_document(tmp_path: Path) -> None:
     snippets = read_snippets(DOCUMENT)
     assert snippets
-    for snippet in snippets:
-        run_snippet(snippet, tmp_path, {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with Session(tmp_path, env) as session:
+        for snippet in snippets:
+            session.run(snippet)
 
 
 def test_reserved_words_of_the_document() -> None:

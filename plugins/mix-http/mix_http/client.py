@@ -13,18 +13,18 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from mix_http import headers as fields
 from mix_http.body import Decompressor
 from mix_http.cookies import Cookies
-from mix_http.headers import Fields
 from mix_http.hop import Hop, first_hop, media_patterns
 from mix_http.message import Answer, HttpRequest, OutgoingRequest
 from mix_http.session import ConnectionDropped, Sent, client_context, session_for
 from mix_http.settings import HttpSettings
 from mix_http.text import decode_text, media_type
 from mixkit import egress
+from mixkit import header_fields as fields
 from mixkit.egress import EgressPolicy, Target
 from mixkit.errors import FFIError
+from mixkit.header_fields import Fields
 from mixkit.state import State
 
 __all__ = ["call"]

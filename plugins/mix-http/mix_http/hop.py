@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode, urljoin
 
-from mix_http import headers as fields
 from mix_http.body import encode_body
-from mix_http.headers import Fields, reveal
 from mix_http.message import ClientTLS, HttpRequest, pairs
 from mix_http.settings import HttpSettings
+from mixkit import header_fields as fields
 from mixkit.egress import MAX_URL, Target, parse_url
 from mixkit.errors import FFIError
+from mixkit.header_fields import Fields, reveal
 
 __all__ = ["Hop", "first_hop", "media_patterns"]
 

@@ -16,12 +16,12 @@ from typing import Any, Final, NoReturn
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from mix_http.headers import reveal
 from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
 from mixkit import egress
 from mixkit.egress import EgressDenied, EgressPolicy, Target
 from mixkit.errors import FFIError, ProfileError
+from mixkit.header_fields import reveal
 
 MAX_HEADERS: Final = 500
 """Header fields of a response."""

@@ -10,6 +10,7 @@ import falcon.asgi
 from falcon.routing import CompiledRouter
 
 from mix_server.errors import HeaderTooLong, Refusal, Stopping, UnknownVersion, install_handlers, message_body
+from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
@@ -61,6 +62,7 @@ class App(falcon.asgi.App[Request, Response]):
             if (refusal := _unreadable(scope)) is not None:
                 await _send_refusal(send, refusal)
                 return
+            receive = at_once(scope["headers"], receive)
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:

@@ -79,7 +79,7 @@ class Around:
         route = req.uri_template
         if route in self._deprecated:
             resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})
-        if req.unread:
+        if req.ends_connection:
             # Else the HTTP server would read the rest, however long, to find the next request behind it.
             resp.set_header("Connection", "close")
         if req.method == "HEAD" and isinstance(resp.stream, Stream):

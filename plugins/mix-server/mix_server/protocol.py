@@ -22,10 +22,6 @@ class Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops."""
         super().shutdown()
-        if self.cycle is not None and self.cycle.more_body:
-            # NOTE: Falcon begins a request when the first of its body is there, which may be never. An empty part is
-            # as good, and what waits for the next one hears that the server stops.
-            self.cycle.message_event.set()
         self._look(None)
 
     def _look(self, before: int | None) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote_from_bytes
@@ -20,13 +19,16 @@ from mix_server.arrivals import Arrivals
 from mix_server.auth import Caller
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import BadRequest, BodyTimeout, BodyTooLarge, Disconnected, Stopping
+from mix_server.first_event import NOTHING_YET, Receive
+from mixkit.near import meant
 
 __all__ = ["ClientWatch", "Request"]
 
-Receive = Callable[[], Awaitable[Any]]
-
 _WATCH_AFTER = 0.05
 """Seconds before anybody asks whether the client is still there: most runs are over by then."""
+
+_SHORT_REST = 65_536
+"""Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
 
 
 class _Ids:
@@ -90,6 +92,24 @@ class Request(falcon.asgi.Request):
         """What the body is compressed with, None if it is not. `UnsupportedCoding` if that is not done here."""
         return coding_of(self.get_header("Content-Encoding"))
 
+    @property
+    def ends_connection(self) -> bool:
+        """Whether the rest of the body is too much to be read for the sake of the next request."""
+        if not self.unread:
+            return False
+        # NOTE: whoever sends a short body behind its head, as many do, must not find the connection gone meanwhile. One
+        # who waits to be told to send it may leave it away now, and what comes instead would be taken for it.
+        if (
+            self._first is not NOTHING_YET
+            or self.get_header("Expect")
+            or self.get_header("Transfer-Encoding")
+        ):
+            return True
+        try:
+            return (self.content_length or 0) > _SHORT_REST
+        except falcon.HTTPError:
+            return True
+
     async def body(self, limit: int, seconds: float) -> bytes:
         """The whole body, decompressed.
 
@@ -129,7 +149,7 @@ class Request(falcon.asgi.Request):
         if length is not None and length > limit:
             raise BodyTooLarge(limit)
         deadline = time.monotonic() + seconds
-        event = self._first
+        event, self._first = self._first, None
         size = 0
         while True:
             chunk: bytes = event.get("body", b"")
@@ -155,10 +175,8 @@ class Request(falcon.asgi.Request):
             return
         for key in self.params:
             if key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                meant = f"; did you mean {near[0]}?" if near else ""
                 raise BadRequest(
-                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant}"
+                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant(key, names)}"
                 )
 
     async def disconnected(self) -> None:

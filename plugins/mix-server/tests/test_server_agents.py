@@ -60,10 +60,10 @@ async def test_undefined_has_no_message_pack(client: httpx.AsyncClient) -> None:
 
 
 async def test_get_runs_with_texts_as_the_agent_wants_them(client: httpx.AsyncClient) -> None:
-    query = "n=3&x=1.5&flag=true&tags=a&tags=b&mode=b&other=7"
+    query = "n=3&x=1.5&flag=true&tags=a&tags=b&mode=b"
     answer = await client.get(f"{DEMO}typed", params=query)
     assert answer.json() == {
-        "n": 3, "x": 1.5, "flag": True, "tags": ["a", "b"], "mode": "b", "other": "7",
+        "n": 3, "x": 1.5, "flag": True, "tags": ["a", "b"], "mode": "b",
     }  # fmt: skip
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (await client.post(f"{DEMO}typed", content=query, headers=form)).json() == answer.json()
@@ -76,6 +76,54 @@ async def test_what_the_package_declares_is_checked(client: httpx.AsyncClient) -
     answer = await client.post(f"{DEMO}typed", json={"n": "3"})
     assert (answer.status_code, answer.json()["ok"]) == (400, False)
     assert ".n" in answer.json()["message"]
+
+
+async def test_a_parameter_that_the_agent_does_not_take_is_refused(client: httpx.AsyncClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for answer in (
+        await client.post(f"{DEMO}typed", json={"n": 1, "tagz": []}),
+        await client.post(f"{DEMO}typed", content="n=1&tagz=a", headers=form),
+        await client.get(f"{DEMO}typed", params="n=1&tagz=a"),
+        await client.get("/run-agent/w/demo/typed", params="n=1&tagz=a"),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["message"].endswith("found key 'tagz'; did you mean 'tags'?")
+    answer = await client.post(f"{DEMO}typed?timeuot=1", json={"n": 1})
+    assert answer.status_code == 400
+    assert "did you mean 'timeout'?" in answer.json()["message"]
+
+
+async def test_an_agent_may_say_that_it_takes_more(
+    make_package: Callable[..., bytes], make_server: Make, connect: Connect
+) -> None:
+    agent = {"code": "code/demo/guest.wasm", "entry": "echo", "inParams": {"n": "int", "...": "data"}}
+    package = make_package(apps={"demo": {"agents": {"more": agent}}})
+    async with connect(make_server()) as client:
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = await client.post("/v1/ws/w/install?force=true", content=package, headers=headers)
+        assert answer.status_code < 300, answer.text
+        assert (await client.get(f"{DEMO}more", params="n=1&x=2")).json() == {"n": 1, "x": "2"}
+        assert (await client.get(f"{DEMO}more")).json()["inParams"]["additionalProperties"] is True
+
+
+async def test_what_an_agent_answers_is_what_its_package_declares(
+    make_package: Callable[..., bytes], make_server: Make, connect: Connect
+) -> None:
+    agents = {name: {"code": "code/demo/guest.wasm"} for name in ("echo", "delegate")}
+    agents["typed"] = {"code": "code/demo/guest.wasm", "entry": "echo", "outParams": "{n: int}"}
+    package = make_package(apps={"demo": {"agents": agents}})
+    async with connect(make_server()) as client:
+        headers = {"Content-Type": "application/octet-stream"}
+        await client.post("/v1/ws/w/install?force=true", content=package, headers=headers)
+        assert (await client.post(f"{DEMO}typed", json={"n": 1})).json() == {"n": 1}
+        answer = await client.post(f"{DEMO}typed", json={"n": "1"})
+        assert answer.status_code == 422
+        error = answer.json()["run_error"]
+        assert (error["code"], error["agent"]) == ("answer", "w/demo/typed")
+        assert error["message"].endswith("expected int, found string at .n")
+        nested = (await client.post(f"{DEMO}delegate", json=["typed", {}])).json()
+        assert nested["_rmx_type"] == "{tag}case:error"
+        assert nested["_rmx_value"].endswith("expected int, found nothing at .n")
 
 
 async def test_get_without_a_query_describes(client: httpx.AsyncClient) -> None:

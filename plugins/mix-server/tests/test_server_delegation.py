@@ -38,6 +38,12 @@ async def test_a_failure_of_the_other_is_a_result(client: httpx.AsyncClient) -> 
     assert error(await client.post(DELEGATE, json=["panic", {}])) == "it is broken"
 
 
+async def test_what_the_other_takes_is_checked(client: httpx.AsyncClient) -> None:
+    assert (await client.post(DELEGATE, json=["typed", {"n": 1}])).json() == ok({"n": 1})
+    said = error(await client.post(DELEGATE, json=["typed", {"n": 1, "flags": True}]))
+    assert said.endswith("found key 'flags'; did you mean 'flag'?")
+
+
 async def test_there_are_no_others_than_those_of_the_app(client: httpx.AsyncClient) -> None:
     for name in ("nobody", "../demo/echo", "other/echo", ""):
         assert name in error(await client.post(DELEGATE, json=[name, {}]))

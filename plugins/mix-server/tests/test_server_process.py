@@ -490,6 +490,112 @@ def test_bodies_that_are_arriving_do_not_hold_up_the_end(start: Start, token: st
     assert "Traceback" not in process.stderr
 
 
+PROMISED = "Content-Length: 20"
+JSON = "Content-Type: application/json"
+JUDGED_BY_THE_HEAD = [
+    ("POST", f"{DEMO}echo", ("Authorization: Bearer wrong",), 401),
+    ("POST", "/nothing", (), 404),
+    ("POST", f"{DEMO}nothing", (JSON,), 404),
+    ("PATCH", "/v1/ws", (JSON,), 405),
+    ("POST", "/v1/ws", (JSON, "If-Match: *"), 412),
+    ("POST", f"{DEMO}echo", (JSON, "Content-Length: 99999999"), 413),
+    ("POST", f"{DEMO}echo", ("Content-Type: text/csv",), 415),
+    ("POST", f"{DEMO}echo", (JSON, "Content-Encoding: br"), 415),
+    ("PUT", "/v1/ws/w/app/demo/query/q", ("Content-Type: text/csv",), 415),
+    ("POST", "/v1/ws/w/install", ("Content-Type: text/csv",), 415),
+    ("GET", "/healthz", (), 200),
+    ("DELETE", "/v1/ws/nothing", ("Transfer-Encoding: chunked",), 404),
+]
+
+
+def send_head_of(process: Process, token: str, case: tuple[str, str, tuple[str, ...], int]) -> socket.socket:
+    """The head of such a request, with a body promised that is not sent."""
+    method, path, headers, _ = case
+    own = "".join(headers)
+    promised = () if "Content-Length" in own or "Transfer" in own else (PROMISED,)
+    return send_head(process, "" if "Authorization" in own else token, method, path, *headers, *promised)
+
+
+def answer_of(connection: socket.socket) -> str:
+    """One answer that says its length; the connection stays open."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        assert part, data
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head)[1]) if b"content-length" in head else 0  # type: ignore[index]
+    while len(body) < length:
+        body += connection.recv(65536)
+    return (head + b"\r\n\r\n" + body).decode("latin-1")
+
+
+@pytest.mark.parametrize("way", ["one process", "workers", "uvicorn"])
+def test_what_the_head_decides_is_answered_before_the_body_comes(
+    start: Start, token: str, port: int, way: str
+) -> None:
+    process = started(start, port, way)
+    for case in JUDGED_BY_THE_HEAD:
+        with send_head_of(process, token, case) as connection:
+            answer = answer_of(connection)
+            assert answer.startswith(f"HTTP/1.1 {case[3]} "), (case, answer)
+            closes = "\r\nconnection: close" in answer.lower()
+            assert closes is (case[3] == 413 or "Transfer-Encoding: chunked" in case[2]), case
+            if not closes:
+                # The body that was promised, and the next request behind it.
+                connection.sendall(b"x" * 20 + b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                assert answer_of(connection).startswith("HTTP/1.1 200 ")
+    # Nobody who waits for the answer before the body comes holds up the end either.
+    left = [send_head_of(process, token, case) for case in JUDGED_BY_THE_HEAD]
+    # uvicorn by itself raises the signal again when it has stopped.
+    assert process.end() == (-signal.SIGTERM if way == "uvicorn" else 0)
+    for connection in left:
+        connection.close()
+    assert "Traceback" not in process.stderr
+
+
+def test_a_body_that_comes_behind_its_head_is_read(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--access-log").until_ready()
+    echo = ("POST", f"{DEMO}echo", JSON)
+    with send_head(process, token, *echo, PROMISED) as connection:
+        for part in (b'"0123456789', b'012345"  '):
+            time.sleep(0.2)
+            connection.sendall(part)
+        answer = answer_of(connection)
+        assert answer.startswith("HTTP/1.1 200 ") and answer.endswith('"0123456789012345"'), answer
+        # On the same connection, in chunks.
+        head = "\r\n".join(
+            (f"POST {DEMO}echo HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {token}", JSON)
+        )
+        connection.sendall(f"{head}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        time.sleep(0.2)
+        connection.sendall(b"3\r\n[1,\r\n")
+        time.sleep(0.2)
+        connection.sendall(b"2\r\n2]\r\n0\r\n\r\n")
+        assert answer_of(connection).endswith("\r\n\r\n[1,2]")
+    with send_head(process, token, *echo, PROMISED):
+        time.sleep(0.2)
+    # Whoever goes away before the body has come is known to have gone.
+    deadline = time.monotonic() + DEADLINE
+    while f"POST {DEMO}echo 499" not in process.stderr:
+        assert time.monotonic() < deadline, process.stderr
+        time.sleep(0.05)
+    assert process.end() == 0
+
+
+def test_a_body_is_asked_for_only_where_it_is_wanted(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0").until_ready()
+    head = ("POST", f"{DEMO}echo", JSON, "Content-Length: 3", "Expect: 100-continue")
+    with send_head(process, "wrong", *head) as connection:
+        answer = everything(connection)
+        assert answer.startswith("HTTP/1.1 401 ") and "connection: close" in answer.lower()
+    with send_head(process, token, *head) as connection:
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"[1]")
+        assert answer_of(connection).endswith("\r\n\r\n[1]")
+    assert process.end() == 0
+
+
 def test_clients_that_take_nothing_do_not_hold_up_the_end(start: Start, token: str) -> None:
     process = start("mixkit", "serve", "--port", "0", "--grace-period", "600").until_ready()
     with process.client(token) as client:

@@ -172,6 +172,17 @@ async def test_a_package_over_the_limit_is_413(
         assert (await client.post("/v1/ws/w/install", files=files)).status_code == 413
 
 
+async def test_powers_that_the_profile_does_not_have_are_told(
+    client: httpx.AsyncClient, make_package: Package
+) -> None:
+    package = make_package(version="3", grants={"ffis": ["$core_*", "$core_envv"]})
+    answer = await client.post("/v1/ws/w/install", content=package, headers=BINARY)
+    assert answer.json()["changed"] is True
+    assert answer.json()["warnings"] == [
+        "no FFI of this profile is called '$core_envv'; did you mean '$core_env'?"
+    ]
+
+
 async def test_the_setup_agent_runs_once_and_must_succeed(
     client: httpx.AsyncClient, make_package: Package
 ) -> None:

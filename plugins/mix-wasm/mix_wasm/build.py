@@ -46,7 +46,8 @@ def build(path: Path, out: Path | None = None, *, debug: bool = False) -> Path:
         BuildError: it does not compile, or what comes out is no guest; then `out` is as it was before.
     """
     folder, names = sources(path)
-    out = out or default_out(path)
+    # The compiler stands in the folder of the sources.
+    out = Path.cwd() / (out or default_out(path))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mix-build-", dir=out.parent) as scratch:
         made = Path(scratch) / "guest.wasm"

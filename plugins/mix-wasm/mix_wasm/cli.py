@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.grants import check_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
@@ -66,14 +67,14 @@ def new(session: Session, name: str, lang: str, directory: Path) -> None:
 @pass_session
 def build(session: Session, path: Path, out: Path | None, debug: bool) -> None:
     """Build the guest at PATH: a C file, or a folder with some (the current one by default)."""
-    from mix_wasm.build import build as make
     from mix_wasm.inspect import inspect as look
 
     output = Output(session.as_json)
-    with output.working("building"):
-        made = make(path, out, debug=debug)
+    made = _built(path, out, debug, output)
     report = look(made.read_bytes())
-    output.record({"path": str(made), "size": report.size, "sha256": report.sha256})
+    warnings = check_grants(session, report.manifest.grants if report.manifest else None, output)
+    record = {"path": str(made), "size": report.size, "sha256": report.sha256}
+    output.record(record | {"warnings": warnings} if warnings and session.as_json else record)
 
 
 @wasm.command()
@@ -86,40 +87,76 @@ def inspect(session: Session, file: Path) -> int:
 
     report = look(file.read_bytes())
     output = Output(session.as_json)
+    warnings = check_grants(session, report.manifest.grants if report.manifest else None, output)
     if session.as_json:
-        output.document(report.to_dict())
+        output.document(report.to_dict() | {"warnings": warnings})
     else:
         _print_report(output, report)
     return 1 if report.problems else 0
 
 
+def _options_of_run(command: click.Command) -> click.Command:
+    """Give the command the options of `mixkit run`, but for what is about installed agents."""
+    from mixkit.cli.run import run as run_code
+
+    taken = {param.name for param in command.params}
+    command.params += [
+        param
+        for param in run_code.params
+        if isinstance(param, click.Option)
+        and param.name not in (*taken, "ws_dir")
+        and "--json" not in param.opts
+    ]
+    return command
+
+
+@_options_of_run
 @wasm.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("entry")
 @click.argument("params", required=False)
+@click.option("--debug", is_flag=True, help="Build with names and lines for backtraces.")
 @json_option
+@pass_session
 @click.pass_context
-def run(ctx: click.Context, path: Path, entry: str, params: str | None) -> None:
+def run(
+    ctx: click.Context,
+    session: Session,
+    /,
+    path: Path,
+    entry: str,
+    params: str | None,
+    debug: bool,
+    **options: Any,
+) -> None:
     """Build the guest at PATH and do what `mixkit run` does: call ENTRY with PARAMS.
 
     PATH is what `build` takes, or a Wasm file, which is not built. What is built is not kept.
     """
-    from mix_wasm.build import build as make
     from mix_wasm.build import default_out
     from mixkit.cli.run import run as run_code
 
     with tempfile.TemporaryDirectory() as scratch:
-        file = path if path.suffix == ".wasm" else make(path, Path(scratch) / default_out(path).name)
-        ctx.invoke(
-            run_code,
-            code=file,
-            entry=entry,
-            params=params,
-            pairs=(),
-            environment=None,
-            patterns=(),
-            timeout=None,
-        )
+        file = path
+        if path.suffix != ".wasm":
+            out = Path(scratch) / default_out(path).name
+            file = _built(path, out, debug, Output(session.as_json))
+        ctx.invoke(run_code, code=file, entry=entry, params=params, ws_dir=None, **options)
+
+
+def _built(path: Path, out: Path | None, debug: bool, output: Output) -> Path:
+    """Build, and show that it takes its time: above all the first time, when there is no C library yet."""
+    from mix_wasm import compiler
+    from mix_wasm.build import build as make
+    from mix_wasm.build import sources
+
+    sources(path)
+    if not compiler.has_libc(debug=debug):
+        output.note("building the C library, which is kept: this takes half a minute, once")
+        with output.working("building the C library"):
+            compiler.make_libc(debug=debug)
+    with output.working(f"building {path.name or path.resolve().name}"):
+        return make(path, out, debug=debug)
 
 
 def _print_report(output: Output, report: Report) -> None:

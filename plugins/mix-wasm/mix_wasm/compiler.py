@@ -17,7 +17,7 @@ from mix_wasm.errors import BuildError
 from mixkit.contracts import Check
 from mixkit.disk_cache import default_directory
 
-__all__ = ["REMEDY", "check", "compile", "sdk"]
+__all__ = ["REMEDY", "check", "compile", "has_libc", "make_libc", "sdk"]
 
 _log = logging.getLogger("mixkit.wasm")
 
@@ -76,11 +76,9 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
     Raises:
         BuildError: no compiler, or it failed; `.output` is what it said.
     """
-    if importlib.util.find_spec("ziglang") is None:
-        raise BuildError(f"the C compiler is missing; add it with: {REMEDY}")
     library = sdk()
-    flags = (*_COMMON, *(_DEBUG if debug else _RELEASE))
-    _build_libc(flags)
+    flags = _flags(debug)
+    make_libc(debug=debug)
     done = _zig(
         (
             *flags,
@@ -98,24 +96,47 @@ def compile(folder: Path, sources: Sequence[str], out: Path, *, debug: bool = Fa
         _log.warning("%s", line)
 
 
-def _build_libc(flags: Sequence[str]) -> None:
-    """Have Zig build its libc, which it keeps, from the root folder.
+def has_libc(*, debug: bool = False) -> bool:
+    """Whether the C library was built on this machine, which takes half a minute once.
+
+    Raises:
+        BuildError: no compiler.
+    """
+    return _marker(_flags(debug)).exists()
+
+
+def make_libc(*, debug: bool = False) -> None:
+    """Have Zig build its libc, which it keeps, from the root folder; nothing if that was done.
 
     Its debug information names the folder in which it was first built; that of some guest would end up in all
     the others.
+
+    Raises:
+        BuildError: no compiler.
     """
-    # Another installation of the same version builds its own.
-    text = repr((importlib.metadata.version("ziglang"), sys.prefix, flags))
-    marker = _cache() / f"libc-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if marker.exists():
+    if has_libc(debug=debug):
         return
+    flags = _flags(debug)
     _log.info("building the C library once, which takes about half a minute")
     with tempfile.TemporaryDirectory() as scratch:
         empty = Path(scratch) / "empty.c"
         empty.write_text("")
         done = _zig((*flags, str(empty), "-o", str(empty.with_suffix(".wasm"))), Path("/"))
     if done.returncode == 0:
-        marker.touch()
+        _marker(flags).touch()
+
+
+def _flags(debug: bool) -> tuple[str, ...]:
+    return (*_COMMON, *(_DEBUG if debug else _RELEASE))
+
+
+def _marker(flags: Sequence[str]) -> Path:
+    """The file that says that libc was built with those flags."""
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(f"the C compiler is missing; add it with: {REMEDY}")
+    # Another installation of the same version builds its own.
+    text = repr((importlib.metadata.version("ziglang"), sys.prefix, flags))
+    return _cache() / f"libc-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _zig(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[bytes]:

@@ -7,23 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mixkit.contracts import FuncType, Module
+from mixkit.contracts import Module
 from mixkit.errors import GuestError
-from mixkit.schema import RecordType
-from mixkit.vm.guest import HOST_IMPORTS
+from mixkit.schema import REST, RecordType
+from mixkit.vm import interface
 from mixkit.vm.manifest import ENTRY_PREFIX, Manifest, read_manifest
 from mixkit.vm.wasm import PAGE, WasmModule, read
 
 __all__ = ["Report", "inspect"]
-
-_SIGNATURES = {
-    "_initialize": FuncType((), ()),
-    "mix_alloc": FuncType(("i32",), ("i32",)),
-    "mix_call": FuncType(("i32", "i32", "i32", "i32"), ("i64",)),
-    "mix_init": FuncType(("i32", "i32"), ()),
-    "mix_resume": FuncType(("i32",), ()),
-}
-_DIRECT = FuncType(("i32", "i32"), ("i64",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +63,9 @@ def inspect(code: bytes) -> Report:
     """
     module = read(code)
     manifest: Manifest | None = None
-    problems = [*_import_problems(module), *_export_problems(module)]
+    problems = interface.problems(module)
+    if "_start" in module.exports:
+        problems.append("export _start: a guest is a library (a WASI reactor), this is a program")
     try:
         # A read module has the exports and sections that this looks at; only a compiled one has a hash too.
         manifest = read_manifest(cast(Module, module))
@@ -94,43 +87,6 @@ def inspect(code: bytes) -> Report:
         manifest=manifest,
         problems=tuple(problems),
     )
-
-
-def _import_problems(module: WasmModule) -> list[str]:
-    problems = []
-    for (space, name), found in module.imports.items():
-        offered = HOST_IMPORTS.get((space, name))
-        if offered is None:
-            known = ", ".join(n for s, n in HOST_IMPORTS if s == space)
-            hint = (
-                f"that module has {known}"
-                if known
-                else "guests import from mix, wasi_snapshot_preview1 and env"
-            )
-            problems.append(f"import {space}.{name}: no host function of that name; {hint}")
-        elif found != offered.type:
-            problems.append(f"import {space}.{name}: expected {offered.type}, found {found}")
-    return problems
-
-
-def _export_problems(module: WasmModule) -> list[str]:
-    problems = []
-    exports = module.exports
-    if exports.get("memory") != "memory":
-        problems.append(f"export memory: expected a memory, found {exports.get('memory', 'nothing')}")
-    required = ["mix_alloc"]
-    if not any(name.startswith(ENTRY_PREFIX) for name in exports):
-        required.append("mix_call")
-    for name, expected in _SIGNATURES.items():
-        found = exports.get(name)
-        if (found is not None or name in required) and found != expected:
-            problems.append(f"export {name}: expected {expected}, found {found or 'nothing'}")
-    for name, found in exports.items():
-        if name.startswith(ENTRY_PREFIX) and found != _DIRECT:
-            problems.append(f"export {name}: expected {_DIRECT}, found {found}")
-    if "_start" in exports:
-        problems.append("export _start: a guest is a library (a WASI reactor), this is a program")
-    return problems
 
 
 def _entry_problems(module: WasmModule, manifest: Manifest) -> list[str]:
@@ -169,6 +125,7 @@ def _params(params: Any) -> Any:
     """Parameters as a manifest writes them: a map where they are a record, else the type's text."""
     if not isinstance(params, RecordType):
         return str(params)
-    return {
+    written = {
         f"{name}{'?' if field.optional else ''}": str(field.type) for name, field in params.fields.items()
     }
+    return written | {REST: "data"} if params.open else written

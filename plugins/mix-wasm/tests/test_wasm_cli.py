@@ -92,6 +92,18 @@ def test_inspect_tells_guests_from_others(wasm: Cli, guest: Path, tmp_path: Path
     assert wasm("inspect", str(empty)).returncode == 1
 
 
+def test_a_misspelt_grant_is_told(wasm: Cli, guest: Path) -> None:
+    source = (guest / "agent.c").read_text()
+    assert '"ffis": []' in source
+    (guest / "agent.c").write_text(source.replace('"ffis": []', '"ffis": ["$core_lgo"]'))
+    said = "no FFI of this profile is called '$core_lgo'; did you mean '$core_log'?"
+    built = json.loads(wasm("build", str(guest), "--json").stdout)
+    assert built["warnings"] == [said]
+    assert json.loads(wasm("inspect", built["path"], "--json").stdout)["warnings"] == [said]
+    shown = wasm("inspect", built["path"])
+    assert (shown.returncode, shown.stderr) == (0, f"warning: {said}\n")
+
+
 def test_build_error_is_readable(wasm: Cli, guest: Path) -> None:
     (guest / "agent.c").write_text("int x = ;\n")
     done = wasm("build", str(guest))
@@ -104,3 +116,105 @@ def test_usage_errors_have_status_2(wasm: Cli, tmp_path: Path) -> None:
     assert wasm("build", str(tmp_path / "none")).returncode == 2
     assert wasm("new", "x", "--lang", "cobol").returncode == 2
     assert wasm("run").returncode == 2
+
+
+def test_output_is_relative_to_where_one_stands(
+    wasm: Cli, guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for given in ("out.wasm", "deep/out.wasm"):
+        done = wasm("build", str(guest), "-o", given)
+        assert done.returncode == 0, done.stderr
+        assert (here / given).read_bytes()[:4] == b"\0asm"
+    assert not (guest / "build").exists()
+
+
+def test_run_takes_the_options_of_run(mixkit_cli: Cli, guest: Path, tmp_path: Path) -> None:
+    (guest / "agent.c").write_text(
+        '#include "mix.h"\n'
+        "static mix_value save(mix_value params) {\n"
+        '    return mix_ffi("$db_save_one", mix_null(), params);\n'
+        "}\n"
+        'MIX_ENTRY("save", save)\n'
+    )
+    where = ("--profile", "wasi", "--set", "storage=mixquery", "wasm", "run", str(guest), "save", '{"n": 1}')
+    args = ("--grant", "$db_*", "--param", "m=2", "--database", str(tmp_path / "data"))
+    saved = mixkit_cli(*where, *args)
+    assert saved.returncode == 0, saved.stderr
+    assert json.loads(saved.stdout)["_rmx_id"]
+    assert any(path.is_file() for path in (tmp_path / "data").rglob("*"))
+
+
+def test_the_first_build_says_that_it_takes_its_time(
+    mixkit_cli: Cli, guest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a compiler that only says that it built the library: building it takes half a minute."""
+    from mix_wasm import compiler
+    from mix_wasm.cli import _built
+
+    from mixkit.cli.output import Output
+
+    has = [False]
+    monkeypatch.setattr(compiler, "has_libc", lambda debug: has[0])
+    monkeypatch.setattr(compiler, "make_libc", lambda debug: has.__setitem__(0, True))
+    for _ in range(2):
+        _built(guest, None, False, Output())
+    assert (
+        capsys.readouterr().err.count("building the C library, which is kept: this takes half a minute") == 1
+    )
+
+
+def test_printf_is_seen(wasm: Cli, guest: Path) -> None:
+    (guest / "agent.c").write_text(
+        '#include "mix.h"\n#include <stdio.h>\n'
+        "static mix_value say(mix_value params) {\n"
+        '    printf("printed %d\\n", 1);\n'
+        '    mix_log(MIX_INFO, "logged");\n'
+        "    return params;\n"
+        "}\n"
+        'MIX_ENTRY("say", say)\n'
+    )
+    done = wasm("run", str(guest), "say", "1")
+    assert (done.stdout, sorted(done.stderr.splitlines())) == ("1\n", ["logged", "printed 1"])
+
+
+TRAPS = """#include "mix.h"
+static int deep(int n) {
+    if (n == 0) __builtin_trap();
+    return deep(n - 1) + 1;
+}
+static mix_value go(mix_value params) {
+    return mix_int(deep((int)mix_as_int(params, 1)) + 1);
+}
+MIX_ENTRY("go", go)
+"""
+
+
+def test_backtraces_of_debug_builds_have_lines(wasm: Cli, guest: Path) -> None:
+    (guest / "agent.c").write_text(TRAPS)
+    done = wasm("run", "--debug", str(guest), "go", "2", "--json")
+    error = json.loads(done.stdout)["run_error"]
+    lines = [frame.rpartition("(")[2] for frame in error["backtrace"]]
+    assert lines[:4] == ["agent.c:3)", "agent.c:4)", "agent.c:4)", "agent.c:7)"]
+    assert "(agent.c:3)" in error["message"]
+    plain = wasm("run", str(guest), "go", "2")
+    assert "unreachable" in plain.stderr and "agent.c" not in plain.stderr
+
+
+def test_lines_that_cannot_be_read_hide_no_error(
+    guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mix_wasm.build import build
+
+    from mixkit.cli.lines import REMEDY, located
+
+    (guest / "agent.c").write_text(TRAPS)
+    code = build(guest, debug=True).read_bytes()
+    frames = ["go at 0x147", "odd"]
+    at = code.index(b".debug_line") + len(b".debug_line")
+    # The length of the first line program is not that of the section any more.
+    assert located(code[:at] + b"\xf0\xff\xff\xff" + code[at + 4 :], frames) == frames
+    monkeypatch.setitem(sys.modules, "elftools.dwarf.dwarfinfo", None)
+    assert located(code, frames) == [f"go at 0x147 (for its line: {REMEDY})", "odd"]

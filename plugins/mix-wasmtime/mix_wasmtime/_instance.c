@@ -37,6 +37,7 @@ typedef struct {
     wasmtime_global_t *globals;
     bool globals_known;
     Account account;
+    Py_buffer purse; /* holds the memory of `account.purse` */
     Region **regions;
     size_t region_count;
     Region *heap; /* where exceptions live; NULL if the module has none */
@@ -78,14 +79,14 @@ static void raise_kept(Instance *self) {
 #endif
 }
 
-/* [(function index, name or None, byte offset in the module)], innermost first */
-static PyObject *read_frames(wasm_frame_vec_t *frames) {
+/* [(function index, name or None, byte offset in the module's file)], innermost first */
+static PyObject *read_frames(wasm_frame_vec_t *frames, Py_ssize_t shift) {
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < frames->size; i++) {
         const wasm_byte_vec_t *name = wt.wasmtime_frame_func_name(frames->data[i]);
         PyObject *frame = Py_BuildValue("Is#n", wt.wasm_frame_func_index(frames->data[i]),
                                         name != NULL ? name->data : NULL, name != NULL ? (Py_ssize_t)name->size : 0,
-                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]));
+                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]) - shift);
         if (frame == NULL || PyList_Append(list, frame) < 0) Py_CLEAR(list);
         Py_XDECREF(frame);
     }
@@ -127,7 +128,7 @@ static void fail(Instance *self) {
         wasm_frame_vec_t trace = {0, NULL};
         if (trap != NULL) wt.wasm_trap_trace(trap, &trace);
         else wt.wasmtime_error_wasm_trace(failure, &trace);
-        PyObject *frames = read_frames(&trace);
+        PyObject *frames = read_frames(&trace, self->linked->shift);
         if (atomic_load(&self->interrupted)) {
             raise_interrupt(frames);
         } else if (self->account.refused) {
@@ -613,6 +614,14 @@ static int set_state(Instance *self, PyObject *state) {
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
 
+/* Gives back what the purse of a run has lent, if there is one. */
+static void settle(Instance *self) {
+    if (self->account.purse == NULL) return;
+    purse_give_back(self->account.purse, self->account.used);
+    self->account.purse = NULL;
+    PyBuffer_Release(&self->purse);
+}
+
 static void free_store(Instance *self) {
     if (self->store == NULL) return;
     wt.wasmtime_store_delete(self->store);
@@ -721,6 +730,7 @@ static int instance_clear(PyObject *object) {
 static void instance_dealloc(PyObject *object) {
     Instance *self = (Instance *)object;
     PyObject_GC_UnTrack(object);
+    settle(self);
     free_store(self);
     PyMem_Free(self->funcs);
     PyMem_Free(self->globals);
@@ -965,6 +975,39 @@ static PyObject *instance_grow(PyObject *object, PyObject *pages) {
     return PyLong_FromUnsignedLongLong(before);
 }
 
+static PyObject *instance_charge(PyObject *object, PyObject *purse) {
+    Instance *self = (Instance *)object;
+    Py_buffer view;
+    if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot change its purse");
+    settle(self);
+    if (purse == Py_None) Py_RETURN_NONE;
+    if (!usable(self, true) || PyObject_GetBuffer(purse, &view, PyBUF_WRITABLE) < 0) return NULL;
+    if (view.len < (Py_ssize_t)(2 * sizeof(int64_t)) || (uintptr_t)view.buf % sizeof(int64_t) != 0) {
+        PyBuffer_Release(&view);
+        return PyErr_Format(PyExc_TypeError, "a purse is two numbers of 64 bits");
+    }
+    if (!purse_take(view.buf, self->account.used)) {
+        char detail[96];
+        int64_t left = __atomic_load_n((int64_t *)view.buf, __ATOMIC_RELAXED);
+        PyBuffer_Release(&view);
+        snprintf(detail, sizeof detail, "the guest has %zu bytes, and the run that it belongs to has %lld left",
+                 self->account.used, (long long)left);
+        raise_limit("memory", self->account.limit, "bytes", detail);
+        return NULL;
+    }
+    self->purse = view;
+    self->account.purse = view.buf;
+    Py_RETURN_NONE;
+}
+
+static PyObject *instance_footprint(PyObject *object, PyObject *unused) {
+    Instance *self = (Instance *)object;
+    size_t mappings = 0;
+    (void)unused;
+    for (size_t i = 0; i < self->region_count; i++) mappings += region_mappings(self->regions[i]);
+    return Py_BuildValue("nn", (Py_ssize_t)(self->region_count > 0 ? self->account.used : 0), (Py_ssize_t)mappings);
+}
+
 static PyObject *instance_interrupt(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
@@ -1013,6 +1056,7 @@ static PyObject *instance_close(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be closed; interrupt it first");
+    settle(self);
     if (self->store != NULL) {
         /* Seen as closed by other threads before the GIL is let go. */
         Instance taken = {
@@ -1037,6 +1081,8 @@ static PyMethodDef instance_methods[] = {
     {"write", (PyCFunction)(void (*)(void))instance_write, METH_FASTCALL, "write(ptr, data)"},
     {"memory", instance_memory, METH_NOARGS, "memory() -> memoryview"},
     {"grow", instance_grow, METH_O, "grow(pages) -> old size in pages"},
+    {"charge", instance_charge, METH_O, "charge(purse | None): take all memory from the purse from now on."},
+    {"footprint", instance_footprint, METH_NOARGS, "footprint() -> (bytes, mappings)"},
     {"interrupt", instance_interrupt, METH_NOARGS, "Make the guest trap soon; callable from any thread."},
     {"get_state", instance_get_state, METH_NOARGS, "The state as a tuple, or None if it cannot be restored."},
     {"set_state", instance_set_state, METH_O, "set_state(state | None) -> bool"},
@@ -1046,6 +1092,9 @@ static PyMethodDef instance_methods[] = {
 
 static PyMemberDef instance_members[] = {
     {"owner", T_OBJECT_EX, offsetof(Instance, owner), 0, "Whatever the creator hangs on it."},
+    {"memory_refused", T_BOOL, offsetof(Instance, account.refused), READONLY,
+     "Whether memory was refused to the guest since the outermost call began."},
+    {"memory_limit", T_ULONG, offsetof(Instance, account.limit), READONLY, "Bytes of all memories together, at most."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -107,6 +107,7 @@ class Module:
             restorable=self._restorable,
             heaps=int(self._throws),
             stack=stack,
+            shift=self._exposed.shift,
         )
 
     def table_share(self, limit: int) -> int:

@@ -17,6 +17,7 @@ from mixkit.contracts import WasmEngine
 from mixkit.errors import GuestError
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
+from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
@@ -36,6 +37,10 @@ class TestWasmtime(Wasmtime, EngineSuite):
 
 
 class TestWasmtimeHost(Wasmtime, EngineHostSuite):
+    pass
+
+
+class TestWasmtimeMemory(Wasmtime, EngineMemorySuite):
     pass
 
 
@@ -77,6 +82,24 @@ def test_globals_are_found_in_steps_that_grow_with_their_number() -> None:
         return min(times)
 
     assert seconds(10_000) < 40 * seconds(1_000)
+
+
+@pytest.mark.parametrize("start", ["", "(start $nothing)"])
+@pytest.mark.parametrize("exported", [True, False])
+def test_frames_name_the_place_in_the_file(start: str, exported: bool) -> None:
+    export = '(export "memory")' if exported else ""
+    code = bytes(
+        wasmtime.wat2wasm(
+            f"(module (memory {export} 1) (global (mut i32) (i32.const 0)) (func $nothing) {start}"
+            '(func $boom (export "boom") (i32.store (i32.const 0) (i32.const 7)) unreachable))'
+        )
+    )
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    with pytest.raises(GuestError) as caught:
+        engine.instantiate(engine.compile(code), Limits(), {}).call("boom")
+    offset = int(caught.value.backtrace[0].rpartition("0x")[2], 16)
+    # What is there: unreachable, end; and what is before, the end of a store.
+    assert code[offset - 2 : offset + 2] == b"\x02\x00\x00\x0b"
 
 
 def test_names_in_a_backtrace_are_those_of_the_source() -> None:

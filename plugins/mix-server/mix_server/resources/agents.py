@@ -65,6 +65,7 @@ class Agents:
         await self._run(req, resp, target, params, None)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        req.expect_options(TIMEOUT)
         target = await self._target(ws, app, agent)
         settings = self._settings
         params, body = await read_body(
@@ -94,6 +95,7 @@ class Agents:
                     agents=target.others,
                     place=target.place,
                     apps=target.apps,
+                    answer=target.answer,
                 )
         if result.actions and "actions" in (req.get_header("Prefer") or ""):
             resp.set_header("Preference-Applied", "actions")

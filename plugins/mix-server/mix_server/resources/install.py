@@ -35,13 +35,15 @@ class Install:
         req.expect_options("force")
         force = req.get_param_as_bool("force") or False
         data = await self._package(req)
-        installed = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)
+        installed, warnings = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),
             "version": installed.version,
             "withheld": list(installed.withheld),
         }
+        if warnings:
+            resp.media["warnings"] = warnings
 
     async def _package(self, req: Request) -> bytes:
         settings = self._server.settings

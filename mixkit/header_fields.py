@@ -1,4 +1,4 @@
-"""Header fields: which an agent may send, which leave an origin, how an answer shows them."""
+"""Header fields of outgoing requests: which an agent may send, which leave an origin, how an answer shows them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,105 @@
+"""Lines of the sources in backtraces of code that was built with debug information, for whoever runs it by hand.
+
+A server does not look them up: the information is as much a stranger's as the code.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mixkit.errors import RunError
+
+if TYPE_CHECKING:
+    from elftools.dwarf.lineprogram import LineProgram
+
+__all__ = ["REMEDY", "add_lines"]
+
+REMEDY = "pip install 'mix-wasm[build]'"
+"""What brings the reader of debug information."""
+
+_OFFSET = re.compile(r" at 0x([0-9a-f]{1,8})$")
+_CODE = 10
+
+
+def add_lines(error: RunError, code: bytes) -> None:
+    """Put file and line behind each frame of a run of the code of which they are known."""
+    found = dict(zip(error.backtrace, located(code, error.backtrace), strict=True))
+    message = str(error)
+    for frame, line in found.items():
+        # The message names the innermost frame.
+        message = message.replace(f", in {frame}", f", in {line}", 1) if line != frame else message
+    error.args = (message,)
+    error.backtrace = [found[frame] for frame in error.backtrace]
+
+
+def located(code: bytes, frames: Sequence[str]) -> list[str]:
+    """The frames, as `deep at 0x193 (agent.c:3)` where the code says so; unchanged without debug information."""
+    from mixkit.vm import wasm
+
+    module = wasm.read(code)
+    begin = next((begin for number, _, begin, _ in module.sections if number == _CODE), None)
+    if begin is None or not module.custom_sections(".debug_line"):
+        return list(frames)
+    # What the information calls an address counts from the beginning of the functions.
+    offsets = [int(match[1], 16) - begin if (match := _OFFSET.search(frame)) else None for frame in frames]
+    try:
+        lines = _lines(module.customs, {offset for offset in offsets if offset is not None})
+    except ImportError:
+        return [f"{frames[0]} (for its line: {REMEDY})", *frames[1:]] if frames else []
+    except Exception:
+        # Made by a compiler that the reader does not know, or by somebody to harm it.
+        return list(frames)
+    return [
+        f"{frame} ({lines[offset]})" if offset in lines else frame
+        for frame, offset in zip(frames, offsets, strict=True)
+    ]
+
+
+def _lines(customs: Sequence[tuple[str, bytes]], wanted: set[int]) -> dict[int | None, str]:
+    """File and line of each address that has one."""
+    found: dict[int | None, str] = {}
+    for program in _programs(customs):
+        before: Any = None
+        for entry in program.get_entries():
+            state = entry.state
+            if state is None:
+                continue
+            if before is not None and not before.end_sequence:
+                for address in [a for a in wanted if before.address <= a < state.address]:
+                    # Line 0 is what the compiler made up.
+                    if before.line:
+                        found.setdefault(address, f"{_file(program, before.file)}:{before.line}")
+            before = state
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _programs(customs: Sequence[tuple[str, bytes]]) -> Iterator[LineProgram]:
+    import inspect
+
+    from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
+
+    contents = dict(customs)
+    sections: dict[str, Any] = {}
+    for parameter in inspect.signature(DWARFInfo).parameters:
+        if parameter.endswith("_sec"):
+            name = f".{parameter.removesuffix('_sec')}"
+            data = contents.get(name)
+            sections[parameter] = data and DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
+    info = DWARFInfo(DwarfConfig(little_endian=True, machine_arch="wasm", default_address_size=4), **sections)
+    for unit in info.iter_CUs():
+        program = info.line_program_for_CU(unit)
+        if program is not None:
+            yield program
+
+
+def _file(program: LineProgram, number: int) -> str:
+    """Name of a file of a line program; files count from 1 before version 5 of the format."""
+    header = program.header
+    entry = header["file_entry"][number - (header["version"] < 5)]
+    name: bytes = entry.name
+    return name.decode("utf-8", "replace")

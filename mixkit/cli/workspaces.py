@@ -1,0 +1,114 @@
+"""The directory of workspaces that a command is about, and what is named in it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mixkit.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from mixkit.cli.output import Output
+    from mixkit.kernel import Kernel
+    from mixkit.package import Workspace, WorkspaceStore
+
+__all__ = [
+    "agreed",
+    "find_workspace",
+    "open_store",
+    "split_app",
+    "store_command",
+    "ws_dir_option",
+    "yes_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ws_dir_option = click.option(
+    "--ws-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Directory of workspaces; by default the one that the profile's server serves.",
+)
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def store_command(function: F) -> F:
+    """Decorator: the command gets `store`, and `out` to print with, beside its own arguments."""
+
+    @json_option
+    @ws_dir_option
+    @pass_session
+    @functools.wraps(function)
+    def command(session: Session, /, *args: Any, ws_dir: Path | None, **options: Any) -> Any:
+        from mixkit.cli.output import Output
+
+        with session.kernel() as kernel:
+            store = open_store(kernel, ws_dir, make=function.__name__ == "make")
+            return function(*args, store=store, out=Output(session.as_json), **options)
+
+    return command  # type: ignore[return-value]
+
+
+def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> WorkspaceStore:
+    """The workspaces of a directory, or of the one that the server of the kernel's profile serves.
+
+    Args:
+        make: also the directory.
+
+    Raises:
+        NotFound: there is no such directory.
+        UsageError: none is given, and the profile has no server.
+    """
+    from mixkit.errors import NotFound
+    from mixkit.package import WorkspaceStore
+
+    if ws_dir is None:
+        try:
+            ws_dir = Path(kernel.settings("server").ws_dir)
+        except NotFound:
+            raise click.UsageError(
+                f"which directory of workspaces? Give --ws-dir DIR; profile {kernel.profile.name!r} has no server "
+                "whose directory it could be"
+            ) from None
+    if not make and not ws_dir.is_dir():
+        raise NotFound(
+            f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir, or make a first one with "
+            "`mixkit ws make NAME`"
+        )
+    return WorkspaceStore(ws_dir, kernel.databases)
+
+
+def find_workspace(store: WorkspaceStore, name: str) -> Workspace:
+    """The workspace of that name. `NotFound` names those that there are."""
+    from mixkit.errors import NotFound
+    from mixkit.near import meant
+
+    known = store.list()
+    if name not in known:
+        there = f"there are: {', '.join(known) or 'none'}"
+        raise NotFound(f"no workspace {name!r} in {str(store.root)!r}; {there}{meant(name, known)}")
+    return store.workspace(name)
+
+
+def split_app(name: str) -> tuple[str, str]:
+    """Workspace and app of `WS/APP`."""
+    workspace, slash, app = name.partition("/")
+    if not (workspace and slash and app) or "/" in app:
+        raise click.BadParameter(f"expected WS/APP, as first/notes; found {name!r}", param_hint="WS/APP")
+    return workspace, app
+
+
+def agreed(question: str, yes: bool, out: Output) -> None:
+    """Ask at the terminal whether something may be lost. `Abort` if not."""
+    if yes:
+        return
+    if out.as_json or not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Say --yes to agree")
+    click.confirm(question, abort=True, err=True)
