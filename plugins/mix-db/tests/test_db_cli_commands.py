@@ -22,6 +22,7 @@ from mix_db.storages import Mixquery
 from mixkit.cli import main
 from mixkit.databases import Databases
 from mixkit.package import WorkspaceStore
+from mixkit.storage import Place
 
 MAIN = [sys.executable, "-c", "from mixkit.cli import main; raise SystemExit(main())"]
 
@@ -356,6 +357,26 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell("query", "true", "--ws-dir", "ws", "--app", "team/../notes", status=1).err
     monkeypatch.delenv("MIXKIT_DB")
     assert "which database?" in shell("query", "true", status=2).err
+
+
+@pytest.mark.parametrize("first", ["run", "db"])
+def test_a_database_of_run_has_the_same_name_here(shell: Shell, first: str) -> None:
+    def run() -> None:
+        with closing(Mixquery().open(Place("desk", "code", shell.folder / "d"))) as database:
+            database.save([{"by": "run"}])
+
+    if first == "run":
+        run()
+        shell("put", '{"by": "db"}', "--db", "d")
+    else:
+        shell("init", "--db", "d")
+        shell("put", '{"by": "db"}', "--db", "d")
+        run()
+    assert {row["by"] for row in shell("query", "true", "--db", "d").rows} == {"run", "db"}
+    assert shell("check", "--db", "d").out
+    assert json.loads(shell("stats", "--db", "d", "--json").out)["records"] == 2
+    shell("backup", "copy", "--db", "d")
+    assert len(shell("query", "true", "--db", "copy").rows) == 2
 
 
 def test_errors_as_json(shell: Shell) -> None:
