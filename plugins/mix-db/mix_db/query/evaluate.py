@@ -6,41 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from mix_db.query.ast import (
-    LIST_OPERATORS,
-    After,
-    Aggregate,
-    And,
-    Arithmetic,
-    AssignMember,
-    CaseOf,
-    CloneMembers,
-    Comparison,
-    Constant,
-    Exists,
-    Expression,
-    Field,
-    Filter,
-    FollowRef,
-    Group,
-    Key,
-    ListOf,
-    MapOf,
-    Member,
-    Not,
-    NullFilter,
-    Object,
-    Or,
-    Order,
-    Param,
-    Query,
-    RemoveMember,
-    Reverse,
-    Scalar,
-    Slice,
-    Stage,
-    Subquery,
-)
+from mix_db.query import ast
 from mix_db.query.errors import QueryError
 from mix_db.query.semantics import (
     MAX_JOINED,
@@ -71,7 +37,7 @@ MAX_ROW: Final = 32 << 20
 
 
 def evaluate(
-    query: Query,
+    query: ast.Query,
     records: Iterable[Record],
     params: Mapping[str, Any] | None = None,
     resolve: Resolver = lambda ref: None,
@@ -108,7 +74,7 @@ class Evaluation:
 
     def __init__(
         self,
-        query: Query,
+        query: ast.Query,
         params: Mapping[str, Any],
         resolve: Resolver,
         tick: Callable[[], None] = lambda: None,
@@ -139,10 +105,10 @@ class Evaluation:
         for use, node in query.uses:
             self._check_use(use, node)
 
-    def _check_use(self, use: str, node: Scalar | Param) -> None:
+    def _check_use(self, use: str, node: ast.Scalar | ast.Param) -> None:
         """Refuse what cannot stand in its place, whether or not a row would lead there."""
         match use:
-            case "key" if isinstance(node, Param):
+            case "key" if isinstance(node, ast.Param):
                 self._name(node)
             case "list":
                 compared("in", None, self._constant(node))
@@ -150,9 +116,9 @@ class Evaluation:
                 compared("like", "", self._constant(node))
             case "watermark":
                 self.watermark(node)
-            case "direction" if isinstance(node, Param):
+            case "direction" if isinstance(node, ast.Param):
                 self.direction(node)
-            case "skip" | "limit" if isinstance(node, Param):
+            case "skip" | "limit" if isinstance(node, ast.Param):
                 self.count(use, node)
 
     def run(self, records: Iterable[Record], *, history: bool = False) -> list[dict[str, Any]]:
@@ -166,12 +132,12 @@ class Evaluation:
         """Whether the filter is exactly true of a record."""
         return self.holds([(self._query.filter, True)], record)
 
-    def holds(self, conditions: Iterable[tuple[Filter, bool]], record: Record) -> bool:
+    def holds(self, conditions: Iterable[tuple[ast.Filter, bool]], record: Record) -> bool:
         """Whether each of these filters has that truth for a record."""
         self._steps = 0
         return all(self.truth(node, record, record) is truth for node, truth in conditions)
 
-    def truth(self, node: Filter, here: Any, root: Record) -> Truth:
+    def truth(self, node: ast.Filter, here: Any, root: Record) -> Truth:
         """What a filter answers, with fields read from `here`, and `.field` from `root`."""
         self._steps += 1
         if self._steps > MAX_STEPS:
@@ -179,30 +145,30 @@ class Evaluation:
         if not self._steps & 255:
             self._tick()
         match node:
-            case NullFilter():
+            case ast.NullFilter():
                 return True
-            case Comparison(operator, key, value):
-                right = self._listed(value) if operator in LIST_OPERATORS else self.value(value, root)
+            case ast.Comparison(operator, key, value):
+                right = self._listed(value) if operator in ast.LIST_OPERATORS else self.value(value, root)
                 return compared(operator, self.read(key, here, root), right)
-            case Exists(key):
+            case ast.Exists(key):
                 return self.read(key, here, root) is not UNDEF
-            case After(watermark):
+            case ast.After(watermark):
                 return compared(">", field_of(root, "_rmx_rev"), self.watermark(watermark))
-            case Not(item):
+            case ast.Not(item):
                 truth = self.truth(item, here, root)
                 return UNDEF if isinstance(truth, Undef) else not truth
-            case And(items):
+            case ast.And(items):
                 return conjunction([self.truth(item, here, root) for item in items])
-            case Or(items):
+            case ast.Or(items):
                 return disjunction([self.truth(item, here, root) for item in items])
-            case Subquery(key, inner):
+            case ast.Subquery(key, inner):
                 within = self._follow(self.read(key, here, root))
                 elements = within if type(within) is list else [within] if type(within) is dict else None
                 if elements is None:
                     return UNDEF
                 return disjunction([self.truth(inner, element, root) for element in elements])
 
-    def _listed(self, node: Constant) -> Members | Any:
+    def _listed(self, node: ast.Constant) -> Members | Any:
         """What stands behind `in`, made ready for many questions; no row changes it."""
         members = self._lists.get(id(node))
         if members is None:
@@ -212,7 +178,7 @@ class Evaluation:
             members = self._lists[id(node)] = Members(items)
         return members
 
-    def watermark(self, node: Scalar | Param) -> str:
+    def watermark(self, node: ast.Scalar | ast.Param) -> str:
         """What stands behind `after`."""
         watermark = self._constant(node)
         if type(watermark) is not str:
@@ -223,32 +189,32 @@ class Evaluation:
 
     # Keys and values
 
-    def read(self, key: Key, here: Any, root: Record) -> Any:
+    def read(self, key: ast.Key, here: Any, root: Record) -> Any:
         """What a key leads to, `UNDEF` if to nothing."""
         match key:
-            case Field(name):
+            case ast.Field(name):
                 return field_of(self._follow(here), name)
-            case Param():
+            case ast.Param():
                 return field_of(self._follow(here), self._name(key))
-            case Member(base, name):
+            case ast.Member(base, name):
                 within = root if base is None else self._follow(self.read(base, here, root))
                 return field_of(within, name)
 
-    def _name(self, node: Param) -> str:
+    def _name(self, node: ast.Param) -> str:
         field = self._params[node.name]
         if type(field) is not str:
             raise QueryError(f"expected the name of a field in ${node.name}, found {type(field).__name__}")
         return field
 
-    def path(self, key: Key) -> tuple[bool, tuple[str, ...]]:
+    def path(self, key: ast.Key) -> tuple[bool, tuple[str, ...]]:
         """Whether a key begins at the root record, and the names of the fields on its way."""
         names: list[str] = []
-        base: Key | None = key
-        while isinstance(base, Member):
+        base: ast.Key | None = key
+        while isinstance(base, ast.Member):
             names.append(base.name)
             base = base.base
         if base is not None:
-            names.append(self._name(base) if isinstance(base, Param) else base.name)
+            names.append(self._name(base) if isinstance(base, ast.Param) else base.name)
         return base is None, tuple(reversed(names))
 
     def _follow(self, value: Any) -> Any:
@@ -257,37 +223,37 @@ class Evaluation:
         record = self._resolve(value)
         return UNDEF if record is None else dict(record)
 
-    def _constant(self, node: Scalar | Param) -> Any:
-        return self._params[node.name] if isinstance(node, Param) else node.value
+    def _constant(self, node: ast.Scalar | ast.Param) -> Any:
+        return self._params[node.name] if isinstance(node, ast.Param) else node.value
 
-    def value(self, node: Expression, root: Record) -> Any:
+    def value(self, node: ast.Expression, root: Record) -> Any:
         """What an expression answers."""
         match node:
-            case Scalar() | Param():
+            case ast.Scalar() | ast.Param():
                 return self._constant(node)
-            case ListOf(items):
+            case ast.ListOf(items):
                 listed = [self.value(item, root) for item in items]
                 # An array cannot hold undefined, and an operation on it is undefined.
                 return UNDEF if any(item is UNDEF for item in listed) else listed
-            case MapOf(entries):
+            case ast.MapOf(entries):
                 return {name: self.value(item, root) for name, item in entries}
-            case CaseOf(name, arg):
+            case ast.CaseOf(name, arg):
                 return Case(name) if arg is None else Case(name, self.value(arg, root))
-            case Field() | Member():
+            case ast.Field() | ast.Member():
                 return self.read(node, root, root)
-            case Arithmetic(operator, left, right):
+            case ast.Arithmetic(operator, left, right):
                 answer = calculate(operator, self.value(left, root), self.value(right, root))
                 if isinstance(answer, str | list):
                     self._joined += len(answer)
                     if self._joined > MAX_JOINED:
                         raise QueryError(f"`+` made more than {MAX_JOINED} characters and items for one row")
                 return answer
-            case Object():
+            case ast.Object():
                 return self.project(node, root)
 
     # Projection
 
-    def row(self, node: Object, record: Record) -> dict[str, Any]:
+    def row(self, node: ast.Object, record: Record) -> dict[str, Any]:
         """What an object that is a stage makes of a row. `QueryError` if that is larger than `MAX_ROW`."""
         self._joined = 0
         made = self.project(node, record)
@@ -296,21 +262,21 @@ class Evaluation:
             raise QueryError(f"the query made a row of more than {MAX_ROW} bytes; leave fields out")
         return made
 
-    def project(self, node: Object, record: Record) -> dict[str, Any]:
+    def project(self, node: ast.Object, record: Record) -> dict[str, Any]:
         """The map that an object makes of a record."""
         made: dict[str, Any] = {}
         for member in node.members:
             match member:
-                case CloneMembers(expand):
+                case ast.CloneMembers(expand):
                     made.update(
                         {name: self._expand(name, item) if expand else item for name, item in record.items()}
                     )
-                case RemoveMember(name):
+                case ast.RemoveMember(name):
                     made.pop(name, None)
-                case FollowRef(name):
+                case ast.FollowRef(name):
                     if name in record:
                         made[name] = self._expanded(record[name])
-                case AssignMember(name, value, default):
+                case ast.AssignMember(name, value, default):
                     answer = self.value(value, record)
                     if (answer is UNDEF or answer is None) and default is not None:
                         answer = self.value(default, record)
@@ -342,11 +308,11 @@ class Evaluation:
         """What the stages make of the rows that the filter kept."""
         groups: list[Bundle] | None = None
         for stage in self._query.stages:
-            if isinstance(stage, Group):
+            if isinstance(stage, ast.Group):
                 rows = rows if groups is None else [bundle.record() for bundle in groups]
                 keys = [self.read(stage.key, row, row) for row in rows]
                 groups = [Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
-            elif isinstance(stage, Aggregate):
+            elif isinstance(stage, ast.Aggregate):
                 if groups is None:
                     groups = [Bundle(UNDEF, rows, {})]
                 for bundle in groups:
@@ -357,36 +323,36 @@ class Evaluation:
                 rows = self._stage(stage, rows)
         return rows if groups is None else [bundle.record() for bundle in groups]
 
-    def _aggregate(self, stage: Aggregate, rows: list[dict[str, Any]]) -> Any:
+    def _aggregate(self, stage: ast.Aggregate, rows: list[dict[str, Any]]) -> Any:
         values = rows if stage.key is None else [self.read(stage.key, row, row) for row in rows]
         return aggregate(stage.function, values)
 
-    def _stage(self, stage: Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _stage(self, stage: ast.Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         match stage:
-            case Object():
+            case ast.Object():
                 return [self.row(stage, row) for row in rows]
-            case Order(key, direction):
+            case ast.Order(key, direction):
                 reverse = self.direction(direction) == "desc"
                 return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)
-            case Reverse():
+            case ast.Reverse():
                 return rows[::-1]
-            case Slice(function, count):
+            case ast.Slice(function, count):
                 number = self.count(function, count)
                 return rows[number:] if function == "skip" else rows[:number]
             case _:
                 raise TypeError(f"{type(stage).__name__} is no stage on rows")
 
-    def direction(self, node: str | Param) -> str:
+    def direction(self, node: str | ast.Param) -> str:
         """`asc` or `desc`."""
-        direction = self._params[node.name] if isinstance(node, Param) else node
+        direction = self._params[node.name] if isinstance(node, ast.Param) else node
         if type(direction) is not str or direction not in ("asc", "desc"):
             found = "another string" if type(direction) is str else f"the kind {kind_of(direction)}"
             raise QueryError(f'expected "asc" or "desc" as the direction of order, found {found}')
         return direction
 
-    def count(self, function: str, node: int | Param) -> int:
+    def count(self, function: str, node: int | ast.Param) -> int:
         """The number of `skip` or `limit`."""
-        count = self._params[node.name] if isinstance(node, Param) else node
+        count = self._params[node.name] if isinstance(node, ast.Param) else node
         if type(count) is not int or count < 0:
             found = "a negative one" if type(count) is int else f"the kind {kind_of(count)}"
             raise QueryError(f"expected a whole number from 0 in {function}(…), found {found}")

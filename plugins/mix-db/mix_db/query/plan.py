@@ -15,20 +15,7 @@ from pyroaring import AbstractBitMap, BitMap
 from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
-from mix_db.query.ast import (
-    After,
-    And,
-    Comparison,
-    Exists,
-    Field,
-    Filter,
-    Key,
-    Member,
-    Not,
-    NullFilter,
-    Or,
-    Subquery,
-)
+from mix_db.query import ast
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.steps import AllOf, AnyOf, Join, Known, Lookup, Minus, Scan, Step, Unknown
 from mix_db.query.verdict import Test, Verdict
@@ -92,31 +79,31 @@ class Planner:
     def _universe(self) -> AbstractBitMap:
         return BitMap(range(self._rows))
 
-    def plan(self, node: Filter) -> Step:
+    def plan(self, node: ast.Filter) -> Step:
         """The step for the rows of which a filter is true; rows that the query does not see may be among them."""
         return self._build(node, True, _TOP)
 
-    def _build(self, node: Filter, want: bool, scope: _Scope) -> Step:
+    def _build(self, node: ast.Filter, want: bool, scope: _Scope) -> Step:
         """The step for the rows, or records that refs lead to, for which a filter has an answer."""
         self._tick()
         match node:
-            case Not(item):
+            case ast.Not(item):
                 return self._build(item, not want, scope)
-            case Comparison(key=key):
+            case ast.Comparison(key=key):
                 step = self._keyed(node, self._test(node), key, want, scope)
-            case Exists(key) if want:
+            case ast.Exists(key) if want:
                 step = self._keyed(node, self._test(node), key, want, scope)
-            case Exists():
+            case ast.Exists():
                 step = self._absent(node, scope)
-            case Subquery():
+            case ast.Subquery():
                 step = self._subquery(node, want, scope)
-            case NullFilter():
+            case ast.NullFilter():
                 step = Known(self._universe if want else BitMap())
-            case After(watermark):
+            case ast.After(watermark):
                 step = self._after(self._evaluation.watermark(watermark), want, scope)
-            case And(items) | Or(items):
+            case ast.And(items) | ast.Or(items):
                 parts = [self._build(item, want, scope) for item in items]
-                if isinstance(node, And) is want:
+                if isinstance(node, ast.And) is want:
                     step = _all_of(parts, several=scope.several)
                 else:
                     step = self._any_of(parts)
@@ -133,10 +120,10 @@ class Planner:
     def _unknown(self) -> Step:
         return Unknown(lambda: self._universe, self._rows)
 
-    def _test(self, node: Comparison | Exists) -> Test:
+    def _test(self, node: ast.Comparison | ast.Exists) -> Test:
         test = self._tests.get(id(node))
         if test is None:
-            if isinstance(node, Comparison):
+            if isinstance(node, ast.Comparison):
                 test = Test(node.operator, self._evaluation.value(node.value, {}), self._tick)
             else:
                 test = Test("exists", None, self._tick)
@@ -145,7 +132,7 @@ class Planner:
 
     # Keys
 
-    def _keyed(self, node: Filter, test: Test, key: Key, want: bool, scope: _Scope) -> Step:
+    def _keyed(self, node: ast.Filter, test: Test, key: ast.Key, want: bool, scope: _Scope) -> Step:
         rooted, names = self._evaluation.path(key)
         if not rooted:
             return self._led(node, test, names, want, scope)
@@ -155,7 +142,7 @@ class Planner:
         step.elementwise = False
         return step
 
-    def _led(self, node: Filter, test: Test, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
+    def _led(self, node: ast.Filter, test: Test, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
         """The step for what the names lead to, by maps and by refs."""
         if not scope.base and _is_engines(names):
             return self._engines(names, test, want)
@@ -176,7 +163,7 @@ class Planner:
             if (columns := self._columns((*scope.base, *names[:place]), Kind.REF))
         ]
 
-    def _target(self, node: Filter, test: Test, names: tuple[str, ...], want: bool) -> Step:
+    def _target(self, node: ast.Filter, test: Test, names: tuple[str, ...], want: bool) -> Step:
         """The step for the records whose own names lead on; made once, since all refs on the way ask for it."""
         place = (id(test), names, want)
         step = self._targets.get(place)
@@ -249,7 +236,7 @@ class Planner:
         pieces = [(column, [(0, len(column))]) for column in self._columns(path, kind)]
         return Lookup(pieces, exact=True, single=False) if pieces else None
 
-    def _absent(self, node: Exists, scope: _Scope) -> Step:
+    def _absent(self, node: ast.Exists, scope: _Scope) -> Step:
         """The rows where a key leads to nothing."""
         rooted = self._evaluation.path(node.key)[0]
         if scope.several and not rooted:
@@ -263,7 +250,7 @@ class Planner:
 
     # Subqueries
 
-    def _subquery(self, node: Subquery, want: bool, scope: _Scope) -> Step:
+    def _subquery(self, node: ast.Subquery, want: bool, scope: _Scope) -> Step:
         rooted, names = self._evaluation.path(node.key)
         if rooted and not scope.rooted:
             return self._unknown()
@@ -275,7 +262,7 @@ class Planner:
             step.elementwise = True
         return step
 
-    def _within(self, node: Subquery, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
+    def _within(self, node: ast.Subquery, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
         if not scope.base and _is_engines(names):
             return self._unknown()
         path = (*scope.base, *names)
@@ -305,7 +292,7 @@ class Planner:
             )
         return self._any_of(steps)
 
-    def _inner_target(self, node: Subquery, names: tuple[str, ...], want: bool) -> Step:
+    def _inner_target(self, node: ast.Subquery, names: tuple[str, ...], want: bool) -> Step:
         place = (id(node), names, want)
         step = self._targets.get(place)
         if step is None:
@@ -405,10 +392,10 @@ def _scan(test: Test, columns: Sequence[Column], want: bool, *, single: bool) ->
     return Scan(keys, sum([column.counts(0, len(column)) for column in columns]), lookup)
 
 
-def _with_key(node: Filter, names: tuple[str, ...]) -> Filter:
+def _with_key(node: ast.Filter, names: tuple[str, ...]) -> ast.Filter:
     """The filter, asked of what the names lead to."""
-    key: Key = Field(names[0])
+    key: ast.Key = ast.Field(names[0])
     for name in names[1:]:
-        key = Member(key, name)
-    assert isinstance(node, Comparison | Exists | Subquery)
+        key = ast.Member(key, name)
+    assert isinstance(node, ast.Comparison | ast.Exists | ast.Subquery)
     return dataclasses.replace(node, key=key)
