@@ -38,6 +38,10 @@ _PLACES: Final = ("_rmx_row", "_rmx_previous")
 def check_live(query: ast.Query) -> None:
     """Raise `QueryError` if the query has rows that stand for more than one record."""
     for stage in query.stages:
+        if isinstance(stage, ast.Unnest):
+            raise QueryError(
+                "expected a live query whose rows are one record each, found unnest(…), which makes several of one"
+            )
         if isinstance(stage, ast.Aggregate | ast.Group):
             name = "group" if isinstance(stage, ast.Group) else stage.function
             raise QueryError(

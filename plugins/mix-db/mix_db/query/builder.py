@@ -5,7 +5,7 @@ What is given as a value becomes a literal of the AST and never text, so that no
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from mix_db.query import ast
 from mix_db.query.errors import QueryError
@@ -25,6 +25,10 @@ __all__ = [
     "param",
     "root",
 ]
+
+_KEYS: Final = (ast.Field, ast.Member, ast.Param)
+_CALCULATED: Final = (ast.Field, ast.Member, ast.Arithmetic, ast.Relation, ast.Call, ast.Object)
+"""Nodes that are no constants."""
 
 ALL = ast.CloneMembers()
 """`*`, for `project`."""
@@ -98,14 +102,25 @@ class Condition:
     def group(self, key: str | Operand) -> Condition:
         return self._with(ast.Group(_key(key)))
 
-    def order_asc(self, key: str | Operand) -> Condition:
-        return self._with(ast.Order(_key(key), "asc"))
+    def where(self, condition: Condition) -> Condition:
+        """Only rows that the condition is true of; behind `group`, groups."""
+        return self._with(ast.Where(condition.filter()))
 
-    def order_desc(self, key: str | Operand) -> Condition:
-        return self._with(ast.Order(_key(key), "desc"))
+    def unnest(self, key: str | Operand) -> Condition:
+        """A row for each element of an array."""
+        return self._with(ast.Unnest(_key(key)))
 
-    def order(self, key: str | Operand, direction: Literal["asc", "desc"] | Operand) -> Condition:
-        return self._with(ast.Order(_key(key), _or_param(direction)))
+    def order_asc(self, key: str | Operand, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._with(ast.Order(_key(key), "asc", ci))
+
+    def order_desc(self, key: str | Operand, *, ci: bool = False) -> Condition:
+        return self._with(ast.Order(_key(key), "desc", ci))
+
+    def order(
+        self, key: str | Operand, direction: Literal["asc", "desc"] | Operand, *, ci: bool = False
+    ) -> Condition:
+        return self._with(ast.Order(_key(key), _or_param(direction), ci))
 
     def reverse(self) -> Condition:
         return self._with(ast.Reverse())
@@ -141,7 +156,13 @@ class Operand:
         raise TypeError("an operand of a query is not true or false in Python")
 
     def _compared(self, operator: str, value: Any) -> Condition:
-        return Condition(ast.Comparison(operator, _key(self), _constant(value)))
+        other = value._node if isinstance(value, Operand) else None
+        if isinstance(self._node, _KEYS) and not isinstance(other, _CALCULATED):
+            return Condition(ast.Comparison(operator, _key(self), _constant(value)))
+        left = _expression(self)
+        if isinstance(left, ast.Param):
+            raise QueryError("expected a value behind a key that is a parameter, found an expression")
+        return Condition(ast.Relation(operator, left, _expression(value)))
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         return self._compared("==", value)
@@ -161,11 +182,13 @@ class Operand:
     def __ge__(self, value: Any) -> Condition:
         return self._compared(">=", value)
 
-    def contains(self, value: Any) -> Condition:
-        return self._compared("contains", value)
+    def contains(self, value: Any, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._compared("contains:ci" if ci else "contains", value)
 
-    def like(self, pattern: Any) -> Condition:
-        return self._compared("like", pattern)
+    def like(self, pattern: Any, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._compared("like:ci" if ci else "like", pattern)
 
     def in_(self, values: Any) -> Condition:
         return self._compared("in", values)
@@ -189,6 +212,18 @@ class Operand:
     def default(self, value: Any) -> Operand:
         """`?? value`; for a member of `project`."""
         return Operand(self._node, _expression(value))
+
+    def part(self, name: str) -> Operand:
+        """`year`, `month`, `day`, `hour`, `minute`, `second` or `weekday` of a time."""
+        return Operand(ast.Call(name, (_expression(self),)))
+
+    def trunc(self, unit: str) -> Operand:
+        """The beginning of the `year`, `month`, `week`, `day`, `hour` or `minute` that a time is in."""
+        return Operand(ast.Call("trunc", (_expression(self), ast.Scalar(unit))))
+
+    def fold(self) -> Operand:
+        """A text without regard to case and accents."""
+        return Operand(ast.Call("fold", (_expression(self),)))
 
     def _calculated(self, operator: str, left: Any, right: Any) -> Operand:
         return Operand(ast.Arithmetic(operator, _expression(left), _expression(right)))
@@ -288,9 +323,22 @@ def _or_param(value: Any) -> Any:
 
 def _constant(value: Any) -> ast.Constant:
     node = _node(value, _constant)
-    if isinstance(node, ast.Field | ast.Member | ast.Arithmetic | ast.Object):
+    if isinstance(node, _CALCULATED):
         raise QueryError(f"expected a constant or a parameter, found {type(node).__name__}")
     return node
+
+
+def _relation(node: ast.Filter) -> ast.Relation:
+    """A comparison as the value of a member."""
+    match node:
+        case ast.Relation():
+            return node
+        case ast.Comparison(operator, ast.Field() | ast.Member() as key, value) if not isinstance(
+            value, ast.MapOf
+        ):
+            return ast.Relation(operator, key, value)
+        case _:
+            raise QueryError(f"expected an expression or one comparison, found {type(node).__name__}")
 
 
 def _expression(value: Any) -> ast.Expression:
@@ -299,6 +347,8 @@ def _expression(value: Any) -> ast.Expression:
 
 def _node(value: Any, part: Any) -> ast.Expression:
     match value:
+        case Condition():
+            return _relation(value.filter())
         case Operand():
             if value._default is not None:
                 raise QueryError("a default belongs to a member of project, found one inside an expression")

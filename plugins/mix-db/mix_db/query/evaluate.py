@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from mix_db.query import ast
 from mix_db.query.errors import QueryError
+from mix_db.query.functions import call
 from mix_db.query.semantics import (
     MAX_JOINED,
     Members,
@@ -15,6 +16,7 @@ from mix_db.query.semantics import (
     aggregate,
     calculate,
     compared,
+    folded_key,
     sort_key,
     unique,
 )
@@ -23,7 +25,17 @@ from mixkit.errors import ValueKindError
 from mixkit.near import meant
 from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
-__all__ = ["MAX_ROW", "MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
+__all__ = [
+    "MAX_COPIED",
+    "MAX_ROW",
+    "MAX_STEPS",
+    "Bundle",
+    "Evaluation",
+    "Record",
+    "Resolver",
+    "evaluate",
+    "is_current",
+]
 
 Record: TypeAlias = Mapping[str, Any]
 Resolver: TypeAlias = Callable[[Ref], Record | None]
@@ -31,6 +43,9 @@ Resolver: TypeAlias = Callable[[Ref], Record | None]
 
 MAX_STEPS: Final = 1_000_000
 """Most conditions that are looked at for one row: subqueries in subqueries multiply."""
+
+MAX_COPIED: Final = 1 << 24
+"""Most fields of the rows that a query makes of elements of arrays: arrays beside each other multiply."""
 
 MAX_ROW: Final = 32 << 20
 """Bytes of a row that a projection makes, about; what stands in it several times counts each time."""
@@ -102,6 +117,7 @@ class Evaluation:
         self._lists: dict[int, Members] = {}
         self._steps = 0
         self._joined = 0
+        self._copied = 0
         for use, node in query.uses:
             self._check_use(use, node)
 
@@ -114,6 +130,8 @@ class Evaluation:
                 compared("in", None, self._constant(node))
             case "pattern":
                 compared("like", "", self._constant(node))
+            case "part":
+                compared("contains:ci", "", self._constant(node))
             case "watermark":
                 self.watermark(node)
             case "direction" if isinstance(node, ast.Param):
@@ -134,22 +152,22 @@ class Evaluation:
 
     def holds(self, conditions: Iterable[tuple[ast.Filter, bool]], record: Record) -> bool:
         """Whether each of these filters has that truth for a record."""
-        self._steps = 0
+        self._steps = self._joined = 0
         return all(self.truth(node, record, record) is truth for node, truth in conditions)
 
     def truth(self, node: ast.Filter, here: Any, root: Record) -> Truth:
         """What a filter answers, with fields read from `here`, and `.field` from `root`."""
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise QueryError(f"the filter looked at more than {MAX_STEPS} conditions for one row")
-        if not self._steps & 255:
-            self._tick()
+        self._step()
         match node:
             case ast.NullFilter():
                 return True
             case ast.Comparison(operator, key, value):
-                right = self._listed(value) if operator in ast.LIST_OPERATORS else self.value(value, root)
+                right = (
+                    self._listed(value) if operator in ast.LIST_OPERATORS else self.value(value, root, root)
+                )
                 return compared(operator, self.read(key, here, root), right)
+            case ast.Relation():
+                return self._related(node, here, root)
             case ast.Exists(key):
                 return self.read(key, here, root) is not UNDEF
             case ast.After(watermark):
@@ -168,11 +186,26 @@ class Evaluation:
                     return UNDEF
                 return disjunction([self.truth(inner, element, root) for element in elements])
 
-    def _listed(self, node: ast.Constant) -> Members | Any:
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise QueryError(f"the query looked at more than {MAX_STEPS} conditions and values for one row")
+        if not self._steps & 255:
+            self._tick()
+
+    def _related(self, node: ast.Relation, here: Any, root: Record) -> Truth:
+        left = self.value(node.left, here, root)
+        if node.operator not in ast.LIST_OPERATORS:
+            return compared(node.operator, left, self.value(node.right, here, root))
+        constant = isinstance(node.right, ast.Param)
+        right = self._listed(node.right) if constant else self.value(node.right, here, root)
+        return UNDEF if right is UNDEF else compared(node.operator, left, right)
+
+    def _listed(self, node: ast.Expression) -> Members | Any:
         """What stands behind `in`, made ready for many questions; no row changes it."""
         members = self._lists.get(id(node))
         if members is None:
-            items = self.value(node, {})
+            items = self.value(node, {}, {})
             if type(items) is not list:
                 return items
             members = self._lists[id(node)] = Members(items)
@@ -226,45 +259,55 @@ class Evaluation:
     def _constant(self, node: ast.Scalar | ast.Param) -> Any:
         return self._params[node.name] if isinstance(node, ast.Param) else node.value
 
-    def value(self, node: ast.Expression, root: Record) -> Any:
-        """What an expression answers."""
+    def value(self, node: ast.Expression, here: Any, root: Record) -> Any:
+        """What an expression answers, with fields read from `here`, and `.field` from `root`."""
         match node:
             case ast.Scalar() | ast.Param():
                 return self._constant(node)
             case ast.ListOf(items):
-                listed = [self.value(item, root) for item in items]
+                listed = [self.value(item, here, root) for item in items]
                 # An array cannot hold undefined, and an operation on it is undefined.
                 return UNDEF if any(item is UNDEF for item in listed) else listed
             case ast.MapOf(entries):
-                return {name: self.value(item, root) for name, item in entries}
+                return {name: self.value(item, here, root) for name, item in entries}
             case ast.CaseOf(name, arg):
-                return Case(name) if arg is None else Case(name, self.value(arg, root))
+                return Case(name) if arg is None else Case(name, self.value(arg, here, root))
             case ast.Field() | ast.Member():
-                return self.read(node, root, root)
-            case ast.Arithmetic(operator, left, right):
-                answer = calculate(operator, self.value(left, root), self.value(right, root))
-                if isinstance(answer, str | list):
-                    self._joined += len(answer)
-                    if self._joined > MAX_JOINED:
-                        raise QueryError(f"`+` made more than {MAX_JOINED} characters and items for one row")
-                return answer
+                return self.read(node, here, root)
             case ast.Object():
-                return self.project(node, root)
+                return self.project(node, here, root)
+            case ast.Relation():
+                self._step()
+                return self._related(node, here, root)
+            case ast.Call(function, args):
+                self._step()
+                answer = call(function, [self.value(arg, here, root) for arg in args])
+            case ast.Arithmetic(operator, left, right):
+                self._step()
+                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
+        if isinstance(answer, str | list):
+            self._joined += len(answer)
+            if self._joined > MAX_JOINED:
+                raise QueryError(
+                    f"operators and functions made more than {MAX_JOINED} characters and items for one row"
+                )
+        return answer
 
     # Projection
 
     def row(self, node: ast.Object, record: Record) -> dict[str, Any]:
         """What an object that is a stage makes of a row. `QueryError` if that is larger than `MAX_ROW`."""
-        self._joined = 0
-        made = self.project(node, record)
+        self._steps = self._joined = 0
+        made = self.project(node, record, record)
         # A value that stands in it several times is written out each time.
         if weigh(made, MAX_ROW) > MAX_ROW:
             raise QueryError(f"the query made a row of more than {MAX_ROW} bytes; leave fields out")
         return made
 
-    def project(self, node: ast.Object, record: Record) -> dict[str, Any]:
-        """The map that an object makes of a record."""
+    def project(self, node: ast.Object, here: Any, root: Record) -> dict[str, Any]:
+        """The map that an object makes of a record, or of an element at hand."""
         made: dict[str, Any] = {}
+        record = here if isinstance(here, Mapping) else {}
         for member in node.members:
             match member:
                 case ast.CloneMembers(expand):
@@ -277,9 +320,9 @@ class Evaluation:
                     if name in record:
                         made[name] = self._expanded(record[name])
                 case ast.AssignMember(name, value, default):
-                    answer = self.value(value, record)
+                    answer = self.value(value, here, root)
                     if (answer is UNDEF or answer is None) and default is not None:
-                        answer = self.value(default, record)
+                        answer = self.value(default, here, root)
                     made.pop(name, None)
                     if answer is not UNDEF:
                         made[name] = answer
@@ -310,6 +353,7 @@ class Evaluation:
         for stage in self._query.stages:
             if isinstance(stage, ast.Group):
                 rows = rows if groups is None else [bundle.record() for bundle in groups]
+                rows = [part for row in rows for part in self.parted(stage.key, row)]
                 keys = [self.read(stage.key, row, row) for row in rows]
                 groups = [Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
             elif isinstance(stage, ast.Aggregate):
@@ -324,16 +368,21 @@ class Evaluation:
         return rows if groups is None else [bundle.record() for bundle in groups]
 
     def _aggregate(self, stage: ast.Aggregate, rows: list[dict[str, Any]]) -> Any:
-        values = rows if stage.key is None else [self.read(stage.key, row, row) for row in rows]
-        return aggregate(stage.function, values)
+        if stage.key is None:
+            return len(rows)
+        return aggregate(stage.function, [value for row in rows for value in self.values(stage.key, row)])
 
     def _stage(self, stage: ast.Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         match stage:
             case ast.Object():
                 return [self.row(stage, row) for row in rows]
-            case ast.Order(key, direction):
+            case ast.Where(condition):
+                return [row for row in rows if self.holds([(condition, True)], row)]
+            case ast.Unnest(key):
+                return [part for row in rows for part in self.unnested(key, row)]
+            case ast.Order(direction=direction):
                 reverse = self.direction(direction) == "desc"
-                return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)
+                return sorted(rows, key=lambda row: self.order_key(stage, row), reverse=reverse)
             case ast.Reverse():
                 return rows[::-1]
             case ast.Slice(function, count):
@@ -341,6 +390,80 @@ class Evaluation:
                 return rows[number:] if function == "skip" else rows[:number]
             case _:
                 raise TypeError(f"{type(stage).__name__} is no stage on rows")
+
+    def order_key(self, stage: ast.Order, row: dict[str, Any]) -> Any:
+        """What a row is sorted by."""
+        value = self.read(stage.key, row, row)
+        return folded_key(value) if stage.ci else sort_key(value)
+
+    # Through arrays
+
+    def values(self, key: ast.Key, row: Record) -> list[Any]:
+        """What a key leads to, for each element of the arrays on its way."""
+        if not isinstance(key, ast.Member):
+            return [self.read(key, row, row)]
+        self._steps = 0
+        return self._values(key, row)
+
+    def _values(self, key: ast.Member, row: Record) -> list[Any]:
+        base = key.base
+        if base is None:
+            return [field_of(row, key.name)]
+        bases = self._values(base, row) if isinstance(base, ast.Member) else [self.read(base, row, row)]
+        return [
+            field_of(element, key.name) for value in bases for element in self._elements(self._follow(value))
+        ]
+
+    def _elements(self, value: Any) -> Iterator[Any]:
+        if type(value) is not list:
+            yield value
+            return
+        for item in value:
+            self._step()
+            yield from self._elements(self._follow(item))
+
+    def parted(self, key: ast.Key, row: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        """The row itself; where arrays are on the way of a key, one for each element, with the element in the place of
+        the array."""
+        return self._parted(row, self.path(key)[1], last=False) if isinstance(key, ast.Member) else (row,)
+
+    def unnested(self, key: ast.Key, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A row for each element of the array that a key leads to, with the element in the place of the array; the row
+        itself for what is no array; none for null and where there is nothing. Refs on the way become records."""
+        return self._parted(row, self.path(key)[1], last=True)
+
+    def _parted(
+        self, here: dict[str, Any], names: tuple[str, ...], *, last: bool
+    ) -> Iterator[dict[str, Any]]:
+        name, *rest = names
+        value = here.get(name, UNDEF)
+        if rest:
+            value = self._follow(value)
+        elif not last:
+            yield here
+            return
+        if type(value) is list and (value or last):
+            for item in value:
+                self._tick()
+                within = self._follow(item) if rest else None
+                if type(within) is dict:
+                    for inner in self._parted(within, tuple(rest), last=last):
+                        yield self._with(here, name, inner)
+                elif not (rest and last):
+                    yield self._with(here, name, item)
+        elif type(value) is dict and rest:
+            for inner in self._parted(value, tuple(rest), last=last):
+                yield here if inner is value else self._with(here, name, inner)
+        elif not last or (not rest and value is not UNDEF and value is not None):
+            yield here
+
+    def _with(self, here: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+        self._copied += len(here)
+        if self._copied > MAX_COPIED:
+            raise QueryError(
+                f"arrays were taken apart to rows of more than {MAX_COPIED} fields together; leave rows and fields out"
+            )
+        return {**here, name: value}
 
     def direction(self, node: str | ast.Param) -> str:
         """`asc` or `desc`."""

@@ -3,14 +3,16 @@
     query       filter  |  ["query", filter, [stage, …]]
     filter      ["nullFilter"]  ["comparison", OP, key, constant]  ["exists", key]  ["after", W]
                 ["and", [filter, …]]  ["or", [filter, …]]  ["not", filter]  ["subquery", key, filter]
+                ["arithmetic", COMPARISON, expression, expression]
     key         ["token", NAME] or NAME  ["objectMember", key or null, NAME]  ["param", NAME]
     constant    tagged JSON, with ["param", NAME] for a parameter
-    stage       ["object", [member, …]]  ["count"]  ["sum", key] …  ["group", key]  ["orderAsc", key]
-                ["orderDesc", key]  ["order", key, DIR]  ["reverse"]  ["skip", N]  ["limit", N]
+    stage       ["object", [member, …]]  ["count"]  ["sum", key] …  ["group", key]  ["where", filter]
+                ["unnest", key]  ["orderAsc", key]  ["orderDesc", key]  ["order", key, DIR], each with "ci" behind it
+                too  ["reverse"]  ["skip", N]  ["limit", N]
     member      ["assignMember", NAME, expression]  ["assignMember", NAME, expression, default]
                 ["cloneMembers"]  ["cloneMembersWithExpansion"]  ["removeMember", NAME]  ["followRef", NAME]
     expression  constant without maps  ["token", NAME]  ["objectMember", key or null, NAME]
-                ["arithmetic", OP, expression, expression]  ["object", [member, …]]
+                ["arithmetic", OP or COMPARISON or FUNCTION, expression, …]  ["object", [member, …]]
 
 A list of constants that begins with the name of a node of its place (`"param"` …) or with `"list"` would read as
 that node: it is written `["list", [item, …]]`. Who puts strings of strangers into JSON writes all lists so, or
@@ -23,6 +25,7 @@ from typing import Any, Final, TypeVar, cast
 
 from mix_db.query import ast
 from mix_db.query.errors import QueryError, QueryFormError
+from mix_db.query.functions import FUNCTIONS
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 
@@ -78,8 +81,10 @@ def _write(node: ast.Node | None) -> Any:
             return ["not", _write(item)]
         case ast.Subquery(key, inner):
             return ["subquery", _write(key), _write(inner)]
-        case ast.Arithmetic(operator, left, right):
+        case ast.Arithmetic(operator, left, right) | ast.Relation(operator, left, right):
             return ["arithmetic", operator, _write(left), _write(right)]
+        case ast.Call(function, args):
+            return ["arithmetic", function, *map(_write, args)]
         case ast.AssignMember(name, value, default):
             return ["assignMember", name, _write(value), *([] if default is None else [_write(default)])]
         case ast.CloneMembers(expand):
@@ -94,10 +99,15 @@ def _write(node: ast.Node | None) -> Any:
             return [function] if aggregated is None else [function, _write(aggregated)]
         case ast.Group(key):
             return ["group", _write(key)]
-        case ast.Order(key, ast.Param() as direction):
-            return ["order", _write(key), _write(direction)]
-        case ast.Order(key, direction):
-            return ["orderAsc" if direction == "asc" else "orderDesc", _write(key)]
+        case ast.Where(inner):
+            return ["where", _write(inner)]
+        case ast.Unnest(key):
+            return ["unnest", _write(key)]
+        case ast.Order(key, direction, ci):
+            behind = ["ci"] if ci else []
+            if isinstance(direction, ast.Param):
+                return ["order", _write(key), _write(direction), *behind]
+            return ["orderAsc" if direction == "asc" else "orderDesc", _write(key), *behind]
         case ast.Reverse():
             return ["reverse"]
         case ast.Slice(function, count):
@@ -187,6 +197,11 @@ class _Reader:
             case "subquery":
                 _arity(tree, path, 2)
                 return ast.Subquery(self.key(tree[1], f"{path}[1]"), self.filter(tree[2], f"{path}[2]"))
+            case "arithmetic":
+                node = self._operation(tree, path)
+                if not isinstance(node, ast.Relation):
+                    raise QueryFormError(f"expected a comparison, found {tree[1]!r}", path)
+                return node
             case "and" | "or" as word:
                 _arity(tree, path, 1)
                 listed = _items(tree[1], f"{path}[1]")
@@ -255,9 +270,7 @@ class _Reader:
                     raise QueryFormError("expected a key that begins with a field, found a parameter", path)
                 return cast(ast.Expression, key)
             case "arithmetic" if not constant:
-                _arity(tree, path, 3)
-                left, right = self.expression(tree[2], f"{path}[2]"), self.expression(tree[3], f"{path}[3]")
-                return _made(path, ast.Arithmetic, _text(tree[1], f"{path}[1]"), left, right)
+                return self._operation(tree, path)
             case "object" if not constant:
                 return self.object(tree, path)
             case head if head in _HEADS:
@@ -266,6 +279,17 @@ class _Reader:
                 )
             case _:
                 return self._list(tree, path, constant)
+
+    def _operation(self, tree: list[Any], path: str) -> ast.Arithmetic | ast.Relation | ast.Call:
+        name = _text(tree[1], f"{path}[1]") if len(tree) > 1 else ""
+        if name not in FUNCTIONS:
+            _arity(tree, path, 3)
+        args = tuple([self.expression(x, f"{path}[{i}]") for i, x in enumerate(tree[2:], 2)])
+        if name in FUNCTIONS:
+            return _made(path, ast.Call, name, args)
+        if name in ast.COMPARISONS or name in ast.LIST_OPERATORS:
+            return _made(path, ast.Relation, name, *args)
+        return _made(path, ast.Arithmetic, name, *args)
 
     def _list(self, tree: list[Any], path: str, constant: bool) -> ast.ListOf:
         return ast.ListOf(
@@ -338,13 +362,19 @@ class _Reader:
             case "group":
                 _arity(tree, path, 1)
                 return ast.Group(self.key(tree[1], f"{path}[1]"))
-            case "orderAsc" | "orderDesc" as head:
+            case "where":
                 _arity(tree, path, 1)
-                return ast.Order(self.key(tree[1], f"{path}[1]"), "asc" if head == "orderAsc" else "desc")
-            case "order":
-                _arity(tree, path, 2)
+                return ast.Where(self.filter(tree[1], f"{path}[1]"))
+            case "unnest":
+                _arity(tree, path, 1)
+                return ast.Unnest(self.key(tree[1], f"{path}[1]"))
+            case "orderAsc" | "orderDesc" | "order" as head:
+                ci = tree[-1] == "ci" and len(tree) == (4 if head == "order" else 3)
+                _arity(tree[:-1] if ci else tree, path, 2 if head == "order" else 1)
                 key = self.key(tree[1], f"{path}[1]")
-                return _made(path, ast.Order, key, self._number_or_word(tree[2], f"{path}[2]"))
+                if head == "order":
+                    return _made(path, ast.Order, key, self._number_or_word(tree[2], f"{path}[2]"), ci)
+                return ast.Order(key, "asc" if head == "orderAsc" else "desc", ci)
             case "reverse":
                 _arity(tree, path, 0)
                 return ast.Reverse()

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeVar, cast
 
 from mix_db.query import ast
+from mix_db.query.dates import UNITS
 from mix_db.query.errors import QuerySyntaxError
+from mix_db.query.functions import FUNCTIONS
 from mix_db.query.lexer import RESERVED, Token, syntax_error, tokenize
 from mixkit.tagged_json import REF_CASE
 from mixkit.value import INT64_MAX, Ref
@@ -17,10 +19,13 @@ __all__ = ["parse"]
 
 T = TypeVar("T")
 
-_KEYED: Final = ("group", "orderAsc", "orderDesc", "order", "sum", "avg", "min", "max", "distinct")
-_STAGES: Final = (*_KEYED, "count", "reverse", "skip", "limit")
+_KEYED: Final = ("group", "unnest", "orderAsc", "orderDesc", "order", "sum", "avg", "min", "max", "distinct")
+_STAGES: Final = (*_KEYED, "count", "where", "reverse", "skip", "limit")
 _NUMBERS: Final = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+_SIGNS: Final = ("+", "-", "*", "/", "%")
 _OPERATOR: Final = "an operator (== != < <= > >= contains, like, in, not in, all in, not all in)"
+_BEHIND: Final = (*_SIGNS, *ast.COMPARISONS, "in", "not", "all")
+"""What stands behind an expression in parentheses where a filter in parentheses might be, too."""
 
 
 def parse(text: str) -> ast.Query:
@@ -39,6 +44,7 @@ class _Parser:
         self._tokens = tokenize(text)
         self._at = 0
         self._depth = 0
+        self._closing: dict[int, int] | None = None
 
     # Tokens
 
@@ -124,16 +130,26 @@ class _Parser:
                 return ast.Slice(name, self._count())
             case "group":
                 return ast.Group(self._key())
-            case "orderAsc":
-                return ast.Order(self._key(), "asc")
-            case "orderDesc":
-                return ast.Order(self._key(), "desc")
+            case "where":
+                return ast.Where(self._nested(self._filter))
+            case "unnest":
+                return ast.Unnest(self._key())
+            case "orderAsc" | "orderDesc":
+                return ast.Order(self._key(), "asc" if name == "orderAsc" else "desc", self._folded())
             case "order":
-                key = self._key()
+                key, folded = self._key(), self._folded()
                 self._expect(",")
-                return ast.Order(key, self._direction())
+                return ast.Order(key, self._direction(), folded)
             case _:
                 return ast.Aggregate(name, self._key())
+
+    def _folded(self) -> bool:
+        """Whether `:ci` stands here, without regard to case and accents."""
+        if self._sees(":"):
+            self._at += 1
+            self._expect("ci", "ci")
+            return True
+        return False
 
     def _count(self) -> int | ast.Param:
         token = self._token
@@ -170,6 +186,8 @@ class _Parser:
     def _condition(self) -> ast.Filter:
         if self._take("not", "!"):
             return ast.Not(self._nested(self._condition))
+        if self._sees_operand():
+            return self._related(self._operand())
         if self._take("("):
             inner = self._nested(self._filter)
             self._expect(")", "')', 'and' or 'or'")
@@ -193,22 +211,61 @@ class _Parser:
         self._at += 1
         return ast.After(ast.Scalar(token.value))
 
+    def _sees_operand(self) -> bool:
+        """Whether a condition begins with a call, or with an expression in parentheses."""
+        if self._sees(*FUNCTIONS):
+            return self._sees("(", ahead=1)
+        if not self._sees("("):
+            return False
+        if self._closing is None:
+            self._closing = _closing(self._tokens)
+        behind = self._closing.get(self._at)
+        return behind is not None and self._sees(*_BEHIND, ahead=behind - self._at + 1)
+
+    def _related(self, left: ast.Expression) -> ast.Filter:
+        """The comparison that begins with an operand."""
+        left = self._sum(left)
+        node = self._relation(left)
+        if not isinstance(node, ast.Relation) or node is left:
+            raise self._error(_OPERATOR)
+        return node
+
     def _comparison(self, key: ast.Key) -> ast.Filter:
         if self._sees(".") and self._sees("(", ahead=1):
             self._at += 2
             inner = self._nested(self._filter)
             self._expect(")", "')', 'and' or 'or'")
             return ast.Subquery(key, inner)
+        if self._sees(*_SIGNS) and ast.is_key(key):
+            return self._related(cast(ast.Expression, key))
+        operator = self._operator()
+        if operator is None:
+            raise self._error(_OPERATOR)
+        if operator in ast.LIST_OPERATORS or self._sees("[", "{"):
+            return ast.Comparison(operator, key, self._constant())
+        token = self._token
+        right = self._sum()
+        if isinstance(right, ast.Scalar | ast.Param | ast.CaseOf):
+            return ast.Comparison(operator, key, right)
+        if not ast.is_key(key):
+            raise self._error("a value, since the key is a parameter", token)
+        return ast.Relation(operator, cast(ast.Expression, key), right)
+
+    def _operator(self) -> str | None:
+        """The operator of a comparison, None if there is none; behind one of a list there is a list."""
         if self._sees(*ast.COMPARISONS):
             operator = str(self._next().value)
-            return ast.Comparison(operator, key, self._constant())
+            if operator in ("contains", "like") and self._folded():
+                operator += ":ci"
+            return operator
         negated, every = self._take("not"), self._take("all")
         if not self._take("in"):
-            raise self._error("'in' or 'all in'" if negated else "'in'" if every else _OPERATOR)
+            if negated or every:
+                raise self._error("'in' or 'all in'" if not every else "'in'")
+            return None
         if self._token.kind != "param" and not self._sees("["):
             raise self._error("a list or a parameter")
-        operator = ("not_" if negated else "") + ("all_" if every else "") + "in"
-        return ast.Comparison(operator, key, self._constant())
+        return ("not_" if negated else "") + ("all_" if every else "") + "in"
 
     # Keys
 
@@ -346,14 +403,26 @@ class _Parser:
         return ast.AssignMember(name, value, self._expression() if self._take("??") else None)
 
     def _expression(self) -> ast.Expression:
-        left = self._product()
+        return self._relation(self._sum())
+
+    def _relation(self, left: ast.Expression) -> ast.Expression:
+        """The comparison that an expression begins, or the expression if there is none."""
+        operator = self._operator()
+        if operator is None:
+            return left
+        right = self._operand() if operator in ast.LIST_OPERATORS else self._sum()
+        return ast.Relation(operator, left, right)
+
+    def _sum(self, first: ast.Expression | None = None) -> ast.Expression:
+        """`first` is an operand that has been read already."""
+        left = self._product(first)
         while self._sees("+", "-"):
             operator = str(self._next().value)
             left = ast.Arithmetic(operator, left, self._product())
         return left
 
-    def _product(self) -> ast.Expression:
-        left = self._operand()
+    def _product(self, first: ast.Expression | None = None) -> ast.Expression:
+        left = self._operand() if first is None else first
         while self._sees("*", "/", "%"):
             operator = str(self._next().value)
             left = ast.Arithmetic(operator, left, self._operand())
@@ -371,5 +440,30 @@ class _Parser:
         constant = self._scalar_or_case()
         if constant is not None:
             return constant
-        key = self._key("an expression: a key, a literal, a parameter, '(', '[' or '{'")
+        if self._sees(*FUNCTIONS) and self._sees("(", ahead=1):
+            return self._called()
+        key = self._key("a value or an expression: a literal, a parameter, a key, a call, '(', '[' or '{'")
         return cast(ast.Expression, key)
+
+    def _called(self) -> ast.Call:
+        token = self._next()
+        function = str(token.value)
+        self._expect("(")
+        args = self._listed(self._expression, ")")
+        if len(args) != FUNCTIONS[function]:
+            raise self._error(f"{FUNCTIONS[function]} values in {function}(…)", token)
+        if function == "trunc" and not (isinstance(args[1], ast.Scalar) and args[1].value in UNITS):
+            raise self._error(f'one of {", ".join(UNITS)} in quotes, in trunc(…, "month")', token)
+        return ast.Call(function, args)
+
+
+def _closing(tokens: list[Token]) -> dict[int, int]:
+    """For each opening parenthesis, by its place among the tokens, where it is closed."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for place, token in enumerate(tokens):
+        if token.kind == "symbol" and token.value == "(":
+            opened.append(place)
+        elif token.kind == "symbol" and token.value == ")" and opened:
+            found[opened.pop()] = place
+    return found

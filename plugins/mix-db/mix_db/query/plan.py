@@ -26,6 +26,7 @@ _WATERMARK: Final = re.compile(r"[0-9]{16}", re.ASCII)
 _NUMBERED: Final = ("_rmx_row", "_rmx_rev", "_rmx_last_modified_at")
 """Fields that every row has, and that never decrease from row to row."""
 
+_WILD: Final = re.compile(r"[%_\\]")
 _FAR: Final = 2**62
 _BELOW_AT_ABOVE: Final = {
     "==": (False, True, False),
@@ -97,6 +98,8 @@ class Planner:
                 step = self._absent(node, scope)
             case ast.Subquery():
                 step = self._subquery(node, want, scope)
+            case ast.Relation():
+                step = self._unknown()
             case ast.NullFilter():
                 step = Known(self._universe if want else BitMap())
             case ast.After(watermark):
@@ -124,7 +127,7 @@ class Planner:
         test = self._tests.get(id(node))
         if test is None:
             if isinstance(node, ast.Comparison):
-                test = Test(node.operator, self._evaluation.value(node.value, {}), self._tick)
+                test = Test(node.operator, self._evaluation.value(node.value, {}, {}), self._tick)
             else:
                 test = Test("exists", None, self._tick)
             self._tests[id(node)] = test
@@ -217,6 +220,8 @@ class Planner:
         assert arrays is not None
         if test.operator == "contains":
             witness, answer = self._operator("==", test.value), True
+        elif test.operator == "contains:ci":
+            witness, answer = self._operator(*_same_text(test.value)), True
         else:
             witness, answer = self._operator("in", test.value), False
         # An element with this answer settles the array's; what has none has the opposite one.
@@ -370,6 +375,11 @@ def _all_of(parts: Sequence[Step], *, several: bool) -> Step:
         else:
             made.append(part)
     return AllOf(made, several=several) if len(made) > 1 else made[0]
+
+
+def _same_text(value: Any) -> tuple[str, Any]:
+    """The comparison of an element that `contains:ci` looks for."""
+    return ("like:ci", _WILD.sub(r"\\\g<0>", value)) if type(value) is str else ("==", value)
 
 
 def _is_engines(names: tuple[str, ...]) -> bool:

@@ -27,7 +27,9 @@ def _filter(node: ast.Filter, tight: bool = False) -> str:
         case ast.NullFilter():
             return "true"
         case ast.Comparison(operator, key, value):
-            return f"{_key(key)} {operator.replace('_', ' ')} {_expression(value)}"
+            return f"{_key(key)} {_operator(operator)} {_expression(value)}"
+        case ast.Relation(operator, left, right):
+            return f"{_left(left, right)} {_operator(operator)} {_right(right)}"
         case ast.Exists(key):
             return f"exists {_key(key)}"
         case ast.After(watermark):
@@ -40,6 +42,22 @@ def _filter(node: ast.Filter, tight: bool = False) -> str:
             word = " and " if isinstance(node, ast.And) else " or "
             text = word.join([_filter(item, tight=True) for item in items])
             return f"({text})" if tight else text
+
+
+def _operator(operator: str) -> str:
+    return operator.replace("_", " ")
+
+
+def _left(node: ast.Expression, right: ast.Expression) -> str:
+    """What a filter compares, so that it reads neither as a filter nor as a key that is compared with a value."""
+    constant = isinstance(right, ast.Scalar | ast.Param | ast.CaseOf | ast.ListOf)
+    plain = isinstance(node, ast.Call) or (ast.is_key(node) and not constant)
+    return _expression(node) if plain else f"({_expression(node)})"
+
+
+def _right(node: ast.Expression) -> str:
+    """What is compared with, so that braces do not read as a map of constants."""
+    return f"({_expression(node)})" if isinstance(node, ast.Object) else _expression(node, tight=True)
 
 
 def _key(node: ast.Key) -> str:
@@ -81,6 +99,11 @@ def _expression(node: ast.Expression, tight: bool = False) -> str:
         case ast.Arithmetic(operator, left, right):
             text = f"{_expression(left, tight=True)} {operator} {_expression(right, tight=True)}"
             return f"({text})" if tight else text
+        case ast.Relation(operator, left, right):
+            text = f"{_expression(left, tight=True)} {_operator(operator)} {_expression(right, tight=True)}"
+            return f"({text})" if tight else text
+        case ast.Call(function, args):
+            return f"{function}({', '.join([_expression(arg) for arg in args])})"
         case ast.Object(members):
             return _object(members)
 
@@ -124,10 +147,15 @@ def _stage(node: ast.Stage) -> str:
             return f"{function}({'' if key is None else _key(key)})"
         case ast.Group(key):
             return f"group({_key(key)})"
-        case ast.Order(key, ast.Param(name)):
-            return f"order({_key(key)}, ${name})"
-        case ast.Order(key, direction):
-            return f"order{'Asc' if direction == 'asc' else 'Desc'}({_key(key)})"
+        case ast.Where(inner):
+            return f"where({_filter(inner)})"
+        case ast.Unnest(key):
+            return f"unnest({_key(key)})"
+        case ast.Order(key, direction, ci):
+            text = f"{_key(key)}:ci" if ci else _key(key)
+            if isinstance(direction, ast.Param):
+                return f"order({text}, ${direction.name})"
+            return f"order{'Asc' if direction == 'asc' else 'Desc'}({text})"
         case ast.Reverse():
             return "reverse()"
         case ast.Slice(function, count):

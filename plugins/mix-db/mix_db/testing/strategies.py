@@ -11,6 +11,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from mix_db.query import ast
+from mix_db.query.dates import UNITS
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
 __all__ = ["FIELDS", "IDS", "constant_of", "filters", "histories", "queries", "record_fields", "watermark_of"]
@@ -21,7 +22,7 @@ IDS: Final = ("x", "y", "z", "w" * 300)
 
 _LONG: Final = "ab" * 128
 _TEXTS: Final = (
-    "", "a", "ab", "abc", "b", "B", "a%", "a_", "é", "\U0001f600", "\x00",
+    "", "a", "ab", "abc", "b", "B", "a%", "É", "A", "a_", "é", "\U0001f600", "\x00",
     _LONG[:255], _LONG, _LONG + "a", _LONG + "b",
 )  # fmt: skip
 _NUMBERS: Final = (
@@ -98,6 +99,8 @@ def constant_of(value: Any) -> ast.Constant:
             return ast.Scalar(value)
 
 
+_PLAIN_OPERATORS: Final = [operator for operator in ast.COMPARISONS if operator not in ast.PATTERNS]
+
 _simple_keys: Final[st.SearchStrategy[Any]] = _fields.map(ast.Field)
 _engine_keys: Final = st.sampled_from(
     [
@@ -115,16 +118,16 @@ _keys: Final[st.SearchStrategy[Any]] = st.recursive(
     lambda base: st.builds(ast.Member, base, _fields | st.sampled_from(["a", "_rmx_id", "_rmx_row"])),
     max_leaves=3,
 )
-_patterns: Final = st.text(alphabet="ab%_\\", max_size=4).map(ast.Scalar) | st.sampled_from(
+_patterns: Final = st.text(alphabet="abBé%_\\", max_size=4).map(ast.Scalar) | st.sampled_from(
     [_LONG + "%", _LONG[:255] + "%", _LONG, "%b", "a%", "ab%%", "%"]
 ).map(ast.Scalar)
 _marks: Final = st.integers(0, 8).map(watermark_of) | st.sampled_from(["", "0", "00000000000000001", "a"])
 _constants: Final = _values.map(constant_of) | st.sampled_from(_PARAMS).map(ast.Param)
 _lists: Final = st.lists(_values, max_size=4).map(constant_of) | st.just(ast.Param("list"))
 _leaves: Final[st.SearchStrategy[Any]] = (
-    st.builds(ast.Comparison, st.sampled_from(ast.COMPARISONS[:-1]), _keys, _constants)
-    | st.builds(ast.Comparison, st.sampled_from(ast.COMPARISONS[:-1]), _simple_keys, scalars.map(constant_of))
-    | st.builds(ast.Comparison, st.just("like"), _keys, _patterns | scalars.map(constant_of))
+    st.builds(ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _keys, _constants)
+    | st.builds(ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, scalars.map(constant_of))
+    | st.builds(ast.Comparison, st.sampled_from(ast.PATTERNS), _keys, _patterns | scalars.map(constant_of))
     | st.builds(ast.Comparison, st.sampled_from(ast.LIST_OPERATORS), _keys, _lists)
     | st.builds(ast.Exists, _keys)
     | st.builds(ast.After, _marks.map(ast.Scalar) | st.just(ast.Param("mark")))
@@ -150,13 +153,46 @@ _leaves: Final[st.SearchStrategy[Any]] = (
     | st.just(ast.NullFilter())
 )
 
+
+def _holds_map(node: Any) -> bool:
+    """Whether there is a map of constants, which in an expression reads as an object."""
+    match node:
+        case ast.ListOf(items) | ast.Call(_, items):
+            return any(map(_holds_map, items))
+        case ast.Arithmetic(_, left, right) | ast.Relation(_, left, right):
+            return _holds_map(left) or _holds_map(right)
+        case _:
+            return isinstance(node, ast.MapOf)
+
+
+_expressions: Final = st.recursive(
+    _constants | _keys.filter(ast.is_key),
+    lambda part: (
+        st.builds(ast.Arithmetic, st.sampled_from(["+", "-", "*", "/", "%"]), part, part)
+        | st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), part, part)
+        | st.builds(ast.Relation, st.sampled_from(ast.PATTERNS), part, _patterns)
+        | st.builds(ast.Relation, st.sampled_from(ast.LIST_OPERATORS), part, _lists)
+        | st.builds(
+            lambda name, arg: ast.Call(name, (arg,)), st.sampled_from(["year", "weekday", "fold"]), part
+        )
+        | st.builds(
+            lambda arg, unit: ast.Call("trunc", (arg, ast.Scalar(unit))), part, st.sampled_from(UNITS)
+        )
+    ),
+    max_leaves=3,
+).filter(lambda node: not _holds_map(node))
+_relations: Final = st.builds(
+    ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expressions, _expressions
+) | st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, _simple_keys)
+
+
 # Without a share of filters that are not odd most queries keep nothing or everything.
 _plain: Final = st.builds(
-    ast.Comparison, st.sampled_from(ast.COMPARISONS[:-1]), _simple_keys, _common.map(ast.Scalar)
+    ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, _common.map(ast.Scalar)
 ) | st.builds(ast.Exists, _simple_keys)
 
 filters: Final[st.SearchStrategy[Any]] = st.recursive(
-    _leaves | _plain | _plain,
+    _leaves | _plain | _plain | st.deferred(lambda: _relations),
     lambda part: (
         st.builds(ast.Not, part)
         | st.lists(part, min_size=2, max_size=3).map(lambda items: ast.And(tuple(items)))
@@ -168,25 +204,6 @@ filters: Final[st.SearchStrategy[Any]] = st.recursive(
 )
 """Filters of all nodes."""
 
-_expressions: Final = st.recursive(
-    _constants | _keys.filter(lambda key: not isinstance(key, ast.Param)),
-    lambda part: st.builds(ast.Arithmetic, st.sampled_from(["+", "-", "*", "/", "%"]), part, part),
-    max_leaves=3,
-).filter(lambda node: not isinstance(node, ast.MapOf) and not _holds_map(node))
-
-
-def _holds_map(node: Any) -> bool:
-    match node:
-        case ast.MapOf():
-            return True
-        case ast.ListOf(items):
-            return any(map(_holds_map, items))
-        case ast.Arithmetic(_, left, right):
-            return _holds_map(left) or _holds_map(right)
-        case _:
-            return False
-
-
 _members: Final = (
     st.builds(ast.AssignMember, _fields, _expressions, st.none() | scalars.map(constant_of))
     | st.builds(ast.CloneMembers, st.booleans())
@@ -195,7 +212,7 @@ _members: Final = (
 )
 _counts: Final = st.integers(0, 6) | st.sampled_from([2**63 - 1])
 _orders: Final = st.builds(
-    ast.Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction"))
+    ast.Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
 )
 _slices: Final = st.builds(
     ast.Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(ast.Param("count"))
@@ -206,6 +223,8 @@ _blocks: Final[st.SearchStrategy[list[Any]]] = (
     | st.tuples(_orders, _slices).map(list)
     | st.just([ast.Reverse()])
     | _slices.map(lambda block: [block])
+    | st.builds(lambda node: [ast.Where(node)], st.deferred(lambda: filters))
+    | st.builds(lambda key: [ast.Unnest(key)], _keys)
     | st.builds(
         lambda key, more: [ast.Group(key), *more], _keys, st.just([]) | st.just([ast.Aggregate("count")])
     )
