@@ -169,7 +169,7 @@ def test_query(shell: Shell) -> None:
     assert "age < 2" in shell("explain", "age < 2").out
 
 
-def test_what_a_shell_gives_is_a_string_and_never_a_part_of_the_query(shell: Shell) -> None:
+def test_what_a_shell_gives_is_a_value_and_never_a_part_of_the_query(shell: Shell) -> None:
     people(shell)
     for attack in [
         'p0" or true or name == "',
@@ -180,7 +180,11 @@ def test_what_a_shell_gives_is_a_string_and_never_a_part_of_the_query(shell: She
         '{"_rmx_type":"{tag}null"}',
     ]:
         assert shell("query", "name == $name", "-p", f"name={attack}").rows == []
-    assert shell("query", "age == $age", "-p", "age=3").rows == []
+    assert [row["name"] for row in shell("query", "age == $age", "-p", "age=3").rows] == ["p3"]
+    assert shell("query", "age == $age", "-p", 'age="3"').rows == []
+    assert [
+        row["name"] for row in shell("query", "name == $n and age in $a", "-p", 'n="p3"', "-p", "a=[3]").rows
+    ] == ["p3"]
     for wrong in ("name", "=x", "na me=x", "name:=oops"):
         assert "--param" in shell("query", "true", "-p", wrong, status=2).err
     assert "name" in shell("query", "name == $name", status=1).err
