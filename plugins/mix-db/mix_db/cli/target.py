@@ -74,7 +74,7 @@ def database_option(function: F) -> F:
             "--db",
             "folder",
             type=click.Path(file_okay=False, path_type=Path),
-            help=f"Folder of the database; by default what {VARIABLE} names.",
+            help=f"Folder of the database, that of run --database too; by default what {VARIABLE} names.",
         ),
     ):
         command = option(command)
@@ -95,11 +95,14 @@ def _target(folder: Path | None, ws_dir: Path | None, app: str | None) -> Target
         raise click.UsageError(
             f"which database? Give --db FOLDER, or --ws-dir DIR --app WS/APP, or set {VARIABLE}"
         )
-    return Target(folder or Path(str(named)))
+    from mix_db.files.home import located
+
+    return Target(located(folder or Path(str(named))))
 
 
 def _app_target(ws_dir: Path, name: str) -> Target:
-    from mix_db.storages import FOLDER, Mixquery
+    from mix_db.files.home import folder_in
+    from mix_db.storages import Mixquery
     from mixkit.databases import Databases
     from mixkit.package import WorkspaceStore
 
@@ -108,4 +111,4 @@ def _app_target(ws_dir: Path, name: str) -> Target:
         raise click.BadParameter(f"expected WS/APP, found {name!r}", param_hint="--app")
     with closing(Databases(Mixquery)) as databases:
         place = WorkspaceStore(ws_dir, databases).workspace(workspace).place(app)
-    return Target(place.home / FOLDER)
+    return Target(folder_in(place.home))
