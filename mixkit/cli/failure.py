@@ -35,7 +35,9 @@ def run_guarded(command: click.Command, args: Sequence[str] | None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 1
-    except Exception as exc:
+    except SystemExit:
+        raise
+    except BaseException as exc:
         if os.environ.get(DEBUG_VARIABLE) == "1":
             import traceback
 
@@ -53,7 +55,7 @@ def _usage(exc: click.ClickException, words: list[str]) -> int:
     return exc.exit_code
 
 
-def _report(exc: Exception, words: list[str]) -> None:
+def _report(exc: BaseException, words: list[str]) -> None:
     if isinstance(exc, MixError):
         kind, message = exc.code, str(exc)
     elif isinstance(exc, OSError) and exc.strerror:
@@ -78,7 +80,7 @@ def _indented(message: str) -> str:
     return "\n".join([first, *(f"    {line}" if line[:1].strip() else line for line in others)])
 
 
-def _print_object(kind: str, message: str, exc: Exception | None = None) -> None:
+def _print_object(kind: str, message: str, exc: BaseException | None = None) -> None:
     answer: dict[str, object] = {"ok": False, "kind": kind, "message": message}
     if isinstance(exc, RunError):
         answer["run_error"] = exc.to_dict()
