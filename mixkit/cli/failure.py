@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -37,14 +38,25 @@ def run_guarded(command: click.Command, args: Sequence[str] | None) -> int:
         return 1
     except SystemExit:
         raise
+    except OSError as exc:
+        if exc.errno != errno.EBADF or exc.filename is not None:
+            return _failed(exc, words)
+        _silence_stdout()
+        return _failed(
+            OSError(exc.errno, "standard output is closed, and there is something to write"), words
+        )
     except BaseException as exc:
-        if os.environ.get(DEBUG_VARIABLE) == "1":
-            import traceback
-
-            traceback.print_exc()
-        _report(exc, words)
-        return 1
+        return _failed(exc, words)
     return status if isinstance(status, int) and not isinstance(status, bool) else 0
+
+
+def _failed(exc: BaseException, words: list[str]) -> int:
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        import traceback
+
+        traceback.print_exception(exc)
+    _report(exc, words)
+    return 1
 
 
 def _usage(exc: click.ClickException, words: list[str]) -> int:
