@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/mix-*))
 TYPED := mixkit scripts $(foreach plugin,$(PLUGINS),$(plugin)/$(subst -,_,$(notdir $(plugin))))
 SOURCES := pyproject.toml setup.py mixkit/_codec.c requirements.lock $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.[ch])
 
-.PHONY: setup lock test lint bench quickstart wheels clean
+.PHONY: setup lock test lint sanitize bench quickstart wheels clean
 
 setup: $(VENV)/.ready
 
@@ -35,6 +35,10 @@ lint: setup
 	$(BIN)/mypy --strict $(TYPED)
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
+
+# C=mix-wasmtime for one extension alone; MIXKIT_SOAK_SECONDS=3600 for long.
+sanitize: setup
+	$(BIN)/python scripts/sanitize.py $(C)
 
 bench: setup
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

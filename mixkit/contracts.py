@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from mixkit.limits import Limits
+from mixkit.limits import Limits, Purse
 
 __all__ = [
     "Check",
@@ -158,6 +158,20 @@ class Instance(Protocol):
 
     def grow(self, pages: int, /) -> int:
         """Grow `memory` by pages of 64 KiB, answering the old size in pages. `LimitExceeded` if refused."""
+        ...
+
+    def charge(self, purse: Purse | None) -> None:
+        """Take all that its memories have, now and when they grow, from the purse of a run, until `charge(None)` or
+        `close` gives it back. A growth for which the purse has too little is refused like one beyond `memory`, and
+        noted there. Several instances take from one purse, in several threads.
+
+        Raises:
+            LimitExceeded: it has too little for what the memories have now; nothing is taken.
+        """
+        ...
+
+    def footprint(self) -> tuple[int, int]:
+        """Bytes that its memories have now, and mappings of the process that it takes, about."""
         ...
 
     def interrupt(self) -> None:

@@ -17,11 +17,12 @@ import msgspec
 
 from mixkit import codec, tagged_json
 from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
+from mixkit.fields import valid
 from mixkit.outside import foreign
 from mixkit.storage import Database, Place, SaveOptions, Storage
 from mixkit.value import Ref, kind_of
 
-__all__ = ["Apps", "Databases", "load_records"]
+__all__ = ["Apps", "Databases", "gone", "load_records"]
 
 _log = logging.getLogger("mixkit.databases")
 
@@ -40,6 +41,11 @@ class Apps:
 
     def __init__(self, resolve: Callable[[str], Place]) -> None:
         self.resolve = resolve
+
+
+def gone(place: Place) -> NotFound:
+    """The error of a run whose app was deleted, or of whoever asks for its database."""
+    return NotFound(f"app {place.app!r} of workspace {place.workspace!r} is gone, and its data with it")
 
 
 class _Open:
@@ -120,10 +126,18 @@ class Databases:
                 lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
             ):
                 database = storage.open(place)
+            self._close_gone()
             self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
             return database
+
+    def _close_gone(self) -> None:
+        """Close those whose apps other processes have deleted: nobody asks for them again, and they fill the disk."""
+        for place, item in list(self._open.items()):
+            if not item.is_there():
+                del self._open[place]
+                item.database.close()
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
@@ -207,9 +221,7 @@ def _make_home(place: Place) -> None:
     try:
         place.home.mkdir(exist_ok=True)
     except FileNotFoundError:
-        raise NotFound(
-            f"app {place.app!r} of workspace {place.workspace!r} is gone, and its data with it"
-        ) from None
+        raise gone(place) from None
     except OSError as exc:
         raise StorageError(
             f"cannot make the folder {place.home}: {exc.strerror}; check who may write there"
@@ -258,7 +270,7 @@ def _options(given: Mapping[str, Any]) -> SaveOptions:
     try:
         return msgspec.convert(dict(given), SaveOptions)
     except msgspec.ValidationError as exc:
-        raise RecordError(f"the save options are wrong: {exc}") from None
+        raise RecordError(f"the save options are wrong: {exc}{valid(exc, SaveOptions)}") from None
 
 
 def _record(line: bytes, number: int) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mixkit.errors import ProfileError
 from mixkit.near import meant
 
 __all__ = ["Choice", "choose"]
+
+_NEAR: Final = 0.8
+"""How like an offered engine one must be to be it misspelt, and not one that is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,13 @@ def choose(wanted: Sequence[str], offered: Mapping[str, str]) -> Choice:
         offered: name to import string, from `mix_engines`.
 
     Raises:
-        ProfileError: none of them is there; a start must not go on without the engine that it declares.
+        ProfileError: none of them is there, a start must not go on without the engine that it declares; or one is an
+            offered one misspelt.
     """
+    for name in wanted:
+        near = "" if name in offered else meant(name, offered, _NEAR)
+        if near:
+            raise ProfileError(f"no engine {name!r}{near}", "engines")
     for index, name in enumerate(wanted):
         if name in offered:
             skipped = f"; {', '.join(wanted[:index])} not installed" if index else ""

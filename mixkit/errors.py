@@ -195,6 +195,23 @@ class StorageError(MixError):
     code = "storage"
 
 
+class QuotaExceeded(StorageError):
+    """A database is as large as it may become; nothing is stored. The message says what is taken, and what is allowed.
+
+    `used` and `allowed` are in bytes.
+    """
+
+    code = "quota"
+
+    def __init__(self, used: int, more: int, allowed: int, setting: str) -> None:
+        super().__init__(
+            f"expected a database of at most {allowed} bytes, found {used}, and {more} that are to be stored; "
+            f"delete records and compact it without history, or raise {setting} in the profile"
+        )
+        self.used = used
+        self.allowed = allowed
+
+
 class PackageError(MixError):
     """A `.remix` package is refused. `entry` names the part of it that is wrong, where there is one."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from mixkit import action, codec
+from mixkit.contracts import Instance
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -26,12 +27,13 @@ from mixkit.errors import (
 )
 from mixkit.ffi import FFITable
 from mixkit.grants import Grants
-from mixkit.limits import Limits
+from mixkit.limits import Limits, purse
 from mixkit.outside import is_ours
 from mixkit.schema import Converter, Mismatch
 from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
+from mixkit.vm.machine import Machine
 from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
 from mixkit.vm.watchdog import watchdog
@@ -53,6 +55,10 @@ _log = logging.getLogger("mixkit.kernel")
 T = TypeVar("T")
 NO_ENV = Env()
 _MAX_LINES = 100
+_QUICK_MEMORY = 16 << 20
+"""Bytes of memory that a run on the event loop may have."""
+_QUICK_WORDS = 64 << 10
+"""Bytes of parameters or of a result that are encoded and decoded on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +225,8 @@ class NotQuick(MixError):
 class QuickRun(Run):
     """A run on the event loop's own thread, for code that has shown itself quick: no thread is woken for it.
 
-    It may neither call out nor take longer than a slice; a guest that tries is thrown away with all that it did, and
+    It may neither call out nor take longer than a slice, nor have much memory, which one instruction fills that nothing
+    stops, nor a large result; a guest that tries is thrown away with all that it did, and
     the run begins again in a thread. What it logs is held back until it has succeeded.
     """
 
@@ -229,7 +236,22 @@ class QuickRun(Run):
         super().__init__(state, table, _refuse)
         self.deadline = min(self.deadline, time.monotonic() + slice)
         self.called = False
+        self.purse = purse(min(_QUICK_MEMORY, state.budget.limits.memory))
         self._lines: list[tuple[int, str]] = []
+
+    def charge(self, instance: Instance) -> None:
+        try:
+            super().charge(instance)
+        except LimitExceeded:
+            self.called = True
+            raise NotQuick("much memory") from None
+
+    def drive(self, machine: Machine, entry: str, words: bytes) -> bytes:
+        result = super().drive(machine, entry, words)
+        if len(result) > _QUICK_WORDS:
+            self.called = True
+            raise NotQuick("a large result")
+        return result
 
     def call(self, name: bytes, words: bytes) -> bytes:
         self.called = True
@@ -248,7 +270,10 @@ class QuickRun(Run):
         self.stop(NotQuick("the slice is used up"))
 
     def publish(self) -> None:
-        """Log what was held back."""
+        """Log what was held back, unless the guest asked for more memory than it gets here, and may have noticed."""
+        if self.purse[1]:
+            self.called = True
+            raise NotQuick("more memory")
         lines, self._lines = self._lines, []
         for level, message in lines:
             super().log(level, message)

@@ -33,11 +33,13 @@ from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunR
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
-from mixkit.plugins import call_each, each, load_plugins
+from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
-from mixkit.settings import Origin, fill, is_service_link, load_object, variable
+from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.variables import refuse_unknown
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
@@ -50,7 +52,7 @@ _log = logging.getLogger("mixkit.kernel")
 
 Code: TypeAlias = "Program | bytes | str | Path"
 Positive = Annotated[int, Meta(ge=1)]
-_RESERVED = {"MIXKIT_PROFILE", "MIXKIT_PROFILE_PATH", "MIXKIT_CONFIG", "MIXKIT_DEBUG"}
+_RUN_OPTIONS = frozenset(RunOptions.__annotations__)
 
 
 class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +72,21 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
     ] = 8
+    idle_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of all instances that wait, of all programs together; the largest go first.",
+        ),
+    ] = 512 * 1024 * 1024
+    idle_mappings: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Mappings of the process that they take together, of those that the system allows "
+            "(vm.max_map_count); a memory takes three or four.",
+        ),
+    ] = 16_384
     snapshots: Annotated[Positive, Meta(description="Snapshots kept in memory.")] = 256
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
@@ -98,6 +115,7 @@ class Kernel:
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
+        idle: the instances that wait, and what they take together.
         compilers, storage, filesystem: import strings of what the plugins offer and the profile names.
     """
 
@@ -118,7 +136,8 @@ class Kernel:
         self._offered_by: dict[str, str] = {}
         self._settings: dict[str, Any] = self._fill_settings(environ)
         self.limits: Limits = self._fill_limits(environ)
-        self._refuse_unknown_variables(environ)
+        sections = {name: settings.__struct_fields__ for name, settings in self._settings.items()}
+        refuse_unknown(environ, {**sections, "limits": Limits.__struct_fields__}, installed)
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
@@ -130,6 +149,7 @@ class Kernel:
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None
         )
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
+        self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
         self._engine: WasmEngine | None = None
@@ -172,23 +192,6 @@ class Kernel:
         limits, origins = fill("limits", Limits, self.profile.limits, environ, given)
         self.origins |= {f"limits.{key}": origin for key, origin in origins.items()}
         return limits
-
-    def _refuse_unknown_variables(self, environ: Mapping[str, str]) -> None:
-        """A misspelt `MIXKIT_HTTP_TIMEUOT` must not be ignored silently."""
-        known = set(_RESERVED) | {variable("limits", key) for key in Limits.__struct_fields__}
-        for plugin, settings in self._settings.items():
-            known |= {variable(plugin, key) for key in settings.__struct_fields__}
-        prefixes = tuple(variable(section, "") for section in (*self._settings, "limits"))
-        for name, value in environ.items():
-            if (
-                name.startswith(prefixes)
-                and name not in known
-                and not is_service_link(name, value, known=False)
-            ):
-                raise ProfileError(
-                    f"no such setting; `mixkit profile show` lists them{meant(name, known)}",
-                    f"environment variable {name}",
-                )
 
     def _collect_ffis(self) -> FFITable:
         groups: list[FFIGroup] = []
@@ -371,7 +374,9 @@ class Kernel:
                 self._programs.move_to_end(module.hash)
                 return program
         own: KernelSettings = self._settings["kernel"]
-        made = Program(engine, module, name, self._snapshots, self.profile.name, own.idle_instances)
+        made = Program(
+            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+        )
         dropped: list[Program] = []
         with self._lock:
             program = self._programs.setdefault(module.hash, made)
@@ -463,11 +468,16 @@ class Kernel:
             raise
 
     def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
+        if not options.keys() <= _RUN_OPTIONS:
+            name = min(options.keys() - _RUN_OPTIONS)
+            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
+        # What a nested run may use is no more than what the one that calls it may.
+        most = self.limits if budget is None else budget.limits
         limits = options.get("limits")
-        limits = self.limits if limits is None else self.limits.narrowed(limits)
+        limits = most if limits is None else most.narrowed(limits)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget or Budget(limits),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -15,13 +16,23 @@ from msgspec import Meta
 from mixkit.codec import count
 from mixkit.errors import LimitExceeded
 
-__all__ = ["UNITS", "Budget", "Limits"]
+__all__ = ["UNITS", "Budget", "Limits", "Purse", "purse"]
 
 KIB = 1024
 MIB = 1024 * KIB
 
 Positive = Annotated[int, Meta(ge=0)]
 Words: TypeAlias = "bytes | bytearray | memoryview"
+Purse: TypeAlias = "array[int]"
+"""What instances take their memory from, which may run at the same time: the bytes left, and 1 once any were refused.
+
+Two signed numbers of 64 bits in the order of the machine. Engines change them with atomic additions.
+"""
+
+
+def purse(size: int) -> Purse:
+    """A purse with so many bytes."""
+    return array("q", (size, 0))
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,8 +45,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         int,
         Meta(
             ge=64 * KIB,
-            description="Bytes over all linear memories of the run; what the host keeps for it (queued actions) has as "
-            "much again.",
+            description="Bytes over all linear memories of the run, nested agents included; what the host keeps for it "
+            "(queued actions, large arguments of FFIs under way) has as much again.",
         ),
     ] = 256 * MIB
     stack: Annotated[int, Meta(ge=16 * KIB, le=4 * MIB, description="Bytes of guest call stack.")] = 1 * MIB
@@ -61,6 +72,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         256 * MIB
     )
     database_rows: Annotated[Positive, Meta(description="Database rows read and written.")] = 1_000_000
+    database_bytes: Annotated[
+        Positive, Meta(description="Bytes of the versions of records that are stored, deletions included.")
+    ] = 128 * MIB
     depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
 
     def narrowed(self, other: Limits) -> Limits:
@@ -85,6 +99,7 @@ UNITS = {
     "actions": "actions",
     "outgoing_bytes": "bytes",
     "database_rows": "rows",
+    "database_bytes": "bytes",
     "depth": "calls",
 }
 """Unit of each limit, for messages and the reference."""
@@ -96,13 +111,15 @@ class Budget:
     Attributes:
         limits: the limits that this budget was made from.
         deadline: `time.monotonic()` at which the run must have ended.
+        purse: what all instances of the run take their memory from, those of nested runs included.
     """
 
-    __slots__ = ("_lock", "_spent", "deadline", "limits")
+    __slots__ = ("_lock", "_spent", "deadline", "limits", "purse")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.deadline = time.monotonic() + limits.wall_time
+        self.purse = purse(limits.memory)
         self._spent: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -120,6 +137,16 @@ class Budget:
             if spent > getattr(self.limits, limit):
                 raise self.exceeded(limit)
             self._spent[limit] = spent
+
+    def check_left(self, limit: str, amount: int = 1) -> None:
+        """Raise `LimitExceeded` when `amount` more would be too much. Nothing is counted; see `note`."""
+        if self._spent.get(limit, 0) + amount > getattr(self.limits, limit):
+            raise self.exceeded(limit)
+
+    def note(self, limit: str, amount: int) -> None:
+        """Count what has been used already, if need be beyond the limit: nothing more is to be had then."""
+        with self._lock:
+            self._spent[limit] = self._spent.get(limit, 0) + amount
 
     def release(self, limit: str, amount: int = 1) -> None:
         """Give back what `spend` took, for limits on what is held at once (`handles`, `depth`)."""

@@ -11,8 +11,12 @@ _MOST: Final = 80
 """Longest name that is looked at: the search takes longer with each letter, and names come from strangers."""
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """What a message says after a name that is not known: `; did you mean 'timeout'?`, or nothing if none is near."""
+def meant(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """What a message says after a name that is not known: `; did you mean 'timeout'?`, or nothing if none is near.
+
+    Args:
+        least: how like it a near name is, from 0 to 1.
+    """
     if len(name) > _MOST:
         return ""
     from difflib import get_close_matches
@@ -21,5 +25,5 @@ def meant(name: str, known: Iterable[str]) -> str:
     for other in known:
         if len(other) <= _MOST:
             folded.setdefault(other.casefold(), other)
-    found = get_close_matches(name.casefold(), folded, 1)
+    found = get_close_matches(name.casefold(), folded, 1, least)
     return f"; did you mean {folded[found[0]]!r}?" if found else ""

@@ -194,8 +194,10 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
                 flat[key] = value
                 _check_key(key, value, "command line")
             case _:
+                near = "" if parts[0] in _KEYS else meant(parts[0], _KEYS)
                 raise ProfileError(
-                    "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage",
+                    "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage"
+                    f"{near}",
                     f"command line: {dotted}",
                 )
     return flat, tables

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
-from mixkit.databases import Apps, Databases
+from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
 from mixkit.grants import ALL, Grants
@@ -121,6 +121,7 @@ class State:
         self.services: Services = services or NoServices()
         self.code = code
         self.place = place
+        self._places: dict[str, Place] = {}
         self._interrupts: list[Callable[[], None]] = []
         self._interrupted = False
         self._resources: dict[Any, tuple[Any, Callable[[Any], None] | None]] = {}
@@ -165,7 +166,8 @@ class State:
 
         Raises:
             GrantError: the grant option `db.apps` does not open it, whether there is such an app or not.
-            NotFound: there is none, or this run was started without other apps.
+            NotFound: there is none, or not the one that was there when this run first asked, or this run was
+                started without other apps.
         """
         for layer in self.grants.opened("db.apps"):
             if layer == "*":
@@ -184,7 +186,12 @@ class State:
         apps = self.get(Apps)
         if apps is None:
             raise NotFound(f"no app {app!r:.80}: this run was started alone, without other apps")
-        return apps.resolve(app)
+        place = apps.resolve(app)
+        # What was read in one app must not be written into another that has its name by now.
+        first = self._places.setdefault(app, place)
+        if place != first:
+            raise gone(first)
+        return place
 
     # -- stopping what waits ------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ the one that may wait for long, and has an async twin. `mixkit.testing` has the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,8 @@ Moment: TypeAlias = str | int | datetime
 @dataclass(frozen=True, slots=True)
 class Place:
     """Which app's database. `home` is a folder that belongs to it alone and goes when it goes; a storage that
-    keeps its records elsewhere never touches it."""
+    keeps its records elsewhere never touches it. An app that is made under the name of one that was deleted has
+    another home: two places are of one database if all three are equal."""
 
     workspace: str
     app: str
@@ -83,10 +84,12 @@ class SaveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What a call stored: the watermark behind it, and for each record given, in order, its version now (`{}` for a
-    deleted id that was unknown). If nothing needed storing, the watermark is the present one."""
+    deleted id that was unknown). If nothing needed storing, the watermark is the present one. `size` is about how many
+    bytes were stored."""
 
     watermark: str
     records: Sequence[Record]
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def importing(text: str) -> bytes:
         ),
         (
             '(import "host" "f" (func))',
-            "import host.f: no host function of that name; guests import from mix and",
+            "import host.f: no host function of that name; guests import from mix, wasi_snapshot",
         ),
         ('(import "host" "g" (global i32))', "import host.g: no host function"),
         ('(import "host" "t" (table 1 funcref))', "import host.t: no host function"),

@@ -338,6 +338,12 @@ def test_declared_parameters_are_checked(kernel: Kernel, guest: Guest) -> None:
         kernel.run_sync(code, "f", {})
 
 
+def test_an_option_of_a_run_that_is_misspelt_is_refused(kernel: Kernel, guest: Guest) -> None:
+    for run in (kernel.run_sync, lambda *args, **options: asyncio.run(kernel.run(*args, **options))):
+        with pytest.raises(TypeError, match="a run has no option 'grant'; did you mean 'grants'"):
+            run(guest(), "echo", 1, grant=NONE)  # type: ignore[call-arg]
+
+
 def test_what_the_guest_answers_is_what_it_declares(kernel: Kernel, guest: Guest) -> None:
     declared = MANIFEST.replace(
         '"s?": "string"}', '"s?": "data"}, "outParams": {"n": "int", "s?": "string | array(int)"}'

@@ -222,6 +222,9 @@ def test_a_package_is_built_without_its_profile(shell: Shell, folder: Path) -> N
     (warning,) = shell.json("build", folder, "-o", "p.remix")["warnings"]
     assert "the profile does not load" in warning
     assert (shell.folder / "p.remix").exists()
+    # A package that asks for nothing needs no profile at all.
+    write(folder, grants={})
+    assert "warnings" not in shell.json("build", folder, "-o", "p.remix")
 
 
 def importing(name: str) -> bytes:

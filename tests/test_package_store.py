@@ -69,6 +69,11 @@ def names(root: Path) -> set[str]:
     return {str(path) for path in found if path.name != ".lock" and "v2" not in path.parts}
 
 
+def folder(workspace: Workspace, app: str = "demo") -> str:
+    """The folder of an app."""
+    return workspace.place(app).home.parent.name
+
+
 def book(workspace: Workspace) -> Database:
     """The workspace's own database."""
     return workspace._book._database()
@@ -275,10 +280,8 @@ def test_apps_without_code(workspace: Workspace) -> None:
     with pytest.raises(Exists):
         workspace.create_app("empty")
     (workspace.root / "others-directory").mkdir()
-    with pytest.raises(Exists):
-        workspace.create_app("others-directory")
-    with pytest.raises(PackageError, match="is no app"):
-        workspace.install(package(apps=("others-directory",)))
+    workspace.create_app("others-directory")
+    workspace.delete_app("others-directory")
     workspace.install(package(apps=("empty",)))
     assert workspace.app("empty").version == "1.0"
     workspace.delete_app("empty")
@@ -299,7 +302,7 @@ def test_a_deleted_app_is_readable_until_closed(workspace: Workspace) -> None:
     assert code_of(workspace) == set()
     # Nothing of it is there for the next one of that name.
     workspace.install(package())
-    assert names(workspace.root) == {"workspace.db", "demo"}
+    assert names(workspace.root) == {"workspace.db", folder(workspace)}
 
 
 def test_the_databases_of_what_is_deleted_are_closed(workspace: Workspace, store: WorkspaceStore) -> None:
@@ -322,7 +325,8 @@ def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, st
     ):  # fmt: skip
         with pytest.raises(NotFound):
             call()
-    assert workspace.generation_at_hand("demo") is None
+    assert workspace.place_at_hand("demo") is None
+    assert not workspace.is_current(app.place, app.generation)
     with pytest.raises(StorageError, match="closed"):
         app.code("main")
     # One of that name is another one, also when it has seen as many commits.
@@ -330,7 +334,7 @@ def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, st
     assert again.apps() == workspace.apps() == []
     again.install(package("2.0"))
     assert workspace.app("demo").version == "2.0"
-    assert names(store.root) == {"main", "main/workspace.db", "main/demo"}
+    assert names(store.root) == {"main", "main/workspace.db", f"main/{folder(workspace)}"}
 
 
 class TestRefused:
@@ -601,7 +605,8 @@ def test_a_workspace_that_is_deleted_while_one_waits_for_it(
 
 def test_no_app_is_where_the_database_of_the_workspace_is(workspace: Workspace) -> None:
     workspace.install(package())
-    [home] = [path for path in workspace.root.iterdir() if path.name != ".lock" and path.name != "demo"]
+    home = workspace.root / "workspace.db"
+    assert home.is_dir()
     for name in (
         home.name,
         f"{home.name}/v2",

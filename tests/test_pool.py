@@ -12,6 +12,7 @@ from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.errors import EngineError, GuestError
 from mixkit.limits import Limits
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.pool import InstancePool
 
 COUNTER = """(module (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
@@ -24,7 +25,14 @@ TABLE = """(module (table 1 funcref) (func (export "bump") (result i32) i32.cons
 
 def make(wat: str, size: int = 2) -> InstancePool:
     engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
-    return InstancePool(engine, engine.compile(bytes(wasmtime.wat2wasm(wat))), Limits(), {}, size)
+    return InstancePool(
+        engine,
+        engine.compile(bytes(wasmtime.wat2wasm(wat))),
+        Limits(),
+        {},
+        size,
+        IdleInstances(1 << 29, 1000),
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import LimitExceeded, RunError
+from mixkit.errors import EngineError, LimitExceeded, RunError
 from mixkit.limits import Limits
 
 Guest = Callable[..., bytes]
@@ -67,7 +67,7 @@ def test_resuming_is_bounded_and_checked(kernel: Kernel, guest: Guest) -> None:
     with pytest.raises(RunError) as caught:
         kernel.run_sync(endless, "go", limits=Limits(wall_time=0.2))
     assert isinstance(caught.value.__cause__, LimitExceeded)
-    with pytest.raises(RunError, match=r"expected an export mix_resume\(i32\)"):
+    with pytest.raises(EngineError, match=r"export mix_resume: expected \(i32\)"):
         kernel.run_sync(guest('(func (export "mix_resume") (param i64))', go=go), "go")
     ffi = guest(
         """(data (i32.const 64) "$x") (func (export "mix_resume") (param i32)

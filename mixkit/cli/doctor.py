@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -62,6 +63,7 @@ def _checks(session: Session) -> Iterator[Check]:
         yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
         yield _engine(kernel)
         yield _limits(kernel)
+        yield _idle(kernel)
         yield from _of_plugins(kernel)
 
 
@@ -105,6 +107,27 @@ def _limits(kernel: Kernel) -> Check:
 
     limits = ", ".join(f"{name} {getattr(kernel.limits, name)} {unit}" for name, unit in UNITS.items())
     return Check("limits", "ok", limits)
+
+
+def _idle(kernel: Kernel) -> Check:
+    """What instances that wait may take of what the system gives a process."""
+    from mixkit.contracts import Check
+
+    idle = kernel.idle
+    message = f"instances that wait take at most {idle.most_bytes} bytes and {idle.most_mappings} mappings"
+    try:
+        allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        return Check("idle instances", "ok", message)
+    message += f" of the {allowed} that the system allows a process"
+    if 2 * idle.most_mappings <= allowed:
+        return Check("idle instances", "ok", message)
+    return Check(
+        "idle instances",
+        "warning",
+        message,
+        "set settings.kernel.idle_mappings to half of that, or raise vm.max_map_count",
+    )
 
 
 def _of_plugins(kernel: Kernel) -> Iterator[Check]:

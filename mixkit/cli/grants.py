@@ -42,9 +42,11 @@ def check_grants(
     """
     from mixkit.errors import MixError
 
+    if requested is None or not (any(requested.patterns()) or requested.option_keys()):
+        return _said([*others], out)
     try:
         with session.kernel() as kernel:
-            unknown = [] if requested is None else kernel.ffis.unknown_grants(requested)
+            unknown = kernel.ffis.unknown_grants(requested)
     except MixError as exc:
         unknown = [f"grants were not looked at, because the profile does not load: {exc}"]
     return _said([*others, *unknown], out)

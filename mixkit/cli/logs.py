@@ -7,6 +7,8 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mixkit.cli.output import safe
@@ -78,18 +80,24 @@ class _Lines(logging.StreamHandler[Any]):
         super().emit(record)
 
 
-def show_guests(level: str, format: str) -> None:
-    """Show what guests write, from a level on: line by line as it is, or with format "json" like all else.
-
-    After `configure`, until it is called again.
-    """
+@contextmanager
+def show_guests(level: str, format: str) -> Iterator[None]:
+    """Within it, what guests write is shown from a level on: line by line as it is, or with format "json" like all
+    else."""
     guests = logging.getLogger(_GUESTS)
+    before = guests.level, guests.propagate
+    handler = _Lines(sys.stderr)
+    handler.setFormatter(PlainFormatter())
     guests.setLevel(level.upper())
     if format != "json":
-        handler = _Lines(sys.stderr)
-        handler.setFormatter(PlainFormatter())
         guests.addHandler(handler)
         guests.propagate = False
+    try:
+        yield
+    finally:
+        guests.removeHandler(handler)
+        guests.setLevel(before[0])
+        guests.propagate = before[1]
 
 
 def configure(level: str, format: str) -> None:
@@ -105,11 +113,6 @@ def configure(level: str, format: str) -> None:
     for old in [old for old in root.handlers if isinstance(old.formatter, JSONFormatter | PrettyFormatter)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    guests = logging.getLogger(_GUESTS)
-    guests.setLevel(logging.NOTSET)
-    guests.propagate = True
-    for old in [old for old in guests.handlers if isinstance(old, _Lines)]:
-        guests.removeHandler(old)
     root.setLevel(level.upper())
 
 

@@ -102,8 +102,7 @@ def run(
     extra = read_json(environment, "--env") if environment is not None else {}
     if not isinstance(extra, dict):
         raise click.BadParameter("expected a JSON object", param_hint="--env")
-    logs.show_guests(session.guest_level, session.log_format)
-    with session.kernel() as kernel:
+    with logs.show_guests(session.guest_level, session.log_format), session.kernel() as kernel:
         installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:
             with out.working(f"reading {code.name}"):

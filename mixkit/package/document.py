@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from mixkit import strict_json
+from mixkit import fields, strict_json
 from mixkit.errors import PackageError
-from mixkit.near import meant
 
 __all__ = ["MAX_DOCUMENT", "convert", "dump", "load", "parse"]
 
@@ -43,34 +41,8 @@ def convert(document: Any, type: type[T], entry: str, path: str = "$") -> T:
     try:
         return msgspec.convert(document, type)
     except msgspec.ValidationError as exc:
-        message, at, inner = str(exc).partition(" - at `$")
-        inner = inner.removesuffix("`") if at else ""
-        raise PackageError(f"{message}{_valid(message, type, inner)} at {path}{inner}", entry) from None
-
-
-def _valid(message: str, type: type, path: str) -> str:
-    """What a message of msgspec's leaves out: which fields, or which values, are valid where it found another.
-
-    Args:
-        path: as msgspec writes it, without the `$`, as `.apps[...].agents`.
-    """
-    from msgspec import inspect
-
-    found = inspect.type_info(type)
-    unknown = re.match(r"Object contains unknown field `(.*)`$", message, re.DOTALL)
-    for field, brackets in re.findall(r"\.([^.\[\]]+)|(\[[^\]]*\])", path):
-        if isinstance(found, inspect.StructType) and field:
-            found = next((f.type for f in found.fields if f.encode_name == field), found)
-        elif isinstance(found, inspect.DictType) and brackets:
-            found = found.value_type
-        else:
-            return ""
-    if unknown and isinstance(found, inspect.StructType):
-        names = [field.encode_name for field in found.fields]
-        return f"; known are {', '.join(names)}{meant(unknown[1], names)}"
-    if isinstance(found, inspect.LiteralType):
-        return f"; expected {' or '.join(json.dumps(value) for value in found.values)}"
-    return ""
+        message, inner = fields.split(exc)
+        raise PackageError(f"{message}{fields.valid(exc, type)} at {path}{inner}", entry) from None
 
 
 def dump(document: Any) -> bytes:

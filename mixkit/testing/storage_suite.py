@@ -402,6 +402,17 @@ class StorageSuite(StorageFixtures):
         times = [row["_rmx_last_modified_at"] for row in rows]
         assert times == sorted(times)
 
+    def test_a_commit_says_how_much_it_stored(self, database: Database) -> None:
+        text = "x" * 10_000
+        first = database.save([{"text": text, "n": n} for n in range(3)])
+        assert 30_000 < first.size < 40_000
+        ids = [record["_rmx_id"] for record in first.records]
+        upserted = database.save([{"_rmx_id": ids[0], "more": 1}], SaveOptions(upsert=True))
+        assert 10_000 < upserted.size < 12_000, "a version is stored whole"
+        assert 0 < database.delete(ids[:1]).size < 1_000
+        assert database.save([{"_rmx_id": ids[1], "n": 5}], SaveOptions(keep_original=True)).size == 0
+        assert database.delete(ids[:1]).size == 0
+
     def test_nothing_to_store_is_no_commit(self, database: Database) -> None:
         save(database, {"n": 1})
         before = database.watermark()

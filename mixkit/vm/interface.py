@@ -63,7 +63,7 @@ def _import_problems(module: Linkable) -> list[str]:
             hint = (
                 meant(name, known) or f"; that module has {', '.join(known)}"
                 if known
-                else f"; guests import from {' and '.join(spaces)}"
+                else f"; guests import from {', '.join(spaces)}"
             )
             found.append(f"import {space}.{name}: no host function of that name{hint}")
         elif kind != offered.type:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, TypeAlias
 
 from mixkit import codec
+from mixkit.contracts import Instance
 from mixkit.errors import CancelledRun, InternalError
 from mixkit.ffi import FFITable
 from mixkit.state import State
@@ -71,6 +72,7 @@ class Run:
 
     Attributes:
         deadline: `time.monotonic()` at which `expire` is to be called.
+        purse: what its instance takes memory from.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Run:
         "_waiting",
         "deadline",
         "phase",
+        "purse",
         "state",
     )
 
@@ -92,6 +95,7 @@ class Run:
     ) -> None:
         self.state = state
         self.deadline = state.budget.deadline
+        self.purse = state.budget.purse
         self.phase = RunState.INIT_DONE
         self._table = table
         self._spawn = spawn
@@ -122,6 +126,14 @@ class Run:
             if self._waiting is not None:
                 self._waiting.cancel()
         self.state.interrupt()
+
+    def charge(self, instance: Instance) -> None:
+        """Let an instance take its memory from what the run has left, and all that it was started by.
+
+        Raises:
+            LimitExceeded: that is less than it has already.
+        """
+        instance.charge(self.purse)
 
     def expire(self) -> None:
         """The deadline has passed."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
 from mixkit.contracts import HostImports, Instance, Module, Snapshot, WasmEngine
 from mixkit.errors import EngineError
 from mixkit.limits import Limits
+from mixkit.vm.idle import Home, IdleInstances
 
 __all__ = ["InstancePool"]
 
@@ -18,6 +18,7 @@ class InstancePool:
     Args:
         engine, module, limits, imports, max_result: as `WasmEngine.instantiate` takes them.
         size: how many idle instances are kept; 0 for a fresh one every time.
+        idle: bounds what the instances of all pools take together.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class InstancePool:
         limits: Limits,
         imports: HostImports,
         size: int,
+        idle: IdleInstances,
         *,
         max_result: int | None = None,
     ) -> None:
@@ -36,9 +38,9 @@ class InstancePool:
         self._imports = imports
         self._size = size
         self._max_result = max_result
-        self._idle: deque[Instance] = deque()
-        self._lock = threading.Lock()
-        self._closed = False
+        self._idle = idle
+        self._home: Home = deque()
+        self._restorable = 0
 
     def fresh(self) -> Instance:
         """A new instance, in the state right after instantiation.
@@ -57,40 +59,38 @@ class InstancePool:
             EngineError: the snapshot does not fit the module, or as `fresh`.
         """
         # Restored here and not in `release`: whoever gives one back has its answer and should not wait.
-        while (instance := self._take()) is not None:
+        while (instance := self._idle.take(self._home)) is not None:
             if self._restored(instance, snapshot):
+                self._restorable = self._restorable or instance.footprint()[0]
                 return instance
         instance = self.fresh()
         if snapshot is not None and not self._restored(instance, snapshot):
             raise EngineError("a fresh instance cannot be given the state of its own module's snapshot")
+        self._restorable = max(self._restorable, instance.footprint()[0])
         return instance
 
     def release(self, instance: Instance, *, healthy: bool = True) -> None:
         """Give an instance back. One that was interrupted or in which a call raised is not healthy: freed."""
         instance.owner = None
-        if healthy:
-            with self._lock:
-                if not self._closed and len(self._idle) < self._size:
-                    self._idle.append(instance)
-                    return
-        instance.close()
+        footprint = instance.footprint()
+        # Memories never shrink: one that has grown can be given no state of before.
+        if not healthy or not self._size or footprint[0] > self._restorable > 0:
+            instance.close()
+            return
+        instance.charge(None)
+        self._idle.keep(instance, footprint, self._home, self._size)
+        if not self._size:
+            # The pool was closed meanwhile.
+            self._idle.clear(self._home)
 
     def __len__(self) -> int:
         """How many instances wait."""
-        return len(self._idle)
+        return len(self._home)
 
     def close(self) -> None:
         """Free the idle instances; those in use are freed when they are released."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, deque()
-        for instance in idle:
-            instance.close()
-
-    def _take(self) -> Instance | None:
-        with self._lock:
-            # The one used last: its memory is most likely still in the processor's caches.
-            return self._idle.pop() if self._idle else None
+        self._size = 0
+        self._idle.clear(self._home)
 
     @staticmethod
     def _restored(instance: Instance, snapshot: Snapshot | None) -> bool:

@@ -12,6 +12,7 @@ from mixkit.near import meant
 from mixkit.schema import ANY, Converter, converter
 from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
 from mixkit.vm.pool import InstancePool
@@ -57,7 +58,14 @@ class Program:
     """
 
     def __init__(
-        self, engine: WasmEngine, module: Module, name: str, snapshots: SnapshotCache, profile: str, idle: int
+        self,
+        engine: WasmEngine,
+        module: Module,
+        name: str,
+        snapshots: SnapshotCache,
+        profile: str,
+        kept: int,
+        idle: IdleInstances,
     ) -> None:
         self.engine = engine
         self.module = module
@@ -67,6 +75,7 @@ class Program:
         interface.check(module)
         self._snapshots = snapshots
         self._profile = profile
+        self._kept = kept
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
@@ -165,6 +174,7 @@ class Program:
                         self.module,
                         limits,
                         HOST_IMPORTS,
+                        self._kept,
                         self._idle,
                         max_result=limits.result_size,
                     )
@@ -183,10 +193,12 @@ class Program:
         known, snapshot = self._snapshots.get(key, self.engine)
         instance = pool.fresh() if snapshot is None else pool.acquire(snapshot)
         try:
+            run.charge(instance)
             machine = GuestMachine(instance, run, direct=direct)
             if snapshot is None:
                 self._prepare(machine, run, lambda: machine.initialize(env))
-            frozen = snapshot is not None or (not known and self._freeze(key, machine))
+            # Where memory was refused, init may have made do with less than another run has.
+            frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
             if machine.resumes:
                 self._prepare(machine, run, machine.resume)
         except BaseException:

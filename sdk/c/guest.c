@@ -1,16 +1,13 @@
-/* guest.c: the border to the host. Exports and imports are those of the guest interface. */
-#include <stdarg.h>
+/* guest.c: the border to the host. Exports and imports are those of the guest interface; what ends a run is panic.c. */
 #include <string.h>
 
 #include "words.h"
 
-#define IMPORT(NAME) __attribute__((import_module("mix"), import_name(NAME)))
 #define EXPORT(NAME) __attribute__((export_name(NAME)))
 
 IMPORT("ffi") uint32_t host_ffi(const char *name, size_t name_size, const void *args, size_t size);
 IMPORT("take") void host_take(void *to);
 IMPORT("log") void host_log(int32_t level, const char *message, size_t size);
-IMPORT("panic") _Noreturn void host_panic(const char *message, size_t size);
 IMPORT("now") double host_now(void);
 IMPORT("random") void host_random(void *bytes, size_t size);
 
@@ -36,22 +33,6 @@ void mix_random(void *bytes, size_t size) {
 
 void mix_log_text(mix_level level, mix_text message) { host_log((int32_t)level, message.at, message.size); }
 void mix_log(mix_level level, const char *message) { mix_log_text(level, mix_text_of(message)); }
-
-_Noreturn void mix_panic_text(mix_text message) { host_panic(message.at, message.size); }
-_Noreturn void mix_panic(const char *message) { mix_panic_text(mix_text_of(message)); }
-
-_Noreturn void mix_panic_join(const char *first, ...) {
-    static char message[512]; /* memory may be what is missing */
-    size_t used = 0;
-    va_list parts;
-    va_start(parts, first);
-    for (const char *part = first; part; part = va_arg(parts, const char *)) {
-        size_t size = strnlen(part, sizeof message - used);
-        memcpy(message + used, part, size);
-        used += size;
-    }
-    mix_panic_text((mix_text){message, used});
-}
 
 /* What came in, checked. `what` says in a panic what it was. */
 static mix_value received(const char *what, const void *bytes, size_t size) {

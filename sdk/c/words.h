@@ -7,6 +7,9 @@
 
 #include "mix.h"
 
+/* A function of the host. */
+#define IMPORT(NAME) __attribute__((import_module("mix"), import_name(NAME)))
+
 enum {
     TAG_UNDEF,
     TAG_NULL,

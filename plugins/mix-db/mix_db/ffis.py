@@ -2,7 +2,7 @@
 
 They answer plain values, and what fails ends the run; `$db_fromAST_result` alone answers `ok` or `error`, as its
 name says. Those in `_one` take and answer one thing, those in `_a` arrays, those in `_ar` take arrays and answer refs.
-Every record that is read or stored counts against the limit `database_rows`.
+Every record that is read or stored counts against the limit `database_rows`, what is stored against `database_bytes`.
 
 None is async: guests run in threads, where a quick get is quicker than its way to another one. What may take long ends
 when the run is stopped.
@@ -26,7 +26,7 @@ from mixkit.errors import (
 )
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
-from mixkit.storage import Cursor, Database
+from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
 
 __all__ = ["QueryIter", "group"]
@@ -50,7 +50,8 @@ Doomed = Ref | str | Record
 class QueryIter:
     """A query under way, and its database, which is kept open as long as somebody holds it."""
 
-    def __init__(self, database: Database, cursor: Cursor) -> None:
+    def __init__(self, where: Where, database: Database, cursor: Cursor) -> None:
+        self.where = where
         self._database = database
         self.cursor = cursor
 
@@ -157,12 +158,24 @@ def _save(state: State, db: Where_, records: list[Record], *, upsert: bool) -> S
     with _told(state):
         database, grow = locate(state, where)
         weigh = where.scope == "session" or len(records) > _FEW
+        size = 0
         if weigh:
             size = sum(map(_weight, records))
             if options.upsert or options.keep_original:
                 size += _weight_of_old(state, database, records)
             grow(records, size)
-        return database.save(records, options).records
+        return _stored(state, where, size, lambda: database.save(records, options))
+
+
+def _stored(state: State, where: Where, size: int, write: Callable[[], Commit]) -> Sequence[Record]:
+    """What `write` answers, which stores about that size, unless the run has stored too much already."""
+    if where.scope == "session":
+        return write().records
+    state.budget.check_left("database_bytes", max(size, 1))
+    commit = write()
+    # What a commit takes is known behind it. It is stored, and of a few records if it was not weighed before.
+    state.budget.note("database_bytes", commit.size)
+    return commit.records
 
 
 def _weight_of_old(state: State, database: Database, records: Sequence[Record]) -> int:
@@ -224,7 +237,7 @@ def _delete(state: State, db: Where_, ids: list[Doomed]) -> Sequence[Record]:
     with _told(state):
         database, grow = locate(state, where)
         grow([None] * len(ids), 0)
-        return database.delete(ids).records
+        return _stored(state, where, 0, lambda: database.delete(ids))
 
 
 @group.register("$db_flush")
@@ -248,9 +261,10 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
     that the run has left. Close the handle: a run holds only so many.
     """
     with _told(state):
-        database, _ = locate(state, Where.of(db))
+        where = Where.of(db)
+        database, _ = locate(state, where)
         seconds = max(state.budget.remaining(), 0.001)
-        rows = QueryIter(database, database.query(query, params, timeout=seconds))
+        rows = QueryIter(where, database, database.query(query, params, timeout=seconds))
     try:
         return state.hold(rows, QueryIter.close)
     except LimitExceeded:
@@ -261,9 +275,11 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
 @group.register("$db_execute_next")
 def execute_next(state: State, handle: Token) -> list[Record]:
     """The next rows of a query, at most 100; none when there are no more."""
-    cursor = state.held(handle, QueryIter).cursor
+    query = state.held(handle, QueryIter)
     with _told(state):
-        rows = _interruptible(state, cursor.cancel, cursor.next)
+        # What is in memory of an app that was deleted is not its data any more.
+        locate(state, query.where)
+        rows = _interruptible(state, query.cursor.cancel, query.cursor.next)
     state.budget.spend("database_rows", len(rows))
     return rows
 

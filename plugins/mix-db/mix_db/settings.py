@@ -31,6 +31,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="Most different fields, those of maps inside counted, in the records of one call.",
         ),
     ] = 100_000
+    quota: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes that the files of one database may take: what is larger takes no more records, until "
+            "some are deleted and it is compacted without history. 0: no end.",
+        ),
+    ] = 8 * 1024 * MIB
     flush_rows: Annotated[
         int, Meta(ge=1, description="Versions in the write log at which they are moved to the row files.")
     ] = 10_000

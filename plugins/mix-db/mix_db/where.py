@@ -21,6 +21,7 @@ import msgspec
 from mix_db.engine.fields import Fields
 from mix_db.settings import Settings
 from mixkit.errors import FFIError, NotFound, printable
+from mixkit.fields import valid
 from mixkit.state import State
 from mixkit.storage import Database, Place, SaveOptions
 
@@ -63,7 +64,8 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         try:
             where = msgspec.convert(given, cls)
         except msgspec.ValidationError as exc:
-            raise FFIError(f"argument 1 (db): {printable(str(exc))[:300]}") from None
+            near = valid(exc, cls)
+            raise FFIError(f"argument 1 (db): {printable(str(exc))[:300]}{near}") from None
         if (where.scope == "global") != (where.db is not None):
             expected = "a name as db" if where.db is None else "db with the scope global alone"
             raise FFIError(f"argument 1 (db): expected {expected}, found the scope {where.scope}")

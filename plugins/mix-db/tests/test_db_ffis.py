@@ -425,6 +425,34 @@ def test_rows_read_and_written_are_counted(house: House) -> None:
     assert len(rows_of(lambda *args: house.call(fresh, *args), None)) == 5
 
 
+def test_bytes_that_are_stored_are_counted(house: House) -> None:
+    text = "x" * 10_000
+    state = house.state(limits=Limits(database_bytes=50_000))
+    [ref] = house.call(state, "$db_save_ar", None, [{"text": text}])
+    assert 10_000 < state.budget.spent("database_bytes") < 11_000
+    house.call(state, "$db_save_one", SESSION, {"text": text})
+    house.call(state, "$db_get_one", None, ref)
+    assert state.budget.spent("database_bytes") < 11_000, "a session is in memory, and reading stores nothing"
+    for _ in range(3):
+        # The version is stored whole, however little is given.
+        house.call(state, "$db_upsert_one", None, {"_rmx_id": ref, "n": 1})
+    watermark = house.call(state, "$db_getWatermark", None)
+    with pytest.raises(LimitExceeded, match="database_bytes of 50000 bytes"):
+        house.call(state, "$db_save_a", None, [{"text": text}] * 6)
+    assert house.call(state, "$db_getWatermark", None) == watermark, (
+        "what is known to be too much is not stored"
+    )
+    house.call(state, "$db_save_one", None, {"text": text * 3})
+    for name, *args in (
+        ("$db_save_one", None, {"n": 7}),
+        ("$db_upsert_ar", None, [{"n": 7}]),
+        ("$db_delete_one", None, ref),
+    ):
+        with pytest.raises(LimitExceeded, match="database_bytes"):
+            house.call(state, name, *args)
+    house.call(state, "$db_save_one", SESSION, {"text": text})
+
+
 def test_one_large_record_is_not_answered_a_thousand_times(house: House) -> None:
     state = house.state(limits=Limits(call_size=1 << 20))
     [ref] = house.call(state, "$db_save_ar", None, [{"text": "x" * 100_000}])

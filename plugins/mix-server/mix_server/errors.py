@@ -28,6 +28,7 @@ from mixkit.errors import (
     QueryCancelled,
     QueryError,
     QueryTimeout,
+    QuotaExceeded,
     RecordError,
     RunError,
     StorageError,
@@ -302,6 +303,8 @@ def _write_other(req: Request, resp: Response, exc: Exception) -> None:
 
 def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
     """Status, message and details of an error that is no refusal; what is the server's own goes to the log."""
+    if isinstance(exc, QuotaExceeded):
+        return 507, str(exc), {}
     if isinstance(exc, StorageError):
         _log_failure(req, exc)
         return (

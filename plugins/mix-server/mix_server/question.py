@@ -17,6 +17,7 @@ from mix_server.errors import BadRequest
 from mix_server.params import from_texts, parse_pairs
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
+from mixkit.fields import valid
 from mixkit.schema import RecordType
 from mixkit.schema_text import parse
 
@@ -138,7 +139,7 @@ def _convert(given: dict[str, Any]) -> Question:
     try:
         return msgspec.convert(given, Question)
     except msgspec.ValidationError as exc:
-        raise BadRequest(f"malformed question: {exc}") from None
+        raise BadRequest(f"malformed question: {exc}{valid(exc, Question)}") from None
 
 
 def parse_moment(text: str | int) -> Moment:

@@ -14,6 +14,7 @@ from mix_server.admission import Admission
 from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
 from mix_server.databases import Databases
+from mix_server.followings import Followings
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
@@ -50,6 +51,7 @@ class Server:
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
+        followings: the live queries, which streams share.
         streams: the answers that are being sent part by part.
         arrivals: the bodies that are arriving.
         metrics: the counters.
@@ -81,6 +83,7 @@ class Server:
             settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
+        self.followings = Followings(self.databases, settings)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.arrivals = Arrivals()
 
@@ -100,6 +103,7 @@ class Server:
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
+        await self.followings.stop()
         self.databases.close()
         self.kernel.close()
 

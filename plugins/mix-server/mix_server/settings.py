@@ -57,6 +57,14 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     stream_stall: Annotated[
         float, Meta(gt=0, description="Seconds that a client may take nothing of a stream.")
     ] = 60.0
+    live_memory: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of events of live queries in each process that clients have not taken yet; the newest "
+            "event is kept anyway.",
+        ),
+    ] = 64 * MIB
     heartbeat: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds between signs of life of a live query.")
     ] = 15.0

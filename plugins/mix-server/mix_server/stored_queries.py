@@ -18,6 +18,7 @@ import msgspec
 from mix_server.errors import BadRequest
 from mixkit import tagged_json
 from mixkit.errors import NotFound, TaggedJSONError
+from mixkit.fields import valid
 from mixkit.schema import ANY, Field, Mismatch, RecordType, Type, converter
 from mixkit.schema_text import TypeTextError, parse
 from mixkit.value import Ref
@@ -79,7 +80,7 @@ class StoredQuery:
         try:
             given = msgspec.convert(definition, Definition)
         except msgspec.ValidationError as exc:
-            raise BadRequest(f"malformed definition of a query: {exc}") from None
+            raise BadRequest(f"malformed definition of a query: {exc}{valid(exc, Definition)}") from None
         if (given.query is None) is (given.ast is None):
             raise BadRequest("expected a query, as text in query or in its JSON form in ast; one of the two")
         if len(given.params) > _MOST_PARAMS:

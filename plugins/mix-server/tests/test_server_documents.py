@@ -425,6 +425,22 @@ async def test_without_a_token_nothing_is_read_or_written(make_server: Make, con
 
 
 @pytest.mark.parametrize("storage", [MIXQUERY])
+async def test_a_full_database_says_what_is_taken_and_lets_delete(
+    make_server: Make, connect: Connect
+) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        record = (await client.post(DOCUMENTS, json={"text": "x" * 5_000})).json()
+        database: Any = await server.databases.of("w", "demo")
+        database._engine._quota.most = 10_000
+        answer = await client.post(f"{DB}/save", json={"records": [{"text": "x" * 9_000}]})
+        assert answer.status_code == 507
+        assert "at most 10000 bytes" in answer.json()["message"]
+        path = f"{DOCUMENTS}/{record['_rmx_id']['_rmx_value']}"
+        assert (await client.delete(path)).status_code < 300
+
+
+@pytest.mark.parametrize("storage", [MIXQUERY])
 async def test_a_deleted_app_takes_its_database_with_it(make_server: Make, connect: Connect) -> None:
     server = make_server()
     async with connect(server) as client:

@@ -34,6 +34,7 @@ typedef struct {
     wasmtime_global_t *globals;
     bool globals_known;
     Account account;
+    Py_buffer purse; /* holds the memory of `account.purse` */
     Region **regions;
     size_t region_count;
     wasm_trap_t *trap; /* how the last entry failed: at most one of the two */
@@ -607,6 +608,14 @@ static int set_state(Instance *self, PyObject *state) {
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
 
+/* Gives back what the purse of a run has lent, if there is one. */
+static void settle(Instance *self) {
+    if (self->account.purse == NULL) return;
+    purse_give_back(self->account.purse, self->account.used);
+    self->account.purse = NULL;
+    PyBuffer_Release(&self->purse);
+}
+
 static void free_store(Instance *self) {
     if (self->store == NULL) return;
     wt.wasmtime_store_delete(self->store);
@@ -712,6 +721,7 @@ static int instance_clear(PyObject *object) {
 static void instance_dealloc(PyObject *object) {
     Instance *self = (Instance *)object;
     PyObject_GC_UnTrack(object);
+    settle(self);
     free_store(self);
     PyMem_Free(self->funcs);
     PyMem_Free(self->globals);
@@ -956,6 +966,39 @@ static PyObject *instance_grow(PyObject *object, PyObject *pages) {
     return PyLong_FromUnsignedLongLong(before);
 }
 
+static PyObject *instance_charge(PyObject *object, PyObject *purse) {
+    Instance *self = (Instance *)object;
+    Py_buffer view;
+    if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot change its purse");
+    settle(self);
+    if (purse == Py_None) Py_RETURN_NONE;
+    if (!usable(self, true) || PyObject_GetBuffer(purse, &view, PyBUF_WRITABLE) < 0) return NULL;
+    if (view.len < (Py_ssize_t)(2 * sizeof(int64_t)) || (uintptr_t)view.buf % sizeof(int64_t) != 0) {
+        PyBuffer_Release(&view);
+        return PyErr_Format(PyExc_TypeError, "a purse is two numbers of 64 bits");
+    }
+    if (!purse_take(view.buf, self->account.used)) {
+        char detail[96];
+        int64_t left = __atomic_load_n((int64_t *)view.buf, __ATOMIC_RELAXED);
+        PyBuffer_Release(&view);
+        snprintf(detail, sizeof detail, "the guest has %zu bytes, and the run that it belongs to has %lld left",
+                 self->account.used, (long long)left);
+        raise_limit("memory", self->account.limit, "bytes", detail);
+        return NULL;
+    }
+    self->purse = view;
+    self->account.purse = view.buf;
+    Py_RETURN_NONE;
+}
+
+static PyObject *instance_footprint(PyObject *object, PyObject *unused) {
+    Instance *self = (Instance *)object;
+    size_t mappings = 0;
+    (void)unused;
+    for (size_t i = 0; i < self->region_count; i++) mappings += region_mappings(self->regions[i]);
+    return Py_BuildValue("nn", (Py_ssize_t)(self->region_count > 0 ? self->account.used : 0), (Py_ssize_t)mappings);
+}
+
 static PyObject *instance_interrupt(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
@@ -1004,6 +1047,7 @@ static PyObject *instance_close(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be closed; interrupt it first");
+    settle(self);
     if (self->store != NULL) {
         /* Seen as closed by other threads before the GIL is let go. */
         Instance taken = {.store = self->store, .regions = self->regions, .region_count = self->region_count};
@@ -1026,6 +1070,8 @@ static PyMethodDef instance_methods[] = {
     {"write", (PyCFunction)(void (*)(void))instance_write, METH_FASTCALL, "write(ptr, data)"},
     {"memory", instance_memory, METH_NOARGS, "memory() -> memoryview"},
     {"grow", instance_grow, METH_O, "grow(pages) -> old size in pages"},
+    {"charge", instance_charge, METH_O, "charge(purse | None): take all memory from the purse from now on."},
+    {"footprint", instance_footprint, METH_NOARGS, "footprint() -> (bytes, mappings)"},
     {"interrupt", instance_interrupt, METH_NOARGS, "Make the guest trap soon; callable from any thread."},
     {"get_state", instance_get_state, METH_NOARGS, "The state as a tuple, or None if it cannot be restored."},
     {"set_state", instance_set_state, METH_O, "set_state(state | None) -> bool"},

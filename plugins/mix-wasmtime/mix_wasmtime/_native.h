@@ -162,11 +162,16 @@ enum { TRAP_STACK_OVERFLOW = 0, TRAP_UNREACHABLE = 9, TRAP_INTERRUPT = 10 };
 
 /* ---- regions: the linear memories ------------------------------------------------------------------------ */
 
-/* What one instance may have in all its memories together. Written by the thread that runs the instance. */
+/* What one instance may have in all its memories together. Written by the thread that runs the instance.
+ * The purse is shared by the instances of a run, in several threads: the bytes left, and whether any were refused. */
 typedef struct {
     size_t used, limit;
-    bool refused; /* a growth was refused since the outermost call began */
+    bool refused;   /* a growth was refused since the outermost call began */
+    int64_t *purse; /* all of `used` is taken from it; NULL for none */
 } Account;
+
+bool purse_take(int64_t *purse, size_t more); /* no GIL needed; false if that is too much, and nothing is taken */
+void purse_give_back(int64_t *purse, size_t less);
 
 /* One linear memory: address space for all that a 32-bit guest can name, of which the first `size` bytes are
  * accessible. It never moves, and lives until the last of store, instance and memoryviews lets go. */
@@ -194,6 +199,8 @@ typedef struct { uint64_t offset, size; } Run;
 size_t region_runs(const Region *region, Run **runs);
 
 extern const wasmtime_memory_creator_t region_creator;
+/* Mappings of the process that it takes. */
+size_t region_mappings(const Region *region);
 void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
 /* Zeroes [from, to): by writing what is small, or as long as there is budget, which goes down; else by giving pages back. */
 void region_clear(Region *region, size_t from, size_t to, size_t *budget);

@@ -41,6 +41,27 @@ static bool open_range(uint8_t *base, size_t from, size_t to) {
     return true;
 }
 
+bool purse_take(int64_t *purse, size_t more) {
+    if (__atomic_sub_fetch(&purse[0], (int64_t)more, __ATOMIC_RELAXED) >= 0) return true;
+    __atomic_add_fetch(&purse[0], (int64_t)more, __ATOMIC_RELAXED);
+    __atomic_store_n(&purse[1], 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+void purse_give_back(int64_t *purse, size_t less) { __atomic_add_fetch(&purse[0], (int64_t)less, __ATOMIC_RELAXED); }
+
+static bool account_take(Account *account, size_t more) {
+    if (more > account->limit - account->used) return false;
+    if (account->purse != NULL && !purse_take(account->purse, more)) return false;
+    account->used += more;
+    return true;
+}
+
+static void account_give_back(Account *account, size_t less) {
+    account->used -= less;
+    if (account->purse != NULL) purse_give_back(account->purse, less);
+}
+
 /* no GIL */
 static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
     Region *region = env;
@@ -48,17 +69,23 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
     Account *account = region->account;
     if (new_size <= size) return NULL;
     size_t more = new_size - size;
-    if (new_size > region->capacity || more > account->limit - account->used) {
+    if (new_size > region->capacity || !account_take(account, more)) {
         account->refused = true;
         return wt.wasmtime_error_new("the memory limit is reached");
     }
     if (!open_range(region->base, size, new_size)) {
+        account_give_back(account, more);
         account->refused = true;
         return wt.wasmtime_error_new("the system has no more memory");
     }
-    account->used += more;
     atomic_store_explicit(&region->size, new_size, memory_order_release);
     return NULL;
+}
+
+size_t region_mappings(const Region *region) {
+    size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
+    /* What is accessible, with what lies before and behind; and what is advised to be in huge pages. */
+    return size == 0 ? 1 : size <= SMALL_PAGES ? 3 : 4;
 }
 
 void region_release(Region *region) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mixkit.errors import GuestError
+from mixkit.vm.demangle import demangled
 
 __all__ = ["TRAPS", "trap_error"]
 
@@ -40,7 +41,10 @@ def trap_error(code: int | None, message: str, frames: list[Frame]) -> GuestErro
     trap = TRAPS[code] if code is not None and code < len(TRAPS) else None
     # Wasmtime's text goes on with its own rendering of the backtrace.
     reason = message.split("wasm trap: ")[-1].split("\n", 1)[0] or "trap"
-    backtrace = [f"{name or f'function {index}'} at {offset:#x}" for index, name, offset in frames[:_FRAMES]]
+    backtrace = [
+        f"{demangled(name) if name else f'function {index}'} at {offset:#x}"
+        for index, name, offset in frames[:_FRAMES]
+    ]
     if len(frames) > _FRAMES:
         backtrace.append(f"… {len(frames) - _FRAMES} more")
     where = f", in {backtrace[0]}" if backtrace else ""

@@ -17,6 +17,7 @@ from mixkit.contracts import WasmEngine
 from mixkit.errors import GuestError
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
+from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
@@ -36,6 +37,10 @@ class TestWasmtime(Wasmtime, EngineSuite):
 
 
 class TestWasmtimeHost(Wasmtime, EngineHostSuite):
+    pass
+
+
+class TestWasmtimeMemory(Wasmtime, EngineMemorySuite):
     pass
 
 
@@ -95,3 +100,15 @@ def test_frames_name_the_place_in_the_file(start: str, exported: bool) -> None:
     offset = int(caught.value.backtrace[0].rpartition("0x")[2], 16)
     # What is there: unreachable, end; and what is before, the end of a store.
     assert code[offset - 2 : offset + 2] == b"\x02\x00\x00\x0b"
+
+
+def test_names_in_a_backtrace_are_those_of_the_source() -> None:
+    text = """(module (func $_ZN4core9panicking5panic17h5f9e7f04b716cae8E (unreachable))
+      (func $_ZN3net6Socket4readEPcm (export "go") (call 0)))"""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    with pytest.raises(GuestError, match="in core::panicking::panic at") as caught:
+        engine.instantiate(engine.compile(bytes(wasmtime.wat2wasm(text))), Limits(), {}).call("go")
+    assert [frame.split(" at ")[0] for frame in caught.value.backtrace] == [
+        "core::panicking::panic",
+        "net::Socket::read",
+    ]

@@ -1,8 +1,13 @@
-"""Generated modules: whatever a module is made of, the engine does with it what plain Wasmtime does."""
+"""Generated modules: whatever a module is made of, the engine does with it what plain Wasmtime does.
+
+`MIXKIT_SOAK_SECONDS` says for how long new ones are made (3 by default).
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import time
 
 import pytest
 import wasmtime
@@ -14,6 +19,7 @@ from mix_wasmtime.settings import WasmtimeSettings
 from mixkit.errors import EngineError, GuestError, LimitExceeded, MixError
 from mixkit.limits import Limits
 
+SECONDS = float(os.environ.get("MIXKIT_SOAK_SECONDS", "3"))
 CONSTANTS = {
     "i32": ("i32.const 7", "i32.const -1"),
     "i64": ("i64.const 9", "i64.const -1"),
@@ -158,6 +164,22 @@ def engine() -> WasmtimeEngine:
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 1 << 48))
 def test_a_generated_module_does_what_plain_wasmtime_does(engine: WasmtimeEngine, seed: int) -> None:
+    does_what_plain_wasmtime_does(engine, seed)
+
+
+def test_so_do_new_ones_for_as_long_as_is_asked(engine: WasmtimeEngine) -> None:
+    seed = random.SystemRandom().getrandbits(48)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        seed += 1
+        try:
+            does_what_plain_wasmtime_does(engine, seed)
+        except BaseException as exc:
+            exc.add_note(f"the seed is {seed}")
+            raise
+
+
+def does_what_plain_wasmtime_does(engine: WasmtimeEngine, seed: int) -> None:
     text = Text(random.Random(seed))
     code = bytes(wasmtime.wat2wasm(text.module()))
     try:

@@ -23,6 +23,7 @@ from mix_db.engine.compaction import Compaction
 from mix_db.engine.indexing import index_rows
 from mix_db.engine.moments import ahead, unreached
 from mix_db.engine.pending import Pending
+from mix_db.engine.quota import Quota
 from mix_db.engine.records import Deleting, Saving
 from mix_db.engine.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
 from mix_db.engine.settling import Settling
@@ -82,6 +83,7 @@ class Engine:
         # Whether the background has been asked for anything by this process.
         self._committed = False
         self._errors: dict[str, str] = {}
+        self._quota = Quota(settings.quota if shared else 0, lambda: self.rows.size_in_force())
         self._last: dict[str, int | None] = {"flush": None, "merge": None, "compaction": None}
         self._settling = Settling(
             lambda: self._state.last, lambda: self._attempt("merge", lambda: self._merge(settle))
@@ -137,7 +139,10 @@ class Engine:
     def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions) -> Commit:
         """See `mixkit.storage.Database.save`."""
         largest, fields = self.settings.max_record_bytes, self.settings.max_fields
-        return self._write(Saving(records, options, self.state, largest, fields))
+        change = Saving(records, options, self.state, largest, fields)
+        # Tombstones are always taken: deleting is the way back below the quota.
+        self._quota.check(self._state, change.size)
+        return self._write(change)
 
     def delete(self, ids: Sequence[Ref | str | Mapping[str, Any]]) -> Commit:
         """See `mixkit.storage.Database.delete`."""
@@ -182,7 +187,8 @@ class Engine:
         self._advance(rows.view)
         self.arrivals.announce()
         self._schedule(len(stored.records))
-        return Commit(watermark(stored.number), Answers(change.answers, kept, stored))
+        size = sum(map(len, stored.records))
+        return Commit(watermark(stored.number), Answers(change.answers, kept, stored), size)
 
     # What runs by itself
 
@@ -347,6 +353,7 @@ class Engine:
             "versions": state.rows,
             "commits": state.last,
             "size": self.rows.size(),
+            "quota": self._quota.most or None,
             "log_bytes": sum(tail.size for tail in state.tails),
             "log_versions": sum(map(len, state.tails)),
             "segments": len(state.segments),

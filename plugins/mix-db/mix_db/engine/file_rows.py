@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from mix_db.engine.indexing import check_segment, index_rows
@@ -46,8 +47,19 @@ class FileRows(Store):
 
     def size(self) -> int:
         """Bytes of all files."""
-        states = [self.folder.state(name) for name in self.folder.listing()]
-        return sum(state[2] for state in states if state is not None)
+        return self._size_of(self.folder.listing())
+
+    def size_in_force(self) -> int:
+        """Bytes of the files of the generation in force, but for the log; without those that are being made."""
+        generation = self.view.generation
+        return self._size_of(
+            name
+            for name in self.folder.listing()
+            if names.family(name) == generation and not name.endswith(names.NEW)
+        )
+
+    def _size_of(self, files: Iterable[str]) -> int:
+        return sum(state[2] for state in map(self.folder.state, files) if state is not None)
 
 
 def _belongs(name: str) -> bool:

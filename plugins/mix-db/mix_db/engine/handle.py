@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -77,10 +78,8 @@ class Handle(StateReader):
     async def changed_async(self, watermark: str) -> str:
         number = read_watermark(watermark)
 
-        async def after() -> str | None:
-            return self._after(number)
-
-        return await self._engine.arrivals.wait_async(after)
+        # In a thread: whoever looks first takes in what others have committed.
+        return await self._engine.arrivals.wait_async(lambda: asyncio.to_thread(self._after, number))
 
     def live(self, query: Any, params: Mapping[str, Any] | None = None) -> LiveQuery:
         self.state()

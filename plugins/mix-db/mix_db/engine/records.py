@@ -95,6 +95,8 @@ class Saving:
         self._arrange(_among(self._unusual, known()) if self._unusual else set())
         self.answers: list[int | None] = []
         """After `build`: the row of each record given."""
+        self.size: int
+        """Bytes of the fields given, as they are packed."""
         self.written: dict[str, int] = {}
         """After `build`: the newest row of each record that it wrote."""
 
@@ -161,6 +163,7 @@ class Saving:
                 _check_names(record, f"$[{index}]")
             size += len(packed)
             items.append(_Item(id, is_fresh, unstamped(split(packed, len(record)), id)))
+        self.size = size
         # A path takes a byte at least, so that most calls need no count.
         if size > self._max_fields:
             check_fields((record for record, _, _ in given), self._max_fields)

@@ -152,6 +152,10 @@ class Rows(Protocol):
         """Bytes that it takes where it is kept."""
         ...
 
+    def size_in_force(self) -> int:
+        """Bytes of the rows and segments in force that are not in the log; nothing that is being made."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -285,6 +289,9 @@ class MemoryRows:
     def size(self) -> int:
         view = self._view
         return sum(map(len, view.stored)) + sum(len(segment.data) for segment in view.segments)
+
+    def size_in_force(self) -> int:
+        return self.size()
 
     def close(self) -> None:
         """Snapshots stay readable."""

@@ -54,6 +54,7 @@ from mix_db.query.semantics import (
 )
 from mix_db.query.weight import weigh
 from mixkit.errors import ValueKindError
+from mixkit.near import meant
 from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
 __all__ = ["MAX_ROW", "MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
@@ -117,7 +118,10 @@ class Evaluation:
             raise QueryError(f"expected a value for the parameter ${missing[0]}, found none")
         if unknown := sorted(params.keys() - expected):
             known = ", ".join(f"${name}" for name in sorted(expected)) or "none"
-            raise QueryError(f"expected no parameters but those of the query ({known}), found ${unknown[0]}")
+            near = meant(unknown[0], expected)
+            raise QueryError(
+                f"expected no parameters but those of the query ({known}), found ${unknown[0]}{near}"
+            )
         for name, value in params.items():
             try:
                 check(value, f"${name}", tokens=False)

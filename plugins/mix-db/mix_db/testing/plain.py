@@ -188,7 +188,9 @@ class PlainDatabase(_Reader):
             shared.done.notify_all()
         marked = _marked(shared.rows)
         return Commit(
-            _watermark(shared.commit), [{} if row is None else marked[row] for row in draft.answers]
+            _watermark(shared.commit),
+            [{} if row is None else marked[row] for row in draft.answers],
+            sum(len(codec.encode(row)) for row in draft.added),
         )
 
     def as_of(self, when: Moment) -> _Reader:

@@ -14,6 +14,7 @@ from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, from_query_string, reader_at
 from mix_server.response import write_value
 from mixkit.errors import NotFound
+from mixkit.fields import valid
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
@@ -174,7 +175,9 @@ class Save:
         try:
             batch = msgspec.convert({"records": value} if type(value) is list else value, _Batch)
         except msgspec.ValidationError as exc:
-            raise BadRequest(f'expected an array of records or {{"records": […]}}: {exc}') from None
+            raise BadRequest(
+                f'expected an array of records or {{"records": […]}}: {exc}{valid(exc, _Batch)}'
+            ) from None
         options = msgspec.structs.replace(batch.options, upsert=True) if batch.upsert else batch.options
         commit = await _save(self._server, database, batch.records, options)
         saved: Any = commit.records

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Final
 
-from mix_server.answer import Size
 from mix_server.errors import BadRequest, error_line
 from mix_server.question import OPTIONS, Question, from_query_string
 from mix_server.streams import CutOff, Stream
-from mixkit import tagged_json
-from mixkit.errors import MixError, QueryError
-from mixkit.value import Ref
+from mixkit.errors import MixError
 
 if TYPE_CHECKING:
+    from mix_server.follower import Follower
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
-    from mixkit.storage import Change, Database, Record
-    from mixkit.storage import Live as LiveQuery
 
 __all__ = ["Live"]
 
 _HEARTBEAT: Final = b":\n\n"
-_LONGEST_WATERMARK: Final = 64
-
-Rows = Mapping[str, str]
-"""Rows by the id of their record, each as JSON."""
 
 
 class Live:
@@ -35,7 +26,8 @@ class Live:
 
     Each event has the watermark as its `id` and `{"watermark", "entered", "changed", "left"}` as its `data`.
     The first is a `change` with all rows as `entered`. With `Last-Event-ID` it has what changed since then; where
-    that cannot be said any more it is a `reset`, which replaces all that the client knows.
+    that cannot be said any more it is a `reset`, which replaces all that the client knows; so is the next one for a
+    client that has taken too little for a while.
     """
 
     def __init__(self, server: Server) -> None:
@@ -50,115 +42,26 @@ class Live:
         server = self._server
         server.streams.check()
         database = await server.databases.of(ws, app)
-
-        opened: list[LiveQuery] = []
-
-        def begin() -> Rows | None:
-            known = None if not last else self._rows_at(database, question, last)
-            opened.append(database.live(question.source, question.params))
-            return known
-
-        try:
-            with req.watch():
-                known = await server.databases.call(begin)
-        except BaseException:
-            for live in opened:
-                live.close()
-            raise
-        [live] = opened
+        with req.watch():
+            follower = await server.followings.join(database, question, last or None)
         resp.content_type = "text/event-stream"
         resp.set_header("Cache-Control", "no-store")
         # Proxies that collect an answer before they pass it on would never pass this one on.
         resp.set_header("X-Accel-Buffering", "no")
-        events = self._events(req, live, known, resumed=bool(last))
-        resp.stream = Stream(server.streams, req, events, live.close, endless=True)
+        resp.stream = Stream(server.streams, req, self._events(req, follower), follower.close, endless=True)
 
-    def _rows_at(self, database: Database, question: Question, watermark: str) -> Rows | None:
-        """What the client knows; None where that cannot be said: history was dropped, rows have no ids."""
-        settings = self._server.settings
-        size = Size(settings.answer_limit)
-        known = {}
-        try:
-            reader = database.as_of(watermark[:_LONGEST_WATERMARK])
-            with reader.query(question.source, question.params, timeout=settings.query_timeout) as cursor:
-                for row in cursor:
-                    id = _id_of(row)
-                    if id is None:
-                        return None
-                    known[id] = tagged_json.dumps(row)
-                    size.add(known[id].encode())
-        except (QueryError, BadRequest):
-            # If it is the query that is wrong, following it says so.
-            return None
-        return known
-
-    async def _events(
-        self, req: Request, live: LiveQuery, known: Rows | None, *, resumed: bool
-    ) -> AsyncGenerator[bytes, None]:
-        heartbeat = self._server.settings.heartbeat
-        loop = asyncio.get_running_loop()
-        coming = loop.create_task(live.next_async())
-        first = True
+    async def _events(self, req: Request, follower: Follower) -> AsyncGenerator[bytes, None]:
         try:
             # Sent at once, so that the client knows that it is connected.
             yield _HEARTBEAT
             while True:
-                # NOTE: the wait is bounded, not the task: a change must not be lost with a cancelled one.
-                await asyncio.wait([coming], timeout=heartbeat)
-                if not coming.done():
+                if not await follower.ready(self._server.settings.heartbeat):
                     yield _HEARTBEAT
-                    continue
-                change = coming.result()
-                coming = loop.create_task(live.next_async())
-                event = await asyncio.to_thread(self._event, change, first, resumed, known)
-                # The wait for the next change may be long, and these are all rows of the query, and again as text.
-                del change
-                first, known = False, None
-                yield event
-                del event
+                while part := follower.piece():
+                    yield part
         except MixError as exc:
             yield b"event: error\ndata: " + error_line(req, exc) + b"\n\n"
             raise CutOff from exc
-        finally:
-            coming.cancel()
-            await asyncio.wait([coming])
-            if not coming.cancelled():
-                coming.exception()
-
-    def _event(self, change: Change, first: bool, resumed: bool, known: Rows | None) -> bytes:
-        kind, entered, changed = "change", list(change.entered), list(change.changed)
-        left = list(change.left)
-        if first and resumed:
-            compared = None if known is None else _compare(known, entered)
-            if compared is None:
-                kind = "reset"
-            else:
-                entered, changed, left = compared
-        data = tagged_json.dumps(
-            {"watermark": change.watermark, "entered": entered, "changed": changed, "left": left}
-        )
-        event = f"event: {kind}\nid: {change.watermark}\ndata: {data}\n\n".encode()
-        return Size(self._server.settings.answer_limit, "follow a query of fewer rows").add(event)
 
 
 _PLAIN: Final = Question()
-
-
-def _compare(known: Rows, rows: list[Record]) -> tuple[list[Record], list[Record], list[Ref]] | None:
-    """What entered, changed and left between what was known and the rows now; None if rows have no ids."""
-    entered, changed, seen = [], [], set()
-    for row in rows:
-        id = _id_of(row)
-        if id is None:
-            return None
-        seen.add(id)
-        if id not in known:
-            entered.append(row)
-        elif known[id] != tagged_json.dumps(row):
-            changed.append(row)
-    return entered, changed, [Ref(id) for id in known if id not in seen]
-
-
-def _id_of(row: Any) -> str | None:
-    ref = row.get("_rmx_id") if type(row) is dict else None
-    return ref.id if type(ref) is Ref else None

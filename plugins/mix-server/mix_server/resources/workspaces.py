@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mix_server.errors import BadRequest
+from mixkit.fields import valid
 from mixkit.package.errors import BadName
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Workspaces:
         try:
             wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
         except msgspec.MsgspecError as exc:
-            raise BadRequest(f'expected {{"name": "…"}}: {exc}') from None
+            near = valid(exc, _Creation) if isinstance(exc, msgspec.ValidationError) else ""
+            raise BadRequest(f'expected {{"name": "…"}}: {exc}{near}') from None
         name = wanted.name or f"ws-{secrets.token_hex(8)}"
         try:
             await asyncio.to_thread(self._server.store.create, name)

@@ -1,0 +1,199 @@
+"""One stream among those that follow a live query: what it is sending, and what waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from mix_server.streams import CutOff
+
+if TYPE_CHECKING:
+    from mix_server.live_event import Event
+
+__all__ = ["LAG", "PIECE", "Dropped", "Followed", "Follower"]
+
+LAG: Final = 1_048_576
+"""Bytes of events that wait for a stream. One more may be longer: it is the others' too."""
+PIECE: Final = 65_536
+"""Bytes of an event that are handed on at once: the HTTP server keeps a copy until the client has taken them."""
+
+
+class Dropped(Exception):
+    """The state in which a following is cannot be read any more: history was dropped."""
+
+
+class Followed(Protocol):
+    """What a follower wants of a following."""
+
+    def enter(self, follower: Follower) -> None:
+        """Tell it of all changes from now on."""
+        ...
+
+    def leave(self, follower: Follower) -> None:
+        """Tell it nothing more."""
+        ...
+
+    async def begun(self) -> None:
+        """Wait for the first event."""
+        ...
+
+    async def beginning(self, since: str | None) -> Event:
+        """All rows in the state that is followed now, or how they differ from those of `since`. `Dropped` if that state
+        cannot be read any more."""
+        ...
+
+    async def another(self) -> Self:
+        """One of the same query that begins anew."""
+        ...
+
+
+class Follower:
+    """Takes the events of a following, and gives them on in pieces.
+
+    Args:
+        following: what it follows.
+        since: the watermark of the last event that the client has seen, before it came.
+
+    Attributes:
+        behind: it wants none of the events that come: it begins with all rows when it is ready for them.
+    """
+
+    def __init__(self, following: Followed, since: str | None) -> None:
+        self.behind = True
+        self._since = since
+        self._knows = since is not None
+        self._following = following
+        self._waiting: deque[Event] = deque()
+        self._waiting_bytes = 0
+        self._sending: Event | None = None
+        self._sent = 0
+        self._head = b""
+        self._woken = asyncio.Event()
+        self._coming: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
+        following.enter(self)
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._following.leave(self)
+        if self._coming is not None:
+            self._coming.cancel()
+
+    async def ready(self, seconds: float) -> bool:
+        """Whether there is an event to send, after at most so many seconds.
+
+        Raises:
+            Exception: why there will be no more.
+        """
+        if self._coming is None:
+            self._coming = asyncio.get_running_loop().create_task(self._next())
+            self._coming.add_done_callback(_retrieve)
+        # NOTE: the wait is bounded, not the task: an event must not be lost with a cancelled one.
+        await asyncio.wait([self._coming], timeout=seconds)
+        if not self._coming.done():
+            return False
+        coming, self._coming = self._coming, None
+        coming.result()
+        return True
+
+    def piece(self) -> bytes:
+        """The next part of the event that is being sent; empty behind its last.
+
+        Raises:
+            CutOff: the rest was taken away, since the process holds too much.
+        """
+        event = self._sending
+        if event is None and self._sent:
+            raise CutOff("the client takes too little while others wait")
+        if event is None:
+            return b""
+        part = event.data[self._sent : self._sent + PIECE]
+        head, self._head = self._head, b""
+        self._sent += len(part)
+        if self._sent < len(event.data):
+            return head + part
+        self._sending, self._sent = None, 0
+        return head + part + b"\n\n"
+
+    def put(self, event: Event) -> None:
+        """Let an event wait for what is before it."""
+        if event.all and self.behind and self._since is None:
+            # The following begins, and so does this one.
+            self.behind = False
+        if self.behind:
+            return
+        if self._waiting and self._waiting_bytes + len(event.data) > LAG:
+            self.fall_behind()
+        else:
+            self._waiting.append(event)
+            self._waiting_bytes += len(event.data)
+        self._woken.set()
+
+    def fall_behind(self) -> None:
+        """Let it begin anew, with all rows, when it is ready for them."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self.behind, self._since, self._knows = True, None, True
+        self._woken.set()
+
+    def drop(self, event: Event) -> None:
+        """Give an event up, if it is here."""
+        if event is self._sending and self._sent:
+            # In the middle of an event nothing else can be said.
+            self._sending = None
+        elif event is self._sending or event in self._waiting:
+            self._sending = None
+            self.fall_behind()
+
+    def fail(self, error: Exception) -> None:
+        """Let this be the last that is heard."""
+        self._error = error
+        self._woken.set()
+
+    async def _next(self) -> None:
+        """Begin to send the next event, as soon as there is one."""
+        while self._sending is None:
+            if self._waiting:
+                event = self._waiting.popleft()
+                self._waiting_bytes -= len(event.data)
+                self._send(event)
+            elif self._error is not None:
+                raise self._error
+            elif self.behind:
+                await self._begin()
+            else:
+                self._woken.clear()
+                await self._woken.wait()
+
+    async def _begin(self) -> None:
+        """Send what the client lacks to be where the following is."""
+        await self._following.begun()
+        if not self.behind or self._error is not None:
+            return
+        # What comes from here on waits behind the event that is made.
+        self.behind, since, self._since = False, self._since, None
+        try:
+            event = await self._following.beginning(since)
+        except Dropped:
+            another = await self._following.another()
+            self._following.leave(self)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self.behind, self._since, self._following = True, since, another
+            another.enter(self)
+        else:
+            self._send(event)
+
+    def _send(self, event: Event) -> None:
+        kind = "reset" if event.all and self._knows else "change"
+        self._head = f"event: {kind}\nid: {event.watermark}\ndata: ".encode()
+        self._sending = event
+        if not self.behind:
+            self._knows = False
+
+
+def _retrieve(done: asyncio.Task[None]) -> None:
+    # Nobody else may ask: the client may have gone.
+    if not done.cancelled():
+        done.exception()
