@@ -37,6 +37,23 @@ def test_snippets_run(document: Path, tmp_path: Path) -> None:
             session.run(snippet)
 
 
+COMMANDS = ["README.md", *(f"{folder}/*.md" for folder in ("docs", "plugins/*", "examples/*", "sdk/c"))]
+RUN_ELSEWHERE = {
+    "docs/write-a-guest.md": 2,  # test_write_a_guest
+    "docs/server.md": 1,  # gunicorn, whose port is its own: test_server_process
+}
+
+
+def test_each_command_is_run() -> None:
+    """A console block that is marked by nothing is run by nothing; scripts/newcomer.py runs those marked `clone`."""
+    found = {}
+    for path in [path for pattern in COMMANDS for path in ROOT.glob(pattern)]:
+        blocks = path.read_text(encoding="utf-8").count("```console\n")
+        if blocks:
+            found[str(path.relative_to(ROOT))] = blocks
+    assert found == RUN_ELSEWHERE
+
+
 def test_there_are_snippets_in_the_documents_of_the_kernel() -> None:
     assert {path.name for path in RUNNABLE} >= {"README.md", "profiles.md", "limits-and-grants.md"}
 
