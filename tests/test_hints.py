@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +120,14 @@ def test_a_manifest_that_is_wrong_is_told_what_is_valid(change: dict[str, Any], 
 def test_what_is_far_or_long_is_not_guessed() -> None:
     assert meant("elsewhere", ["http", "crypto"]) == ""
     assert meant("x" * 10_000, ["x" * 81]) == ""
+
+
+def test_what_cannot_be_run_says_what_can(
+    say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.c").write_text("int x;")
+    for code in ("agent.c", "."):
+        assert f"mixkit wasm run {code} ENTRY PARAMS" in say("-p", "test", "run", code, "go")
+    assert "--param NAME=VALUE" in say("-p", "test", "run", "x.wasm", "go", "name=Ada")
+    assert """'["a text", 1]'""" in say("-p", "test", "ffi", "call", "$crypto_md5", "abc")
