@@ -391,12 +391,12 @@ class Kernel:
 
         Raises:
             NotFound: it has no such entry.
-            GrantError: it asks for an option that no plugin enforces.
+            GrantError: it asks for an option that no plugin enforces, or with a value that it cannot have.
         """
         program = self.load(code, entry)
         program.entry(entry)
         if program.manifest.grants is not None:
-            self.ffis.check_grant_options(program.manifest.grants.option_keys())
+            self.ffis.check_grants(program.manifest.grants)
 
     # -- running ------------------------------------------------------------------------------
 

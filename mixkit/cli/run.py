@@ -147,8 +147,11 @@ def _run(
     from mixkit.cli.lines import add_lines
     from mixkit.cli.runnable import others_of
     from mixkit.errors import RunError
-    from mixkit.schema import converter
+    from mixkit.schema import RecordType, converter
 
+    if params is None and RecordType in map(type, (runnable.params, program.entry(runnable.entry).params)):
+        # As over HTTP, where no body is no parameters.
+        params = {}
     grants = _grants(kernel, runnable, program.manifest.grants, patterns)
     try:
         with out.working(f"running {runnable.name}"):

@@ -222,7 +222,7 @@ class Catalog:
         workspace = self._store.workspace(ws)
         package = Package.open(data)
         try:
-            self._kernel.ffis.check_grant_options(package.grants.option_keys())
+            self._kernel.ffis.check_grants(package.grants)
         except GrantError as exc:
             raise PackageError(str(exc), "manifest.json") from None
         installed = workspace.install(

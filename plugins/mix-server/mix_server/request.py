@@ -170,13 +170,14 @@ class Request(falcon.asgi.Request):
                 raise Disconnected
 
     def expect_options(self, *names: str) -> None:
-        """Refuse a query string with other keys: a misspelt one would be passed over. `BadRequest` names it."""
+        """Refuse a query string with other keys: what they ask for would be passed over. `BadRequest` names one."""
         if not self.query_string:
             return
         for key in self.params:
             if key not in names:
+                expected = " or ".join(names) or "nothing"
                 raise BadRequest(
-                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant(key, names)}"
+                    f"expected {expected} in the query string, found {key[:40]!r}{meant(key, names)}"
                 )
 
     async def disconnected(self) -> None:

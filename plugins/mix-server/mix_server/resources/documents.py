@@ -54,6 +54,7 @@ class Documents:
         await answer(self._server, req, resp, database, msgspec.structs.replace(question, **changes))
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        req.expect_options()
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         record = await read_record(req, settings.body_limit, settings.body_timeout, settings.values_limit)
@@ -91,6 +92,7 @@ class Document:
         await self._write(req, resp, ws, app, id, upsert=True)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, id: str) -> None:
+        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
 
@@ -103,6 +105,7 @@ class Document:
         write_value(req.accept, resp, commit.records[0])
 
     async def _write(self, req: Request, resp: Response, ws: str, app: str, id: str, *, upsert: bool) -> None:
+        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings

@@ -36,6 +36,7 @@ class Query:
         await answer(self._server, req, resp, database, question)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
+        req.expect_options()
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         question = from_value(

@@ -63,6 +63,7 @@ class StoredQueries:
         await self._run(req, resp, database, stored, from_pairs(options), params)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        req.expect_options()
         database = await self._server.databases.of(ws, app)
         stored = stored_queries.find(database, name)
         settings = self._server.settings
@@ -75,6 +76,7 @@ class StoredQueries:
         await self._run(req, resp, database, stored, question, question.params)
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        req.expect_options()
         check_name(name)
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
@@ -103,6 +105,7 @@ class StoredQueries:
         write_value(req.accept, resp, stored.to_dict(name))
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         id = stored_queries.record_id(name)
