@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mixkit.testing.snippets import Session, Snippet, read_snippets
+from mixkit.testing.snippets import Session, Snippet, own_port, read_snippets
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,19 +19,12 @@ RUNNABLE = [path for path in DOCUMENTS if path.name not in NEEDS_AN_ENVIRONMENT 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda path: path.name)
 def test_snippets_run(document: Path, tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    # The server of a document listens where no other one does.
-    port = free_port()
-    places = {f"{host}:8000": f"{host}:{port}" for host in ("localhost", "127.0.0.1")}
-    with Session(tmp_path, {**inherited, "PATH": path, "MIXKIT_SERVER_PORT": port}, places) as session:
+    variables, places = own_port()
+    with Session(tmp_path, {**inherited, "PATH": path, **variables}, places) as session:
         for snippet in read_snippets(document):
             session.run(snippet)
 

@@ -51,7 +51,7 @@ def test_a_bare_installation_is_told_one_line(
     with pytest.raises(PluginError) as told:
         Kernel("agent_server", environ={})
     assert "pip install 'mixkit[agent_server]'" in str(told.value) and "-p " not in str(told.value)
-    for command in (("serve",), ("wasm", "new", "x"), ("ffi", "list"), ("run", "x.wasm")):
+    for command in (("plugins",), ("serve",), ("wasm", "new", "x"), ("ffi", "list"), ("run", "x.wasm")):
         assert "pip install 'mixkit[agent_server]'" in say(*command)
 
 
