@@ -18,7 +18,7 @@ from mix_server.doctor import checks
 from mix_server.server import Server
 
 from mixkit import Kernel, hookimpl
-from mixkit.errors import PluginError
+from mixkit.errors import PluginError, StorageError
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -115,6 +115,22 @@ async def test_a_resource_that_leaves_costs_its_request_alone(
         ):  # fmt: skip
             assert (answer.status_code, answer.json()["ok"]) == (500, False)
         assert (await client.get("/v1/ws")).status_code == 200
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_a_storage_that_leaves_costs_its_call_alone(
+    make_server: Make, connect: Connect, error: BaseException
+) -> None:
+    def leave() -> None:
+        raise error
+
+    server = make_server()
+    async with connect(server):
+        for call in (server.databases.call, server.databases.look_up):
+            with pytest.raises(StorageError, match=f"the storage failed: {type(error).__name__}"):
+                await call(leave)
+        assert await server.databases.call(lambda: 1) == 1
 
 
 @pytest.mark.usefixtures("handled_interrupts")
