@@ -21,6 +21,7 @@ import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.bus import Bus, LocalBus
 from mixkit.contracts import WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
@@ -112,6 +113,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
+        bus: messages on topics inside this process (`mixkit.bus`).
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -163,6 +165,7 @@ class Kernel:
         self._env_words: dict[int, tuple[weakref.ref[Env], bytes]] = {}
         self._closed = False
         self.signals = Signals()
+        self.bus: Bus = LocalBus()
 
     # -- loading ------------------------------------------------------------------------------
 

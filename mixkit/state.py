@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
+from mixkit.bus import Bus, LocalBus
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
@@ -46,6 +47,11 @@ class Services(Protocol):
         ...
 
     @property
+    def bus(self) -> Bus:
+        """The bus inside this kernel's process."""
+        ...
+
+    @property
     def databases(self) -> Databases:
         """The databases of apps. Raises `StorageError` where there is no storage."""
         ...
@@ -68,6 +74,7 @@ class NoServices:
 
     def __init__(self) -> None:
         self.signals = Signals()
+        self.bus: Bus = LocalBus()
 
     @property
     def databases(self) -> Databases:

@@ -1,0 +1,476 @@
+"""A bus: messages on topics, to whoever subscribes, with the rules of MQTT. Its contract, and one inside the process.
+
+`LocalBus` is what there is without a broker; `mix-mqtt` has one over a broker. `mixkit.testing.bus_suite` is what
+both must pass. What is shared by them stands here as well: which topics and filters there may be, what a filter
+matches, and a `Subscription` with its bounded queue.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Protocol, TypeVar
+
+from mixkit.errors import FFIError
+
+__all__ = [
+    "MAX_LEVELS",
+    "Bus",
+    "BusError",
+    "BusFull",
+    "BusLost",
+    "Filters",
+    "LocalBus",
+    "Message",
+    "MessagesMissed",
+    "Subscription",
+    "check_filter",
+    "check_topic",
+    "covers",
+    "overlap",
+]
+
+T = TypeVar("T")
+
+MAX_LEVELS: Final = 200
+_MAX_BYTES: Final = 65_535
+# Controls, surrogates and noncharacters: MQTT 5, section 1.5.4, lets a peer end the connection for each of them.
+_FORBIDDEN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+MIB: Final = 1024 * 1024
+
+
+class BusError(FFIError):
+    """A bus refuses, or cannot do, what was asked for."""
+
+    code = "bus"
+
+
+class BusFull(BusError):
+    """A queue or a store of the bus is full: an error at once, never a wait."""
+
+    code = "bus_full"
+
+
+class BusLost(BusError):
+    """The bus is closed, or its connection was lost. What was not acknowledged may have been delivered or not."""
+
+    code = "bus_lost"
+
+
+class MessagesMissed(BusError):
+    """A subscription has a gap here; it goes on behind it."""
+
+    code = "bus_missed"
+
+
+# -- topics and filters -----------------------------------------------------------------------------
+
+
+def check_topic(topic: str) -> None:
+    """Raise `BusError` unless messages can be published on that topic, on any bus."""
+    _check("topic", topic)
+    if "+" in topic or "#" in topic:
+        raise BusError(f"topic {topic!r:.100}: expected no + and no #, which only filters have")
+
+
+def check_filter(filter: str) -> None:
+    """Raise `BusError` unless that is a filter: `+` stands for one level, `#` at the end for all that follow."""
+    _check("filter", filter)
+    levels = filter.split("/")
+    if levels[0] == "$share":
+        raise BusError(f"filter {filter!r:.100}: shared subscriptions are not offered")
+    for number, level in enumerate(levels, 1):
+        wild = "+" in level or "#" in level
+        if (wild and len(level) > 1) or (level == "#" and number < len(levels)):
+            raise BusError(
+                f"filter {filter!r:.100}: expected + as a whole level and # as the last one, "
+                f"found level {number} {level!r:.40}"
+            )
+
+
+def _check(what: str, text: str) -> None:
+    if found := _FORBIDDEN.search(text):
+        raise BusError(f"{what} {text!r:.100}: it has the character U+{ord(found[0]):04X}")
+    size = len(text.encode())
+    if not 0 < size <= _MAX_BYTES:
+        raise BusError(f"{what} {text!r:.100}: expected 1 to {_MAX_BYTES} bytes, found {size}")
+    if (levels := text.count("/") + 1) > MAX_LEVELS:
+        raise BusError(f"{what} {text!r:.100}: expected at most {MAX_LEVELS} levels, found {levels}")
+
+
+def covers(pattern: str, filter: str) -> bool:
+    """Whether a filter matches every topic that another filter, or a topic, stands for."""
+    if filter[:1] == "$" and pattern[:1] in ("+", "#"):
+        return False
+    wide, narrow = pattern.split("/"), filter.split("/")
+    for number, level in enumerate(wide):
+        if level == "#":  # Also for what it stands behind: "a/#" matches "a".
+            return True
+        if number == len(narrow) or narrow[number] == "#" or level not in ("+", narrow[number]):
+            return False
+    return len(wide) == len(narrow)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there may be a topic that both filters match."""
+    if "$" in (one[:1], other[:1]) and {one[:1], other[:1]} & {"+", "#"}:
+        return False
+    left, right = one.split("/"), other.split("/")
+    for a, b in zip(left, right, strict=False):
+        if "#" in (a, b):
+            return True
+        if a != b and "+" not in (a, b):
+            return False
+    longer = max(left, right, key=len)
+    return len(left) == len(right) or longer[min(len(left), len(right))] == "#"
+
+
+class _Node(Generic[T]):
+    __slots__ = ("below", "items")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Node[T]] = {}
+        self.items: dict[T, None] = {}
+
+
+class Filters(Generic[T]):
+    """Things by filter, found by the topics that their filters match. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
+
+    def add(self, filter: str, item: T) -> None:
+        node = self._root
+        for level in filter.split("/"):
+            node = node.below.setdefault(level, _Node())
+        node.items[item] = None
+
+    def remove(self, filter: str, item: T) -> None:
+        """Forget it; what is not there is ignored."""
+        path = [self._root]
+        levels = filter.split("/")
+        for level in levels:
+            if level not in path[-1].below:
+                return
+            path.append(path[-1].below[level])
+        path[-1].items.pop(item, None)
+        for level, node, above in zip(reversed(levels), reversed(path), reversed(path[:-1]), strict=False):
+            if node.items or node.below:
+                break
+            del above.below[level]
+
+    def matching(self, topic: str) -> list[T]:
+        """What was added under filters that match, each once for every such filter."""
+        found: list[T] = []
+        nodes = [self._root]
+        wild = not topic.startswith("$")
+        for level in topic.split("/"):
+            further: list[_Node[T]] = []
+            for node in nodes:
+                if level in node.below:
+                    further.append(node.below[level])
+                if wild and "+" in node.below:
+                    further.append(node.below["+"])
+                if wild and "#" in node.below:
+                    found += node.below["#"].items
+            nodes, wild = further, True
+            if not nodes:
+                return found
+        for node in nodes:
+            found += node.items
+            if "#" in node.below:
+                found += node.below["#"].items
+        return found
+
+
+# -- messages and subscriptions ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What arrives.
+
+    Attributes:
+        retained: it was there before the subscription.
+        text: whoever published it said that it is UTF-8 text.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    text: bool = False
+
+
+@dataclass(slots=True)
+class _Gap:
+    reason: str
+    missed: int = 0
+
+
+class Subscription:
+    """Messages of one filter for one subscriber, in a bounded queue. Thread-safe.
+
+    What does not fit into the queue is left out and counted; the subscriber is told in its place. So a slow
+    subscriber takes no more memory and holds up nobody.
+
+    Args:
+        messages: that wait at most.
+        size: bytes of payloads and topics that wait at most.
+        closed: told once, from any thread, when nobody wants messages any more.
+    """
+
+    def __init__(
+        self, filter: str, *, messages: int, size: int, closed: Callable[[Subscription], None]
+    ) -> None:
+        self.filter = filter
+        self._messages = messages
+        self._size = size
+        self._on_close = closed
+        self._queue: deque[Message | _Gap] = deque()
+        self._waiting = 0
+        self._bytes = 0
+        self._end = ""
+        self._waiters: set[Future[None]] = set()
+        self._lock = threading.Lock()
+
+    def offer(self, message: Message) -> None:
+        """Queue a message, or note that there was no room for it."""
+        size = _size(message)
+        with self._lock:
+            if self._end:
+                return
+            if self._waiting >= self._messages or self._bytes + size > self._size:
+                self._note("the queue was full").missed += 1
+            else:
+                self._queue.append(message)
+                self._waiting += 1
+                self._bytes += size
+            waiters, self._waiters = self._waiters, set()
+        _wake(waiters)
+
+    def interrupted(self, reason: str) -> None:
+        """Messages may have been missed here, nobody knows how many."""
+        with self._lock:
+            if self._end:
+                return
+            self._note(reason)
+            waiters, self._waiters = self._waiters, set()
+        _wake(waiters)
+
+    def _note(self, reason: str) -> _Gap:
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, _Gap) and last.reason == reason:
+            return last
+        gap = _Gap(reason)
+        self._queue.append(gap)
+        return gap
+
+    async def next(self, seconds: float | None = None) -> Message:
+        """The next message; waits for it as long as that, or for ever.
+
+        Raises:
+            TimeoutError: none came in time.
+            MessagesMissed: there is a gap here; asked again, it goes on behind it.
+            BusLost: the subscription or the bus is closed, and everything that came before was read.
+        """
+        import asyncio
+
+        async with asyncio.timeout(seconds):
+            while True:
+                with self._lock:
+                    if self._queue:
+                        entry = self._queue.popleft()
+                        break
+                    if self._end:
+                        raise BusLost(self._end)
+                    waiter: Future[None] = Future()
+                    self._waiters.add(waiter)
+                try:
+                    await asyncio.wrap_future(waiter)
+                finally:
+                    with self._lock:
+                        self._waiters.discard(waiter)
+        if isinstance(entry, _Gap):
+            count = f"{entry.missed} messages were" if entry.missed else "messages may have been"
+            raise MessagesMissed(f"{count} missed: {entry.reason}")
+        with self._lock:
+            self._waiting -= 1
+            self._bytes -= _size(entry)
+        return entry
+
+    def close(self) -> None:
+        """No more messages. Twice is harmless."""
+        self.finish("the subscription is closed")
+
+    def finish(self, reason: str) -> None:
+        """Close it and say why; what it has may still be read."""
+        with self._lock:
+            if self._end:
+                return
+            self._end = reason
+            waiters, self._waiters = self._waiters, set()
+        _wake(waiters)
+        self._on_close(self)
+
+
+def _size(message: Message) -> int:
+    return len(message.payload) + len(message.topic)
+
+
+def _wake(waiters: Iterable[Future[None]]) -> None:
+    for waiter in waiters:
+        if waiter.set_running_or_notify_cancel():
+            waiter.set_result(None)
+
+
+class Bus(Protocol):
+    """What carries messages. All that pass `mixkit.testing.bus_suite.BusSuite` can stand for one another.
+
+    Messages of one publisher on one topic arrive in their order. A message that several of a subscriber's filters
+    match arrives once for each of its subscriptions. Publishers hear their own messages.
+    """
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False) -> None:
+        """Give a message to all who are subscribed now; answers when the bus has it.
+
+        Args:
+            retain: keep it for later subscribers, in place of the one that the topic had; an empty payload only
+                forgets that one.
+            text: the payload is UTF-8 text.
+
+        Raises:
+            BusError: the topic or the payload cannot be, or the bus refuses them.
+            BusFull: it has no room.
+            BusLost: it is closed, or was lost before it said that it has the message.
+        """
+        ...
+
+    async def subscribe(self, filter: str) -> Subscription:
+        """Messages that match from now on, after the retained ones.
+
+        Raises:
+            BusError: the filter cannot be, or the bus refuses it.
+            BusFull: it has too many subscriptions.
+            BusLost: it is closed or lost.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End it and all of its subscriptions. Twice is harmless."""
+        ...
+
+
+class LocalBus:
+    """A bus inside this process, for all threads and event loops of it.
+
+    Args:
+        queue: messages that wait for one subscriber.
+        queue_bytes: bytes of them.
+        max_message_bytes: bytes of one payload.
+        max_subscriptions: of all subscribers together.
+        max_retained: topics with a retained message.
+        max_retained_bytes: bytes of all of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: int = 1_000,
+        queue_bytes: int = 4 * MIB,
+        max_message_bytes: int = MIB,
+        max_subscriptions: int = 10_000,
+        max_retained: int = 10_000,
+        max_retained_bytes: int = 64 * MIB,
+    ) -> None:
+        self._queue = queue
+        self._queue_bytes = queue_bytes
+        self._max_message_bytes = max_message_bytes
+        self._max_subscriptions = max_subscriptions
+        self._max_retained = max_retained
+        self._max_retained_bytes = max_retained_bytes
+        self._filters: Filters[Subscription] = Filters()
+        self._subscriptions: set[Subscription] = set()
+        self._retained: dict[str, Message] = {}
+        self._retained_bytes = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return len(self._subscriptions)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False) -> None:
+        check_topic(topic)
+        if len(payload) > self._max_message_bytes:
+            raise BusError(
+                f"a message has at most {self._max_message_bytes} bytes, found {len(payload)} on topic {topic!r:.100}"
+            )
+        message = Message(topic, payload, text=text)
+        # Under the lock, so that all subscribers get the messages of a topic in one order.
+        with self._lock:
+            self._check_open()
+            if retain:
+                self._retain(message)
+            for subscription in self._filters.matching(topic):
+                subscription.offer(message)
+
+    async def subscribe(self, filter: str) -> Subscription:
+        check_filter(filter)
+        subscription = Subscription(filter, messages=self._queue, size=self._queue_bytes, closed=self._forget)
+        with self._lock:
+            self._check_open()
+            if len(self._subscriptions) >= self._max_subscriptions:
+                raise BusFull(f"there are {self._max_subscriptions} subscriptions, which is the limit")
+            self._subscriptions.add(subscription)
+            self._filters.add(filter, subscription)
+            for topic, message in self._retained.items():
+                if covers(filter, topic):
+                    subscription.offer(message)
+        return subscription
+
+    async def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            subscriptions = list(self._subscriptions)
+            self._retained.clear()
+            self._retained_bytes = 0
+        for subscription in subscriptions:
+            subscription.finish("the bus is closed")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BusLost("the bus is closed")
+
+    def _forget(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscriptions.discard(subscription)
+            self._filters.remove(subscription.filter, subscription)
+
+    def _retain(self, message: Message) -> None:
+        known = self._retained.get(message.topic)
+        size = self._retained_bytes - (_size(known) if known else 0)
+        if message.payload:
+            size += _size(message)
+            if known is None and len(self._retained) >= self._max_retained:
+                raise BusFull(
+                    f"{self._max_retained} topics have a retained message, which is the limit; "
+                    "publish an empty one to forget it"
+                )
+            if size > self._max_retained_bytes:
+                raise BusFull(
+                    f"retained messages would have {size} bytes, at most {self._max_retained_bytes} are kept; "
+                    "publish an empty one to forget it"
+                )
+            self._retained[message.topic] = replace(message, retained=True)
+        elif known:
+            del self._retained[message.topic]
+        self._retained_bytes = size
