@@ -2,7 +2,19 @@
 
 from setuptools import Extension, setup
 
-PARTS = ("native", "linked", "instance", "trap", "entry", "value", "host", "state", "call", "memory", "region")
+PARTS = (
+    "native",
+    "linked",
+    "instance",
+    "trap",
+    "entry",
+    "value",
+    "host",
+    "state",
+    "call",
+    "memory",
+    "region",
+)
 
 setup(
     ext_modules=[
