@@ -27,7 +27,6 @@ class Apps:
         resp.media = describe(await asyncio.to_thread(lambda: self._server.store.workspace(ws).app(app)))
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        req.expect_options()
         workspace = await asyncio.to_thread(self._server.store.workspace, ws)
         try:
             created = await asyncio.to_thread(workspace.create_app, app)
@@ -37,7 +36,6 @@ class Apps:
         resp.media = describe(created)
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        req.expect_options()
         await asyncio.to_thread(lambda: self._server.store.workspace(ws).delete_app(app))
         resp.status = 204
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mix_server.answer import answer
 from mix_server.payload import read_value
-from mix_server.question import from_query_string, from_value
+from mix_server.question import FIELDS, from_query_string, from_value
 from mix_server.resources.stored_queries import StoredQueries
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class Query:
     `POST /query/{ws}/{app}` runs one too.
     """
 
+    options: ClassVar = {"GET": FIELDS}
+
     def __init__(self, server: Server, stored: StoredQueries) -> None:
         self._server = server
         self._stored = stored
@@ -36,7 +38,6 @@ class Query:
         await answer(self._server, req, resp, database, question)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        req.expect_options()
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
         question = from_value(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -10,6 +10,7 @@ from mix_server import stored_queries
 from mix_server.answer import answer
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
+from mix_server.options import ITS_OWN
 from mix_server.params import from_texts, parse_pairs
 from mix_server.payload import read_record, read_value
 from mix_server.question import OPTIONS, Question, from_pairs, from_value
@@ -36,6 +37,7 @@ class StoredQueries:
     """
 
     heeds_conditions = frozenset({"PUT", "DELETE"})
+    options: ClassVar = {"GET": ITS_OWN}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -63,7 +65,6 @@ class StoredQueries:
         await self._run(req, resp, database, stored, from_pairs(options), params)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
-        req.expect_options()
         database = await self._server.databases.of(ws, app)
         stored = stored_queries.find(database, name)
         settings = self._server.settings
@@ -76,7 +77,6 @@ class StoredQueries:
         await self._run(req, resp, database, stored, question, question.params)
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
-        req.expect_options()
         check_name(name)
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
@@ -105,7 +105,6 @@ class StoredQueries:
         write_value(req.accept, resp, stored.to_dict(name))
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
-        req.expect_options()
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         id = stored_queries.record_id(name)

@@ -38,7 +38,6 @@ class Workspaces:
         resp.media = {"workspaces": await asyncio.to_thread(self._server.store.list)}
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        req.expect_options()
         body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
         try:
             wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
@@ -66,6 +65,5 @@ class Workspace:
         resp.media = {"name": ws, "apps": apps}
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
-        req.expect_options()
         await asyncio.to_thread(self._server.store.delete, ws)
         resp.status = 204
