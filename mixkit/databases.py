@@ -64,6 +64,13 @@ class _Open:
         except OSError:
             return False
 
+    def is_gone(self) -> bool:
+        """Whether it is not there for sure: no folder, or another one. What cannot be looked at may be there."""
+        try:
+            return _identity(os.stat(self._home)) != self._identity  # noqa: PTH116 - as above
+        except OSError as exc:
+            return isinstance(exc, FileNotFoundError | NotADirectoryError)
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._folder)
@@ -135,7 +142,7 @@ class Databases:
     def _close_gone(self) -> None:
         """Close those whose apps other processes have deleted: nobody asks for them again, and they fill the disk."""
         for place, item in list(self._open.items()):
-            if not item.is_there():
+            if item.is_gone():
                 del self._open[place]
                 item.database.close()
 
