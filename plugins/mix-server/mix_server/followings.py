@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from mix_server.follower import Dropped, Follower
 from mix_server.live_event import Event, Writer
 from mixkit import tagged_json
-from mixkit.errors import QueryCancelled, QueryError, QueryTimeout
+from mixkit.errors import QueryCancelled, QueryError, QueryTimeout, QueryTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ class Followings:
         """The event with which a follower begins. `Dropped` if that state cannot be read any more."""
         try:
             event = await self._databases.call(lambda: writer.beginning(since, watermark))
-        except (QueryTimeout, QueryCancelled):
+        except (QueryTimeout, QueryTooLarge, QueryCancelled):
             raise
         except QueryError as exc:
             raise Dropped from exc

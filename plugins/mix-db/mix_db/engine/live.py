@@ -30,6 +30,7 @@ from mix_db.query.ast import (
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
+from mix_db.query.memory import Memory
 from mix_db.query.refs import Refs
 from mixkit.errors import QueryCancelled, QueryError
 from mixkit.storage import Change, Record
@@ -70,6 +71,7 @@ class LiveQuery:
         state: answers the present state.
         arrivals: those who wait for commits.
         seconds: of work that one change may take.
+        memory: bytes that it may hold at once; None for any number.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class LiveQuery:
         state: Callable[[], State],
         arrivals: Arrivals,
         seconds: float,
+        memory: int | None,
     ) -> None:
         self._query = query
         self._params = dict(params or {})
@@ -92,6 +95,8 @@ class LiveQuery:
         self._closed = False
         self._seconds = seconds
         self._clock = Clock()
+        self._most = memory
+        self._memory = Memory(memory)
         # Whatever is wrong with the parameters shows now.
         Evaluation(query, self._params, lambda ref: None)
 
@@ -111,6 +116,7 @@ class LiveQuery:
         """The change up to now, if there is one; always the first time."""
         with self._mutex:
             self._clock = Clock(self._seconds)
+            self._memory = Memory(self._most)
             # Behind the clock: who closes it either stops this one or is seen here.
             if self._closed:
                 raise QueryCancelled(_CLOSED)
@@ -127,7 +133,7 @@ class LiveQuery:
     def _compared(self, now: State) -> Change:
         """The change by all rows."""
         kept = matches(self._query, self._params, now, clock=self._clock)
-        rows = self._rows(now, [now.read(row) for row in self._timed(kept)])
+        rows = self._rows(now, [self._held(now.read(row)) for row in self._timed(kept)])
         digests = {id: self._digest(row) for id, row in self._timed(rows)}
         before, self._digests = self._digests, digests
         return Change(
@@ -142,7 +148,7 @@ class LiveQuery:
         fresh = BitMap()
         fresh.add_range(before.rows, now.rows)
         kept = matches(self._query, self._params, now, rows=fresh, clock=self._clock)
-        records = {row: now.read(row) for row in self._timed(fresh)}
+        records = {row: self._held(now.read(row)) for row in self._timed(fresh)}
         touched = {record["_rmx_id"].id for record in records.values()}
         rows = dict(self._rows(now, [records[row] for row in kept]))
         entered, changed, left = [], [], []
@@ -164,7 +170,7 @@ class LiveQuery:
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
             if isinstance(stage, Object):
-                rows = [(text, evaluation.row(stage, row)) for text, row in self._timed(rows)]
+                rows = [(text, self._held(evaluation.row(stage, row))) for text, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
                 ids = {id(row): text for text, row in rows}
@@ -177,6 +183,10 @@ class LiveQuery:
         for item in items:
             self._clock.tick()
             yield item
+
+    def _held(self, row: Record) -> Record:
+        self._memory.hold(row)
+        return row
 
     def _digest(self, row: Record) -> bytes:
         kept = {name: item for name, item in row.items() if name not in _PLACES}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import Aggregate, Group, Object, Order, Reverse, Slice, Stage
 from mix_db.query.evaluate import Bundle, Evaluation
+from mix_db.query.memory import Memory
 from mix_db.query.semantics import aggregate, sort_key, unique
+from mixkit.errors import QueryTooLarge
 from mixkit.value import UNDEF
 
 __all__ = ["Block", "Row", "Summary", "blocks", "needed", "sliced", "through"]
 
 Row: TypeAlias = dict[str, Any]
 
-_MOST_IN_HEAP: Final = 10_000
+_SPARE: Final = 1_000
+"""Rows beyond those that are needed which are kept until they are sorted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def through(
     evaluation: Evaluation,
     following: Sequence[Block],
     tick: Callable[[], None],
+    memory: Memory,
 ) -> Iterator[Row]:
     """What a block makes of the rows.
 
@@ -65,6 +69,7 @@ def through(
         evaluation: the query's.
         following: the blocks behind it, which may say that few of its rows are needed.
         tick: called for each row, and may raise.
+        memory: counts the rows that are kept.
     """
     match block:
         case Object():
@@ -75,13 +80,14 @@ def through(
                 lambda row: sort_key(evaluation.read(key, row, row)),
                 evaluation.direction(direction) == "desc",
                 needed(following, evaluation),
+                memory,
             )
         case Reverse():
-            return reversed(list(rows))
+            return reversed(list(_held(rows, memory)))
         case Slice():
             return sliced(block, rows, evaluation)
         case Summary():
-            return iter(_summary(block, rows, evaluation, tick))
+            return iter(_summary(block, rows, evaluation, tick, memory))
 
 
 def _objects(
@@ -92,12 +98,51 @@ def _objects(
         yield evaluation.row(block, row)
 
 
+def _held(rows: Iterable[Row], memory: Memory) -> Iterator[Row]:
+    for row in rows:
+        memory.hold(row)
+        yield row
+
+
 def _ordered(
-    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None, memory: Memory
 ) -> Iterator[Row]:
-    if need is not None and need <= _MOST_IN_HEAP:
-        return iter((heapq.nlargest if reverse else heapq.nsmallest)(need, rows, key))
-    return iter(sorted(rows, key=key, reverse=reverse))
+    if need is not None:
+        return _first(rows, key, reverse, need, memory)
+    return iter(sorted(_held(rows, memory), key=key, reverse=reverse))
+
+
+def _first(
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int, memory: Memory
+) -> Iterator[Row]:
+    """The first rows in order; no more than those, and some to spare, are kept on the way."""
+    kept: list[tuple[Any, Row, int]] = []
+    worst: Any = None
+
+    def cut() -> None:
+        nonlocal worst
+        kept.sort(key=itemgetter(0), reverse=reverse)
+        memory.free(sum(size for _, _, size in kept[need:]))
+        del kept[need:]
+        worst = kept[-1][0] if len(kept) == need else None
+
+    if not need:
+        return iter(())
+    for row in rows:
+        rank = key(row)
+        # Of equals those that come first stay first.
+        if worst is not None and not (worst < rank if reverse else rank < worst):
+            continue
+        if len(kept) >= 2 * need + _SPARE:
+            cut()
+        try:
+            size = memory.hold(row)
+        except QueryTooLarge:
+            cut()
+            size = memory.hold(row)
+        kept.append((rank, row, size))
+    cut()
+    return iter([row for _, row, _ in kept])
 
 
 def sliced(block: Slice, rows: Iterator[Any], evaluation: Evaluation) -> Iterator[Any]:
@@ -122,7 +167,7 @@ def needed(following: Sequence[Block], evaluation: Evaluation) -> int | None:
 
 
 def _summary(
-    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None]
+    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None], memory: Memory
 ) -> list[Row]:
     read = evaluation.read
     keys: list[Any] = []
@@ -134,11 +179,14 @@ def _summary(
         count += 1
         if block.group is not None:
             keys.append(read(block.group.key, row, row))
+            memory.hold(keys[-1])
         if not columns:
             kept.append(row)
+            memory.hold(row)
         for stage, values in columns:
             if stage.key is not None:
                 values.append(read(stage.key, row, row))
+                memory.hold(values[-1])
     groups = unique(keys) if block.group is not None else [(UNDEF, range(count))]
     made: list[Row] = []
     for key, places in groups:
