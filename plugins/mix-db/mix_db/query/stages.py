@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import Aggregate, Group, Member, Object, Order, Reverse, Slice, Stage, Unnest, Where
 from mix_db.query.evaluate import Bundle, Evaluation
+from mix_db.query.memory import Memory
 from mix_db.query.semantics import aggregate, unique
+from mixkit.errors import QueryTooLarge
 from mixkit.value import UNDEF
 
 __all__ = ["Block", "Row", "Summary", "blocks", "needed", "sliced", "through"]
 
 Row: TypeAlias = dict[str, Any]
 
-_MOST_IN_HEAP: Final = 10_000
+_SPARE: Final = 1_000
+"""Rows beyond those that are needed which are kept until they are sorted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def through(
     evaluation: Evaluation,
     following: Sequence[Block],
     tick: Callable[[], None],
+    memory: Memory,
 ) -> Iterator[Row]:
     """What a block makes of the rows.
 
@@ -65,6 +69,7 @@ def through(
         evaluation: the query's.
         following: the blocks behind it, which may say that few of its rows are needed.
         tick: called for each row, and may raise.
+        memory: counts the rows that are kept.
     """
     match block:
         case Object():
@@ -79,13 +84,14 @@ def through(
                 lambda row: evaluation.order_key(block, row),
                 evaluation.direction(block.direction) == "desc",
                 needed(following, evaluation),
+                memory,
             )
         case Reverse():
-            return reversed(list(rows))
+            return reversed(list(_held(rows, memory)))
         case Slice():
             return sliced(block, rows, evaluation)
         case Summary():
-            return iter(_summary(block, rows, evaluation, tick))
+            return iter(_summary(block, rows, evaluation, tick, memory))
 
 
 def _objects(
@@ -106,12 +112,51 @@ def _where(
             yield row
 
 
+def _held(rows: Iterable[Row], memory: Memory) -> Iterator[Row]:
+    for row in rows:
+        memory.hold(row)
+        yield row
+
+
 def _ordered(
-    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None, memory: Memory
 ) -> Iterator[Row]:
-    if need is not None and need <= _MOST_IN_HEAP:
-        return iter((heapq.nlargest if reverse else heapq.nsmallest)(need, rows, key))
-    return iter(sorted(rows, key=key, reverse=reverse))
+    if need is not None:
+        return _first(rows, key, reverse, need, memory)
+    return iter(sorted(_held(rows, memory), key=key, reverse=reverse))
+
+
+def _first(
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int, memory: Memory
+) -> Iterator[Row]:
+    """The first rows in order; no more than those, and some to spare, are kept on the way."""
+    kept: list[tuple[Any, Row, int]] = []
+    worst: Any = None
+
+    def cut() -> None:
+        nonlocal worst
+        kept.sort(key=itemgetter(0), reverse=reverse)
+        memory.free(sum(size for _, _, size in kept[need:]))
+        del kept[need:]
+        worst = kept[-1][0] if len(kept) == need else None
+
+    if not need:
+        return iter(())
+    for row in rows:
+        rank = key(row)
+        # Of equals those that come first stay first.
+        if worst is not None and not (worst < rank if reverse else rank < worst):
+            continue
+        if len(kept) >= 2 * need + _SPARE:
+            cut()
+        try:
+            size = memory.hold(row)
+        except QueryTooLarge:
+            cut()
+            size = memory.hold(row)
+        kept.append((rank, row, size))
+    cut()
+    return iter([row for _, row, _ in kept])
 
 
 def sliced(block: Slice, rows: Iterator[Any], evaluation: Evaluation) -> Iterator[Any]:
@@ -136,7 +181,7 @@ def needed(following: Sequence[Block], evaluation: Evaluation) -> int | None:
 
 
 def _summary(
-    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None]
+    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None], memory: Memory
 ) -> list[Row]:
     read = evaluation.read
     group = block.group
@@ -150,13 +195,17 @@ def _summary(
             count += 1
             if group is not None:
                 keys.append(read(group.key, row, row))
+                memory.hold(keys[-1])
             if not columns:
                 kept.append(row)
+                memory.hold(row)
             for stage, column in columns:
                 if isinstance(stage.key, Member):
                     column.several.append(evaluation.values(stage.key, row))
+                    memory.hold(column.several[-1])
                 elif stage.key is not None:
                     column.values.append(read(stage.key, row, row))
+                    memory.hold(column.values[-1])
     groups = unique(keys) if group is not None else [(UNDEF, range(count))]
     made: list[Row] = []
     for key, places in groups:
