@@ -363,6 +363,17 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "which database?" in shell("query", "true", status=2).err
 
 
+def test_what_no_record_has_is_said_at_the_side(shell: Shell) -> None:
+    people(shell)
+    done = shell("query", "agge > 3")
+    assert done.out == ""
+    assert "warning: no record has a field 'agge'; did you mean 'age'?" in done.err
+    assert "warning" not in shell("query", "age > 3").err
+    assert "warning: no record has a string" in shell("query", "age > $n", "-p", 'n="3"').err
+    assert "warning: no record has" in shell("explain", "agge > 3").out
+    assert json.loads(shell("explain", "age > 3", "--json").out)["warnings"] == []
+
+
 @pytest.mark.parametrize("first", ["run", "db"])
 def test_a_database_of_run_has_the_same_name_here(shell: Shell, first: str) -> None:
     def run() -> None:

@@ -68,6 +68,17 @@ async def test_a_query_as_text_as_json_and_in_the_query_string(client: httpx.Asy
     assert "deprecation" in answer.headers
 
 
+async def test_a_header_says_what_no_record_has(client: httpx.AsyncClient, storage: str) -> None:
+    await people(client)
+    said = "no record has a field 'agge'; did you mean 'age'? | no record has a field 'h\\xf6he'"
+    for headers in ({}, NDJSON):
+        odd = await client.post(QUERY, json={"query": "agge > 3 or `h\u00f6he` == 1"}, headers=headers)
+        assert odd.status_code == 200
+        assert odd.headers.get("mix-warning") == (said if storage == MIXQUERY else None)
+        fine = await client.post(QUERY, json={"query": "age > 3"}, headers=headers)
+        assert "mix-warning" not in fine.headers
+
+
 async def test_refs_and_bytes_as_parameters_and_in_the_json_form(client: httpx.AsyncClient) -> None:
     tagged = {"_rmx_type": "{tag}case:db.ref", "_rmx_value": "ann"}
     await save(client, {"owner": tagged, "n": 1}, {"owner": "ann", "n": 2})

@@ -82,6 +82,8 @@ def query(
             return
         with reader.query(asked, params, deleted=deleted, superseded=superseded, timeout=timeout) as cursor:
             count = print_rows(cursor, format, out)
+            for warning in cursor.warnings():
+                out.note(f"warning: {warning}", style="warning")
     if not count and sys.stdout.isatty() and not out.as_json:
         out.note("no rows")
 

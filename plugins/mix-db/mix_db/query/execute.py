@@ -31,6 +31,7 @@ from mix_db.query.refs import Refs
 from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
+from mix_db.query.unknown import warnings_of
 from mixkit.value import UNDEF
 
 __all__ = ["Execution", "compile_query", "matches", "run"]
@@ -91,7 +92,7 @@ def run(
     """
     clock = Clock(timeout)
     execution = Execution(query, params, snapshot, clock, deleted=deleted, superseded=superseded)
-    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget)
+    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
 
 
 def matches(
@@ -143,6 +144,10 @@ class Execution:
         self._evaluation = Evaluation(query, params or {}, self.refs, clock.tick)
         self._seen = (deleted, superseded)
         self._trace = trace
+
+    def warnings(self) -> list[str]:
+        """What the query names that no record has."""
+        return warnings_of(self._query, self._evaluation, self._snapshot)
 
     def plan(self) -> Step:
         """The first layer."""

@@ -69,7 +69,7 @@ class ImportOptions:
 
     def reading(self) -> dict[str, Any]:
         """What must stay the same when an import is resumed."""
-        options = {
+        options: dict[str, Any] = {
             "format": self.format,
             "id_field": self.id_field,
             "type": self.type,
