@@ -85,7 +85,8 @@ async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
 
 
 def _owner(state: State) -> Hashable:
-    return (state.env.workspace, state.env.app, state.env.user)
+    # The place too: an app that is made again under its name is another one.
+    return (state.env.workspace, state.env.app, state.env.user, state.place)
 
 
 @ffis.register("$core_signal_create")

@@ -18,10 +18,11 @@ import msgspec
 from mixkit import codec, tagged_json
 from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
 from mixkit.fields import valid
+from mixkit.outside import foreign
 from mixkit.storage import Database, Place, SaveOptions, Storage
 from mixkit.value import Ref, kind_of
 
-__all__ = ["Apps", "Databases", "load_records"]
+__all__ = ["Apps", "Databases", "gone", "load_records"]
 
 _log = logging.getLogger("mixkit.databases")
 
@@ -40,6 +41,11 @@ class Apps:
 
     def __init__(self, resolve: Callable[[str], Place]) -> None:
         self.resolve = resolve
+
+
+def gone(place: Place) -> NotFound:
+    """The error of a run whose app was deleted, or of whoever asks for its database."""
+    return NotFound(f"app {place.app!r} of workspace {place.workspace!r} is gone, and its data with it")
 
 
 class _Open:
@@ -116,11 +122,22 @@ class Databases:
                 found.database.close()
             _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            database = storage.open(place)
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
+            ):
+                database = storage.open(place)
+            self._close_gone()
             self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
             return database
+
+    def _close_gone(self) -> None:
+        """Close those whose apps other processes have deleted: nobody asks for them again, and they fill the disk."""
+        for place, item in list(self._open.items()):
+            if not item.is_there():
+                del self._open[place]
+                item.database.close()
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
@@ -167,7 +184,10 @@ class Databases:
             found = self._open.pop(place, None)
             if found is not None:
                 found.database.close()
-            storage.remove(place)
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+            ):
+                storage.remove(place)
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -201,9 +221,7 @@ def _make_home(place: Place) -> None:
     try:
         place.home.mkdir(exist_ok=True)
     except FileNotFoundError:
-        raise NotFound(
-            f"app {place.app!r} of workspace {place.workspace!r} is gone, and its data with it"
-        ) from None
+        raise gone(place) from None
     except OSError as exc:
         raise StorageError(
             f"cannot make the folder {place.home}: {exc.strerror}; check who may write there"
@@ -239,7 +257,7 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
             records = [_record(line, number) for number, line in batch]
             wanted = [record for record in records if _is_news(database, record, options)]
             stored += [record["_rmx_id"] for record in database.save(wanted, options).records]
-    except Exception:
+    except BaseException:
         try:
             _take_back(database, before, stored)
         except MixError:

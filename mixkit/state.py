@@ -11,11 +11,12 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
-from mixkit.databases import Apps, Databases
+from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
-from mixkit.grants import ALL, Grants
+from mixkit.grants import ALL, Grants, check_apps
 from mixkit.limits import Budget, Limits
+from mixkit.outside import is_ours
 from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
@@ -120,6 +121,7 @@ class State:
         self.services: Services = services or NoServices()
         self.code = code
         self.place = place
+        self._places: dict[str, Place] = {}
         self._interrupts: list[Callable[[], None]] = []
         self._interrupted = False
         self._resources: dict[Any, tuple[Any, Callable[[Any], None] | None]] = {}
@@ -164,17 +166,14 @@ class State:
 
         Raises:
             GrantError: the grant option `db.apps` does not open it, whether there is such an app or not.
-            NotFound: there is none, or this run was started without other apps.
+            NotFound: there is none, or not the one that was there when this run first asked, or this run was
+                started without other apps.
         """
         for layer in self.grants.opened("db.apps"):
             if layer == "*":
                 continue
-            if layer is not None and not (
-                isinstance(layer, list) and all(type(name) is str for name in layer)
-            ):
-                raise GrantError(
-                    f'grant option db.apps: expected a list of names of apps, or "*", found {layer!r:.80}'
-                )
+            if layer is not None:
+                check_apps(layer)
             if layer is None or app not in layer:
                 raise GrantError(
                     f"the database of app {app!r:.80} is not granted to {self.code or 'this code'}; its manifest must "
@@ -183,7 +182,12 @@ class State:
         apps = self.get(Apps)
         if apps is None:
             raise NotFound(f"no app {app!r:.80}: this run was started alone, without other apps")
-        return apps.resolve(app)
+        place = apps.resolve(app)
+        # What was read in one app must not be written into another that has its name by now.
+        first = self._places.setdefault(app, place)
+        if place != first:
+            raise gone(first)
+        return place
 
     # -- stopping what waits ------------------------------------------------------------------
 
@@ -318,10 +322,14 @@ class State:
             self._handles.clear()
             self._handle_of.clear()
         failures: list[BaseException] = []
+        ours: BaseException | None = None
         for obj, close in reversed(entries):
             if close is not None:
                 try:
                     close(obj)
                 except BaseException as exc:  # The others must be closed, whatever this one raised.
+                    ours = exc if is_ours(exc) else ours
                     failures.append(exc)
+        if ours is not None:
+            raise ours
         return failures

@@ -53,7 +53,8 @@ Moment: TypeAlias = str | int | datetime
 @dataclass(frozen=True, slots=True)
 class Place:
     """Which app's database. `home` is a folder that belongs to it alone and goes when it goes; a storage that
-    keeps its records elsewhere never touches it."""
+    keeps its records elsewhere never touches it. An app that is made under the name of one that was deleted has
+    another home: two places are of one database if all three are equal."""
 
     workspace: str
     app: str

@@ -56,7 +56,8 @@ def clean(workspace):
     assert there == needed, there ^ needed
     assert not database.check()
     names = {path.name for path in workspace.root.iterdir()}
-    assert names - {".lock"} == {"workspace.db", *workspace.apps()}, names
+    homes = {workspace.place(name).home.parent.name for name in workspace.apps()}
+    assert names - {".lock"} == {"workspace.db", *homes}, names
     assert not list(workspace.root.parent.glob(".trash-*"))
 """
 

@@ -69,6 +69,11 @@ def names(root: Path) -> set[str]:
     return {str(path) for path in found if path.name != ".lock" and "v2" not in path.parts}
 
 
+def folder(workspace: Workspace, app: str = "demo") -> str:
+    """The folder of an app."""
+    return workspace.place(app).home.parent.name
+
+
 def book(workspace: Workspace) -> Database:
     """The workspace's own database."""
     return workspace._book._database()
@@ -275,10 +280,8 @@ def test_apps_without_code(workspace: Workspace) -> None:
     with pytest.raises(Exists):
         workspace.create_app("empty")
     (workspace.root / "others-directory").mkdir()
-    with pytest.raises(Exists):
-        workspace.create_app("others-directory")
-    with pytest.raises(PackageError, match="is no app"):
-        workspace.install(package(apps=("others-directory",)))
+    workspace.create_app("others-directory")
+    workspace.delete_app("others-directory")
     workspace.install(package(apps=("empty",)))
     assert workspace.app("empty").version == "1.0"
     workspace.delete_app("empty")
@@ -299,7 +302,7 @@ def test_a_deleted_app_is_readable_until_closed(workspace: Workspace) -> None:
     assert code_of(workspace) == set()
     # Nothing of it is there for the next one of that name.
     workspace.install(package())
-    assert names(workspace.root) == {"workspace.db", "demo"}
+    assert names(workspace.root) == {"workspace.db", folder(workspace)}
 
 
 def test_the_databases_of_what_is_deleted_are_closed(workspace: Workspace, store: WorkspaceStore) -> None:
@@ -312,6 +315,52 @@ def test_the_databases_of_what_is_deleted_are_closed(workspace: Workspace, store
             opened.save([{"n": 2}])
 
 
+@pytest.mark.parametrize("deleted", ["app", "workspace"])
+def test_an_app_that_is_made_again_has_another_place(
+    workspace: Workspace, store: WorkspaceStore, deleted: str
+) -> None:
+    workspace.install(package())
+    place = workspace.app("demo").place
+    store._databases.open(place).save([{"n": 1}])
+    # An upgrade is the same app.
+    workspace.install(package("2.0"))
+    assert workspace.place("demo") == workspace.place_at_hand("demo") == place
+    assert workspace.is_current(place, workspace.generation("demo"))
+    if deleted == "app":
+        workspace.delete_app("demo")
+    else:
+        store.delete("main")
+        store.create("main")
+    for make in (workspace.create_app, lambda _: workspace.install(package("2.0"))):
+        with pytest.raises(NotFound, match="gone"):
+            workspace.place_beside(place, "demo")
+        make("demo")
+        assert not workspace.is_current(place, workspace.generation("demo"))
+        with pytest.raises(NotFound, match="gone"):
+            workspace.place_beside(place, "demo")
+        with pytest.raises(NotFound, match="gone"):
+            store._databases.open(place)
+    assert workspace.place("demo") != place
+    assert list(store._databases.open(workspace.place("demo")).query("true")) == []
+    assert not place.home.parent.exists()
+
+
+def test_an_app_whose_folder_has_the_name_alone_keeps_it(workspace: Workspace) -> None:
+    workspace.install(package())
+    record = book(workspace).get("app:demo")
+    assert record is not None
+    (workspace.root / record["folder"]).rename(workspace.root / "demo")
+    old = {name: value for name, value in record.items() if name != "folder"}
+    book(workspace).save([old], SaveOptions(original_id_always=True))
+    workspace.install(package("2.0"))
+    place = workspace.place("demo")
+    assert place.home == workspace.root / "demo" / "data"
+    workspace.delete_app("demo")
+    workspace.install(package("3.0"))
+    assert names(workspace.root) == {"workspace.db", folder(workspace)}
+    assert folder(workspace) != "demo"
+
+
 def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, store: WorkspaceStore) -> None:
     workspace.install(package())
     app = workspace.app("demo")
@@ -322,7 +371,8 @@ def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, st
     ):  # fmt: skip
         with pytest.raises(NotFound):
             call()
-    assert workspace.generation_at_hand("demo") is None
+    assert workspace.place_at_hand("demo") is None
+    assert not workspace.is_current(app.place, app.generation)
     with pytest.raises(StorageError, match="closed"):
         app.code("main")
     # One of that name is another one, also when it has seen as many commits.
@@ -330,7 +380,7 @@ def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, st
     assert again.apps() == workspace.apps() == []
     again.install(package("2.0"))
     assert workspace.app("demo").version == "2.0"
-    assert names(store.root) == {"main", "main/workspace.db", "main/demo"}
+    assert names(store.root) == {"main", "main/workspace.db", f"main/{folder(workspace)}"}
 
 
 class TestRefused:
@@ -601,7 +651,8 @@ def test_a_workspace_that_is_deleted_while_one_waits_for_it(
 
 def test_no_app_is_where_the_database_of_the_workspace_is(workspace: Workspace) -> None:
     workspace.install(package())
-    [home] = [path for path in workspace.root.iterdir() if path.name != ".lock" and path.name != "demo"]
+    home = workspace.root / "workspace.db"
+    assert home.is_dir()
     for name in (
         home.name,
         f"{home.name}/v2",

@@ -79,7 +79,7 @@ class InstalledApp:
         grants: what the agents may call: requested by the package and granted at the install.
         limits: requested by the package, names of `mixkit.limits.Limits` to values.
         settings: from `runtime.json`, to be merged into the environment.
-        place: where the app's database is.
+        place: where the app's database is; another one for each app that is made, whatever its name.
     """
 
     def __init__(

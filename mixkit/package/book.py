@@ -2,13 +2,17 @@
 
     app:NAME        one for each app that there is or was; its versions are the history of its installs
         name
-        generation      of its code; "" without code; null if there is no such app (any more)
+        folder          of its own below that of the workspace: another one for each app that is made
+        generation      of its code; "" without code; null if there is no such app (yet, or any more)
         code            SHA-256 of each of its entries with code
         package, version, signer    for whoever looks into the database
         installation    `mixkit.package.app.Installation` as JSON, of which the generation is the hash
     code:SHA256:N   a part of code, numbered from 0
         parts           how many there are
         content         its bytes; missing since no app needs them
+
+The folder is what an app is known by. One that is made again under a name has another: what began with the one before,
+in whatever process, finds nothing there. Installs keep it.
 
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
@@ -20,9 +24,12 @@ have the name of its folder.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -35,7 +42,7 @@ from mixkit.storage import Database, Place, Reader, Record, SaveOptions
 if TYPE_CHECKING:
     from mixkit.databases import Databases
 
-__all__ = ["FOLDER", "MAX_CODE", "Book", "Page"]
+__all__ = ["FOLDER", "MAX_CODE", "Book", "Page", "Standing", "place_of"]
 
 FOLDER: Final = "workspace.db"
 """The folder of the database, in that of the workspace. Where it is, there is a workspace."""
@@ -51,16 +58,41 @@ _APPS: Final = '"_rmx_type" == "app"'
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands with the app of a name.
+
+    Attributes:
+        place: where its database is. No other app has had it or will, whatever its name.
+        generation: of its code; `""` without code; None if there is no such app (yet, or any more).
+    """
+
+    place: Place
+    generation: str | None
+
+
+@lru_cache(4096)
+def place_of(workspace: Path, folder: str) -> Place:
+    """Where the database of the app is that has that folder of the workspace."""
+    # No name has a dot.
+    return Place(workspace.name, folder.partition(".")[0], workspace / folder / "data")
+
+
 class Page:
-    """What the book says at one moment, whatever is written later."""
+    """What the book says at one moment, whatever is written later.
 
-    def __init__(self, reader: Reader) -> None:
+    Args:
+        root: folder of the workspace.
+    """
+
+    def __init__(self, reader: Reader, root: Path) -> None:
         self._reader = reader
+        self._root = root
 
-    def find(self, app: str) -> Entry:
-        """What it says of an app. `PackageError` if that is not what was written."""
+    def find(self, app: str) -> tuple[Place, Entry] | None:
+        """What it says of an app; None if there never was one. `PackageError` if that is not what was written."""
         record = self._reader.get(f"app:{app}")
-        return None if record is None else _entry(record)
+        return None if record is None else (_standing(self._root, record).place, _entry(record))
 
     def code(self, digest: str) -> bytes | None:
         """The code with that SHA-256; None if it is missing, or is not what was written."""
@@ -94,12 +126,13 @@ class Book:
 
     def __init__(self, name: str, root: Path, databases: Databases) -> None:
         self._name = name
+        self._root = root
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
-        self._seen: tuple[weakref.ref[Database], str, Mapping[str, str | None]] | None = None
+        self._seen: tuple[weakref.ref[Database], str, Mapping[str, Standing]] | None = None
 
-    def apps(self) -> Mapping[str, str | None]:
-        """The generations of all apps, by name; None for those that are no more.
+    def apps(self) -> Mapping[str, Standing]:
+        """How it stands with all apps that there ever were, by name.
 
         Cheap as long as nothing was written, by any process.
 
@@ -109,41 +142,49 @@ class Book:
         """
         return self._apps(self._database())
 
-    def apps_at_hand(self) -> Mapping[str, str | None] | None:
+    def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
         database = self._databases.at_hand(self._place)
         return None if database is None else self._apps(database)
 
-    def _apps(self, database: Database) -> Mapping[str, str | None]:
+    def _apps(self, database: Database) -> Mapping[str, Standing]:
         seen = self._seen
         # A workspace that was deleted and made again may have come to the same watermark.
         if seen is not None and seen[1] == database.watermark() and seen[0]() is database:
             return seen[2]
         with database.query(_APPS) as cursor:
-            apps = {record["name"]: record["generation"] for record in cursor}
+            apps = {record["name"]: _standing(self._root, record) for record in cursor}
             self._seen = weakref.ref(database), cursor.watermark, apps
         return apps
 
     def page(self) -> Page:
         """What it says now. Raises as `apps`."""
         database = self._database()
-        return Page(database.as_of(database.watermark()))
+        return Page(database.as_of(database.watermark()), self._root)
+
+    def note(self, app: str) -> str:
+        """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
+        folder = f"{app}.{secrets.token_hex(8)}"
+        self._database().save([_record(app, folder, None)], _BY_NAME)
+        return folder
 
     def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
-        """Write entries of apps, with the code that they bring, in one commit. Code that nothing needs any more goes.
+        """Write entries of apps that were noted, with the code that they bring, in one commit. Code that nothing needs
+        any more goes.
 
         Args:
             code: content by SHA-256.
         """
         database = self._database()
         with database.query(_APPS) as cursor:
-            before = {record["name"]: set(record.get("code", ())) for record in cursor}
-        records = [_record(app, entry) for app, entry in entries.items()]
+            known = {record["name"]: record for record in cursor}
+        before = {app: set(record.get("code", ())) for app, record in known.items()}
+        records = [_record(app, _folder(known[app]), entry) for app, entry in entries.items()]
         after = before | {record["name"]: set(record.get("code", ())) for record in records}
         needed = set().union(*after.values())
         for digest, content in (code or {}).items():
             records += _parts(digest, content)
-        page = Page(database)
+        page = Page(database, self._root)
         for digest in set().union(*before.values()) - needed:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
         database.save(records, _BY_NAME)
@@ -154,7 +195,7 @@ class Book:
         there = False
         for record in self._database().history(f"app:{app}"):
             entry = _entry(record)
-            # A name is noted as one of no app before the folder of the app is made.
+            # An app is noted before its folder is made.
             if entry is not None or there:
                 when = datetime.fromtimestamp(record["_rmx_last_modified_at"] / 1000, UTC)
                 events.append(Event.of(when, entry))
@@ -175,8 +216,18 @@ class Book:
         raise NotFound(f"no workspace {self._name!r}")
 
 
-def _record(app: str, entry: Entry) -> Record:
-    record: Record = {"_rmx_id": f"app:{app}", "_rmx_type": "app", "name": app}
+def _standing(root: Path, record: Mapping[str, Any]) -> Standing:
+    return Standing(place_of(root, _folder(record)), record["generation"])
+
+
+def _folder(record: Mapping[str, Any]) -> str:
+    # One that was made when a folder had the name alone keeps that.
+    folder: str = record.get("folder", record["name"])
+    return folder
+
+
+def _record(app: str, folder: str, entry: Entry) -> Record:
+    record: Record = {"_rmx_id": f"app:{app}", "_rmx_type": "app", "name": app, "folder": folder}
     if not entry:
         return record | {"generation": entry}
     release = entry.release

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mixkit.databases import Databases
-from mixkit.errors import PackageError
 from mixkit.package import disk
-from mixkit.package.book import Book
+from mixkit.package.book import Book, place_of
 from mixkit.storage import Place
 
 __all__ = ["Changes"]
@@ -18,8 +17,8 @@ __all__ = ["Changes"]
 class Changes:
     """What changes the apps of one workspace has to go through.
 
-    The book says which apps there are. The folder of one that it says is no more is a leftover: it is noted there
-    before its folder is made, and before it is deleted. Any other folder is somebody else's.
+    The book says which apps there are. The folder of one that it says is no more is a leftover: the app is noted
+    there before its folder is made, and before it is deleted. Any other folder is somebody else's.
 
     Args:
         root: folder of the workspace.
@@ -30,10 +29,6 @@ class Changes:
         self.root = root
         self.book = Book(root.name, root, databases)
         self._databases = databases
-
-    def place(self, app: str) -> Place:
-        """Where the database of an app is, whether there is such an app or not."""
-        return Place(self.root.name, app, self.root / app / "data")
 
     @contextmanager
     def begun(self) -> Iterator[None]:
@@ -51,26 +46,21 @@ class Changes:
                 # Removes what failed, and what was deleted.
                 self._sweep()
 
-    def make_home(self, app: str) -> None:
-        """Make the folder of an app that is about to be written into the book, unless it is there.
-
-        Raises:
-            PackageError: there is something else in its place.
-        """
-        known = self.book.apps()
-        if known.get(app) is not None:
-            return
-        home = self.root / app
-        if home.exists():
-            raise PackageError(f"app {app!r}: {home} is there already, and is no app")
-        if app not in known:
-            self.book.write({app: None})
-        home.mkdir()
+    def make_home(self, app: str) -> Place:
+        """Where the database of an app is that is about to be written into the book. Its folder is made, a new one,
+        unless there is such an app already."""
+        known = self.book.apps().get(app)
+        if known is not None and known.generation is not None:
+            return known.place
+        folder = self.book.note(app)
+        (self.root / folder).mkdir()
         disk.sync(self.root)
+        return place_of(self.root, folder)
 
     def _sweep(self) -> None:
-        for app, generation in self.book.apps().items():
-            if generation is None and (self.root / app).exists():
-                self._databases.remove(self.place(app))
-                disk.to_trash(self.root / app)
+        for app in self.book.apps().values():
+            folder = app.place.home.parent
+            if app.generation is None and folder.exists():
+                self._databases.remove(app.place)
+                disk.to_trash(folder)
         disk.empty_trash(self.root)

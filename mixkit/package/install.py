@@ -21,6 +21,7 @@ from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, version_key
 from mixkit.package.package import Package
 from mixkit.package.release import Release
+from mixkit.storage import Place
 
 __all__ = ["Installed", "Options", "grants_spec", "install"]
 
@@ -97,7 +98,8 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
     page = changes.book.page()
     planned, withheld, paths = list[Installation](), set[str](), dict[str, str]()
     for release in releases:
-        old = page.find(release.app) or None
+        _, entry = page.find(release.app) or (None, None)
+        old = entry or None
         new = Installation(release=release, consent=_consent(release, old, options.granted))
         withheld |= _withheld(new)
         missing = {digest: path for path, digest in release.code().items() if page.code(digest) is None}
@@ -111,10 +113,9 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         _check_size(package, paths)
         agreement.check(package)
         _validate(package, planned, options.validate)
-        for new in planned:
-            changes.make_home(new.release.app)
-        for new in planned:
-            _fill(changes, package, new, options)
+        places = [changes.make_home(new.release.app) for new in planned]
+        for new, place in zip(planned, places, strict=True):
+            _fill(place, package, new, options)
         code = {digest: package.archive.read(path) for digest, path in paths.items()}
         changes.book.write({new.release.app: new for new in planned}, code)
     apps = tuple(new.release.app for new in planned)
@@ -199,10 +200,9 @@ def _validate(package: Package, planned: list[Installation], validate: Validate 
                 raise PackageError(f"the code of agent {name!r} cannot be used: {exc}", agent.code) from exc
 
 
-def _fill(changes: Changes, package: Package, new: Installation, options: Options) -> None:
+def _fill(place: Place, package: Package, new: Installation, options: Options) -> None:
     release = new.release
     paths = {digest: path for path, digest in release.code().items()}
-    place = changes.place(release.app)
     with closing(InstalledApp(place, new, lambda digest: package.archive.read(paths[digest]))) as app:
         records, files = f"records/{release.app}.ndjson", release.files()
         if options.load_records is not None and records in release.entries:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mixkit.databases import Databases
+from mixkit.databases import Databases, gone
 from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
 from mixkit.near import meant
 from mixkit.package import disk
 from mixkit.package.app import InstalledApp
-from mixkit.package.book import FOLDER
+from mixkit.package.book import FOLDER, Standing, place_of
 from mixkit.package.changes import Changes
 from mixkit.package.errors import Exists
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
@@ -29,7 +29,7 @@ class WorkspaceStore:
 
         <workspace>/
           workspace.db/       a database: which apps there are, what each may do, and their code
-          <app>/data/         the app's own, with its database
+          <app>.<hex>/data/   the app's own, with its database; no other app ever has that folder
           .lock  .trash-*     in use while something is changed
 
     Objects of this class and `Workspace` may be shared by threads and survive a fork.
@@ -84,7 +84,7 @@ class WorkspaceStore:
         return workspace
 
     def delete(self, name: str) -> None:
-        """Delete a workspace with all apps and their data. What runs may end, but reads no code any more.
+        """Delete a workspace with all apps and their data; see `Workspace.delete_app` for what runs.
 
         Raises:
             NotFound: there is none.
@@ -108,7 +108,7 @@ class WorkspaceStore:
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
             else:
-                self._databases.remove(Place(name, folder.name, home / folder.name / "data"))
+                self._databases.remove(place_of(home, folder.name))
 
     def workspace(self, name: str) -> Workspace:
         """The workspace of that name; cheap.
@@ -140,7 +140,7 @@ class Workspace:
 
     def apps(self) -> list[str]:
         """Names of the apps, sorted."""
-        return sorted(app for app, generation in self._book.apps().items() if generation is not None)
+        return sorted(name for name, app in self._book.apps().items() if app.generation is not None)
 
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.
@@ -148,28 +148,49 @@ class Workspace:
         Raises:
             NotFound: there is no such app.
         """
-        generation = self._book.apps().get(app)
-        if generation is None:
-            known = ", ".join(self.apps()) or "none"
-            raise NotFound(
-                f"no app {app!r:.80} in workspace {self.name!r}; there are: {known}"[:400]
-                + meant(app, self.apps())
-            )
-        return generation
-
-    def generation_at_hand(self, app: str) -> str | None:
-        """The same, or None if there is no such app, or it takes more than a glance. An event loop may ask."""
-        apps = self._book.apps_at_hand()
-        return None if apps is None else apps.get(app)
+        return self._found(self._book.apps(), app)[1]
 
     def place(self, app: str) -> Place:
-        """Where the database of an app is. Raises as `generation`."""
-        self.generation(app)
-        return self._changes.place(app)
+        """Where the database of an app is: another place for each app that is made. Raises as `generation`."""
+        return self._found(self._book.apps(), app)[0]
+
+    def place_beside(self, own: Place, app: str) -> Place:
+        """The same for somebody who began with the app of the place `own`.
+
+        Raises:
+            NotFound: there is no such app, or theirs is gone, whether there is another one of its name or not.
+        """
+        apps = self._book.apps()
+        standing = apps.get(own.app)
+        if standing is None or standing.generation is None or standing.place != own:
+            raise gone(own)
+        return self._found(apps, app)[0]
 
     def place_at_hand(self, app: str) -> Place | None:
-        """The same, or None; see `generation_at_hand`."""
-        return None if self.generation_at_hand(app) is None else self._changes.place(app)
+        """The same as `place`, or None if there is no such app, or it takes more than a glance. An event loop may
+        ask."""
+        apps = self._book.apps_at_hand()
+        found = None if apps is None else apps.get(app)
+        return None if found is None or found.generation is None else found.place
+
+    def is_current(self, place: Place, generation: str) -> bool:
+        """Whether the app of that place is there, with the code of that generation, as far as a glance shows."""
+        apps = self._book.apps_at_hand()
+        found = None if apps is None else apps.get(place.app)
+        if found is None or found.generation != generation:
+            return False
+        # PERF: asked for every request, and as a rule it is the same object.
+        return found.place is place or found.place == place
+
+    def _found(self, apps: Mapping[str, Standing], app: str) -> tuple[Place, str]:
+        found = apps.get(app)
+        if found is None or found.generation is None:
+            known = sorted(name for name, other in apps.items() if other.generation is not None)
+            there = ", ".join(known) or "none"
+            raise NotFound(
+                f"no app {app!r:.80} in workspace {self.name!r}; there are: {there}"[:400] + meant(app, known)
+            )
+        return found.place, found.generation
 
     def app(self, name: str) -> InstalledApp:
         """The app as it is now, whichever process installed it. Close it when its code has been read.
@@ -178,10 +199,10 @@ class Workspace:
             NotFound: there is no such app.
             PackageError: what the store has of it was changed.
         """
-        place = self.place(name)
+        self.generation(name)
         page = self._book.page()
-        entry = page.find(name)
-        if entry is None:
+        place, entry = page.find(name) or (None, None)
+        if place is None or entry is None:
             raise NotFound(f"no app {name!r} in workspace {self.name!r}: it has just been deleted")
         return InstalledApp(place, entry, page.code) if entry else InstalledApp(place)
 
@@ -196,14 +217,18 @@ class Workspace:
         """Make an app without code. `Exists` if there is one; `BadName` if it cannot have that name."""
         check_name("app", name)
         with self._changes.begun():
-            if name in self.apps() or (self.root / name).exists():
+            if name in self.apps():
                 raise Exists(f"there is an app {name!r} in workspace {self.name!r} already")
             self._changes.make_home(name)
             self._book.write({name: ""})
         return self.app(name)
 
     def delete_app(self, name: str) -> None:
-        """Delete an app with its data. Runs that have begun may end. `NotFound` if there is none."""
+        """Delete an app with its data. `NotFound` if there is none.
+
+        Runs that have begun may end, but find neither data nor other agents any more, also if there is another app of
+        that name by then.
+        """
         with self._changes.begun():
             self.generation(name)
             self._book.write({name: None})

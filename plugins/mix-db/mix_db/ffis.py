@@ -25,6 +25,7 @@ from mixkit.errors import (
     QueryTimeout,
 )
 from mixkit.ffi import FFIGroup
+from mixkit.grants import check_apps
 from mixkit.state import State
 from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
@@ -36,6 +37,7 @@ group = FFIGroup(
     options={
         "db.apps": 'names of other apps of the workspace whose databases are open to it, or "*"; none if not set'
     },
+    checks={"db.apps": check_apps},
 )
 
 _FEW: Final = 4
@@ -50,7 +52,8 @@ Doomed = Ref | str | Record
 class QueryIter:
     """A query under way, and its database, which is kept open as long as somebody holds it."""
 
-    def __init__(self, database: Database, cursor: Cursor) -> None:
+    def __init__(self, where: Where, database: Database, cursor: Cursor) -> None:
+        self.where = where
         self._database = database
         self.cursor = cursor
 
@@ -260,9 +263,10 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
     that the run has left. Close the handle: a run holds only so many.
     """
     with _told(state):
-        database, _ = locate(state, Where.of(db))
+        where = Where.of(db)
+        database, _ = locate(state, where)
         seconds = max(state.budget.remaining(), 0.001)
-        rows = QueryIter(database, database.query(query, params, timeout=seconds))
+        rows = QueryIter(where, database, database.query(query, params, timeout=seconds))
     try:
         return state.hold(rows, QueryIter.close)
     except LimitExceeded:
@@ -273,9 +277,11 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
 @group.register("$db_execute_next")
 def execute_next(state: State, handle: Token) -> list[Record]:
     """The next rows of a query, at most 100; none when there are no more."""
-    cursor = state.held(handle, QueryIter).cursor
+    query = state.held(handle, QueryIter)
     with _told(state):
-        rows = _interruptible(state, cursor.cancel, cursor.next)
+        # What is in memory of an app that was deleted is not its data any more.
+        locate(state, query.where)
+        rows = _interruptible(state, query.cursor.cancel, query.cursor.next)
     state.budget.spend("database_rows", len(rows))
     return rows
 

@@ -357,8 +357,17 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell("query", "true").rows == []
     assert "not both" in shell("query", "true", "--db", "x", *place, status=2).err
     assert "WS/APP" in shell("query", "true", "--ws-dir", "ws", "--app", "notes", status=2).err
-    assert "go together" in shell("query", "true", "--app", "team/notes", status=2).err
-    assert shell("query", "true", "--ws-dir", "ws", "--app", "team/../notes", status=1).err
+    assert "goes with --app" in shell("query", "true", "--ws-dir", "ws", status=2).err
+    assert "WS/APP" in shell("query", "true", "--ws-dir", "ws", "--app", "team/../notes", status=2).err
+    assert (
+        "did you mean 'team'?"
+        in shell("query", "true", "--ws-dir", "ws", "--app", "taem/notes", status=1).err
+    )
+    shell.profile = Path("test")  # which has no server whose directory it could be
+    assert "Give --ws-dir" in shell("query", "true", "--app", "team/notes", status=2).err
+    monkeypatch.setenv("MIXKIT_SERVER_WS_DIR", "ws")
+    shell.profile = Path("agent_server")
+    assert len(shell("query", "true", "--app", "team/notes").rows) == 1
     monkeypatch.delenv("MIXKIT_DB")
     assert "which database?" in shell("query", "true", status=2).err
 

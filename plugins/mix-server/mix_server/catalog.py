@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mixkit import job
-from mixkit.databases import Apps, load_records
+from mixkit.databases import Apps, gone, load_records
 from mixkit.environment import Env
-from mixkit.errors import GrantError, PackageError
+from mixkit.errors import GrantError, InternalError, PackageError
 from mixkit.job import Agents
 from mixkit.limits import Limits
+from mixkit.outside import foreign
 from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
 
@@ -37,7 +38,6 @@ class Target:
 
     Attributes:
         workspace: says which installation of the app is current; None for one that is only being installed.
-        app: name of the app.
         generation: of the app's installation that this is from.
         entry: what the program calls it.
         params, result: its types, as the package says, or else the program.
@@ -50,7 +50,6 @@ class Target:
     """
 
     workspace: Workspace | None
-    app: str
     generation: str
     program: Program
     entry: str
@@ -67,9 +66,10 @@ class Target:
     apps: Apps
 
     def is_current(self) -> bool:
-        """Whether nothing else was installed since, by any process, as far as a glance shows."""
+        """Whether its app is still there and nothing else was installed since, by any process, as far as a glance
+        shows."""
         workspace = self.workspace
-        return workspace is not None and workspace.generation_at_hand(self.app) == self.generation
+        return workspace is not None and workspace.is_current(self.place, self.generation)
 
 
 Key = tuple[str, str, str]
@@ -106,17 +106,28 @@ class Catalog:
             self._targets.move_to_end(key)
             return found
         task = self._loading.get(key)
+        if task is not None:
+            found = await asyncio.shield(task)
+            if found.is_current():
+                return found
+            # It had been read before what this caller already knows of was installed.
+            task = self._loading.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._load(key))
             self._loading[key] = task
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
 
-    def _others(self, ws: str, app: str) -> Agents:
-        """How agents of an app call each other: those of one app always may, in the name of who asked."""
+    def _others(self, place: Place) -> Agents:
+        """How agents of an app call each other: those of one app always may, in the name of who asked.
+
+        A run knows its app by the place: another one that is made under the name is not its own.
+        """
 
         async def resolve(state: State, name: str) -> job.Target:
-            other = await self.target(ws, app, name)
+            other = await self.target(place.workspace, place.app, name)
+            if other.place != place:
+                raise gone(place)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
             return job.Target(
                 other.program,
@@ -132,17 +143,19 @@ class Catalog:
 
         return Agents(resolve)
 
-    def _apps(self, ws: str) -> Apps:
+    def _apps(self, place: Place) -> Apps:
         """How an app names the others of its workspace: the store decides what is one."""
 
         def resolve(name: str) -> Place:
-            return self._store.workspace(ws).place(name)
+            return self._store.workspace(place.workspace).place_beside(place, name)
 
         return Apps(resolve)
 
     async def _load(self, key: Key) -> Target:
         try:
-            target = await asyncio.to_thread(self._read, *key)
+            # In a task of its own: what leaves it there ends the event loop.
+            with foreign(lambda reason: InternalError(f"the agent cannot be loaded: {reason}")):
+                target = await asyncio.to_thread(self._read, *key)
             self._targets[key] = target
             while len(self._targets) > self._size:
                 self._targets.popitem(last=False)
@@ -164,7 +177,6 @@ class Catalog:
         entry = program.entry(agent.entry)
         return Target(
             workspace=workspace,
-            app=installed.name,
             generation=installed.generation,
             program=program,
             entry=agent.entry,
@@ -176,9 +188,9 @@ class Catalog:
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
-            others=self._others(installed.workspace, installed.name),
+            others=self._others(installed.place),
             place=installed.place,
-            apps=self._apps(installed.workspace),
+            apps=self._apps(installed.place),
         )
 
     def _limits(self, installed: InstalledApp) -> Limits:
@@ -210,7 +222,7 @@ class Catalog:
         workspace = self._store.workspace(ws)
         package = Package.open(data)
         try:
-            self._kernel.ffis.check_grant_options(package.grants.option_keys())
+            self._kernel.ffis.check_grants(package.grants)
         except GrantError as exc:
             raise PackageError(str(exc), "manifest.json") from None
         installed = workspace.install(
@@ -232,7 +244,8 @@ class Catalog:
             limits=target.limits,
             grants=target.grants,
             place=target.place,
-            apps=target.apps,
+            # The app may not be there yet, and nobody can delete it or its workspace meanwhile.
+            apps=Apps(self._store.workspace(installed.workspace).place),
         )
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:

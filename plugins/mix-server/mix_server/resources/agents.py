@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from mix_server.errors import BadRequest
+from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import write_value
 from mixkit.schema import json_schema
@@ -34,6 +35,8 @@ class Agents:
 
     `/run-agent/{ws}/{app}/{agent}`: both run.
     """
+
+    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -65,7 +68,6 @@ class Agents:
         await self._run(req, resp, target, params, None)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        req.expect_options(TIMEOUT)
         target = await self._target(ws, app, agent)
         settings = self._settings
         params, body = await read_body(
