@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -254,6 +255,8 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
     """
     options = _options(save_options)
     kept = list(lines)
+    if kept:
+        kept[0] = kept[0].removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(kept, 1):
         _record(line, number)
     before = database.watermark()

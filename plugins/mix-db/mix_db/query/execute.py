@@ -32,6 +32,7 @@ from mix_db.query.refs import Refs
 from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
+from mix_db.query.unknown import warnings_of
 from mixkit.value import UNDEF
 
 __all__ = ["Execution", "compile_query", "matches", "run"]
@@ -96,7 +97,7 @@ def run(
     execution = Execution(
         query, params, snapshot, clock, deleted=deleted, superseded=superseded, memory=memory
     )
-    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget)
+    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
 
 
 def matches(
@@ -150,6 +151,10 @@ class Execution:
         self._seen = (deleted, superseded)
         self._trace = trace
         self._memory = Memory(memory)
+
+    def warnings(self) -> list[str]:
+        """What the query names that no record has."""
+        return warnings_of(self._query, self._evaluation, self._snapshot)
 
     def plan(self) -> Step:
         """The first layer."""

@@ -8,7 +8,18 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from mix_db.query.ast import Aggregate, Group, Member, Object, Order, Reverse, Slice, Stage, Unnest, Where
+from mix_db.query.ast import (
+    Aggregate,
+    Group,
+    Member,
+    Object,
+    Order,
+    Reverse,
+    Slice,
+    Stage,
+    Unnest,
+    Where,
+)
 from mix_db.query.evaluate import Bundle, Evaluation
 from mix_db.query.memory import Memory
 from mix_db.query.semantics import aggregate, unique
@@ -184,29 +195,42 @@ def _summary(
     block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None], memory: Memory
 ) -> list[Row]:
     read = evaluation.read
-    group = block.group
+    key_of_group = None if block.group is None else block.group.key
     keys: list[Any] = []
     kept: list[Row] = []
     columns = [(stage, _Column()) for stage in block.aggregates]
+    keyed = [(stage.key, column) for stage, column in columns if stage.key is not None]
     count = 0
-    for whole in rows:
+
+    def add(row: Row) -> None:
+        nonlocal count
+        count += 1
+        for key, column in keyed:
+            value = read(key, row, row)
+            if value is UNDEF and isinstance(key, Member):
+                several = evaluation.values(key, row)
+                column.several[len(column.values)] = several
+                memory.hold(several)
+            column.values.append(value)
+            memory.hold(value)
+        if not columns:
+            kept.append(row)
+            memory.hold(row)
+
+    for row in rows:
         tick()
-        for row in (whole,) if group is None else evaluation.parted(group.key, whole):
-            count += 1
-            if group is not None:
-                keys.append(read(group.key, row, row))
-                memory.hold(keys[-1])
-            if not columns:
-                kept.append(row)
-                memory.hold(row)
-            for stage, column in columns:
-                if isinstance(stage.key, Member):
-                    column.several.append(evaluation.values(stage.key, row))
-                    memory.hold(column.several[-1])
-                elif stage.key is not None:
-                    column.values.append(read(stage.key, row, row))
-                    memory.hold(column.values[-1])
-    groups = unique(keys) if group is not None else [(UNDEF, range(count))]
+        if key_of_group is not None:
+            key = read(key_of_group, row, row)
+            if key is UNDEF and isinstance(key_of_group, Member):
+                for key, part in evaluation.keyed(key_of_group, row):
+                    keys.append(key)
+                    memory.hold(key)
+                    add(part)
+                continue
+            keys.append(key)
+            memory.hold(key)
+        add(row)
+    groups = unique(keys) if block.group is not None else [(UNDEF, range(count))]
     made: list[Row] = []
     for key, places in groups:
         tick()
@@ -219,15 +243,15 @@ def _summary(
 
 
 class _Column:
-    """What an aggregate reads: one value of each row, or for keys that may lead through arrays several."""
+    """What an aggregate reads in each row: one value, or several where its key leads through arrays."""
 
     __slots__ = ("several", "values")
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.several: list[list[Any]] = []
+        self.several: dict[int, list[Any]] = {}
 
     def at(self, places: Iterable[int]) -> list[Any]:
-        if self.several:
-            return [value for place in places for value in self.several[place]]
-        return [self.values[place] for place in places]
+        if not self.several:
+            return [self.values[place] for place in places]
+        return [value for place in places for value in self.several.get(place) or (self.values[place],)]
