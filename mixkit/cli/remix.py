@@ -425,6 +425,7 @@ def _open(path: Path, out: Output) -> Package:
 def _write(path: Path, data: bytes) -> None:
     from mixkit.package.disk import replace_file
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data)
 
 
