@@ -38,6 +38,7 @@ from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
@@ -428,8 +429,14 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         program = code if isinstance(code, Program) else await asyncio.to_thread(self.load, code)
-        job = self._job(program, entry, params, budget, options)
-        if program.quick and budget is None and self._slice:
+        if budget is None and not is_large(params):
+            job = self._job(program, entry, params, budget, options)
+            quick = program.quick and self._slice > 0
+        else:
+            # Checking and encoding what is large is not for the event loop.
+            job = await asyncio.to_thread(self._job, program, entry, params, budget, options)
+            quick = False
+        if quick:
             try:
                 return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
             except NotQuick:

@@ -168,9 +168,23 @@ async def test_header_injection(server: Any, world: Any, value: Any) -> None:
 async def test_too_many_headers(server: Any, world: Any) -> None:
     headers = {f"x-{number}": "v" for number in range(101)}
     assert "at most 100 fields" in await world.error({"url": server.url("/a"), "headers": headers})
-    assert "at most 100 fields" in await world.error(
+    assert "at most 100 fields" in await world.error({"url": server.url("/a"), "headers": {"x": ["v"] * 101}})
+    assert "at most 32768 characters" in await world.error(
         {"url": server.url("/a"), "headers": {"x": "v" * 40_000}}
     )
+
+
+@pytest.mark.parametrize("part", ["form", "params"])
+async def test_too_many_or_too_long_fields(server: Any, world: Any, part: str) -> None:
+    many = {f"x{number}": "v" for number in range(1_001)}
+    for fields in (many, {"x": [True] * 1_001}, {f"x{number}": [] for number in range(1_001)}):
+        error = await world.error({"url": server.url("/a"), "method": "POST", part: fields})
+        assert f"{part}: expected at most 1000 fields, found 1001" in error
+    long = {"x": "v" * 1_050_000}
+    assert "characters, found 1050001" in await world.error(
+        {"url": server.url("/a"), "method": "POST", part: long}
+    )
+    assert server.seen == []
 
 
 async def test_repeated_headers_both_ways(server: Any, world: Any) -> None:
