@@ -111,15 +111,15 @@ class Budget:
 
     Attributes:
         limits: the limits that this budget was made from.
-        deadline: `time.monotonic()` at which the run must have ended.
+        deadline: `time.monotonic()` at which the run must have ended; by default `wall_time` from now.
         purse: what all instances of the run take their memory from, those of nested runs included.
     """
 
     __slots__ = ("_lock", "_spent", "deadline", "limits", "purse")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, deadline: float | None = None) -> None:
         self.limits = limits
-        self.deadline = time.monotonic() + limits.wall_time
+        self.deadline = time.monotonic() + limits.wall_time if deadline is None else deadline
         self.purse = purse(limits.memory)
         self._spent: dict[str, int] = {}
         self._lock = threading.Lock()
