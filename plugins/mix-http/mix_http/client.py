@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import io
 import random
 import time
 from collections.abc import Callable
@@ -188,7 +189,8 @@ class _Call:
                 hop.method,
                 URL(hop.target.url, encoded=True),
                 headers=hop.headers,
-                data=hop.body or None,
+                # A file is sent in pieces, between which the event loop goes on.
+                data=(io.BytesIO(hop.body) if len(hop.body) > CHUNK else hop.body) or None,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),
                 trace_request_ctx=sent,

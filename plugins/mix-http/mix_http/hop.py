@@ -19,6 +19,7 @@ from mixkit.header_fields import Fields, reveal
 __all__ = ["Hop", "first_hop", "media_patterns"]
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_MAX_METHOD: Final = 33
 _METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
 _MAX_PATTERNS: Final = 100
 _MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
@@ -62,8 +63,8 @@ class Hop:
 
 def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[str]) -> Hop:
     """The hop that an agent asks for. FFIError if any part of it may not be sent; EgressDenied for the URL."""
-    method = request.method.upper()
-    if not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
+    method = request.method[:_MAX_METHOD].upper()
+    if len(request.method) >= _MAX_METHOD or not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
         raise FFIError(
             f"method: expected an HTTP method but CONNECT and TRACE, found {request.method[:32]!r}"
         )

@@ -67,6 +67,7 @@ async def test_do_server_answers_a_result(server: Any, world: Any) -> None:
         ({"form": {"a": "1&2", "b": [True, 3], "c": 1.5}}, b"a=1%262&b=true&b=3&c=1.5", FORM),
         ({"json": {"a": [1, None, "ä"]}}, '{"a": [1, null, "ä"]}'.encode(), "application/json"),
         ({"json": None}, b"null", "application/json"),
+        ({"body": b"ab" * 1_000_000}, b"ab" * 1_000_000, "application/octet-stream"),
     ],
 )  # fmt: skip
 async def test_bodies(
@@ -76,6 +77,7 @@ async def test_bodies(
     assert (await world.do({"url": server.url("/a"), "method": "post", **fields}))["status"] == 200
     [seen] = server.seen
     assert (seen.method, seen.body, seen.headers["content-type"]) == ("POST", body, content_type)
+    assert seen.headers["content-length"] == str(len(body))
 
 
 async def test_params_join_the_query(server: Any, world: Any) -> None:
