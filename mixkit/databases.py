@@ -18,6 +18,7 @@ import msgspec
 from mixkit import codec, tagged_json
 from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
 from mixkit.fields import valid
+from mixkit.outside import foreign
 from mixkit.storage import Database, Place, SaveOptions, Storage
 from mixkit.value import Ref, kind_of
 
@@ -121,7 +122,10 @@ class Databases:
                 found.database.close()
             _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            database = storage.open(place)
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
+            ):
+                database = storage.open(place)
             self._close_gone()
             self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
@@ -180,7 +184,10 @@ class Databases:
             found = self._open.pop(place, None)
             if found is not None:
                 found.database.close()
-            storage.remove(place)
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+            ):
+                storage.remove(place)
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -250,7 +257,7 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
             records = [_record(line, number) for number, line in batch]
             wanted = [record for record in records if _is_news(database, record, options)]
             stored += [record["_rmx_id"] for record in database.save(wanted, options).records]
-    except Exception:
+    except BaseException:
         try:
             _take_back(database, before, stored)
         except MixError:

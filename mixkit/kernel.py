@@ -33,7 +33,7 @@ from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
-from mixkit.outside import is_ours
+from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
@@ -253,10 +253,11 @@ class Kernel:
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""
-        for _, ask in each(self.manager, "mix_http_intercept"):
-            answer = ask(request=request)
-            if hasattr(answer, "__await__"):
-                answer = await answer
+        for name, ask in each(self.manager, "mix_http_intercept"):
+            with foreign(self._failed("mix_http_intercept failed", name)):
+                answer = ask(request=request)
+                if hasattr(answer, "__await__"):
+                    answer = await answer
             if answer is not None:
                 return answer
         return None
@@ -302,12 +303,23 @@ class Kernel:
 
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
+        plugin = self._offered_by[path]
         try:
-            settings = self._settings.get(self._offered_by[path])
+            settings = self._settings.get(plugin)
             cls = load_object(path)
-            return cls(settings) if settings is not None else cls()
+            with foreign(self._failed(f"{path!r} failed", plugin)):
+                return cls(settings) if settings is not None else cls()
         except MixError as exc:
             raise StorageError(f"the {kind} {path!r} cannot be made: {exc}") from exc
+
+    def _failed(self, what: str, plugin: str) -> Callable[[str], MixError]:
+        """Makes the error that names the plugin, for `foreign`."""
+        return lambda reason: PluginError(f"{what}: {reason}", plugin)
+
+    def _of_engine(self, what: str) -> Callable[[str], MixError]:
+        """The same for the plugin that offers the engine."""
+        assert self.choice is not None
+        return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -318,9 +330,10 @@ class Kernel:
             if self._engine is None:
                 if self.choice is None:
                     raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
-                cls = load_object(self.choice.path)
-                settings = self._settings.get(self.choice.engine)
-                self._engine = cls(settings) if settings is not None else cls()
+                with foreign(self._of_engine("cannot be made")):
+                    cls = load_object(self.choice.path)
+                    settings = self._settings.get(self.choice.engine)
+                    self._engine = cls(settings) if settings is not None else cls()
             return self._engine
 
     def prepare(self) -> None:
@@ -331,7 +344,9 @@ class Kernel:
         import asyncio  # noqa: F401
 
         if self.choice is not None:
-            self.engine.prepare()
+            engine = self.engine
+            with foreign(self._of_engine("cannot be prepared")):
+                engine.prepare()
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -353,7 +368,8 @@ class Kernel:
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
         engine = self.engine
-        module = engine.compile(code)
+        with foreign(self._of_engine("failed to compile the code")):
+            module = engine.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -377,12 +393,12 @@ class Kernel:
 
         Raises:
             NotFound: it has no such entry.
-            GrantError: it asks for an option that no plugin enforces.
+            GrantError: it asks for an option that no plugin enforces, or with a value that it cannot have.
         """
         program = self.load(code, entry)
         program.entry(entry)
         if program.manifest.grants is not None:
-            self.ffis.check_grant_options(program.manifest.grants.option_keys())
+            self.ffis.check_grants(program.manifest.grants)
 
     # -- running ------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "mixkit.cli.output",
         "mixkit.cli.plugin_commands",
         "mixkit.cli.session",
+        "mixkit.cli.streams",
     }
 
 

@@ -95,6 +95,19 @@ def test_a_deleted_app_has_no_database(databases: Databases, place: Place, tmp_p
         database.save([{"n": 2}])
 
 
+def test_those_of_apps_that_others_deleted_are_closed(
+    databases: Databases, place: Place, tmp_path: Path
+) -> None:
+    database = databases.open(place)
+    kept = databases.open(Place("office", "kept", tmp_path / "kept"))
+    place.home.parent.rename(tmp_path / "trash")
+    # Nobody asks for that place again.
+    databases.open(Place("office", "other", tmp_path / "other"))
+    with pytest.raises(StorageError, match="closed"):
+        database.watermark()
+    assert kept.check() == []
+
+
 @pytest.mark.parametrize("make", [Mixquery, Memory, PlainStorage])
 def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], place: Place) -> None:
     databases = Databases(make)

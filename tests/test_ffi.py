@@ -513,6 +513,26 @@ def test_grants_that_mean_nothing_here_are_told_with_the_near_name() -> None:
         table["$http_doo"]
 
 
+def test_values_of_grant_options_are_checked_before_they_count() -> None:
+    def check(value: object) -> None:
+        if value != ["a"]:
+            raise GrantError(f"grant option t.hosts: expected [a], found {value}")
+
+    table = FFITable(
+        [FFIGroup("t", options={"t.hosts": "Hosts.", "t.free": "Any."}, checks={"t.hosts": check})]
+    )
+    good, bad = Grants([], {"t.hosts": ["a"], "t.free": 1}), Grants([], {"t.hosts": "a"})
+    table.check_grants(good)
+    assert table.unknown_grants(good) == []
+    with pytest.raises(GrantError, match=r"t\.hosts: expected \[a\], found a"):
+        table.check_grants(good & bad)
+    assert table.unknown_grants(good & bad) == ["grant option t.hosts: expected [a], found a"]
+    with pytest.raises(GrantError, match=r"enforces the grant option 't\.host'"):
+        table.check_grants(Grants([], {"t.host": ["a"]}))
+    with pytest.raises(FFIError, match=r"checks the option 't\.host', which it does not have"):
+        FFIGroup("t", options={"t.hosts": "Hosts."}, checks={"t.host": check})
+
+
 def test_the_table_lists_what_there_is() -> None:
     group = FFIGroup("t")
     group.register_const("$t_b", 1, "A constant.")

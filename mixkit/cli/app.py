@@ -48,11 +48,14 @@ class Main(Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as exc:
-            from mixkit.cli.plugin_commands import where_it_is
+            from mixkit.cli.plugin_commands import OURS, where_it_is
 
             text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
             if text is None:
-                raise
+                known = {*self.list_commands(ctx), *OURS}
+                raise click.exceptions.NoSuchCommand(
+                    exc.command_name, possibilities=sorted(known), ctx=ctx
+                ) from None
             raise click.UsageError(text, ctx) from None
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

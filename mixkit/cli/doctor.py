@@ -83,6 +83,8 @@ def _codec() -> Check:
 
 def _engine(kernel: Kernel) -> Check:
     from mixkit.contracts import Check
+    from mixkit.errors import MixError
+    from mixkit.outside import foreign
 
     if kernel.choice is None:
         return Check(
@@ -90,11 +92,13 @@ def _engine(kernel: Kernel) -> Check:
         )
     try:
         engine = kernel.engine
-    except Exception as exc:
+        with foreign(MixError):
+            found = f"{engine.name} {engine.version}"
+    except MixError as exc:
         return Check(
             "engine", "error", f"{kernel.choice.engine}: {exc}", "reinstall the plugin of that engine"
         )
-    return Check("engine", "ok", f"{engine.name} {engine.version}; {kernel.choice.reason}")
+    return Check("engine", "ok", f"{found}; {kernel.choice.reason}")
 
 
 def _limits(kernel: Kernel) -> Check:

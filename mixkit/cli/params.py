@@ -25,7 +25,10 @@ def read_json(text: str, name: str) -> Any:
     try:
         return tagged_json.loads(_content(text))
     except TaggedJSONError as exc:
-        raise click.BadParameter(str(exc), param_hint=name) from None
+        how = " or --param NAME=VALUE" if name == "PARAMS" else ""
+        example = '["a text", 1]' if name == "ARGS" else '{"name": "Ada"}'
+        told = f"{exc}; give a value as '{example}', @FILE, -{how}"
+        raise click.BadParameter(told if text[:1] not in "-@[{" else str(exc), param_hint=name) from None
     except UnicodeDecodeError as exc:
         raise click.BadParameter(f"expected JSON in UTF-8: {exc}", param_hint=name) from None
     except OSError as exc:

@@ -244,7 +244,7 @@ def install(
     found = _open(package, out)
     found.verify(_trusted(trust))
     with session.kernel() as kernel:
-        kernel.ffis.check_grant_options(found.grants.option_keys())
+        kernel.ffis.check_grants(found.grants)
         store = open_store(kernel, ws_dir, make=True)
         granted = typed_grants(kernel, patterns, found.grants) if patterns else None
         warnings = say_unknown(kernel, found.grants, out)

@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Session", "Snippet", "read_snippets"]
+__all__ = ["Session", "Snippet", "own_port", "read_snippets"]
 
 _FENCE = re.compile(r"^```(\w+) +(run|clone|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING = "…"
@@ -38,6 +39,14 @@ class Snippet:
     text: str
     place: str
     file: str | None = None
+
+
+def own_port() -> tuple[dict[str, str], dict[str, str]]:
+    """Variables and replacements for `Session`, so that the server of a document listens where no other one does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    replaced = {f"{host}:8000": f"{host}:{port}" for host in ("localhost", "127.0.0.1")}
+    return {"MIXKIT_SERVER_PORT": str(port)}, replaced
 
 
 def read_snippets(document: Path, *, clone: bool = False) -> list[Snippet]:

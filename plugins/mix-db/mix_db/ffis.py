@@ -26,6 +26,7 @@ from mixkit.errors import (
     QueryTimeout,
 )
 from mixkit.ffi import FFIGroup
+from mixkit.grants import check_apps
 from mixkit.state import State
 from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
@@ -37,6 +38,7 @@ group = FFIGroup(
     options={
         "db.apps": 'names of other apps of the workspace whose databases are open to it, or "*"; none if not set'
     },
+    checks={"db.apps": check_apps},
 )
 
 _FEW: Final = 4

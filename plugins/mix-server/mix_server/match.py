@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_server.errors import PreconditionFailed, Unsupported
+from mix_server.errors import BadRequest, PreconditionFailed, Unsupported
 from mixkit.errors import Conflict
 
 if TYPE_CHECKING:
@@ -58,8 +58,13 @@ def refuse_conditions(req: Request, resource: Any) -> None:
 
     Raises:
         PreconditionFailed: the request is not safe, and has a condition that would be passed over.
+        BadRequest: its body is a part of what it changes (RFC 9110, section 14.5), which would be taken for the whole.
     """
-    if req.method in _SAFE or req.method in getattr(resource, "heeds_conditions", ()):
+    if req.method in _SAFE:
+        return
+    if req.get_header("Content-Range") is not None:
+        raise BadRequest("expected a whole body, found a part of one in Content-Range, and nothing was done")
+    if req.method in getattr(resource, "heeds_conditions", ()):
         return
     for name in CONDITIONS:
         if req.get_header(name) is not None:

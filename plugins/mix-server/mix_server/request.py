@@ -18,9 +18,8 @@ from falcon.request import RequestOptions
 from mix_server.arrivals import Arrivals
 from mix_server.auth import Caller
 from mix_server.coding import Decoder, coding_of
-from mix_server.errors import BadRequest, BodyTimeout, BodyTooLarge, Disconnected, Stopping
+from mix_server.errors import BodyTimeout, BodyTooLarge, Disconnected, Stopping
 from mix_server.first_event import NOTHING_YET, Receive
-from mixkit.near import meant
 
 __all__ = ["ClientWatch", "Request"]
 
@@ -168,16 +167,6 @@ class Request(falcon.asgi.Request):
             if event["type"] == "http.disconnect":
                 # NOTE: half a body is not a body, even where it would parse.
                 raise Disconnected
-
-    def expect_options(self, *names: str) -> None:
-        """Refuse a query string with other keys: a misspelt one would be passed over. `BadRequest` names it."""
-        if not self.query_string:
-            return
-        for key in self.params:
-            if key not in names:
-                raise BadRequest(
-                    f"expected {' or '.join(names)} in the query string, found {key[:40]!r}{meant(key, names)}"
-                )
 
     async def disconnected(self) -> None:
         """Wait until the client has gone. The body must have been read; nobody else may wait for it."""

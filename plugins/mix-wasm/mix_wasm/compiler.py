@@ -32,7 +32,9 @@ _STACK = 1024 * 1024
 """Bytes for what C keeps on its stack in memory: interpreters and parsers recurse deeply."""
 
 _COMMON = (
-    *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=lime1", f"-Wl,-z,stack-size={_STACK}"),
+    *("-target", "wasm32-wasi", "-mexec-model=reactor", f"-Wl,-z,stack-size={_STACK}"),
+    # setjmp and longjmp stand on exceptions, in the form that became part of WebAssembly.
+    *("-mcpu=lime1+exception_handling", "-mllvm", "-wasm-enable-sjlj", "-mllvm", "-wasm-use-legacy-eh=false"),
     # Zig switches assert() off together with its own checks when it optimises.
     *("-std=gnu11", "-Wall", "-Wextra", "-UNDEBUG"),
 )

@@ -68,9 +68,10 @@ def query(
 
     \b
     mixkit db query 'kind == "note" and tags contains $tag | limit(10)' -p tag=home
-    mixkit db query 'age >= $age | count()' -p age:=18
+    mixkit db query 'age >= $age | count()' -p age=18
 
-    Never paste what somebody typed into QUERY: give it with -p, where it is a value and nothing else.
+    Never paste what somebody typed into QUERY: give it with -p, where it is a value and nothing else; as JSON, in
+    quotes, where it must be a text.
     """
     out = Output(session.as_json)
     asked, params = read_query(text, ast), read_params(pairs)

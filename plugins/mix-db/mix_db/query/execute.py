@@ -39,6 +39,9 @@ _LONGEST_KEPT: Final = 4_096
 _WALK: Final = 2.0
 """About what going to the next key of a column costs, in microseconds."""
 
+_FOLD: Final = 6.0
+"""About what going to a key, folding and sorting it costs."""
+
 _SORT: Final = 3.0
 """About what sorting costs for each row that has been read."""
 
@@ -226,9 +229,12 @@ class Execution:
     def _noted(self, rows: Iterator[Any], block: Block) -> Iterator[Any]:
         return self._trace.block(rows, block, "index") if self._trace else rows
 
-    def _values(self, key: Key, rows: AbstractBitMap) -> Values | None:
+    def _values(self, key: Key, rows: AbstractBitMap, *, arrays: bool = False) -> Values | None:
+        """What rows hold where a key leads to; `arrays` if the key reads through arrays, None if there are some."""
         names = self._evaluation.path(key)[1]
-        return values_at(self._snapshot, names, rows, lambda row: self._value(key, row), self._tick)
+        return values_at(
+            self._snapshot, names, rows, lambda row: self._value(key, row), self._tick, arrays=arrays
+        )
 
     def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:
         """The answer from the columns; None if reading the rows is needed, or cheaper."""
@@ -242,7 +248,7 @@ class Execution:
             return [answers]
         if [stage.function for stage in block.aggregates] != ["count"]:
             return None
-        values = self._values(block.group.key, rows)
+        values = self._values(block.group.key, rows, arrays=True)
         if values is None or values.keys() * _WALK > len(rows) * READ:
             return None
         return [Bundle(value, [], {"count": count}).record() for value, count in values.groups()]
@@ -251,7 +257,7 @@ class Execution:
         """An aggregate from the columns, None as `_summary` answers it."""
         if function not in ("min", "max", "distinct"):
             return None
-        values = self._values(key, rows)
+        values = self._values(key, rows, arrays=True)
         if values is None:
             return None
         if function == "distinct":
@@ -281,11 +287,13 @@ class Execution:
         values = self._values(block.key, rows)
         if values is None or not rows:
             return None
-        if need is None or need >= len(rows):
+        if block.ci:
+            worth = values.keys() * _FOLD <= len(rows) * READ
+        elif need is None or need >= len(rows):
             worth = values.keys() * _WALK <= len(rows) * _SORT
         else:
             worth = self._worth(values, rows, need)
-        return values.ordered(descending=descending) if worth else None
+        return values.ordered(descending=descending, ci=block.ci) if worth else None
 
     def _latest(self, name: str, rows: AbstractBitMap) -> Iterator[int]:
         """The rows by a field that never decreases from row to row, downwards; equals in ascending order."""

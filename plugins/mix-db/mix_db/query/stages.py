@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
-from mix_db.query.ast import Aggregate, Group, Object, Order, Reverse, Slice, Stage
+from mix_db.query.ast import Aggregate, Group, Member, Object, Order, Reverse, Slice, Stage, Unnest, Where
 from mix_db.query.evaluate import Bundle, Evaluation
-from mix_db.query.semantics import aggregate, sort_key, unique
+from mix_db.query.semantics import aggregate, unique
 from mixkit.value import UNDEF
 
 __all__ = ["Block", "Row", "Summary", "blocks", "needed", "sliced", "through"]
@@ -28,7 +28,7 @@ class Summary:
     aggregates: tuple[Aggregate, ...]
 
 
-Block: TypeAlias = Object | Order | Reverse | Slice | Summary
+Block: TypeAlias = Object | Where | Unnest | Order | Reverse | Slice | Summary
 
 
 def blocks(stages: Sequence[Stage]) -> list[Block]:
@@ -69,11 +69,15 @@ def through(
     match block:
         case Object():
             return _objects(block, rows, evaluation, tick)
-        case Order(key, direction):
+        case Where():
+            return _where(block, rows, evaluation, tick)
+        case Unnest(key):
+            return (part for row in rows for part in evaluation.unnested(key, row))
+        case Order():
             return _ordered(
                 rows,
-                lambda row: sort_key(evaluation.read(key, row, row)),
-                evaluation.direction(direction) == "desc",
+                lambda row: evaluation.order_key(block, row),
+                evaluation.direction(block.direction) == "desc",
                 needed(following, evaluation),
             )
         case Reverse():
@@ -90,6 +94,16 @@ def _objects(
     for row in rows:
         tick()
         yield evaluation.row(block, row)
+
+
+def _where(
+    block: Where, rows: Iterator[Row], evaluation: Evaluation, tick: Callable[[], None]
+) -> Iterator[Row]:
+    conditions = [(block.filter, True)]
+    for row in rows:
+        tick()
+        if evaluation.holds(conditions, row):
+            yield row
 
 
 def _ordered(
@@ -125,29 +139,46 @@ def _summary(
     block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None]
 ) -> list[Row]:
     read = evaluation.read
+    group = block.group
     keys: list[Any] = []
     kept: list[Row] = []
-    columns: list[tuple[Aggregate, list[Any]]] = [(stage, []) for stage in block.aggregates]
+    columns = [(stage, _Column()) for stage in block.aggregates]
     count = 0
-    for row in rows:
+    for whole in rows:
         tick()
-        count += 1
-        if block.group is not None:
-            keys.append(read(block.group.key, row, row))
-        if not columns:
-            kept.append(row)
-        for stage, values in columns:
-            if stage.key is not None:
-                values.append(read(stage.key, row, row))
-    groups = unique(keys) if block.group is not None else [(UNDEF, range(count))]
+        for row in (whole,) if group is None else evaluation.parted(group.key, whole):
+            count += 1
+            if group is not None:
+                keys.append(read(group.key, row, row))
+            if not columns:
+                kept.append(row)
+            for stage, column in columns:
+                if isinstance(stage.key, Member):
+                    column.several.append(evaluation.values(stage.key, row))
+                elif stage.key is not None:
+                    column.values.append(read(stage.key, row, row))
+    groups = unique(keys) if group is not None else [(UNDEF, range(count))]
     made: list[Row] = []
     for key, places in groups:
         tick()
         answers = {
-            stage.function: len(places)
-            if stage.key is None
-            else aggregate(stage.function, [values[place] for place in places])
-            for stage, values in columns
+            stage.function: len(places) if stage.key is None else aggregate(stage.function, column.at(places))
+            for stage, column in columns
         }
         made.append(Bundle(key, [kept[place] for place in places] if kept else [], answers).record())
     return made
+
+
+class _Column:
+    """What an aggregate reads: one value of each row, or for keys that may lead through arrays several."""
+
+    __slots__ = ("several", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.several: list[list[Any]] = []
+
+    def at(self, places: Iterable[int]) -> list[Any]:
+        if self.several:
+            return [value for place in places for value in self.several[place]]
+        return [self.values[place] for place in places]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from mix_server.errors import BadRequest
+from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import write_value
 from mixkit.errors import LimitExceeded
@@ -37,6 +38,8 @@ class Agents:
 
     `/run-agent/{ws}/{app}/{agent}`: both run.
     """
+
+    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -68,7 +71,6 @@ class Agents:
         await self._run(req, resp, target, params, None, spent)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        req.expect_options(TIMEOUT)
         target, spent = await self._loaded(req, ws, app, agent)
         settings = self._settings
         params, body = await read_body(

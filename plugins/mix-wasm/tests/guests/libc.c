@@ -1,6 +1,7 @@
-/* What C programs expect of their libc: asserts, seeds, a stack, streams, sleep, last words. */
+/* What C programs expect of their libc: asserts, seeds, a stack, streams, sleep, jumps, last words. */
 #include <assert.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,22 @@ static mix_value sleeps(mix_value params) {
     return mix_number((double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
 }
 
+static jmp_buf place;
+
+static int leave_from(int depth, int with) {
+    if (depth == 0) longjmp(place, with);
+    return leave_from(depth - 1, with) + 1;
+}
+
+/* How often it was left, each time from another depth. */
+static mix_value jumps(mix_value params) {
+    volatile int times = 0;
+    int left = setjmp(place);
+    if (left) times++;
+    if (times < (int)mix_as_int(params, 0)) return mix_int(leave_from(times % 50, times + 1));
+    return mix_int(times);
+}
+
 static int64_t deep(volatile char *above, int64_t left) {
     volatile char room[1024];
     room[0] = above ? above[0] : 1;
@@ -70,4 +87,5 @@ MIX_ENTRY("checked", checked)
 MIX_ENTRY("gives_up", gives_up)
 MIX_ENTRY("streams", streams)
 MIX_ENTRY("sleeps", sleeps)
+MIX_ENTRY("jumps", jumps)
 MIX_ENTRY("recurses", recurses)
