@@ -197,9 +197,9 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
     return Extent(rows, size, extent.generation, total)
 
 
-def added(total: int, checksum: int) -> int:
-    """The sum of the checksums of rows, modulo 2^64, with one row more. Rows that are missing or others change it."""
-    return (total + checksum) & _SUM
+def added(total: int, checksums: int) -> int:
+    """The sum of the checksums of rows, modulo 2^64, with more of them. Rows that are missing or others change it."""
+    return (total + checksums) & _SUM
 
 
 def map_file(folder: Folder, name: str, size: int) -> Mapped:

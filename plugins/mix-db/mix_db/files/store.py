@@ -426,7 +426,7 @@ class Store:
                             commits = log.append([commit.records for commit in commits])
                         finally:
                             doubt = log.broken and log.is_current()
-                        self._witness.write(_witness(log))
+                        self._witness.write(log.header, commits[-1])
                         with self._mutex:
                             self._publish()
                     for ticket, commit in zip(accepted, commits, strict=True):
@@ -527,7 +527,7 @@ class Store:
             return
         for commit in log.commits[view.count :]:
             view.records.extend(commit.records)
-        self._view = replace(view, rows=log.rows, last=log.last, count=len(log.commits), state=log.state())
+        self._view = view.grown(log.rows, log.last, len(log.commits), log.state())
 
     def _manifest(self) -> Manifest:
         """The segments that are in force. Needs `writing`."""
@@ -552,11 +552,6 @@ class Store:
         Manifest(manifest.generation, tuple(entries)).write(self.folder)
         # Before the log that counts on it, and before what it no longer lists is removed.
         self.folder.sync()
-
-
-def _witness(log: WriteLog) -> Witness:
-    header = log.header
-    return Witness(log.last, header.extent.generation, log.rows, header.dropped, log.sum)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ commits are missing, although what is left looks whole.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -69,10 +68,6 @@ class Witness:
         _, generation, number, rows, dropped, total = _FIELDS.unpack_from(data)
         return cls(number, generation, rows, dropped, total)
 
-    def pack(self) -> bytes:
-        data = _FIELDS.pack(_PROLOGUE, self.generation, self.number, self.rows, self.dropped, self.sum)
-        return data + _CRC.pack(crc32c(data))
-
     def missing(self, header: Header, commits: Sequence[Commit]) -> str | None:
         """What a log with this header and all these commits lacks; None if that cannot be seen."""
         last = commits[-1].number if commits else header.commit
@@ -99,18 +94,22 @@ class Witness:
 
 
 class Writer:
-    """Writes the witness of a folder. Needs the write lock."""
+    """Writes the witness of a folder. Needs the write lock. It is part of every commit."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._file: File | None = None
 
-    def write(self, witness: Witness) -> None:
-        """As far as the operating system lets it: the commit is durable whether it is told here or not."""
-        with contextlib.suppress(OSError):
+    def write(self, header: Header, last: Commit) -> None:
+        """The last commit of a log, as far as the operating system lets it: it is durable whether it is told or not."""
+        rows = last.row + len(last.records)
+        data = _FIELDS.pack(_PROLOGUE, header.extent.generation, last.number, rows, header.dropped, last.sum)
+        try:
             if self._file is None:
                 self._file = self._folder.open(names.WITNESS, write=True, create=True)
-            self._file.write(0, witness.pack())
+            self._file.write(0, data + _CRC.pack(crc32c(data)))
+        except OSError:
+            pass
 
     def close(self) -> None:
         if self._file is not None:

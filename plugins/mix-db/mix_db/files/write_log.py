@@ -220,6 +220,8 @@ class WriteLog:
         self._folder = folder
         self._write = write
         self._file: File = folder.open(NAME, write=write)
+        # As long as it is open no other file has these.
+        self._identity = self._file.state()[:2]
         try:
             self.header = Header.unpack(self._file.read(0, HEADER_SIZE))
         except FilesError:
@@ -265,12 +267,11 @@ class WriteLog:
     def is_current(self) -> bool:
         """False once another log has been put in its place: open that one."""
         found = self._folder.state(NAME)
-        return found is not None and found[:2] == self._file.state()[:2]
+        return found is not None and found[:2] == self._identity
 
     def state(self) -> State:
         """What `Folder.state` answers as long as this is all that was committed."""
-        device, inode, _ = self._file.state()
-        return device, inode, self.end
+        return *self._identity, self.end
 
     def since(self, number: int, count: int) -> list[Commit]:
         """Of the first `count` commits those with a greater number."""
@@ -396,9 +397,7 @@ def row_sum(record: bytes) -> int:
 def _body(records: Sequence[bytes], total: int) -> tuple[bytes, int]:
     """The records part of a frame, and the sum with their rows."""
     parts = [varcode.write(len(record)) + record for record in records]
-    for part in parts:
-        total = added(total, crc32c(part))
-    return b"".join(parts), total
+    return b"".join(parts), added(total, sum(map(crc32c, parts)))
 
 
 def _frame(mark: bytes, number: int, synced: int, total: int, body: bytes) -> bytes:
