@@ -221,6 +221,8 @@ def test_grants(full: Kernel) -> None:
         ("http.hosts", "example.com"),
         ("http.hosts", ["exa mple.com"]),
         ("ws.hosts", [1]),
+        ("mqtt.topics", "sensors/#"),
+        ("mqtt.topics", ["sensors/#/x"]),
         ("db.apps", "shop"),
         ("db.apps", None),
         ("db.apps", {"shop": True}),
