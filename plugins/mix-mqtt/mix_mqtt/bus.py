@@ -58,6 +58,10 @@ class BrokerBus:
         return not in_use and self._loop.time() - self._used > self._settings.idle
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def filters(self) -> int:
         """Subscriptions at the broker."""
         return len(self._filters)

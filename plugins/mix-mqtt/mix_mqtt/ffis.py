@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Annotated, Any
 
 from mix_mqtt.pool import bus_for
@@ -60,9 +58,9 @@ async def mqtt_publish(
             "the setting mqtt.max_message_bytes raises it"
         )
     state.budget.spend("outgoing_bytes", len(data) + len(found.full.encode()))
-    async with _in_time(state, "the broker acknowledged nothing until the end of the run"):
-        bus = await bus_for(state, settings)
-        await bus.publish(found.full, data, retain=retain, text=isinstance(payload, str))
+    bus = await bus_for(state, settings)
+    # The end of the run, or its deadline, cancels the wait.
+    await bus.publish(found.full, data, retain=retain, text=isinstance(payload, str))
 
 
 @group.register("$mqtt_subscribe")
@@ -80,9 +78,8 @@ async def mqtt_subscribe(
     count.open += 1
     held: Held | None = None
     try:
-        async with _in_time(state, "the broker answered nothing until the end of the run"):
-            bus = await bus_for(state, settings)
-            held = Held(await bus.subscribe(found.full), found)
+        bus = await bus_for(state, settings)
+        held = Held(await bus.subscribe(found.full), found)
 
         def close(held: Held) -> None:
             count.open -= 1
@@ -136,16 +133,6 @@ def mqtt_unsubscribe(state: State, subscription: Token) -> None:
     except FFIError:
         return
     state.release(subscription)
-
-
-@asynccontextmanager
-async def _in_time(state: State, message: str) -> AsyncGenerator[None, None]:
-    try:
-        async with asyncio.timeout(state.budget.remaining()):
-            yield
-    except TimeoutError:
-        state.budget.check_time()
-        raise FFIError(message) from None
 
 
 def _settings(state: State) -> MqttSettings:

@@ -35,6 +35,13 @@ class _Pooled:
             await self.bus.close()
 
 
+class _Found:
+    """The bus of a run, once it was looked for."""
+
+    def __init__(self, pooled: _Pooled) -> None:
+        self.pooled = pooled
+
+
 _pooled: dict[tuple[Hashable, ...], _Pooled] = {}
 _lock = threading.Lock()
 
@@ -50,12 +57,23 @@ async def bus_for(state: State, settings: MqttSettings) -> Bus:
     if not settings.broker:
         return state.services.bus
     loop = asyncio.get_running_loop()
+    # PERF: looking for it takes as long as checking a message.
+    found = state.get(_Found)
+    if found is not None and found.pooled.loop is loop and not found.pooled.bus.closed:
+        return found.pooled.bus
+    pooled = await _pooled_for(state, settings, loop)
+    # Another call of the run may have been quicker.
+    (state.get(_Found) or state.put(_Found(pooled))).pooled = pooled
+    return pooled.bus
+
+
+async def _pooled_for(state: State, settings: MqttSettings, loop: asyncio.AbstractEventLoop) -> _Pooled:
     granted = tuple(sorted(patterns(layer)) for layer in state.grants.option(OPTION))
     key = (os.getpid(), id(loop), settings, state.env.workspace, state.env.app, repr(granted))
     with _lock:
         known = _pooled.get(key)
         if known is not None and known.loop is loop:
-            return known.bus
+            return known
         for other, pooled in list(_pooled.items()):
             if pooled.loop.is_closed() or (pooled.loop is loop and pooled.bus.idle):
                 del _pooled[other]
@@ -69,4 +87,4 @@ async def bus_for(state: State, settings: MqttSettings) -> Bus:
 
         pooled = _pooled[key] = _Pooled(loop, BrokerBus(settings))
     await anext(pooled.keeper)
-    return pooled.bus
+    return pooled

@@ -14,7 +14,9 @@ from mix_mqtt.settings import MqttSettings
 from mixkit import Kernel
 from mixkit.environment import Env
 from mixkit.errors import FFIError, GrantError, LimitExceeded, ProfileError
+from mixkit.ffi_call import call_ffi
 from mixkit.grants import ALL, Grants
+from mixkit.limits import Limits
 from mixkit.value import Case
 
 World: TypeAlias = Any
@@ -220,6 +222,30 @@ async def test_the_run_s_time_ends_a_wait(over: World, root: str) -> None:
     other = over.agent()
     with pytest.raises(FFIError, match="milliseconds from 0"):
         await other.next(await other.subscribe(f"{root}/a"), -1)
+
+
+async def test_the_run_s_time_ends_a_publish() -> None:
+    """A peer that accepts the connection and acknowledges nothing."""
+
+    left: list[asyncio.StreamWriter] = []
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left.append(writer)
+        await reader.readexactly(10)
+        writer.write(b"\x20\x03\x00\x00\x00")
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    overrides = {
+        "settings.mqtt.dangerous_mqtt_mode": True,
+        "settings.mqtt.broker": f"mqtt://127.0.0.1:{port}",
+    }
+    with Kernel("all", overrides=overrides) as kernel, pytest.raises(LimitExceeded, match="wall_time"):
+        await call_ffi(kernel, "$mqtt_publish", ["a", "x"], limits=Limits(wall_time=0.5))
+    server.close()
+    for writer in left:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_broker_that_is_killed_is_told_to_runs(world: World, broker: Any) -> None:
