@@ -223,7 +223,7 @@ class Subscription:
 
     Args:
         messages: that wait at most.
-        size: bytes of payloads and topics that wait at most.
+        size: bytes of payloads and topics that wait at most; a single message may have more.
         closed: told once, from any thread, when nobody wants messages any more.
     """
 
@@ -247,7 +247,8 @@ class Subscription:
         with self._lock:
             if self._end:
                 return
-            if self._waiting >= self._messages or self._bytes + size > self._size:
+            full = self._waiting >= self._messages or self._bytes + size > self._size
+            if full and self._waiting:
                 self._note("the queue was full").missed += 1
             else:
                 self._queue.append(message)
@@ -384,7 +385,7 @@ class LocalBus:
         self,
         *,
         queue: int = 1_000,
-        queue_bytes: int = 4 * MIB,
+        queue_bytes: int = 2 * MIB,
         max_message_bytes: int = MIB,
         max_subscriptions: int = 10_000,
         max_retained: int = 10_000,

@@ -113,6 +113,8 @@ async def test_a_queue_is_bounded_in_bytes() -> None:
     with pytest.raises(MessagesMissed, match="2 messages"):
         await subscription.next(1)
     assert (await subscription.next(1)).payload == b"small"
+    await bus.publish("a", b"x" * 1000)
+    assert len((await subscription.next(1)).payload) == 1000, "alone, it fits"
 
 
 async def test_subscribers_and_publishers_of_several_event_loops() -> None:

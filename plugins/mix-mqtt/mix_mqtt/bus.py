@@ -47,6 +47,7 @@ class BrokerBus:
         self._link: Link | None = None
         self._connecting: asyncio.Task[Link] | None = None
         self._failures = 0
+        self._failed = 0.0
         self._waiting = 0
         self._used = self._loop.time()
         self._closed = False
@@ -116,8 +117,9 @@ class BrokerBus:
 
     async def close(self) -> None:
         self._closed = True
-        if self._connecting is not None:
+        if self._connecting is not None and self._trying:
             self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         for entry in list(self._filters.values()):
             for subscription in list(entry.members):
                 subscription.finish("the bus is closed")
@@ -150,8 +152,8 @@ class BrokerBus:
             first, most = _PAUSE
             pause = min(most, first * 2.0 ** min(self._failures, 16))
             # All who lost the same broker must not come back at the same time.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-        self._failures += 1
+            ready = self._failed + pause * random.uniform(0.5, 1.0)
+            await asyncio.sleep(max(0.0, ready - self._loop.time()))
         link = Link(self._settings, self._received, self._ended, self._tick)
         await link.open()
         for entry in list(self._filters.values()):
@@ -177,8 +179,11 @@ class BrokerBus:
         return link
 
     def _tried(self, attempt: asyncio.Task[Link]) -> None:
-        failed = attempt.cancelled() or attempt.exception() is not None
-        if failed and self._filters and not self._closed:
+        if not attempt.cancelled() and attempt.exception() is None:
+            return
+        self._failures += 1
+        self._failed = self._loop.time()
+        if self._filters and not self._closed:
             self._attempt()
 
     def _ended(self, link: Link, reason: str) -> None:

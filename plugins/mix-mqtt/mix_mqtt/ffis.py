@@ -25,7 +25,7 @@ group = FFIGroup(
 )
 
 
-class Held:
+class MqttSubscription:
     """A subscription of a run."""
 
     def __init__(self, subscription: Subscription, topic: Topic) -> None:
@@ -76,12 +76,12 @@ async def mqtt_subscribe(
             f"this run has {count.open} subscriptions; end one, or raise the setting mqtt.subscriptions"
         )
     count.open += 1
-    held: Held | None = None
+    held: MqttSubscription | None = None
     try:
         bus = await bus_for(state, settings)
-        held = Held(await bus.subscribe(found.full), found)
+        held = MqttSubscription(await bus.subscribe(found.full), found)
 
-        def close(held: Held) -> None:
+        def close(held: MqttSubscription) -> None:
             count.open -= 1
             held.subscription.close()
 
@@ -102,7 +102,7 @@ async def mqtt_next(
     """The next message: `message({topic, payload, retained})`, whose payload is a string if its publisher marked it as
     text, else binary; `timeout` if none came in that time; `missed(reason)` where messages are lacking, because the
     queue was full or the connection was lost, after which it goes on; `closed(reason)` when there will be none."""
-    held = state.held(subscription, Held)
+    held = state.held(subscription, MqttSubscription)
     if timeout_ms is not None and not timeout_ms >= 0:
         raise FFIError(f"timeout_ms: expected milliseconds from 0, found {timeout_ms}")
     left = state.budget.remaining()
@@ -129,7 +129,7 @@ async def mqtt_next(
 def mqtt_unsubscribe(state: State, subscription: Token) -> None:
     """End a subscription. Twice is harmless."""
     try:
-        state.held(subscription, Held)
+        state.held(subscription, MqttSubscription)
     except FFIError:
         return
     state.release(subscription)

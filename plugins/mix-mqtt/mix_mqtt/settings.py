@@ -81,11 +81,11 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             description="Messages that wait for one subscriber; more are missed, and it is told.",
         ),
     ] = 1_000
-    inbox_bytes: Annotated[int, Meta(ge=1024, description="Bytes of these messages.")] = 4 * MIB
+    inbox_bytes: Annotated[int, Meta(ge=1024, description="Bytes of these messages.")] = 2 * MIB
     max_message_bytes: Annotated[
         int, Meta(ge=1, le=256 * MIB, description="Bytes of the payload of one message.")
     ] = MIB
-    subscriptions: Annotated[int, Meta(ge=1, description="Subscriptions that one run has at once.")] = 100
+    subscriptions: Annotated[int, Meta(ge=1, description="Subscriptions that one run has at once.")] = 20
     connections: Annotated[
         int, Meta(ge=1, description="Connections of one process: one for each app and set of granted topics.")
     ] = 64

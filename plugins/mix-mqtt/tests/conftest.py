@@ -42,7 +42,7 @@ class Broker:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        certificate = authority.issue_cert("broker.test")
+        certificate = authority.issue_cert("broker.test", "localhost")
         certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
         for number, pem in enumerate(certificate.cert_chain_pems):
             pem.write_to_path(str(folder / "cert.pem"), append=number > 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import subprocess
+import sys
 from typing import Any, TypeAlias
 
 import pytest
@@ -186,7 +188,7 @@ async def test_how_many_subscriptions_a_run_has(over: World, root: str) -> None:
         await agent.call("unsubscribe", first)
     await agent.subscribe(f"{root}/b")
     await over.agent().subscribe(f"{root}/b")
-    with pytest.raises(FFIError, match="not an open Held"):
+    with pytest.raises(FFIError, match="not an open MqttSubscription"):
         await agent.next(first)
 
 
@@ -261,6 +263,48 @@ async def test_a_broker_that_is_killed_is_told_to_runs(world: World, broker: Any
         if (await agent.call("publish", "a", "again")).name == "ok":
             break
     assert (await agent.message(handle))["payload"] == "again"
+
+
+def test_processes_that_are_forked_have_connections_of_their_own(shared_broker: Any, root: str) -> None:
+    """A server with --preload loads in one process and forks its workers."""
+    script = f"""
+import asyncio, os
+from mixkit import Kernel
+from mixkit.ffi_call import call_ffi
+
+overrides = {{
+    "settings.mqtt.broker": "mqtts://localhost:{shared_broker.port}",
+    "settings.mqtt.dangerous_mqtt_mode": True,
+    "settings.mqtt.ca_file": "{shared_broker.folder}/ca.pem",
+    "settings.mqtt.user": "agents",
+    "settings.mqtt.password": "a b:c",
+}}
+
+async def publish(kernel, name):
+    for number in range(20):
+        answer = await call_ffi(kernel, "$mqtt_publish", [f"{root}/{{name}}", str(number)])
+        assert answer.name == "ok", answer
+
+kernel = Kernel("all", overrides=overrides)
+asyncio.run(publish(kernel, "before"))
+children = []
+for name in range(4):
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(publish(kernel, name))
+        except BaseException as exc:
+            print(repr(exc), flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+asyncio.run(publish(kernel, "after"))
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("value", ["a/#", [1], ["a/#/b"], ["$none/a"], None, {"a": 1}])
