@@ -497,7 +497,14 @@ class Kernel:
             raise
 
     def _limits(self, options: RunOptions, caller: Budget | None = None) -> Limits:
-        """Those of a run; of a nested one they are no more than those of the run that calls it."""
+        """Those of a run; of a nested one they are no more than those of the run that calls it.
+
+        Raises:
+            TypeError: an option that no run has; told before anything is loaded.
+        """
+        if not options.keys() <= _RUN_OPTIONS:
+            name = min(options.keys() - _RUN_OPTIONS)
+            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         most = self.limits if caller is None else caller.limits
         wanted = options.get("limits")
         return most if wanted is None else most.narrowed(wanted)
@@ -511,9 +518,6 @@ class Kernel:
     def _job(
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
-        if not options.keys() <= _RUN_OPTIONS:
-            name = min(options.keys() - _RUN_OPTIONS)
-            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         target = program.entry(entry)
         params = program.check_params(entry, params)
         state = State(
