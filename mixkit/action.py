@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from mixkit.errors import FFIError
+from mixkit.near import meant
 
 __all__ = ["Action", "ActionQueue", "Invoke", "LocationCapture", "OpenLink", "PerformHostEffect"]
 
@@ -70,7 +71,8 @@ def parse(value: Any) -> Action:
             raise FFIError(f"an action has at most {_MAX_CHAIN} next actions")
         kind = item.get("_rmx_type") if isinstance(item, Mapping) else None
         if not isinstance(kind, str) or kind not in _TYPES:
-            raise FFIError(f"an action is a map whose _rmx_type is one of {', '.join(_TYPES)}")
+            found = f", found {kind[:80]!r}{meant(kind, _TYPES)}" if isinstance(kind, str) else ""
+            raise FFIError(f"an action is a map whose _rmx_type is one of {', '.join(_TYPES)}{found}")
         cls = _TYPES[kind]
         fields = {key: part for key, part in item.items() if key not in ("_rmx_type", "next")}
         allowed = set(cls.__dataclass_fields__) - {"next"}
@@ -79,8 +81,10 @@ def parse(value: Any) -> Action:
                 raise FFIError(f"{kind} needs {key!r}, a string")
         unknown = fields.keys() - allowed
         if unknown:
+            key = min(unknown)
             raise FFIError(
-                f"{kind} has no key {min(unknown)[:80]!r}; it has {', '.join(sorted(allowed)) or 'none'}"
+                f"{kind} has no key {key[:80]!r}; it has {', '.join(sorted(allowed)) or 'none'}"
+                f"{meant(key, cls.__dataclass_fields__)}"
             )
         chain.append((cls, fields))
         item = item.get("next")

@@ -34,6 +34,7 @@ __all__ = [
     "canonical_host",
     "check",
     "classify",
+    "host_patterns",
     "parse_url",
     "system_resolver",
 ]
@@ -294,6 +295,20 @@ class HostPattern:
         return not self.name or (target.ip is None and target.host.endswith(f".{self.name}"))
 
 
+def host_patterns(option: str, layer: object) -> tuple[HostPattern, ...]:
+    """The hosts that the value of a grant option names.
+
+    Raises:
+        GrantError: it is no list of host patterns.
+    """
+    if not isinstance(layer, list | tuple) or not all(isinstance(text, str) for text in layer):
+        raise GrantError(f"grant option {option}: expected a list of host patterns, found {layer!r:.80}")
+    try:
+        return tuple(HostPattern.parse(text) for text in layer)
+    except GrantError as exc:
+        raise GrantError(f"grant option {option}: {exc}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
     """What may be connected to. Immutable and hashable: pools of connections are kept by policy.
@@ -320,15 +335,7 @@ class EgressPolicy:
         Raises:
             GrantError: a layer is something else.
         """
-        hosts = list(self.hosts)
-        for layer in layers:
-            if not isinstance(layer, list | tuple) or not all(isinstance(text, str) for text in layer):
-                raise GrantError(f"grant option {option}: expected a list of host patterns, found {layer!r}")
-            try:
-                hosts.append(tuple(HostPattern.parse(text) for text in layer))
-            except GrantError as exc:
-                raise GrantError(f"grant option {option}: {exc}") from None
-        return replace(self, hosts=tuple(hosts))
+        return replace(self, hosts=(*self.hosts, *(host_patterns(option, layer) for layer in layers)))
 
     def refusal(self, ip: IPAddress, port: int) -> str | None:
         """Why that address may not be connected to, or None."""

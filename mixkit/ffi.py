@@ -31,7 +31,7 @@ from mixkit.near import meant
 from mixkit.outside import is_ours
 from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
 from mixkit.state import State
-from mixkit.value import Result, error, ok
+from mixkit.value import Result, error, is_large, ok
 
 __all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
 
@@ -105,11 +105,23 @@ class FFIGroup:
         name: of the group, shown in listings.
         options: grant options that the group's FFIs enforce, dotted key to one line of description; a package
             that sets any other option is refused.
+        checks: functions that raise `GrantError` for a value that an option cannot have, so that it is refused
+            before anything is installed.
     """
 
-    def __init__(self, name: str, *, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        options: Mapping[str, str] | None = None,
+        checks: Mapping[str, Callable[[Any], object]] | None = None,
+    ) -> None:
         self.name = name
         self.options = dict(options or {})
+        self.checks = dict(checks or {})
+        if not self.checks.keys() <= self.options.keys():
+            unknown = min(self.checks.keys() - self.options.keys())
+            raise FFIError(f"group {name!r} checks the option {unknown!r}, which it does not have")
         self._ffis: dict[str, FFI] = {}
 
     def __iter__(self) -> Iterator[FFI]:
@@ -272,11 +284,19 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
 
     def bind(state: State, words: Words) -> list[Any]:
         args = _decode_args(name, state, words, least, most)
-        for index, value in enumerate(args):
-            try:
+        index = 0
+        try:
+            # PERF: one block for all of them, since every call comes past here.
+            for index, value in enumerate(args):
                 args[index] = converters[index](value)
-            except Mismatch as exc:
-                raise FFIError(f"{name}: argument {index + 1} ({params[index].name}): {exc}") from None
+        except Mismatch as exc:
+            raise FFIError(f"{name}: argument {index + 1} ({params[index].name}): {exc}") from None
+        except BaseException as exc:
+            # The class of a record is the plugin's, and so is what its constructor does.
+            if is_ours(exc) or isinstance(exc, MixError):
+                raise
+            _log.error("%s failed to take its arguments", name, exc_info=exc)
+            raise InternalError(f"{name} failed inside; the log says why") from exc
         return args
 
     return bind
@@ -298,6 +318,11 @@ def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, 
             raise InternalError(f"{name} answered something that is no Value: {exc}") from exc
         except RecursionError:
             raise InternalError(f"{name} answered something that is no Value: it contains itself") from None
+        except BaseException as exc:
+            if is_ours(exc):
+                raise
+            _log.error("the answer of %s cannot be read", name, exc_info=exc)
+            raise InternalError(f"{name} failed inside; the log says why") from exc
 
     return encode
 
@@ -342,13 +367,20 @@ def _async_invoker(
     with_state: bool,
     is_result: bool,
 ) -> Callable[[State, Words], Awaitable[Words]]:
-    async def invoke(state: State, words: Words) -> Words:
-        args = bind(state, words)
+    async def answer(state: State, args: list[Any]) -> Words:
         try:
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        return encode(state, value)
+        if not is_large(value):
+            return encode(state, value)
+        import asyncio
+
+        return await asyncio.to_thread(encode, state, value)
+
+    def invoke(state: State, words: Words) -> Awaitable[Words]:
+        # In the thread of the run: large arguments are not for an event loop.
+        return answer(state, bind(state, words))
 
     return invoke
 
@@ -405,6 +437,11 @@ def _unknown(name: str, known: Iterable[str]) -> NotFound:
     return NotFound(f"no FFI {name!r} in this profile{meant(name, known) or _LISTED}")
 
 
+def _options(grants: Grants) -> list[tuple[str, Any]]:
+    """The options of all layers."""
+    return [(key, layer[key]) for _, layer in grants.layers() for key in sorted(layer)]
+
+
 class FFITable:
     """All FFIs of a kernel by name, and their dispatch. Fixed once made."""
 
@@ -412,8 +449,10 @@ class FFITable:
         self._ffis: dict[str, FFI] = {}
         self._by_bytes: dict[bytes, FFI] = {}
         self.options: dict[str, str] = {}
+        self._checks: dict[str, Callable[[Any], object]] = {}
         for group in groups:
             self.options.update(group.options)
+            self._checks.update(group.checks)
             for ffi in group:
                 other = self._ffis.get(ffi.name)
                 if other is not None:
@@ -461,7 +500,7 @@ class FFITable:
         budget = state.budget
         budget.spend("host_calls")
         budget.check_size("call_size", len(words))
-        budget.check_values(words)
+        budget.check_values(words, "call_values")
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi, ffi.invoke(state, words)
@@ -472,6 +511,13 @@ class FFITable:
             if key not in self.options:
                 raise GrantError(self._unknown_option(key))
 
+    def check_grants(self, grants: Grants) -> None:
+        """Raise `GrantError` for an option that no loaded plugin enforces, or a value that it cannot have."""
+        for key, value in _options(grants):
+            self.check_grant_options([key])
+            if key in self._checks:
+                self._checks[key](value)
+
     def unknown_grants(self, grants: Grants) -> list[str]:
         """What stands in grants and means nothing in this profile, a line each, with the near name.
 
@@ -479,9 +525,12 @@ class FFITable:
         """
         patterns = sorted({pattern for layer in grants.patterns() for pattern in layer})
         lines = [line for pattern in patterns for line in self._unknown_pattern(pattern)]
-        return lines + [
-            self._unknown_option(key) for key in sorted(grants.option_keys() - self.options.keys())
-        ]
+        for key, value in _options(grants):
+            try:
+                self.check_grants(Grants((), {key: value}))
+            except GrantError as exc:
+                lines.append(str(exc))
+        return lines
 
     def _unknown_pattern(self, pattern: str) -> list[str]:
         ffi = self._ffis.get(pattern)
@@ -499,7 +548,7 @@ class FFITable:
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
 
     def check_answer(self, state: State, words: Words) -> Words:
-        """The answer, if it is within `call_size` and `values`."""
+        """The answer, if it is within `call_size` and `call_values`."""
         state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words)
+        state.budget.check_values(words, "call_values")
         return words

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["split", "valid"]
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|(\[[^\]]*\])")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|(\[[^\[\]]*\])")
 
 
 def split(exc: msgspec.ValidationError) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mixkit.errors import GrantError
 
-__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "matches", "overlap"]
+__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "check_apps", "matches", "overlap"]
 
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
@@ -100,6 +100,14 @@ def overlap(one: str, other: str) -> bool:
         return matches((other,), one)
     begin = one[:-1]
     return other.startswith(begin) or (other.endswith("*") and begin.startswith(other[:-1]))
+
+
+def check_apps(value: object) -> None:
+    """Raise `GrantError` for what the option `db.apps` cannot be."""
+    if value != "*" and not (isinstance(value, list) and all(type(name) is str for name in value)):
+        raise GrantError(
+            f'grant option db.apps: expected a list of names of apps, or "*", found {value!r:.80}'
+        )
 
 
 ALL: Final = Grants(("*",))

@@ -14,8 +14,9 @@ from mixkit.action import ActionQueue
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
-from mixkit.grants import ALL, Grants
+from mixkit.grants import ALL, Grants, check_apps
 from mixkit.limits import Budget, Limits
+from mixkit.outside import is_ours
 from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
@@ -171,12 +172,8 @@ class State:
         for layer in self.grants.opened("db.apps"):
             if layer == "*":
                 continue
-            if layer is not None and not (
-                isinstance(layer, list) and all(type(name) is str for name in layer)
-            ):
-                raise GrantError(
-                    f'grant option db.apps: expected a list of names of apps, or "*", found {layer!r:.80}'
-                )
+            if layer is not None:
+                check_apps(layer)
             if layer is None or app not in layer:
                 raise GrantError(
                     f"the database of app {app!r:.80} is not granted to {self.code or 'this code'}; its manifest must "
@@ -325,10 +322,14 @@ class State:
             self._handles.clear()
             self._handle_of.clear()
         failures: list[BaseException] = []
+        ours: BaseException | None = None
         for obj, close in reversed(entries):
             if close is not None:
                 try:
                     close(obj)
                 except BaseException as exc:  # The others must be closed, whatever this one raised.
+                    ours = exc if is_ours(exc) else ours
                     failures.append(exc)
+        if ours is not None:
+            raise ours
         return failures

@@ -114,6 +114,18 @@ def test_a_pretty_log_line_is_one_line() -> None:
     assert line.endswith("[run_id=r1]")
 
 
+@pytest.mark.parametrize("formatter", [logs.JSONFormatter(), logs.PrettyFormatter()])
+def test_a_log_line_has_a_largest_size(formatter: logging.Formatter) -> None:
+    made = record("x" * 1_000_000, run_id="r" * 1_000_000)
+    try:
+        raise ValueError("y" * 1_000_000)
+    except ValueError as exc:
+        made.exc_info = (type(exc), exc, exc.__traceback__)
+    line = formatter.format(made)
+    assert len(line) < 50_000
+    assert "983616 characters more" in line and "Traceback" in line and "characters left out" in line
+
+
 def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level

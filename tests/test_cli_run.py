@@ -99,6 +99,15 @@ def test_an_answer_that_the_package_does_not_declare_is_an_error(mixkit_cli: Run
     )
 
 
+def test_no_parameters_are_an_empty_map_where_there_are_names_for_them(mixkit_cli: Run, folder: Path) -> None:
+    done = mixkit_cli("run", str(folder), "echo")
+    assert "expected int, found nothing at .n" in done.stderr
+    document = json.loads((folder / "manifest.json").read_text())
+    document["apps"]["small"]["agents"]["echo"]["inParams"] = {"n?": "int"}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    assert json.loads(mixkit_cli("run", str(folder), "echo").stdout) == {}
+
+
 def test_a_grant_that_means_nothing_is_refused(mixkit_cli: Run, module: Path) -> None:
     done = mixkit_cli("run", str(module), "echo", "1", "--grant", "$cypto_*")
     assert done.returncode == 2

@@ -15,7 +15,7 @@ import click
 import msgspec
 import pytest
 
-from mixkit import Kernel
+from mixkit import Kernel, action
 from mixkit.cli.app import cli
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session
@@ -215,6 +215,26 @@ def test_grants(full: Kernel) -> None:
         is_told(option, lambda wrong: full.ffis.check_grant_options([wrong]))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("http.hosts", "example.com"),
+        ("http.hosts", ["exa mple.com"]),
+        ("ws.hosts", [1]),
+        ("db.apps", "shop"),
+        ("db.apps", None),
+        ("db.apps", {"shop": True}),
+    ],
+)
+def test_values_that_options_of_grants_cannot_have(full: Kernel, option: str, value: object) -> None:
+    if option not in full.ffis.options:
+        pytest.skip(f"the profile has no {option}")
+    grants = Grants([], {option: value})
+    with pytest.raises(MixError, match=f"grant option {option}: .*expected"):
+        full.ffis.check_grants(grants)
+    assert len(full.ffis.unknown_grants(grants)) == 1
+
+
 def records(type: Type) -> Iterator[RecordType]:
     """The closed records in a type."""
     match type:
@@ -246,6 +266,17 @@ def test_options_of_saves(full: Kernel) -> None:
         is_told(key, lambda wrong: load_records(None, [], {wrong: True}))  # type: ignore[arg-type]
     for _, key in names_of(Where):
         is_told(key, lambda wrong: Where.of({wrong: True}))
+
+
+def test_keys_and_kinds_of_actions() -> None:
+    for kind, cls in action._TYPES.items():
+        is_told(kind, lambda wrong: action.parse({"_rmx_type": wrong}))
+        given = {name: "x" for name in ("name", "url") if name in cls.__dataclass_fields__}
+        for key in cls.__dataclass_fields__:
+            if key not in given:
+                is_told(
+                    key, lambda wrong, whole=given | {"_rmx_type": kind}: action.parse({**whole, wrong: None})
+                )
 
 
 def test_options_of_runs(full: Kernel) -> None:

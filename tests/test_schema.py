@@ -68,6 +68,23 @@ def test_a_converter_answers_a_value_or_a_mismatch(type: Type, value: Any) -> No
         assert identical(found, value) or kind_of(found) != kind_of(value) or isinstance(value, dict | list)
 
 
+@given(options=st.lists(types, min_size=1, max_size=4), value=values(undef=True, tokens=True))
+def test_a_union_converts_as_its_first_option_that_fits(options: list[Type], value: Any) -> None:
+    def first() -> Any:
+        for option in options:
+            try:
+                return [converter(option)(value)]
+            except Mismatch:
+                continue
+        return []
+
+    try:
+        found = [converter(UnionType(tuple(options)))(value)]
+    except Mismatch:
+        found = []
+    assert identical(found, first())
+
+
 @given(type=types)
 def test_json_schema_is_plain_and_without_references(type: Type) -> None:
     import json

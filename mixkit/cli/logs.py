@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mixkit.cli.output import safe
-from mixkit.errors import printable
+from mixkit.errors import MAX_MESSAGE, printable, shortened
 
 __all__ = [
     "FORMATS",
@@ -36,7 +36,34 @@ _GUESTS = "mix-vm"
 _LIKE_OURS = re.compile(r"\s*(mixkit:|[0-9]{2}:[0-9]{2}:[0-9]{2}|\|)")
 
 
-class JSONFormatter(logging.Formatter):
+_MAX_CONTEXT = 256
+"""Characters of an id."""
+
+
+class _Formatter(logging.Formatter):
+    """What is logged may quote a stranger: messages have at most `MAX_MESSAGE` characters, and so have tracebacks."""
+
+    def message(self, record: logging.LogRecord) -> str:
+        return shortened(record.getMessage(), MAX_MESSAGE)
+
+    def context(self, record: logging.LogRecord) -> dict[str, str]:
+        """What there is of `CONTEXT`."""
+        return {
+            name: shortened(str(found), _MAX_CONTEXT)
+            for name in CONTEXT
+            if (found := getattr(record, name, None))
+        }
+
+    def formatException(self, ei: Any) -> str:
+        text = super().formatException(ei)
+        if len(text) <= MAX_MESSAGE:
+            return text
+        # Where it began and what it was: the end has the error itself, the beginning of a long one tells most.
+        half = MAX_MESSAGE // 2
+        return f"{text[:half]}\n… ({len(text) - 2 * half} characters left out)\n{text[-half:]}"
+
+
+class JSONFormatter(_Formatter):
     """An object a line: time (RFC 3339, UTC), level, logger, message, and what there is of `CONTEXT`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -44,21 +71,21 @@ class JSONFormatter(logging.Formatter):
             "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.message(record),
         }
-        line |= {name: str(getattr(record, name)) for name in CONTEXT if getattr(record, name, None)}
+        line |= self.context(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
-class PrettyFormatter(logging.Formatter):
+class PrettyFormatter(_Formatter):
     """Time, level, logger, message and the ids that there are; control characters as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
-        ids = [f"{name}={getattr(record, name)}" for name in CONTEXT if getattr(record, name, None)]
+        ids = [f"{name}={id}" for name, id in self.context(record).items()]
         clock = _timestamp(record.created)[11:23]
-        text = f"{clock} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
+        text = f"{clock} {record.levelname.lower():7} {record.name}: {self.message(record)}"
         line = printable(f"{text} [{' '.join(ids)}]" if ids else text)
         return f"{line}\n{safe(self.formatException(record.exc_info))}" if record.exc_info else line
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mix_http.message import HttpRequest
+from mixkit.egress import host_patterns
 from mixkit.errors import CancelledRun, GrantError, LimitExceeded, MixError
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
@@ -17,6 +19,7 @@ group = FFIGroup(
     options={
         "http.hosts": "host patterns that requests may go to, as api.example.com, *.example.com, host:8443"
     },
+    checks={"http.hosts": partial(host_patterns, "http.hosts")},
 )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import HeaderTooLong, Refusal, Stopping, UnknownVersion, install_handlers, message_body
+from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, install_handlers, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
@@ -25,12 +26,14 @@ from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
+from mixkit.outside import is_ours
+from mixkit.plugins import call_each
 
 __all__ = ["App", "create_app"]
 
+_log = logging.getLogger("mixkit.server")
+
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
-_MEDIA = frozenset({b"accept", b"content-type"})
-_LONGEST_MEDIA = 1_024
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
@@ -57,30 +60,40 @@ class App(falcon.asgi.App[Request, Response]):
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
         if scope["type"] == "http":
-            # ASGI promises iterables, which may be such as can be gone through once.
-            scope["headers"] = [(name, value) for name, value in scope["headers"]]
-            if (refusal := _unreadable(scope)) is not None:
-                await _send_refusal(send, refusal)
+            if scope["http_version"] not in _VERSIONS:
+                await _send_refusal(send, UnknownVersion(scope["http_version"]))
                 return
+            if type(scope["headers"]) is not list:
+                # ASGI promises an iterable, which may be such as can be gone through once.
+                scope["headers"] = list(scope["headers"])
             receive = at_once(scope["headers"], receive)
         try:
             await super().__call__(scope, receive, send)
-        except asyncio.CancelledError:
+        except Refusal as exc:
+            # Its head is such that no request could be made of it, which would be handled.
+            if ANSWERED in scope:
+                raise
+            await _send_refusal(send, exc)
+        except asyncio.CancelledError as exc:
+            if not is_ours(exc):
+                await _failed(scope, send, exc)
+                return
             if scope["type"] != "http" or ANSWERED in scope:
                 raise
             # The grace period is over, and what was being done has been stopped.
             await _send_refusal(send, Stopping())
+        except BaseException as exc:
+            # Falcon answers every Exception. Whatever else comes out of a plugin must not end the event loop.
+            if is_ours(exc) or scope["type"] != "http":
+                raise
+            await _failed(scope, send, exc)
 
 
-def _unreadable(scope: Any) -> Refusal | None:
-    """Why a request must not reach Falcon; None if it may."""
-    if scope["http_version"] not in _VERSIONS:
-        return UnknownVersion(scope["http_version"])
-    for name, value in scope["headers"]:
-        # Falcon parses these in time that grows with the square of their length.
-        if len(value) > _LONGEST_MEDIA and name in _MEDIA:
-            return HeaderTooLong(name.decode("latin-1"), _LONGEST_MEDIA)
-    return None
+async def _failed(scope: Any, send: Any, exc: BaseException) -> None:
+    """What came out of a plugin is logged; the client, if it still waits, is told that it was a fault."""
+    _log.error("a request failed inside: %s %.200s", scope.get("method"), scope["path"], exc_info=exc)
+    if ANSWERED not in scope:
+        await _send_refusal(send, Failed())
 
 
 async def _send_refusal(send: Any, refusal: Refusal) -> None:
@@ -104,12 +117,13 @@ def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
-    for found in server.kernel.manager.hook.mix_middleware():
+    for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
     app = App(request_type=Request, middleware=middleware, router=_Router())
     install_handlers(app)
     _add_routes(app, server)
-    server.kernel.manager.hook.mix_routes(app=app, server=server)
+    for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
+        pass
     return app
 
 

@@ -33,6 +33,7 @@ from mixkit.errors import (
     RunError,
     StorageError,
     TaggedJSONError,
+    shortened,
 )
 from mixkit.package.errors import Busy, Exists
 from mixkit.schema import Mismatch
@@ -57,6 +58,7 @@ __all__ = [
     "PreconditionFailed",
     "Refusal",
     "Stopping",
+    "TooManyHeaders",
     "Unauthorized",
     "UnknownVersion",
     "Unsupported",
@@ -68,6 +70,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("mixkit.server")
+
+_LONGEST = 2_048
+"""Characters of a text in an answer that is an error."""
 
 NOT_FOUND = "there is no such thing here, or none that you may see"
 """All that a 404 says: a name that does not exist looks the same as one that the caller may not see."""
@@ -139,6 +144,15 @@ class HeaderTooLong(Refusal):
         super().__init__(f"expected at most {most} bytes in the header {name}")
 
 
+class TooManyHeaders(Refusal):
+    """The request has more headers than anybody means."""
+
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected at most {most} headers")
+
+
 class UnknownVersion(Refusal):
     """The request is in a version of HTTP that is not spoken here."""
 
@@ -200,6 +214,15 @@ class Unsupported(Refusal):
     status = 501
 
 
+class Failed(Refusal):
+    """Something of the server, or of a plugin, left a request without an answer; the log says what."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__("a fault of the server; its log has more")
+
+
 class Stopping(Refusal):
     """The server stops and the run did not finish within the grace period."""
 
@@ -245,7 +268,22 @@ def write_message(resp: Response, status: int, message: str, **details: Any) -> 
 
 def message_body(message: str, **details: Any) -> bytes:
     """The body of an answer that is an error."""
-    return msgspec.json.encode({"ok": False, "kind": "message", "message": message, **details})
+    return _encode({"ok": False, "kind": "message", "message": message, **details})
+
+
+def _encode(answer: dict[str, Any]) -> bytes:
+    """An error as JSON, none of its texts too long, whatever it quotes."""
+    return msgspec.json.encode(_bounded(answer))
+
+
+def _bounded(value: Any) -> Any:
+    match value:
+        case str():
+            return shortened(value, _LONGEST)
+        case dict():
+            return {name: _bounded(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def error_line(req: Request, exc: Exception) -> bytes:
@@ -329,4 +367,4 @@ def _timed_out(exc: BaseException) -> bool:
 def _write_run_error(resp: Response, run_error: dict[str, Any]) -> None:
     resp.status = 422
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = msgspec.json.encode({"ok": False, "kind": "run_error", "run_error": run_error})
+    resp.data = _encode({"ok": False, "kind": "run_error", "run_error": run_error})

@@ -22,7 +22,8 @@ def mix_routes(app: App[Request, Response], server: Server) -> None:
 
     A request has been authorized before it comes to a resource: `req.caller` says who asks. One that changes something
     and has `If-Match` or `If-None-Match` comes to a resource only for the methods in its `heeds_conditions`; else it is
-    refused with 412.
+    refused with 412. Names in a query string are refused with 400 unless they are in its `options`, as
+    `{"GET": {"unit"}}`, or it judges them by itself: `{"GET": mix_server.options.ITS_OWN}`.
     """
 
 

@@ -12,7 +12,9 @@ from falcon import HTTP_METHODS
 
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
+from mix_server.options import refuse_options
 from mix_server.streams import Stream
+from mixkit.errors import shortened
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -25,6 +27,9 @@ ANSWERED = "mixkit.answered"
 """Key of an ASGI scope: the answer is being sent, so that there cannot be another one."""
 
 access = logging.getLogger("mixkit.server.access")
+
+_LONGEST_PATH = 512
+"""Characters of a path in the access log."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 """An id that a caller may choose: it goes into log lines and into a header."""
@@ -73,6 +78,8 @@ class Around:
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
         refuse_conditions(req, resource)
+        if req.query_string:
+            refuse_options(req, resource)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
@@ -92,7 +99,12 @@ class Around:
         self._metrics.count(method, route, status, seconds)
         if self._log:
             access.info(
-                "%s %s %d %.1f ms", method, req.path, status, seconds * 1000, extra={"request_id": req.id}
+                "%s %s %d %.1f ms",
+                method,
+                shortened(req.path, _LONGEST_PATH),
+                status,
+                seconds * 1000,
+                extra={"request_id": req.id},
             )
 
 

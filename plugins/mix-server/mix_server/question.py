@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERYTHING",
+    "FIELDS",
     "OPTIONS",
     "Question",
     "from_pairs",
@@ -103,7 +104,10 @@ _TEXTS: Final = parse(
 """What the texts of a query string mean. `ast` is any JSON here, since an array would be one text each."""
 
 
-OPTIONS: Final = frozenset(Question.__struct_fields__) - {"query", "ast", "params"}
+FIELDS: Final = frozenset(Question.__struct_fields__)
+"""All fields of a question."""
+
+OPTIONS: Final = FIELDS - {"query", "ast", "params"}
 """Fields of a question that say how a query is run, whichever it is."""
 
 

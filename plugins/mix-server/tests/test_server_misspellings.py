@@ -57,6 +57,29 @@ async def test_options_of_a_query_string(
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/ws"),
+        ("DELETE", "/v1/ws/w"),
+        ("PUT", APP),
+        ("DELETE", APP),
+        ("POST", f"{APP}/documents"),
+        *((method, RECORD) for method in ("PUT", "PATCH", "DELETE")),
+        ("POST", f"{APP}/query"),
+        *((method, f"{APP}/query/q") for method in ("POST", "PUT", "DELETE")),
+        ("DELETE", "/ws/w"),
+        ("POST", "/query/w/demo"),
+    ],
+)
+async def test_what_changes_something_passes_over_no_option(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path, params={"upsert": "true"})
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "expected nothing in the query string, found 'upsert'"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "keys"),
     [
         ("POST", "/v1/ws", {}, fields(_Creation)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any, Final
 
 from mix_ws.connection import Socket
 from mix_ws.request import ConnectRequest
 from mix_ws.settings import WsSettings
+from mixkit.egress import host_patterns
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
@@ -20,6 +22,7 @@ group = FFIGroup(
     options={
         "ws.hosts": "host patterns that WebSockets may go to, as feed.example.com, *.example.com, host:8443"
     },
+    checks={"ws.hosts": partial(host_patterns, "ws.hosts")},
 )
 
 _REASON: Final = 123

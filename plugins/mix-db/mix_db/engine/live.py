@@ -13,23 +13,11 @@ from pyroaring import BitMap
 from mix_db.engine.arrivals import Arrivals
 from mix_db.engine.state import State
 from mix_db.engine.version import packer
-from mix_db.query.ast import (
-    Aggregate,
-    CloneMembers,
-    FollowRef,
-    Group,
-    Member,
-    Object,
-    Order,
-    Query,
-    Reverse,
-    Slice,
-    Subquery,
-    walk,
-)
+from mix_db.query import ast
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
+from mix_db.query.memory import Memory
 from mix_db.query.refs import Refs
 from mixkit.errors import QueryCancelled, QueryError
 from mixkit.storage import Change, Record
@@ -48,11 +36,15 @@ _PLACES: Final = ("_rmx_row", "_rmx_previous")
 """Where a version lies, which a compaction changes, and nobody who follows a query wants to hear of."""
 
 
-def check_live(query: Query) -> None:
+def check_live(query: ast.Query) -> None:
     """Raise `QueryError` if the query has rows that stand for more than one record."""
     for stage in query.stages:
-        if isinstance(stage, Aggregate | Group):
-            name = "group" if isinstance(stage, Group) else stage.function
+        if isinstance(stage, ast.Unnest):
+            raise QueryError(
+                "expected a live query whose rows are one record each, found unnest(…), which makes several of one"
+            )
+        if isinstance(stage, ast.Aggregate | ast.Group):
+            name = "group" if isinstance(stage, ast.Group) else stage.function
             raise QueryError(
                 f"expected a live query whose rows are one record each, found {name}(…), which puts several together"
             )
@@ -70,21 +62,23 @@ class LiveQuery:
         state: answers the present state.
         arrivals: those who wait for commits.
         seconds: of work that one change may take.
+        memory: bytes that it may hold at once; None for any number.
     """
 
     def __init__(
         self,
-        query: Query,
+        query: ast.Query,
         params: Mapping[str, Any] | None,
         state: Callable[[], State],
         arrivals: Arrivals,
         seconds: float,
+        memory: int | None,
     ) -> None:
         self._query = query
         self._params = dict(params or {})
         self._present = state
         self._arrivals = arrivals
-        self._alone = not any(_looks_around(node) for node in walk(query))
+        self._alone = not any(_looks_around(node) for node in ast.walk(query))
         self._seen: State | None = None
         self._digests: dict[str, bytes] = {}
         self._pack = packer()
@@ -92,6 +86,8 @@ class LiveQuery:
         self._closed = False
         self._seconds = seconds
         self._clock = Clock()
+        self._most = memory
+        self._memory = Memory(memory)
         # Whatever is wrong with the parameters shows now.
         Evaluation(query, self._params, lambda ref: None)
 
@@ -111,6 +107,7 @@ class LiveQuery:
         """The change up to now, if there is one; always the first time."""
         with self._mutex:
             self._clock = Clock(self._seconds)
+            self._memory = Memory(self._most)
             # Behind the clock: who closes it either stops this one or is seen here.
             if self._closed:
                 raise QueryCancelled(_CLOSED)
@@ -127,7 +124,7 @@ class LiveQuery:
     def _compared(self, now: State) -> Change:
         """The change by all rows."""
         kept = matches(self._query, self._params, now, clock=self._clock)
-        rows = self._rows(now, [now.read(row) for row in self._timed(kept)])
+        rows = self._rows(now, [self._held(now.read(row)) for row in self._timed(kept)])
         digests = {id: self._digest(row) for id, row in self._timed(rows)}
         before, self._digests = self._digests, digests
         return Change(
@@ -142,7 +139,7 @@ class LiveQuery:
         fresh = BitMap()
         fresh.add_range(before.rows, now.rows)
         kept = matches(self._query, self._params, now, rows=fresh, clock=self._clock)
-        records = {row: now.read(row) for row in self._timed(fresh)}
+        records = {row: self._held(now.read(row)) for row in self._timed(fresh)}
         touched = {record["_rmx_id"].id for record in records.values()}
         rows = dict(self._rows(now, [records[row] for row in kept]))
         entered, changed, left = [], [], []
@@ -163,8 +160,8 @@ class LiveQuery:
         evaluation = Evaluation(self._query, self._params, Refs(now))
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
-            if isinstance(stage, Object):
-                rows = [(text, evaluation.row(stage, row)) for text, row in self._timed(rows)]
+            if isinstance(stage, ast.Object):
+                rows = [(text, self._held(evaluation.row(stage, row))) for text, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
                 ids = {id(row): text for text, row in rows}
@@ -178,6 +175,10 @@ class LiveQuery:
             self._clock.tick()
             yield item
 
+    def _held(self, row: Record) -> Record:
+        self._memory.hold(row)
+        return row
+
     def _digest(self, row: Record) -> bytes:
         kept = {name: item for name, item in row.items() if name not in _PLACES}
         return hashlib.blake2b(self._pack(kept), digest_size=16).digest()
@@ -186,11 +187,11 @@ class LiveQuery:
 def _looks_around(node: object) -> bool:
     """Whether rows depend on other records, by refs or by their order."""
     match node:
-        case Member(base=base):
+        case ast.Member(base=base):
             return base is not None
-        case CloneMembers(expand=expand):
+        case ast.CloneMembers(expand=expand):
             return expand
-        case Order() | Reverse() | Slice() | FollowRef() | Subquery():
+        case ast.Order() | ast.Reverse() | ast.Slice() | ast.FollowRef() | ast.Subquery():
             return True
         case _:
             return False

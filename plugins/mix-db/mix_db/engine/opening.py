@@ -17,6 +17,7 @@ from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
 from mix_db.engine.rows import MemoryRows
 from mix_db.files.errors import explained
+from mix_db.files.home import located
 from mix_db.settings import Settings
 from mixkit.errors import NotFound
 
@@ -101,13 +102,13 @@ os.register_at_fork(
 
 
 def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
-    """The database in a folder.
+    """The database in a folder, or that of an app whose home the folder is.
 
     Raises:
         NotFound: there is none, and it is not to be made.
         StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
     """
-    return _engines.handle(path, create=create, read_only=read_only, settings=settings)
+    return _engines.handle(located(path), create=create, read_only=read_only, settings=settings)
 
 
 def remove_folder(path: Path) -> None:

@@ -21,6 +21,7 @@ from mix_db.transfer.errors import BadItem, TransferError
 from mix_db.transfer.item import MAX_ITEM, Item
 from mix_db.transfer.source import Source
 from mix_db.transfer.spool import MAX_COLUMNS, Spool
+from mixkit.near import meant
 
 __all__ = ["CSVReader", "CSVWriter"]
 
@@ -70,7 +71,7 @@ class CSVReader:
             if name != "*" and name not in names:
                 raise TransferError(
                     f"{source.name}: no column {name!r} to have the kind {kinds[name]!r}; "
-                    f"there are: {', '.join(names)}"
+                    f"there are: {', '.join(names)}{meant(name, names)}"
                 )
         self._sample = self._take_sample()
         self.guessed: list[str] = []

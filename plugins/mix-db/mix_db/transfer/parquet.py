@@ -35,6 +35,7 @@ from mix_db.transfer.source import Source
 from mix_db.transfer.spool import Spool
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
+from mixkit.near import meant
 from mixkit.value import Ref
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ class ParquetReader:
             if name not in names:
                 raise TransferError(
                     f"{source.name}: no column {name!r} to have the kind {kind!r}; "
-                    f"there are: {', '.join(names)}"
+                    f"there are: {', '.join(names)}{meant(name, names)}"
                 )
             if kind not in KINDS:
                 raise TransferError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -11,7 +11,7 @@ from mix_server.answer import Size, answer
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
 from mix_server.payload import read_record, read_value
-from mix_server.question import EVERYTHING, from_query_string, reader_at
+from mix_server.question import EVERYTHING, FIELDS, from_query_string, reader_at
 from mix_server.response import write_value
 from mixkit.errors import NotFound
 from mixkit.fields import valid
@@ -39,6 +39,8 @@ _AS_OF: Final = "as_of"
 class Documents:
     """`…/app/{app}/documents`: GET lists or queries, POST saves a record."""
 
+    options: ClassVar = {"GET": FIELDS}
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
@@ -65,6 +67,7 @@ class Document:
     """`…/documents/{id}`: one record, as it is now or was `?as_of=`."""
 
     heeds_conditions = frozenset({"PUT", "PATCH", "DELETE"})
+    options: ClassVar = {"GET": frozenset({_AS_OF})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -131,6 +134,8 @@ class Document:
 class History:
     """`GET …/documents/{id}/history`: all versions of a record, oldest first."""
 
+    options: ClassVar = {"GET": frozenset({_AS_OF})}
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
@@ -161,11 +166,12 @@ class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Save:
     """`POST …/app/{app}/save`: many records in one commit, all or none; `?return=ids` answers only their ids."""
 
+    options: ClassVar = {"POST": frozenset({"return"})}
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        req.expect_options("return")
         wanted = req.get_param("return", default="records")
         if wanted not in ("records", "ids"):
             raise BadRequest(f"expected return=records or return=ids, found {wanted[:40]!r}")
@@ -204,5 +210,4 @@ def _write_saved(req: Request, resp: Response, record: Record, folder: str = "")
 
 
 def _as_of(req: Request) -> str | None:
-    req.expect_options(_AS_OF)
     return req.get_param(_AS_OF) if req.query_string else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from falcon.media import MultipartFormHandler
 
@@ -26,13 +26,14 @@ class Install:
     is there.
     """
 
+    options: ClassVar = {"POST": frozenset({"force"})}
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         # Looked up first, so that nobody sends a package to a workspace that is not there.
         await asyncio.to_thread(self._server.store.workspace, ws)
-        req.expect_options("force")
         force = req.get_param_as_bool("force") or False
         data = await self._package(req)
         installed, warnings = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from mix_server.errors import BadRequest, error_line
-from mix_server.question import OPTIONS, Question, from_query_string
+from mix_server.errors import error_line
+from mix_server.question import FIELDS, OPTIONS, from_query_string
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError
 
@@ -30,14 +30,14 @@ class Live:
     client that has taken too little for a while.
     """
 
+    options: ClassVar = {"GET": FIELDS - OPTIONS}
+
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str) -> None:
         question = from_query_string(req.query_string)
         question.source  # noqa: B018 - refused before anything is opened
-        if any(getattr(question, name) != getattr(_PLAIN, name) for name in OPTIONS):
-            raise BadRequest("expected query or ast, and params; a live query has no other options")
         last = req.get_header("Last-Event-ID")
         server = self._server
         server.streams.check()
@@ -62,6 +62,3 @@ class Live:
         except MixError as exc:
             yield b"event: error\ndata: " + error_line(req, exc) + b"\n\n"
             raise CutOff from exc
-
-
-_PLAIN: Final = Question()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mix_server.answer import answer
 from mix_server.payload import read_value
-from mix_server.question import from_query_string, from_value
+from mix_server.question import FIELDS, from_query_string, from_value
 from mix_server.resources.stored_queries import StoredQueries
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Query:
 
     `POST /query/{ws}/{app}` runs one too.
     """
+
+    options: ClassVar = {"GET": FIELDS}
 
     def __init__(self, server: Server, stored: StoredQueries) -> None:
         self._server = server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -10,6 +10,7 @@ from mix_server import stored_queries
 from mix_server.answer import answer
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
+from mix_server.options import ITS_OWN
 from mix_server.params import from_texts, parse_pairs
 from mix_server.payload import read_record, read_value
 from mix_server.question import OPTIONS, Question, from_pairs, from_value
@@ -36,6 +37,7 @@ class StoredQueries:
     """
 
     heeds_conditions = frozenset({"PUT", "DELETE"})
+    options: ClassVar = {"GET": ITS_OWN}
 
     def __init__(self, server: Server) -> None:
         self._server = server
