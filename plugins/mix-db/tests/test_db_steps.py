@@ -24,7 +24,7 @@ from mix_db.engine.handle import Handle
 from mix_db.engine.indexing import check_segment, index_rows
 from mix_db.engine.reader import StateReader
 from mix_db.files.check import check
-from mix_db.files.errors import LockTimeout
+from mix_db.files.errors import DamagedFile, LockTimeout
 from mix_db.files.faults import FaultyFolder
 from mix_db.files.guard import GuardedFolder
 from mix_db.files.repair import repair
@@ -237,6 +237,7 @@ class Run:
 
     def __init__(self, first: str, second: str) -> None:
         self.files = FaultyFolder.of(LIVED)
+        self.spoiled = False
         self.databases: dict[str, Database] = {}
         # Both have it open before, so that either may hold what is not true any more.
         self.processes = [self._process("a", first), self._process("b", second)]
@@ -273,7 +274,7 @@ class Run:
 
     def _verify(self) -> None:
         for process in self.processes:
-            if process.error is not None:
+            if process.error is not None and not (self.spoiled and isinstance(process.error, DamagedFile)):
                 raise process.error
         folder = FaultyFolder.of(self.files.files())
         assert [str(finding) for finding in check(folder, check_segment)] == []
@@ -347,6 +348,24 @@ def test_stopped_again_and_again_and_killed() -> None:
             run.processes[len(turns) % 2].kill()
         run.to_end()
         run.verify(f"{first} and {second} in turns of {turns}{', then one is killed' if kill else ''}")
+
+
+@pytest.mark.parametrize("first", ["merge", "drop"])
+def test_the_index_is_damaged_while_it_is_merged_and_another_opens_the_database(first: str) -> None:
+    """Who opens it makes the segments again, which the first is just about to replace."""
+    for stop in range(1, STEPS[first] + 1, 1 if ALL else 2):
+        run = Run(first, "reopen")
+        run.spoiled = True
+        a, b = run.processes
+        a.advance(stop)
+        for name in run.files.listing():
+            if name.endswith(".idx"):
+                run.files.spoil(name)
+        b.advance()
+        run.to_end()
+        # What was spoiled behind the look of both is found by the next one.
+        Database(run.files, "c")
+        run.verify(f"{first} stopped at step {stop}, and the index spoiled")
 
 
 def test_who_plans_before_it_has_the_lock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

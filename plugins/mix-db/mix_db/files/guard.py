@@ -143,8 +143,15 @@ class GuardedFolder:
         """A file is made whole, beside what is in force."""
         if name == write_log.NAME:
             self._needs(names.LOCK)
-        elif name.endswith((".seg", ".idx")):
+        elif name.endswith(".seg"):
             assert self._held, f"{name} is written with no lock held"
+        elif name.endswith(".idx"):
+            # Of rows that are just being flushed, or of others.
+            log = self._log()
+            start = int(name.removesuffix(".idx").rpartition(".")[2].partition("-")[0])
+            extent = log.header.extent if log is not None else None
+            flushing = extent is not None and extent.generation == names.family(name) and start >= extent.rows
+            self._needs(names.FLUSH if flushing else names.MERGE)
 
     def _list(self, old: str, new: str) -> None:
         """A manifest is to be put in place."""

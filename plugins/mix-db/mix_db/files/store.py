@@ -19,8 +19,9 @@ What holds whatever processes do at the same time, and are killed at. `mix_db.fi
               behind it but what that lock, or one already held, keeps as it is
     LOCK      who has it alone changes the log, the manifest in force and the witness, and puts another log in place
     FLUSH     who has it alone writes behind the rows that count; those that count are never written over, in no case
-    MERGE     who has it alone writes files of another generation. With all three it puts that in force, so that under
-              MERGE row numbers mean the same, and under FLUSH as many rows are in the row files
+    MERGE     who has it alone writes segments of rows that count, and files of another generation. With all three it
+              puts that in force, so that under MERGE row numbers mean the same, and under FLUSH as many rows are in
+              the row files
     log       begins behind the rows of the row files; each commit follows the one before by one, and carries the sum
               of the checksums of all rows of the generation. An intact commit is neither written over nor cut off
     switch    another log has all commits that the present one has, in itself or in the row files: their numbers, the
@@ -147,14 +148,25 @@ class Store:
                 self._check_there()
                 self._view = self._open(None)
                 return
-            with folder.lock(timeout):
-                if not folder.exists(write_log.NAME):
-                    self._check_there(create=True)
-                    forget(folder)
-                    WriteLog.create(folder, Header.new(rows.Extent(), 0))
-                self._view = self._open(None, rebuild=True)
-                self._adopt()
-                self.sweep()
+            try:
+                self._begin()
+            except DamagedFile:
+                if index is None:
+                    raise
+                # If it is only the index, it is made again; by nobody else at the same time, and while nobody merges.
+                with folder.lock(timeout, names.MERGE):
+                    self._begin(rebuild=True)
+
+    def _begin(self, *, rebuild: bool = False) -> None:
+        """Open for writing; `rebuild` the index where it is damaged, for which it needs the lock MERGE."""
+        with self.folder.lock(self.timeout):
+            if not self.folder.exists(write_log.NAME):
+                self._check_there(create=True)
+                forget(self.folder)
+                WriteLog.create(self.folder, Header.new(rows.Extent(), 0))
+            self._view = self._open(None, rebuild=rebuild)
+            self._adopt()
+            self.sweep()
 
     @property
     def view(self) -> View:
@@ -297,7 +309,9 @@ class Store:
             entry = segments.write(self.folder, generation, start, stop, make())
             # A manifest must not outlive a power cut that the segment does not.
             self.folder.sync()
-            with self.writing():
+            with self.writing() as view:
+                if not self._lists(view, merged):
+                    return False
                 self._list(lambda entries: (*(e for e in entries if e not in olds), entry))
                 self._renew()
                 for old in olds:
@@ -486,7 +500,7 @@ class Store:
             self._view = replace(self._view, segments=self._segments(self._view, self._view.log.header))
 
     def _open(self, before: View | None, *, rebuild: bool = False) -> View:
-        """`rebuild` needs the write lock."""
+        """`rebuild` needs the lock MERGE, and the write lock."""
         while True:
             witness = Witness.read(self.folder)
             log = WriteLog(self.folder, write=not self.read_only)
