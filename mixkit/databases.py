@@ -189,12 +189,15 @@ class Databases:
         with self._lock:
             storage = self._made_storage()
             found = self._open.pop(place, None)
-            if found is not None:
-                found.database.close()
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
-            ):
-                storage.remove(place)
+            try:
+                with foreign(
+                    lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+                ):
+                    # Before it is closed, so that who still uses it is told why.
+                    storage.remove(place)
+            finally:
+                if found is not None:
+                    found.database.close()
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""

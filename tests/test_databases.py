@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mix_db.testing.plain import PlainDatabase, PlainStorage
 
 from mixkit import tagged_json
 from mixkit.databases import RECORDS_PER_COMMIT, Databases, load_records
-from mixkit.errors import NotFound, RecordError, StorageError
+from mixkit.errors import DatabaseGone, NotFound, RecordError, StorageError
 from mixkit.storage import Commit, Database, Place, SaveOptions, Storage
 from mixkit.value import Ref
 
@@ -143,8 +144,9 @@ def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], plac
     database.save([{"n": 1}])
     databases.remove(place)
     databases.remove(place)
-    with pytest.raises(StorageError):
-        database.watermark()
+    for call in (database.watermark, partial(database.save, [{"n": 2}])):
+        with pytest.raises(DatabaseGone):
+            call()
     assert databases.at_hand(place) is None
     assert list(databases.open(place).query("true")) == []
     databases.close()

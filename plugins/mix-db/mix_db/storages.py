@@ -73,7 +73,7 @@ class Memory:
         with self._mutex:
             found = self._open.pop(place, None)
         if found is not None:
-            found.close()
+            found.close(removed=True)
 
 
 def _write_name(path: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.storages import Memory, Mixquery
 
-from mixkit.errors import NotFound, StorageError
+from mixkit.errors import DatabaseGone, NotFound, StorageError
 from mixkit.storage import Place, Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
 from mixkit.testing.storage_conflict_suite import StorageConflictSuite
@@ -204,6 +205,27 @@ def test_a_save_is_refused_when_the_folder_is_no_longer_the_one_that_was_opened(
         with Database(place) as again:
             assert again.query("true").count() == (2 if how == "none" else 1)
             again.save({"n": 3})
+
+
+def test_a_database_whose_app_another_process_deleted_is_gone(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "notes")
+    place.home.mkdir()
+    with closing(Mixquery().open(place)) as database, closing(database.again(read_only=False)) as other:
+        database.save([{"n": 1}])
+        (place.home / "v2").rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match="open it again"):
+            database.save([{"n": 2}])
+        (tmp_path / "moved").rename(place.home / "v2")
+        database.save([{"n": 2}])
+        shutil.rmtree(place.home)
+        for handle in database, other:
+            with pytest.raises(DatabaseGone):
+                handle.save([{"n": 3}])
+            with pytest.raises(DatabaseGone):
+                handle.watermark()
+        database.close()
+        with pytest.raises(DatabaseGone):
+            database.watermark()
 
 
 def test_a_folder_that_is_replaced_while_a_commit_is_written_leaves_it_in_doubt() -> None:

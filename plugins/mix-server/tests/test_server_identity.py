@@ -7,14 +7,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from mix_db.ffis import group as db_ffis
+from mix_server.errors import NOT_FOUND
 from mix_server.server import Server
 from wasmtime import wat2wasm
 
@@ -338,3 +339,51 @@ def test_what_the_command_line_found_is_bound_too(server: Server) -> None:
     workspace.install(Package.open(package("notes")))
     with pytest.raises(NotFound, match="is gone"):
         found.apps.resolve("crm")
+
+
+async def test_requests_under_way_are_told_that_the_app_is_gone(
+    server: Server, served: Connect, replace: Replace, caplog: pytest.LogCaptureFixture
+) -> None:
+    documents = "/v1/ws/w/app/notes/documents"
+    async with served(server) as client:
+        assert (await client.post(documents, json={"n": 1})).status_code == 201
+        sending, replaced, following = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b'{"n": '
+            sending.set()
+            await replaced.wait()
+            yield b"2}"
+
+        async def follow() -> list[str]:
+            lines = []
+            async with client.stream(
+                "GET", "/v1/ws/w/app/notes/live", params={"query": "exists n"}
+            ) as answer:
+                # It is cut off behind the error.
+                with suppress(httpx.RemoteProtocolError):
+                    async for line in answer.aiter_lines():
+                        lines.append(line)
+                        if line.startswith("data: "):
+                            following.set()
+            return lines
+
+        save = asyncio.create_task(
+            client.post(documents, content=slowly(), headers={"Content-Type": "application/json"})
+        )
+        live = asyncio.create_task(follow())
+        await asyncio.wait_for(asyncio.gather(sending.wait(), following.wait()), 30)
+        # The head of the request may still be on its way to the application.
+        await asyncio.sleep(0.2)
+        await replace(server, client)
+        replaced.set()
+        assert (await save).status_code == 404
+        lines = await asyncio.wait_for(live, 30)
+        assert "event: error" in lines[-4:]
+        assert NOT_FOUND in lines[-2]
+        assert await records(client, "notes") == []
+    assert not [
+        record
+        for record in caplog.records
+        if record.levelname == "ERROR" and record.name.startswith("mixkit")
+    ]

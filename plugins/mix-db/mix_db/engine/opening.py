@@ -54,7 +54,10 @@ class _Engines:
         release = functools.partial(self._release, shared)
         # The working directory may change, and this handle's path is not that of others.
         in_place = functools.partial(_leads, path.absolute(), shared.identity)
-        handle = Handle(shared.engine, read_only=read_only, release=release, is_in_place=in_place)
+        gone = functools.partial(_is_gone, path.absolute())
+        handle = Handle(
+            shared.engine, read_only=read_only, release=release, is_in_place=in_place, is_gone=gone
+        )
         with self.mutex:
             shared.known.add(handle)
         return handle
@@ -76,13 +79,13 @@ class _Engines:
             return shared
 
     def close(self, path: Path) -> None:
-        """Close all handles of a folder."""
+        """Close all handles of a folder that is being removed."""
         identities = _identity(path, read_only=True), _identity(path, read_only=False)
         with self.mutex:
             found = [self._open[identity] for identity in identities if identity in self._open]
             handles = [handle for shared in found for handle in shared.known]
         for handle in handles:
-            handle.close()
+            handle.close(removed=True)
 
     def _release(self, shared: _Shared) -> None:
         with self.mutex:
@@ -167,6 +170,14 @@ def _identity(path: Path, read_only: bool) -> _Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, read_only
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether what the folder was in is gone as well: it has not only been moved."""
+    try:
+        return not path.parent.exists()
+    except OSError:
+        return False
 
 
 def _leads(path: Path, identity: _Identity) -> bool:
