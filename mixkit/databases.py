@@ -127,14 +127,14 @@ class Databases:
             if found is not None:
                 del self._open[place]
                 found.database.close()
-            _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
-            ):
-                database = storage.open(place)
+            database = _open(storage, place)
             self._close_gone()
-            self._open[place] = _Open(database, place.home)
+            try:
+                self._open[place] = _Open(database, place.home)
+            except FileNotFoundError:
+                database.close()
+                raise gone(place) from None
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
             return database
@@ -225,6 +225,18 @@ class Databases:
         with contextlib.ExitStack() as rest:
             for item in found:
                 rest.callback(item.database.close)
+
+
+def _open(storage: Storage, place: Place) -> Database:
+    """The database, made if it is not there. `NotFound` if the app is deleted at the same time."""
+    _make_home(place)
+    try:
+        with foreign(lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")):
+            return storage.open(place)
+    except (NotFound, StorageError) as exc:
+        if not place.home.exists():
+            raise gone(place) from exc
+        raise
 
 
 def _make_home(place: Place) -> None:

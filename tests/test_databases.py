@@ -137,6 +137,32 @@ def test_one_that_cannot_be_looked_at_is_not_taken_for_a_deleted_one(
     assert database.check() == []
 
 
+@pytest.mark.parametrize("when", ["before", "after", "failing"])
+def test_an_app_that_is_deleted_while_its_database_is_opened_is_gone(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    databases = Databases(Mixquery)
+    plain, opened = Mixquery.open, list[Database]()
+
+    def interrupted(*args: Any, **options: Any) -> Database:
+        if when == "after":
+            opened.append(plain(*args, **options))
+        place.home.parent.rename(tmp_path / "trash")
+        if when == "failing":
+            raise StorageError("the disk is away")
+        return opened[0] if opened else plain(*args, **options)
+
+    monkeypatch.setattr(Mixquery, "open", interrupted)
+    with pytest.raises(NotFound, match="'notes' of workspace 'office' is gone"):
+        databases.open(place)
+    assert databases.at_hand(place) is None
+    for database in opened:
+        with pytest.raises(StorageError, match="closed"):
+            database.watermark()
+    assert not place.home.parent.exists()
+    databases.close()
+
+
 @pytest.mark.parametrize("make", [Mixquery, Memory, PlainStorage])
 def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], place: Place) -> None:
     databases = Databases(make)

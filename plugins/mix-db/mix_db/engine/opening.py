@@ -43,11 +43,15 @@ class _Engines:
         self.mutex = threading.Lock()
         self._open: dict[_Identity, _Shared] = {}
 
-    def handle(self, path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+    def handle(
+        self, path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool
+    ) -> Handle:
         shared = self._shared(_identity(path, read_only))
         if shared is None:
             # With no lock held: one that is slow to open holds up nobody who opens another one, or forks.
-            engine, identity = _engine(path, create=create, read_only=read_only, settings=settings)
+            engine, identity = _engine(
+                path, create=create, read_only=read_only, settings=settings, parents=parents
+            )
             shared = self._shared(identity, engine)
             if shared.engine is not engine:
                 engine.close()
@@ -104,14 +108,22 @@ os.register_at_fork(
 )
 
 
-def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+def open_folder(
+    path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool = True
+) -> Handle:
     """The database in a folder, or that of an app whose home the folder is.
+
+    Args:
+        create: make it if there is none.
+        parents: make also what the folder is in. Not that of an app: it would come back after the app was deleted.
 
     Raises:
         NotFound: there is none, and it is not to be made.
         StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
     """
-    return _engines.handle(located(path), create=create, read_only=read_only, settings=settings)
+    return _engines.handle(
+        located(path), create=create, read_only=read_only, settings=settings, parents=parents
+    )
 
 
 def remove_folder(path: Path) -> None:
@@ -144,14 +156,18 @@ def open_memory(settings: Settings) -> Handle:
     return Handle(engine, read_only=False, release=engine.close)
 
 
-def _engine(path: Path, *, create: bool, read_only: bool, settings: Settings) -> tuple[Engine, _Identity]:
+def _engine(
+    path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool
+) -> tuple[Engine, _Identity]:
     made = create
     identity = 0, 0
 
     def rows() -> FileRows:
         nonlocal made, identity
         create, made = made, False
-        rows = FileRows(path, create=create, read_only=read_only, timeout=settings.lock_timeout)
+        rows = FileRows(
+            path, create=create, read_only=read_only, timeout=settings.lock_timeout, parents=parents
+        )
         identity = rows.identity
         return rows
 
