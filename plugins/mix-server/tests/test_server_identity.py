@@ -341,17 +341,29 @@ def test_what_the_command_line_found_is_bound_too(server: Server) -> None:
         found.apps.resolve("crm")
 
 
+@pytest.mark.parametrize("replace", ["here-app", "elsewhere-version"], indirect=True)
 async def test_requests_under_way_are_told_that_the_app_is_gone(
-    server: Server, served: Connect, replace: Replace, caplog: pytest.LogCaptureFixture
+    server: Server,
+    served: Connect,
+    replace: Replace,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     documents = "/v1/ws/w/app/notes/documents"
     async with served(server) as client:
         assert (await client.post(documents, json={"n": 1})).status_code == 201
-        sending, replaced, following = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        found, replaced, following = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+        find = server.databases.of
+
+        async def of(ws: str, app: str) -> Any:
+            database = await find(ws, app)
+            found.release()
+            return database
+
+        monkeypatch.setattr(server.databases, "of", of)
 
         async def slowly() -> AsyncIterator[bytes]:
             yield b'{"n": '
-            sending.set()
             await replaced.wait()
             yield b"2}"
 
@@ -372,9 +384,8 @@ async def test_requests_under_way_are_told_that_the_app_is_gone(
             client.post(documents, content=slowly(), headers={"Content-Type": "application/json"})
         )
         live = asyncio.create_task(follow())
-        await asyncio.wait_for(asyncio.gather(sending.wait(), following.wait()), 30)
-        # The head of the request may still be on its way to the application.
-        await asyncio.sleep(0.2)
+        # Both have their database; one waits for the rest of its body.
+        await asyncio.wait_for(asyncio.gather(found.acquire(), found.acquire(), following.wait()), 30)
         await replace(server, client)
         replaced.set()
         assert (await save).status_code == 404
