@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -71,6 +72,10 @@ class _Open:
         except OSError as exc:
             return isinstance(exc, FileNotFoundError | NotADirectoryError)
 
+    def close(self) -> None:
+        """Close the database. `StorageError` if that fails."""
+        _close(self.database)
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._folder)
@@ -126,14 +131,14 @@ class Databases:
                 return found.database
             if found is not None:
                 del self._open[place]
-                found.database.close()
+                found.close()
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
             database = _open(storage, place)
             self._close_gone()
             try:
                 self._open[place] = _Open(database, place.home)
             except FileNotFoundError:
-                database.close()
+                _close(database)
                 raise gone(place) from None
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
@@ -144,7 +149,7 @@ class Databases:
         for place, item in list(self._open.items()):
             if item.is_gone():
                 del self._open[place]
-                item.database.close()
+                item.close()
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
@@ -155,7 +160,7 @@ class Databases:
             if sys.getrefcount(item.database) > _OURS:
                 self._open[place] = item
                 continue
-            item.database.close()
+            item.close()
             count -= 1
             if not count:
                 return
@@ -197,7 +202,7 @@ class Databases:
                     storage.remove(place)
             finally:
                 if found is not None:
-                    found.database.close()
+                    found.close()
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -224,7 +229,7 @@ class Databases:
             self._open.clear()
         with contextlib.ExitStack() as rest:
             for item in found:
-                rest.callback(item.database.close)
+                rest.callback(item.close)
 
 
 def _open(storage: Storage, place: Place) -> Database:
@@ -237,6 +242,11 @@ def _open(storage: Storage, place: Place) -> Database:
         if not place.home.exists():
             raise gone(place) from exc
         raise
+
+
+def _close(database: Database) -> None:
+    with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
+        database.close()
 
 
 def _make_home(place: Place) -> None:
@@ -269,6 +279,8 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
     """
     options = _options(save_options)
     kept = list(lines)
+    if kept:
+        kept[0] = kept[0].removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(kept, 1):
         _record(line, number)
     before = database.watermark()

@@ -343,6 +343,12 @@ def test_an_upgrade_follows_the_save_options(
     assert database.watermark() == watermark
 
 
+def test_a_byte_order_mark_before_the_records_is_not_part_of_them(database: Database) -> None:
+    first, second = lines({"_rmx_id": ID, "n": 1}, {"n": 2})
+    assert load_records(database, [b"\xef\xbb\xbf" + first, second], {}) == 2
+    assert load_records(database, [], {}) == 0
+
+
 def test_records_may_have_ids_of_their_own_and_refer_to_each_other(database: Database) -> None:
     load_records(database, lines({"_rmx_id": "rome"}, {"to": Ref("rome")}), {"OriginalIdAlways": True})
     assert database.get("rome") is not None

@@ -109,8 +109,12 @@ def test_from_a_folder_to_a_verified_package(shell: Shell, folder: Path) -> None
     assert built["digest"] == Package.open(package).digest
     assert shell.json("verify", package)["signer"] is None
     assert "not signed" in shell("verify", package, "--trust", "key.pub", fails=1)
+    # As everywhere, a path is relative to where one stands; folders on it are made.
+    shell("build", folder, "-o", "deep/down/other.remix")
+    assert Package.open(shell.folder / "deep" / "down" / "other.remix").digest == built["digest"]
     assert shell.json("sign", package, "--key", "key")["signer"] == made["key"]
-    for trust in ("key.pub", made["key"]):
+    (shell.folder / "marked.pub").write_bytes(b"\xef\xbb\xbf" + (shell.folder / "key.pub").read_bytes())
+    for trust in ("key.pub", "marked.pub", made["key"]):
         found = shell.json("verify", package, "--trust", trust)
         assert (found["signer"], found["trusted"], found["digest"]) == (made["key"], True, built["digest"])
     other = shell.json("keygen", "other")["key"]

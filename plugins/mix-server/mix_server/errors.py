@@ -59,6 +59,7 @@ __all__ = [
     "PreconditionFailed",
     "Refusal",
     "Stopping",
+    "TooManyHeaders",
     "Unauthorized",
     "UnknownVersion",
     "Unsupported",
@@ -142,6 +143,15 @@ class HeaderTooLong(Refusal):
 
     def __init__(self, name: str, most: int) -> None:
         super().__init__(f"expected at most {most} bytes in the header {name}")
+
+
+class TooManyHeaders(Refusal):
+    """The request has more headers than anybody means."""
+
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected at most {most} headers")
 
 
 class UnknownVersion(Refusal):
