@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mix_db import Database
@@ -226,6 +228,28 @@ def test_a_database_whose_app_another_process_deleted_is_gone(tmp_path: Path) ->
         database.close()
         with pytest.raises(DatabaseGone):
             database.watermark()
+
+
+def test_a_database_in_which_others_still_make_files_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("office", "notes", tmp_path / "notes")
+    place.home.mkdir()
+    Mixquery().open(place).close()
+    remove, left = os.rmdir, 3
+
+    def late(path: Any, *args: Any, **options: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            # As another process does by way of the folder that it holds open.
+            (place.home / "v2.removed" / "late").touch()
+        remove(path, *args, **options)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    Mixquery().remove(place)
+    assert left == 0
+    assert list(place.home.iterdir()) == []
 
 
 def test_a_folder_that_is_replaced_while_a_commit_is_written_leaves_it_in_doubt() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -24,6 +25,7 @@ from mixkit.errors import NotFound
 __all__ = ["open_folder", "open_memory", "remove_folder"]
 
 _GONE: Final = ".removed"
+_ATTEMPTS: Final = 20
 
 _Identity = tuple[int, int, bool]
 
@@ -146,8 +148,17 @@ def _remove_tree(path: Path) -> None:
     if path.is_symlink():
         # Whoever put the files elsewhere knows where.
         path.unlink()
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    for left in reversed(range(_ATTEMPTS)):
+        # Somebody who has it open may make and remove files there, until they notice that it is gone.
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            if not path.exists():
+                return
+        except OSError as exc:
+            if exc.errno != errno.ENOTEMPTY or not left:
+                raise
 
 
 def open_memory(settings: Settings) -> Handle:
