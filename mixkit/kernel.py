@@ -80,7 +80,7 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             ge=0,
             description="Bytes of all instances that wait, of all programs together; the largest go first.",
         ),
-    ] = 512 * 1024 * 1024
+    ] = 256 * 1024 * 1024
     idle_mappings: Annotated[
         int,
         Meta(
