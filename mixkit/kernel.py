@@ -184,7 +184,8 @@ class Kernel:
                     where = f"{layers[-1][0] if layers else 'command line'}: settings.{plugin}"
                     raise ProfileError("this plugin has no settings", where)
                 continue
-            filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
+            with foreign(self._failed("mix_settings: its class cannot be used", plugin)):
+                filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
             self.origins |= {f"settings.{plugin}.{key}": origin for key, origin in origins.items()}
         return filled
 

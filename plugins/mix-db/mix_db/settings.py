@@ -18,6 +18,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     query_timeout: Annotated[
         float, Meta(gt=0, description="Seconds of work for one query that names no time of its own.")
     ] = 30.0
+    query_memory: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            description="Bytes of rows that one query may hold at once, to sort or group them or to follow them.",
+        ),
+    ] = 256 * MIB
     lock_timeout: Annotated[
         float, Meta(gt=0, description="Seconds that a save waits while another process writes.")
     ] = 30.0

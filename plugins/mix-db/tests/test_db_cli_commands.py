@@ -372,6 +372,29 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "which database?" in shell("query", "true", status=2).err
 
 
+def test_what_no_record_has_is_said_at_the_side(shell: Shell) -> None:
+    people(shell)
+    done = shell("query", "agge > 3")
+    assert done.out == ""
+    assert "warning: no record has a field 'agge'; did you mean 'age'?" in done.err
+    assert "warning" not in shell("query", "age > 3").err
+    assert "warning: no record has a string" in shell("query", "age > $n", "-p", 'n="3"').err
+    assert "warning: no record has" in shell("explain", "agge > 3").out
+    assert json.loads(shell("explain", "age > 3", "--json").out)["warnings"] == []
+
+
+def test_a_query_from_a_file_or_standard_input(shell: Shell) -> None:
+    people(shell)
+    shell.write("q", "\ufeffage > 3\n| { name }\n")
+    assert (
+        shell("query", "@q").rows
+        == shell("query", "-", stdin=b"\xef\xbb\xbfage > 3 | { name }").rows
+        == [{"name": "p4"}]
+    )
+    assert "0xff in line 2" in shell("query", "-", stdin=b"age\n> \xff", status=2).err
+    assert "cannot read" in shell("query", "@nowhere", status=2).err
+
+
 @pytest.mark.parametrize("first", ["run", "db"])
 def test_a_database_of_run_has_the_same_name_here(shell: Shell, first: str) -> None:
     def run() -> None:

@@ -157,7 +157,9 @@ class Evaluation:
 
     def truth(self, node: ast.Filter, here: Any, root: Record) -> Truth:
         """What a filter answers, with fields read from `here`, and `.field` from `root`."""
-        self._step()
+        self._steps += 1
+        if not self._steps & 255:
+            self._check()
         match node:
             case ast.NullFilter():
                 return True
@@ -186,12 +188,11 @@ class Evaluation:
                     return UNDEF
                 return disjunction([self.truth(inner, element, root) for element in elements])
 
-    def _step(self) -> None:
-        self._steps += 1
+    def _check(self) -> None:
+        """Called every 256 steps."""
         if self._steps > MAX_STEPS:
             raise QueryError(f"the query looked at more than {MAX_STEPS} conditions and values for one row")
-        if not self._steps & 255:
-            self._tick()
+        self._tick()
 
     def _related(self, node: ast.Relation, here: Any, root: Record) -> Truth:
         left = self.value(node.left, here, root)
@@ -262,6 +263,8 @@ class Evaluation:
     def value(self, node: ast.Expression, here: Any, root: Record) -> Any:
         """What an expression answers, with fields read from `here`, and `.field` from `root`."""
         match node:
+            case ast.Field() | ast.Member():
+                return self.read(node, here, root)
             case ast.Scalar() | ast.Param():
                 return self._constant(node)
             case ast.ListOf(items):
@@ -272,20 +275,19 @@ class Evaluation:
                 return {name: self.value(item, here, root) for name, item in entries}
             case ast.CaseOf(name, arg):
                 return Case(name) if arg is None else Case(name, self.value(arg, here, root))
-            case ast.Field() | ast.Member():
-                return self.read(node, here, root)
             case ast.Object():
                 return self.project(node, here, root)
-            case ast.Relation():
-                self._step()
-                return self._related(node, here, root)
-            case ast.Call(function, args):
-                self._step()
-                answer = call(function, [self.value(arg, here, root) for arg in args])
+        self._steps += 1
+        if not self._steps & 255:
+            self._check()
+        match node:
             case ast.Arithmetic(operator, left, right):
-                self._step()
                 answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
-        if isinstance(answer, str | list):
+            case ast.Call(function, args):
+                answer = call(function, [self.value(arg, here, root) for arg in args])
+            case ast.Relation():
+                return self._related(node, here, root)
+        if type(answer) in (str, list):
             self._joined += len(answer)
             if self._joined > MAX_JOINED:
                 raise QueryError(
@@ -307,9 +309,16 @@ class Evaluation:
     def project(self, node: ast.Object, here: Any, root: Record) -> dict[str, Any]:
         """The map that an object makes of a record, or of an element at hand."""
         made: dict[str, Any] = {}
-        record = here if isinstance(here, Mapping) else {}
+        record = here if type(here) is dict or isinstance(here, Mapping) else {}
         for member in node.members:
             match member:
+                case ast.AssignMember(name, value, default):
+                    answer = self.value(value, here, root)
+                    if (answer is UNDEF or answer is None) and default is not None:
+                        answer = self.value(default, here, root)
+                    made.pop(name, None)
+                    if answer is not UNDEF:
+                        made[name] = answer
                 case ast.CloneMembers(expand):
                     made.update(
                         {name: self._expand(name, item) if expand else item for name, item in record.items()}
@@ -319,13 +328,6 @@ class Evaluation:
                 case ast.FollowRef(name):
                     if name in record:
                         made[name] = self._expanded(record[name])
-                case ast.AssignMember(name, value, default):
-                    answer = self.value(value, here, root)
-                    if (answer is UNDEF or answer is None) and default is not None:
-                        answer = self.value(default, here, root)
-                    made.pop(name, None)
-                    if answer is not UNDEF:
-                        made[name] = answer
         return made
 
     def _expand(self, name: str, value: Any) -> Any:
@@ -353,9 +355,11 @@ class Evaluation:
         for stage in self._query.stages:
             if isinstance(stage, ast.Group):
                 rows = rows if groups is None else [bundle.record() for bundle in groups]
-                rows = [part for row in rows for part in self.parted(stage.key, row)]
-                keys = [self.read(stage.key, row, row) for row in rows]
-                groups = [Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
+                keyed = [pair for row in rows for pair in self.keyed(stage.key, row)]
+                groups = [
+                    Bundle(key, [keyed[i][1] for i in places], {})
+                    for key, places in unique([key for key, _ in keyed])
+                ]
             elif isinstance(stage, ast.Aggregate):
                 if groups is None:
                     groups = [Bundle(UNDEF, rows, {})]
@@ -400,8 +404,9 @@ class Evaluation:
 
     def values(self, key: ast.Key, row: Record) -> list[Any]:
         """What a key leads to, for each element of the arrays on its way."""
-        if not isinstance(key, ast.Member):
-            return [self.read(key, row, row)]
+        found = self.read(key, row, row)
+        if found is not UNDEF or not isinstance(key, ast.Member):
+            return [found]
         self._steps = 0
         return self._values(key, row)
 
@@ -419,13 +424,19 @@ class Evaluation:
             yield value
             return
         for item in value:
-            self._step()
+            self._steps += 1
+            if not self._steps & 255:
+                self._check()
             yield from self._elements(self._follow(item))
 
-    def parted(self, key: ast.Key, row: dict[str, Any]) -> Iterable[dict[str, Any]]:
-        """The row itself; where arrays are on the way of a key, one for each element, with the element in the place of
-        the array."""
-        return self._parted(row, self.path(key)[1], last=False) if isinstance(key, ast.Member) else (row,)
+    def keyed(self, key: ast.Key, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
+        """What a key leads to, and the row; where arrays are on its way, a row for each element, with the element in
+        the place of the array."""
+        found = self.read(key, row, row)
+        if found is not UNDEF or not isinstance(key, ast.Member):
+            return ((found, row),)
+        parts = self._parted(row, self.path(key)[1], last=False)
+        return ((self.read(key, part, part), part) for part in parts)
 
     def unnested(self, key: ast.Key, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A row for each element of the array that a key leads to, with the element in the place of the array; the row

@@ -24,6 +24,7 @@ from mix_db.query.cursor import QueryCursor
 from mix_db.query.errors import QueryError
 from mix_db.query.evaluate import Bundle, Evaluation
 from mix_db.query.json_form import from_json
+from mix_db.query.memory import Memory
 from mix_db.query.ordered import Values, values_at
 from mix_db.query.parser import parse
 from mix_db.query.plan import Planner
@@ -31,6 +32,7 @@ from mix_db.query.refs import Refs
 from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
+from mix_db.query.unknown import warnings_of
 from mixkit.value import UNDEF
 
 __all__ = ["Execution", "compile_query", "matches", "run"]
@@ -76,6 +78,7 @@ def run(
     deleted: bool = False,
     superseded: bool = False,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> QueryCursor:
     """Run a query; nothing is looked up before the first row is asked for.
 
@@ -85,13 +88,16 @@ def run(
         snapshot: what to run it on.
         deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
         timeout: seconds of work over all calls of `next`; None for any length of time.
+        memory: bytes that may be held at once, by order and group; None for any number.
 
     Raises:
         QueryError: parameters are missing, unknown or of a wrong kind.
     """
     clock = Clock(timeout)
-    execution = Execution(query, params, snapshot, clock, deleted=deleted, superseded=superseded)
-    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget)
+    execution = Execution(
+        query, params, snapshot, clock, deleted=deleted, superseded=superseded, memory=memory
+    )
+    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
 
 
 def matches(
@@ -135,6 +141,7 @@ class Execution:
         deleted: bool = False,
         superseded: bool = False,
         trace: Trace | None = None,
+        memory: int | None = None,
     ) -> None:
         self.refs = Refs(snapshot)
         self._tick = clock.tick
@@ -143,6 +150,11 @@ class Execution:
         self._evaluation = Evaluation(query, params or {}, self.refs, clock.tick)
         self._seen = (deleted, superseded)
         self._trace = trace
+        self._memory = Memory(memory)
+
+    def warnings(self) -> list[str]:
+        """What the query names that no record has."""
+        return warnings_of(self._query, self._evaluation, self._snapshot)
 
     def plan(self) -> Step:
         """The first layer."""
@@ -167,7 +179,7 @@ class Execution:
         else:
             rows, rest = self._settled(candidates, rest)
         for place, block in enumerate(rest):
-            rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick)
+            rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick, self._memory)
             if self._trace:
                 rows = self._trace.block(rows, block)
         yield from rows
@@ -233,7 +245,13 @@ class Execution:
         """What rows hold where a key leads to; `arrays` if the key reads through arrays, None if there are some."""
         names = self._evaluation.path(key)[1]
         return values_at(
-            self._snapshot, names, rows, lambda row: self._value(key, row), self._tick, arrays=arrays
+            self._snapshot,
+            names,
+            rows,
+            lambda row: self._value(key, row),
+            self._tick,
+            self._memory,
+            arrays=arrays,
         )
 
     def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:

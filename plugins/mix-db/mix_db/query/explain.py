@@ -27,6 +27,7 @@ def explain(
     superseded: bool = False,
     run: bool = True,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> Node:
     """The plan of a query as a tree that JSON can hold; values of parameters do not occur in it.
 
@@ -34,9 +35,11 @@ def explain(
         query, params, snapshot, deleted, superseded: as for `execute.run`.
         run: whether to run the query to its end, so that actual numbers of rows stand beside the estimates.
         timeout: seconds that it may take.
+        memory: bytes that it may hold at once.
 
     Returns:
-        A node `{"step", "detail", "estimate", "rows", "exact", "parts"}`, with `seconds` at the root. Its parts
+        A node `{"step", "detail", "estimate", "rows", "exact", "parts"}`, with `seconds` and `warnings`, a list
+        of sentences about names that no record has, at the root. Its parts
         stand in the order in which rows pass through them: the first is the layer of the indexes, whose own parts
         are what it is put together from; then `check` and `read`, and the stages, with `source` `"index"` or
         `"rows"`. `rows` is None for what was not run.
@@ -47,7 +50,14 @@ def explain(
     start = time.perf_counter()
     trace = Trace()
     execution = Execution(
-        query, params, snapshot, Clock(timeout), deleted=deleted, superseded=superseded, trace=trace
+        query,
+        params,
+        snapshot,
+        Clock(timeout),
+        deleted=deleted,
+        superseded=superseded,
+        trace=trace,
+        memory=memory,
     )
     count = None
     if run:
@@ -63,6 +73,7 @@ def explain(
         "estimate": nodes[-1]["estimate"],
         "rows": count,
         "exact": True,
+        "warnings": execution.warnings(),
         "seconds": time.perf_counter() - start,
         "parts": nodes,
     }
@@ -86,4 +97,5 @@ def format_plan(tree: Node) -> str:
             f"{'  ' * depth}{node['step']} ({rows}{marks}{source}{seconds})  {printable(node['detail'])}".rstrip()
         )
         pending += [(part, depth + 1) for part in reversed(node["parts"])]
+    lines += [f"warning: {printable(text)}" for text in tree.get("warnings", ())]
     return "\n".join(lines)

@@ -430,6 +430,9 @@ class PlainCursor:
     def watermark(self) -> str:
         return self._watermark
 
+    def warnings(self) -> list[str]:
+        return []
+
     def next(self) -> list[Record]:
         with self._lock:
             self._check_cancelled()
