@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -32,7 +32,17 @@ Two signed numbers of 64 bits in the order of the machine. Engines change them w
 
 def purse(size: int) -> Purse:
     """A purse with so many bytes."""
-    return array("q", (size, 0))
+    full = _PURSES.get(size)
+    if full is None:
+        full = array("q", (size, 0))
+        if len(_PURSES) < _SIZES:
+            _PURSES[size] = full
+    return full[:]
+
+
+_PURSES: dict[int, Purse] = {}
+_SIZES: Final = 100
+# PERF: each run has one, and a copy is made in half the time.
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,7 +134,7 @@ class Budget:
         self.deadline = time.monotonic() + limits.wall_time if deadline is None else deadline
         self.purse = purse(limits.memory)
         self._spent: dict[str, int] = {}
-        self._names: set[str] = set()
+        self._names: set[str] | None = None
         self._lock = threading.Lock()
 
     def spend(self, limit: str, amount: int = 1) -> None:
@@ -150,6 +160,8 @@ class Budget:
     def look_up(self, name: str) -> None:
         """Count a host name before it is looked up, once however often. Raises `LimitExceeded` for one too many."""
         with self._lock:
+            if self._names is None:
+                self._names = set()
             if name not in self._names:
                 if len(self._names) >= self.limits.lookups:
                     raise self.exceeded("lookups")
