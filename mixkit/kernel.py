@@ -483,6 +483,7 @@ class Kernel:
         if budget is None:
             thread = self._executor().submit(job.execute_timed, run)
         else:
+            job.hold()
             thread = in_own_thread(job.execute, run)
         done = asyncio.wrap_future(thread, loop=loop)
         try:
