@@ -80,7 +80,7 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             ge=0,
             description="Bytes of all instances that wait, of all programs together; the largest go first.",
         ),
-    ] = 512 * 1024 * 1024
+    ] = 256 * 1024 * 1024
     idle_mappings: Annotated[
         int,
         Meta(
@@ -483,6 +483,7 @@ class Kernel:
         if budget is None:
             thread = self._executor().submit(job.execute_timed, run)
         else:
+            job.hold()
             thread = in_own_thread(job.execute, run)
         done = asyncio.wrap_future(thread, loop=loop)
         try:
