@@ -22,7 +22,7 @@ from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
 
-__all__ = ["LINE_COST", "Services", "State", "guest_log"]
+__all__ = ["LINE_COST", "Services", "State", "guest_log", "weight"]
 
 T = TypeVar("T")
 
@@ -90,9 +90,8 @@ class NoServices:
         raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
 
 
-def _weight(value: Any) -> int:
-    """Bytes that a value takes in memory, about."""
-    words = codec.encode(value, token=lambda token: b"")
+def weight(words: bytes) -> int:
+    """Bytes that the value of some codec words takes in memory, about."""
     return len(words) + _VALUE_COST * codec.count(words)
 
 
@@ -306,7 +305,7 @@ class State:
         """
         parsed = action.parse(value)
         self.budget.spend("actions", action.length(parsed))
-        self.budget.spend("memory", _weight(value))
+        self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
 
     # -- the end ------------------------------------------------------------------------------
