@@ -58,6 +58,11 @@ class _Client(Client):
         self._pipe = pipe
         self._accepted = accepted
 
+    @property
+    def incoming(self) -> int:
+        """Bytes of the packet that is arriving."""
+        return int(self._in_packet["remaining_length"])
+
     def _create_socket(self) -> Any:
         # It would resolve the name itself, and take a proxy from the environment.
         return self._pipe
@@ -104,6 +109,7 @@ class Link:
         self._turn: deque[asyncio.Future[None]] = deque()
         self._free = settings.in_flight
         self._largest = 0
+        self._most = settings.max_message_bytes + 128 * 1024
         self._timer: asyncio.TimerHandle | None = None
         self.end: str | None = None
         """Why it has ended, or None while it stands."""
@@ -181,7 +187,7 @@ class Link:
         client.on_message = self._message
         client.on_socket_register_write = self._writable
         properties = _properties(PacketTypes.CONNECT)
-        properties.MaximumPacketSize = settings.max_message_bytes + 128 * 1024
+        properties.MaximumPacketSize = self._most
         client.connect_async(
             target.host, target.port, settings.keepalive, clean_start=True, properties=properties
         )
@@ -221,6 +227,11 @@ class Link:
             while self._pipe.pending or self._pipe.ended:
                 if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     self._finish("the connection was closed")
+                    return
+                if self._client.incoming > self._most:
+                    self._finish(
+                        f"the broker sent a packet of more than {self._most} bytes, which it was told not to"
+                    )
                     return
         except Exception:
             self._finish("the broker sent what is not MQTT 5")

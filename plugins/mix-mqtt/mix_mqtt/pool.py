@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mix_mqtt.settings import MqttSettings
 from mix_mqtt.topics import OPTION, patterns
 from mixkit.bus import Bus, BusFull
+from mixkit.importing import imported
 from mixkit.state import State
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ async def bus_for(state: State, settings: MqttSettings) -> Bus:
 
 
 async def _pooled_for(state: State, settings: MqttSettings, loop: asyncio.AbstractEventLoop) -> _Pooled:
+    await imported("mix_mqtt.bus")
     granted = tuple(sorted(patterns(layer)) for layer in state.grants.option(OPTION))
     key = (os.getpid(), id(loop), settings, state.env.workspace, state.env.app, repr(granted))
     with _lock:

@@ -196,6 +196,30 @@ async def test_peers_that_do_not_accept(buses: Any, answer: bytes, said: str) ->
     server.close()
 
 
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [(b"\x30\xff\xff\xff\x7f" + b"x" * 100, "more than"), (b"\xf0\x00", "is not MQTT|closed")],
+)
+async def test_a_peer_that_turns_bad(buses: Any, sent: bytes, said: str) -> None:
+    """A packet far larger than we said we take, and one of a kind that a client never gets."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(10)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        await writer.drain()
+        writer.write(sent)
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    bus = buses(server)
+    with pytest.raises(BusLost, match=said):
+        await bus.publish("a", b"x")
+    await bus.close()
+    server.close()
+
+
 async def test_a_peer_that_says_nothing(buses: Any) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
