@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
@@ -339,13 +339,16 @@ class Bus(Protocol):
     match arrives once for each of its subscriptions. Publishers hear their own messages.
     """
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
+    ) -> None:
         """Give a message to all who are subscribed now; answers when the bus has it.
 
         Args:
             retain: keep it for later subscribers, in place of the one that the topic had; an empty payload only
                 forgets that one.
             text: the payload is UTF-8 text.
+            owner: whose share of the bus it takes, where the bus keeps shares.
 
         Raises:
             BusError: the topic or the payload cannot be, or the bus refuses them.
@@ -354,7 +357,7 @@ class Bus(Protocol):
         """
         ...
 
-    async def subscribe(self, filter: str) -> Subscription:
+    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
         """Messages that match from now on, after the retained ones.
 
         Raises:
@@ -379,6 +382,7 @@ class LocalBus:
         max_subscriptions: of all subscribers together.
         max_retained: topics with a retained message.
         max_retained_bytes: bytes of all of them.
+        share: how many times one owner fits into each of these three, so that no one takes them all.
     """
 
     def __init__(
@@ -390,6 +394,7 @@ class LocalBus:
         max_subscriptions: int = 10_000,
         max_retained: int = 10_000,
         max_retained_bytes: int = 64 * MIB,
+        share: int = 10,
     ) -> None:
         self._queue = queue
         self._queue_bytes = queue_bytes
@@ -397,10 +402,14 @@ class LocalBus:
         self._max_subscriptions = max_subscriptions
         self._max_retained = max_retained
         self._max_retained_bytes = max_retained_bytes
+        self._share = share
         self._filters: Filters[Subscription] = Filters()
-        self._subscriptions: set[Subscription] = set()
-        self._retained: dict[str, Message] = {}
-        self._retained_bytes = 0
+        self._subscriptions: dict[Subscription, Hashable] = {}
+        self._retained: dict[str, tuple[Message, Hashable]] = {}
+        # By owner.
+        self._subscribed: Counter[Hashable] = Counter()
+        self._kept: Counter[Hashable] = Counter()
+        self._kept_bytes: Counter[Hashable] = Counter()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -409,7 +418,9 @@ class LocalBus:
         """How many there are."""
         return len(self._subscriptions)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
+    ) -> None:
         check_topic(topic)
         if len(payload) > self._max_message_bytes:
             raise BusError(
@@ -420,20 +431,20 @@ class LocalBus:
         with self._lock:
             self._check_open()
             if retain:
-                self._retain(message)
+                self._retain(message, owner)
             for subscription in self._filters.matching(topic):
                 subscription.offer(message)
 
-    async def subscribe(self, filter: str) -> Subscription:
+    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
         check_filter(filter)
         subscription = Subscription(filter, messages=self._queue, size=self._queue_bytes, closed=self._forget)
         with self._lock:
             self._check_open()
-            if len(self._subscriptions) >= self._max_subscriptions:
-                raise BusFull(f"there are {self._max_subscriptions} subscriptions, which is the limit")
-            self._subscriptions.add(subscription)
+            self._check_room("subscriptions", self._subscribed, owner, 1, self._max_subscriptions)
+            self._subscriptions[subscription] = owner
+            self._subscribed[owner] += 1
             self._filters.add(filter, subscription)
-            for topic, message in self._retained.items():
+            for topic, (message, _) in self._retained.items():
                 if covers(filter, topic):
                     subscription.offer(message)
         return subscription
@@ -443,7 +454,6 @@ class LocalBus:
             self._closed = True
             subscriptions = list(self._subscriptions)
             self._retained.clear()
-            self._retained_bytes = 0
         for subscription in subscriptions:
             subscription.finish("the bus is closed")
 
@@ -451,27 +461,41 @@ class LocalBus:
         if self._closed:
             raise BusLost("the bus is closed")
 
+    def _check_room(self, what: str, of: Counter[Hashable], owner: Hashable, more: int, most: int) -> None:
+        share = max(1, most // self._share)
+        if more > 0 and of[owner] + more > share:
+            raise BusFull(f"you have {of[owner]} {what} on the bus, and {share} is the limit; give some back")
+        if more > 0 and of.total() + more > most:
+            raise BusFull(f"there are {of.total()} {what} on the bus, and {most} is the limit")
+
     def _forget(self, subscription: Subscription) -> None:
         with self._lock:
-            self._subscriptions.discard(subscription)
+            owner = self._subscriptions.pop(subscription, None)
+            _take(self._subscribed, owner, 1)
             self._filters.remove(subscription.filter, subscription)
 
-    def _retain(self, message: Message) -> None:
+    def _retain(self, message: Message, owner: Hashable) -> None:
         known = self._retained.get(message.topic)
-        size = self._retained_bytes - (_size(known) if known else 0)
         if message.payload:
-            size += _size(message)
-            if known is None and len(self._retained) >= self._max_retained:
-                raise BusFull(
-                    f"{self._max_retained} topics have a retained message, which is the limit; "
-                    "publish an empty one to forget it"
-                )
-            if size > self._max_retained_bytes:
-                raise BusFull(
-                    f"retained messages would have {size} bytes, at most {self._max_retained_bytes} are kept; "
-                    "publish an empty one to forget it"
-                )
-            self._retained[message.topic] = replace(message, retained=True)
-        elif known:
+            # What it replaces gives its room to its own owner only.
+            mine = known[0] if known and known[1] == owner else None
+            size = _size(message) - (_size(mine) if mine else 0)
+            self._check_room("retained messages", self._kept, owner, 0 if mine else 1, self._max_retained)
+            self._check_room(
+                "bytes of retained messages", self._kept_bytes, owner, size, self._max_retained_bytes
+            )
+        if known:
+            _take(self._kept, known[1], 1)
+            _take(self._kept_bytes, known[1], _size(known[0]))
             del self._retained[message.topic]
-        self._retained_bytes = size
+        if message.payload:
+            self._retained[message.topic] = (replace(message, retained=True), owner)
+            self._kept[owner] += 1
+            self._kept_bytes[owner] += _size(message)
+
+
+def _take(of: Counter[Hashable], owner: Hashable, amount: int) -> None:
+    """Owners who have nothing are not remembered."""
+    of[owner] -= amount
+    if not of[owner]:
+        del of[owner]

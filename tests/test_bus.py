@@ -78,22 +78,48 @@ def test_which_filters_cover_and_overlap_others() -> None:
 
 
 async def test_what_is_retained_is_bounded() -> None:
-    bus = LocalBus(max_retained=2, max_retained_bytes=20)
+    bus = LocalBus(max_retained=2, max_retained_bytes=20, share=1)
     await bus.publish("a", b"1", retain=True)
     await bus.publish("b", b"2", retain=True)
-    with pytest.raises(BusFull, match="2 topics"):
+    with pytest.raises(BusFull, match="2 retained messages"):
         await bus.publish("c", b"3", retain=True)
     await bus.publish("a", b"x" * 10, retain=True)
-    with pytest.raises(BusFull, match="at most 20"):
+    with pytest.raises(BusFull, match="20 is the limit"):
         await bus.publish("b", b"x" * 9, retain=True)
-    await bus.publish("a", b"", retain=True)
-    await bus.publish("c", b"3" * 10, retain=True)
+    await bus.publish("b", b"", retain=True)
+    await bus.publish("b", b"", retain=True)
+    await bus.publish("c", b"3" * 8, retain=True)
     subscription = await bus.subscribe("#")
-    assert [(await subscription.next(1)).topic for _ in "bc"] == ["b", "c"]
+    assert [(await subscription.next(1)).topic for _ in "ac"] == ["a", "c"]
+
+
+async def test_no_owner_takes_it_all() -> None:
+    bus = LocalBus(max_retained=6, max_subscriptions=6, share=2)
+    for number in range(3):
+        await bus.publish(f"mine/{number}", b"x", retain=True, owner="me")
+        await bus.subscribe("mine/#", owner="me")
+    with pytest.raises(BusFull, match="you have 3 retained messages on the bus, and 3 is the limit"):
+        await bus.publish("mine/3", b"x", retain=True, owner="me")
+    with pytest.raises(BusFull, match="you have 3 subscriptions"):
+        await bus.subscribe("mine/#", owner="me")
+    await bus.publish("mine/2", b"y", retain=True, owner="me")
+    # Another takes a topic over, and gives it back.
+    await bus.publish("mine/0", b"yours", retain=True, owner="you")
+    await bus.publish("mine/3", b"x", retain=True, owner="me")
+    with pytest.raises(BusFull, match="you have 3"):
+        await bus.publish("mine/0", b"x", retain=True, owner="me")
+    await bus.publish("mine/0", b"", retain=True, owner="me")
+    for number in range(3):
+        await bus.publish(f"yours/{number}", b"x", retain=True, owner="you")
+        await bus.subscribe("yours/#", owner="you")
+    with pytest.raises(BusFull, match="there are 6 subscriptions"):
+        await bus.subscribe("a", owner="third")
+    with pytest.raises(BusFull, match="there are 6 retained messages"):
+        await bus.publish("a", b"x", retain=True, owner="third")
 
 
 async def test_how_many_subscribe_at_once() -> None:
-    bus = LocalBus(max_subscriptions=2)
+    bus = LocalBus(max_subscriptions=2, share=1)
     first = await bus.subscribe("a")
     await bus.subscribe("a")
     with pytest.raises(BusFull, match="2 subscriptions"):

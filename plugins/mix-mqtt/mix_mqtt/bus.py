@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Final
 
@@ -36,7 +37,10 @@ class _Filter:
 
 
 class BrokerBus:
-    """A `mixkit.bus.Bus`. Belongs to the thread of its event loop; subscriptions may be closed from any."""
+    """A `mixkit.bus.Bus`. Belongs to the thread of its event loop; subscriptions may be closed from any.
+
+    It keeps no shares by owner: a connection is of one app, and what is retained is the broker's.
+    """
 
     def __init__(self, settings: MqttSettings) -> None:
         self._settings = settings
@@ -71,7 +75,9 @@ class BrokerBus:
     def _trying(self) -> bool:
         return self._connecting is not None and not self._connecting.done()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
+    ) -> None:
         check_topic(topic)
         settings = self._settings
         if len(payload) > settings.max_message_bytes:
@@ -92,7 +98,7 @@ class BrokerBus:
             self._waiting -= 1
             self._used = self._loop.time()
 
-    async def subscribe(self, filter: str) -> Subscription:
+    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
         check_filter(filter)
         self._waiting += 1
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -60,7 +61,8 @@ async def mqtt_publish(
     state.budget.spend("outgoing_bytes", len(data) + len(found.full.encode()))
     bus = await bus_for(state, settings)
     # The end of the run, or its deadline, cancels the wait.
-    await bus.publish(found.full, data, retain=retain, text=isinstance(payload, str))
+    text = isinstance(payload, str)
+    await bus.publish(found.full, data, retain=retain, text=text, owner=_owner(state))
 
 
 @group.register("$mqtt_subscribe")
@@ -79,7 +81,7 @@ async def mqtt_subscribe(
     held: MqttSubscription | None = None
     try:
         bus = await bus_for(state, settings)
-        held = MqttSubscription(await bus.subscribe(found.full), found)
+        held = MqttSubscription(await bus.subscribe(found.full, owner=_owner(state)), found)
 
         def close(held: MqttSubscription) -> None:
             count.open -= 1
@@ -133,6 +135,10 @@ def mqtt_unsubscribe(state: State, subscription: Token) -> None:
     except FFIError:
         return
     state.release(subscription)
+
+
+def _owner(state: State) -> Hashable:
+    return (state.env.workspace, state.env.app)
 
 
 def _settings(state: State) -> MqttSettings:
