@@ -108,7 +108,7 @@ class Agents:
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
     assert req.caller is not None
-    hidden = _SECRET_HEADERS if req.coding is None else _SECRET_HEADERS | _CODING_HEADERS
+    hidden = _SECRET_HEADERS if not req.coded or req.coding is None else _SECRET_HEADERS | _CODING_HEADERS
     headers = {
         name.decode("latin-1"): text.decode("latin-1")
         for name, text in req.scope["headers"]
