@@ -24,7 +24,7 @@ __all__ = [
     "WasmEngine",
 ]
 
-ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref"]
+ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref", "exnref"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -18,6 +19,7 @@ import msgspec
 from mixkit import codec, tagged_json
 from mixkit.errors import MixError, NotFound, RecordError, StorageError, TaggedJSONError
 from mixkit.fields import valid
+from mixkit.outside import foreign
 from mixkit.storage import Database, Place, SaveOptions, Storage
 from mixkit.value import Ref, kind_of
 
@@ -62,6 +64,18 @@ class _Open:
             return _identity(os.stat(self._home)) == self._identity  # noqa: PTH116 - at every call of an agent
         except OSError:
             return False
+
+    def is_gone(self) -> bool:
+        """Whether it is not there for sure: no folder, or another one. What cannot be looked at may be there."""
+        try:
+            return _identity(os.stat(self._home)) != self._identity  # noqa: PTH116 - as above
+        except OSError as exc:
+            return isinstance(exc, FileNotFoundError | NotADirectoryError)
+
+    def close(self) -> None:
+        """Close the database. `StorageError` if that fails."""
+        with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
+            self.database.close()
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
@@ -118,10 +132,13 @@ class Databases:
                 return found.database
             if found is not None:
                 del self._open[place]
-                found.database.close()
+                found.close()
             _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            database = storage.open(place)
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
+            ):
+                database = storage.open(place)
             self._close_gone()
             self._open[place] = _Open(database, place.home)
             if len(self._open) > self._most:
@@ -131,9 +148,9 @@ class Databases:
     def _close_gone(self) -> None:
         """Close those whose apps other processes have deleted: nobody asks for them again, and they fill the disk."""
         for place, item in list(self._open.items()):
-            if not item.is_there():
+            if item.is_gone():
                 del self._open[place]
-                item.database.close()
+                item.close()
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
@@ -144,7 +161,7 @@ class Databases:
             if sys.getrefcount(item.database) > _OURS:
                 self._open[place] = item
                 continue
-            item.database.close()
+            item.close()
             count -= 1
             if not count:
                 return
@@ -179,8 +196,11 @@ class Databases:
             storage = self._made_storage()
             found = self._open.pop(place, None)
             if found is not None:
-                found.database.close()
-            storage.remove(place)
+                found.close()
+            with foreign(
+                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+            ):
+                storage.remove(place)
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -207,7 +227,7 @@ class Databases:
             self._open.clear()
         with contextlib.ExitStack() as rest:
             for item in found:
-                rest.callback(item.database.close)
+                rest.callback(item.close)
 
 
 def _make_home(place: Place) -> None:
@@ -240,6 +260,8 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
     """
     options = _options(save_options)
     kept = list(lines)
+    if kept:
+        kept[0] = kept[0].removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(kept, 1):
         _record(line, number)
     before = database.watermark()
@@ -250,7 +272,7 @@ def load_records(database: Database, lines: Iterable[bytes], save_options: Mappi
             records = [_record(line, number) for number, line in batch]
             wanted = [record for record in records if _is_news(database, record, options)]
             stored += [record["_rmx_id"] for record in database.save(wanted, options).records]
-    except Exception:
+    except BaseException:
         try:
             _take_back(database, before, stored)
         except MixError:

@@ -9,12 +9,13 @@ import concurrent.futures
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, TypeAlias, Unpack
+from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
@@ -26,18 +27,19 @@ from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, StorageError
+from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
-from mixkit.outside import is_ours
+from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
@@ -182,7 +184,8 @@ class Kernel:
                     where = f"{layers[-1][0] if layers else 'command line'}: settings.{plugin}"
                     raise ProfileError("this plugin has no settings", where)
                 continue
-            filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
+            with foreign(self._failed("mix_settings: its class cannot be used", plugin)):
+                filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
             self.origins |= {f"settings.{plugin}.{key}": origin for key, origin in origins.items()}
         return filled
 
@@ -251,10 +254,11 @@ class Kernel:
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""
-        for _, ask in each(self.manager, "mix_http_intercept"):
-            answer = ask(request=request)
-            if hasattr(answer, "__await__"):
-                answer = await answer
+        for name, ask in each(self.manager, "mix_http_intercept"):
+            with foreign(self._failed("mix_http_intercept failed", name)):
+                answer = ask(request=request)
+                if hasattr(answer, "__await__"):
+                    answer = await answer
             if answer is not None:
                 return answer
         return None
@@ -300,12 +304,23 @@ class Kernel:
 
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
+        plugin = self._offered_by[path]
         try:
-            settings = self._settings.get(self._offered_by[path])
+            settings = self._settings.get(plugin)
             cls = load_object(path)
-            return cls(settings) if settings is not None else cls()
+            with foreign(self._failed(f"{path!r} failed", plugin)):
+                return cls(settings) if settings is not None else cls()
         except MixError as exc:
             raise StorageError(f"the {kind} {path!r} cannot be made: {exc}") from exc
+
+    def _failed(self, what: str, plugin: str) -> Callable[[str], MixError]:
+        """Makes the error that names the plugin, for `foreign`."""
+        return lambda reason: PluginError(f"{what}: {reason}", plugin)
+
+    def _of_engine(self, what: str) -> Callable[[str], MixError]:
+        """The same for the plugin that offers the engine."""
+        assert self.choice is not None
+        return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -316,9 +331,10 @@ class Kernel:
             if self._engine is None:
                 if self.choice is None:
                     raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
-                cls = load_object(self.choice.path)
-                settings = self._settings.get(self.choice.engine)
-                self._engine = cls(settings) if settings is not None else cls()
+                with foreign(self._of_engine("cannot be made")):
+                    cls = load_object(self.choice.path)
+                    settings = self._settings.get(self.choice.engine)
+                    self._engine = cls(settings) if settings is not None else cls()
             return self._engine
 
     def prepare(self) -> None:
@@ -329,7 +345,9 @@ class Kernel:
         import asyncio  # noqa: F401
 
         if self.choice is not None:
-            self.engine.prepare()
+            engine = self.engine
+            with foreign(self._of_engine("cannot be prepared")):
+                engine.prepare()
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -351,7 +369,8 @@ class Kernel:
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
         engine = self.engine
-        module = engine.compile(code)
+        with foreign(self._of_engine("failed to compile the code")):
+            module = engine.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -397,7 +416,16 @@ class Kernel:
 
         `trace` is called with each state that the run enters.
         """
-        job = self._job(code, entry, params, None, options)
+        limits = self._limits(options)
+        budget = Budget(limits)
+        if isinstance(code, Program):
+            program = code
+        else:
+            try:
+                program = in_own_thread(self.load, code).result(budget.remaining())
+            except TimeoutError:
+                self._not_loaded(entry, budget)
+        job = self._job(program, entry, params, limits, budget, options)
         return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
 
     async def run(
@@ -407,6 +435,7 @@ class Kernel:
         params: Any = None,
         *,
         budget: Budget | None = None,
+        spent: float = 0.0,
         **options: Unpack[RunOptions],
     ) -> RunResult:
         """Run an entry of some code and wait for its result. Cancelling the task stops the guest.
@@ -416,6 +445,7 @@ class Kernel:
             entry: name of the entry.
             params: a Value, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
+            spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
 
         Raises:
@@ -427,13 +457,28 @@ class Kernel:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        program = code if isinstance(code, Program) else await asyncio.to_thread(self.load, code)
-        job = self._job(program, entry, params, budget, options)
-        if program.quick and budget is None and self._slice:
+        limits = self._limits(options, budget)
+        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if isinstance(code, Program):
+            program = code
+        else:
+            loading = asyncio.wrap_future(in_own_thread(self.load, code), loop=loop)
             try:
-                return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
-            except NotQuick:
-                job = self._job(program, entry, params, budget, options)
+                program = await asyncio.wait_for(loading, own.remaining())
+            except TimeoutError:
+                self._not_loaded(entry, own)
+        quick = budget is None and self._slice > 0 and program.quick
+        if is_large(params) or budget is not None:
+            # Checking and encoding what is large is not for the event loop.
+            job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
+        else:
+            job = self._job(program, entry, params, limits, own, options)
+            if quick:
+                try:
+                    return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
+                except NotQuick:
+                    again = Budget(limits, own.deadline)
+                    job = self._job(program, entry, params, limits, again, options)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         if budget is None:
             thread = self._executor().submit(job.execute_timed, run)
@@ -451,20 +496,29 @@ class Kernel:
                     done.exception()
             raise
 
-    def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
+    def _limits(self, options: RunOptions, caller: Budget | None = None) -> Limits:
+        """Those of a run; of a nested one they are no more than those of the run that calls it."""
+        most = self.limits if caller is None else caller.limits
+        wanted = options.get("limits")
+        return most if wanted is None else most.narrowed(wanted)
+
+    @staticmethod
+    def _not_loaded(entry: str, budget: Budget) -> NoReturn:
+        """The run ends, which waited for its code; that may be there for the next one."""
+        exc = budget.exceeded("wall_time", "the code was still being loaded")
+        raise RunError(str(exc), agent=entry, panic_code=exc.code) from exc
+
+    def _job(
+        self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
+    ) -> Job:
         if not options.keys() <= _RUN_OPTIONS:
             name = min(options.keys() - _RUN_OPTIONS)
             raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
-        program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
-        # What a nested run may use is no more than what the one that calls it may.
-        most = self.limits if budget is None else budget.limits
-        limits = options.get("limits")
-        limits = most if limits is None else most.narrowed(limits)
         state = State(
             env=options.get("env") or NO_ENV,
-            budget=budget or Budget(limits),
+            budget=budget,
             grants=self._grants(program, options.get("grants")),
             services=self,
             run_id=options.get("run_id"),

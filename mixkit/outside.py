@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-__all__ = ["is_ours"]
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mixkit.errors import MixError
+
+__all__ = ["foreign", "is_ours"]
+
+
+@contextmanager
+def foreign(error: Callable[[str], MixError]) -> Iterator[None]:
+    """What a plugin's code raises within, whatever it is, comes out as a `MixError` that says whose it is.
+
+    Errors of mixkit go on as they are, and so does what `is_ours`.
+
+    Args:
+        error: makes the error, from `"SystemExit: 0"`.
+    """
+    try:
+        yield
+    except MixError:
+        raise
+    except BaseException as exc:
+        if is_ours(exc):
+            raise
+        raise error(f"{type(exc).__name__}: {exc}") from exc
 
 
 def is_ours(exc: BaseException) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mixkit.errors import MixError, ProfileError
 from mixkit.near import meant
-from mixkit.outside import is_ours
+from mixkit.outside import foreign, is_ours
 
 __all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "load_object", "variable"]
 
@@ -60,9 +60,12 @@ def load_object(path: str) -> Any:
         reason = str(exc) if isinstance(exc, ImportError) else f"{type(exc).__name__}: {exc}"
         raise MixError(f"cannot import {path!r}: {reason}") from exc
     try:
-        return getattr(found, name)
-    except AttributeError:
-        raise MixError(f"module {module!r} has no {name!r}") from None
+        with foreign(lambda reason: MixError(f"{path!r} cannot be had: {reason}")):
+            return getattr(found, name)
+    except MixError as exc:
+        if isinstance(exc.__cause__, AttributeError):
+            raise MixError(f"module {module!r} has no {name!r}") from None
+        raise
 
 
 def variable(section: str, key: str) -> str:
@@ -157,10 +160,13 @@ def fill(
     for key, value in overrides.items():
         take(key, value, "command line", f"command line: {table}.{key}")
     try:
-        return cls(**values), origins
-    except ValueError as exc:
-        # Settings that do not go together: the class's own check.
-        raise ProfileError(str(exc), table) from exc
+        with foreign(lambda reason: ProfileError(f"{cls.__name__} failed: {reason}", table)):
+            return cls(**values), origins
+    except ProfileError as exc:
+        if isinstance(exc.__cause__, ValueError):
+            # Settings that do not go together: the class's own check.
+            raise ProfileError(str(exc.__cause__), table) from exc.__cause__
+        raise
 
 
 def _from_text(value: Any, type_: Any) -> Any:

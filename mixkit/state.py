@@ -16,6 +16,7 @@ from mixkit.environment import Env
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
 from mixkit.grants import ALL, Grants, check_apps
 from mixkit.limits import Budget, Limits
+from mixkit.outside import is_ours
 from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
@@ -321,10 +322,14 @@ class State:
             self._handles.clear()
             self._handle_of.clear()
         failures: list[BaseException] = []
+        ours: BaseException | None = None
         for obj, close in reversed(entries):
             if close is not None:
                 try:
                     close(obj)
                 except BaseException as exc:  # The others must be closed, whatever this one raised.
+                    ours = exc if is_ours(exc) else ours
                     failures.append(exc)
+        if ours is not None:
+            raise ours
         return failures

@@ -113,6 +113,10 @@ class Cursor(Protocol):
         """The state that it reads."""
         ...
 
+    def warnings(self) -> Sequence[str]:
+        """Sentences for whoever wrote the query, about what it names that no record has; none where nobody looks."""
+        ...
+
     def next(self) -> list[Record]:
         """The next rows, at most `BATCH`, and fewer as soon as they have `BATCH_BYTES`; none when there are no more.
 

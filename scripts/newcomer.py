@@ -1,6 +1,7 @@
 """The README as a newcomer reads it: an empty clone, and its commands one after the other in one shell.
 
-Then the page on the first agent, in the same shell. What is checked out is the last commit. Nothing is left behind.
+Then the page on the first agent, in the same shell, and again with what the README installed from wheels. What is
+checked out is the last commit. Nothing is left behind.
 """
 
 from __future__ import annotations
@@ -12,23 +13,34 @@ import tempfile
 import time
 from pathlib import Path
 
-from mixkit.testing.snippets import Session, read_snippets
+from mixkit.testing.snippets import Session, own_port, read_snippets
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/first-agent.md")
+FIRST_AGENT = "docs/first-agent.md"
+SECONDS = 1200
+"""For each command, some of which compile, on a machine that is busy."""
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mixkit-newcomer-") as scratch:
-        clone = Path(scratch) / "mixkit"
+        clone, elsewhere = Path(scratch) / "mixkit", Path(scratch) / "elsewhere"
+        elsewhere.mkdir()
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        with Session(clone, environment()) as session:
-            for page in PAGES:
-                for snippet in read_snippets(clone / page, clone=True):
-                    started = time.monotonic()
-                    session.run(snippet)
-                    print(f"{snippet.place}: ok, {time.monotonic() - started:.0f} s", flush=True)
+        env = environment()
+        read(clone, env, clone / "README.md", clone / FIRST_AGENT)
+        env["PATH"] = f"{clone}/dist/venv/bin:{env['PATH']}"
+        read(elsewhere, env, clone / FIRST_AGENT)
     return 0
+
+
+def read(folder: Path, env: dict[str, str], *pages: Path) -> None:
+    """Do what the pages say, in one shell."""
+    variables, replaced = own_port()
+    with Session(folder, env | variables, replaced, SECONDS) as session:
+        for snippet in (snippet for page in pages for snippet in read_snippets(page, clone=True)):
+            started = time.monotonic()
+            session.run(snippet)
+            print(f"{snippet.place}: ok, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def environment() -> dict[str, str]:

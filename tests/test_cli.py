@@ -67,6 +67,7 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "mixkit.cli.output",
         "mixkit.cli.plugin_commands",
         "mixkit.cli.session",
+        "mixkit.cli.streams",
     }
 
 
@@ -191,6 +192,18 @@ def test_malformed_arguments_are_wrong_usage(mixkit_cli: Run, args: str) -> None
     done = mixkit_cli("ffi", "call", "$core_now", args)
     assert done.returncode == 2, done
     assert "ARGS" in done.stderr
+
+
+def test_a_byte_order_mark_is_not_part_of_an_argument(mixkit_cli: Run, tmp_path: Path) -> None:
+    file = tmp_path / "args"
+    file.write_bytes(b'\xef\xbb\xbf["x",\r\n1]')
+    for args, given in ((f"@{file}", None), ("-", "\ufeff[]")):
+        done = mixkit_cli("ffi", "call", "$core_now", args, input=given)
+        assert "UTF-8" not in done.stderr and "expected JSON" not in done.stderr, done
+    file.write_bytes(b'\xef\xbb\xbf["x",\n"caf\xe9"]')
+    done = mixkit_cli("ffi", "call", "$core_now", f"@{file}")
+    assert done.returncode == 2
+    assert "expected UTF-8, found the byte 0xe9 in line 2 (byte 11 of all)" in done.stderr
 
 
 def test_codec_goes_there_and_back(mixkit_cli: Run, tmp_path: Path) -> None:

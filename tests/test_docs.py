@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mixkit.testing.snippets import Session, Snippet, read_snippets
+from mixkit.testing.snippets import Session, Snippet, own_port, read_snippets
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,21 +19,31 @@ RUNNABLE = [path for path in DOCUMENTS if path.name not in NEEDS_AN_ENVIRONMENT 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda path: path.name)
 def test_snippets_run(document: Path, tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    # The server of a document listens where no other one does.
-    port = free_port()
-    places = {f"{host}:8000": f"{host}:{port}" for host in ("localhost", "127.0.0.1")}
-    with Session(tmp_path, {**inherited, "PATH": path, "MIXKIT_SERVER_PORT": port}, places) as session:
+    variables, places = own_port()
+    with Session(tmp_path, {**inherited, "PATH": path, **variables}, places) as session:
         for snippet in read_snippets(document):
             session.run(snippet)
+
+
+COMMANDS = ["README.md", *(f"{folder}/*.md" for folder in ("docs", "plugins/*", "examples/*", "sdk/c"))]
+RUN_ELSEWHERE = {
+    "docs/write-a-guest.md": 2,  # test_write_a_guest
+    "docs/server.md": 1,  # gunicorn, whose port is its own: test_server_process
+}
+
+
+def test_each_command_is_run() -> None:
+    """A console block that is marked by nothing is run by nothing; scripts/newcomer.py runs those marked `clone`."""
+    found = {}
+    for path in [path for pattern in COMMANDS for path in ROOT.glob(pattern)]:
+        blocks = path.read_text(encoding="utf-8").count("```console\n")
+        if blocks:
+            found[str(path.relative_to(ROOT))] = blocks
+    assert found == RUN_ELSEWHERE
 
 
 def test_there_are_snippets_in_the_documents_of_the_kernel() -> None:

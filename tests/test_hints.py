@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +41,8 @@ def test_commands_of_our_plugins_are_known_without_an_import() -> None:
 def test_a_command_that_the_profile_lacks(say: Callable[..., str]) -> None:
     text = say("-p", "test", "serve", "--port", "0")
     assert "plugin 'server' brings it" in text and "mixkit -p agent_server serve" in text
-    assert "Did you mean 'serve'?" in say("sevre")
+    for profile in ("agent_server", "test"):
+        assert "Did you mean 'serve'?" in say("-p", profile, "sevre")
 
 
 def test_a_bare_installation_is_told_one_line(
@@ -50,7 +52,7 @@ def test_a_bare_installation_is_told_one_line(
     with pytest.raises(PluginError) as told:
         Kernel("agent_server", environ={})
     assert "pip install 'mixkit[agent_server]'" in str(told.value) and "-p " not in str(told.value)
-    for command in (("serve",), ("wasm", "new", "x"), ("ffi", "list"), ("run", "x.wasm")):
+    for command in (("plugins",), ("serve",), ("wasm", "new", "x"), ("ffi", "list"), ("run", "x.wasm")):
         assert "pip install 'mixkit[agent_server]'" in say(*command)
 
 
@@ -119,3 +121,14 @@ def test_a_manifest_that_is_wrong_is_told_what_is_valid(change: dict[str, Any], 
 def test_what_is_far_or_long_is_not_guessed() -> None:
     assert meant("elsewhere", ["http", "crypto"]) == ""
     assert meant("x" * 10_000, ["x" * 81]) == ""
+
+
+def test_what_cannot_be_run_says_what_can(
+    say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.c").write_text("int x;")
+    for code in ("agent.c", "."):
+        assert f"mixkit wasm run {code} ENTRY PARAMS" in say("-p", "test", "run", code, "go")
+    assert "--param NAME=VALUE" in say("-p", "test", "run", "x.wasm", "go", "name=Ada")
+    assert """'["a text", 1]'""" in say("-p", "test", "ffi", "call", "$crypto_md5", "abc")

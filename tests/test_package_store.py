@@ -315,6 +315,52 @@ def test_the_databases_of_what_is_deleted_are_closed(workspace: Workspace, store
             opened.save([{"n": 2}])
 
 
+@pytest.mark.parametrize("deleted", ["app", "workspace"])
+def test_an_app_that_is_made_again_has_another_place(
+    workspace: Workspace, store: WorkspaceStore, deleted: str
+) -> None:
+    workspace.install(package())
+    place = workspace.app("demo").place
+    store._databases.open(place).save([{"n": 1}])
+    # An upgrade is the same app.
+    workspace.install(package("2.0"))
+    assert workspace.place("demo") == workspace.place_at_hand("demo") == place
+    assert workspace.is_current(place, workspace.generation("demo"))
+    if deleted == "app":
+        workspace.delete_app("demo")
+    else:
+        store.delete("main")
+        store.create("main")
+    for make in (workspace.create_app, lambda _: workspace.install(package("2.0"))):
+        with pytest.raises(NotFound, match="gone"):
+            workspace.place_beside(place, "demo")
+        make("demo")
+        assert not workspace.is_current(place, workspace.generation("demo"))
+        with pytest.raises(NotFound, match="gone"):
+            workspace.place_beside(place, "demo")
+        with pytest.raises(NotFound, match="gone"):
+            store._databases.open(place)
+    assert workspace.place("demo") != place
+    assert list(store._databases.open(workspace.place("demo")).query("true")) == []
+    assert not place.home.parent.exists()
+
+
+def test_an_app_whose_folder_has_the_name_alone_keeps_it(workspace: Workspace) -> None:
+    workspace.install(package())
+    record = book(workspace).get("app:demo")
+    assert record is not None
+    (workspace.root / record["folder"]).rename(workspace.root / "demo")
+    old = {name: value for name, value in record.items() if name != "folder"}
+    book(workspace).save([old], SaveOptions(original_id_always=True))
+    workspace.install(package("2.0"))
+    place = workspace.place("demo")
+    assert place.home == workspace.root / "demo" / "data"
+    workspace.delete_app("demo")
+    workspace.install(package("3.0"))
+    assert names(workspace.root) == {"workspace.db", folder(workspace)}
+    assert folder(workspace) != "demo"
+
+
 def test_a_deleted_workspace_is_gone_for_whoever_had_it(workspace: Workspace, store: WorkspaceStore) -> None:
     workspace.install(package())
     app = workspace.app("demo")

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import InternalError, MixError, PluginError, ProfileError
+from mixkit.cli.doctor import _of_plugins
+from mixkit.errors import InternalError, MixError, PluginError, ProfileError, StorageError
 from mixkit.ffi_call import call_ffi
+from mixkit.storage import Place
 from mixkit.value import error
 
 Install = Callable[..., str]
@@ -75,6 +77,10 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("@hookimpl\ndef mix_settings(): return 'nowhere.at.all:X'", "mix_settings: cannot import"),
         ("@hookimpl\ndef mix_settings(): return 'json:Nothing'", "module 'json' has no 'Nothing'"),
         ("@hookimpl\ndef mix_settings(): return 'json'", "expected an import string"),
+        (
+            "@hookimpl\ndef mix_settings(): return 'json:dumps'",
+            "mix_settings: its class cannot be used: TypeError",
+        ),
         ("@hookimpl\ndef mix_engines(): return ['x']", "answers a dict of names to import strings"),
         (
             "@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')",
@@ -159,6 +165,161 @@ def test_an_ffi_that_leaves_costs_its_call_alone(install: Install, leave: str) -
 
     with Kernel(install(RUN.replace("LEAVE", leave)), environ={}) as kernel:
         asyncio.run(calls(kernel))
+
+
+ENGINE = """
+import asyncio, sys
+class Engine:
+    name, version = "odd", "1"
+    def __init__(self):
+        if WHEN == "made": LEAVE
+    def prepare(self):
+        if WHEN == "prepared": LEAVE
+    def compile(self, code):
+        if WHEN == "compiling": LEAVE
+@hookimpl
+def mix_engines():
+    return {"odd": __name__ + ":Engine"}
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize("when", ["made", "prepared", "compiling"])
+def test_an_engine_that_leaves_is_named(install: Install, when: str, leave: str) -> None:
+    source = ENGINE.replace("WHEN", repr(when)).replace("LEAVE", leave)
+    with Kernel(install(source), environ={}, overrides={"engines": "odd"}) as kernel:
+        with pytest.raises(PluginError, match="plugin 'odd': the engine 'odd' ") as caught:
+            kernel.prepare()
+            kernel.load(b"code")
+        assert caught.value.plugin == "odd"
+        # Nothing is locked, and nothing half made is kept.
+        with pytest.raises(PluginError):
+            kernel.prepare()
+            kernel.load(b"code")
+
+
+STORAGE = """
+import asyncio, sys
+class Storage:
+    name, durable = "odd", True
+    def __init__(self):
+        if WHEN == "made": LEAVE
+    def open(self, place):
+        if WHEN == "closed": return self
+        LEAVE
+    def close(self): LEAVE
+    def remove(self, place): LEAVE
+@hookimpl
+def mix_storages():
+    return {"odd": __name__ + ":Storage"}
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize("when", ["made", "used"])
+def test_a_storage_that_leaves_is_named(install: Install, tmp_path: Path, when: str, leave: str) -> None:
+    source = STORAGE.replace("WHEN", repr(when)).replace("LEAVE", leave)
+    place = Place("ws", "app", tmp_path / "home")
+    with Kernel(install(source, profile='storage = "odd"'), environ={}) as kernel:
+        for use in (kernel.databases.open, kernel.databases.remove):
+            with pytest.raises(StorageError, match=r"storage '(mix_)?odd.*(SystemExit|Interrupt|Cancelled)"):
+                use(place)
+
+
+DOCTOR = """
+import asyncio, sys
+@hookimpl
+def mix_doctor(kernel):
+    yield ODD
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("odd", ["3", "sys.exit(0)", "(_ for _ in ()).throw(KeyboardInterrupt)"])
+def test_checks_that_fail_are_a_finding(install: Install, odd: str) -> None:
+    profile = install(DOCTOR.replace("ODD", odd))
+    with Kernel(profile, environ={}) as kernel:
+        (found,) = _of_plugins(kernel)
+    assert (found.name, found.level) == ("odd", "error")
+    assert found.message.startswith("its checks failed: ")
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+def test_a_database_that_leaves_when_it_is_closed_hides_no_other(
+    install: Install, tmp_path: Path, leave: str
+) -> None:
+    source = STORAGE.replace("WHEN", "'closed'").replace("LEAVE", leave)
+    kernel = Kernel(install(source, profile='storage = "odd"'), environ={})
+    kernel.databases.open(Place("ws", "app", tmp_path / "home"))
+    with pytest.raises(StorageError, match="cannot be closed"):
+        kernel.databases.close()
+    kernel.close()
+
+
+CLASSES = """
+import asyncio, dataclasses, sys
+import msgspec
+def __getattr__(name):
+    if name == "Lazy": LEAVE
+    raise AttributeError(name)
+class OddSettings(msgspec.Struct):
+    def __post_init__(self): LEAVE
+@dataclasses.dataclass
+class Given:
+    n: int
+    def __post_init__(self): LEAVE
+group = mixkit.FFIGroup("odd")
+@group.register("$odd_takes")
+def takes(given: Given) -> int:
+    return given.n
+@hookimpl
+def mix_ffis(registry):
+    registry.add(group)
+@hookimpl
+async def mix_http_intercept(request): LEAVE
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+@pytest.mark.parametrize("name", ["OddSettings", "Lazy"])
+def test_settings_that_leave_are_named(install: Install, leave: str, name: str) -> None:
+    hook = f"@hookimpl\ndef mix_settings(): return __name__ + ':{name}'\n"
+    with pytest.raises(
+        (PluginError, ProfileError), match=r"odd.*(SystemExit|KeyboardInterrupt|CancelledError)"
+    ):
+        Kernel(install(CLASSES.replace("LEAVE", leave) + hook), environ={})
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+def test_a_record_or_an_intercept_that_leaves_costs_its_call_alone(install: Install, leave: str) -> None:
+    async def calls(kernel: Kernel) -> None:
+        with pytest.raises(InternalError, match="odd_takes failed inside"):
+            await call_ffi(kernel, "$odd_takes", [{"n": 1}])
+        with pytest.raises(PluginError, match="plugin 'odd': mix_http_intercept failed"):
+            await kernel.intercept(object())
+
+    with Kernel(install(CLASSES.replace("LEAVE", leave)), environ={}) as kernel:
+        asyncio.run(calls(kernel))
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+def test_the_watchdog_outlives_what_its_callbacks_raise() -> None:
+    from threading import Event
+
+    from mixkit.vm.watchdog import watchdog
+
+    def leave() -> None:
+        raise SystemExit(0)
+
+    done = Event()
+    watchdog.add(0.0, leave)
+    watchdog.add(0.01, done.set)
+    assert done.wait(20)
 
 
 def test_a_call_whose_caller_is_cancelled_is_cancelled(install: Install) -> None:

@@ -27,6 +27,9 @@ IMMEDIATES = [
     b"\x00\x00\x00",
     b"\x40\x01\x00\x03",
     b"\x00\x00\x05",
+    b"\x40\x00\x0b",
+    b"\x40\x01\x00\x00\x00\x0b",
+    b"\x40\x02\x02\x00\x00\x00\x00\x0b",
     b"\x01\x7f",
     b"\x02\x00\x00\x00",
     b"\x70",
@@ -51,7 +54,7 @@ def section(number: int, body: bytes) -> bytes:
 
 
 def module(body: bytes, *, table: bool) -> bytes:
-    """Two functions, of which the second has `body`; two memories, a local, a mutable global, segments."""
+    """Two functions, of which the second has `body`; two memories, a tag, a local, a mutable global, segments."""
     first = b"\x00\x0b"
     second = b"\x01\x02\x7f" + body
     parts = [
@@ -60,6 +63,7 @@ def module(body: bytes, *, table: bool) -> bytes:
         section(3, b"\x02\x00\x00"),
         section(4, b"\x02\x70\x00\x05\x70\x00\x05") if table else b"",
         section(5, b"\x02\x00\x01\x00\x01"),
+        section(13, b"\x01\x00\x00"),
         section(6, b"\x01\x7f\x01\x41\x00\x0b"),
         section(7, b"\x01\x01f\x00\x00"),
         section(9, b"\x01\x01\x00\x01\x00"),
@@ -73,8 +77,9 @@ def module(body: bytes, *, table: bool) -> bytes:
 @pytest.fixture(scope="module")
 def engine() -> wasmtime.Engine:
     config = wasmtime.Config()
-    for proposal in ("relaxed_simd", "exceptions", "gc", "function_references", "threads", "wide_arithmetic"):
+    for proposal in ("relaxed_simd", "gc", "function_references", "threads", "wide_arithmetic"):
         setattr(config, f"wasm_{proposal}", False)
+    config.wasm_exceptions = True
     return wasmtime.Engine(config)
 
 
@@ -124,7 +129,7 @@ def test_every_instruction_is_judged_as_wasmtime_reads_it(engine: wasmtime.Engin
                 elif rest == b"\x00\x0b":
                     assert judged, f"{body.hex(' ')} only reads tables"
                     harmless.add(opcode)
-    assert len(harmless) >= 430, "the forms of immediates above have missed instructions"
+    assert len(harmless) >= 433, "the forms of immediates above have missed instructions"
     assert {b"\x26", b"\xfc\x0c", b"\xfc\x0e", b"\xfc\x0f", b"\xfc\x11", *DROPS} <= harmful
 
 
@@ -135,6 +140,18 @@ def test_jump_tables_of_any_length_hide_nothing(engine: wasmtime.Engine, labels:
     assert valid(engine, plain)
     assert is_restorable(wasm.read(plain))
     hiding = module(jump + b"\x00\x26\x00\x0b", table=True)
+    assert valid(engine, hiding)
+    assert not is_restorable(wasm.read(hiding))
+
+
+@pytest.mark.parametrize("catches", [b"", b"\x00\x00\x00", b"\x02\x00", b"\x02\x00\x00\x00\x00" * 20])
+def test_catches_of_any_number_hide_nothing(engine: wasmtime.Engine, catches: bytes) -> None:
+    count = {0: 0, 3: 1, 2: 1, 100: 40}[len(catches)]
+    block = b"\x1f\x40" + leb(count) + catches + b"\x08\x00\x0b"
+    plain = module(block + b"\x0b", table=True)
+    assert valid(engine, plain)
+    assert is_restorable(wasm.read(plain))
+    hiding = module(block + b"\x00\x26\x00\x0b", table=True)
     assert valid(engine, hiding)
     assert not is_restorable(wasm.read(hiding))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,22 @@ def test_a_deadline_in_the_past_is_called_at_once() -> None:
     called = threading.Event()
     Watchdog().add(later(-1), called.set)
     assert called.wait(5)
+
+
+def test_what_was_called_is_let_go_of() -> None:
+    """It leads to a run, and all that the run was given; the next deadline may be far away."""
+    called = threading.Event()
+
+    class Run:
+        def expire(self) -> None:
+            called.set()
+
+    dog, run = Watchdog(), Run()
+    dog.add(later(0.01), run.expire)
+    gone = weakref.ref(run)
+    del run
+    assert called.wait(5)
+    wait_for(lambda: gone() is None)
 
 
 def test_what_is_cancelled_is_not_called() -> None:

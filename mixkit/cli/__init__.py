@@ -12,6 +12,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
     0: done. 1: an error of mixkit or of the run, or a check that failed. 2: wrong usage. 130: interrupted.
     """
+    from mixkit.cli.streams import open_closed
+
+    # Before anything opens a file.
+    open_closed()
     from mixkit.cli.app import main
 
     return main(args)

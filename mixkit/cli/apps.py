@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mixkit.cli.group import Group
-from mixkit.cli.workspaces import agreed, find_workspace, split_app, store_command, yes_option
+from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import (
+    agreed,
+    find_workspace,
+    open_store,
+    split_app,
+    store_command,
+    ws_dir_option,
+    yes_option,
+)
 
 if TYPE_CHECKING:
     from mixkit.cli.output import Output
@@ -58,36 +68,44 @@ def make(name: str, store: WorkspaceStore, out: Output) -> None:
 
 @app.command()
 @click.argument("name", metavar="WS/APP")
-@store_command
-def show(name: str, store: WorkspaceStore, out: Output) -> None:
+@ws_dir_option
+@json_option
+@pass_session
+def show(session: Session, name: str, ws_dir: Path | None) -> None:
     """Show what is installed as an app, its agents, and what it may do."""
+    from mixkit.cli.installed import find_installed
+    from mixkit.cli.output import Output
+    from mixkit.cli.runnable import described
+
+    out = Output(session.as_json)
     ws, app = split_app(name)
-    with closing(find_workspace(store, ws).app(app)) as found:
-        release = found.release
-        about = {
-            "app": name,
-            "package": release.package if release else None,
-            "version": release.version if release else None,
-            "signer": release.signer if release else None,
-            "database": str(found.place.home),
-        }
-        powers = [
-            {"ffis": patterns, "options": options} for patterns, options in found.grants.layers()
-        ]  # all of which must allow a call
-        agents = [
-            (agent.name, str(agent.in_params), str(agent.out_params), agent.description)
-            for agent in found.agents.values()
-        ]
+    with session.kernel() as kernel:
+        with closing(find_workspace(open_store(kernel, ws_dir), ws).app(app)) as found:
+            release = found.release
+        agents = [described(kernel, item) for item in find_installed(kernel, ws_dir, ws, app).values()]
+    about = {
+        "app": name,
+        "package": release.package if release else None,
+        "version": release.version if release else None,
+        "signer": release.signer if release else None,
+        "database": str(found.place.home),
+    }
+    # A call must be allowed by all of them.
+    powers = [{"ffis": patterns, "options": options} for patterns, options in found.grants.layers()]
+    rows = [
+        (item.name.rpartition("/")[2], str(item.params), str(item.result), item.description)
+        for item in agents
+    ]
     columns = ("agent", "params", "result", "description")
     if out.as_json:
-        rows = [dict(zip(columns, row, strict=True)) for row in agents]
-        out.document({**about, "limits": found.limits, "granted": powers, "agents": rows})
+        shown = [dict(zip(columns, row, strict=True)) for row in rows]
+        out.document({**about, "limits": found.limits, "granted": powers, "agents": shown})
         return
     out.record(about)
     for title, heads, lines in (
         ("Limits", ("limit", "value"), list(found.limits.items())),
         ("Powers, of which a call needs each line", ("ffis", "options"), [_power(layer) for layer in powers]),
-        ("Agents", columns, agents),
+        ("Agents", columns, rows),
     ):
         if lines:
             out.line()

@@ -83,6 +83,8 @@ def _codec() -> Check:
 
 def _engine(kernel: Kernel) -> Check:
     from mixkit.contracts import Check
+    from mixkit.errors import MixError
+    from mixkit.outside import foreign
 
     if kernel.choice is None:
         return Check(
@@ -90,11 +92,13 @@ def _engine(kernel: Kernel) -> Check:
         )
     try:
         engine = kernel.engine
-    except Exception as exc:
+        with foreign(MixError):
+            found = f"{engine.name} {engine.version}"
+    except MixError as exc:
         return Check(
             "engine", "error", f"{kernel.choice.engine}: {exc}", "reinstall the plugin of that engine"
         )
-    return Check("engine", "ok", f"{engine.name} {engine.version}; {kernel.choice.reason}")
+    return Check("engine", "ok", f"{found}; {kernel.choice.reason}")
 
 
 def _limits(kernel: Kernel) -> Check:
@@ -129,16 +133,18 @@ def _idle(kernel: Kernel) -> Check:
 def _of_plugins(kernel: Kernel) -> Iterator[Check]:
     """Each plugin's own findings. One whose checks fail is a finding itself and hides no other's."""
     from mixkit.contracts import Check
-    from mixkit.outside import is_ours
+    from mixkit.errors import MixError
+    from mixkit.outside import foreign
     from mixkit.plugins import each
 
     for plugin, ask in each(kernel.manager, "mix_doctor"):
         try:
-            checks = list(ask(kernel=kernel))
-        except BaseException as exc:
-            if is_ours(exc):
-                raise
-            yield Check(plugin, "error", f"its checks failed: {type(exc).__name__}: {exc}", "tell its author")
+            with foreign(MixError):
+                checks = [
+                    Check(f"{plugin}: {check.name}", check.level, check.message, check.remedy)
+                    for check in ask(kernel=kernel)
+                ]
+        except MixError as exc:
+            yield Check(plugin, "error", f"its checks failed: {exc}", "tell its author")
             continue
-        for check in checks:
-            yield Check(f"{plugin}: {check.name}", check.level, check.message, check.remedy)
+        yield from checks

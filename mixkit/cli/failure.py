@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -35,14 +36,27 @@ def run_guarded(command: click.Command, args: Sequence[str] | None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 1
-    except Exception as exc:
-        if os.environ.get(DEBUG_VARIABLE) == "1":
-            import traceback
-
-            traceback.print_exc()
-        _report(exc, words)
-        return 1
+    except SystemExit:
+        raise
+    except OSError as exc:
+        if exc.errno != errno.EBADF or exc.filename is not None:
+            return _failed(exc, words)
+        _silence_stdout()
+        return _failed(
+            OSError(exc.errno, "standard output is closed, and there is something to write"), words
+        )
+    except BaseException as exc:
+        return _failed(exc, words)
     return status if isinstance(status, int) and not isinstance(status, bool) else 0
+
+
+def _failed(exc: BaseException, words: list[str]) -> int:
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        import traceback
+
+        traceback.print_exception(exc)
+    _report(exc, words)
+    return 1
 
 
 def _usage(exc: click.ClickException, words: list[str]) -> int:
@@ -53,7 +67,7 @@ def _usage(exc: click.ClickException, words: list[str]) -> int:
     return exc.exit_code
 
 
-def _report(exc: Exception, words: list[str]) -> None:
+def _report(exc: BaseException, words: list[str]) -> None:
     if isinstance(exc, MixError):
         kind, message = exc.code, str(exc)
     elif isinstance(exc, OSError) and exc.strerror:
@@ -78,7 +92,7 @@ def _indented(message: str) -> str:
     return "\n".join([first, *(f"    {line}" if line[:1].strip() else line for line in others)])
 
 
-def _print_object(kind: str, message: str, exc: Exception | None = None) -> None:
+def _print_object(kind: str, message: str, exc: BaseException | None = None) -> None:
     answer: dict[str, object] = {"ok": False, "kind": kind, "message": message}
     if isinstance(exc, RunError):
         answer["run_error"] = exc.to_dict()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mixkit.errors import PluginError
+from mixkit.errors import MixError, PluginError
 from mixkit.settings import load_object
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Lazy:
         owner = self.plugin or "mixkit"
         try:
             command = load_object(self.target)
-        except Exception as exc:
+        except MixError as exc:
             raise PluginError(f"the command {name!r} does not load: {exc}", owner) from exc
         if not isinstance(command, click.Command):
             raise PluginError(

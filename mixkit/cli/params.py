@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from mixkit.errors import TaggedJSONError
 
-__all__ = ["merge_params", "read_json"]
+__all__ = ["decoded", "merge_params", "read_json", "read_text"]
 
 
 def read_json(text: str, name: str) -> Any:
@@ -23,13 +24,12 @@ def read_json(text: str, name: str) -> Any:
     from mixkit import tagged_json
 
     try:
-        return tagged_json.loads(_content(text))
+        return tagged_json.loads(read_text(text, name))
     except TaggedJSONError as exc:
-        raise click.BadParameter(str(exc), param_hint=name) from None
-    except UnicodeDecodeError as exc:
-        raise click.BadParameter(f"expected JSON in UTF-8: {exc}", param_hint=name) from None
-    except OSError as exc:
-        raise click.BadParameter(f"cannot read {text[1:]!r}: {exc.strerror}", param_hint=name) from None
+        how = " or --param NAME=VALUE" if name == "PARAMS" else ""
+        example = '["a text", 1]' if name == "ARGS" else '{"name": "Ada"}'
+        told = f"{exc}; give a value as '{example}', @FILE, -{how}"
+        raise click.BadParameter(told if text[:1] not in "-@[{" else str(exc), param_hint=name) from None
 
 
 def merge_params(params: Any, pairs: Sequence[str]) -> Any:
@@ -56,9 +56,29 @@ def merge_params(params: Any, pairs: Sequence[str]) -> Any:
     return merged
 
 
-def _content(text: str) -> str:
-    if text == "-":
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    if text.startswith("@"):
-        return Path(text[1:]).read_bytes().decode("utf-8-sig")
-    return text
+def read_text(text: str, name: str) -> str:
+    """The text that a command-line argument gives: itself, that of `@FILE`, or for `-` of standard input.
+
+    Args:
+        name: of the argument, for the message of the `BadParameter` that a file which cannot be read raises.
+    """
+    if text != "-" and not text.startswith("@"):
+        return text
+    try:
+        data = sys.stdin.buffer.read() if text == "-" else Path(text[1:]).read_bytes()
+    except OSError as exc:
+        raise click.BadParameter(f"cannot read {text[1:]!r}: {exc.strerror}", param_hint=name) from None
+    return decoded(data, name)
+
+
+def decoded(data: bytes, name: str) -> str:
+    """The text of bytes in UTF-8, without a byte order mark; `BadParameter` that says where it is something else."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise click.BadParameter(
+            f"expected UTF-8, found the byte 0x{data[exc.start]:02x} in line {line} (byte {exc.start + 1} of all)",
+            param_hint=name,
+        ) from None

@@ -10,7 +10,7 @@ from mixkit.cli.session import Session, json_option, pass_session
 __all__ = ["plugins"]
 
 COLUMNS = ("name", "distribution", "version", "module", "status")
-STYLES = {"loaded": "ok", "not in the profile": "dim"}
+STYLES = {"loaded": "ok", "not in the profile": "dim", "not installed": "error"}
 
 
 @click.command()
@@ -28,9 +28,15 @@ def plugins(session: Session) -> None:
     rows = []
     for name in [*wanted, *sorted(points.keys() - set(wanted))]:
         status = str(broken.get(name, "loaded")) if name in wanted else "not in the profile"
+        status = status if name in points else "not installed"
         for point in points.get(name, [None]):
             about = (point.dist.name, point.dist.version) if point and point.dist else ("", "")
             rows.append((name, *about, point.value if point else "", status))
-    Output(session.as_json).table(COLUMNS, rows, styles=STYLES)
+    out = Output(session.as_json)
+    out.table(COLUMNS, rows, styles=STYLES)
+    missing = next((name for name in wanted if name not in points), None)
+    if missing is not None and not session.as_json:
+        # The first names all of them, and what adds them.
+        out.note(str(broken[missing]), "error")
     if broken:
         click.get_current_context().exit(1)

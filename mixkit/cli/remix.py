@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 from mixkit.cli.grants import check_grants, say_unknown, typed_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
+from mixkit.cli.params import decoded
 from mixkit.cli.remix_text import agents, powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
@@ -345,7 +346,12 @@ def _workspace(store: WorkspaceStore, name: str) -> Iterator[Workspace]:
     try:
         yield workspace
     except BaseException:
-        store.delete(name)
+        from mixkit.errors import NotFound
+
+        # Somebody else may have found it meanwhile, and put something into it; or deleted it.
+        with suppress(NotFound):
+            if not workspace.apps():
+                store.delete(name)
         raise
 
 
@@ -419,6 +425,7 @@ def _open(path: Path, out: Output) -> Package:
 def _write(path: Path, data: bytes) -> None:
     from mixkit.package.disk import replace_file
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data)
 
 
@@ -430,7 +437,8 @@ def _trusted(options: tuple[str, ...]) -> list[str] | None:
         return None
     keys: list[str] = []
     for option in options:
-        keys += Path(option).read_text().split() if Path(option).is_file() else [option]
+        file = Path(option)
+        keys += decoded(file.read_bytes(), option).split() if file.is_file() else [option]
     return [check_key(key) for key in keys]
 
 

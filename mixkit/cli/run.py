@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def run(
     """
     from mixkit.cli import logs
     from mixkit.cli.installed import find_installed, split_agent
-    from mixkit.cli.runnable import find, find_all, pick
+    from mixkit.cli.runnable import described, find, find_all, pick
     from mixkit.storage import Place
 
     out = Output(session.as_json)
@@ -106,7 +106,9 @@ def run(
         installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:
             with out.working(f"reading {code.name}"):
-                _list(installed if installed is not None else find_all(kernel, code), out)
+                there = installed if installed is not None else find_all(kernel, code)
+                rows = [described(kernel, item) for item in there.values()]
+            _list(rows, out)
             return
         with out.working(f"compiling {code.name}"):
             if installed is not None:
@@ -120,10 +122,10 @@ def run(
         _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, out)
 
 
-def _list(found: Mapping[str, Runnable], out: Output) -> None:
+def _list(found: Sequence[Runnable], out: Output) -> None:
     out.table(
         ("entry", "params", "result", "description"),
-        [(item.name, str(item.params), str(item.result), item.description) for item in found.values()],
+        [(item.name, str(item.params), str(item.result), item.description) for item in found],
     )
 
 

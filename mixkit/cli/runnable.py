@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["Runnable", "find", "find_all", "others_of", "pick"]
+__all__ = ["Runnable", "described", "find", "find_all", "others_of", "pick"]
+
+MANIFEST = "manifest.json"
+"""What makes a folder one of a package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         NotFound: no such file.
         PackageError, EngineError, GuestError: it is none of these.
     """
+    if (path.suffix == ".c" and path.is_file()) or (path.is_dir() and not (path / MANIFEST).is_file()):
+        raise NotFound(
+            f"expected a .wasm module, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}; "
+            f"sources in C are built and run by: mixkit wasm run {path} ENTRY PARAMS"
+        )
     if path.is_dir() or path.suffix == ".remix":
         return _of_package(_open(path))
     program = kernel.load(path)
@@ -65,6 +73,19 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         name: Runnable(name, name, code, entry.description, entry.params, entry.result)
         for name, entry in program.entries.items()
     }
+
+
+def described(kernel: Kernel, item: Runnable) -> Runnable:
+    """The same, with what the code says of itself where the package is silent."""
+    if item.params != ANY and item.result != ANY and item.description:
+        return item
+    entry = kernel.load(item.code, item.name).entry(item.entry)
+    return replace(
+        item,
+        params=entry.params if item.params == ANY else item.params,
+        result=entry.result if item.result == ANY else item.result,
+        description=item.description or entry.description,
+    )
 
 
 def find(kernel: Kernel, path: Path, name: str) -> tuple[Runnable, dict[str, Runnable]]:

@@ -21,6 +21,7 @@ __all__ = [
     "agreed",
     "find_workspace",
     "open_store",
+    "served_dir",
     "split_app",
     "store_command",
     "ws_dir_option",
@@ -69,20 +70,26 @@ def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> Wo
     from mixkit.errors import NotFound
     from mixkit.package import WorkspaceStore
 
-    if ws_dir is None:
-        try:
-            ws_dir = Path(kernel.settings("server").ws_dir)
-        except NotFound:
-            raise click.UsageError(
-                f"which directory of workspaces? Give --ws-dir DIR; profile {kernel.profile.name!r} has no server "
-                "whose directory it could be"
-            ) from None
+    ws_dir = ws_dir or served_dir(kernel)
     if not make and not ws_dir.is_dir():
         raise NotFound(
             f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir, or make a first one with "
             "`mixkit ws make NAME`"
         )
     return WorkspaceStore(ws_dir, kernel.databases)
+
+
+def served_dir(kernel: Kernel) -> Path:
+    """The directory of workspaces that the server of the kernel's profile serves. `UsageError` if it has none."""
+    from mixkit.errors import NotFound
+
+    try:
+        return Path(kernel.settings("server").ws_dir)
+    except NotFound:
+        raise click.UsageError(
+            f"which directory of workspaces? Give --ws-dir DIR; profile {kernel.profile.name!r} has no server "
+            "whose directory it could be"
+        ) from None
 
 
 def find_workspace(store: WorkspaceStore, name: str) -> Workspace:

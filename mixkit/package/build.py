@@ -107,7 +107,10 @@ def _adopt(
 ) -> str:
     source = folder / check_path(agent.code)
     if not source.is_file() or not source.resolve().is_relative_to(folder.resolve()):
-        raise PackageError(f"app {app!r} names code that is not a file of the folder {folder}", agent.code)
+        raise PackageError(
+            f"app {app!r} names code that is not a file of the folder {folder}; if it is built, build it first",
+            agent.code,
+        )
     path = f"code/{app}/{source.name}"
     if path in entries and origins.get(path) != source:
         raise PackageError(f"two files would become the entry {path}; rename one", agent.code)

@@ -4,7 +4,7 @@
 writes the same module with its state made reachable, for snapshots. Whatever this reader does not know is
 refused, so that a construct whose state nobody can restore never gets as far as an engine.
 
-Format: WebAssembly core specification 2.0, chapter 5 "Binary Format", with multiple memories.
+Format: WebAssembly core specification 2.0, chapter 5 "Binary Format", with multiple memories and exceptions.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ RESERVED: Final = "\0mix:"
 _MAGIC: Final = b"\0asm\x01\0\0\0"
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
-_FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
+_FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
 
-_CUSTOM, _START, _CODE = 0, 8, 10
-# The order in which sections must stand; the data count (12) comes before the code.
-_ORDER: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 12: 10, 10: 11, 11: 12}
+_CUSTOM, _START, _CODE, _TAGS = 0, 8, 10, 13
+# The order in which sections must stand; the tags (13) come before the globals, the data count (12) before the code.
+_ORDER: Final = {number: place for place, number in enumerate((1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11), 1)}
 _EXPORT: Final = 7
 _COUNTED: Final = {9: "element segments", 11: "data segments"}
 
@@ -56,6 +56,11 @@ class WasmModule:
     customs: tuple[tuple[str, bytes], ...]
     sections: tuple[tuple[int, int, int, int], ...]
     """Every section: its number, where its header begins, where its contents begin and end, in bytes."""
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether it has exceptions of its own."""
+        return any(number == _TAGS for number, *_ in self.sections)
 
     def custom_sections(self, name: str) -> tuple[bytes, ...]:
         """Contents of the custom sections of that name, in order."""
@@ -96,7 +101,8 @@ def read(code: bytes) -> WasmModule:
 
     Raises:
         EngineError: not a core module, malformed, or of a proposal that is switched off here (shared and
-            64-bit memories, external references, garbage-collected types, exceptions). The message has the byte offset.
+            64-bit memories, external references, garbage-collected types), or it keeps exceptions in globals or
+            tables. The message has the byte offset.
     """
     sections = _sections(code)
     types: list[FuncType] = []
@@ -107,7 +113,7 @@ def read(code: bytes) -> WasmModule:
     imports: dict[tuple[str, str], FuncType | str] = {}
     exported: dict[str, tuple[str, int]] = {}
     customs: list[tuple[str, bytes]] = []
-    imported = [0, 0, 0, 0]
+    imported = [0] * len(KINDS)
     start: int | None = None
 
     for number, _, begin, end in sections:
@@ -129,6 +135,10 @@ def read(code: bytes) -> WasmModule:
                     reader.table()
                 elif kind == _MEMORY:
                     reader.memory()
+                elif kind == _TAG:
+                    raise reader.error(
+                        f"{key[0]}.{key[1]} is an exception tag; only functions can be imported"
+                    )
                 else:
                     reader.globaltype()
                 what = functions[-1] if kind == _FUNCTION else KINDS[kind]
@@ -143,6 +153,9 @@ def read(code: bytes) -> WasmModule:
             memories = reader.vector("memories", reader.memory)
         elif number == 6:
             globals_ = reader.vector("globals", reader.definition)
+        elif number == _TAGS:
+            for _ in range(reader.count("exception tags")):
+                reader.tag(types)
         elif number == _EXPORT:
             for _ in range(reader.count("exports")):
                 name, kind, index = reader.name(), reader.kind(), reader.u32()
@@ -241,7 +254,7 @@ def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({
     shift = 0
     written = not (old or added)
     for number, header, _, end in module.sections:
-        if not written and _ORDER.get(number, 0) >= _EXPORT:
+        if not written and _ORDER.get(number, 0) >= _ORDER[_EXPORT]:
             out.append(exports)
             written = True
         if number == _CODE:
@@ -275,8 +288,6 @@ def _sections(code: bytes) -> tuple[tuple[int, int, int, int], ...]:
         if begin + size > len(code):
             raise reader.error(f"section {number} claims {size} bytes, the file has {len(code) - begin} more")
         if number != _CUSTOM:
-            if number == 13:
-                raise reader.error("exception tags are switched off here")
             order = _ORDER.get(number)
             if order is None:
                 raise reader.error(f"unknown section {number}")

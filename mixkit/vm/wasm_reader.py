@@ -21,6 +21,7 @@ MOST: Final[Mapping[str, int]] = MappingProxyType(
         "globals": 10_000,
         "tables": 100,
         "memories": 100,
+        "exception tags": 1_000,
         "element segments": 10_000,
         "data segments": 100_000,
         "separate data segments": 10_000,
@@ -32,7 +33,7 @@ MOST: Final[Mapping[str, int]] = MappingProxyType(
 """How many of everything a module may have. A few bytes of a package become one of these, and some cost a
 microsecond in every run; programs of a hundred thousand lines have far fewer."""
 
-KINDS: Final = ("function", "table", "memory", "global")
+KINDS: Final = ("function", "table", "memory", "global", "tag")
 _VALTYPES: Final[dict[int, ValType]] = {
     0x7F: "i32",
     0x7E: "i64",
@@ -40,6 +41,7 @@ _VALTYPES: Final[dict[int, ValType]] = {
     0x7C: "f64",
     0x7B: "v128",
     0x70: "funcref",
+    0x69: "exnref",
 }
 _KNOWN: Final = frozenset(_VALTYPES)
 _EXTERNREF: Final = 0x6F
@@ -211,8 +213,17 @@ class Reader:
             raise self.error("a table holds references to functions")
         return self.size("table")
 
+    def tag(self, types: list[FuncType]) -> FuncType:
+        """What an exception of that tag carries."""
+        attribute = self.byte()
+        if attribute != 0:
+            raise self.error(f"the attribute {attribute:#04x} of a tag is unknown; only exceptions are known")
+        return self.indexed(types, "type")
+
     def globaltype(self) -> Global:
         kind = self.valtype()
+        if kind == "exnref":
+            raise self.error("a global holds an exception (exnref), which nothing could save and restore")
         mutable = self.byte()
         if mutable > 1:
             raise self.error(f"mutability {mutable:#04x} is unknown")

@@ -83,8 +83,11 @@ class Watchdog:
                 callback = self._callbacks.pop(heapq.heappop(self._heap)[1])
             try:
                 callback()
-            except Exception:
+            except BaseException:
+                # It may come down to a plugin's engine; without this thread no limit of time would hold any more.
                 _log.exception("a watchdog callback failed")
+            # It leads to a run with all that it was given, and the next deadline to pass may be hours away.
+            del callback
 
 
 watchdog = Watchdog()

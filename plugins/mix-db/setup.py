@@ -7,6 +7,7 @@ setup(
         Extension(
             f"mix_db.{name}",
             [f"mix_db/{name}.c"],
+            depends=["mix_db/_module.h"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
             # Without a compiler the twins in Python do the same, several times slower.
             optional=True,

@@ -2,12 +2,26 @@
 
 from setuptools import Extension, setup
 
+PARTS = (
+    "native",
+    "linked",
+    "instance",
+    "trap",
+    "entry",
+    "value",
+    "host",
+    "state",
+    "call",
+    "memory",
+    "region",
+)
+
 setup(
     ext_modules=[
         Extension(
             "mix_wasmtime._native",
-            [f"mix_wasmtime/_{part}.c" for part in ("native", "linked", "instance", "region")],
-            depends=["mix_wasmtime/_native.h"],
+            [f"mix_wasmtime/_{part}.c" for part in PARTS],
+            depends=["mix_wasmtime/_native.h", "mix_wasmtime/_instance.h"],
             libraries=["dl", "pthread"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
         )

@@ -4,12 +4,9 @@
  * Objects of any kind may come in, and code of theirs may run at any call into Python: so references are owned while
  * they are used, lengths are read again, and results stand in memory of our own until no such call follows.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_module.h"
+
 #include <limits.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
 
 #define MAX_TEXT 256
 #define SHORT 32
@@ -47,18 +44,6 @@ typedef struct {
     PyObject *id_name, *type_name, *zero, *one;
     PyObject *ref, *case_, *node, *growing, *bitmap; /* NULL until the first `add` */
 } State;
-
-static State *get_state(PyObject *module) { return (State *)PyModule_GetState(module); }
-
-static int import_into(PyObject **place, const char *module, const char *name)
-{
-    PyObject *found = PyImport_ImportModule(module);
-    if (!found)
-        return -1;
-    Py_XSETREF(*place, PyObject_GetAttrString(found, name));
-    Py_DECREF(found);
-    return *place ? 0 : -1;
-}
 
 /* The modules that are named here import this one, so that it cannot import them when it is loaded. */
 static int load_types(State *st)

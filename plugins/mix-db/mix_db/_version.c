@@ -3,12 +3,9 @@
  * The bytes come from files that were checked, and are trusted no more for it: every length is compared with what is
  * there, nesting is bounded, and what is not MessagePack of a map raises ValueError.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "_module.h"
+
 #include <stdio.h>
-#include <string.h>
 
 /* A case takes two levels, since its content is an array. */
 #define MAX_DEPTH 600
@@ -34,8 +31,6 @@ typedef struct {
     const uint8_t *at, *end;
     int depth;
 } Reader;
-
-static State *get_state(PyObject *module) { return (State *)PyModule_GetState(module); }
 
 static PyObject *malformed(const char *what)
 {
@@ -413,21 +408,12 @@ static PyObject *version_weigh(PyObject *module, PyObject *args)
     return PyLong_FromSsize_t(size);
 }
 
-static int import_into(PyObject **place, const char *name)
-{
-    PyObject *module = PyImport_ImportModule("mixkit.value");
-    if (!module)
-        return -1;
-    *place = PyObject_GetAttrString(module, name);
-    Py_DECREF(module);
-    return *place ? 0 : -1;
-}
-
 static int module_exec(PyObject *module)
 {
     State *state = get_state(module);
-    if (import_into((PyObject **)&state->ref, "Ref") < 0 || import_into((PyObject **)&state->case_, "Case") < 0 ||
-        import_into(&state->undef, "UNDEF") < 0)
+    if (import_into((PyObject **)&state->ref, "mixkit.value", "Ref") < 0 ||
+        import_into((PyObject **)&state->case_, "mixkit.value", "Case") < 0 ||
+        import_into(&state->undef, "mixkit.value", "UNDEF") < 0)
         return -1;
     state->s_id = PyUnicode_InternFromString("id");
     state->s_name = PyUnicode_InternFromString("name");

@@ -31,6 +31,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_record_bytes: Annotated[
         int, Meta(ge=1024, le=128 * MIB, description="Bytes of one record as it is stored.")
     ] = 16 * MIB
+    max_records: Annotated[
+        int, Meta(ge=1, description="Records that one call of an agent gets, saves or deletes.")
+    ] = 10_000
     max_fields: Annotated[
         int,
         Meta(

@@ -10,14 +10,12 @@ from typing import Literal
 from mix_db.engine.handle import Handle
 from mix_db.engine.opening import open_folder, open_memory, remove_folder
 from mix_db.files.errors import explained
+from mix_db.files.home import folder_in
 from mix_db.settings import Settings
 from mixkit.errors import NotFound
 from mixkit.storage import Place
 
-__all__ = ["FOLDER", "Memory", "Mixquery"]
-
-FOLDER = "v2"
-"""The folder of a database in the home of its app."""
+__all__ = ["Memory", "Mixquery"]
 
 _NAME_FILE = "name.txt"
 
@@ -25,7 +23,7 @@ Mode = Literal["create", "write", "read"]
 
 
 class Mixquery:
-    """Each app's database in files of its own, `v2` in its home."""
+    """Each app's database in files of its own: `v2` in its home, or right there if somebody has made it so."""
 
     name = "mixquery"
     durable = True
@@ -34,7 +32,7 @@ class Mixquery:
         self._settings = settings or Settings()
 
     def open(self, place: Place, *, mode: Mode = "create") -> Handle:
-        path = place.home / FOLDER
+        path = folder_in(place.home)
         database = open_folder(
             path, create=mode == "create", read_only=mode == "read", settings=self._settings
         )
@@ -47,7 +45,7 @@ class Mixquery:
         return database
 
     def remove(self, place: Place) -> None:
-        remove_folder(place.home / FOLDER)
+        remove_folder(folder_in(place.home))
 
 
 class Memory:

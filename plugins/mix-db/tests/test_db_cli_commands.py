@@ -22,6 +22,7 @@ from mix_db.storages import Mixquery
 from mixkit.cli import main
 from mixkit.databases import Databases
 from mixkit.package import WorkspaceStore
+from mixkit.storage import Place
 
 MAIN = [sys.executable, "-c", "from mixkit.cli import main; raise SystemExit(main())"]
 
@@ -168,7 +169,7 @@ def test_query(shell: Shell) -> None:
     assert "age < 2" in shell("explain", "age < 2").out
 
 
-def test_what_a_shell_gives_is_a_string_and_never_a_part_of_the_query(shell: Shell) -> None:
+def test_what_a_shell_gives_is_a_value_and_never_a_part_of_the_query(shell: Shell) -> None:
     people(shell)
     for attack in [
         'p0" or true or name == "',
@@ -179,7 +180,11 @@ def test_what_a_shell_gives_is_a_string_and_never_a_part_of_the_query(shell: She
         '{"_rmx_type":"{tag}null"}',
     ]:
         assert shell("query", "name == $name", "-p", f"name={attack}").rows == []
-    assert shell("query", "age == $age", "-p", "age=3").rows == []
+    assert [row["name"] for row in shell("query", "age == $age", "-p", "age=3").rows] == ["p3"]
+    assert shell("query", "age == $age", "-p", 'age="3"').rows == []
+    assert [
+        row["name"] for row in shell("query", "name == $n and age in $a", "-p", 'n="p3"', "-p", "a=[3]").rows
+    ] == ["p3"]
     for wrong in ("name", "=x", "na me=x", "name:=oops"):
         assert "--param" in shell("query", "true", "-p", wrong, status=2).err
     assert "name" in shell("query", "name == $name", status=1).err
@@ -352,10 +357,62 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell("query", "true").rows == []
     assert "not both" in shell("query", "true", "--db", "x", *place, status=2).err
     assert "WS/APP" in shell("query", "true", "--ws-dir", "ws", "--app", "notes", status=2).err
-    assert "go together" in shell("query", "true", "--app", "team/notes", status=2).err
-    assert shell("query", "true", "--ws-dir", "ws", "--app", "team/../notes", status=1).err
+    assert "goes with --app" in shell("query", "true", "--ws-dir", "ws", status=2).err
+    assert "WS/APP" in shell("query", "true", "--ws-dir", "ws", "--app", "team/../notes", status=2).err
+    assert (
+        "did you mean 'team'?"
+        in shell("query", "true", "--ws-dir", "ws", "--app", "taem/notes", status=1).err
+    )
+    shell.profile = Path("test")  # which has no server whose directory it could be
+    assert "Give --ws-dir" in shell("query", "true", "--app", "team/notes", status=2).err
+    monkeypatch.setenv("MIXKIT_SERVER_WS_DIR", "ws")
+    shell.profile = Path("agent_server")
+    assert len(shell("query", "true", "--app", "team/notes").rows) == 1
     monkeypatch.delenv("MIXKIT_DB")
     assert "which database?" in shell("query", "true", status=2).err
+
+
+def test_what_no_record_has_is_said_at_the_side(shell: Shell) -> None:
+    people(shell)
+    done = shell("query", "agge > 3")
+    assert done.out == ""
+    assert "warning: no record has a field 'agge'; did you mean 'age'?" in done.err
+    assert "warning" not in shell("query", "age > 3").err
+    assert "warning: no record has a string" in shell("query", "age > $n", "-p", 'n="3"').err
+    assert "warning: no record has" in shell("explain", "agge > 3").out
+    assert json.loads(shell("explain", "age > 3", "--json").out)["warnings"] == []
+
+
+def test_a_query_from_a_file_or_standard_input(shell: Shell) -> None:
+    people(shell)
+    shell.write("q", "\ufeffage > 3\n| { name }\n")
+    assert (
+        shell("query", "@q").rows
+        == shell("query", "-", stdin=b"\xef\xbb\xbfage > 3 | { name }").rows
+        == [{"name": "p4"}]
+    )
+    assert "0xff in line 2" in shell("query", "-", stdin=b"age\n> \xff", status=2).err
+    assert "cannot read" in shell("query", "@nowhere", status=2).err
+
+
+@pytest.mark.parametrize("first", ["run", "db"])
+def test_a_database_of_run_has_the_same_name_here(shell: Shell, first: str) -> None:
+    def run() -> None:
+        with closing(Mixquery().open(Place("desk", "code", shell.folder / "d"))) as database:
+            database.save([{"by": "run"}])
+
+    if first == "run":
+        run()
+        shell("put", '{"by": "db"}', "--db", "d")
+    else:
+        shell("init", "--db", "d")
+        shell("put", '{"by": "db"}', "--db", "d")
+        run()
+    assert {row["by"] for row in shell("query", "true", "--db", "d").rows} == {"run", "db"}
+    assert shell("check", "--db", "d").out
+    assert json.loads(shell("stats", "--db", "d", "--json").out)["records"] == 2
+    shell("backup", "copy", "--db", "d")
+    assert len(shell("query", "true", "--db", "copy").rows) == 2
 
 
 def test_errors_as_json(shell: Shell) -> None:

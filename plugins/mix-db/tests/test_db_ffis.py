@@ -425,6 +425,25 @@ def test_rows_read_and_written_are_counted(house: House) -> None:
     assert len(rows_of(lambda *args: house.call(fresh, *args), None)) == 5
 
 
+def test_a_call_is_for_so_many_records(house: House) -> None:
+    state = house.state()
+    [ref] = house.call(state, "$db_save_ar", None, [{}])
+    watermark = house.call(state, "$db_getWatermark", None)
+    for name, item in (
+        ("$db_get_a", ref),
+        ("$db_save_a", {}),
+        ("$db_upsert_ar", {}),
+        ("$db_delete_a", ref),
+        ("$db_delete_ar", "unknown"),
+    ):
+        with pytest.raises(
+            FFIError, match="at most 10000 records in a call, found 10001; call several times"
+        ):
+            house.call(state, name, None, [item] * 10_001)
+    assert house.call(state, "$db_getWatermark", None) == watermark
+    assert state.budget.spent("database_rows") == 1
+
+
 def test_bytes_that_are_stored_are_counted(house: House) -> None:
     text = "x" * 10_000
     state = house.state(limits=Limits(database_bytes=50_000))
@@ -545,3 +564,29 @@ def test_a_query_has_the_time_that_its_run_has(house: House) -> None:
     time.sleep(0.05)
     with pytest.raises((LimitExceeded, FFIError)):
         house.call(short, "$db_execute_next", handle)
+
+
+@pytest.mark.parametrize("db", [None, GLOBAL])
+def test_a_query_of_an_app_that_was_deleted_has_no_more_rows(house: House, tmp_path: Path, db: Any) -> None:
+    state = house.state(grants=ALL_APPS)
+    house.call(state, "$db_save_a", db, [{"n": n} for n in range(300)])
+    session = house.call(state, "$db_execute", SESSION, "true", {})
+    handle = house.call(state, "$db_execute", db, "true", {})
+    assert len(house.call(state, "$db_execute_next", handle)) == 100
+    # By another process.
+    (tmp_path / "office").rename(tmp_path / "trash")
+    for name, *args in [("$db_execute_next", handle), ("$db_getWatermark", db), ("$db_save_one", db, {})]:
+        with pytest.raises(FFIError, match="is gone"):
+            house.call(state, name, *args)
+    assert house.call(state, "$db_execute_next", session) == []
+    assert not (tmp_path / "office").exists()
+
+
+def test_a_run_that_used_another_app_gets_no_other_one_of_its_name(house: House, tmp_path: Path) -> None:
+    state = house.state(grants=ALL_APPS)
+    house.call(state, "$db_save_one", GLOBAL, {"n": 1})
+    (tmp_path / "new").mkdir()
+    house.places["crm"] = Place("office", "crm", tmp_path / "new" / "data")
+    with pytest.raises(FFIError, match="'crm' of workspace 'office' is gone"):
+        house.call(state, "$db_save_one", GLOBAL, {"n": 2})
+    house.call(house.state(grants=ALL_APPS), "$db_save_one", GLOBAL, {"n": 3})

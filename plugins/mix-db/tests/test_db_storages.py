@@ -90,6 +90,39 @@ def test_the_folder_of_an_app_says_whose_it_is(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in (place.home / "v2").iterdir()} == {0}
 
 
+def test_a_home_and_a_folder_name_one_database(tmp_path: Path) -> None:
+    """Whichever way the database was made, and whichever folder is named."""
+    for maker in ("run", "desk"):
+        place = Place("desk", "code", tmp_path / maker)
+        if maker == "run":
+            with closing(Mixquery().open(place)) as database:
+                database.save([{"by": maker}])
+        else:
+            with Database(place.home) as desk:
+                desk.save({"by": maker})
+        with Database(place.home) as desk:
+            assert [row["by"] for row in desk.query("true")] == [maker]
+            desk.save({"by": "again"})
+        with closing(Mixquery().open(place, mode="read")) as database:
+            assert [row["by"] for row in database.query("true").next()] == [maker, "again"]
+        held = [path.name for path in (place.home, place.home / "v2") if (path / "writelog").exists()]
+        assert held == (["v2"] if maker == "run" else ["desk"])
+
+
+def test_a_folder_with_a_database_of_its_own_is_not_left_for_the_one_further_down(tmp_path: Path) -> None:
+    place = Place("desk", "code", tmp_path / "home")
+    with Database(place.home / "v2") as inner:
+        inner.save({"by": "inner"})
+    rows = FileRows(place.home, create=True, read_only=False, timeout=5.0)
+    rows.close()
+    with Database(place.home) as outer:
+        assert outer.query("true").count() == 0
+    with closing(Mixquery().open(place)) as database:
+        assert database.query("true").next() == []
+    Mixquery().remove(place)
+    assert not place.home.exists()
+
+
 def test_nothing_is_made_where_nothing_is_to_be_made(tmp_path: Path) -> None:
     place = Place("office", "notes", tmp_path / "home")
     for storage in (Mixquery(), Memory()):

@@ -234,7 +234,9 @@ def test_tables_of_others(file: Any) -> None:
         (5 + 1, "expected 3 cells, as the first line has, found 1"),
     ]
     assert read(path, "csv", kinds={"*": "string"})[0]["age"] == "4"
-    with pytest.raises(TransferError, match=r"no column 'nam'.*there are: name, age, q.*; did you mean 'name'"):
+    with pytest.raises(
+        TransferError, match=r"no column 'nam'.*there are: name, age, q.*; did you mean 'name'"
+    ):
         read(path, "csv", kinds={"nam": "int"})
 
 

@@ -17,6 +17,7 @@ from mix_db.transfer.exporter import export
 from mix_db.transfer.formats import writing
 from mix_db.transfer.importer import Import, ImportOptions, Outcome
 from mix_db.transfer.output import new_file
+from mix_db.transfer.references import Reference
 from mix_db.transfer.source import Source
 
 from mixkit.storage import Commit, Database, SaveOptions
@@ -78,6 +79,9 @@ class Plug:
 
     def history(self, id: Ref | str) -> list[dict[str, Any]]:
         return self._database.history(id)
+
+    def query(self, query: Any) -> Any:
+        return self._database.query(query)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -235,6 +239,42 @@ def test_known_ids(database: Database, tmp_path: Path) -> None:
     assert column(database) == [1] and column(database, "m") == [2]
     load(database, path, restart=True)
     assert column(database) == [1] and column(database, "m") == []
+
+
+def test_values_become_refs(database: Database, tmp_path: Path) -> None:
+    people = lines(
+        tmp_path / "people", {"no": 7, "n": "Ann"}, {"no": "08", "n": "Bob"}, {"no": "a"}, {"no": "a"}
+    )
+    load(database, people, type="person")
+    with database.query("exists n | orderAsc(n)") as cursor:
+        ann, bob = [row["_rmx_id"] for row in cursor]
+    refs = [Reference.read(text) for text in ("by=person.no", "to")]
+    orders = lines(
+        tmp_path / "orders",
+        {"o": 1, "by": "7", "to": "x"},
+        {"o": 2, "by": ["08", 7.0], "to": 5},
+        {"o": 3, "by": None},
+        {"o": 4},
+    )
+    assert load(database, orders, references=refs).imported == 4
+    with database.query("exists o | orderAsc(o)") as cursor:
+        assert [(row.get("by", "-"), row.get("to", "-")) for row in cursor] == [
+            (ann, Ref("x")), ([bob, ann], Ref("5")), (None, "-"), ("-", "-")
+        ]  # fmt: skip
+    with database.query('by.n == "Ann" | count()') as cursor:
+        assert cursor.next() == [{"count": 1}]
+    for wrong, said in (
+        ("8", "found none; import those"),
+        ("a", "found several"),
+        (True, "bool"),
+        ("", "none"),
+    ):
+        bad = lines(tmp_path / "bad", {"o": 5, "by": wrong})
+        with pytest.raises(TransferError, match=said):
+            load(database, bad, references=refs)
+    for text in ("=a.b", "by=", "by=person", "by=.no", "by=person."):
+        with pytest.raises(ValueError, match="FIELD=TYPE"):
+            Reference.read(text)
 
 
 def test_what_is_no_record(database: Database, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_a_plan_of_any_query_is_json_and_counts_its_rows(
     for node in _nodes(planned):
         assert node.keys() >= {"step", "detail", "estimate", "rows", "exact", "parts"}
         assert isinstance(node["estimate"], int)
-    assert format_plan(planned).count("\n") == len(list(_nodes(planned))) - 1
+    lines = len(list(_nodes(planned))) + len(planned["warnings"])
+    assert format_plan(planned).count("\n") == lines - 1
 
 
 def _nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -374,3 +375,47 @@ def test_a_row_that_grows_with_every_stage_is_refused(doubled: str) -> None:
         for stages in (22, 30):
             with pytest.raises(QueryError, match="row of more than"):
                 database.query("true" + f" | {{ a: {doubled} }}" * stages).first()
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("age > 3 and pets.name == 'Rex' or boss.age > 1".replace("'", '"'), []),
+        ("agge > 3", ["no record has a field 'agge'; did you mean 'age'?"]),
+        ("pets.(nmae == \"Rex\")", ["no record has a field 'nmae'; did you mean 'name'?"]),
+        ("pets.nmae == 1", ["no record has a field 'pets.nmae'; did you mean 'name'?"]),
+        ("boss.boss.agge == 1", ["no record has a field 'boss.boss.agge'; did you mean 'age'?"]),
+        ("age + 1 > yaer | { agee, *, x: year(birht) }", [
+            "no record has a field 'yaer'",
+            "no record has a field 'agee'; did you mean 'age'?",
+            "no record has a field 'birht'; did you mean 'birth'?",
+        ]),
+        ("not exists left", []),
+        ("exists left", ["no record has a field 'left'"]),
+        ("$key == 1", ["no record has a field 'nothing'"]),
+        ("_rmx_type == \"persn\"", ["no record is of the type 'persn'; did you mean 'person'?"]),
+        ("_rmx_type in [\"person\", \"cat\"]", ["no record is of the type 'cat'"]),
+        ("age == \"3\"", ["no record has a string in 'age', only number"]),
+        ("age < $n", ["no record has a string in 'age', only number"]),
+        ("age == null and age != \"3\" and age == 3.5", []),
+        ("_rmx_row > 1 and _rmx_rev == \"x\" and _rmx_previous.age == 1", []),
+        ("| group(age) | count() | where(count > 1 and kye == 1)", []),
+        ("| sum(aeg) | orderAsc(agge:ci)", [
+            "no record has a field 'aeg'; did you mean 'age'?", "no record has a field 'agge'; did you mean 'age'?"
+        ]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("segments", [False, True])
+def test_what_no_record_has_is_said(text: str, warnings: list[str], segments: bool) -> None:
+    people = [
+        {"_rmx_type": "person", "age": 3, "pets": [[], {"name": "Rex"}], "birth": "2020-01-01"},
+        {"_rmx_type": "person", "age": 4.5, "boss": Ref(f"{0:032}")},
+        {"_rmx_type": "dog", "n\u00e4me": "Rex"},
+    ]
+    query = parse(text)
+    params = {name: {"key": "nothing", "n": "3"}[name] for name in query.parameters()}
+    snapshot = Counting(people, cuts=[2], segments=segments)
+    assert explain(query, params, snapshot, run=False)["warnings"] == warnings
+    assert run(query, params, snapshot).warnings() == warnings
+    assert run(query, params, Counting([])).warnings() == []
+    assert snapshot.read_rows == []

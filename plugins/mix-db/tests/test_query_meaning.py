@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db.query import Query, evaluate, from_json, parse
+from mix_db.query import Query, evaluate, execute, from_json, parse
 from mix_db.query.ast import (
     And,
     Comparison,
@@ -30,8 +30,10 @@ from mix_db.query.ast import (
     Subquery,
 )
 from mix_db.query.errors import QueryError
+from mix_db.query.folding import MAX_FOLDED, fold
 from mix_db.query.lexer import RESERVED
 from mix_db.query.semantics import MAX_JOINED, Members, aggregate, calculate, compared, sort_key, unique
+from mix_db.testing.listed import ListedSnapshot
 
 from mixkit.testing.snippets import Session, read_snippets
 from mixkit.testing.strategies import identical, values
@@ -211,6 +213,159 @@ def test_projections(text: str, row: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_aggregates(text: str, rows: list[dict[str, Any]]) -> None:
     assert identical(run(text), rows)
+
+
+ORDERS = [
+    {
+        "n": 1, "placed": 1_714_557_600_000, "due": "2024-05-07T01:00:00+02:00", "by": "Élan",
+        "items": [{"sku": "a", "qty": 2}, {"sku": "b", "qty": 3, "tags": ["x", "y"]}],
+    },
+    {"n": 2, "placed": "2023-12-31", "due": 1_000, "by": "ELAN", "items": [{"sku": "a", "qty": 5}, Ref("odd")]},
+    {"n": 3, "placed": True, "due": None, "by": "Straße", "items": []},
+    {"n": 4, "placed": "soon", "by": 5, "items": {"sku": "c", "qty": 0.5, "tags": "z"}},
+]  # fmt: skip
+ODD = {"sku": "b", "qty": 7, "tags": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        # A condition between fields, and between expressions.
+        ("n * 1000 > due | { n }", [{"n": 2}, {"n": 3}]),
+        ("(n + 1) * 2 == n + 4 | { n }", [{"n": 2}]),
+        ("items.(qty == .n + 1) | { n }", [{"n": 1}]),
+        ("n == $n and by == by | { n }", [{"n": 2}]),
+        ("not nothing < n | count()", [{"count": 0}]),
+        ("n + 0 in [5 - 4, n * 2] | { n }", [{"n": 1}]),
+        ("n + 0 in [nothing, n] | count()", [{"count": 0}]),
+        ("n + 0 in $list | { n }", [{"n": 3}]),
+        # Times.
+        ("year(placed) == 2024 | { n }", [{"n": 1}]),
+        (
+            "year(placed) in [2023, 2024] | { n, m: month(placed), d: weekday(due) }",
+            [{"n": 1, "m": 5, "d": 1}, {"n": 2, "m": 12, "d": 4}],
+        ),
+        (
+            'n < 3 | { m: trunc(placed, "month"), h: trunc(due, "hour"), w: trunc(placed, "week") }',
+            [
+                {"m": 1_714_521_600_000, "h": "2024-05-06T23:00:00Z", "w": 1_714_348_800_000},
+                {"m": "2023-12-01", "h": 0, "w": "2023-12-25"},
+            ],
+        ),
+        ("n > 2 | { y: year(placed), d: year(due) }", [{"d": None}, {}]),
+        # Comparisons in projections.
+        (
+            "n < 3 | { n, late: due < 5000, big: n > 1, e: (n == 1) == (n < 2) }",
+            [{"n": 1, "big": False, "e": True}, {"n": 2, "late": True, "big": True, "e": True}],
+        ),
+        # Arrays.
+        (
+            "| sum(items.qty) | max(items.qty) | distinct(items.sku) | count()",
+            [{"sum": 17.5, "max": 7, "distinct": ["a", "b", "c"], "count": 4}],
+        ),
+        ("| distinct(items.tags)", [{"distinct": [["x", "y"], ["x"], "z"]}]),
+        (
+            "| group(items.sku) | sum(items.qty) | count()",
+            [
+                {"key": "a", "sum": 7, "count": 2},
+                {"key": "b", "sum": 10, "count": 2},
+                {"sum": 0, "count": 1},
+                {"key": "c", "sum": 0.5, "count": 1},
+            ],
+        ),
+        (
+            "n < 3 | { n, items } | group(items.sku) | { key, n: rows }",
+            [
+                {
+                    "key": "a",
+                    "n": [
+                        {"n": 1, "items": {"sku": "a", "qty": 2}},
+                        {"n": 2, "items": {"sku": "a", "qty": 5}},
+                    ],
+                },
+                {"key": "b", "n": [{"n": 1, "items": ORDERS[0]["items"][1]}, {"n": 2, "items": ODD}]},
+            ],
+        ),
+        (
+            "| unnest(items) | { n, s: items.sku }",
+            [
+                {"n": 1, "s": "a"},
+                {"n": 1, "s": "b"},
+                {"n": 2, "s": "a"},
+                {"n": 2, "s": "b"},
+                {"n": 4, "s": "c"},
+            ],
+        ),
+        (
+            "| unnest(items.tags) | { n, t: items.tags, s: items.sku }",
+            [
+                {"n": 1, "t": "x", "s": "b"},
+                {"n": 1, "t": "y", "s": "b"},
+                {"n": 2, "t": "x", "s": "b"},
+                {"n": 4, "t": "z", "s": "c"},
+            ],
+        ),
+        ("| unnest(due) | { n }", [{"n": 1}, {"n": 2}]),
+        # Groups that are kept.
+        ('| group(items.sku) | count() | where(count > 1 and key != "a")', [{"key": "b", "count": 2}]),
+        ("| { m: n % 2 } | group(m) | count() | where(m == 0 or true) | limit(1) | where(count == 3)", []),
+        # Without case and accents.
+        ('by like:ci "elan" | { n }', [{"n": 1}, {"n": 2}]),
+        ('by like:ci "%SS_" | { n }', [{"n": 3}]),
+        ('by contains:ci "LÁ" | { n }', [{"n": 1}, {"n": 2}]),
+        ('not by contains:ci "e" | count()', [{"count": 0}]),
+        ('items.(tags contains:ci "X") | { n }', [{"n": 1}, {"n": 2}]),
+        ('fold(by) == "strasse" | { n }', [{"n": 3}]),
+        ("| orderAsc(by:ci) | { n }", [{"n": 4}, {"n": 2}, {"n": 1}, {"n": 3}]),
+        ("| orderDesc(by:ci) | { n }", [{"n": 3}, {"n": 1}, {"n": 2}, {"n": 4}]),
+    ],
+)
+def test_what_expressions_and_arrays_answer(text: str, answer: list[dict[str, Any]]) -> None:
+    query = parse(text)
+    params = {name: {"n": 2, "list": [3.0]}[name] for name in query.parameters()}
+    assert evaluate(query, ORDERS, params, {Ref("odd"): ODD}.get) == answer
+    # And from indexes.
+    versions = [
+        {**row, "_rmx_id": Ref(id), "_rmx_rev": f"{n:016}", "_rmx_last_modified_at": n}
+        for n, (id, row) in enumerate([("odd", ODD), *[(f"r{row['n']}", row) for row in ORDERS]])
+    ]
+    orders = Query(And((Exists(Field("n")), query.filter)), query.stages)
+    assert _plain(list(execute.run(orders, params, ListedSnapshot(versions)))) == answer
+
+
+def _plain(value: Any) -> Any:
+    """Without the engine's fields."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if not name.startswith("_rmx_")}
+    return value
+
+
+def test_rows_that_arrays_are_taken_apart_to_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["mix_db.query.evaluate"], "MAX_COPIED", 10_000)
+    rows = [{"a": list(range(50)), "b": list(range(50))}]
+    assert evaluate(parse("| unnest(a) | unnest(b) | count()"), rows) == [{"count": 2_500}]
+    with pytest.raises(QueryError, match="leave rows and fields out"):
+        evaluate(parse("| unnest(a) | unnest(b) | count()"), rows * 2)
+
+
+def test_texts_that_are_folded_are_bounded() -> None:
+    for text in ("a like:ci $p", "a contains:ci $p", "fold(a) == $p"):
+        assert evaluate(parse(text), [{"a": "É"}], {"p": "e"}) != []
+        with pytest.raises(QueryError, match="characters"):
+            evaluate(parse(text), [{"a": "É" * (MAX_FOLDED + 1)}], {"p": "e"})
+    with pytest.raises(QueryError, match="without regard to case"):
+        evaluate(parse("a contains:ci $p"), [], {"p": "e" * (MAX_FOLDED + 1)})
+
+
+@given(st.text(max_size=6), st.text(max_size=6))
+def test_a_text_is_folded_once_and_for_all(left: str, right: str) -> None:
+    assert fold(fold(left)) == fold(left)
+    if fold(left) == fold(right):
+        assert compared("contains:ci", left, right) is True
+    pattern = re.sub(r"[%_\\]", r"\\\g<0>", right)
+    assert compared("like:ci", left, pattern) is (fold(left) == fold(right))
 
 
 def test_subqueries_that_multiply_are_stopped() -> None:

@@ -15,6 +15,7 @@ from mix_db.query.ast import (
     And,
     Arithmetic,
     AssignMember,
+    Call,
     CaseOf,
     CloneMembers,
     Comparison,
@@ -32,13 +33,17 @@ from mix_db.query.ast import (
     Order,
     Param,
     Query,
+    Relation,
     RemoveMember,
     Reverse,
     Scalar,
     Slice,
     Subquery,
+    Unnest,
+    Where,
 )
 from mix_db.query.builder import field, param, root
+from mix_db.query.dates import UNITS
 from mix_db.query.errors import QueryError, QueryFormError, QuerySyntaxError
 from mix_db.query.lexer import MAX_TEXT, RESERVED
 
@@ -66,11 +71,45 @@ paths = st.recursive(
     max_leaves=3,
 )
 record_keys = paths | params | st.builds(Member, params, names)
+
+
+def objects(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
+    members = (
+        st.builds(AssignMember, names, part, st.none() | part)
+        | names.map(lambda name: AssignMember(name, Field(name)))
+        | st.builds(CloneMembers, st.booleans())
+        | st.builds(RemoveMember, names)
+        | st.builds(FollowRef, names)
+    )
+    return st.lists(members, max_size=3).map(lambda made: Object(tuple(made)))
+
+
+def expression_lists(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(part | heads, max_size=3).map(lambda items: ListOf(tuple(items))) | params
+
+
+expressions = st.recursive(
+    plain | paths | st.builds(CaseOf, case_names, st.none() | constants),
+    lambda part: (
+        st.builds(Arithmetic, st.sampled_from(ast.ARITHMETIC), part, part)
+        | st.builds(Relation, st.sampled_from(ast.COMPARISONS), part, part)
+        | st.builds(Relation, st.sampled_from(ast.LIST_OPERATORS), part, expression_lists(part))
+        | st.builds(lambda name, arg: Call(name, (arg,)), st.sampled_from(["year", "weekday", "fold"]), part)
+        | st.builds(lambda arg, unit: Call("trunc", (arg, Scalar(unit))), part, st.sampled_from(UNITS))
+        | st.lists(part | heads, max_size=3).map(lambda items: ListOf(tuple(items)))
+        | objects(part)
+    ),
+    max_leaves=6,
+)
+# By its name, since hypothesis writes out what a strategy is made of.
+compared = st.deferred(lambda: expressions)
 leaves = (
     st.builds(Comparison, st.sampled_from(ast.COMPARISONS), record_keys, constants)
     | st.builds(Comparison, st.sampled_from(ast.LIST_OPERATORS), record_keys, lists | params)
     | st.builds(Exists, record_keys)
     | st.builds(After, names.map(Scalar) | params)
+    | st.builds(Relation, st.sampled_from(ast.COMPARISONS), compared, compared)
+    | st.builds(Relation, st.sampled_from(ast.LIST_OPERATORS), compared, expression_lists(compared))
     | st.just(NullFilter())
 )
 filters = st.recursive(
@@ -85,31 +124,13 @@ filters = st.recursive(
 )
 
 
-def objects(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
-    members = (
-        st.builds(AssignMember, names, part, st.none() | part)
-        | names.map(lambda name: AssignMember(name, Field(name)))
-        | st.builds(CloneMembers, st.booleans())
-        | st.builds(RemoveMember, names)
-        | st.builds(FollowRef, names)
-    )
-    return st.lists(members, max_size=3).map(lambda made: Object(tuple(made)))
-
-
-expressions = st.recursive(
-    plain | paths | st.builds(CaseOf, case_names, st.none() | constants),
-    lambda part: (
-        st.builds(Arithmetic, st.sampled_from(ast.ARITHMETIC), part, part)
-        | st.lists(part | heads, max_size=3).map(lambda items: ListOf(tuple(items)))
-        | objects(part)
-    ),
-    max_leaves=6,
-)
 stages = (
-    objects(expressions)
+    objects(compared)
     | st.just(Aggregate("count"))
     | st.builds(Group, record_keys)
-    | st.builds(Order, record_keys, st.sampled_from(["asc", "desc"]) | params)
+    | st.builds(Where, st.deferred(lambda: filters))
+    | st.builds(Unnest, record_keys)
+    | st.builds(Order, record_keys, st.sampled_from(["asc", "desc"]) | params, st.booleans())
     | st.just(Reverse())
     | st.builds(Slice, st.sampled_from(["skip", "limit"]), st.integers(0, 2**63 - 1) | params)
 )
@@ -220,6 +241,53 @@ A = ["token", "a"]
                 ],
             ],
         ),
+        ("a < .b", ["arithmetic", "<", A, ["objectMember", None, "b"]]),
+        (
+            "(a) == 1 or year(a) in [2024] or a + 1 > 2",
+            [
+                "or",
+                [
+                    ["arithmetic", "==", A, 1],
+                    ["arithmetic", "in", ["arithmetic", "year", A], [2024]],
+                    ["arithmetic", ">", ["arithmetic", "+", A, 1], 2],
+                ],
+            ],
+        ),
+        (
+            'a like:ci "x" and a contains:ci $p',
+            [
+                "and",
+                [["comparison", "like:ci", A, "x"], ["comparison", "contains:ci", A, ["param", "p"]]],
+            ],
+        ),
+        (
+            '| unnest(a) | group(a) | count() | where(count > 1) | { late: (a < b) == true, m: trunc(a, "month") }',
+            [
+                "query",
+                ["nullFilter"],
+                [
+                    ["unnest", A],
+                    ["group", A],
+                    ["count"],
+                    ["where", ["comparison", ">", ["token", "count"], 1]],
+                    [
+                        "object",
+                        [
+                            [
+                                "assignMember",
+                                "late",
+                                ["arithmetic", "==", ["arithmetic", "<", A, ["token", "b"]], True],
+                            ],
+                            ["assignMember", "m", ["arithmetic", "trunc", A, "month"]],
+                        ],
+                    ],
+                ],
+            ],
+        ),
+        (
+            "| orderDesc(a:ci) | order(a:ci, $d)",
+            ["query", ["nullFilter"], [["orderDesc", A, "ci"], ["order", A, ["param", "d"], "ci"]]],
+        ),
         ("| order(a, desc) | skip(2)", ["query", ["nullFilter"], [["orderDesc", A], ["skip", 2]]]),
     ],
 )
@@ -274,6 +342,31 @@ def test_forms_of_the_tables(text: str, form: Any) -> None:
             .limit(param("n")),
             "true | orderAsc(a) | orderDesc(b) | order(c, $d) | reverse() | skip(1) | limit($n)",
         ),
+        (
+            (field("a") < field("b"))
+            & (field("a") + 1 == 2)
+            & field("a").part("year").in_([2024, param("y")]),
+            "a < b and a + 1 == 2 and year(a) in [2024, $y]",
+        ),
+        (
+            field("a").like("x%", ci=True)
+            & field("a").contains("x", ci=True)
+            & (field("a").fold() == param("p")),
+            'a like:ci "x%" and a contains:ci "x" and fold(a) == $p',
+        ),
+        (
+            builder.everything()
+            .unnest(field("a")["b"])
+            .group("c")
+            .count()
+            .where(field("count") > 1)
+            .project(late=field("d") < field("e"), first=field("d") == 1, m=field("d").trunc("month"))
+            .order_asc("m", ci=True)
+            .order_desc("m", ci=True)
+            .order("m", param("d"), ci=True),
+            "true | unnest(a.b) | group(c) | count() | where(count > 1) | { late: d < e, first: d == 1, "
+            'm: trunc(d, "month") } | orderAsc(m:ci) | orderDesc(m:ci) | order(m:ci, $d)',
+        ),
     ],
 )
 def test_the_builder_spells_the_same(built: builder.Condition, text: str) -> None:
@@ -299,8 +392,10 @@ def test_operators_of_python_that_cannot_be_followed_are_refused(wrong: Any) -> 
     "wrong",
     [
         lambda: builder.everything().limit(1) & builder.everything(),
-        lambda: field("a") == field("b"),
-        lambda: (field("a") + 1) == 2,
+        lambda: param("a") == field("b"),
+        lambda: field("a").part("age"),
+        lambda: field("a").trunc("fortnight"),
+        lambda: builder.everything().project(a=~(field("a") == 1)),
         lambda: field("a").in_(3),
         lambda: builder.everything().limit(-1),
         lambda: builder.everything().limit(True),
@@ -334,6 +429,12 @@ def test_the_builder_refuses_what_is_no_query(wrong: Any) -> None:
         ("a == $", 1, 6, "parameter"),
         ("in == 1", 1, 1, "backquotes"),
         ("true | b", 1, 8, "a stage"),
+        ("$p < b", 1, 6, "the key is a parameter"),
+        ("year(a)", 1, 8, "an operator"),
+        ("(a + 1", 1, 7, "an operator"),
+        ('| {a: trunc(b, "age")}', 1, 7, "in quotes"),
+        ("| {a: year(b, c)}", 1, 7, "1 values"),
+        ("| orderAsc(a:cs)", 1, 14, "ci"),
         ("| limit(-1)", 1, 9, "a whole number"),
         ("group(a) | count()", 1, 1, "a condition; a stage stands behind '|'"),
         ("a == 1 || limit(3)", 1, 11, "a condition; a stage stands behind '|'"),

@@ -6,7 +6,7 @@ before, so that an answer of any length takes the memory of one batch.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from mix_server.errors import BadRequest, NotAcceptable, Stopping, error_line
 from mix_server.response import wants_msgpack, write_value
 from mix_server.streams import CutOff, Stream
 from mixkit import msgpack_values, tagged_json
-from mixkit.errors import MixError, TaggedJSONError, ValueKindError
+from mixkit.errors import MixError, TaggedJSONError, ValueKindError, printable
 from mixkit.storage import BATCH, BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from mix_server.server import Server
     from mixkit.storage import Cursor, Database
 
-__all__ = ["NDJSON", "WATERMARK", "Size", "answer", "wants_ndjson"]
+__all__ = ["NDJSON", "WARNING", "WATERMARK", "Size", "answer", "wants_ndjson"]
 
 NDJSON: Final = "application/x-ndjson"
 WATERMARK: Final = "Mix-Watermark"
 """The header that says which state of the database was read."""
+
+WARNING: Final = "Mix-Warning"
+"""The header that says what a query names that no record has."""
 
 _MEDIA: Final = [falcon.MEDIA_JSON, falcon.MEDIA_MSGPACK, "application/x-msgpack", NDJSON]
 
@@ -86,6 +89,14 @@ class _Reading:
         self._cursor: Cursor | None = None
         self._rows: Iterator[Any] = iter(())
         self._cancelled = False
+        self._warnings: Sequence[str] = ()
+
+    def label(self, resp: Response) -> None:
+        """Say in headers what was read, and what is odd about the query; known after the first rows are read."""
+        resp.set_header(WATERMARK, self.watermark)
+        if self._warnings:
+            text = " | ".join(map(printable, self._warnings))
+            resp.set_header(WARNING, text.encode("ascii", "backslashreplace").decode())
 
     @property
     def watermark(self) -> str:
@@ -99,6 +110,7 @@ class _Reading:
             self._cursor = self._question.run(self._database, self._most_seconds)
             if self._cancelled:
                 self._cursor.cancel()
+            self._warnings = self._cursor.warnings()
             skip, limit = self._question.skip, self._question.limit
             self._rows = islice(self._cursor, skip, None if limit is None else min(skip + limit, _MOST))
         return self._rows
@@ -141,7 +153,7 @@ async def _whole(
     with req.watch():
         resp.data = await server.databases.call(work, reading.cancel)
     resp.content_type = falcon.MEDIA_MSGPACK if packed else falcon.MEDIA_JSON
-    resp.set_header(WATERMARK, reading.watermark)
+    reading.label(resp)
 
 
 async def _stream(
@@ -180,7 +192,7 @@ async def _stream(
         reading.close()
         raise
     resp.content_type = NDJSON
-    resp.set_header(WATERMARK, reading.watermark)
+    reading.label(resp)
     resp.stream = Stream(server.streams, req, parts(first), reading.close)
 
 

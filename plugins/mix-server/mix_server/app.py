@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import Refusal, Stopping, UnknownVersion, install_handlers, message_body
+from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, install_handlers, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
@@ -25,8 +26,12 @@ from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
+from mixkit.outside import is_ours
+from mixkit.plugins import call_each
 
 __all__ = ["App", "create_app"]
+
+_log = logging.getLogger("mixkit.server")
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
@@ -69,11 +74,26 @@ class App(falcon.asgi.App[Request, Response]):
             if ANSWERED in scope:
                 raise
             await _send_refusal(send, exc)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
+            if not is_ours(exc):
+                await _failed(scope, send, exc)
+                return
             if scope["type"] != "http" or ANSWERED in scope:
                 raise
             # The grace period is over, and what was being done has been stopped.
             await _send_refusal(send, Stopping())
+        except BaseException as exc:
+            # Falcon answers every Exception. Whatever else comes out of a plugin must not end the event loop.
+            if is_ours(exc) or scope["type"] != "http":
+                raise
+            await _failed(scope, send, exc)
+
+
+async def _failed(scope: Any, send: Any, exc: BaseException) -> None:
+    """What came out of a plugin is logged; the client, if it still waits, is told that it was a fault."""
+    _log.error("a request failed inside: %s %.200s", scope.get("method"), scope["path"], exc_info=exc)
+    if ANSWERED not in scope:
+        await _send_refusal(send, Failed())
 
 
 async def _send_refusal(send: Any, refusal: Refusal) -> None:
@@ -97,12 +117,13 @@ def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
-    for found in server.kernel.manager.hook.mix_middleware():
+    for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
     app = App(request_type=Request, middleware=middleware, router=_Router())
     install_handlers(app)
     _add_routes(app, server)
-    server.kernel.manager.hook.mix_routes(app=app, server=server)
+    for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
+        pass
     return app
 
 

@@ -12,9 +12,10 @@ import msgspec
 from mixkit import job
 from mixkit.databases import Apps, gone, load_records
 from mixkit.environment import Env
-from mixkit.errors import GrantError, PackageError
+from mixkit.errors import GrantError, InternalError, PackageError
 from mixkit.job import Agents
 from mixkit.limits import Limits
+from mixkit.outside import foreign
 from mixkit.package import Package
 from mixkit.schema import ANY, Converter, Type, converter
 
@@ -152,7 +153,9 @@ class Catalog:
 
     async def _load(self, key: Key) -> Target:
         try:
-            target = await asyncio.to_thread(self._read, *key)
+            # In a task of its own: what leaves it there ends the event loop.
+            with foreign(lambda reason: InternalError(f"the agent cannot be loaded: {reason}")):
+                target = await asyncio.to_thread(self._read, *key)
             self._targets[key] = target
             while len(self._targets) > self._size:
                 self._targets.popitem(last=False)

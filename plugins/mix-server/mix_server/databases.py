@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from mixkit.errors import StorageError
+from mixkit.outside import is_ours
 
 if TYPE_CHECKING:
     from mix_server.admission import Admission
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
     from mixkit.package import WorkspaceStore
     from mixkit.storage import Database
 
-__all__ = ["Databases"]
+__all__ = ["Databases", "contained"]
 
 T = TypeVar("T")
 
@@ -21,6 +25,30 @@ _LONG: Final = 0.002
 """Seconds for which a look-up may hold up other requests."""
 _MOMENT: Final = 1.0
 """Seconds for which look-ups are made in threads after one that took longer."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """What leaves a storage by `sys.exit` or as any other `BaseException` is a `StorageError`.
+
+    Out of a task it would end the event loop.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as exc:
+        if is_ours(exc):
+            raise
+        raise StorageError(f"the storage failed: {type(exc).__name__}: {exc}") from exc
+
+
+def _contained(work: Callable[[], T]) -> Callable[[], T]:
+    def run() -> T:
+        with contained():
+            return work()
+
+    return run
 
 
 class Databases:
@@ -65,7 +93,8 @@ class Databases:
         def timed() -> T:
             began = loop.time()
             try:
-                return work()
+                with contained():
+                    return work()
             finally:
                 now = loop.time()
                 if now - began > _LONG:
@@ -85,7 +114,7 @@ class Databases:
         """
         loop = asyncio.get_running_loop()
         async with self._admission:
-            done = loop.run_in_executor(self._executor(), work)
+            done = loop.run_in_executor(self._executor(), _contained(work))
             try:
                 return await asyncio.shield(done)
             except asyncio.CancelledError:

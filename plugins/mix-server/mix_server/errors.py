@@ -214,6 +214,15 @@ class Unsupported(Refusal):
     status = 501
 
 
+class Failed(Refusal):
+    """Something of the server, or of a plugin, left a request without an answer; the log says what."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__("a fault of the server; its log has more")
+
+
 class Stopping(Refusal):
     """The server stops and the run did not finish within the grace period."""
 

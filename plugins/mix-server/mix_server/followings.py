@@ -14,6 +14,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from mix_server.databases import contained
 from mix_server.follower import Dropped, Follower
 from mix_server.live_event import Event, Writer
 from mixkit import tagged_json
@@ -253,6 +254,10 @@ class Following:
             if not failed:
                 self._made[since] = done.result()
 
+    async def _change_after(self, watermark: str) -> str:
+        with contained():
+            return await self.writer.database.changed_async(watermark)
+
     async def _run(self) -> None:
         coming: asyncio.Task[str] | None = None
         try:
@@ -261,7 +266,7 @@ class Following:
             while self._followers:
                 if coming is None:
                     assert seen is not None
-                    coming = asyncio.create_task(self.writer.database.changed_async(seen))
+                    coming = asyncio.create_task(self._change_after(seen))
                 await asyncio.wait([coming], timeout=self._patience)
                 if coming.done():
                     done, coming = coming, None

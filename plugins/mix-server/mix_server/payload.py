@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.errors import BadRequest, UnsupportedBody
@@ -47,9 +48,9 @@ async def read_value(req: Request, limit: int, seconds: float, most: int, *, emp
 
 
 def parse_json(body: bytes, most: int) -> Any:
-    """The value of tagged JSON with at most so many values in it."""
+    """The value of tagged JSON with at most so many values in it; a byte order mark before it is not part of it."""
     check_json(body, most)
-    return tagged_json.loads(body)
+    return tagged_json.loads(body.removeprefix(codecs.BOM_UTF8))
 
 
 def _unpack(body: bytes, most: int) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from mix_server.doctor import checks
 from mix_server.server import Server
 
 from mixkit import Kernel, hookimpl
+from mixkit.errors import PluginError, StorageError
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -59,6 +63,93 @@ async def test_each_hook_is_called(make_server: Make, connect: Connect) -> None:
         assert answer.headers["x-stamp"] == answer.headers["x-request-id"]
     async with connect(server, None) as client:
         assert (await client.get("/v1/weather/Oslo")).status_code == 401
+
+
+class Leaves:
+    """A resource, or a middleware, that leaves by what is no `Exception`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        raise self.error
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        await asyncio.to_thread(self._leave)
+
+    def _leave(self) -> None:
+        raise self.error
+
+    async def process_request(self, req: Any, resp: Any) -> None:
+        if req.path == "/v1/middle":
+            raise self.error
+
+
+@pytest.fixture
+def handled_interrupts() -> Iterator[None]:
+    """SIGINT is handled as servers do it, so that a KeyboardInterrupt can only be a plugin's own."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_a_resource_that_leaves_costs_its_request_alone(
+    make_server: Make, connect: Connect, error: BaseException
+) -> None:
+    class Plugin:
+        @hookimpl
+        def mix_routes(self, app: Any, server: Server) -> None:
+            app.add_route("/v1/leaves", Leaves(error))
+
+        @hookimpl
+        def mix_middleware(self) -> Any:
+            return Leaves(error)
+
+    server = make_server()
+    server.kernel.manager.register(Plugin(), "leaves")
+    async with connect(server) as client:
+        for answer in (
+            await client.get("/v1/leaves"), await client.post("/v1/leaves"), await client.get("/v1/middle")
+        ):  # fmt: skip
+            assert (answer.status_code, answer.json()["ok"]) == (500, False)
+        assert (await client.get("/v1/ws")).status_code == 200
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_a_storage_that_leaves_costs_its_call_alone(
+    make_server: Make, connect: Connect, error: BaseException
+) -> None:
+    def leave() -> None:
+        raise error
+
+    server = make_server()
+    async with connect(server):
+        for call in (server.databases.call, server.databases.look_up):
+            with pytest.raises(StorageError, match=f"the storage failed: {type(error).__name__}"):
+                await call(leave)
+        assert await server.databases.call(lambda: 1) == 1
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("hook", ["mix_routes", "mix_middleware"])
+async def test_a_hook_that_leaves_is_named(make_server: Make, connect: Connect, hook: str) -> None:
+    class Plugin:
+        @hookimpl
+        def mix_routes(self, app: Any, server: Server) -> None:
+            sys.exit(0) if hook == "mix_routes" else None
+
+        @hookimpl
+        def mix_middleware(self) -> Any:
+            return sys.exit(0) if hook == "mix_middleware" else []
+
+    server = make_server()
+    server.kernel.manager.register(Plugin(), "leaves")
+    with pytest.raises(PluginError, match=f"plugin 'leaves': {hook} failed: SystemExit: 0"):
+        async with connect(server):
+            pass
 
 
 @pytest.mark.parametrize(

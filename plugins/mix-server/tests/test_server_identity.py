@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -17,6 +18,8 @@ from mix_db.ffis import group as db_ffis
 from mix_server.server import Server
 from wasmtime import wat2wasm
 
+from mixkit import codec
+from mixkit.cli.installed import find_installed
 from mixkit.core_ffis import ffis as core_ffis
 from mixkit.databases import Apps
 from mixkit.errors import NotFound, RunError
@@ -30,11 +33,13 @@ Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 Replace = Callable[[Server, httpx.AsyncClient], Awaitable[None]]
 
 SAVE, GET, CALL, WAIT = "$db_save_one", "$db_get_one", "$core_agent_call", "$test_wait"
+CRM = {"type": "rmx", "scope": "global", "db": "crm"}
 AGENTS = {"save": SAVE, "get": GET, "call": CALL}
 
 
 def guest(version: str) -> bytes:
-    """Each agent calls its FFI with the parameters, waits, and calls it again. Other versions are other code."""
+    """Each agent calls its FFI with the parameters, waits, and calls it again; `first` saves in the app crm. Other
+    versions are other code."""
     entries = "".join(
         f"""(func (export "mix_entry_{name}") (param $p i32) (param $n i32) (result i64)
           (drop (call $call (i32.const {64 + 32 * number}) (i32.const {len(ffi)}) (local.get $p) (local.get $n)))
@@ -44,6 +49,8 @@ def guest(version: str) -> bytes:
         for number, (name, ffi) in enumerate(AGENTS.items())
     )
     data = "".join(f'(data (i32.const {64 + 32 * at}) "{ffi}")' for at, ffi in enumerate(AGENTS.values()))
+    first = codec.encode([CRM, {"n": 1}])
+    written = "".join(f"\\{byte:02x}" for byte in first)
     text = rf"""(module
       (import "mix" "ffi" (func $ffi (param i32 i32 i32 i32) (result i32)))
       (import "mix" "take" (func $take (param i32)))
@@ -63,18 +70,22 @@ def guest(version: str) -> bytes:
         (local.set $at (call $alloc (local.get $size)))
         (call $take (local.get $at))
         (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $size))))
+      (data (i32.const 1024) "{written}")
+      (func (export "mix_entry_first") (param i32 i32) (result i64)
+        (call $call (i32.const 64) (i32.const {len(SAVE)}) (i32.const 1024) (i32.const {len(first)})))
       {entries})"""
     return bytes(wat2wasm(text))
 
 
-def package(app: str, version: str = "1.0.0") -> bytes:
+def package(app: str, version: str = "1.0.0", **changes: Any) -> bytes:
     manifest = {
         "format": 3,
         "name": app,
         "version": version,
         "kind": "app",
-        "apps": {app: {"agents": {name: {"code": f"code/{app}/guest.wasm"} for name in AGENTS}}},
+        "apps": {app: {"agents": {name: {"code": f"code/{app}/guest.wasm"} for name in (*AGENTS, "first")}}},
         "grants": {"ffis": ["$db_*", "$core_*", "$test_*"], "options": {"db.apps": "*"}},
+        **changes,
     }
     code = guest(version)
     return pack(
@@ -198,9 +209,6 @@ async def records(client: httpx.AsyncClient, app: str) -> Any:
     return answer.json()
 
 
-CRM = {"type": "rmx", "scope": "global", "db": "crm"}
-
-
 async def test_a_run_has_the_app_that_it_began_with(
     server: Server, connect: Connect, gate: Gate, replace: Replace
 ) -> None:
@@ -280,3 +288,53 @@ async def test_the_same_from_python(server: Server, connect: Connect, gate: Gate
         with pytest.raises(NotFound, match="is gone"):
             workspace.place_beside(app.place, "crm")
         assert workspace.place_beside(workspace.place("notes"), "crm") == workspace.place("crm")
+
+
+async def test_the_agent_of_an_install_reaches_other_apps_before_its_own_is_there(
+    server: Server, connect: Connect
+) -> None:
+    async with connect(server) as client:
+        for version in "1.0.0", "2.0.0":
+            answer = await client.post(
+                "/v1/ws/w/install",
+                content=package("new", version, setup="new/first"),
+                headers={"Content-Type": "application/zip"},
+            )
+            assert answer.status_code == 200, answer.text
+        assert [record["n"] for record in await records(client, "crm")] == [1, 1]
+
+
+async def test_what_was_being_loaded_is_not_taken_for_what_was_installed_since(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, read = server.catalog, server.catalog._read
+    loading, installed = threading.Event(), threading.Event()
+
+    def slow(*key: str) -> Any:
+        target = read(*key)
+        loading.set()
+        assert installed.wait(30)
+        return target
+
+    async with connect(server):
+        monkeypatch.setattr(catalog, "_read", slow)
+        before = asyncio.create_task(catalog.target("w", "notes", "get"))
+        assert await asyncio.to_thread(loading.wait, 30)
+        server.store.workspace("w").install(Package.open(package("notes", "2.0.0")))
+        after = asyncio.create_task(catalog.target("w", "notes", "get"))
+        # It finds the other one at work.
+        await asyncio.sleep(0)
+        installed.set()
+        assert (await after).is_current()
+        assert (await before).program is not (await after).program
+
+
+def test_what_the_command_line_found_is_bound_too(server: Server) -> None:
+    workspace = server.store.workspace("w")
+    found = find_installed(server.kernel, server.store.root, "w", "notes")["notes/save"]
+    assert found.apps is not None and found.place == workspace.place("notes")
+    assert found.apps.resolve("crm") == workspace.place("crm")
+    workspace.delete_app("notes")
+    workspace.install(Package.open(package("notes")))
+    with pytest.raises(NotFound, match="is gone"):
+        found.apps.resolve("crm")

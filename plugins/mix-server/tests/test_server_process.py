@@ -627,8 +627,16 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(start: Start, token: str) -
     assert process.end() == 0
 
 
-def test_clients_that_take_nothing_do_not_hold_up_the_end(start: Start, token: str) -> None:
-    process = start("mixkit", "serve", "--port", "0", "--grace-period", "600").until_ready()
+@pytest.mark.parametrize("way", ["one process", "our gunicorn"])
+def test_clients_that_take_nothing_do_not_hold_up_the_end(
+    start: Start, token: str, port: int, way: str
+) -> None:
+    if way == "one process":
+        process = start("mixkit", "serve", "--port", "0", "--grace-period", "600")
+    else:
+        own = ("-w", "1", "-c", "python:mix_server.gunicorn_conf", "--graceful-timeout", "600")
+        process = gunicorn(start, port, *own)
+    process.until_ready()
     with process.client(token) as client:
         for _ in range(4):
             records = [{"t": "x" * 2000} for _ in range(2000)]

@@ -68,6 +68,32 @@ async def test_a_query_as_text_as_json_and_in_the_query_string(client: httpx.Asy
     assert "deprecation" in answer.headers
 
 
+async def test_a_byte_order_mark_is_not_part_of_a_body(client: httpx.AsyncClient) -> None:
+    await people(client)
+    for path, body, status in (
+        (QUERY, b'{"query": "age > 20 | { name }"}', 200),
+        (f"{DB}/save", b'[{"name": "Eve"}]', 200),
+        ("/v1/ws", b'{"name": "marked"}', 201),
+    ):
+        answer = await client.post(
+            path, content=b"\xef\xbb\xbf" + body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == status, answer.text
+    bad = await client.post(QUERY, content=b'{"query": "\xe9"}', headers={"Content-Type": "application/json"})
+    assert (bad.status_code, "UTF-8" in bad.text) == (400, True)
+
+
+async def test_a_header_says_what_no_record_has(client: httpx.AsyncClient, storage: str) -> None:
+    await people(client)
+    said = "no record has a field 'agge'; did you mean 'age'? | no record has a field 'h\\xf6he'"
+    for headers in ({}, NDJSON):
+        odd = await client.post(QUERY, json={"query": "agge > 3 or `h\u00f6he` == 1"}, headers=headers)
+        assert odd.status_code == 200
+        assert odd.headers.get("mix-warning") == (said if storage == MIXQUERY else None)
+        fine = await client.post(QUERY, json={"query": "age > 3"}, headers=headers)
+        assert "mix-warning" not in fine.headers
+
+
 async def test_refs_and_bytes_as_parameters_and_in_the_json_form(client: httpx.AsyncClient) -> None:
     tagged = {"_rmx_type": "{tag}case:db.ref", "_rmx_value": "ann"}
     await save(client, {"owner": tagged, "n": 1}, {"owner": "ann", "n": 2})

@@ -10,6 +10,7 @@ from mix_wasm.build import build
 from mixkit import Kernel
 from mixkit.errors import LimitExceeded, RunError
 from mixkit.limits import Limits
+from mixkit.vm import wasm
 
 GUEST = Path(__file__).parent / "guests" / "libc.c"
 
@@ -38,6 +39,22 @@ def test_last_words_are_logged_and_stand_in_the_error(
         mixkit_kernel.run_sync(code, "gives_up")
     lines = [record.getMessage() for record in caplog.records if record.name == "mix-vm"]
     assert sorted(lines) == ["cannot go on: 42", "not said to the end"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_setjmp_and_longjmp(mixkit_kernel: Kernel, code: Path, tmp_path: Path, debug: bool) -> None:
+    if debug:
+        code = build(GUEST, tmp_path / "debug.wasm", debug=True)
+    assert [mixkit_kernel.run_sync(code, "jumps", times).value for times in (0, 3, 5_000)] == [0, 3, 5_000]
+    assert mixkit_kernel._snapshots.size > 0, "the state after init is kept"
+
+
+def test_only_guests_that_jump_have_exceptions(code: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.c").write_text(
+        '#include "mix.h"\nstatic mix_value same(mix_value params) { return params; }\nMIX_ENTRY("same", same)\n'
+    )
+    assert wasm.read(code.read_bytes()).has_tags
+    assert not wasm.read(build(tmp_path / "plain.c").read_bytes()).has_tags
 
 
 def test_the_stack_suffices_for_deep_recursion(mixkit_kernel: Kernel, code: Path) -> None:

@@ -100,15 +100,15 @@ static int read_variables(Linked *self, PyObject *variables) {
 
 static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"owners",   "engine", "module", "hosts",      "functions", "variables",
-                            "memories", "memory", "start",  "restorable", "stack",     "shift",
+                            "memories", "memory", "start",  "restorable", "heaps",     "stack",     "shift",
                             NULL};
     PyObject *owners, *hosts, *functions, *variables, *memories, *start;
     unsigned long long engine, module;
-    Py_ssize_t memory, stack, shift;
+    Py_ssize_t memory, heaps, stack, shift;
     int restorable;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnn:Linked", names, &owners, &engine, &module,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnnn:Linked", names, &owners, &engine, &module,
                                      &PyTuple_Type, &hosts, &PyTuple_Type, &functions, &PyTuple_Type, &variables,
-                                     &PyTuple_Type, &memories, &memory, &start, &restorable, &stack, &shift))
+                                     &PyTuple_Type, &memories, &memory, &start, &restorable, &heaps, &stack, &shift))
         return NULL;
     if (PyTuple_GET_SIZE(memories) > MAX_MEMORIES)
         return PyErr_Format(errors.engine_error, "the module has %zd memories, expected at most %d",
@@ -123,6 +123,7 @@ static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->memory = memory;
     self->start = Py_NewRef(start);
     self->restorable = restorable;
+    self->heaps = (size_t)heaps;
     self->stack = (size_t)stack;
     self->shift = shift;
     wasmtime_linker_t *linker = wt.wasmtime_linker_new(self->engine);

@@ -261,6 +261,7 @@ typedef struct {
     Py_ssize_t memory; /* which memory is exported as "memory"; -1 for none */
     PyObject *start;   /* export name of the start function; None for none */
     bool restorable;
+    size_t heaps; /* 1 if Wasmtime may keep exceptions in a memory of its own, else 0 */
     size_t stack;
     Py_ssize_t shift; /* bytes that the functions stand further back than in the module's file */
     PyObject *initial; /* state right after instantiation; NULL until the first instance */

@@ -29,6 +29,7 @@ class Linked:
         memory: int,
         start: str | None,
         restorable: bool,
+        heaps: int,
         stack: int,
         shift: int,
     ) -> Linked: ...

@@ -21,7 +21,7 @@ __all__ = ["CONFIG", "Backend", "Compiled", "check_version"]
 SUPPORTED: Final = 50
 """The major version of Wasmtime whose C interface `_native.h` declares."""
 
-CONFIG: Final = "4"
+CONFIG: Final = "5"
 """Changes with every change of `make_config`: compiled code of another configuration is not used."""
 
 
@@ -51,11 +51,12 @@ def _address(pointer: object) -> int:
 
 
 class Backend:
-    """A Wasmtime engine for guests with `stack` bytes of call stack."""
+    """A Wasmtime engine for guests with `stack` bytes of call stack, with or without exceptions."""
 
-    def __init__(self, stack: int, *, optimize: bool) -> None:
+    def __init__(self, stack: int, *, exceptions: bool, optimize: bool) -> None:
         self.stack = stack
-        config = make_config(stack, optimize)
+        self.exceptions = exceptions
+        config = make_config(stack, optimize, exceptions)
         _native.own_memories(_address(config.ptr()))
         self.engine = wasmtime.Engine(config)
 

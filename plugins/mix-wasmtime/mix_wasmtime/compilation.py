@@ -64,7 +64,7 @@ def _has_few_locals(module: WasmModule) -> bool:
     return True
 
 
-def compile_apart(code: bytes, stack: int, settings: WasmtimeSettings) -> bytes:
+def compile_apart(code: bytes, stack: int, exceptions: bool, settings: WasmtimeSettings) -> bytes:
     """The machine code of a module, made in a child that is stopped when it takes too long or too much.
 
     Raises:
@@ -78,7 +78,7 @@ def compile_apart(code: bytes, stack: int, settings: WasmtimeSettings) -> bytes:
         "-I",
         str(Path(compiler.__file__)),
         str(Path(wasmtime.__file__).parent.parent),
-        *map(str, (stack, int(settings.optimize), math.ceil(seconds), memory)),
+        *map(str, (stack, int(settings.optimize), int(exceptions), math.ceil(seconds), memory)),
     ]
     try:
         # `run` kills and reaps the child when its time is over, and when this thread is interrupted.

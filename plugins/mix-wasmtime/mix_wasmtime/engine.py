@@ -55,6 +55,7 @@ class Module:
         self._customs = read.customs
         self._exposed = wasm.expose(read, joined(read))
         self._memories = read.memories
+        self._throws = read.has_tags
         self._tables = [table.minimum for table in read.tables]
         self._memory = read.exported.get("memory", ("", -1))
         self._compiled, self._restorable = engine._compile(read, self._exposed.code, hash)
@@ -84,7 +85,7 @@ class Module:
         return linked
 
     def _link(self, stack: int, functions: list[HostFunction]) -> _native.Linked:
-        compiled = self._compiled.on(self._engine._backend(stack))
+        compiled = self._compiled.on(self._engine._backend(stack, self._throws))
         kind, memory = self._memory
         return _native.Linked(
             owners=(compiled, functions),
@@ -104,6 +105,7 @@ class Module:
             memory=memory if kind == "memory" else -1,
             start=self._exposed.start,
             restorable=self._restorable,
+            heaps=int(self._throws),
             stack=stack,
             shift=self._exposed.shift,
         )
@@ -182,7 +184,7 @@ class WasmtimeEngine:
         self._lock = threading.Lock()
         self._modules: OrderedDict[str, Module] = OrderedDict()
         self._building: dict[str, threading.Lock] = {}
-        self._backends: dict[int, Backend] = {}
+        self._backends: dict[tuple[int, bool], Backend] = {}
         self._compilers = threading.Semaphore(_COMPILERS)
         self._version = ""
         directory = self.settings.cache_dir
@@ -207,7 +209,7 @@ class WasmtimeEngine:
 
     def prepare(self) -> None:
         """Load Wasmtime. Starts no thread and compiles nothing, so that a process may still fork."""
-        self._backend(_stack_step(Limits().stack))
+        self._backend(_stack_step(Limits().stack), exceptions=False)
 
     def compile(self, code: bytes) -> Module:
         """Compile, or take from memory or from the disk.
@@ -270,19 +272,20 @@ class WasmtimeEngine:
         """
         return load_snapshot(data, self.version)
 
-    def _backend(self, stack: int) -> Backend:
+    def _backend(self, stack: int, exceptions: bool) -> Backend:
         with self._lock:
-            backend = self._backends.get(stack)
+            backend = self._backends.get((stack, exceptions))
             if backend is None:
                 from mix_wasmtime.backend import Backend
 
-                backend = self._backends[stack] = Backend(stack, optimize=self.settings.optimize)
+                backend = Backend(stack, exceptions=exceptions, optimize=self.settings.optimize)
+                self._backends[stack, exceptions] = backend
             return backend
 
     def _compile(self, module: wasm.WasmModule, code: bytes, digest: str) -> tuple[Compiled, bool]:
         from mix_wasmtime.backend import CONFIG, Compiled
 
-        backend = self._backend(_stack_step(Limits().stack))
+        backend = self._backend(_stack_step(Limits().stack), module.has_tags)
         parts = (digest, self.name, self.version, CONFIG, self.settings.optimize)
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
         # In a file: one byte that tells whether the state can be restored, then the compiled code.
@@ -307,7 +310,9 @@ class WasmtimeEngine:
             return Compiled.compile(backend, code)
         # A few at a time: each may take all the memory that the settings allow.
         with self._compilers:
-            return Compiled.load(backend, compile_apart(code, backend.stack, self.settings))
+            return Compiled.load(
+                backend, compile_apart(code, backend.stack, backend.exceptions, self.settings)
+            )
 
 
 def _stack_step(stack: int) -> int:

@@ -41,6 +41,8 @@ def trap_error(code: int | None, message: str, frames: list[Frame]) -> GuestErro
     trap = TRAPS[code] if code is not None and code < len(TRAPS) else None
     # Wasmtime's text goes on with its own rendering of the backtrace.
     reason = message.split("wasm trap: ")[-1].split("\n", 1)[0] or "trap"
+    if trap is None and "thrown Wasm exception" in message:
+        trap, reason = "exception", "an exception that nothing caught"
     backtrace = [
         f"{demangled(name) if name else f'function {index}'} at {offset:#x}"
         for index, name, offset in frames[:_FRAMES]

@@ -46,6 +46,7 @@ class Text:
         self.data = rng.randint(0, 12)
         self.passive = rng.random() < 0.3
         self.external = rng.random() < 0.1
+        self.throws = rng.random() < 0.3
         self.lasting = rng.random() < 0.3
         """Whether code changes what no engine restores."""
 
@@ -85,6 +86,8 @@ class Text:
                 at = min(at, size - 8)
             content = "".join(rng.choices("abcdefgh", k=rng.randint(0, 8)))
             out.append(f'(data (memory {memory}) (i32.const {at}) "{content}")')
+        if self.throws:
+            out.append("(tag $t (param i32)) (func $throws (param i32) (throw $t (local.get 0)))")
         if self.passive:
             out.append('(data $passive "passive")')
         return out
@@ -117,6 +120,12 @@ class Text:
                 f"(drop (table.grow {table} (ref.func $leaf) (i32.const 1)))",
                 f"(table.set {table} (i32.const 0) (ref.null func))",
             ]
+        if self.throws:
+            thrown = "(try_table (catch $t $caught) (call $throws (local.get 0)))"
+            block = f"(block $caught (result i32) {thrown} (i32.const 1))"
+            choices += [f"(local.set 0 (i32.add {block} (i32.const 3)))"] * 2
+            if rng.random() < 0.1:
+                choices.append("(call $throws (i32.const 2))")
         if self.passive:
             choices.append(f"(memory.init {memory} $passive (i32.const 4) (i32.const 1) (i32.const 3))")
         return rng.choice(choices)
@@ -137,7 +146,9 @@ class Plain:
     """The module in plain Wasmtime."""
 
     def __init__(self, code: bytes) -> None:
-        self.store = wasmtime.Store()
+        config = wasmtime.Config()
+        config.wasm_exceptions = True
+        self.store = wasmtime.Store(wasmtime.Engine(config))
         self.exports = wasmtime.Instance(self.store, wasmtime.Module(self.store.engine, code), []).exports(
             self.store
         )
@@ -191,7 +202,7 @@ def does_what_plain_wasmtime_does(engine: WasmtimeEngine, seed: int) -> None:
     assert not text.external
     try:
         plain = Plain(code)
-    except wasmtime.Trap:
+    except (wasmtime.Trap, wasmtime.WasmtimeError):
         with pytest.raises(MixError):
             engine.instantiate(module, Limits(), {}).start()
         return

@@ -13,7 +13,7 @@ __all__ = ["db"]
 def db() -> None:
     """Make, fill, ask, follow and mend databases.
 
-    The database is a folder, named by --db or MIXKIT_DB; or that of an installed app, named by --ws-dir and --app.
+    The database is a folder, named by --db or MIXKIT_DB; or that of an installed app, named by --app, and --ws-dir.
     """
 
 

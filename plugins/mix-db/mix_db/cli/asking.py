@@ -21,14 +21,10 @@ _superseded_option = click.option("--superseded", is_flag=True, help="See versio
 
 
 def read_query(text: str, ast: bool) -> Any:
-    """A query, from standard input if it is `-`."""
-    if text == "-":
-        text = sys.stdin.buffer.read().decode()
-    if not ast:
-        return text
-    from mixkit.cli.params import read_json
+    """A query; what `-` and `@FILE` stand for is read."""
+    from mixkit.cli.params import read_json, read_text
 
-    return read_json(text, "QUERY")
+    return read_json(text, "QUERY") if ast else read_text(text, "QUERY")
 
 
 @click.command()
@@ -64,13 +60,14 @@ def query(
     explained: bool,
     format: str | None,
 ) -> None:
-    """Run QUERY and print its rows; - reads it from standard input. See docs/query-language.md.
+    """Run QUERY and print its rows; @FILE reads it from a file, - from standard input. See docs/query-language.md.
 
     \b
     mixkit db query 'kind == "note" and tags contains $tag | limit(10)' -p tag=home
-    mixkit db query 'age >= $age | count()' -p age:=18
+    mixkit db query 'age >= $age | count()' -p age=18
 
-    Never paste what somebody typed into QUERY: give it with -p, where it is a value and nothing else.
+    Never paste what somebody typed into QUERY: give it with -p, where it is a value and nothing else; as JSON, in
+    quotes, where it must be a text.
     """
     out = Output(session.as_json)
     asked, params = read_query(text, ast), read_params(pairs)
@@ -81,6 +78,8 @@ def query(
             return
         with reader.query(asked, params, deleted=deleted, superseded=superseded, timeout=timeout) as cursor:
             count = print_rows(cursor, format, out)
+            for warning in cursor.warnings():
+                out.note(f"warning: {warning}", style="warning")
     if not count and sys.stdout.isatty() and not out.as_json:
         out.note("no rows")
 

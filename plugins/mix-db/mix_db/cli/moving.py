@@ -18,6 +18,7 @@ from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
     from mix_db.transfer.importer import ImportOptions, Outcome
+    from mix_db.transfer.references import Reference
     from mixkit.storage import Database, Reader
 
 __all__ = ["export", "import_files"]
@@ -44,6 +45,14 @@ _delimiter_option = click.option(
 @click.option("--id-field", metavar="NAME", help="The field, a text or an integer, that is the record's id.")
 @click.option("--type", "type_", metavar="NAME", help="_rmx_type of records that have none.")
 @click.option("--types", multiple=True, metavar="COLUMN=KIND", help="Kind of a column of CSV. Repeatable.")
+@click.option(
+    "--ref",
+    "refs",
+    multiple=True,
+    metavar="FIELD[=TYPE.KEY]",
+    help="Make refs of a field: of the ids in it, or of what records of TYPE, imported before, have in their KEY. "
+    "Repeatable.",
+)
 @_delimiter_option
 @click.option("--upsert", is_flag=True, help="Lay the fields over those of the record with that id.")
 @click.option("--keep-original", is_flag=True, help="Leave records whose id is known as they are.")
@@ -72,6 +81,7 @@ def import_files(
     id_field: str | None,
     type_: str | None,
     types: tuple[str, ...],
+    refs: tuple[str, ...],
     delimiter: str | None,
     upsert: bool,
     keep_original: bool,
@@ -95,6 +105,7 @@ def import_files(
         raise click.UsageError("--rejects is for one FILE; several have a file each")
     formats = [format or _known_format(file) for file in files]
     kinds = _kinds(types)
+    references = _references(refs)
     outcomes = []
     with target.open("write") as database:
         for file, found in zip(files, formats, strict=True):
@@ -108,6 +119,7 @@ def import_files(
                 skip_bad=on_error == "skip",
                 rejects=(rejects or _rejects_of(file)) if on_error == "skip" else None,
                 restart=restart,
+                references=references,
                 delimiter=_character(delimiter),
                 kinds=kinds,
             )
@@ -185,6 +197,15 @@ def _kinds(types: tuple[str, ...]) -> dict[str, str]:
             )
         kinds[name] = kind
     return kinds
+
+
+def _references(texts: tuple[str, ...]) -> list[Reference]:
+    from mix_db.transfer.references import Reference
+
+    try:
+        return [Reference.read(text) for text in texts]
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--ref") from None
 
 
 @click.command()

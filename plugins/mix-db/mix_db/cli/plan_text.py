@@ -9,8 +9,9 @@ __all__ = ["plan_lines"]
 
 
 def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
-    """The steps, each above those that it needs, and the time that all took."""
+    """The steps, each above those that it needs, warnings, and the time that all took."""
     yield from _lines(plan, "", "")
+    yield from [f"warning: {text}" for text in plan.get("warnings", ())]
     seconds = plan.get("seconds")
     if isinstance(seconds, int | float):
         yield f"{seconds * 1000:.3f} ms"

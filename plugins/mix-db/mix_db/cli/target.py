@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from mixkit.cli.session import Session
+from mixkit.cli.workspaces import find_workspace, served_dir, split_app, ws_dir_option
+
 if TYPE_CHECKING:
     from mix_db.engine.handle import Handle
 
@@ -62,19 +65,13 @@ def database_option(function: F) -> F:
         return function(*args, target=_target(folder, ws_dir, app), **options)
 
     for option in (
-        click.option(
-            "--app", metavar="WS/APP", help="Workspace and app whose database it is; with --ws-dir."
-        ),
-        click.option(
-            "--ws-dir",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Directory of workspaces.",
-        ),
+        click.option("--app", metavar="WS/APP", help="Workspace and app whose database it is."),
+        ws_dir_option,
         click.option(
             "--db",
             "folder",
             type=click.Path(file_okay=False, path_type=Path),
-            help=f"Folder of the database; by default what {VARIABLE} names.",
+            help=f"Folder of the database, that of run --database too; by default what {VARIABLE} names.",
         ),
     ):
         command = option(command)
@@ -84,28 +81,35 @@ def database_option(function: F) -> F:
 def _target(folder: Path | None, ws_dir: Path | None, app: str | None) -> Target:
     import os
 
-    if (ws_dir is None) != (app is None):
-        raise click.UsageError("--ws-dir and --app go together")
+    if ws_dir is not None and app is None:
+        raise click.UsageError("whose database? --ws-dir goes with --app WS/APP")
     if folder is not None and app is not None:
-        raise click.UsageError("give --db, or --ws-dir and --app, not both")
-    if ws_dir is not None and app is not None:
+        raise click.UsageError("give --db or --app, not both")
+    if app is not None:
         return _app_target(ws_dir, app)
     named = os.environ.get(VARIABLE)
     if folder is None and not named:
         raise click.UsageError(
-            f"which database? Give --db FOLDER, or --ws-dir DIR --app WS/APP, or set {VARIABLE}"
+            f"which database? Give --db FOLDER, or --app WS/APP with --ws-dir, or set {VARIABLE}"
         )
-    return Target(folder or Path(str(named)))
+    from mix_db.files.home import located
+
+    return Target(located(folder or Path(str(named))))
 
 
-def _app_target(ws_dir: Path, name: str) -> Target:
-    from mix_db.storages import FOLDER, Mixquery
+def _app_target(ws_dir: Path | None, name: str) -> Target:
+    from mix_db.files.home import folder_in
+    from mix_db.storages import Mixquery
     from mixkit.databases import Databases
+    from mixkit.errors import NotFound
     from mixkit.package import WorkspaceStore
 
-    workspace, slash, app = name.partition("/")
-    if not (workspace and slash and app):
-        raise click.BadParameter(f"expected WS/APP, found {name!r}", param_hint="--app")
+    workspace, app = split_app(name)
+    if ws_dir is None:
+        with click.get_current_context().ensure_object(Session).kernel() as kernel:
+            ws_dir = served_dir(kernel)
+    if not ws_dir.is_dir():
+        raise NotFound(f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir")
     with closing(Databases(Mixquery)) as databases:
-        place = WorkspaceStore(ws_dir, databases).workspace(workspace).place(app)
-    return Target(place.home / FOLDER)
+        place = find_workspace(WorkspaceStore(ws_dir, databases), workspace).place(app)
+    return Target(folder_in(place.home))

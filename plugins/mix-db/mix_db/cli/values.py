@@ -19,8 +19,9 @@ param_option = click.option(
     "-p",
     "pairs",
     multiple=True,
-    metavar="NAME=TEXT",
-    help="A parameter of the query: NAME=TEXT is a string, NAME:=JSON any value in tagged JSON. Repeatable.",
+    metavar="NAME=VALUE",
+    help="A parameter of the query: a VALUE that reads as tagged JSON is that (100, null, '\"100\"'), else a text; "
+    "behind NAME:= it must be JSON, or @FILE. Repeatable.",
 )
 
 as_of_option = click.option(
@@ -33,20 +34,23 @@ _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:?=)(.*)", re.DOTALL)
 
 
 def read_params(pairs: Sequence[str]) -> dict[str, Any]:
-    """The parameters of a query. What a shell puts behind `=` is a string, whatever it looks like."""
-    from mixkit.cli.params import read_json
+    """The parameters of a query. What stands behind `=` is typed as that of `mixkit run --param` is."""
+    from mixkit.cli.params import merge_params, read_json
 
     params: dict[str, Any] = {}
     for pair in pairs:
         found = _PAIR.fullmatch(pair)
         if not found:
             raise click.BadParameter(
-                f"expected NAME=TEXT or NAME:=JSON, found {pair!r}", param_hint="--param"
+                f"expected NAME=VALUE or NAME:=JSON, found {pair!r}", param_hint="--param"
             )
         name, sign, text = found.groups()
         if name in params:
             raise click.BadParameter(f"{name} is given twice", param_hint="--param")
-        params[name] = text if sign == "=" else read_json(text, "--param")
+        if sign == "=":
+            params = merge_params(params, [pair])
+        else:
+            params[name] = read_json(text, "--param")
     return params
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mix_db.engine.indexing import check_segment, index_rows
-from mix_db.files import check, names, write_log
+from mix_db.files import check, names
+from mix_db.files.home import belongs
 from mix_db.files.layer import DiskFolder
 from mix_db.files.store import Store
 
@@ -31,7 +32,7 @@ class FileRows(Store):
         folder = DiskFolder(path, create=create)
         self.identity = folder.identity()
         try:
-            if not create and not any(map(_belongs, folder.listing())):
+            if not create and not any(map(belongs, folder.listing())):
                 raise FileNotFoundError(f"there is no database in {path}")
             super().__init__(folder, read_only=read_only, timeout=timeout, index=index_rows)
         except BaseException:
@@ -60,7 +61,3 @@ class FileRows(Store):
 
     def _size_of(self, files: Iterable[str]) -> int:
         return sum(state[2] for state in map(self.folder.state, files) if state is not None)
-
-
-def _belongs(name: str) -> bool:
-    return name == write_log.NAME or names.family(name) is not None

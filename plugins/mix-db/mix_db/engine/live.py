@@ -13,20 +13,7 @@ from pyroaring import BitMap
 from mix_db.engine.arrivals import Arrivals
 from mix_db.engine.state import State
 from mix_db.engine.version import packer
-from mix_db.query.ast import (
-    Aggregate,
-    CloneMembers,
-    FollowRef,
-    Group,
-    Member,
-    Object,
-    Order,
-    Query,
-    Reverse,
-    Slice,
-    Subquery,
-    walk,
-)
+from mix_db.query import ast
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
@@ -49,11 +36,15 @@ _PLACES: Final = ("_rmx_row", "_rmx_previous")
 """Where a version lies, which a compaction changes, and nobody who follows a query wants to hear of."""
 
 
-def check_live(query: Query) -> None:
+def check_live(query: ast.Query) -> None:
     """Raise `QueryError` if the query has rows that stand for more than one record."""
     for stage in query.stages:
-        if isinstance(stage, Aggregate | Group):
-            name = "group" if isinstance(stage, Group) else stage.function
+        if isinstance(stage, ast.Unnest):
+            raise QueryError(
+                "expected a live query whose rows are one record each, found unnest(…), which makes several of one"
+            )
+        if isinstance(stage, ast.Aggregate | ast.Group):
+            name = "group" if isinstance(stage, ast.Group) else stage.function
             raise QueryError(
                 f"expected a live query whose rows are one record each, found {name}(…), which puts several together"
             )
@@ -76,7 +67,7 @@ class LiveQuery:
 
     def __init__(
         self,
-        query: Query,
+        query: ast.Query,
         params: Mapping[str, Any] | None,
         state: Callable[[], State],
         arrivals: Arrivals,
@@ -87,7 +78,7 @@ class LiveQuery:
         self._params = dict(params or {})
         self._present = state
         self._arrivals = arrivals
-        self._alone = not any(_looks_around(node) for node in walk(query))
+        self._alone = not any(_looks_around(node) for node in ast.walk(query))
         self._seen: State | None = None
         self._digests: dict[str, bytes] = {}
         self._pack = packer()
@@ -169,7 +160,7 @@ class LiveQuery:
         evaluation = Evaluation(self._query, self._params, Refs(now))
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
-            if isinstance(stage, Object):
+            if isinstance(stage, ast.Object):
                 rows = [(text, self._held(evaluation.row(stage, row))) for text, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
@@ -196,11 +187,11 @@ class LiveQuery:
 def _looks_around(node: object) -> bool:
     """Whether rows depend on other records, by refs or by their order."""
     match node:
-        case Member(base=base):
+        case ast.Member(base=base):
             return base is not None
-        case CloneMembers(expand=expand):
+        case ast.CloneMembers(expand=expand):
             return expand
-        case Order() | Reverse() | Slice() | FollowRef() | Subquery():
+        case ast.Order() | ast.Reverse() | ast.Slice() | ast.FollowRef() | ast.Subquery():
             return True
         case _:
             return False

@@ -17,6 +17,7 @@ from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
 from mix_db.engine.rows import MemoryRows
 from mix_db.files.errors import explained
+from mix_db.files.home import located
 from mix_db.settings import Settings
 from mixkit.errors import NotFound
 
@@ -52,7 +53,7 @@ class _Engines:
                 engine.close()
         release = functools.partial(self._release, shared)
         # The working directory may change, and this handle's path is not that of others.
-        in_place = functools.partial(_leads, path.absolute(), shared.identity)
+        in_place = functools.partial(_leads, str(path.absolute()), *shared.identity[:2])
         handle = Handle(shared.engine, read_only=read_only, release=release, is_in_place=in_place)
         with self.mutex:
             shared.known.add(handle)
@@ -101,13 +102,13 @@ os.register_at_fork(
 
 
 def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
-    """The database in a folder.
+    """The database in a folder, or that of an app whose home the folder is.
 
     Raises:
         NotFound: there is none, and it is not to be made.
         StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
     """
-    return _engines.handle(path, create=create, read_only=read_only, settings=settings)
+    return _engines.handle(located(path), create=create, read_only=read_only, settings=settings)
 
 
 def remove_folder(path: Path) -> None:
@@ -168,5 +169,10 @@ def _identity(path: Path, read_only: bool) -> _Identity | None:
     return found.st_dev, found.st_ino, read_only
 
 
-def _leads(path: Path, identity: _Identity) -> bool:
-    return _identity(path, identity[2]) == identity
+def _leads(path: str, device: int, inode: int) -> bool:
+    """Whether the path leads to that folder: asked twice by every commit."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half as long as by way of a Path
+    except OSError:
+        return False
+    return found.st_ino == inode and found.st_dev == device

@@ -8,7 +8,7 @@ again. Rows that a reader's snapshot does not see may turn up in answers; it cut
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
@@ -271,6 +271,10 @@ class MemoryPart:
     def kinds(self, path: Path) -> Sequence[Kind]:
         node = self._node(path)
         return [] if node is None else [kind for kind in _KINDS if node.columns[kind] is not None]
+
+    def names(self, path: Path) -> Iterator[str]:
+        node = self._node(path)
+        return iter([] if node is None else list(node.fields))
 
     def _node(self, path: Iterable[str | None]) -> Node | None:
         node: Node | None = self.root

@@ -16,7 +16,7 @@ A row may be in several keys of a column when its path leads through arrays. Of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import Final, Protocol, TypeAlias
@@ -132,6 +132,10 @@ class Part(Protocol):
 
     def kinds(self, path: Path) -> Sequence[Kind]:
         """Kinds that have a column at the path, in order."""
+        ...
+
+    def names(self, path: Path) -> Iterator[str]:
+        """The names of the fields of the maps at the path."""
         ...
 
 

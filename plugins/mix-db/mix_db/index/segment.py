@@ -515,6 +515,13 @@ class Segment:
         _remember(self._kinds, path, found)
         return found
 
+    def names(self, path: Path) -> Iterator[str]:
+        node = self.find_node(path)
+        if node is not None:
+            for name in self.node_names(self.children(node)):
+                if name != label(None):
+                    yield name.decode()
+
     def find_node(self, path: Path) -> int | None:
         """The number of the node of a path."""
         node = 0

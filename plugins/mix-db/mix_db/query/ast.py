@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from mix_db.query.dates import UNITS
 from mix_db.query.errors import QueryError
+from mix_db.query.functions import FUNCTIONS
 from mixkit.errors import ValueKindError
 from mixkit.tagged_json import REF_CASE
 from mixkit.value import Ref, check
@@ -23,11 +25,13 @@ __all__ = [
     "LIST_OPERATORS",
     "MAX_DEPTH",
     "MAX_NODES",
+    "PATTERNS",
     "After",
     "Aggregate",
     "And",
     "Arithmetic",
     "AssignMember",
+    "Call",
     "CaseOf",
     "CloneMembers",
     "Comparison",
@@ -51,13 +55,17 @@ __all__ = [
     "Order",
     "Param",
     "Query",
+    "Relation",
     "RemoveMember",
     "Reverse",
     "Scalar",
     "Slice",
     "Stage",
     "Subquery",
+    "Unnest",
     "Use",
+    "Where",
+    "is_key",
     "walk",
 ]
 
@@ -67,7 +75,8 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 10_000
 """Most nodes in a query. Longer lists are given as parameters."""
 
-COMPARISONS: Final = ("==", "!=", "<", "<=", ">", ">=", "contains", "like")
+COMPARISONS: Final = ("==", "!=", "<", "<=", ">", ">=", "contains", "like", "contains:ci", "like:ci")
+PATTERNS: Final = ("like", "like:ci")
 LIST_OPERATORS: Final = ("in", "all_in", "not_in", "not_all_in")
 ARITHMETIC: Final = ("+", "-", "*", "/", "%")
 AGGREGATES: Final = ("count", "sum", "avg", "min", "max", "distinct")
@@ -215,6 +224,23 @@ class Comparison(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Relation(Node):
+    """Compares two expressions. A filter, and an expression whose value is true, false or undefined. In a filter
+    fields are those that a key would read there."""
+
+    operator: str
+    left: Expression
+    right: Expression
+
+    def __post_init__(self) -> None:
+        if self.operator in LIST_OPERATORS:
+            if not isinstance(self.right, ListOf | Param):
+                raise _refuse(f"{self.operator} without a list or a parameter behind it")
+        elif self.operator not in COMPARISONS:
+            raise _refuse(f"the comparison {self.operator!r}; expected one of {', '.join(COMPARISONS)}")
+
+
+@dataclass(frozen=True, slots=True)
 class Exists(Node):
     """Whether the key reads anything; null is something."""
 
@@ -284,6 +310,24 @@ class Arithmetic(Node):
     def __post_init__(self) -> None:
         if self.operator not in ARITHMETIC:
             raise _refuse(f"the operator {self.operator!r}; expected one of {' '.join(ARITHMETIC)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """A function of `FUNCTIONS` on expressions. The unit of `trunc` is a literal."""
+
+    function: str
+    args: tuple[Expression, ...]
+
+    def __post_init__(self) -> None:
+        count = FUNCTIONS.get(self.function)
+        if count is None:
+            raise _refuse(f"the function {self.function!r}; expected one of {', '.join(FUNCTIONS)}")
+        if len(self.args) != count:
+            raise _refuse(f"{self.function} of {len(self.args)} values; expected {count}")
+        unit = self.args[-1]
+        if self.function == "trunc" and not (isinstance(unit, Scalar) and unit.value in UNITS):
+            raise _refuse(f"trunc to anything but one of {', '.join(UNITS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,11 +401,27 @@ class Group(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Where(Node):
+    """Keeps the rows of which a filter is true; behind a group, groups."""
+
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Unnest(Node):
+    """Makes a row of each element of the array that a key leads to, with the element in the place of the array."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class Order(Node):
-    """Sorts by a key, keeping the order of equal rows. A parameter as direction is `"asc"` or `"desc"`."""
+    """Sorts by a key, keeping the order of equal rows. A parameter as direction is `"asc"` or `"desc"`. With `ci` texts
+    are sorted without regard to case and accents, those that are equal by themselves."""
 
     key: Key
     direction: Literal["asc", "desc"] | Param = "asc"
+    ci: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, Param) and self.direction not in ("asc", "desc"):
@@ -387,14 +447,17 @@ class Slice(Node):
 
 Constant: TypeAlias = Scalar | Param | ListOf | MapOf | CaseOf
 Key: TypeAlias = Field | Member | Param
-Expression: TypeAlias = Scalar | Param | ListOf | MapOf | CaseOf | Field | Member | Arithmetic | Object
+Expression: TypeAlias = (
+    Scalar | Param | ListOf | MapOf | CaseOf | Field | Member | Arithmetic | Relation | Call | Object
+)
 ObjectMember: TypeAlias = AssignMember | CloneMembers | RemoveMember | FollowRef
-Filter: TypeAlias = NullFilter | Comparison | Exists | After | And | Or | Not | Subquery
+Filter: TypeAlias = NullFilter | Comparison | Relation | Exists | After | And | Or | Not | Subquery
 Use: TypeAlias = tuple[
-    Literal["value", "key", "list", "pattern", "watermark", "skip", "limit", "direction"], Param | Scalar
+    Literal["value", "key", "list", "pattern", "part", "watermark", "skip", "limit", "direction"],
+    Param | Scalar,
 ]
 """What a constant is used as, and the constant."""
-Stage: TypeAlias = Object | Aggregate | Group | Order | Reverse | Slice
+Stage: TypeAlias = Object | Aggregate | Group | Where | Unnest | Order | Reverse | Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +472,7 @@ class Query(Node):
     filter: Filter = NullFilter()
     stages: tuple[Stage, ...] = ()
     uses: tuple[Use, ...] = dataclasses.field(init=False, repr=False, compare=False)
-    """Every place of a parameter. A pattern is listed even when it is a literal, for its length."""
+    """Every place of a parameter. A pattern, or part of a text, is listed even when it is a literal, for its length."""
 
     def __post_init__(self) -> None:
         uses: list[Use] = []
@@ -437,10 +500,9 @@ def _add_uses(node: Node, uses: list[Use]) -> None:
             uses.append(("value", node))
         case Comparison(operator, key, value):
             _add_key(key, uses)
-            if operator in LIST_OPERATORS and isinstance(value, Param):
-                uses.append(("list", value))
-            elif operator == "like" and isinstance(value, Param | Scalar):
-                uses.append(("pattern", value))
+            _add_right(operator, value, uses)
+        case Relation(operator, _, right):
+            _add_right(operator, right, uses)
         case After(watermark=Param() as watermark):
             uses.append(("watermark", watermark))
         case Slice(function, Param() as count):
@@ -451,13 +513,30 @@ def _add_uses(node: Node, uses: list[Use]) -> None:
                 uses.append(("direction", direction))
         case Member(base) if base is not None:
             _add_key(base, uses)
-        case Exists(key) | Subquery(key) | Group(key) | Aggregate(key=key) if key is not None:
+        case Exists(key) | Subquery(key) | Group(key) | Unnest(key) | Aggregate(key=key) if key is not None:
             _add_key(key, uses)
+
+
+def _add_right(operator: str, right: Expression, uses: list[Use]) -> None:
+    if operator in LIST_OPERATORS and isinstance(right, Param):
+        uses.append(("list", right))
+    elif isinstance(right, Param | Scalar):
+        if operator in PATTERNS:
+            uses.append(("pattern", right))
+        elif operator == "contains:ci":
+            uses.append(("part", right))
 
 
 def _add_key(key: Key, uses: list[Use]) -> None:
     if isinstance(key, Param):
         uses.append(("key", key))
+
+
+def is_key(node: Node) -> bool:
+    """Whether an expression is a key: a field, or a member of one."""
+    while isinstance(node, Member) and node.base is not None:
+        node = node.base
+    return isinstance(node, Field | Member)
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -5,44 +5,9 @@ What is given as a value becomes a literal of the AST and never text, so that no
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
-from mix_db.query.ast import After as AfterNode
-from mix_db.query.ast import (
-    Aggregate,
-    And,
-    Arithmetic,
-    AssignMember,
-    CaseOf,
-    CloneMembers,
-    Comparison,
-    Constant,
-    Exists,
-    Expression,
-    Field,
-    Filter,
-    FollowRef,
-    Group,
-    Key,
-    ListOf,
-    MapOf,
-    Member,
-    Node,
-    Not,
-    NullFilter,
-    Object,
-    ObjectMember,
-    Or,
-    Order,
-    Param,
-    Query,
-    RemoveMember,
-    Reverse,
-    Scalar,
-    Slice,
-    Stage,
-    Subquery,
-)
+from mix_db.query import ast
 from mix_db.query.errors import QueryError
 from mixkit.value import UNDEF, Case
 
@@ -61,10 +26,14 @@ __all__ = [
     "root",
 ]
 
-ALL = CloneMembers()
+_KEYS: Final = (ast.Field, ast.Member, ast.Param)
+_CALCULATED: Final = (ast.Field, ast.Member, ast.Arithmetic, ast.Relation, ast.Call, ast.Object)
+"""Nodes that are no constants."""
+
+ALL = ast.CloneMembers()
 """`*`, for `project`."""
 
-EXPANDED = CloneMembers(expand=True)
+EXPANDED = ast.CloneMembers(expand=True)
 """`**`, for `project`."""
 
 
@@ -73,15 +42,15 @@ class Condition:
 
     __slots__ = ("_filter", "_stages")
 
-    def __init__(self, condition: Filter, stages: tuple[Stage, ...] = ()) -> None:
+    def __init__(self, condition: ast.Filter, stages: tuple[ast.Stage, ...] = ()) -> None:
         self._filter = condition
         self._stages = stages
 
-    def query(self) -> Query:
+    def query(self) -> ast.Query:
         """The AST. Raises `QueryError` if it is too deep or too large."""
-        return Query(self._filter, self._stages)
+        return ast.Query(self._filter, self._stages)
 
-    def filter(self) -> Filter:
+    def filter(self) -> ast.Filter:
         """The filter alone. Raises `QueryError` if there are stages already."""
         if self._stages:
             raise QueryError("filters are combined before the first stage, found a query with stages")
@@ -89,67 +58,78 @@ class Condition:
 
     def __and__(self, other: Condition) -> Condition:
         left = self.filter()
-        items = left.items if isinstance(left, And) else (left,)
-        return Condition(And((*items, other.filter())))
+        items = left.items if isinstance(left, ast.And) else (left,)
+        return Condition(ast.And((*items, other.filter())))
 
     def __or__(self, other: Condition) -> Condition:
         left = self.filter()
-        items = left.items if isinstance(left, Or) else (left,)
-        return Condition(Or((*items, other.filter())))
+        items = left.items if isinstance(left, ast.Or) else (left,)
+        return Condition(ast.Or((*items, other.filter())))
 
     def __invert__(self) -> Condition:
-        return Condition(Not(self.filter()))
+        return Condition(ast.Not(self.filter()))
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
             "a condition is not true or false in Python; combine with & | ~, not with and, or, not"
         )
 
-    def _with(self, stage: Stage) -> Condition:
+    def _with(self, stage: ast.Stage) -> Condition:
         return Condition(self._filter, (*self._stages, stage))
 
-    def project(self, *members: str | ObjectMember, **assigned: Any) -> Condition:
+    def project(self, *members: str | ast.ObjectMember, **assigned: Any) -> Condition:
         """Maps of these members: a field by its name, `ALL`, `EXPANDED`, `drop(…)`, `follow(…)`, `name=expression`."""
         return self._with(obj(*members, **assigned))
 
     def count(self) -> Condition:
-        return self._with(Aggregate("count"))
+        return self._with(ast.Aggregate("count"))
 
     def sum(self, key: str | Operand) -> Condition:
-        return self._with(Aggregate("sum", _key(key)))
+        return self._with(ast.Aggregate("sum", _key(key)))
 
     def avg(self, key: str | Operand) -> Condition:
-        return self._with(Aggregate("avg", _key(key)))
+        return self._with(ast.Aggregate("avg", _key(key)))
 
     def min(self, key: str | Operand) -> Condition:
-        return self._with(Aggregate("min", _key(key)))
+        return self._with(ast.Aggregate("min", _key(key)))
 
     def max(self, key: str | Operand) -> Condition:
-        return self._with(Aggregate("max", _key(key)))
+        return self._with(ast.Aggregate("max", _key(key)))
 
     def distinct(self, key: str | Operand) -> Condition:
-        return self._with(Aggregate("distinct", _key(key)))
+        return self._with(ast.Aggregate("distinct", _key(key)))
 
     def group(self, key: str | Operand) -> Condition:
-        return self._with(Group(_key(key)))
+        return self._with(ast.Group(_key(key)))
 
-    def order_asc(self, key: str | Operand) -> Condition:
-        return self._with(Order(_key(key), "asc"))
+    def where(self, condition: Condition) -> Condition:
+        """Only rows that the condition is true of; behind `group`, groups."""
+        return self._with(ast.Where(condition.filter()))
 
-    def order_desc(self, key: str | Operand) -> Condition:
-        return self._with(Order(_key(key), "desc"))
+    def unnest(self, key: str | Operand) -> Condition:
+        """A row for each element of an array."""
+        return self._with(ast.Unnest(_key(key)))
 
-    def order(self, key: str | Operand, direction: Literal["asc", "desc"] | Operand) -> Condition:
-        return self._with(Order(_key(key), _or_param(direction)))
+    def order_asc(self, key: str | Operand, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._with(ast.Order(_key(key), "asc", ci))
+
+    def order_desc(self, key: str | Operand, *, ci: bool = False) -> Condition:
+        return self._with(ast.Order(_key(key), "desc", ci))
+
+    def order(
+        self, key: str | Operand, direction: Literal["asc", "desc"] | Operand, *, ci: bool = False
+    ) -> Condition:
+        return self._with(ast.Order(_key(key), _or_param(direction), ci))
 
     def reverse(self) -> Condition:
-        return self._with(Reverse())
+        return self._with(ast.Reverse())
 
     def skip(self, count: int | Operand) -> Condition:
-        return self._with(Slice("skip", _or_param(count)))
+        return self._with(ast.Slice("skip", _or_param(count)))
 
     def limit(self, count: int | Operand) -> Condition:
-        return self._with(Slice("limit", _or_param(count)))
+        return self._with(ast.Slice("limit", _or_param(count)))
 
 
 class Operand:
@@ -158,13 +138,13 @@ class Operand:
     __slots__ = ("_default", "_node")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, node: Expression, default: Expression | None = None) -> None:
+    def __init__(self, node: ast.Expression, default: ast.Expression | None = None) -> None:
         self._node = node
         self._default = default
 
     def __getitem__(self, name: str) -> Operand:
         """The field of that name in what this key leads to."""
-        return Operand(Member(_key(self), name))
+        return Operand(ast.Member(_key(self), name))
 
     def __iter__(self) -> NoReturn:
         raise TypeError("an operand of a query cannot be iterated")
@@ -176,7 +156,13 @@ class Operand:
         raise TypeError("an operand of a query is not true or false in Python")
 
     def _compared(self, operator: str, value: Any) -> Condition:
-        return Condition(Comparison(operator, _key(self), _constant(value)))
+        other = value._node if isinstance(value, Operand) else None
+        if isinstance(self._node, _KEYS) and not isinstance(other, _CALCULATED):
+            return Condition(ast.Comparison(operator, _key(self), _constant(value)))
+        left = _expression(self)
+        if isinstance(left, ast.Param):
+            raise QueryError("expected a value behind a key that is a parameter, found an expression")
+        return Condition(ast.Relation(operator, left, _expression(value)))
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         return self._compared("==", value)
@@ -196,11 +182,13 @@ class Operand:
     def __ge__(self, value: Any) -> Condition:
         return self._compared(">=", value)
 
-    def contains(self, value: Any) -> Condition:
-        return self._compared("contains", value)
+    def contains(self, value: Any, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._compared("contains:ci" if ci else "contains", value)
 
-    def like(self, pattern: Any) -> Condition:
-        return self._compared("like", pattern)
+    def like(self, pattern: Any, *, ci: bool = False) -> Condition:
+        """`ci`: without regard to case and accents."""
+        return self._compared("like:ci" if ci else "like", pattern)
 
     def in_(self, values: Any) -> Condition:
         return self._compared("in", values)
@@ -215,18 +203,30 @@ class Operand:
         return self._compared("not_all_in", values)
 
     def exists(self) -> Condition:
-        return Condition(Exists(_key(self)))
+        return Condition(ast.Exists(_key(self)))
 
     def where(self, condition: Condition) -> Condition:
         """One element of the array satisfies the whole condition; `field` in it is a field of the element."""
-        return Condition(Subquery(_key(self), condition.filter()))
+        return Condition(ast.Subquery(_key(self), condition.filter()))
 
     def default(self, value: Any) -> Operand:
         """`?? value`; for a member of `project`."""
         return Operand(self._node, _expression(value))
 
+    def part(self, name: str) -> Operand:
+        """`year`, `month`, `day`, `hour`, `minute`, `second` or `weekday` of a time."""
+        return Operand(ast.Call(name, (_expression(self),)))
+
+    def trunc(self, unit: str) -> Operand:
+        """The beginning of the `year`, `month`, `week`, `day`, `hour` or `minute` that a time is in."""
+        return Operand(ast.Call("trunc", (_expression(self), ast.Scalar(unit))))
+
+    def fold(self) -> Operand:
+        """A text without regard to case and accents."""
+        return Operand(ast.Call("fold", (_expression(self),)))
+
     def _calculated(self, operator: str, left: Any, right: Any) -> Operand:
-        return Operand(Arithmetic(operator, _expression(left), _expression(right)))
+        return Operand(ast.Arithmetic(operator, _expression(left), _expression(right)))
 
     def __add__(self, other: Any) -> Operand:
         return self._calculated("+", self, other)
@@ -261,57 +261,58 @@ class Operand:
 
 def field(name: str) -> Operand:
     """The field of that name, dots included; `field("a")["b"]` is its member."""
-    return Operand(Field(name))
+    return Operand(ast.Field(name))
 
 
 def root(name: str) -> Operand:
     """The field of the root record, from inside `where` too."""
-    return Operand(Member(None, name))
+    return Operand(ast.Member(None, name))
 
 
 def param(name: str) -> Operand:
     """A value that is given when the query runs."""
-    return Operand(Param(name))
+    return Operand(ast.Param(name))
 
 
 def everything() -> Condition:
     """The query that keeps every row."""
-    return Condition(NullFilter())
+    return Condition(ast.NullFilter())
 
 
 def after(watermark: str | Operand) -> Condition:
     """Rows committed later."""
     node = _constant(watermark)
-    if not isinstance(node, Scalar | Param):
+    if not isinstance(node, ast.Scalar | ast.Param):
         raise QueryError("expected a string or a parameter as watermark")
-    return Condition(AfterNode(node))
+    return Condition(ast.After(node))
 
 
-def drop(name: str) -> ObjectMember:
+def drop(name: str) -> ast.ObjectMember:
     """`-name`, for `project`."""
-    return RemoveMember(name)
+    return ast.RemoveMember(name)
 
 
-def follow(name: str) -> ObjectMember:
+def follow(name: str) -> ast.ObjectMember:
     """`+name`, for `project`."""
-    return FollowRef(name)
+    return ast.FollowRef(name)
 
 
-def obj(*members: str | ObjectMember, **assigned: Any) -> Object:
+def obj(*members: str | ast.ObjectMember, **assigned: Any) -> ast.Object:
     """A nested object for an expression, with the arguments of `project`."""
-    made: list[ObjectMember] = [
-        AssignMember(member, Field(member)) if isinstance(member, str) else member for member in members
+    made: list[ast.ObjectMember] = [
+        ast.AssignMember(member, ast.Field(member)) if isinstance(member, str) else member
+        for member in members
     ]
     for name, value in assigned.items():
         default = value._default if isinstance(value, Operand) else None
         node = value._node if isinstance(value, Operand) else _expression(value)
-        made.append(AssignMember(name, node, default))
-    return Object(tuple(made))
+        made.append(ast.AssignMember(name, node, default))
+    return ast.Object(tuple(made))
 
 
-def _key(key: str | Operand) -> Key:
-    node = Field(key) if isinstance(key, str) else key._node
-    if not isinstance(node, Field | Member | Param):
+def _key(key: str | Operand) -> ast.Key:
+    node = ast.Field(key) if isinstance(key, str) else key._node
+    if not isinstance(node, ast.Field | ast.Member | ast.Param):
         raise QueryError(f"expected a key, found {type(node).__name__}")
     return node
 
@@ -320,32 +321,49 @@ def _or_param(value: Any) -> Any:
     return _constant(value) if isinstance(value, Operand) else value
 
 
-def _constant(value: Any) -> Constant:
+def _constant(value: Any) -> ast.Constant:
     node = _node(value, _constant)
-    if isinstance(node, Field | Member | Arithmetic | Object):
+    if isinstance(node, _CALCULATED):
         raise QueryError(f"expected a constant or a parameter, found {type(node).__name__}")
     return node
 
 
-def _expression(value: Any) -> Expression:
+def _relation(node: ast.Filter) -> ast.Relation:
+    """A comparison as the value of a member."""
+    match node:
+        case ast.Relation():
+            return node
+        case ast.Comparison(operator, ast.Field() | ast.Member() as key, value) if not isinstance(
+            value, ast.MapOf
+        ):
+            return ast.Relation(operator, key, value)
+        case _:
+            raise QueryError(f"expected an expression or one comparison, found {type(node).__name__}")
+
+
+def _expression(value: Any) -> ast.Expression:
     return _node(value, _expression)
 
 
-def _node(value: Any, part: Any) -> Expression:
+def _node(value: Any, part: Any) -> ast.Expression:
     match value:
+        case Condition():
+            return _relation(value.filter())
         case Operand():
             if value._default is not None:
                 raise QueryError("a default belongs to a member of project, found one inside an expression")
             return value._node
-        case Node():
+        case ast.Node():
             return value  # type: ignore[return-value]
         case list() | tuple():
-            return ListOf(tuple([part(item) for item in value]))
+            return ast.ListOf(tuple([part(item) for item in value]))
         case dict() if part is _expression:
-            return Object(tuple([AssignMember(name, _expression(item)) for name, item in value.items()]))
+            return ast.Object(
+                tuple([ast.AssignMember(name, _expression(item)) for name, item in value.items()])
+            )
         case dict():
-            return MapOf(tuple([(name, part(item)) for name, item in value.items()]))
+            return ast.MapOf(tuple([(name, part(item)) for name, item in value.items()]))
         case Case():
-            return CaseOf(value.name, None if value.arg is UNDEF else _constant(value.arg))
+            return ast.CaseOf(value.name, None if value.arg is UNDEF else _constant(value.arg))
         case _:
-            return Scalar(value)
+            return ast.Scalar(value)

@@ -23,21 +23,31 @@ class QueryCursor:
         watermark: the state that they are made from.
         clock: started and stopped around each batch.
         before: called before each batch, when rows given before may have been changed.
+        warn: answers what `warnings` says.
     """
 
     def __init__(
-        self, rows: Iterator[dict[str, Any]], watermark: str, clock: Clock, before: Callable[[], None]
+        self,
+        rows: Iterator[dict[str, Any]],
+        watermark: str,
+        clock: Clock,
+        before: Callable[[], None],
+        warn: Callable[[], list[str]] = list,
     ) -> None:
         self._rows = rows
         self._watermark = watermark
         self._clock = clock
         self._before = before
+        self._warn = warn
         self._lock = threading.Lock()
         self._error: MixError | None = None
 
     @property
     def watermark(self) -> str:
         return self._watermark
+
+    def warnings(self) -> list[str]:
+        return self._warn()
 
     def next(self) -> list[dict[str, Any]]:
         """The next rows, at most `BATCH`, and fewer as soon as they have `BATCH_BYTES`; none when there are no more.

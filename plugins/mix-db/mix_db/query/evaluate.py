@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from mix_db.query.ast import (
-    LIST_OPERATORS,
-    After,
-    Aggregate,
-    And,
-    Arithmetic,
-    AssignMember,
-    CaseOf,
-    CloneMembers,
-    Comparison,
-    Constant,
-    Exists,
-    Expression,
-    Field,
-    Filter,
-    FollowRef,
-    Group,
-    Key,
-    ListOf,
-    MapOf,
-    Member,
-    Not,
-    NullFilter,
-    Object,
-    Or,
-    Order,
-    Param,
-    Query,
-    RemoveMember,
-    Reverse,
-    Scalar,
-    Slice,
-    Stage,
-    Subquery,
-)
+from mix_db.query import ast
 from mix_db.query.errors import QueryError
+from mix_db.query.functions import call
 from mix_db.query.semantics import (
     MAX_JOINED,
     Members,
@@ -49,6 +16,7 @@ from mix_db.query.semantics import (
     aggregate,
     calculate,
     compared,
+    folded_key,
     sort_key,
     unique,
 )
@@ -57,7 +25,17 @@ from mixkit.errors import ValueKindError
 from mixkit.near import meant
 from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
-__all__ = ["MAX_ROW", "MAX_STEPS", "Bundle", "Evaluation", "Record", "Resolver", "evaluate", "is_current"]
+__all__ = [
+    "MAX_COPIED",
+    "MAX_ROW",
+    "MAX_STEPS",
+    "Bundle",
+    "Evaluation",
+    "Record",
+    "Resolver",
+    "evaluate",
+    "is_current",
+]
 
 Record: TypeAlias = Mapping[str, Any]
 Resolver: TypeAlias = Callable[[Ref], Record | None]
@@ -66,12 +44,15 @@ Resolver: TypeAlias = Callable[[Ref], Record | None]
 MAX_STEPS: Final = 1_000_000
 """Most conditions that are looked at for one row: subqueries in subqueries multiply."""
 
+MAX_COPIED: Final = 1 << 24
+"""Most fields of the rows that a query makes of elements of arrays: arrays beside each other multiply."""
+
 MAX_ROW: Final = 32 << 20
 """Bytes of a row that a projection makes, about; what stands in it several times counts each time."""
 
 
 def evaluate(
-    query: Query,
+    query: ast.Query,
     records: Iterable[Record],
     params: Mapping[str, Any] | None = None,
     resolve: Resolver = lambda ref: None,
@@ -108,7 +89,7 @@ class Evaluation:
 
     def __init__(
         self,
-        query: Query,
+        query: ast.Query,
         params: Mapping[str, Any],
         resolve: Resolver,
         tick: Callable[[], None] = lambda: None,
@@ -136,23 +117,26 @@ class Evaluation:
         self._lists: dict[int, Members] = {}
         self._steps = 0
         self._joined = 0
+        self._copied = 0
         for use, node in query.uses:
             self._check_use(use, node)
 
-    def _check_use(self, use: str, node: Scalar | Param) -> None:
+    def _check_use(self, use: str, node: ast.Scalar | ast.Param) -> None:
         """Refuse what cannot stand in its place, whether or not a row would lead there."""
         match use:
-            case "key" if isinstance(node, Param):
+            case "key" if isinstance(node, ast.Param):
                 self._name(node)
             case "list":
                 compared("in", None, self._constant(node))
             case "pattern":
                 compared("like", "", self._constant(node))
+            case "part":
+                compared("contains:ci", "", self._constant(node))
             case "watermark":
                 self.watermark(node)
-            case "direction" if isinstance(node, Param):
+            case "direction" if isinstance(node, ast.Param):
                 self.direction(node)
-            case "skip" | "limit" if isinstance(node, Param):
+            case "skip" | "limit" if isinstance(node, ast.Param):
                 self.count(use, node)
 
     def run(self, records: Iterable[Record], *, history: bool = False) -> list[dict[str, Any]]:
@@ -166,53 +150,69 @@ class Evaluation:
         """Whether the filter is exactly true of a record."""
         return self.holds([(self._query.filter, True)], record)
 
-    def holds(self, conditions: Iterable[tuple[Filter, bool]], record: Record) -> bool:
+    def holds(self, conditions: Iterable[tuple[ast.Filter, bool]], record: Record) -> bool:
         """Whether each of these filters has that truth for a record."""
-        self._steps = 0
+        self._steps = self._joined = 0
         return all(self.truth(node, record, record) is truth for node, truth in conditions)
 
-    def truth(self, node: Filter, here: Any, root: Record) -> Truth:
+    def truth(self, node: ast.Filter, here: Any, root: Record) -> Truth:
         """What a filter answers, with fields read from `here`, and `.field` from `root`."""
         self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise QueryError(f"the filter looked at more than {MAX_STEPS} conditions for one row")
         if not self._steps & 255:
-            self._tick()
+            self._check()
         match node:
-            case NullFilter():
+            case ast.NullFilter():
                 return True
-            case Comparison(operator, key, value):
-                right = self._listed(value) if operator in LIST_OPERATORS else self.value(value, root)
+            case ast.Comparison(operator, key, value):
+                right = (
+                    self._listed(value) if operator in ast.LIST_OPERATORS else self.value(value, root, root)
+                )
                 return compared(operator, self.read(key, here, root), right)
-            case Exists(key):
+            case ast.Relation():
+                return self._related(node, here, root)
+            case ast.Exists(key):
                 return self.read(key, here, root) is not UNDEF
-            case After(watermark):
+            case ast.After(watermark):
                 return compared(">", field_of(root, "_rmx_rev"), self.watermark(watermark))
-            case Not(item):
+            case ast.Not(item):
                 truth = self.truth(item, here, root)
                 return UNDEF if isinstance(truth, Undef) else not truth
-            case And(items):
+            case ast.And(items):
                 return conjunction([self.truth(item, here, root) for item in items])
-            case Or(items):
+            case ast.Or(items):
                 return disjunction([self.truth(item, here, root) for item in items])
-            case Subquery(key, inner):
+            case ast.Subquery(key, inner):
                 within = self._follow(self.read(key, here, root))
                 elements = within if type(within) is list else [within] if type(within) is dict else None
                 if elements is None:
                     return UNDEF
                 return disjunction([self.truth(inner, element, root) for element in elements])
 
-    def _listed(self, node: Constant) -> Members | Any:
+    def _check(self) -> None:
+        """Called every 256 steps."""
+        if self._steps > MAX_STEPS:
+            raise QueryError(f"the query looked at more than {MAX_STEPS} conditions and values for one row")
+        self._tick()
+
+    def _related(self, node: ast.Relation, here: Any, root: Record) -> Truth:
+        left = self.value(node.left, here, root)
+        if node.operator not in ast.LIST_OPERATORS:
+            return compared(node.operator, left, self.value(node.right, here, root))
+        constant = isinstance(node.right, ast.Param)
+        right = self._listed(node.right) if constant else self.value(node.right, here, root)
+        return UNDEF if right is UNDEF else compared(node.operator, left, right)
+
+    def _listed(self, node: ast.Expression) -> Members | Any:
         """What stands behind `in`, made ready for many questions; no row changes it."""
         members = self._lists.get(id(node))
         if members is None:
-            items = self.value(node, {})
+            items = self.value(node, {}, {})
             if type(items) is not list:
                 return items
             members = self._lists[id(node)] = Members(items)
         return members
 
-    def watermark(self, node: Scalar | Param) -> str:
+    def watermark(self, node: ast.Scalar | ast.Param) -> str:
         """What stands behind `after`."""
         watermark = self._constant(node)
         if type(watermark) is not str:
@@ -223,32 +223,32 @@ class Evaluation:
 
     # Keys and values
 
-    def read(self, key: Key, here: Any, root: Record) -> Any:
+    def read(self, key: ast.Key, here: Any, root: Record) -> Any:
         """What a key leads to, `UNDEF` if to nothing."""
         match key:
-            case Field(name):
+            case ast.Field(name):
                 return field_of(self._follow(here), name)
-            case Param():
+            case ast.Param():
                 return field_of(self._follow(here), self._name(key))
-            case Member(base, name):
+            case ast.Member(base, name):
                 within = root if base is None else self._follow(self.read(base, here, root))
                 return field_of(within, name)
 
-    def _name(self, node: Param) -> str:
+    def _name(self, node: ast.Param) -> str:
         field = self._params[node.name]
         if type(field) is not str:
             raise QueryError(f"expected the name of a field in ${node.name}, found {type(field).__name__}")
         return field
 
-    def path(self, key: Key) -> tuple[bool, tuple[str, ...]]:
+    def path(self, key: ast.Key) -> tuple[bool, tuple[str, ...]]:
         """Whether a key begins at the root record, and the names of the fields on its way."""
         names: list[str] = []
-        base: Key | None = key
-        while isinstance(base, Member):
+        base: ast.Key | None = key
+        while isinstance(base, ast.Member):
             names.append(base.name)
             base = base.base
         if base is not None:
-            names.append(self._name(base) if isinstance(base, Param) else base.name)
+            names.append(self._name(base) if isinstance(base, ast.Param) else base.name)
         return base is None, tuple(reversed(names))
 
     def _follow(self, value: Any) -> Any:
@@ -257,66 +257,77 @@ class Evaluation:
         record = self._resolve(value)
         return UNDEF if record is None else dict(record)
 
-    def _constant(self, node: Scalar | Param) -> Any:
-        return self._params[node.name] if isinstance(node, Param) else node.value
+    def _constant(self, node: ast.Scalar | ast.Param) -> Any:
+        return self._params[node.name] if isinstance(node, ast.Param) else node.value
 
-    def value(self, node: Expression, root: Record) -> Any:
-        """What an expression answers."""
+    def value(self, node: ast.Expression, here: Any, root: Record) -> Any:
+        """What an expression answers, with fields read from `here`, and `.field` from `root`."""
         match node:
-            case Scalar() | Param():
+            case ast.Field() | ast.Member():
+                return self.read(node, here, root)
+            case ast.Scalar() | ast.Param():
                 return self._constant(node)
-            case ListOf(items):
-                listed = [self.value(item, root) for item in items]
+            case ast.ListOf(items):
+                listed = [self.value(item, here, root) for item in items]
                 # An array cannot hold undefined, and an operation on it is undefined.
                 return UNDEF if any(item is UNDEF for item in listed) else listed
-            case MapOf(entries):
-                return {name: self.value(item, root) for name, item in entries}
-            case CaseOf(name, arg):
-                return Case(name) if arg is None else Case(name, self.value(arg, root))
-            case Field() | Member():
-                return self.read(node, root, root)
-            case Arithmetic(operator, left, right):
-                answer = calculate(operator, self.value(left, root), self.value(right, root))
-                if isinstance(answer, str | list):
-                    self._joined += len(answer)
-                    if self._joined > MAX_JOINED:
-                        raise QueryError(f"`+` made more than {MAX_JOINED} characters and items for one row")
-                return answer
-            case Object():
-                return self.project(node, root)
+            case ast.MapOf(entries):
+                return {name: self.value(item, here, root) for name, item in entries}
+            case ast.CaseOf(name, arg):
+                return Case(name) if arg is None else Case(name, self.value(arg, here, root))
+            case ast.Object():
+                return self.project(node, here, root)
+        self._steps += 1
+        if not self._steps & 255:
+            self._check()
+        match node:
+            case ast.Arithmetic(operator, left, right):
+                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
+            case ast.Call(function, args):
+                answer = call(function, [self.value(arg, here, root) for arg in args])
+            case ast.Relation():
+                return self._related(node, here, root)
+        if type(answer) in (str, list):
+            self._joined += len(answer)
+            if self._joined > MAX_JOINED:
+                raise QueryError(
+                    f"operators and functions made more than {MAX_JOINED} characters and items for one row"
+                )
+        return answer
 
     # Projection
 
-    def row(self, node: Object, record: Record) -> dict[str, Any]:
+    def row(self, node: ast.Object, record: Record) -> dict[str, Any]:
         """What an object that is a stage makes of a row. `QueryError` if that is larger than `MAX_ROW`."""
-        self._joined = 0
-        made = self.project(node, record)
+        self._steps = self._joined = 0
+        made = self.project(node, record, record)
         # A value that stands in it several times is written out each time.
         if weigh(made, MAX_ROW) > MAX_ROW:
             raise QueryError(f"the query made a row of more than {MAX_ROW} bytes; leave fields out")
         return made
 
-    def project(self, node: Object, record: Record) -> dict[str, Any]:
-        """The map that an object makes of a record."""
+    def project(self, node: ast.Object, here: Any, root: Record) -> dict[str, Any]:
+        """The map that an object makes of a record, or of an element at hand."""
         made: dict[str, Any] = {}
+        record = here if type(here) is dict or isinstance(here, Mapping) else {}
         for member in node.members:
             match member:
-                case CloneMembers(expand):
-                    made.update(
-                        {name: self._expand(name, item) if expand else item for name, item in record.items()}
-                    )
-                case RemoveMember(name):
-                    made.pop(name, None)
-                case FollowRef(name):
-                    if name in record:
-                        made[name] = self._expanded(record[name])
-                case AssignMember(name, value, default):
-                    answer = self.value(value, record)
+                case ast.AssignMember(name, value, default):
+                    answer = self.value(value, here, root)
                     if (answer is UNDEF or answer is None) and default is not None:
-                        answer = self.value(default, record)
+                        answer = self.value(default, here, root)
                     made.pop(name, None)
                     if answer is not UNDEF:
                         made[name] = answer
+                case ast.CloneMembers(expand):
+                    made.update(
+                        {name: self._expand(name, item) if expand else item for name, item in record.items()}
+                    )
+                case ast.RemoveMember(name):
+                    made.pop(name, None)
+                case ast.FollowRef(name):
+                    if name in record:
+                        made[name] = self._expanded(record[name])
         return made
 
     def _expand(self, name: str, value: Any) -> Any:
@@ -342,11 +353,14 @@ class Evaluation:
         """What the stages make of the rows that the filter kept."""
         groups: list[Bundle] | None = None
         for stage in self._query.stages:
-            if isinstance(stage, Group):
+            if isinstance(stage, ast.Group):
                 rows = rows if groups is None else [bundle.record() for bundle in groups]
-                keys = [self.read(stage.key, row, row) for row in rows]
-                groups = [Bundle(key, [rows[i] for i in places], {}) for key, places in unique(keys)]
-            elif isinstance(stage, Aggregate):
+                keyed = [pair for row in rows for pair in self.keyed(stage.key, row)]
+                groups = [
+                    Bundle(key, [keyed[i][1] for i in places], {})
+                    for key, places in unique([key for key, _ in keyed])
+                ]
+            elif isinstance(stage, ast.Aggregate):
                 if groups is None:
                     groups = [Bundle(UNDEF, rows, {})]
                 for bundle in groups:
@@ -357,36 +371,122 @@ class Evaluation:
                 rows = self._stage(stage, rows)
         return rows if groups is None else [bundle.record() for bundle in groups]
 
-    def _aggregate(self, stage: Aggregate, rows: list[dict[str, Any]]) -> Any:
-        values = rows if stage.key is None else [self.read(stage.key, row, row) for row in rows]
-        return aggregate(stage.function, values)
+    def _aggregate(self, stage: ast.Aggregate, rows: list[dict[str, Any]]) -> Any:
+        if stage.key is None:
+            return len(rows)
+        return aggregate(stage.function, [value for row in rows for value in self.values(stage.key, row)])
 
-    def _stage(self, stage: Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _stage(self, stage: ast.Stage, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         match stage:
-            case Object():
+            case ast.Object():
                 return [self.row(stage, row) for row in rows]
-            case Order(key, direction):
+            case ast.Where(condition):
+                return [row for row in rows if self.holds([(condition, True)], row)]
+            case ast.Unnest(key):
+                return [part for row in rows for part in self.unnested(key, row)]
+            case ast.Order(direction=direction):
                 reverse = self.direction(direction) == "desc"
-                return sorted(rows, key=lambda row: sort_key(self.read(key, row, row)), reverse=reverse)
-            case Reverse():
+                return sorted(rows, key=lambda row: self.order_key(stage, row), reverse=reverse)
+            case ast.Reverse():
                 return rows[::-1]
-            case Slice(function, count):
+            case ast.Slice(function, count):
                 number = self.count(function, count)
                 return rows[number:] if function == "skip" else rows[:number]
             case _:
                 raise TypeError(f"{type(stage).__name__} is no stage on rows")
 
-    def direction(self, node: str | Param) -> str:
+    def order_key(self, stage: ast.Order, row: dict[str, Any]) -> Any:
+        """What a row is sorted by."""
+        value = self.read(stage.key, row, row)
+        return folded_key(value) if stage.ci else sort_key(value)
+
+    # Through arrays
+
+    def values(self, key: ast.Key, row: Record) -> list[Any]:
+        """What a key leads to, for each element of the arrays on its way."""
+        found = self.read(key, row, row)
+        if found is not UNDEF or not isinstance(key, ast.Member):
+            return [found]
+        self._steps = 0
+        return self._values(key, row)
+
+    def _values(self, key: ast.Member, row: Record) -> list[Any]:
+        base = key.base
+        if base is None:
+            return [field_of(row, key.name)]
+        bases = self._values(base, row) if isinstance(base, ast.Member) else [self.read(base, row, row)]
+        return [
+            field_of(element, key.name) for value in bases for element in self._elements(self._follow(value))
+        ]
+
+    def _elements(self, value: Any) -> Iterator[Any]:
+        if type(value) is not list:
+            yield value
+            return
+        for item in value:
+            self._steps += 1
+            if not self._steps & 255:
+                self._check()
+            yield from self._elements(self._follow(item))
+
+    def keyed(self, key: ast.Key, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
+        """What a key leads to, and the row; where arrays are on its way, a row for each element, with the element in
+        the place of the array."""
+        found = self.read(key, row, row)
+        if found is not UNDEF or not isinstance(key, ast.Member):
+            return ((found, row),)
+        parts = self._parted(row, self.path(key)[1], last=False)
+        return ((self.read(key, part, part), part) for part in parts)
+
+    def unnested(self, key: ast.Key, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A row for each element of the array that a key leads to, with the element in the place of the array; the row
+        itself for what is no array; none for null and where there is nothing. Refs on the way become records."""
+        return self._parted(row, self.path(key)[1], last=True)
+
+    def _parted(
+        self, here: dict[str, Any], names: tuple[str, ...], *, last: bool
+    ) -> Iterator[dict[str, Any]]:
+        name, *rest = names
+        value = here.get(name, UNDEF)
+        if rest:
+            value = self._follow(value)
+        elif not last:
+            yield here
+            return
+        if type(value) is list and (value or last):
+            for item in value:
+                self._tick()
+                within = self._follow(item) if rest else None
+                if type(within) is dict:
+                    for inner in self._parted(within, tuple(rest), last=last):
+                        yield self._with(here, name, inner)
+                elif not (rest and last):
+                    yield self._with(here, name, item)
+        elif type(value) is dict and rest:
+            for inner in self._parted(value, tuple(rest), last=last):
+                yield here if inner is value else self._with(here, name, inner)
+        elif not last or (not rest and value is not UNDEF and value is not None):
+            yield here
+
+    def _with(self, here: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+        self._copied += len(here)
+        if self._copied > MAX_COPIED:
+            raise QueryError(
+                f"arrays were taken apart to rows of more than {MAX_COPIED} fields together; leave rows and fields out"
+            )
+        return {**here, name: value}
+
+    def direction(self, node: str | ast.Param) -> str:
         """`asc` or `desc`."""
-        direction = self._params[node.name] if isinstance(node, Param) else node
+        direction = self._params[node.name] if isinstance(node, ast.Param) else node
         if type(direction) is not str or direction not in ("asc", "desc"):
             found = "another string" if type(direction) is str else f"the kind {kind_of(direction)}"
             raise QueryError(f'expected "asc" or "desc" as the direction of order, found {found}')
         return direction
 
-    def count(self, function: str, node: int | Param) -> int:
+    def count(self, function: str, node: int | ast.Param) -> int:
         """The number of `skip` or `limit`."""
-        count = self._params[node.name] if isinstance(node, Param) else node
+        count = self._params[node.name] if isinstance(node, ast.Param) else node
         if type(count) is not int or count < 0:
             found = "a negative one" if type(count) is int else f"the kind {kind_of(count)}"
             raise QueryError(f"expected a whole number from 0 in {function}(…), found {found}")

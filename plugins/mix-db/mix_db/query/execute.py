@@ -32,6 +32,7 @@ from mix_db.query.refs import Refs
 from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
+from mix_db.query.unknown import warnings_of
 from mixkit.value import UNDEF
 
 __all__ = ["Execution", "compile_query", "matches", "run"]
@@ -39,6 +40,9 @@ __all__ = ["Execution", "compile_query", "matches", "run"]
 _LONGEST_KEPT: Final = 4_096
 _WALK: Final = 2.0
 """About what going to the next key of a column costs, in microseconds."""
+
+_FOLD: Final = 6.0
+"""About what going to a key, folding and sorting it costs."""
 
 _SORT: Final = 3.0
 """About what sorting costs for each row that has been read."""
@@ -93,7 +97,7 @@ def run(
     execution = Execution(
         query, params, snapshot, clock, deleted=deleted, superseded=superseded, memory=memory
     )
-    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget)
+    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
 
 
 def matches(
@@ -147,6 +151,10 @@ class Execution:
         self._seen = (deleted, superseded)
         self._trace = trace
         self._memory = Memory(memory)
+
+    def warnings(self) -> list[str]:
+        """What the query names that no record has."""
+        return warnings_of(self._query, self._evaluation, self._snapshot)
 
     def plan(self) -> Step:
         """The first layer."""
@@ -233,10 +241,17 @@ class Execution:
     def _noted(self, rows: Iterator[Any], block: Block) -> Iterator[Any]:
         return self._trace.block(rows, block, "index") if self._trace else rows
 
-    def _values(self, key: Key, rows: AbstractBitMap) -> Values | None:
+    def _values(self, key: Key, rows: AbstractBitMap, *, arrays: bool = False) -> Values | None:
+        """What rows hold where a key leads to; `arrays` if the key reads through arrays, None if there are some."""
         names = self._evaluation.path(key)[1]
         return values_at(
-            self._snapshot, names, rows, lambda row: self._value(key, row), self._tick, self._memory
+            self._snapshot,
+            names,
+            rows,
+            lambda row: self._value(key, row),
+            self._tick,
+            self._memory,
+            arrays=arrays,
         )
 
     def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:
@@ -251,7 +266,7 @@ class Execution:
             return [answers]
         if [stage.function for stage in block.aggregates] != ["count"]:
             return None
-        values = self._values(block.group.key, rows)
+        values = self._values(block.group.key, rows, arrays=True)
         if values is None or values.keys() * _WALK > len(rows) * READ:
             return None
         return [Bundle(value, [], {"count": count}).record() for value, count in values.groups()]
@@ -260,7 +275,7 @@ class Execution:
         """An aggregate from the columns, None as `_summary` answers it."""
         if function not in ("min", "max", "distinct"):
             return None
-        values = self._values(key, rows)
+        values = self._values(key, rows, arrays=True)
         if values is None:
             return None
         if function == "distinct":
@@ -290,11 +305,13 @@ class Execution:
         values = self._values(block.key, rows)
         if values is None or not rows:
             return None
-        if need is None or need >= len(rows):
+        if block.ci:
+            worth = values.keys() * _FOLD <= len(rows) * READ
+        elif need is None or need >= len(rows):
             worth = values.keys() * _WALK <= len(rows) * _SORT
         else:
             worth = self._worth(values, rows, need)
-        return values.ordered(descending=descending) if worth else None
+        return values.ordered(descending=descending, ci=block.ci) if worth else None
 
     def _latest(self, name: str, rows: AbstractBitMap) -> Iterator[int]:
         """The rows by a field that never decreases from row to row, downwards; equals in ascending order."""

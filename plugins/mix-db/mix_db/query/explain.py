@@ -38,7 +38,8 @@ def explain(
         memory: bytes that it may hold at once.
 
     Returns:
-        A node `{"step", "detail", "estimate", "rows", "exact", "parts"}`, with `seconds` at the root. Its parts
+        A node `{"step", "detail", "estimate", "rows", "exact", "parts"}`, with `seconds` and `warnings`, a list
+        of sentences about names that no record has, at the root. Its parts
         stand in the order in which rows pass through them: the first is the layer of the indexes, whose own parts
         are what it is put together from; then `check` and `read`, and the stages, with `source` `"index"` or
         `"rows"`. `rows` is None for what was not run.
@@ -72,6 +73,7 @@ def explain(
         "estimate": nodes[-1]["estimate"],
         "rows": count,
         "exact": True,
+        "warnings": execution.warnings(),
         "seconds": time.perf_counter() - start,
         "parts": nodes,
     }
@@ -95,4 +97,5 @@ def format_plan(tree: Node) -> str:
             f"{'  ' * depth}{node['step']} ({rows}{marks}{source}{seconds})  {printable(node['detail'])}".rstrip()
         )
         pending += [(part, depth + 1) for part in reversed(node["parts"])]
+    lines += [f"warning: {printable(text)}" for text in tree.get("warnings", ())]
     return "\n".join(lines)

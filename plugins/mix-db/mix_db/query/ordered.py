@@ -9,13 +9,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from pyroaring import AbstractBitMap
+from pyroaring import AbstractBitMap, BitMap
 
 from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Key, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
 from mix_db.query.memory import Memory
-from mix_db.query.semantics import sort_key, unique
+from mix_db.query.semantics import folded_key, sort_key, unique
 from mix_db.query.steps import union
 from mix_db.query.verdict import is_sure, number_of, text_of
 from mixkit.value import UNDEF, Ref
@@ -52,6 +52,8 @@ def values_at(
     read: Callable[[int], Any],
     tick: Callable[[], None],
     memory: Memory,
+    *,
+    arrays: bool = False,
 ) -> Values | None:
     """What the rows hold at a path of field names; None if only reading them can tell, because refs are on the way
     or the field is the engine's.
@@ -63,15 +65,18 @@ def values_at(
         read: what a row holds at the path; for rows whose keys do not say it.
         tick: called now and then, and may raise.
         memory: counts the values that are kept.
+        arrays: whether what stands in arrays on the way counts too, so that only reading can tell.
     """
+    kinds = (Kind.REF, Kind.ARRAY) if arrays else (Kind.REF,)
     if path[0].startswith(PREFIX) and path[0] not in INDEXED:
         return None
     parts = [part for part in snapshot.parts if part.start < snapshot.rows]
     for part in parts:
         for length in range(1, len(path)):
-            column = part.column(path[:length], Kind.REF)
-            if column is not None and column.rows().intersect(rows):
-                return None
+            for kind in kinds:
+                column = part.column(path[:length], kind)
+                if column is not None and column.rows().intersect(rows):
+                    return None
     return Values(parts, path, rows, read, tick, memory)
 
 
@@ -126,11 +131,16 @@ class Values:
 
     # Order
 
-    def ordered(self, *, descending: bool) -> Iterator[int]:
+    def ordered(self, *, descending: bool, ci: bool = False) -> Iterator[int]:
         """The rows, sorted as `order` sorts them when they came in ascending order."""
         ranks: tuple[Callable[[], Iterable[int]], ...] = (
             self._missing,
-            *[self._ranked(kinds, descending) for kinds in _RANKS],
+            *[
+                (lambda: self._folded(descending))
+                if ci and Kind.STRING in kinds
+                else self._ranked(kinds, descending)
+                for kinds in _RANKS
+            ],
         )
         for rank in reversed(ranks) if descending else ranks:
             yield from rank()
@@ -155,6 +165,22 @@ class Values:
                 yield from rows
             else:
                 yield from self._sorted(rows, descending)
+
+    def _folded(self, descending: bool) -> Iterator[int]:
+        """The rows with texts, without regard to case and accents."""
+        keyed: dict[Any, AbstractBitMap] = {}
+        for held in self._held.get(Kind.STRING, ()):
+            for key, sure, rows in self._hits(held, False):
+                if sure:
+                    name = folded_key(text_of(key))
+                    keyed[name] = keyed[name] | rows if name in keyed else rows
+                    continue
+                for row in rows:
+                    self._tick()
+                    name = folded_key(self._read(row))
+                    keyed[name] = keyed.get(name, BitMap()) | BitMap([row])
+        for name in sorted(keyed, reverse=descending):
+            yield from keyed[name]
 
     def _sorted(self, rows: Iterable[int], descending: bool) -> Iterator[int]:
         """Rows of one key that stands for several values."""

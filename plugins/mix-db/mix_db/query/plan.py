@@ -15,20 +15,7 @@ from pyroaring import AbstractBitMap, BitMap
 from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
-from mix_db.query.ast import (
-    After,
-    And,
-    Comparison,
-    Exists,
-    Field,
-    Filter,
-    Key,
-    Member,
-    Not,
-    NullFilter,
-    Or,
-    Subquery,
-)
+from mix_db.query import ast
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.steps import AllOf, AnyOf, Join, Known, Lookup, Minus, Scan, Step, Unknown
 from mix_db.query.verdict import Test, Verdict
@@ -39,6 +26,7 @@ _WATERMARK: Final = re.compile(r"[0-9]{16}", re.ASCII)
 _NUMBERED: Final = ("_rmx_row", "_rmx_rev", "_rmx_last_modified_at")
 """Fields that every row has, and that never decrease from row to row."""
 
+_WILD: Final = re.compile(r"[%_\\]")
 _FAR: Final = 2**62
 _BELOW_AT_ABOVE: Final = {
     "==": (False, True, False),
@@ -92,31 +80,33 @@ class Planner:
     def _universe(self) -> AbstractBitMap:
         return BitMap(range(self._rows))
 
-    def plan(self, node: Filter) -> Step:
+    def plan(self, node: ast.Filter) -> Step:
         """The step for the rows of which a filter is true; rows that the query does not see may be among them."""
         return self._build(node, True, _TOP)
 
-    def _build(self, node: Filter, want: bool, scope: _Scope) -> Step:
+    def _build(self, node: ast.Filter, want: bool, scope: _Scope) -> Step:
         """The step for the rows, or records that refs lead to, for which a filter has an answer."""
         self._tick()
         match node:
-            case Not(item):
+            case ast.Not(item):
                 return self._build(item, not want, scope)
-            case Comparison(key=key):
+            case ast.Comparison(key=key):
                 step = self._keyed(node, self._test(node), key, want, scope)
-            case Exists(key) if want:
+            case ast.Exists(key) if want:
                 step = self._keyed(node, self._test(node), key, want, scope)
-            case Exists():
+            case ast.Exists():
                 step = self._absent(node, scope)
-            case Subquery():
+            case ast.Subquery():
                 step = self._subquery(node, want, scope)
-            case NullFilter():
+            case ast.Relation():
+                step = self._unknown()
+            case ast.NullFilter():
                 step = Known(self._universe if want else BitMap())
-            case After(watermark):
+            case ast.After(watermark):
                 step = self._after(self._evaluation.watermark(watermark), want, scope)
-            case And(items) | Or(items):
+            case ast.And(items) | ast.Or(items):
                 parts = [self._build(item, want, scope) for item in items]
-                if isinstance(node, And) is want:
+                if isinstance(node, ast.And) is want:
                     step = _all_of(parts, several=scope.several)
                 else:
                     step = self._any_of(parts)
@@ -133,11 +123,11 @@ class Planner:
     def _unknown(self) -> Step:
         return Unknown(lambda: self._universe, self._rows)
 
-    def _test(self, node: Comparison | Exists) -> Test:
+    def _test(self, node: ast.Comparison | ast.Exists) -> Test:
         test = self._tests.get(id(node))
         if test is None:
-            if isinstance(node, Comparison):
-                test = Test(node.operator, self._evaluation.value(node.value, {}), self._tick)
+            if isinstance(node, ast.Comparison):
+                test = Test(node.operator, self._evaluation.value(node.value, {}, {}), self._tick)
             else:
                 test = Test("exists", None, self._tick)
             self._tests[id(node)] = test
@@ -145,7 +135,7 @@ class Planner:
 
     # Keys
 
-    def _keyed(self, node: Filter, test: Test, key: Key, want: bool, scope: _Scope) -> Step:
+    def _keyed(self, node: ast.Filter, test: Test, key: ast.Key, want: bool, scope: _Scope) -> Step:
         rooted, names = self._evaluation.path(key)
         if not rooted:
             return self._led(node, test, names, want, scope)
@@ -155,7 +145,7 @@ class Planner:
         step.elementwise = False
         return step
 
-    def _led(self, node: Filter, test: Test, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
+    def _led(self, node: ast.Filter, test: Test, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
         """The step for what the names lead to, by maps and by refs."""
         if not scope.base and _is_engines(names):
             return self._engines(names, test, want)
@@ -176,7 +166,7 @@ class Planner:
             if (columns := self._columns((*scope.base, *names[:place]), Kind.REF))
         ]
 
-    def _target(self, node: Filter, test: Test, names: tuple[str, ...], want: bool) -> Step:
+    def _target(self, node: ast.Filter, test: Test, names: tuple[str, ...], want: bool) -> Step:
         """The step for the records whose own names lead on; made once, since all refs on the way ask for it."""
         place = (id(test), names, want)
         step = self._targets.get(place)
@@ -230,6 +220,8 @@ class Planner:
         assert arrays is not None
         if test.operator == "contains":
             witness, answer = self._operator("==", test.value), True
+        elif test.operator == "contains:ci":
+            witness, answer = self._operator(*_same_text(test.value)), True
         else:
             witness, answer = self._operator("in", test.value), False
         # An element with this answer settles the array's; what has none has the opposite one.
@@ -249,7 +241,7 @@ class Planner:
         pieces = [(column, [(0, len(column))]) for column in self._columns(path, kind)]
         return Lookup(pieces, exact=True, single=False) if pieces else None
 
-    def _absent(self, node: Exists, scope: _Scope) -> Step:
+    def _absent(self, node: ast.Exists, scope: _Scope) -> Step:
         """The rows where a key leads to nothing."""
         rooted = self._evaluation.path(node.key)[0]
         if scope.several and not rooted:
@@ -263,7 +255,7 @@ class Planner:
 
     # Subqueries
 
-    def _subquery(self, node: Subquery, want: bool, scope: _Scope) -> Step:
+    def _subquery(self, node: ast.Subquery, want: bool, scope: _Scope) -> Step:
         rooted, names = self._evaluation.path(node.key)
         if rooted and not scope.rooted:
             return self._unknown()
@@ -275,7 +267,7 @@ class Planner:
             step.elementwise = True
         return step
 
-    def _within(self, node: Subquery, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
+    def _within(self, node: ast.Subquery, names: tuple[str, ...], want: bool, scope: _Scope) -> Step:
         if not scope.base and _is_engines(names):
             return self._unknown()
         path = (*scope.base, *names)
@@ -305,7 +297,7 @@ class Planner:
             )
         return self._any_of(steps)
 
-    def _inner_target(self, node: Subquery, names: tuple[str, ...], want: bool) -> Step:
+    def _inner_target(self, node: ast.Subquery, names: tuple[str, ...], want: bool) -> Step:
         place = (id(node), names, want)
         step = self._targets.get(place)
         if step is None:
@@ -385,6 +377,11 @@ def _all_of(parts: Sequence[Step], *, several: bool) -> Step:
     return AllOf(made, several=several) if len(made) > 1 else made[0]
 
 
+def _same_text(value: Any) -> tuple[str, Any]:
+    """The comparison of an element that `contains:ci` looks for."""
+    return ("like:ci", _WILD.sub(r"\\\g<0>", value)) if type(value) is str else ("==", value)
+
+
 def _is_engines(names: tuple[str, ...]) -> bool:
     return names[0].startswith(PREFIX) and names[0] not in INDEXED
 
@@ -405,10 +402,10 @@ def _scan(test: Test, columns: Sequence[Column], want: bool, *, single: bool) ->
     return Scan(keys, sum([column.counts(0, len(column)) for column in columns]), lookup)
 
 
-def _with_key(node: Filter, names: tuple[str, ...]) -> Filter:
+def _with_key(node: ast.Filter, names: tuple[str, ...]) -> ast.Filter:
     """The filter, asked of what the names lead to."""
-    key: Key = Field(names[0])
+    key: ast.Key = ast.Field(names[0])
     for name in names[1:]:
-        key = Member(key, name)
-    assert isinstance(node, Comparison | Exists | Subquery)
+        key = ast.Member(key, name)
+    assert isinstance(node, ast.Comparison | ast.Exists | ast.Subquery)
     return dataclasses.replace(node, key=key)

@@ -10,10 +10,12 @@ import math
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import LIST_OPERATORS
 from mix_db.query.errors import QueryError
+from mix_db.query.folding import fold
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Undef, compare, equal, kind_of
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "aggregate",
     "calculate",
     "compared",
+    "folded_key",
     "sort_key",
     "unique",
 ]
@@ -63,6 +66,10 @@ def compared(operator: str, left: Any, right: Any) -> Truth:
             return _contains(left, right)
         case "like":
             return _like(left, right)
+        case "contains:ci":
+            return _contains_folded(left, right)
+        case "like:ci":
+            return _like(fold(left) if type(left) is str else left, right, ci=True)
         case "in":
             return _in(left, right)
         case "all_in":
@@ -83,6 +90,15 @@ def _contains(left: Any, right: Any) -> Truth:
     if type(left) is list:
         return any(equal(item, right) for item in left)
     return UNDEF
+
+
+def _contains_folded(left: Any, right: Any) -> Truth:
+    if type(right) is not str:
+        return _contains(left, right)
+    part = fold(right)
+    if type(left) is list:
+        return any(type(item) is str and fold(item) == part for item in left)
+    return part in fold(left) if type(left) is str else UNDEF
 
 
 class Members:
@@ -109,15 +125,16 @@ def _all_in(left: Any, right: Any) -> Truth:
     return all(_in(item, right) for item in left)
 
 
-def _like(left: Any, pattern: Any) -> Truth:
-    """`%` stands for any text, `_` for one character, `\\` takes the next character as it is."""
+def _like(left: Any, pattern: Any, *, ci: bool = False) -> Truth:
+    """`%` stands for any text, `_` for one character, `\\` takes the next character as it is. With `ci` the left side
+    is a folded text, and the texts in the pattern are folded too."""
     if type(left) is not str or type(pattern) is not str:
         return UNDEF
     if len(pattern) > MAX_PATTERN:
         raise QueryError(
             f"expected a pattern of at most {MAX_PATTERN} characters behind `like`, found {len(pattern)}"
         )
-    (first, length, _), *rest = _segments(pattern)
+    (first, length, _), *rest = _segments(pattern, ci)
     if not rest:
         return first.fullmatch(left) is not None
     if first.match(left) is None:
@@ -141,7 +158,7 @@ def _like(left: Any, pattern: Any) -> Truth:
 
 
 @functools.lru_cache(maxsize=256)
-def _segments(pattern: str) -> list[tuple[re.Pattern[str], int, bool]]:
+def _segments(pattern: str, ci: bool) -> list[tuple[re.Pattern[str], int, bool]]:
     """What stands between the `%` of a pattern, the length of what it matches, and whether it has a `_`."""
     segments: list[list[str]] = [[]]
     characters = iter(pattern)
@@ -150,12 +167,20 @@ def _segments(pattern: str) -> list[tuple[re.Pattern[str], int, bool]]:
             case "%":
                 segments.append([])
             case "_":
-                segments[-1].append(".")
-            case "\\":
-                segments[-1].append(re.escape(next(characters, "\\")))
+                segments[-1].append("")
             case _:
-                segments[-1].append(re.escape(char))
-    return [(re.compile("".join(parts), re.DOTALL), len(parts), "." in parts) for parts in segments]
+                segments[-1].append(next(characters, "\\") if char == "\\" else char)
+    return [_segment(parts, ci) for parts in segments]
+
+
+def _segment(parts: list[str], ci: bool) -> tuple[re.Pattern[str], int, bool]:
+    """A part of a pattern, in which "" stands for any character."""
+    if ci:
+        # Accents stand behind their letters, so that letters are folded together.
+        runs = [(known, list(run)) for known, run in groupby(parts, key=bool)]
+        parts = [part for known, run in runs for part in (fold("".join(run)) if known else run)]
+    written = [re.escape(char) if char else "." for char in parts]
+    return re.compile("".join(written), re.DOTALL), len(parts), "" in parts
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
@@ -268,6 +293,15 @@ def sort_key(value: Any) -> Any:
             return (rank,)
         case _:
             return (rank, _whole(value))
+
+
+def folded_key(value: Any) -> Any:
+    """Key for `sorted` that sorts texts without regard to case and accents, and all else as `sort_key` does.
+
+    Raises:
+        QueryError: a text is too long to be folded.
+    """
+    return (_RANKS["string"], fold(value), value) if type(value) is str else sort_key(value)
 
 
 def unique(values: Iterable[Any]) -> list[tuple[Any, list[int]]]:

@@ -8,10 +8,21 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from mix_db.query.ast import Aggregate, Group, Object, Order, Reverse, Slice, Stage
+from mix_db.query.ast import (
+    Aggregate,
+    Group,
+    Member,
+    Object,
+    Order,
+    Reverse,
+    Slice,
+    Stage,
+    Unnest,
+    Where,
+)
 from mix_db.query.evaluate import Bundle, Evaluation
 from mix_db.query.memory import Memory
-from mix_db.query.semantics import aggregate, sort_key, unique
+from mix_db.query.semantics import aggregate, unique
 from mixkit.errors import QueryTooLarge
 from mixkit.value import UNDEF
 
@@ -31,7 +42,7 @@ class Summary:
     aggregates: tuple[Aggregate, ...]
 
 
-Block: TypeAlias = Object | Order | Reverse | Slice | Summary
+Block: TypeAlias = Object | Where | Unnest | Order | Reverse | Slice | Summary
 
 
 def blocks(stages: Sequence[Stage]) -> list[Block]:
@@ -74,11 +85,15 @@ def through(
     match block:
         case Object():
             return _objects(block, rows, evaluation, tick)
-        case Order(key, direction):
+        case Where():
+            return _where(block, rows, evaluation, tick)
+        case Unnest(key):
+            return (part for row in rows for part in evaluation.unnested(key, row))
+        case Order():
             return _ordered(
                 rows,
-                lambda row: sort_key(evaluation.read(key, row, row)),
-                evaluation.direction(direction) == "desc",
+                lambda row: evaluation.order_key(block, row),
+                evaluation.direction(block.direction) == "desc",
                 needed(following, evaluation),
                 memory,
             )
@@ -96,6 +111,16 @@ def _objects(
     for row in rows:
         tick()
         yield evaluation.row(block, row)
+
+
+def _where(
+    block: Where, rows: Iterator[Row], evaluation: Evaluation, tick: Callable[[], None]
+) -> Iterator[Row]:
+    conditions = [(block.filter, True)]
+    for row in rows:
+        tick()
+        if evaluation.holds(conditions, row):
+            yield row
 
 
 def _held(rows: Iterable[Row], memory: Memory) -> Iterator[Row]:
@@ -170,32 +195,63 @@ def _summary(
     block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None], memory: Memory
 ) -> list[Row]:
     read = evaluation.read
+    key_of_group = None if block.group is None else block.group.key
     keys: list[Any] = []
     kept: list[Row] = []
-    columns: list[tuple[Aggregate, list[Any]]] = [(stage, []) for stage in block.aggregates]
+    columns = [(stage, _Column()) for stage in block.aggregates]
+    keyed = [(stage.key, column) for stage, column in columns if stage.key is not None]
     count = 0
-    for row in rows:
-        tick()
+
+    def add(row: Row) -> None:
+        nonlocal count
         count += 1
-        if block.group is not None:
-            keys.append(read(block.group.key, row, row))
-            memory.hold(keys[-1])
+        for key, column in keyed:
+            value = read(key, row, row)
+            if value is UNDEF and isinstance(key, Member):
+                several = evaluation.values(key, row)
+                column.several[len(column.values)] = several
+                memory.hold(several)
+            column.values.append(value)
+            memory.hold(value)
         if not columns:
             kept.append(row)
             memory.hold(row)
-        for stage, values in columns:
-            if stage.key is not None:
-                values.append(read(stage.key, row, row))
-                memory.hold(values[-1])
+
+    for row in rows:
+        tick()
+        if key_of_group is not None:
+            key = read(key_of_group, row, row)
+            if key is UNDEF and isinstance(key_of_group, Member):
+                for key, part in evaluation.keyed(key_of_group, row):
+                    keys.append(key)
+                    memory.hold(key)
+                    add(part)
+                continue
+            keys.append(key)
+            memory.hold(key)
+        add(row)
     groups = unique(keys) if block.group is not None else [(UNDEF, range(count))]
     made: list[Row] = []
     for key, places in groups:
         tick()
         answers = {
-            stage.function: len(places)
-            if stage.key is None
-            else aggregate(stage.function, [values[place] for place in places])
-            for stage, values in columns
+            stage.function: len(places) if stage.key is None else aggregate(stage.function, column.at(places))
+            for stage, column in columns
         }
         made.append(Bundle(key, [kept[place] for place in places] if kept else [], answers).record())
     return made
+
+
+class _Column:
+    """What an aggregate reads in each row: one value, or several where its key leads through arrays."""
+
+    __slots__ = ("several", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.several: dict[int, list[Any]] = {}
+
+    def at(self, places: Iterable[int]) -> list[Any]:
+        if not self.several:
+            return [self.values[place] for place in places]
+        return [value for place in places for value in self.several.get(place) or (self.values[place],)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from mix_db.query.ast import Aggregate, And, Group, Not, Object, Order, Reverse, Slice, Stage
+from mix_db.query.ast import Aggregate, And, Group, Not, Object, Order, Reverse, Slice, Stage, Unnest, Where
 from mix_db.query.printer import format_filter, format_stage
 from mix_db.query.stages import Block, Summary
 from mix_db.query.steps import Condition, Step
@@ -75,6 +75,10 @@ def node_of_block(block: Block, estimate: int) -> Node:
     match block:
         case Object():
             name = "project"
+        case Where():
+            name = "where"
+        case Unnest():
+            name = "unnest"
         case Order():
             name = "order"
         case Reverse():

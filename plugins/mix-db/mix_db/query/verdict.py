@@ -168,12 +168,15 @@ class Test:
                 return compared(self.operator, None, self.value)
             case _ if kind is Kind.BOOL:
                 return Verdict.SPLIT if type(self.value) in (bool, type(None)) else UNDEF
-            case "contains":
+            case "contains" | "contains:ci":
                 if kind is Kind.ARRAY:
-                    return Verdict.ELEMENTS
+                    long = (
+                        self.operator != "contains" and type(self.value) is str and len(self.value) > MAX_TEXT
+                    )
+                    return Verdict.UNSURE if long else Verdict.ELEMENTS
                 return Verdict.SPLIT if kind is Kind.STRING and type(self.value) is str else UNDEF
-            case "like":
-                return Verdict.SPLIT if kind is Kind.STRING and self._pattern is not None else UNDEF
+            case "like" | "like:ci":
+                return Verdict.SPLIT if kind is Kind.STRING and type(self.value) is str else UNDEF
             case "all_in":
                 return Verdict.ELEMENTS if kind is Kind.ARRAY else UNDEF
             case _:
@@ -209,7 +212,7 @@ class Test:
 
     def scans(self, kind: Kind) -> bool:
         """Whether `spans` looks at many keys of a column one by one."""
-        if kind is not Kind.STRING or self.operator not in ("contains", "like"):
+        if kind is not Kind.STRING or self.operator not in ("contains", "like", "contains:ci", "like:ci"):
             return False
         pattern = self._pattern
         return pattern is None or not (pattern.is_text or pattern.is_prefix) or len(pattern.start) > MAX_TEXT
@@ -236,6 +239,8 @@ class Test:
                 return self._scanned(column, 0, len(column), self._contains)
             case "like":
                 return self._liked(column)
+            case "contains:ci" | "like:ci":
+                return self._scanned(column, 0, len(column), self._folded)
             case _ if kind is Kind.STRING:
                 return self._ordered(column, 0, text_key(self.value))
             case _:
@@ -326,6 +331,10 @@ class Test:
         text = text_of(key)
         # What is in the beginning of a text is in the text.
         return True if self.value in text else Verdict.UNSURE if ambiguous(text) else False
+
+    def _folded(self, key: Key) -> Truth | Verdict:
+        text = text_of(key)
+        return Verdict.UNSURE if ambiguous(text) else compared(self.operator, text, self.value)
 
     def _like(self, key: Key) -> Truth | Verdict:
         text = text_of(key)

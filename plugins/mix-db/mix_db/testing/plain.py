@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from mix_db.query.ast import Aggregate, Group, Object, Query
+from mix_db.query.ast import Aggregate, Group, Object, Query, Unnest
 from mix_db.query.builder import Condition
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.json_form import from_json
@@ -232,10 +232,10 @@ class PlainDatabase(_Reader):
     def live(self, query: Any, params: Mapping[str, Any] | None = None) -> PlainLive:
         parsed = _as_query(query)
         for stage in parsed.stages:
-            if isinstance(stage, Aggregate | Group):
-                name = "group" if isinstance(stage, Group) else stage.function
+            if isinstance(stage, Aggregate | Group | Unnest):
+                name = stage.function if isinstance(stage, Aggregate) else type(stage).__name__.lower()
                 raise QueryError(
-                    f"expected a live query of records, found {name}(…), which puts several together"
+                    f"expected a live query of records, found {name}(…), whose rows are not one record each"
                 )
         Evaluation(parsed, params or {}, lambda ref: None)
         return PlainLive(self, parsed, params)
@@ -429,6 +429,9 @@ class PlainCursor:
     @property
     def watermark(self) -> str:
         return self._watermark
+
+    def warnings(self) -> list[str]:
+        return []
 
     def next(self) -> list[Record]:
         with self._lock:

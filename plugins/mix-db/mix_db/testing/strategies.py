@@ -10,39 +10,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from mix_db.query.ast import (
-    AGGREGATES,
-    COMPARISONS,
-    LIST_OPERATORS,
-    After,
-    Aggregate,
-    And,
-    Arithmetic,
-    AssignMember,
-    CaseOf,
-    CloneMembers,
-    Comparison,
-    Constant,
-    Exists,
-    Field,
-    FollowRef,
-    Group,
-    ListOf,
-    MapOf,
-    Member,
-    Not,
-    NullFilter,
-    Object,
-    Or,
-    Order,
-    Param,
-    Query,
-    RemoveMember,
-    Reverse,
-    Scalar,
-    Slice,
-    Subquery,
-)
+from mix_db.query import ast
+from mix_db.query.dates import UNITS
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
 __all__ = ["FIELDS", "IDS", "constant_of", "filters", "histories", "queries", "record_fields", "watermark_of"]
@@ -53,7 +22,7 @@ IDS: Final = ("x", "y", "z", "w" * 300)
 
 _LONG: Final = "ab" * 128
 _TEXTS: Final = (
-    "", "a", "ab", "abc", "b", "B", "a%", "a_", "é", "\U0001f600", "\x00",
+    "", "a", "ab", "abc", "b", "B", "a%", "É", "A", "a_", "é", "\U0001f600", "\x00",
     _LONG[:255], _LONG, _LONG + "a", _LONG + "b",
 )  # fmt: skip
 _NUMBERS: Final = (
@@ -117,133 +86,166 @@ def histories(draw: st.DrawFn, max_size: int = 14) -> list[dict[str, Any]]:
     return versions
 
 
-def constant_of(value: Any) -> Constant:
+def constant_of(value: Any) -> ast.Constant:
     """The node that a value is written as in a query."""
     match value:
         case list():
-            return ListOf(tuple([constant_of(item) for item in value]))
+            return ast.ListOf(tuple([constant_of(item) for item in value]))
         case dict():
-            return MapOf(tuple([(name, constant_of(item)) for name, item in value.items()]))
+            return ast.MapOf(tuple([(name, constant_of(item)) for name, item in value.items()]))
         case Case(name=name, arg=arg):
-            return CaseOf(name, None if arg is UNDEF else constant_of(arg))
+            return ast.CaseOf(name, None if arg is UNDEF else constant_of(arg))
         case _:
-            return Scalar(value)
+            return ast.Scalar(value)
 
 
-_simple_keys: Final[st.SearchStrategy[Any]] = _fields.map(Field)
+_PLAIN_OPERATORS: Final = [operator for operator in ast.COMPARISONS if operator not in ast.PATTERNS]
+
+_simple_keys: Final[st.SearchStrategy[Any]] = _fields.map(ast.Field)
 _engine_keys: Final = st.sampled_from(
     [
         "_rmx_id", "_rmx_type", "_rmx_rev", "_rmx_row", "_rmx_last_modified_at", "_rmx_previous", "_rmx_deleted",
         "_rmx_superseded", "_rmx_superseded_at", "_rmx_other",
     ]
-).map(Field)  # fmt: skip
+).map(ast.Field)  # fmt: skip
 _keys: Final[st.SearchStrategy[Any]] = st.recursive(
     _simple_keys
     | _simple_keys
     | _simple_keys
     | _engine_keys
-    | _fields.map(lambda name: Member(None, name))
-    | st.just(Param("key")),
-    lambda base: st.builds(Member, base, _fields | st.sampled_from(["a", "_rmx_id", "_rmx_row"])),
+    | _fields.map(lambda name: ast.Member(None, name))
+    | st.just(ast.Param("key")),
+    lambda base: st.builds(ast.Member, base, _fields | st.sampled_from(["a", "_rmx_id", "_rmx_row"])),
     max_leaves=3,
 )
-_patterns: Final = st.text(alphabet="ab%_\\", max_size=4).map(Scalar) | st.sampled_from(
+_patterns: Final = st.text(alphabet="abBé%_\\", max_size=4).map(ast.Scalar) | st.sampled_from(
     [_LONG + "%", _LONG[:255] + "%", _LONG, "%b", "a%", "ab%%", "%"]
-).map(Scalar)
+).map(ast.Scalar)
 _marks: Final = st.integers(0, 8).map(watermark_of) | st.sampled_from(["", "0", "00000000000000001", "a"])
-_constants: Final = _values.map(constant_of) | st.sampled_from(_PARAMS).map(Param)
-_lists: Final = st.lists(_values, max_size=4).map(constant_of) | st.just(Param("list"))
+_constants: Final = _values.map(constant_of) | st.sampled_from(_PARAMS).map(ast.Param)
+_lists: Final = st.lists(_values, max_size=4).map(constant_of) | st.just(ast.Param("list"))
 _leaves: Final[st.SearchStrategy[Any]] = (
-    st.builds(Comparison, st.sampled_from(COMPARISONS[:-1]), _keys, _constants)
-    | st.builds(Comparison, st.sampled_from(COMPARISONS[:-1]), _simple_keys, scalars.map(constant_of))
-    | st.builds(Comparison, st.just("like"), _keys, _patterns | scalars.map(constant_of))
-    | st.builds(Comparison, st.sampled_from(LIST_OPERATORS), _keys, _lists)
-    | st.builds(Exists, _keys)
-    | st.builds(After, _marks.map(Scalar) | st.just(Param("mark")))
-    | st.builds(Comparison, st.sampled_from(COMPARISONS), st.just(Field("_rmx_rev")), _marks.map(Scalar))
+    st.builds(ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _keys, _constants)
+    | st.builds(ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, scalars.map(constant_of))
+    | st.builds(ast.Comparison, st.sampled_from(ast.PATTERNS), _keys, _patterns | scalars.map(constant_of))
+    | st.builds(ast.Comparison, st.sampled_from(ast.LIST_OPERATORS), _keys, _lists)
+    | st.builds(ast.Exists, _keys)
+    | st.builds(ast.After, _marks.map(ast.Scalar) | st.just(ast.Param("mark")))
     | st.builds(
-        Comparison,
-        st.sampled_from(COMPARISONS),
-        st.sampled_from(["_rmx_last_modified_at", "_rmx_superseded_at"]).map(Field),
-        st.integers(998, 1_010).map(Scalar) | st.sampled_from([1000.5, math.nan, math.inf, None]).map(Scalar),
+        ast.Comparison,
+        st.sampled_from(ast.COMPARISONS),
+        st.just(ast.Field("_rmx_rev")),
+        _marks.map(ast.Scalar),
     )
     | st.builds(
-        Comparison, st.just("=="), st.just(Field("_rmx_id")), st.sampled_from(_REFS).map(Ref).map(Scalar)
+        ast.Comparison,
+        st.sampled_from(ast.COMPARISONS),
+        st.sampled_from(["_rmx_last_modified_at", "_rmx_superseded_at"]).map(ast.Field),
+        st.integers(998, 1_010).map(ast.Scalar)
+        | st.sampled_from([1000.5, math.nan, math.inf, None]).map(ast.Scalar),
     )
-    | st.just(NullFilter())
+    | st.builds(
+        ast.Comparison,
+        st.just("=="),
+        st.just(ast.Field("_rmx_id")),
+        st.sampled_from(_REFS).map(Ref).map(ast.Scalar),
+    )
+    | st.just(ast.NullFilter())
 )
+
+
+def _holds_map(node: Any) -> bool:
+    """Whether there is a map of constants, which in an expression reads as an object."""
+    match node:
+        case ast.ListOf(items) | ast.Call(_, items):
+            return any(map(_holds_map, items))
+        case ast.Arithmetic(_, left, right) | ast.Relation(_, left, right):
+            return _holds_map(left) or _holds_map(right)
+        case _:
+            return isinstance(node, ast.MapOf)
+
+
+_expressions: Final = st.recursive(
+    _constants | _keys.filter(ast.is_key),
+    lambda part: (
+        st.builds(ast.Arithmetic, st.sampled_from(["+", "-", "*", "/", "%"]), part, part)
+        | st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), part, part)
+        | st.builds(ast.Relation, st.sampled_from(ast.PATTERNS), part, _patterns)
+        | st.builds(ast.Relation, st.sampled_from(ast.LIST_OPERATORS), part, _lists)
+        | st.builds(
+            lambda name, arg: ast.Call(name, (arg,)), st.sampled_from(["year", "weekday", "fold"]), part
+        )
+        | st.builds(
+            lambda arg, unit: ast.Call("trunc", (arg, ast.Scalar(unit))), part, st.sampled_from(UNITS)
+        )
+    ),
+    max_leaves=3,
+).filter(lambda node: not _holds_map(node))
+_relations: Final = st.builds(
+    ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expressions, _expressions
+) | st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, _simple_keys)
+
 
 # Without a share of filters that are not odd most queries keep nothing or everything.
 _plain: Final = st.builds(
-    Comparison, st.sampled_from(COMPARISONS[:-1]), _simple_keys, _common.map(Scalar)
-) | st.builds(Exists, _simple_keys)
+    ast.Comparison, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, _common.map(ast.Scalar)
+) | st.builds(ast.Exists, _simple_keys)
 
 filters: Final[st.SearchStrategy[Any]] = st.recursive(
-    _leaves | _plain | _plain,
+    _leaves | _plain | _plain | st.deferred(lambda: _relations),
     lambda part: (
-        st.builds(Not, part)
-        | st.lists(part, min_size=2, max_size=3).map(lambda items: And(tuple(items)))
-        | st.lists(part, min_size=2, max_size=3).map(lambda items: Or(tuple(items)))
-        | st.builds(Subquery, _keys, part)
-        | st.builds(Subquery, _simple_keys, part)
+        st.builds(ast.Not, part)
+        | st.lists(part, min_size=2, max_size=3).map(lambda items: ast.And(tuple(items)))
+        | st.lists(part, min_size=2, max_size=3).map(lambda items: ast.Or(tuple(items)))
+        | st.builds(ast.Subquery, _keys, part)
+        | st.builds(ast.Subquery, _simple_keys, part)
     ),
     max_leaves=6,
 )
 """Filters of all nodes."""
 
-_expressions: Final = st.recursive(
-    _constants | _keys.filter(lambda key: not isinstance(key, Param)),
-    lambda part: st.builds(Arithmetic, st.sampled_from(["+", "-", "*", "/", "%"]), part, part),
-    max_leaves=3,
-).filter(lambda node: not isinstance(node, MapOf) and not _holds_map(node))
-
-
-def _holds_map(node: Any) -> bool:
-    match node:
-        case MapOf():
-            return True
-        case ListOf(items):
-            return any(map(_holds_map, items))
-        case Arithmetic(_, left, right):
-            return _holds_map(left) or _holds_map(right)
-        case _:
-            return False
-
-
 _members: Final = (
-    st.builds(AssignMember, _fields, _expressions, st.none() | scalars.map(constant_of))
-    | st.builds(CloneMembers, st.booleans())
-    | st.builds(RemoveMember, _fields)
-    | st.builds(FollowRef, _fields)
+    st.builds(ast.AssignMember, _fields, _expressions, st.none() | scalars.map(constant_of))
+    | st.builds(ast.CloneMembers, st.booleans())
+    | st.builds(ast.RemoveMember, _fields)
+    | st.builds(ast.FollowRef, _fields)
 )
 _counts: Final = st.integers(0, 6) | st.sampled_from([2**63 - 1])
-_orders: Final = st.builds(Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(Param("direction")))
-_slices: Final = st.builds(Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(Param("count")))
+_orders: Final = st.builds(
+    ast.Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
+)
+_slices: Final = st.builds(
+    ast.Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(ast.Param("count"))
+)
 _blocks: Final[st.SearchStrategy[list[Any]]] = (
-    st.lists(_members, max_size=3).map(lambda members: [Object(tuple(members))])
+    st.lists(_members, max_size=3).map(lambda members: [ast.Object(tuple(members))])
     | _orders.map(lambda order: [order])
     | st.tuples(_orders, _slices).map(list)
-    | st.just([Reverse()])
+    | st.just([ast.Reverse()])
     | _slices.map(lambda block: [block])
-    | st.builds(lambda key, more: [Group(key), *more], _keys, st.just([]) | st.just([Aggregate("count")]))
-    | st.just([Aggregate("count")])
+    | st.builds(lambda node: [ast.Where(node)], st.deferred(lambda: filters))
+    | st.builds(lambda key: [ast.Unnest(key)], _keys)
     | st.builds(
-        lambda functions, key: [Aggregate(name, None if name == "count" else key) for name in functions],
-        st.lists(st.sampled_from(AGGREGATES), min_size=1, max_size=3, unique=True),
+        lambda key, more: [ast.Group(key), *more], _keys, st.just([]) | st.just([ast.Aggregate("count")])
+    )
+    | st.just([ast.Aggregate("count")])
+    | st.builds(
+        lambda functions, key: [ast.Aggregate(name, None if name == "count" else key) for name in functions],
+        st.lists(st.sampled_from(ast.AGGREGATES), min_size=1, max_size=3, unique=True),
         _keys,
     )
 )
 
 
 @st.composite
-def queries(draw: st.DrawFn) -> tuple[Query, dict[str, Any]]:
+def queries(draw: st.DrawFn) -> tuple[ast.Query, dict[str, Any]]:
     """A query of any nodes, with values for its parameters."""
     stages: list[Any] = []
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 1, 2, 3]))):
         block = draw(_blocks)
-        if not (stages and isinstance(stages[-1], Aggregate) and isinstance(block[0], Aggregate)):
+        if not (stages and isinstance(stages[-1], ast.Aggregate) and isinstance(block[0], ast.Aggregate)):
             stages += block
-    query = Query(draw(filters), tuple(stages))
+    query = ast.Query(draw(filters), tuple(stages))
     given: dict[str, st.SearchStrategy[Any]] = {
         "key": st.sampled_from(FIELDS),
         "list": st.lists(_values, max_size=4),

@@ -20,6 +20,7 @@ from mix_db.transfer.errors import BadItem, TransferError
 from mix_db.transfer.formats import make_reader
 from mix_db.transfer.item import Item, Reader
 from mix_db.transfer.journal import Journal, Progress, Target
+from mix_db.transfer.references import Reference, References
 from mix_db.transfer.rejects import Rejects
 from mix_db.transfer.source import Source
 from mixkit.errors import MixError, RecordError
@@ -49,6 +50,7 @@ class ImportOptions:
         skip_bad: go on behind a record that is refused, instead of stopping there.
         rejects: where refused records are kept.
         restart: begin with the first record, whatever was imported before.
+        references: fields whose values become refs.
         delimiter, kinds: see `make_reader`.
     """
 
@@ -61,12 +63,13 @@ class ImportOptions:
     skip_bad: bool = False
     rejects: Path | None = None
     restart: bool = False
+    references: Sequence[Reference] = ()
     delimiter: str | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
 
     def reading(self) -> dict[str, Any]:
         """What must stay the same when an import is resumed."""
-        return {
+        options: dict[str, Any] = {
             "format": self.format,
             "id_field": self.id_field,
             "type": self.type,
@@ -74,6 +77,9 @@ class ImportOptions:
             "keep_original": self.keep_original,
             "kinds": dict(self.kinds),
         }
+        if self.references:
+            options["references"] = [str(each) for each in self.references]
+        return options
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,6 +131,7 @@ class Import:
         self._saving = SaveOptions(
             upsert=options.upsert, keep_original=options.keep_original, original_id_always=True
         )
+        self._references = References(options.references, target.query)
         self.outcome = Outcome(source=source.name)
         self._journal: Journal | None = None
         self._progress = Progress(source=_file_name(source), options=options.reading())
@@ -246,6 +253,7 @@ class Import:
             record["_rmx_id"] = Ref(_id(record, options.id_field))
         if options.type is not None:
             record.setdefault("_rmx_type", options.type)
+        self._references.put(record)
         if record.get("_rmx_deleted") is True and not isinstance(record.get("_rmx_id"), Ref | str):
             raise BadItem("expected the _rmx_id of a record that was deleted, found none")
         return record

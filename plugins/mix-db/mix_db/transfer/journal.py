@@ -34,6 +34,8 @@ class Target(Protocol):
 
     def history(self, id: Ref | str) -> list[dict[str, Any]]: ...
 
+    def query(self, query: Any) -> Any: ...
+
 
 class Progress(msgspec.Struct, kw_only=True):
     """What is noted of an import.

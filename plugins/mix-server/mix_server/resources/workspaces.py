@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import secrets
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class Workspaces:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
+        body = body.removeprefix(codecs.BOM_UTF8)
         try:
             wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
         except msgspec.MsgspecError as exc:

@@ -1,6 +1,8 @@
-/* What C programs expect of their libc: asserts, seeds, a stack, streams, sleep, last words. */
+/* What C programs expect of their libc: asserts, seeds, a stack, streams, sleep, jumps, last words. */
 #include <assert.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +46,7 @@ static mix_value streams(mix_value params) {
     (void)params;
     struct stat found;
     bool good = getchar() == EOF && feof(stdin) && fstat(1, &found) == 0 && S_ISCHR(found.st_mode) && isatty(2);
-    return mix_bool(good && sched_yield() == 0);
+    return mix_bool(good && sched_yield() == 0 && clock() != (clock_t)-1 && signal(SIGINT, SIG_IGN) != SIG_ERR);
 }
 
 static mix_value sleeps(mix_value params) {
@@ -53,6 +55,22 @@ static mix_value sleeps(mix_value params) {
     usleep((useconds_t)(1000 * mix_as_int(params, 0)));
     clock_gettime(CLOCK_MONOTONIC, &after);
     return mix_number((double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
+}
+
+static jmp_buf place;
+
+static int leave_from(int depth, int with) {
+    if (depth == 0) longjmp(place, with);
+    return leave_from(depth - 1, with) + 1;
+}
+
+/* How often it was left, each time from another depth. */
+static mix_value jumps(mix_value params) {
+    volatile sig_atomic_t times = 0;
+    int left = setjmp(place);
+    if (left) times++;
+    if (times < (int)mix_as_int(params, 0)) return mix_int(leave_from(times % 50, times + 1));
+    return mix_int(times);
 }
 
 static int64_t deep(volatile char *above, int64_t left) {
@@ -70,4 +88,5 @@ MIX_ENTRY("checked", checked)
 MIX_ENTRY("gives_up", gives_up)
 MIX_ENTRY("streams", streams)
 MIX_ENTRY("sleeps", sleeps)
+MIX_ENTRY("jumps", jumps)
 MIX_ENTRY("recurses", recurses)
