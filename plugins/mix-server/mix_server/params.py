@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from mix_server.errors import BadRequest, UnsupportedBody
-from mix_server.payload import QUICK, parse, parse_json
+from mix_server.payload import parse, parse_json
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.schema import ANY, ArrayType, LiteralType, Mismatch, RecordType, ScalarType, Type, UnionType
@@ -62,10 +62,7 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float, most:
         except UnicodeDecodeError:
             raise BadRequest("expected UTF-8 in the form, percent-encoded or not") from None
         return _unticked(types) | from_texts(parse_pairs(text), types), body
-    if len(body) <= QUICK and len(body) <= most:
-        # PERF: what `parse` does with most bodies, each value of which takes a byte.
-        return tagged_json.loads(body) if body else {}, body
-    return await parse(parse_json, body, most), body
+    return await parse(parse_json, body, most) if body else {}, body
 
 
 def read_query(query: str, types: Type) -> dict[str, Any]:

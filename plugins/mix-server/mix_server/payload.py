@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from mix_server.request import Request
 
-__all__ = ["QUICK", "parse", "parse_json", "read_record", "read_value"]
+__all__ = ["parse", "parse_json", "read_record", "read_value"]
 
 _JSON: Final = ("application/json", "text/json", "")
 _MSGPACK: Final = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
-QUICK: Final = 65_536
+_QUICK: Final = 65_536
 """Bytes that are read where they arrive; more are read in a thread."""
 
 
@@ -60,7 +60,7 @@ def _unpack(body: bytes, most: int) -> Any:
 
 async def parse(read: Callable[[bytes, int], Any], body: bytes, most: int) -> Any:
     """Read a body where it is, or in a thread if it is long enough to hold up others."""
-    return read(body, most) if len(body) <= QUICK else await asyncio.to_thread(read, body, most)
+    return read(body, most) if len(body) <= _QUICK else await asyncio.to_thread(read, body, most)
 
 
 async def read_record(req: Request, limit: int, seconds: float, most: int) -> dict[str, Any]:
