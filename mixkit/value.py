@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
 
 from mixkit._fault import Blemish, Fault
@@ -371,6 +372,8 @@ def compare(a: Any, b: Any) -> int | Undef:
     return UNDEF
 
 
+_HANDFUL: Final = 32
+_NESTED: Final = frozenset((dict, list, Case))
 _FEW: Final = 2_000
 _SHORT: Final = 256 * 1024
 
@@ -380,6 +383,13 @@ def is_large(value: object) -> bool:
 
     Takes no longer for what is larger.
     """
+    if type(value) is dict and len(value) < _HANDFUL and _NESTED.isdisjoint(map(type, value.values())):
+        # PERF: most parameters are a map of a few simple values, whose sizes are at least those of their texts.
+        return sum(map(getsizeof, value)) + sum(map(getsizeof, value.values())) > _SHORT
+    return _is_large(value)
+
+
+def _is_large(value: object) -> bool:
     count = size = 0
     todo: list[Any] = [value]
     while todo:

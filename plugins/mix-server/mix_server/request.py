@@ -33,7 +33,6 @@ __all__ = ["JUDGED", "ClientWatch", "Request"]
 _WATCH_AFTER = 0.05
 """Seconds before anybody asks whether the client is still there: most runs are over by then."""
 
-_MEDIA = (b"accept", b"content-type")
 _LONGEST_MEDIA = 1_024
 _MOST_HEADERS = 256
 
@@ -98,10 +97,11 @@ class Request(falcon.asgi.Request):
             raise TooManyHeaders(_MOST_HEADERS)
         super().__init__(scope, receive, first_event, options)
         headers = self._asgi_headers
-        for name in _MEDIA:
-            # Falcon parses these in time that grows with the square of their length.
-            if name in headers and len(headers[name]) > _LONGEST_MEDIA:
-                raise HeaderTooLong(name.decode(), _LONGEST_MEDIA)
+        # Falcon parses these in time that grows with the square of their length.
+        if len(headers.get(b"accept", b"")) > _LONGEST_MEDIA:
+            raise HeaderTooLong("accept", _LONGEST_MEDIA)
+        if len(headers.get(b"content-type", b"")) > _LONGEST_MEDIA:
+            raise HeaderTooLong("content-type", _LONGEST_MEDIA)
         # PERF: looked up once, since nearly no request has any of this.
         self.coded = b"content-encoding" in headers
         self.judged = bool(query) or not JUDGED.isdisjoint(headers)
