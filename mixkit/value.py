@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
 
 from mixkit._fault import Blemish, Fault
@@ -376,6 +375,7 @@ _HANDFUL: Final = 32
 _NESTED: Final = frozenset((dict, list, Case))
 _FEW: Final = 2_000
 _SHORT: Final = 256 * 1024
+_BRIEF: Final = _SHORT // _HANDFUL // 2
 
 
 def is_large(value: object) -> bool:
@@ -383,9 +383,16 @@ def is_large(value: object) -> bool:
 
     Takes no longer for what is larger.
     """
-    if type(value) is dict and len(value) < _HANDFUL and _NESTED.isdisjoint(map(type, value.values())):
-        # PERF: most parameters are a map of a few simple values, whose sizes are at least those of their texts.
-        return sum(map(getsizeof, value)) + sum(map(getsizeof, value.values())) > _SHORT
+    if type(value) is dict and len(value) <= _HANDFUL:
+        # PERF: most parameters are a map of a few simple values.
+        for name, item in value.items():
+            kind = type(item)
+            if kind in _NESTED or type(name) is not str or len(name) > _BRIEF:
+                break
+            if (kind is str or kind is bytes) and len(item) > _BRIEF:
+                break
+        else:
+            return False
     return _is_large(value)
 
 
