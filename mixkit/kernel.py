@@ -468,7 +468,7 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, own)
         quick = budget is None and self._slice > 0 and program.quick
-        if is_large(params) or budget is not None:
+        if budget is not None or is_large(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
