@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db.query import Query, evaluate, execute, from_json, parse
+from mix_db.query import Query, arrays, evaluate, execute, from_json, parse
 from mix_db.query.ast import (
     And,
     Comparison,
@@ -343,11 +343,17 @@ def _plain(value: Any) -> Any:
 
 
 def test_rows_that_arrays_are_taken_apart_to_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["mix_db.query.evaluate"], "MAX_COPIED", 10_000)
+    monkeypatch.setattr(arrays, "MAX_COPIED", 10_000)
     rows = [{"a": list(range(50)), "b": list(range(50))}]
     assert evaluate(parse("| unnest(a) | unnest(b) | count()"), rows) == [{"count": 2_500}]
     with pytest.raises(QueryError, match="leave rows and fields out"):
         evaluate(parse("| unnest(a) | unnest(b) | count()"), rows * 2)
+    monkeypatch.setattr(arrays, "MAX_ELEMENTS", 100)
+    deep = [{"a": [Ref("x")] * 5}]
+    followed = {"a": [Ref("x")] * 5, "b": 1}
+    assert evaluate(parse("| sum(a.a.b)"), deep, {}, {Ref("x"): followed}.get) == [{"sum": 25}]
+    with pytest.raises(QueryError, match="more than 100 elements"):
+        evaluate(parse("| sum(a.a.a.a.b)"), deep, {}, {Ref("x"): followed}.get)
 
 
 def test_texts_that_are_folded_are_bounded() -> None:
