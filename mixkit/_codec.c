@@ -100,6 +100,7 @@ typedef struct {
     Py_ssize_t size;
     Entry *entries;   /* stack of the maps under way; by index, because it moves when it grows */
     Py_ssize_t used, capacity;
+    unsigned ticks;
 } Writer;
 
 /* Encoders answer 0, or -1 with an exception set; -1 without one means: not a Value. */
@@ -121,6 +122,15 @@ static uint8_t *reserve(Writer *w, Py_ssize_t bytes)
     uint8_t *p = (uint8_t *)PyBytes_AS_STRING(w->bytes) + w->size;
     w->size += bytes;
     return p;
+}
+
+/* Lets other threads run now and then, who would wait for as long as many values take. */
+static void breathe(unsigned *ticks)
+{
+    if (++*ticks % 4096 == 0) {
+        PyThreadState *thread = PyEval_SaveThread();
+        PyEval_RestoreThread(thread);
+    }
 }
 
 static int encode_header(Writer *w, enum tag tag, uint32_t aux)
@@ -217,6 +227,7 @@ static int encode_item(Writer *w, PyObject *item, int depth)
     if (item == w->state->undef)
         return -1;
     Py_INCREF(item);
+    breathe(&w->ticks);
     int failed = encode_value(w, item, depth);
     Py_DECREF(item);
     return failed;
@@ -291,6 +302,7 @@ static int encode_entries(Writer *w, Py_ssize_t base, Py_ssize_t count, int dept
 {
     for (Py_ssize_t i = base; i < base + count; i++) {
         Entry entry = w->entries[i];
+        breathe(&w->ticks);
         if (encode_octets(w, TAG_STRING, entry.text, entry.size) < 0)
             return -1;
         if (entry.value == w->state->undef || encode_value(w, entry.value, depth + 1) < 0)
@@ -448,6 +460,7 @@ typedef struct {
     const uint8_t *words;
     Py_ssize_t position; /* of the next word */
     Py_ssize_t room;     /* words that nobody has claimed yet; see _Reader in _codec_py.py */
+    unsigned ticks;
 } Reader;
 
 /* A stretch of the buffer. */
@@ -622,6 +635,7 @@ static PyObject *decode_ref(Reader *r, uint32_t aux, Py_ssize_t at)
 static PyObject *decode_item(Reader *r, int depth)
 {
     Py_ssize_t at = r->position;
+    breathe(&r->ticks);
     PyObject *item = decode_value(r, depth);
     if (item != r->state->undef)
         return item;

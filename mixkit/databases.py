@@ -65,6 +65,18 @@ class _Open:
         except OSError:
             return False
 
+    def is_gone(self) -> bool:
+        """Whether it is not there for sure: no folder, or another one. What cannot be looked at may be there."""
+        try:
+            return _identity(os.stat(self._home)) != self._identity  # noqa: PTH116 - as above
+        except OSError as exc:
+            return isinstance(exc, FileNotFoundError | NotADirectoryError)
+
+    def close(self) -> None:
+        """Close the database. `StorageError` if that fails."""
+        with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
+            self.database.close()
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._folder)
@@ -120,7 +132,7 @@ class Databases:
                 return found.database
             if found is not None:
                 del self._open[place]
-                found.database.close()
+                found.close()
             _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
             with foreign(
@@ -136,9 +148,9 @@ class Databases:
     def _close_gone(self) -> None:
         """Close those whose apps other processes have deleted: nobody asks for them again, and they fill the disk."""
         for place, item in list(self._open.items()):
-            if not item.is_there():
+            if item.is_gone():
                 del self._open[place]
-                item.database.close()
+                item.close()
 
     def _close_idle(self, count: int) -> None:
         """Close that many, if there are so many that nobody uses."""
@@ -149,7 +161,7 @@ class Databases:
             if sys.getrefcount(item.database) > _OURS:
                 self._open[place] = item
                 continue
-            item.database.close()
+            item.close()
             count -= 1
             if not count:
                 return
@@ -184,7 +196,7 @@ class Databases:
             storage = self._made_storage()
             found = self._open.pop(place, None)
             if found is not None:
-                found.database.close()
+                found.close()
             with foreign(
                 lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
             ):
@@ -215,7 +227,7 @@ class Databases:
             self._open.clear()
         with contextlib.ExitStack() as rest:
             for item in found:
-                rest.callback(item.database.close)
+                rest.callback(item.close)
 
 
 def _make_home(place: Place) -> None:

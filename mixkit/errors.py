@@ -183,6 +183,19 @@ class QueryTimeout(QueryError):
         self.seconds = seconds
 
 
+class QueryTooLarge(QueryError):
+    """A query would hold more in memory than it may. `most` is how many bytes that are."""
+
+    code = "query_too_large"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"expected the query to hold at most {most} bytes of rows at once; narrow its filter, or put limit behind "
+            "order"
+        )
+        self.most = most
+
+
 class QueryCancelled(QueryError):
     """A query was cancelled, or its database closed, while it ran."""
 

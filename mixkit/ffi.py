@@ -31,7 +31,7 @@ from mixkit.near import meant
 from mixkit.outside import is_ours
 from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
 from mixkit.state import State
-from mixkit.value import Result, error, ok
+from mixkit.value import Result, error, is_large, ok
 
 __all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
 
@@ -367,13 +367,20 @@ def _async_invoker(
     with_state: bool,
     is_result: bool,
 ) -> Callable[[State, Words], Awaitable[Words]]:
-    async def invoke(state: State, words: Words) -> Words:
-        args = bind(state, words)
+    async def answer(state: State, args: list[Any]) -> Words:
         try:
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        return encode(state, value)
+        if not is_large(value):
+            return encode(state, value)
+        import asyncio
+
+        return await asyncio.to_thread(encode, state, value)
+
+    def invoke(state: State, words: Words) -> Awaitable[Words]:
+        # In the thread of the run: large arguments are not for an event loop.
+        return answer(state, bind(state, words))
 
     return invoke
 
@@ -493,7 +500,7 @@ class FFITable:
         budget = state.budget
         budget.spend("host_calls")
         budget.check_size("call_size", len(words))
-        budget.check_values(words)
+        budget.check_values(words, "call_values")
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi, ffi.invoke(state, words)
@@ -541,7 +548,7 @@ class FFITable:
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
 
     def check_answer(self, state: State, words: Words) -> Words:
-        """The answer, if it is within `call_size` and `values`."""
+        """The answer, if it is within `call_size` and `call_values`."""
         state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words)
+        state.budget.check_values(words, "call_values")
         return words

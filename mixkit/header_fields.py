@@ -76,19 +76,23 @@ def checked(headers: Mapping[str, str | Token | list[str]]) -> Fields:
     """
     fields: Fields = []
     size = 0
+    count = max(len(headers), sum(len(value) if isinstance(value, list) else 1 for value in headers.values()))
+    if count > MAX_FIELDS:
+        raise FFIError(f"headers: expected at most {MAX_FIELDS} fields, found {count}")
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
             raise FFIError(f"headers: expected letters, digits and hyphens as a name, found {name[:100]!r}")
         if name.lower() in REFUSED:
             raise FFIError(f"headers: {name} is set by the host and may not be given")
         for item in value if isinstance(value, list) else [value]:
-            text = reveal(item).strip(" \t")
+            text = reveal(item)
+            size += len(name) + len(text)
+            if size > MAX_BYTES:
+                raise FFIError(f"headers: expected at most {MAX_BYTES} characters in all fields")
+            text = text.strip(" \t")
             if _CONTROL.search(text):
                 raise FFIError(f"headers: the value of {name} has line breaks or other control characters")
             fields.append((name, text))
-            size += len(name) + len(text)
-    if len(fields) > MAX_FIELDS or size > MAX_BYTES:
-        raise FFIError(f"headers: expected at most {MAX_FIELDS} fields and {MAX_BYTES} characters")
     return fields
 
 

@@ -283,14 +283,17 @@ def _refuse(awaitable: object) -> object:
     raise InternalError("a quick run calls no FFI")
 
 
-def in_own_thread(function: Callable[[Run], T], run: Run) -> concurrent.futures.Future[T]:
-    """Execute a nested run in a thread of its own: in the shared pool its callers could hold all that it waits for."""
+def in_own_thread(function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:
+    """Execute a nested run in a thread of its own: in the shared pool its callers could hold all that it waits for.
+
+    Or load code, which is waited for no longer than a run may take, and cannot be stopped before its own limits do.
+    """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()
 
     def body() -> None:
         try:
-            future.set_result(function(run))
+            future.set_result(function(*args))
         except BaseException as exc:
             future.set_exception(exc)
 

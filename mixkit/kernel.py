@@ -9,12 +9,13 @@ import concurrent.futures
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, TypeAlias, Unpack
+from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
@@ -26,7 +27,7 @@ from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, StorageError
+from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -38,6 +39,7 @@ from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.state import State
+from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
@@ -182,7 +184,8 @@ class Kernel:
                     where = f"{layers[-1][0] if layers else 'command line'}: settings.{plugin}"
                     raise ProfileError("this plugin has no settings", where)
                 continue
-            filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
+            with foreign(self._failed("mix_settings: its class cannot be used", plugin)):
+                filled[plugin], origins = fill(plugin, classes[plugin], layers, environ, given)
             self.origins |= {f"settings.{plugin}.{key}": origin for key, origin in origins.items()}
         return filled
 
@@ -413,7 +416,16 @@ class Kernel:
 
         `trace` is called with each state that the run enters.
         """
-        job = self._job(code, entry, params, None, options)
+        limits = self._limits(options)
+        budget = Budget(limits)
+        if isinstance(code, Program):
+            program = code
+        else:
+            try:
+                program = in_own_thread(self.load, code).result(budget.remaining())
+            except TimeoutError:
+                self._not_loaded(entry, budget)
+        job = self._job(program, entry, params, limits, budget, options)
         return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
 
     async def run(
@@ -423,6 +435,7 @@ class Kernel:
         params: Any = None,
         *,
         budget: Budget | None = None,
+        spent: float = 0.0,
         **options: Unpack[RunOptions],
     ) -> RunResult:
         """Run an entry of some code and wait for its result. Cancelling the task stops the guest.
@@ -432,6 +445,7 @@ class Kernel:
             entry: name of the entry.
             params: a Value, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
+            spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
 
         Raises:
@@ -443,13 +457,28 @@ class Kernel:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        program = code if isinstance(code, Program) else await asyncio.to_thread(self.load, code)
-        job = self._job(program, entry, params, budget, options)
-        if program.quick and budget is None and self._slice:
+        limits = self._limits(options, budget)
+        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if isinstance(code, Program):
+            program = code
+        else:
+            loading = asyncio.wrap_future(in_own_thread(self.load, code), loop=loop)
             try:
-                return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
-            except NotQuick:
-                job = self._job(program, entry, params, budget, options)
+                program = await asyncio.wait_for(loading, own.remaining())
+            except TimeoutError:
+                self._not_loaded(entry, own)
+        quick = budget is None and self._slice > 0 and program.quick
+        if is_large(params) or budget is not None:
+            # Checking and encoding what is large is not for the event loop.
+            job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
+        else:
+            job = self._job(program, entry, params, limits, own, options)
+            if quick:
+                try:
+                    return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
+                except NotQuick:
+                    again = Budget(limits, own.deadline)
+                    job = self._job(program, entry, params, limits, again, options)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         if budget is None:
             thread = self._executor().submit(job.execute_timed, run)
@@ -467,20 +496,29 @@ class Kernel:
                     done.exception()
             raise
 
-    def _job(self, code: Code, entry: str, params: Any, budget: Budget | None, options: RunOptions) -> Job:
+    def _limits(self, options: RunOptions, caller: Budget | None = None) -> Limits:
+        """Those of a run; of a nested one they are no more than those of the run that calls it."""
+        most = self.limits if caller is None else caller.limits
+        wanted = options.get("limits")
+        return most if wanted is None else most.narrowed(wanted)
+
+    @staticmethod
+    def _not_loaded(entry: str, budget: Budget) -> NoReturn:
+        """The run ends, which waited for its code; that may be there for the next one."""
+        exc = budget.exceeded("wall_time", "the code was still being loaded")
+        raise RunError(str(exc), agent=entry, panic_code=exc.code) from exc
+
+    def _job(
+        self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
+    ) -> Job:
         if not options.keys() <= _RUN_OPTIONS:
             name = min(options.keys() - _RUN_OPTIONS)
             raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
-        program = self.load(code)
         target = program.entry(entry)
         params = program.check_params(entry, params)
-        # What a nested run may use is no more than what the one that calls it may.
-        most = self.limits if budget is None else budget.limits
-        limits = options.get("limits")
-        limits = most if limits is None else most.narrowed(limits)
         state = State(
             env=options.get("env") or NO_ENV,
-            budget=budget or Budget(limits),
+            budget=budget,
             grants=self._grants(program, options.get("grants")),
             services=self,
             run_id=options.get("run_id"),

@@ -57,13 +57,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     result_size: Annotated[Positive, Meta(description="Bytes of the encoded result.")] = 16 * MIB
     call_size: Annotated[
         Positive, Meta(description="Bytes of one FFI call's encoded arguments or answer.")
-    ] = 64 * MIB
+    ] = 32 * MIB
     values: Annotated[
-        Positive,
-        Meta(
-            description="Values, keys included, in the parameters, the result, or one FFI call's arguments or answer."
-        ),
-    ] = 1_000_000
+        Positive, Meta(description="Values, keys included, in the parameters or the result.")
+    ] = 250_000
+    call_values: Annotated[
+        Positive, Meta(description="Values, keys included, in one FFI call's arguments or answer.")
+    ] = 100_000
     log_size: Annotated[
         Positive, Meta(description="Bytes of log output; each line counts 64 more than it has.")
     ] = MIB
@@ -95,6 +95,7 @@ UNITS = {
     "result_size": "bytes",
     "call_size": "bytes",
     "values": "values",
+    "call_values": "values",
     "log_size": "bytes",
     "actions": "actions",
     "outgoing_bytes": "bytes",
@@ -110,15 +111,15 @@ class Budget:
 
     Attributes:
         limits: the limits that this budget was made from.
-        deadline: `time.monotonic()` at which the run must have ended.
+        deadline: `time.monotonic()` at which the run must have ended; by default `wall_time` from now.
         purse: what all instances of the run take their memory from, those of nested runs included.
     """
 
     __slots__ = ("_lock", "_spent", "deadline", "limits", "purse")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, deadline: float | None = None) -> None:
         self.limits = limits
-        self.deadline = time.monotonic() + limits.wall_time
+        self.deadline = time.monotonic() + limits.wall_time if deadline is None else deadline
         self.purse = purse(limits.memory)
         self._spent: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -162,14 +163,14 @@ class Budget:
         if size > getattr(self.limits, limit):
             raise self.exceeded(limit, f"{size} bytes")
 
-    def check_values(self, words: Words) -> None:
+    def check_values(self, words: Words, limit: str = "values") -> None:
         """Raise `LimitExceeded` when codec words hold more values than allowed: each takes memory of its own, and time.
 
         To be called before they are decoded.
         """
-        most = self.limits.values
+        most: int = getattr(self.limits, limit)
         if len(words) > 4 * most and (found := count(words)) > most:
-            raise self.exceeded("values", f"{found} values")
+            raise self.exceeded(limit, f"{found} values")
 
     def remaining(self) -> float:
         """Seconds until the deadline, never below 0."""

@@ -30,6 +30,7 @@ __all__ = [
     "equal",
     "error",
     "find_fault",
+    "is_large",
     "kind_of",
     "ok",
     "some",
@@ -368,3 +369,39 @@ def compare(a: Any, b: Any) -> int | Undef:
                 return order
         return (len(a) > len(b)) - (len(a) < len(b))
     return UNDEF
+
+
+_FEW: Final = 2_000
+_SHORT: Final = 256 * 1024
+
+
+def is_large(value: object) -> bool:
+    """Whether it has more than a few values, or much text: more than an event loop can look at in passing.
+
+    Takes no longer for what is larger.
+    """
+    count = size = 0
+    todo: list[Any] = [value]
+    while todo:
+        item = todo.pop()
+        kind = type(item)
+        if kind is str or kind is bytes:
+            size += len(item)
+        elif kind is list:
+            count += len(item)
+        elif kind is dict:
+            count += 2 * len(item)
+        elif kind is Case:
+            count += 1
+        else:
+            continue
+        if count > _FEW or size > _SHORT:
+            return True
+        if kind is list:
+            todo += item
+        elif kind is dict:
+            todo += item.keys()
+            todo += item.values()
+        elif kind is Case:
+            todo.append(item.arg)
+    return False

@@ -17,6 +17,8 @@ from mixkit.testing.snippets import Session, own_port, read_snippets
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_AGENT = "docs/first-agent.md"
+SECONDS = 1200
+"""For each command, some of which compile, on a machine that is busy."""
 
 
 def main() -> int:
@@ -34,7 +36,7 @@ def main() -> int:
 def read(folder: Path, env: dict[str, str], *pages: Path) -> None:
     """Do what the pages say, in one shell."""
     variables, replaced = own_port()
-    with Session(folder, env | variables, replaced) as session:
+    with Session(folder, env | variables, replaced, SECONDS) as session:
         for snippet in (snippet for page in pages for snippet in read_snippets(page, clone=True)):
             started = time.monotonic()
             session.run(snippet)

@@ -50,18 +50,29 @@ def build(folder: Path, package: str, target: Path) -> None:
     )
 
 
+def sanitizers() -> list[str]:
+    """Paths of the compiler's sanitizer libraries.
+
+    Raises:
+        FileNotFoundError: there is no compiler, or it has none.
+    """
+    compiler = os.environ.get("CC", "cc")
+    found = []
+    for name in ("asan", "ubsan"):
+        command = [compiler, f"-print-file-name=lib{name}.so"]
+        path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        # A name that comes back as it was is not there.
+        if not Path(path).is_absolute():
+            raise FileNotFoundError(f"{compiler} has no lib{name}.so: install GCC's sanitizers, or set CC")
+        found.append(path)
+    return found
+
+
 def environment(target: Path) -> dict[str, str]:
     """In which Python loads what was built, and the sanitizers before everything else."""
-    compiler = os.environ.get("CC", "cc")
-    libraries = [
-        subprocess.run(
-            [compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for name in ("asan", "ubsan")
-    ]
     return {
         **os.environ,
-        "LD_PRELOAD": " ".join(libraries),
+        "LD_PRELOAD": " ".join(sanitizers()),
         "PYTHONPATH": str(target),
         # Python's own allocator would hide what happens to objects; and Python frees little at its end.
         "PYTHONMALLOC": "malloc",
@@ -76,6 +87,11 @@ def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in TESTED]
     if unknown:
         print(f"expected {', '.join(TESTED)}, found {unknown[0]}", file=sys.stderr)
+        return 2
+    try:
+        sanitizers()
+    except FileNotFoundError as exc:
+        print(f"sanitize: {exc}", file=sys.stderr)
         return 2
     for name in names or TESTED:
         folder, package, tests = TESTED[name]

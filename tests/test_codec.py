@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import math
@@ -457,3 +458,57 @@ def test_lengths_in_words_of_their_own_are_counted(impl: ModuleType) -> None:
     long = 2**24 - 1
     assert impl.count(fast.encode(["x" * long, 1, "y"])) == 4
     assert impl.count(words(0xFFFFFF00 | 9, long)) == 1, "cut off behind the count"
+
+
+@pytest.mark.skipif(codec.implementation != "C", reason="the interpreter switches threads by itself")
+@pytest.mark.parametrize("shape", ["lists", "maps"])
+def test_other_threads_run_while_much_is_coded(shape: str) -> None:
+    """A server's event loop is one of them."""
+    value = [[] for _ in range(300_000)] if shape == "lists" else {f"{n:07}": {} for n in range(150_000)}
+    turns, done = 0, threading.Event()
+
+    def count() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            done.wait(0.0001)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0001)
+    thread = threading.Thread(target=count)
+    thread.start()
+
+    def turns_during(call: Callable[[], Any]) -> int:
+        before = turns
+        call()
+        return turns - before
+
+    words = fast.encode(value)
+    try:
+        # One turn may come of the call's end; and a busy machine gives the other thread none for a while.
+        for call in (lambda: fast.encode(value), lambda: fast.decode(words)):
+            assert any(turns_during(call) > 1 for _ in range(200))
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_a_list_that_changes_while_it_is_encoded_harms_nothing() -> None:
+    value: list[Any] = [[1] for _ in range(50_000)]
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            del value[100:]
+            value.extend([{"a": [2]}] for _ in range(40_000))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(20):
+            with contextlib.suppress(ValueKindError, CodecError):
+                codec.decode(fast.encode(value))
+    finally:
+        done.set()
+        thread.join()

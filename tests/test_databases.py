@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -100,12 +101,39 @@ def test_those_of_apps_that_others_deleted_are_closed(
 ) -> None:
     database = databases.open(place)
     kept = databases.open(Place("office", "kept", tmp_path / "kept"))
+    replaced = Place("office", "replaced", tmp_path / "replaced")
+    of_before = databases.open(replaced)
+    replaced.home.rename(tmp_path / "before")
+    replaced.home.mkdir()
     place.home.parent.rename(tmp_path / "trash")
     # Nobody asks for that place again.
     databases.open(Place("office", "other", tmp_path / "other"))
-    with pytest.raises(StorageError, match="closed"):
-        database.watermark()
+    for gone in database, of_before:
+        with pytest.raises(StorageError, match="closed"):
+            gone.watermark()
     assert kept.check() == []
+
+
+def test_one_that_cannot_be_looked_at_is_not_taken_for_a_deleted_one(
+    databases: Databases, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = databases.open(place)
+
+    def busy(*args: Any) -> Any:
+        raise OSError(errno.EIO, "the network is away")
+
+    open_other = Mixquery.open
+
+    def opened(*args: Any, **options: Any) -> Database:
+        other = open_other(*args, **options)
+        monkeypatch.setattr("mixkit.databases.os.stat", busy)
+        return other
+
+    monkeypatch.setattr(Mixquery, "open", opened)
+    databases.open(Place("office", "other", tmp_path / "other"))
+    monkeypatch.undo()
+    assert databases.open(place) is database
+    assert database.check() == []
 
 
 @pytest.mark.parametrize("make", [Mixquery, Memory, PlainStorage])

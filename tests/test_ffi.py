@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
+import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -567,3 +569,51 @@ def test_a_token_of_another_run_is_refused() -> None:
     words = codec.encode([Token("x")], token=State().token_to_handle)
     with pytest.raises(FFIError, match=r"\$t_f: the arguments are malformed: .*Token"):
         FFITable([one(f)]).dispatch(State(), b"$t_f", words)
+
+
+# -- what is large is not for the event loop ------------------------------------------------------------
+
+
+async def test_arguments_are_converted_where_they_are_given_and_large_answers_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an async FFI too: its coroutine alone runs on the event loop."""
+    seen: list[tuple[str, str]] = []
+    encode, decode = codec.encode, codec.decode
+
+    def spy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen.append((name, threading.current_thread().name))
+            return function(*args, **kwargs)
+
+        return call
+
+    async def f(values: list[int], answer: int) -> list[int]:
+        seen.append(("body", threading.current_thread().name))
+        return values[:answer]
+
+    table = FFITable([one(f)])
+    words = {answer: codec.encode([[1] * 5_000, answer]) for answer in (3, 5_000)}
+    monkeypatch.setattr(codec, "encode", spy("encode", encode))
+    monkeypatch.setattr(codec, "decode", spy("decode", decode))
+    with concurrent.futures.ThreadPoolExecutor(1, "caller") as threads:
+        for answer, encoder in ((3, "MainThread"), (5_000, "asyncio")):
+            seen.clear()
+            pending = await asyncio.get_running_loop().run_in_executor(
+                threads,
+                lambda n=answer: table.dispatch(State(), b"$t_f", words[n])[1],  # type: ignore[misc]
+            )
+            assert decode(await pending) == [1] * answer
+            assert [name for name, _ in seen] == ["decode", "body", "encode"]
+            decoded, body, encoded = (thread for _, thread in seen)
+            assert decoded.startswith("caller") and body == "MainThread" and encoded.startswith(encoder)
+
+
+def test_values_of_a_call_are_bounded_apart_from_those_of_a_run() -> None:
+    def f(values: list[int]) -> None: ...
+
+    words = codec.encode([[1] * 60])
+    budget = Budget(Limits(values=10, call_values=100))
+    FFITable([one(f)]).dispatch(State(budget=budget), b"$t_f", words)
+    with pytest.raises(LimitExceeded, match="limit call_values of 50 values"):
+        FFITable([one(f)]).dispatch(State(budget=Budget(Limits(call_values=50))), b"$t_f", words)

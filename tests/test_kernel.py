@@ -401,6 +401,54 @@ def test_an_option_that_nobody_enforces_is_refused(equipped: Kernel, guest: Gues
         equipped.run_sync(guest(), "echo", grants=Grants(["*"], {"disk.size": 1}))
 
 
+# -- loading counts ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_to_load(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Makes each `load` take so many seconds."""
+    load = kernel.load
+
+    def slowly(code: Any, name: str = "") -> Any:
+        time.sleep(0.6)
+        return load(code, name)
+
+    monkeypatch.setattr(kernel, "load", slowly)
+    return 0.6
+
+
+@pytest.mark.parametrize("way", ["run", "run_sync"])
+def test_loading_the_code_counts_against_the_time_of_the_run(
+    kernel: Kernel, guest: Guest, slow_to_load: float, way: str
+) -> None:
+    def run(code: bytes, entry: str, seconds: float) -> Any:
+        limits = Limits(wall_time=seconds)
+        if way == "run_sync":
+            return kernel.run_sync(code, entry, 1, limits=limits).value
+        return asyncio.run(kernel.run(code, entry, 1, limits=limits)).value
+
+    began = time.monotonic()
+    with pytest.raises(
+        RunError, match=r"wall_time of 0\.2 s exceeded \(the code was still being loaded\)"
+    ) as caught:
+        run(guest(), "echo", 0.2)
+    assert time.monotonic() - began < slow_to_load, "nobody waits for what nobody wants any more"
+    assert isinstance(caught.value.__cause__, LimitExceeded)
+    assert run(guest(), "echo", 9) == 1
+    began = time.monotonic()
+    with pytest.raises(RunError, match="wall_time"):
+        run(guest(spin=LOOP), "spin", slow_to_load + 0.4)
+    assert time.monotonic() - began < 2 * slow_to_load + 0.4, "what is left, not all of it again"
+
+
+async def test_time_that_loading_has_taken_is_not_there_for_the_run(kernel: Kernel, guest: Guest) -> None:
+    program = kernel.load(guest(spin=LOOP))
+    began = time.monotonic()
+    with pytest.raises(RunError, match="wall_time of 5 s exceeded"):
+        await kernel.run(program, "spin", limits=Limits(wall_time=5), spent=4.8)
+    assert time.monotonic() - began < 4
+
+
 # -- isolation ---------------------------------------------------------------------------------------
 
 REMEMBER = """

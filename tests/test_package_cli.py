@@ -17,7 +17,9 @@ import pytest
 from mix_db import Database
 from mix_db.storages import Mixquery
 
+from mixkit.cli.remix import _workspace as made_workspace
 from mixkit.databases import Databases
+from mixkit.errors import PackageError
 from mixkit.package import Package, WorkspaceStore
 
 COMMAND = [
@@ -107,6 +109,9 @@ def test_from_a_folder_to_a_verified_package(shell: Shell, folder: Path) -> None
     assert built["digest"] == Package.open(package).digest
     assert shell.json("verify", package)["signer"] is None
     assert "not signed" in shell("verify", package, "--trust", "key.pub", fails=1)
+    # As everywhere, a path is relative to where one stands; folders on it are made.
+    shell("build", folder, "-o", "deep/down/other.remix")
+    assert Package.open(shell.folder / "deep" / "down" / "other.remix").digest == built["digest"]
     assert shell.json("sign", package, "--key", "key")["signer"] == made["key"]
     (shell.folder / "marked.pub").write_bytes(b"\xef\xbb\xbf" + (shell.folder / "key.pub").read_bytes())
     for trust in ("key.pub", "marked.pub", made["key"]):
@@ -255,6 +260,17 @@ def test_install_refuses_what_cannot_run_here(shell: Shell, folder: Path, store:
     assert "import mix.fii: no host function of that name" in install(shell, "--yes", fails=1)["message"]
     # Nor is the workspace left behind that it was to be the first app of.
     assert store.list() == []
+
+
+@pytest.mark.parametrize("found", ["empty", "filled", "deleted"])
+def test_a_workspace_that_others_fill_meanwhile_is_not_taken_back(store: WorkspaceStore, found: str) -> None:
+    with pytest.raises(PackageError), made_workspace(store, "main") as workspace:
+        if found == "filled":
+            workspace.create_app("others")
+        elif found == "deleted":
+            store.delete("main")
+        raise PackageError("it is refused")
+    assert store.list() == (["main"] if found == "filled" else [])
 
 
 def test_install_runs_the_setup(shell: Shell, folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mixkit import Kernel
+from mixkit.cli.doctor import _of_plugins
 from mixkit.errors import InternalError, MixError, PluginError, ProfileError, StorageError
 from mixkit.ffi_call import call_ffi
 from mixkit.storage import Place
@@ -76,6 +77,10 @@ def test_a_good_plugin_is_loaded(install: Install) -> None:
         ("@hookimpl\ndef mix_settings(): return 'nowhere.at.all:X'", "mix_settings: cannot import"),
         ("@hookimpl\ndef mix_settings(): return 'json:Nothing'", "module 'json' has no 'Nothing'"),
         ("@hookimpl\ndef mix_settings(): return 'json'", "expected an import string"),
+        (
+            "@hookimpl\ndef mix_settings(): return 'json:dumps'",
+            "mix_settings: its class cannot be used: TypeError",
+        ),
         ("@hookimpl\ndef mix_engines(): return ['x']", "answers a dict of names to import strings"),
         (
             "@hookimpl\ndef mix_add_hookspecs(manager): raise ValueError('v')",
@@ -200,7 +205,10 @@ class Storage:
     name, durable = "odd", True
     def __init__(self):
         if WHEN == "made": LEAVE
-    def open(self, place): LEAVE
+    def open(self, place):
+        if WHEN == "closed": return self
+        LEAVE
+    def close(self): LEAVE
     def remove(self, place): LEAVE
 @hookimpl
 def mix_storages():
@@ -218,6 +226,37 @@ def test_a_storage_that_leaves_is_named(install: Install, tmp_path: Path, when: 
         for use in (kernel.databases.open, kernel.databases.remove):
             with pytest.raises(StorageError, match=r"storage '(mix_)?odd.*(SystemExit|Interrupt|Cancelled)"):
                 use(place)
+
+
+DOCTOR = """
+import asyncio, sys
+@hookimpl
+def mix_doctor(kernel):
+    yield ODD
+"""
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("odd", ["3", "sys.exit(0)", "(_ for _ in ()).throw(KeyboardInterrupt)"])
+def test_checks_that_fail_are_a_finding(install: Install, odd: str) -> None:
+    profile = install(DOCTOR.replace("ODD", odd))
+    with Kernel(profile, environ={}) as kernel:
+        (found,) = _of_plugins(kernel)
+    assert (found.name, found.level) == ("odd", "error")
+    assert found.message.startswith("its checks failed: ")
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("leave", LEAVES)
+def test_a_database_that_leaves_when_it_is_closed_hides_no_other(
+    install: Install, tmp_path: Path, leave: str
+) -> None:
+    source = STORAGE.replace("WHEN", "'closed'").replace("LEAVE", leave)
+    kernel = Kernel(install(source, profile='storage = "odd"'), environ={})
+    kernel.databases.open(Place("ws", "app", tmp_path / "home"))
+    with pytest.raises(StorageError, match="cannot be closed"):
+        kernel.databases.close()
+    kernel.close()
 
 
 CLASSES = """

@@ -24,6 +24,7 @@ from mixkit.value import (
     compare,
     equal,
     error,
+    is_large,
     kind_of,
     ok,
     some,
@@ -225,3 +226,38 @@ def test_order_is_antisymmetric(a: Any, b: Any) -> None:
         assert backward is UNDEF
     else:
         assert backward == -forward
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        1,
+        "x" * 1_000,
+        [[]] * 900,
+        {"a": [1, {"b": b"c"}]},
+        {f"k{n}": n for n in range(500)},
+        Case("c", [1]),
+    ],
+)
+def test_what_is_small(value: Any) -> None:
+    assert not is_large(value)
+
+
+def test_what_is_large() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    for value in (
+        [None] * 10_000_000,
+        {n: n for n in range(5_000)},
+        ["x" * 1_000] * 500,
+        {"k" * 300_000: 1},
+        b"x" * 300_000,
+        Case("c", [[1] * 1_500] * 2),
+        deep,
+        endless,
+    ):
+        assert is_large(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -175,3 +176,32 @@ def test_neither_is_frozen(kernel: Kernel, guest: Guest, what: str) -> None:
     init = f'(func (export "mix_init") (param i32 i32) (drop (call ${what})))'
     kernel.run_sync(guest(init, imports=ENV), "echo", 1)
     assert kernel._snapshots.size == 0
+
+
+# -- memory that is used up ---------------------------------------------------------------------------
+
+EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+
+
+@pytest.mark.parametrize(
+    ("imports", "end", "said"),
+    [
+        (EXIT, "(call $exit (i32.const 3))", r"exit\(3\)"),
+        (ENV, "(call $abort (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 0))", "no room"),
+        ("", "(call $panic (i32.const 200) (i32.const 4))", "n"),
+        ("", "(unreachable)", "could not go on without more"),
+    ],
+)
+@pytest.mark.parametrize("pages", [1, 60_000])
+def test_a_guest_that_gives_up_for_want_of_memory_is_told_the_limit(
+    kernel: Kernel, guest: Guest, imports: str, end: str, said: str, pages: int
+) -> None:
+    go = f"(drop (memory.grow (i32.const {pages}))) {end} (unreachable)"
+    with pytest.raises(RunError) as caught:
+        kernel.run_sync(guest(string(200, "no room"), imports=imports, go=go), "go")
+    cause, message = caught.value.__cause__, str(caught.value)
+    if pages == 1:
+        assert isinstance(cause, GuestError)
+    else:
+        assert isinstance(cause, LimitExceeded) and cause.limit == "memory"
+        assert re.search(rf"limit memory of 67108864 bytes exceeded \(.*{said}.*\); raise it", message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -12,7 +13,7 @@ from mixkit import __version__
 from mixkit.cli.failure import run_guarded
 from mixkit.cli.group import Group, Lazy
 from mixkit.cli.session import DEFAULT_PROFILE, PROFILE_VARIABLE, Session, parse_overrides
-from mixkit.errors import MixError
+from mixkit.errors import InternalError, MixError
 
 __all__ = ["cli", "main"]
 
@@ -57,6 +58,15 @@ class Main(Group):
                     exc.command_name, possibilities=sorted(known), ctx=ctx
                 ) from None
             raise click.UsageError(text, ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SystemExit as exc:
+            # A command of a plugin may end so; within one of ours it can only be a plugin that leaves, maybe with 0.
+            if ctx.invoked_subcommand not in self.lazies:
+                raise
+            raise InternalError(f"a plugin has ended the command by sys.exit({exc.code!r})") from exc
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _, trouble = self.plugin_commands(ctx)

@@ -133,16 +133,18 @@ def _idle(kernel: Kernel) -> Check:
 def _of_plugins(kernel: Kernel) -> Iterator[Check]:
     """Each plugin's own findings. One whose checks fail is a finding itself and hides no other's."""
     from mixkit.contracts import Check
-    from mixkit.outside import is_ours
+    from mixkit.errors import MixError
+    from mixkit.outside import foreign
     from mixkit.plugins import each
 
     for plugin, ask in each(kernel.manager, "mix_doctor"):
         try:
-            checks = list(ask(kernel=kernel))
-        except BaseException as exc:
-            if is_ours(exc):
-                raise
-            yield Check(plugin, "error", f"its checks failed: {type(exc).__name__}: {exc}", "tell its author")
+            with foreign(MixError):
+                checks = [
+                    Check(f"{plugin}: {check.name}", check.level, check.message, check.remedy)
+                    for check in ask(kernel=kernel)
+                ]
+        except MixError as exc:
+            yield Check(plugin, "error", f"its checks failed: {exc}", "tell its author")
             continue
-        for check in checks:
-            yield Check(f"{plugin}: {check.name}", check.level, check.message, check.remedy)
+        yield from checks

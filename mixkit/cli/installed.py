@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
                 app,
                 ws,
                 installed.place,
-                Apps(workspace.place),
+                Apps(partial(workspace.place_beside, installed.place)),
             )
             for name, agent in installed.agents.items()
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -346,7 +346,12 @@ def _workspace(store: WorkspaceStore, name: str) -> Iterator[Workspace]:
     try:
         yield workspace
     except BaseException:
-        store.delete(name)
+        from mixkit.errors import NotFound
+
+        # Somebody else may have found it meanwhile, and put something into it; or deleted it.
+        with suppress(NotFound):
+            if not workspace.apps():
+                store.delete(name)
         raise
 
 
@@ -420,6 +425,7 @@ def _open(path: Path, out: Output) -> Package:
 def _write(path: Path, data: bytes) -> None:
     from mixkit.package.disk import replace_file
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data)
 
 

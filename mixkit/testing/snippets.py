@@ -28,7 +28,6 @@ __all__ = ["Session", "Snippet", "own_port", "read_snippets"]
 
 _FENCE = re.compile(r"^```(\w+) +(run|clone|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING = "…"
-_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,18 @@ class Session:
         folder: to begin in.
         env: the environment, all of it.
         replaced: texts of the document to what stands for them here, as a port that is free.
+        seconds: for each command.
     """
 
     def __init__(
-        self, folder: Path, env: Mapping[str, str], replaced: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        replaced: Mapping[str, str] | None = None,
+        seconds: float = 240,
     ) -> None:
         self.folder = folder
+        self._seconds = seconds
         self._env = dict(env)
         self._replaced = replaced or {}
         self._scratch = tempfile.TemporaryDirectory()
@@ -106,7 +111,7 @@ class Session:
         elif snippet.language == "python":
             done = subprocess.run(
                 [sys.executable, "-c", text],
-                cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=_SECONDS, check=False,
+                cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=self._seconds, check=False,
             )  # fmt: skip
             assert done.returncode == 0, f"{snippet.place}\n{done.stdout}{done.stderr}"
         else:
@@ -133,7 +138,7 @@ class Session:
         else:
             # The command was `exit`, or takes for ever.
             printed, rest, folder = self._text(), "", str(self.folder)
-            status = str(self._bash.wait(_SECONDS)) if self._closed else "none"
+            status = str(self._bash.wait(self._seconds)) if self._closed else "none"
         report = (
             f"{place}: $ {command}\nexpected:\n{expected}\nprinted, with status {status}:\n{printed}{rest}"
         )
@@ -162,7 +167,7 @@ class Session:
 
     def _wait(self, fits: Callable[[], bool]) -> bool:
         with self._news:
-            self._news.wait_for(lambda: self._closed or fits(), _SECONDS)
+            self._news.wait_for(lambda: self._closed or fits(), self._seconds)
             return fits()
 
     def __enter__(self) -> Session:

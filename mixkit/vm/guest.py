@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
-from mixkit.errors import GuestError, InternalError, LimitExceeded, guest_text
+from mixkit.errors import GuestError, InternalError, LimitExceeded
 from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
 from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
@@ -21,6 +21,8 @@ _MAX_NAME = 256
 _MAX_RANDOM = 1 << 20
 _MAX_LINE = 1 << 16
 _UNSIGNED = 0xFFFFFFFF
+_GIVEN_UP: Final = frozenset({"panic", "exit"})
+"""Ends that a guest chooses itself."""
 _SEED: Final = 32
 """Random bytes that `mix_resume` gets."""
 
@@ -141,9 +143,14 @@ class GuestMachine:
         # A log that is full does not hide why the guest failed.
         with contextlib.suppress(LimitExceeded):
             self._flush()
-        if self._output is None or not isinstance(error, GuestError) or error.trap == "interrupt":
+        if not isinstance(error, GuestError) or error.trap == "interrupt":
             return error
-        return self._output.explain(error)
+        if self._output is not None:
+            error = self._output.explain(error)
+        if error.trap in _GIVEN_UP and self.instance.memory_refused:
+            # As when it traps: what it says is true, but not what to do.
+            return LimitExceeded("memory", self.instance.memory_limit, "bytes", str(error))
+        return error
 
 
 def _ffi(instance: Instance, name: int, name_len: int, args: int, args_len: int) -> int:
@@ -181,9 +188,6 @@ def _random(instance: Instance, ptr: int, size: int) -> None:
 
 def _panic(instance: Instance, ptr: int, size: int) -> None:
     text = instance.read(ptr, min(size & _UNSIGNED, _MAX_LINE)).decode("utf-8", "replace")
-    if instance.memory_refused:
-        # As when it traps: what it says is true, but not what to do.
-        raise LimitExceeded("memory", instance.memory_limit, "bytes", guest_text(text, _MAX_NAME))
     raise GuestError(text, trap="panic")
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from mix_db.where import Where, locate
+from mix_db.settings import Settings
+from mix_db.where import Where, locate, settings_of
 from mixkit import codec
 from mixkit.errors import (
     CancelledRun,
@@ -42,6 +43,8 @@ group = FFIGroup(
 
 _FEW: Final = 4
 """Records that are answered without weighing them first: each is bounded by itself."""
+
+_DEFAULTS: Final = Settings()
 
 Where_ = dict[str, Any] | None
 Id = Ref | str
@@ -74,6 +77,21 @@ def _told(state: State) -> Iterator[None]:
         raise FFIError(str(exc)) from exc
 
 
+def _count(state: State, number: int) -> None:
+    """Count the records that a call is for, each of which takes time that nothing interrupts.
+
+    Raises:
+        LimitExceeded, FFIError: they are too many for this run, or for a call.
+    """
+    most = (settings_of(state) or _DEFAULTS).max_records
+    if number > most:
+        raise FFIError(
+            f"expected at most {most} records in a call, found {number}; call several times, or raise "
+            "settings.db.max_records in the profile"
+        )
+    state.budget.spend("database_rows", number)
+
+
 # -- reading ------------------------------------------------------------------------------------------
 
 
@@ -90,12 +108,13 @@ def get_a(state: State, db: Where_, ids: list[Id]) -> list[Record | None]:
 
 
 def _get(state: State, db: Where_, ids: Sequence[Id]) -> list[Record | None]:
-    state.budget.spend("database_rows", len(ids))
+    _count(state, len(ids))
     with _told(state):
         database, _ = locate(state, Where.of(db))
         found: list[Record | None] = []
         size = 0
         for id in ids:
+            state.budget.check_time()
             record = database.get(id)
             # An agent that asks for one large record a thousand times must not fill the memory of the host.
             size += _weight(record) if len(ids) > _FEW else 0
@@ -156,7 +175,7 @@ def upsert_ar(state: State, db: Where_, records: list[Record]) -> list[Ref]:
 def _save(state: State, db: Where_, records: list[Record], *, upsert: bool) -> Sequence[Record]:
     where = Where.of(db)
     options = where.options(upsert=upsert)
-    state.budget.spend("database_rows", len(records))
+    _count(state, len(records))
     with _told(state):
         database, grow = locate(state, where)
         weigh = where.scope == "session" or len(records) > _FEW
@@ -173,6 +192,7 @@ def _stored(state: State, where: Where, size: int, write: Callable[[], Commit]) 
     """What `write` answers, which stores about that size, unless the run has stored too much already."""
     if where.scope == "session":
         return write().records
+    state.budget.check_time()
     state.budget.check_left("database_bytes", max(size, 1))
     commit = write()
     # What a commit takes is known behind it. It is stored, and of a few records if it was not weighed before.
@@ -235,7 +255,7 @@ def _delete(state: State, db: Where_, ids: list[Doomed]) -> Sequence[Record]:
         raise FFIError(
             "expected records with their _rmx_rev to be deleted if they are Unchanged, found an id alone"
         )
-    state.budget.spend("database_rows", len(ids))
+    _count(state, len(ids))
     with _told(state):
         database, grow = locate(state, where)
         grow([None] * len(ids), 0)

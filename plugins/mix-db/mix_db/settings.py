@@ -18,12 +18,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     query_timeout: Annotated[
         float, Meta(gt=0, description="Seconds of work for one query that names no time of its own.")
     ] = 30.0
+    query_memory: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            description="Bytes of rows that one query may hold at once, to sort or group them or to follow them.",
+        ),
+    ] = 256 * MIB
     lock_timeout: Annotated[
         float, Meta(gt=0, description="Seconds that a save waits while another process writes.")
     ] = 30.0
     max_record_bytes: Annotated[
         int, Meta(ge=1024, le=128 * MIB, description="Bytes of one record as it is stored.")
     ] = 16 * MIB
+    max_records: Annotated[
+        int, Meta(ge=1, description="Records that one call of an agent gets, saves or deletes.")
+    ] = 10_000
     max_fields: Annotated[
         int,
         Meta(

@@ -25,7 +25,7 @@ from mixkit.fields import valid
 from mixkit.state import State
 from mixkit.storage import Database, Place, SaveOptions
 
-__all__ = ["Session", "Where", "locate"]
+__all__ = ["Session", "Where", "locate", "settings_of"]
 
 _SESSION: Final = Place("", "session", Path("/nonexistent"))
 _COPIES: Final = 3
@@ -117,7 +117,8 @@ def _values(value: object) -> int:
     return sum(map(_values, value), 1) if type(value) is list else 1
 
 
-def _settings(state: State) -> Settings | None:
+def settings_of(state: State) -> Settings | None:
+    """The plugin's settings; None for a state of no kernel."""
     try:
         settings: Settings = state.services.settings("db")
     except NotFound:
@@ -135,7 +136,7 @@ def locate(state: State, where: Where) -> tuple[Database, Callable[[Sequence[obj
     """
     if where.scope == "session":
         with _making:
-            session = state.get(Session) or state.put(Session(_settings(state)), Session.close)
+            session = state.get(Session) or state.put(Session(settings_of(state)), Session.close)
         return session.database, lambda records, size: session.grow(state, records, size)
     if where.db is not None:
         place = state.place_of(where.db)

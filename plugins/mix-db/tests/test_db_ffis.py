@@ -425,6 +425,25 @@ def test_rows_read_and_written_are_counted(house: House) -> None:
     assert len(rows_of(lambda *args: house.call(fresh, *args), None)) == 5
 
 
+def test_a_call_is_for_so_many_records(house: House) -> None:
+    state = house.state()
+    [ref] = house.call(state, "$db_save_ar", None, [{}])
+    watermark = house.call(state, "$db_getWatermark", None)
+    for name, item in (
+        ("$db_get_a", ref),
+        ("$db_save_a", {}),
+        ("$db_upsert_ar", {}),
+        ("$db_delete_a", ref),
+        ("$db_delete_ar", "unknown"),
+    ):
+        with pytest.raises(
+            FFIError, match="at most 10000 records in a call, found 10001; call several times"
+        ):
+            house.call(state, name, None, [item] * 10_001)
+    assert house.call(state, "$db_getWatermark", None) == watermark
+    assert state.budget.spent("database_rows") == 1
+
+
 def test_bytes_that_are_stored_are_counted(house: House) -> None:
     text = "x" * 10_000
     state = house.state(limits=Limits(database_bytes=50_000))

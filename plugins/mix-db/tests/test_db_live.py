@@ -36,7 +36,7 @@ def test_closing_ends_a_change_that_is_being_computed(query: str) -> None:
             return database.contract.state()
 
         params = {"blob": b"x"} if "$" in query else {}
-        live = LiveQuery(parse(query), params, closing, database.contract._engine.arrivals, 30.0)
+        live = LiveQuery(parse(query), params, closing, database.contract._engine.arrivals, 30.0, None)
         with pytest.raises(QueryCancelled, match="the live query was closed"):
             live.next(0)
 
@@ -44,7 +44,7 @@ def test_closing_ends_a_change_that_is_being_computed(query: str) -> None:
 def test_a_change_that_took_too_long_is_not_lost() -> None:
     with Database.in_memory() as database:
         live = LiveQuery(
-            parse("n > 0"), {}, database.contract.state, database.contract._engine.arrivals, 30.0
+            parse("n > 0"), {}, database.contract.state, database.contract._engine.arrivals, 30.0, None
         )
         assert live.next(0) is not None
         database.save([{"n": 1}, {"n": 2}])

@@ -380,9 +380,10 @@ def test_leftovers_are_swept(folder: Folder) -> None:
 # --- format versions ---
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(2, "newer.*open it with"), (0, "older.*mixkit db export")])
-@pytest.mark.parametrize("name", ["writelog", "db.seg"])
-def test_other_versions(name: str, version: int, remedy: str) -> None:
+@pytest.mark.parametrize(("step", "remedy"), [(1, "newer.*open it with"), (-1, "older.*mixkit db export")])
+@pytest.mark.parametrize(("name", "present"), [("writelog", 2), ("db.seg", 1)])
+def test_other_versions(name: str, present: int, step: int, remedy: str) -> None:
+    version = present + step
     folder = FaultyFolder()
     store = Store(folder, index=index)
     fill(store, 0, 3)
@@ -392,7 +393,7 @@ def test_other_versions(name: str, version: int, remedy: str) -> None:
     data[8:12] = struct.pack("<I", crc32c(bytes(data[:8])))
     files = {**folder.files(), name: bytes(data)}
     for read_only in (False, True):
-        with pytest.raises(FormatVersion, match=f"{name}.*version 1.*version {version}.*{remedy}"):
+        with pytest.raises(FormatVersion, match=f"{name}.*version {present}.*version {version}.*{remedy}"):
             Store(FaultyFolder.of(files), index=index, read_only=read_only)
     for call in (lambda: list(check(FaultyFolder.of(files))), lambda: repair(FaultyFolder.of(files))):
         with pytest.raises(FormatVersion):

@@ -2,7 +2,8 @@
 
 `MIXKIT_SOAK_SECONDS` says for how long (6 by default). Each process changes records of its own. It says what it begins
 and what has returned, so that of each record is known what it must be: what was acknowledged last, or what was begun
-behind that and never answered.
+behind that and never answered. Besides all of them count in records that they share, each in a field of its own by
+upserts, and all in one field by saves with a condition: none of these may undo another's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FINISH = 120.0
 
 USER = """
 import os, random, sys, threading, time
+from pathlib import Path
 from mix_db import Database
+from mix_db.mending import repair_folder
 from mix_db.settings import Settings
 from mixkit.errors import Conflict
 
@@ -36,14 +39,17 @@ def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
 def tend():
-    if retention:
-        return
     number = 0
     while time.monotonic() < stop:
         time.sleep(rng.random() * 0.1)
         number += 1
-        chore = rng.choice(["flush", "drop", "compact", "backup"])
-        if chore == "backup":
+        chore = rng.choice(["flush", "drop", "compact", "backup", "repair", "check"])
+        if chore == "repair":
+            # Of what is whole it finds nothing to do.
+            assert repair_folder(Path(folder)).findings == ()
+        elif chore == "check":
+            assert database.check() == []
+        elif chore == "backup":
             database.backup(f"{folder}.{who}.{number}")
             with Database(f"{folder}.{who}.{number}", read_only=True) as copy:
                 assert copy.check() == []
@@ -55,9 +61,24 @@ def follow():
         while time.monotonic() < stop:
             live.next(0.1)
 
+# What every process does to the same two records.
+def count(number):
+    say("begin", f"{who}*", number)
+    database.upsert({"_rmx_id": "fields", who: number}, original_id_always=True)
+    say("done", f"{who}*", number)
+    say("begin", f"{who}+=", number)
+    while True:
+        read = database.get("sum") or {"_rmx_id": "sum", "_rmx_rev": None, "total": 0}
+        try:
+            database.save(read | {"total": read["total"] + 1}, unchanged=True, original_id_always=True)
+            break
+        except Conflict:
+            continue
+    say("done", f"{who}+=", number)
+
 helpers = [threading.Thread(target=work) for work in (tend, follow)]
 [helper.start() for helper in helpers]
-number = 0
+number = counted = 0
 while time.monotonic() < stop:
     number += 1
     key = f"{who}.{rng.randrange(12)}"
@@ -78,6 +99,9 @@ while time.monotonic() < stop:
     else:
         database.save(twins, upsert=how == "upsert", original_id_always=True)
     say("done", key, 0 if how == "delete" else number)
+    if rng.random() < 0.15:
+        counted += 1
+        count(counted)
 [helper.join() for helper in helpers]
 database.close()
 """
@@ -112,6 +136,13 @@ class User:
 def verify(folder: Path, states: dict[str, set[int]]) -> None:
     with Database(folder) as database:
         assert database.check() == []
+        counted = {key: allowed for key, allowed in states.items() if key.endswith(("*", "+="))}
+        fields, total = database.get("fields") or {}, (database.get("sum") or {"total": 0})["total"]
+        sums = [allowed for key, allowed in counted.items() if key.endswith("+=")]
+        assert sum(map(min, sums)) <= total <= sum(map(max, sums)), "increments are lost, or were made twice"
+        for key, allowed in counted.items():
+            assert not key.endswith("*") or fields.get(key[:-1], 0) in allowed, f"{key} is {fields}"
+        states = {key: allowed for key, allowed in states.items() if key not in counted}
         for key, allowed in states.items():
             number, twin = ((database.get(id) or {"n": 0})["n"] for id in (key, key + "+"))
             assert number == twin, f"a commit of {key} is there in part"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import zlib
 from typing import Any, Final
-from urllib.parse import urlencode
 
-from mix_http.message import HttpRequest, pairs
+from mix_http.message import HttpRequest, urlencoded
 from mixkit.errors import FFIError
 from mixkit.value import UNDEF, kind_of
 
 __all__ = ["Decompressor", "encode_body"]
+
+MAX_FORM: Final = 1024 * 1024
+"""Characters of a form, which takes long to encode. What is larger is sent as a body."""
 
 
 def encode_body(request: HttpRequest) -> tuple[bytes, str]:
@@ -24,7 +26,7 @@ def encode_body(request: HttpRequest) -> tuple[bytes, str]:
     if sum(given) > 1:
         raise FFIError("expected at most one of body, form and json")
     if request.form is not None:
-        return urlencode(list(pairs(request.form))).encode(), "application/x-www-form-urlencoded"
+        return urlencoded(request.form, "form", MAX_FORM).encode(), "application/x-www-form-urlencoded"
     if request.json is not UNDEF:
         try:
             text = json.dumps(request.json, ensure_ascii=False, allow_nan=False, default=_no_json)

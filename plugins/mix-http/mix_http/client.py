@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import io
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -26,8 +28,11 @@ from mixkit.egress import EgressPolicy, Target
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
 from mixkit.state import State
+from mixkit.value import is_large
 
 __all__ = ["call"]
+
+T = TypeVar("T")
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
@@ -53,13 +58,27 @@ async def call(state: State, request: HttpRequest) -> dict[str, Any]:
             raise FFIError(f"timeout: expected seconds above 0, found {request.timeout}")
         seconds = min(seconds, request.timeout)
     seconds_left = min(seconds, state.budget.remaining())
-    call = _Call(state, request, settings, asyncio.get_running_loop().time() + seconds_left)
+    deadline = asyncio.get_running_loop().time() + seconds_left
     try:
         async with asyncio.timeout(seconds_left):
+            call = await _off_loop(
+                is_large([request.body, request.json]), _Call, state, request, settings, deadline
+            )
             target, answer = await call.follow()
+            result = await _off_loop(len(answer.body) > CHUNK, _result, request, target, answer)
     except TimeoutError:
         state.budget.check_time()
         raise FFIError(f"no complete answer within {seconds:g} s") from None
+    return result
+
+
+async def _off_loop(long: bool, function: Callable[..., T], *args: Any) -> T:
+    """Its result, from a thread if it takes long."""
+    return await asyncio.to_thread(function, *args) if long else function(*args)
+
+
+def _result(request: HttpRequest, target: Target, answer: Answer) -> dict[str, Any]:
+    """The map that the agent gets."""
     result: dict[str, Any] = {
         "status": answer.status,
         "body": answer.body,
@@ -170,7 +189,8 @@ class _Call:
                 hop.method,
                 URL(hop.target.url, encoded=True),
                 headers=hop.headers,
-                data=hop.body or None,
+                # A file is sent in pieces, between which the event loop goes on.
+                data=(io.BytesIO(hop.body) if len(hop.body) > CHUNK else hop.body) or None,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),
                 trace_request_ctx=sent,

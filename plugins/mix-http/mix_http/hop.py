@@ -6,10 +6,10 @@ import base64
 import re
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urljoin
 
 from mix_http.body import encode_body
-from mix_http.message import ClientTLS, HttpRequest, pairs
+from mix_http.message import ClientTLS, HttpRequest, urlencoded
 from mix_http.settings import HttpSettings
 from mixkit import header_fields as fields
 from mixkit.egress import MAX_URL, Target, parse_url
@@ -19,7 +19,9 @@ from mixkit.header_fields import Fields, reveal
 __all__ = ["Hop", "first_hop", "media_patterns"]
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_MAX_METHOD: Final = 33
 _METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
+_MAX_PATTERNS: Final = 100
 _MEDIA_PATTERN: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+|\*/\*")
 
 
@@ -61,15 +63,16 @@ class Hop:
 
 def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[str]) -> Hop:
     """The hop that an agent asks for. FFIError if any part of it may not be sent; EgressDenied for the URL."""
-    method = request.method.upper()
-    if not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
+    method = request.method[:_MAX_METHOD].upper()
+    if len(request.method) >= _MAX_METHOD or not _METHOD.fullmatch(method) or method in ("CONNECT", "TRACE"):
         raise FFIError(
             f"method: expected an HTTP method but CONNECT and TRACE, found {request.method[:32]!r}"
         )
     target = parse_url(request.url)
     if request.params:
+        query = urlencoded(request.params, "params", MAX_URL)
         separator = "&" if "?" in target.path else "?"
-        target = replace(target, path=f"{target.path}{separator}{urlencode(list(pairs(request.params)))}")
+        target = replace(target, path=f"{target.path}{separator}{query}")
         if len(target.path) > MAX_URL:
             raise FFIError(f"params: expected a URL of at most {MAX_URL} characters")
     body, content_type = encode_body(request)
@@ -109,6 +112,8 @@ def _authorize(headers: Fields, request: HttpRequest) -> None:
 
 def media_patterns(patterns: list[str]) -> list[str]:
     """An agent's `mediaTypes` in lower case. FFIError for what is no media type."""
+    if len(patterns) > _MAX_PATTERNS:
+        raise FFIError(f"mediaTypes: expected at most {_MAX_PATTERNS} media types, found {len(patterns)}")
     result = [pattern.strip().lower() for pattern in patterns]
     for pattern in result:
         if not _MEDIA_PATTERN.fullmatch(pattern):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlencode
 
+from mixkit.errors import FFIError
 from mixkit.value import UNDEF, Token
 
 if TYPE_CHECKING:
     from mixkit.egress import Target
     from mixkit.state import State
 
-__all__ = ["Answer", "BasicAuth", "ClientTLS", "HttpRequest", "OutgoingRequest", "pairs"]
+__all__ = ["MAX_PAIRS", "Answer", "BasicAuth", "ClientTLS", "HttpRequest", "OutgoingRequest", "urlencoded"]
 
 Scalar = str | int | float | bool
 
@@ -88,8 +90,25 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-def pairs(fields: Mapping[str, Scalar | list[Scalar]]) -> Iterable[tuple[str, str]]:
-    """Fields of a query or form as text: booleans as `true`/`false`, a list as the repeated field."""
-    for name, value in fields.items():
-        for item in value if isinstance(value, list) else [value]:
-            yield name, str(item).lower() if isinstance(item, bool) else str(item)
+MAX_PAIRS: Final = 1_000
+"""Fields of a query or a form: servers take no more."""
+
+
+def urlencoded(fields: Mapping[str, Scalar | list[Scalar]], what: str, most: int) -> str:
+    """Fields of a query or form as text: booleans as `true`/`false`, a list as the repeated field.
+
+    Raises:
+        FFIError: there are too many, or they have more than `most` characters before they are encoded.
+    """
+    count = max(len(fields), sum(len(value) if isinstance(value, list) else 1 for value in fields.values()))
+    if count > MAX_PAIRS:
+        raise FFIError(f"{what}: expected at most {MAX_PAIRS} fields, found {count}")
+    pairs = [
+        (name, str(item).lower() if isinstance(item, bool) else str(item))
+        for name, value in fields.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    size = sum(len(name) + len(text) for name, text in pairs)
+    if size > most:
+        raise FFIError(f"{what}: expected at most {most} characters, found {size}")
+    return urlencode(pairs)

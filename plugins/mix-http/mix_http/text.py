@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -9,6 +10,7 @@ import webencodings  # type: ignore[import-untyped]
 
 __all__ = ["decode_text", "media_type"]
 
+_PIECE: Final = 64 * 1024
 _PARAMETER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 _NO_TEXT: Final = frozenset(("replacement", "x-user-defined"))
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
@@ -31,9 +33,17 @@ def decode_text(body: bytes, content_type: str) -> tuple[str, bool]:
             body, encoding = body[len(mark) :], name
             break
     try:
-        return body.decode(encoding), False
+        return _decoded(body, encoding, "strict"), False
     except UnicodeDecodeError:
-        return body.decode(encoding, "replace"), True
+        return _decoded(body, encoding, "replace"), True
+
+
+def _decoded(body: bytes, encoding: str, errors: str) -> str:
+    # In pieces, between which other threads run: some codecs take a second for what is all damaged.
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    last = max(0, (len(body) - 1) // _PIECE * _PIECE)
+    parts = [decoder.decode(body[at : at + _PIECE]) for at in range(0, last, _PIECE)]
+    return "".join((*parts, decoder.decode(body[last:], True)))
 
 
 def _charset(content_type: str) -> str:

@@ -67,6 +67,7 @@ async def test_do_server_answers_a_result(server: Any, world: Any) -> None:
         ({"form": {"a": "1&2", "b": [True, 3], "c": 1.5}}, b"a=1%262&b=true&b=3&c=1.5", FORM),
         ({"json": {"a": [1, None, "ä"]}}, '{"a": [1, null, "ä"]}'.encode(), "application/json"),
         ({"json": None}, b"null", "application/json"),
+        ({"body": b"ab" * 1_000_000}, b"ab" * 1_000_000, "application/octet-stream"),
     ],
 )  # fmt: skip
 async def test_bodies(
@@ -76,6 +77,7 @@ async def test_bodies(
     assert (await world.do({"url": server.url("/a"), "method": "post", **fields}))["status"] == 200
     [seen] = server.seen
     assert (seen.method, seen.body, seen.headers["content-type"]) == ("POST", body, content_type)
+    assert seen.headers["content-length"] == str(len(body))
 
 
 async def test_params_join_the_query(server: Any, world: Any) -> None:
@@ -168,9 +170,23 @@ async def test_header_injection(server: Any, world: Any, value: Any) -> None:
 async def test_too_many_headers(server: Any, world: Any) -> None:
     headers = {f"x-{number}": "v" for number in range(101)}
     assert "at most 100 fields" in await world.error({"url": server.url("/a"), "headers": headers})
-    assert "at most 100 fields" in await world.error(
+    assert "at most 100 fields" in await world.error({"url": server.url("/a"), "headers": {"x": ["v"] * 101}})
+    assert "at most 32768 characters" in await world.error(
         {"url": server.url("/a"), "headers": {"x": "v" * 40_000}}
     )
+
+
+@pytest.mark.parametrize("part", ["form", "params"])
+async def test_too_many_or_too_long_fields(server: Any, world: Any, part: str) -> None:
+    many = {f"x{number}": "v" for number in range(1_001)}
+    for fields in (many, {"x": [True] * 1_001}, {f"x{number}": [] for number in range(1_001)}):
+        error = await world.error({"url": server.url("/a"), "method": "POST", part: fields})
+        assert f"{part}: expected at most 1000 fields, found 1001" in error
+    long = {"x": "v" * 1_050_000}
+    assert "characters, found 1050001" in await world.error(
+        {"url": server.url("/a"), "method": "POST", part: long}
+    )
+    assert server.seen == []
 
 
 async def test_repeated_headers_both_ways(server: Any, world: Any) -> None:

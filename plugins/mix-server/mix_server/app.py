@@ -10,15 +10,7 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import (
-    Failed,
-    HeaderTooLong,
-    Refusal,
-    Stopping,
-    UnknownVersion,
-    install_handlers,
-    message_body,
-)
+from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, install_handlers, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
@@ -42,8 +34,6 @@ __all__ = ["App", "create_app"]
 _log = logging.getLogger("mixkit.server")
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
-_MEDIA = frozenset({b"accept", b"content-type"})
-_LONGEST_MEDIA = 1_024
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
@@ -70,14 +60,20 @@ class App(falcon.asgi.App[Request, Response]):
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
         if scope["type"] == "http":
-            # ASGI promises iterables, which may be such as can be gone through once.
-            scope["headers"] = [(name, value) for name, value in scope["headers"]]
-            if (refusal := _unreadable(scope)) is not None:
-                await _send_refusal(send, refusal)
+            if scope["http_version"] not in _VERSIONS:
+                await _send_refusal(send, UnknownVersion(scope["http_version"]))
                 return
+            if type(scope["headers"]) is not list:
+                # ASGI promises an iterable, which may be such as can be gone through once.
+                scope["headers"] = list(scope["headers"])
             receive = at_once(scope["headers"], receive)
         try:
             await super().__call__(scope, receive, send)
+        except Refusal as exc:
+            # Its head is such that no request could be made of it, which would be handled.
+            if ANSWERED in scope:
+                raise
+            await _send_refusal(send, exc)
         except asyncio.CancelledError as exc:
             if not is_ours(exc):
                 await _failed(scope, send, exc)
@@ -91,17 +87,6 @@ class App(falcon.asgi.App[Request, Response]):
             if is_ours(exc) or scope["type"] != "http":
                 raise
             await _failed(scope, send, exc)
-
-
-def _unreadable(scope: Any) -> Refusal | None:
-    """Why a request must not reach Falcon; None if it may."""
-    if scope["http_version"] not in _VERSIONS:
-        return UnknownVersion(scope["http_version"])
-    for name, value in scope["headers"]:
-        # Falcon parses these in time that grows with the square of their length.
-        if len(value) > _LONGEST_MEDIA and name in _MEDIA:
-            return HeaderTooLong(name.decode("latin-1"), _LONGEST_MEDIA)
-    return None
 
 
 async def _failed(scope: Any, send: Any, exc: BaseException) -> None:

@@ -58,6 +58,7 @@ __all__ = [
     "PreconditionFailed",
     "Refusal",
     "Stopping",
+    "TooManyHeaders",
     "Unauthorized",
     "UnknownVersion",
     "Unsupported",
@@ -141,6 +142,15 @@ class HeaderTooLong(Refusal):
 
     def __init__(self, name: str, most: int) -> None:
         super().__init__(f"expected at most {most} bytes in the header {name}")
+
+
+class TooManyHeaders(Refusal):
+    """The request has more headers than anybody means."""
+
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected at most {most} headers")
 
 
 class UnknownVersion(Refusal):

@@ -4,7 +4,6 @@ comes: who asks, what for, and how much is announced is judged by the head alone
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -21,7 +20,9 @@ def at_once(headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
 
     Who wants the body asks again: only then does a client that expects it hear `100 Continue`.
     """
-    if not _promises(headers) or _is_there(receive):
+    # PERF: most bodies come with their head. uvicorn knows whether there is some of it; of other servers nobody does.
+    event = getattr(getattr(receive, "__self__", None), "message_event", None)
+    if (event is not None and event.is_set()) or not _promises(headers):
         return receive
     begun = False
 
@@ -41,10 +42,3 @@ def _promises(headers: list[tuple[bytes, bytes]]) -> bool:
         (name == b"content-length" and value.strip() != b"0") or name == b"transfer-encoding"
         for name, value in headers
     )
-
-
-def _is_there(receive: Receive) -> bool:
-    """Whether uvicorn has some of the body, or all of it. Of other servers nobody knows."""
-    # PERF: most bodies come with their head, and reading them in one step takes no timer.
-    event = getattr(getattr(receive, "__self__", None), "message_event", None)
-    return isinstance(event, asyncio.Event) and event.is_set()

@@ -180,7 +180,7 @@ class Follower:
             self._following.leave(self)
             self._waiting.clear()
             self._waiting_bytes = 0
-            self.behind, self._since, self._following = True, since, another
+            self.behind, self._following = True, another
             another.enter(self)
         else:
             self._send(event)

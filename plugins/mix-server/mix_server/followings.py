@@ -18,7 +18,7 @@ from mix_server.databases import contained
 from mix_server.follower import Dropped, Follower
 from mix_server.live_event import Event, Writer
 from mixkit import tagged_json
-from mixkit.errors import QueryCancelled, QueryError, QueryTimeout
+from mixkit.errors import QueryCancelled, QueryError, QueryTimeout, QueryTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +123,7 @@ class Followings:
         """The event with which a follower begins. `Dropped` if that state cannot be read any more."""
         try:
             event = await self._databases.call(lambda: writer.beginning(since, watermark))
-        except (QueryTimeout, QueryCancelled):
+        except (QueryTimeout, QueryTooLarge, QueryCancelled):
             raise
         except QueryError as exc:
             raise Dropped from exc

@@ -1,6 +1,6 @@
 """For gunicorn on its own: `gunicorn -c python:mix_server.gunicorn_conf mix_server.asgi:app`.
 
-Workers that serve with uvicorn, and metrics that count for all of them.
+Workers as those of `mixkit serve --workers`, and metrics that count for all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from mix_server.metrics import forget_process, shared_directory
 
-worker_class = "uvicorn_worker.UvicornWorker"
+worker_class = "mix_server.workers.Worker"
 
 _directory = shared_directory()
 

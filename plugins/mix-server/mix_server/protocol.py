@@ -1,12 +1,21 @@
-"""HTTP connections as uvicorn keeps them, but that none of them holds up a server that stops."""
+"""HTTP connections as uvicorn keeps them, but that heads have an end, and that none holds up a server that stops."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mix_server.errors import message_body
+
 __all__ = ["Protocol"]
+
+_LONGEST_HEAD: Final = 262_144
+"""Bytes without the end of a head, a part of a body, or the end of one: uvicorn keeps any number of them."""
+_TOO_LONG: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+)
 
 _PATIENCE: Final = 2.0
 """Seconds in which a client must take something of its answer while the server stops."""
@@ -18,6 +27,26 @@ class Protocol(HttpToolsProtocol):
     uvicorn waits for all connections to end, and one ends only when its client has taken what was written to it. That
     may be never: so the one whose client takes nothing is broken off.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        before = self.cycle
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is not before or (cycle is not None and cycle.message_event.is_set()):
+            self._idle = 0
+            return
+        # Nothing that anybody could begin with: a head that goes on, or what stands between and behind chunks.
+        self._idle += len(data)
+        if self._idle > _LONGEST_HEAD and not self.transport.is_closing():
+            if cycle is None or cycle.response_complete:
+                body = message_body(f"expected at most {_LONGEST_HEAD} bytes in the head of a request")
+                self.transport.write(_TOO_LONG % (len(body), body))
+            self.transport.close()
 
     def shutdown(self) -> None:
         """The server stops."""

@@ -18,13 +18,24 @@ from falcon.request import RequestOptions
 from mix_server.arrivals import Arrivals
 from mix_server.auth import Caller
 from mix_server.coding import Decoder, coding_of
-from mix_server.errors import BodyTimeout, BodyTooLarge, Disconnected, Stopping
+from mix_server.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    Disconnected,
+    HeaderTooLong,
+    Stopping,
+    TooManyHeaders,
+)
 from mix_server.first_event import NOTHING_YET, Receive
 
 __all__ = ["ClientWatch", "Request"]
 
 _WATCH_AFTER = 0.05
 """Seconds before anybody asks whether the client is still there: most runs are over by then."""
+
+_MEDIA = (b"accept", b"content-type")
+_LONGEST_MEDIA = 1_024
+_MOST_HEADERS = 256
 
 _SHORT_REST = 65_536
 """Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
@@ -77,7 +88,14 @@ class Request(falcon.asgi.Request):
         if not query.isascii():
             # Falcon decodes the query string as UTF-8 before anything could catch that it is not.
             scope["query_string"] = quote_from_bytes(query, safe="%&=+;/?:@!$'()*,").encode()
+        if len(scope["headers"]) > _MOST_HEADERS:
+            # Each of a name that was there already makes Falcon copy all before it.
+            raise TooManyHeaders(_MOST_HEADERS)
         super().__init__(scope, receive, first_event, options)
+        for name in _MEDIA:
+            # Falcon parses these in time that grows with the square of their length.
+            if len(self._asgi_headers.get(name, b"")) > _LONGEST_MEDIA:
+                raise HeaderTooLong(name.decode(), _LONGEST_MEDIA)
         self.id = _ids.next()
         self.caller: Caller | None = None
         self.arrivals = _ALONE
@@ -89,7 +107,14 @@ class Request(falcon.asgi.Request):
     @property
     def coding(self) -> str | None:
         """What the body is compressed with, None if it is not. `UnsupportedCoding` if that is not done here."""
+        # PERF: nearly none is.
+        if b"content-encoding" not in self._asgi_headers:
+            return None
         return coding_of(self.get_header("Content-Encoding"))
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether there is a header of one of these names, in lower case."""
+        return not names.isdisjoint(self._asgi_headers)
 
     @property
     def ends_connection(self) -> bool:

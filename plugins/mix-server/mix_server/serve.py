@@ -19,7 +19,6 @@ from mixkit.errors import ProfileError
 if TYPE_CHECKING:
     from mix_server.app import App
     from mix_server.server import Server
-    from mix_server.settings import ServerSettings
 
 __all__ = ["bind", "serve", "serve_with_workers", "uvicorn_options"]
 
@@ -53,8 +52,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
-    """Options of uvicorn that are the same with and without workers."""
+def uvicorn_options(grace_period: float) -> dict[str, Any]:
+    """Options of uvicorn that are the same with and without workers.
+
+    Args:
+        grace_period: seconds in which runs may end when it stops.
+    """
     from mix_server.protocol import Protocol
 
     return {
@@ -67,7 +70,7 @@ def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
         "server_header": False,
         # Nobody asks for the client's address, and what a stranger's header says of it is not to be believed.
         "proxy_headers": False,
-        "timeout_graceful_shutdown": math.ceil(settings.grace_period),
+        "timeout_graceful_shutdown": math.ceil(grace_period),
     }
 
 
@@ -76,7 +79,7 @@ def serve(app: App, server: Server, listener: socket.socket) -> None:
     import uvicorn
 
     _quiet_uvicorn()
-    config = uvicorn.Config(app, **uvicorn_options(server.settings))
+    config = uvicorn.Config(app, **uvicorn_options(server.settings.grace_period))
     # uvicorn raises the signal again once it has stopped; by then there is nothing left to stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)

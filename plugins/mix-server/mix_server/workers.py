@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Final
 
 import gunicorn.app.base  # type: ignore[import-untyped]
 import gunicorn.glogging  # type: ignore[import-untyped]
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Logger", "Worker", "Workers"]
 
+_LAST: Final = 5
+"""Seconds between the end of the grace period and gunicorn's killing a worker that has not ended."""
+
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]
     """gunicorn's log lines, in the form and to the place of all the others."""
@@ -35,15 +38,16 @@ class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]
 
 
 class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
-    """One process. `options`, uvicorn's, are set before the fork."""
+    """One process, whoever's gunicorn it is."""
 
-    options: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # NOTE: the base class reads this name from the class.
-        type(self).CONFIG_KWARGS = self.options
-        super().__init__(*args, **kwargs)
-        logging.getLogger("uvicorn.error").propagate = True
+    def __init__(
+        self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: Any, log: Any
+    ) -> None:
+        # NOTE: the base class reads this name from the class, and leaves the grace period to gunicorn, which kills.
+        type(self).CONFIG_KWARGS = uvicorn_options(max(cfg.graceful_timeout - _LAST, 1))
+        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        logger = logging.getLogger("uvicorn.error")
+        logger.propagate = not logger.handlers
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """The parent was interrupted: end as gracefully as if it had been told to stop."""
@@ -67,7 +71,6 @@ class Workers(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """gunicorn's configuration: ours alone, no file and no variable."""
-        Worker.options = uvicorn_options(self._settings)
         # gunicorn closes the descriptor that it is given.
         options = {
             "bind": f"fd://{os.dup(self._listener.fileno())}",
@@ -78,7 +81,7 @@ class Workers(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
             "preload_app": True,
             "control_socket_disable": True,
             # The worker ends its runs by itself; being killed is for one that does not.
-            "graceful_timeout": math.ceil(self._settings.grace_period) + 5,
+            "graceful_timeout": math.ceil(self._settings.grace_period) + _LAST,
             "child_exit": _child_exit,
             "proc_name": "mixkit",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -181,6 +182,27 @@ async def test_an_agent_that_fails_is_a_named_error_and_the_server_goes_on(
         assert says in error["message"]
         assert error["code"] in (code, "limit")
         assert (await client.post(f"{DEMO}echo", json=1)).json() == 1
+
+
+async def test_loading_an_agent_counts_against_its_time(
+    make_server: Make, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+    load = server.kernel.load
+
+    def slowly(code: Any, name: str = "") -> Any:
+        time.sleep(0.8)
+        return load(code, name)
+
+    monkeypatch.setattr(server.kernel, "load", slowly)
+    async with connect(server) as client:
+        began = time.monotonic()
+        answer = await client.post(f"{DEMO}spin", params="timeout=0.2")
+        assert answer.status_code == 504 and "still being loaded" in answer.json()["message"]
+        assert time.monotonic() - began < 0.8
+        # It is loaded all the same, once, for whoever comes next.
+        answer = await client.get(f"{DEMO}echo", params="timeout=5&a=1")
+        assert answer.status_code == 200
 
 
 async def test_a_timeout_is_504_and_the_server_goes_on(make_server: Make, connect: Connect) -> None:

@@ -19,6 +19,7 @@ from mix_server.server import Server
 from wasmtime import wat2wasm
 
 from mixkit import codec
+from mixkit.cli.installed import find_installed
 from mixkit.core_ffis import ffis as core_ffis
 from mixkit.databases import Apps
 from mixkit.errors import NotFound, RunError
@@ -326,3 +327,14 @@ async def test_what_was_being_loaded_is_not_taken_for_what_was_installed_since(
         installed.set()
         assert (await after).is_current()
         assert (await before).program is not (await after).program
+
+
+def test_what_the_command_line_found_is_bound_too(server: Server) -> None:
+    workspace = server.store.workspace("w")
+    found = find_installed(server.kernel, server.store.root, "w", "notes")["notes/save"]
+    assert found.apps is not None and found.place == workspace.place("notes")
+    assert found.apps.resolve("crm") == workspace.place("crm")
+    workspace.delete_app("notes")
+    workspace.install(Package.open(package("notes")))
+    with pytest.raises(NotFound, match="is gone"):
+        found.apps.resolve("crm")

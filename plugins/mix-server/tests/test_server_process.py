@@ -583,6 +583,37 @@ def test_a_body_that_comes_behind_its_head_is_read(start: Start, token: str) -> 
     assert process.end() == 0
 
 
+def test_a_head_has_a_largest_size(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0").until_ready()
+    host, port = process.url.removeprefix("http://").split(":")
+    head = ("Host: x", f"Authorization: Bearer {token}", "Transfer-Encoding: chunked", "", "")
+    chunked = "\r\n".join((f"POST {DEMO}echo HTTP/1.1", *head)).encode()
+    for begin, more in (
+        (b"GET /", b"x" * 65536),
+        (b"GET / HTTP/1.1\r\nA: ", b"x" * 65536),
+        (b"GET / HTTP/1.1\r\n", b"A: b\r\n" * 10_000),
+        (chunked + b"2\r\n[]\r\n0\r\n", b"A: b\r\n" * 10_000),
+        (chunked + b"1;a=", b"x" * 65536),
+    ):
+        with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
+            connection.sendall(begin)
+            # Much less is taken than this, which may be in the buffers of the sockets.
+            with pytest.raises(OSError):
+                for _ in range(2_000):
+                    connection.sendall(more)
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
+        # Not a byte more than is read, so that the answer is not lost.
+        connection.sendall(b"GET / HTTP/1.1\r\nA: " + b"x" * 262_144)
+        assert answer_of(connection).startswith("HTTP/1.1 431 ")
+    # A long one that is not too long.
+    with process.client(token) as client:
+        assert client.get("/v1/ws", headers={"X-Long": "x" * 60_000}).status_code == 200
+        body = [1] * 300_000
+        assert client.post("/v1/ws/w/app/demo/save", json=body).status_code == 400
+    assert process.end() == 0
+    assert "Traceback" not in process.stderr
+
+
 def test_a_body_is_asked_for_only_where_it_is_wanted(start: Start, token: str) -> None:
     process = start("mixkit", "serve", "--port", "0").until_ready()
     head = ("POST", f"{DEMO}echo", JSON, "Content-Length: 3", "Expect: 100-continue")
@@ -596,8 +627,16 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(start: Start, token: str) -
     assert process.end() == 0
 
 
-def test_clients_that_take_nothing_do_not_hold_up_the_end(start: Start, token: str) -> None:
-    process = start("mixkit", "serve", "--port", "0", "--grace-period", "600").until_ready()
+@pytest.mark.parametrize("way", ["one process", "our gunicorn"])
+def test_clients_that_take_nothing_do_not_hold_up_the_end(
+    start: Start, token: str, port: int, way: str
+) -> None:
+    if way == "one process":
+        process = start("mixkit", "serve", "--port", "0", "--grace-period", "600")
+    else:
+        own = ("-w", "1", "-c", "python:mix_server.gunicorn_conf", "--graceful-timeout", "600")
+        process = gunicorn(start, port, *own)
+    process.until_ready()
     with process.client(token) as client:
         for _ in range(4):
             records = [{"t": "x" * 2000} for _ in range(2000)]

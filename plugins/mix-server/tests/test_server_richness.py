@@ -110,6 +110,17 @@ async def test_headers_that_are_parsed_are_short(
         assert (await client.get("/v1/ws", headers={header: "application/json; a=b"})).status_code == 200
 
 
+async def test_headers_that_come_often_are_few_and_short_together(
+    make_server: Callable[..., Any], connect: Connect
+) -> None:
+    async with connect(make_server()) as client:
+        for headers in ([("Accept", "a/b;c=d" * 50)] * 8, [("X-Many", "1")] * 1_000):
+            answer = await client.get("/v1/ws", headers=[*client.headers.items(), *headers])
+            assert (answer.status_code, answer.json()["kind"]) == (431, "message")
+        few = [*client.headers.items(), *[("X-Many", "1")] * 100]
+        assert (await client.get("/v1/ws", headers=few)).status_code == 200
+
+
 async def test_an_old_version_is_refused_without_a_traceback(make_server: Callable[..., Any]) -> None:
     sent: list[dict[str, Any]] = []
 

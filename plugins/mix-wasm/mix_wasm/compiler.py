@@ -35,6 +35,9 @@ _COMMON = (
     *("-target", "wasm32-wasi", "-mexec-model=reactor", f"-Wl,-z,stack-size={_STACK}"),
     # setjmp and longjmp stand on exceptions, in the form that became part of WebAssembly.
     *("-mcpu=lime1+exception_handling", "-mllvm", "-wasm-enable-sjlj", "-mllvm", "-wasm-use-legacy-eh=false"),
+    # There are no signals and no processor clock; interpreters only name them, and libc has stand-ins.
+    *("-D_WASI_EMULATED_SIGNAL", "-D_WASI_EMULATED_PROCESS_CLOCKS"),
+    *("-lwasi-emulated-signal", "-lwasi-emulated-process-clocks"),
     # Zig switches assert() off together with its own checks when it optimises.
     *("-std=gnu11", "-Wall", "-Wextra", "-UNDEBUG"),
 )

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from mix_db.engine.rows import RowsView, SegmentView
-from mix_db.files import rows, segments
+from mix_db.files import names, rows, segments
 from mix_db.files.errors import DamagedFile, explained
 from mix_db.files.layer import DiskFolder
 from mix_db.files.manifest import REMEDY, Entry, Manifest
 from mix_db.files.rows import Extent
 from mix_db.files.segments import SegmentFile
+from mix_db.files.view import View
 from mix_db.files.write_log import Header, WriteLog
 from mixkit.errors import StorageError
 
@@ -63,7 +64,13 @@ def _copy(folder: DiskFolder, view: RowsView) -> None:
         entries = tuple(_copy_segment(folder, generation, segment) for segment in view.segments)
         Manifest(generation, entries).write(folder)
         folder.sync()
-    header = Header.new(extent, view.flushed, view.horizon, view.horizon_time)
+    dropped = 0
+    if isinstance(view, View):
+        before = view.log.header
+        dropped = before.dropped
+        if extent.sum != before.extent.sum:
+            raise DamagedFile(names.data(generation), 0, "its rows are not those that were acknowledged")
+    header = Header.new(extent, view.flushed, view.horizon, view.horizon_time, dropped)
     WriteLog.create(folder, header, view.since(view.flushed))
     folder.sync()
 

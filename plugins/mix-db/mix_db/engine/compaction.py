@@ -8,7 +8,8 @@ from pyroaring import BitMap
 
 from mix_db.engine.rows import RowsView
 from mix_db.engine.state import State
-from mix_db.engine.version import relinked
+from mix_db.engine.version import is_tombstone, read_version, relinked
+from mixkit.errors import StorageError
 
 __all__ = ["Compaction", "droppable"]
 
@@ -46,11 +47,36 @@ class Compaction:
         return len(self._dropped)
 
     def rewrite(self, view: RowsView, start: int) -> Iterator[bytes]:
-        """The new rows for the old ones of the view from `start` on."""
+        """The new rows for the old ones of the view from `start` on.
+
+        What it leaves out it has read, whatever the index says of it.
+
+        Raises:
+            StorageError: a version is to be left out that nothing has replaced.
+        """
+        # Records of which a version was left out, until a later one is met, and that version's row.
+        bare: dict[str, int] = {}
         for row in range(start, view.rows):
+            record = view.read(row)
             if row not in self._dropped:
-                yield relinked(view.read(row), self._moved)
+                if bare:
+                    bare.pop(_id(record), None)
+                yield relinked(record, self._moved)
+            elif is_tombstone(record):
+                bare.pop(_id(record), None)
+            else:
+                bare[_id(record)] = row
+        if bare:
+            id, row = next(iter(bare.items()))
+            raise StorageError(
+                f"the database cannot be compacted: row {row}, the newest version of record {id}, would be lost;"
+                " nothing has changed; see mixkit db check"
+            )
 
     def _moved(self, row: int) -> int | None:
         """The new number of a row; None if it is dropped."""
         return None if row in self._dropped else row - self._dropped.rank(row)
+
+
+def _id(record: bytes) -> str:
+    return str(read_version(record)["_rmx_id"].id)

@@ -309,7 +309,9 @@ class Engine:
 
         def make_plan(view: RowsView) -> Plan | None:
             chosen = choose(self._advance(view))
-            return None if chosen is None else Plan(chosen.rewrite, chosen.horizon, chosen.horizon_time)
+            if chosen is None:
+                return None
+            return Plan(chosen.rewrite, chosen.horizon, chosen.horizon_time, len(chosen))
 
         done = self.rows.compact(make_plan)
         self._advance(self.rows.view)

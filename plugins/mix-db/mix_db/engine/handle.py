@@ -44,7 +44,7 @@ class Handle(StateReader):
         release: Callable[[], None],
         is_in_place: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(engine.settings.query_timeout, weakref.WeakSet())
+        super().__init__(engine.settings.query_timeout, engine.settings.query_memory, weakref.WeakSet())
         self._engine = engine
         self._read_only = read_only
         self._release = release
@@ -86,7 +86,12 @@ class Handle(StateReader):
         compiled = compile_query(query)
         check_live(compiled)
         live = LiveQuery(
-            compiled, params, self.state, self._engine.arrivals, self._engine.settings.query_timeout
+            compiled,
+            params,
+            self.state,
+            self._engine.arrivals,
+            self._engine.settings.query_timeout,
+            self._engine.settings.query_memory,
         )
         self._live.add(live)
         return live

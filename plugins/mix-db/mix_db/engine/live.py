@@ -17,6 +17,7 @@ from mix_db.query import ast
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
+from mix_db.query.memory import Memory
 from mix_db.query.refs import Refs
 from mixkit.errors import QueryCancelled, QueryError
 from mixkit.storage import Change, Record
@@ -61,6 +62,7 @@ class LiveQuery:
         state: answers the present state.
         arrivals: those who wait for commits.
         seconds: of work that one change may take.
+        memory: bytes that it may hold at once; None for any number.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LiveQuery:
         state: Callable[[], State],
         arrivals: Arrivals,
         seconds: float,
+        memory: int | None,
     ) -> None:
         self._query = query
         self._params = dict(params or {})
@@ -83,6 +86,8 @@ class LiveQuery:
         self._closed = False
         self._seconds = seconds
         self._clock = Clock()
+        self._most = memory
+        self._memory = Memory(memory)
         # Whatever is wrong with the parameters shows now.
         Evaluation(query, self._params, lambda ref: None)
 
@@ -102,6 +107,7 @@ class LiveQuery:
         """The change up to now, if there is one; always the first time."""
         with self._mutex:
             self._clock = Clock(self._seconds)
+            self._memory = Memory(self._most)
             # Behind the clock: who closes it either stops this one or is seen here.
             if self._closed:
                 raise QueryCancelled(_CLOSED)
@@ -118,7 +124,7 @@ class LiveQuery:
     def _compared(self, now: State) -> Change:
         """The change by all rows."""
         kept = matches(self._query, self._params, now, clock=self._clock)
-        rows = self._rows(now, [now.read(row) for row in self._timed(kept)])
+        rows = self._rows(now, [self._held(now.read(row)) for row in self._timed(kept)])
         digests = {id: self._digest(row) for id, row in self._timed(rows)}
         before, self._digests = self._digests, digests
         return Change(
@@ -133,7 +139,7 @@ class LiveQuery:
         fresh = BitMap()
         fresh.add_range(before.rows, now.rows)
         kept = matches(self._query, self._params, now, rows=fresh, clock=self._clock)
-        records = {row: now.read(row) for row in self._timed(fresh)}
+        records = {row: self._held(now.read(row)) for row in self._timed(fresh)}
         touched = {record["_rmx_id"].id for record in records.values()}
         rows = dict(self._rows(now, [records[row] for row in kept]))
         entered, changed, left = [], [], []
@@ -155,7 +161,7 @@ class LiveQuery:
         rows: list[_Row] = [(record["_rmx_id"].id, record) for record in records]
         for stage in self._query.stages:
             if isinstance(stage, ast.Object):
-                rows = [(text, evaluation.row(stage, row)) for text, row in self._timed(rows)]
+                rows = [(text, self._held(evaluation.row(stage, row))) for text, row in self._timed(rows)]
             else:
                 # These stages move rows and leave some out; each stays the same object.
                 ids = {id(row): text for text, row in rows}
@@ -168,6 +174,10 @@ class LiveQuery:
         for item in items:
             self._clock.tick()
             yield item
+
+    def _held(self, row: Record) -> Record:
+        self._memory.hold(row)
+        return row
 
     def _digest(self, row: Record) -> bytes:
         kept = {name: item for name, item in row.items() if name not in _PLACES}

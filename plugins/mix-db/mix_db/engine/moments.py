@@ -60,7 +60,7 @@ def state_at(present: State, when: object) -> State:
     if last < horizon:
         raise QueryError(
             f"expected a moment that history reaches back to, found one before the watermark {horizon:016d};"
-            " a compaction has dropped what was before"
+            " a compaction or repair has dropped what was before"
         )
     return present.behind(rows, last)
 

@@ -53,7 +53,7 @@ class _Engines:
                 engine.close()
         release = functools.partial(self._release, shared)
         # The working directory may change, and this handle's path is not that of others.
-        in_place = functools.partial(_leads, path.absolute(), shared.identity)
+        in_place = functools.partial(_leads, str(path.absolute()), *shared.identity[:2])
         handle = Handle(shared.engine, read_only=read_only, release=release, is_in_place=in_place)
         with self.mutex:
             shared.known.add(handle)
@@ -169,5 +169,10 @@ def _identity(path: Path, read_only: bool) -> _Identity | None:
     return found.st_dev, found.st_ino, read_only
 
 
-def _leads(path: Path, identity: _Identity) -> bool:
-    return _identity(path, identity[2]) == identity
+def _leads(path: str, device: int, inode: int) -> bool:
+    """Whether the path leads to that folder: asked twice by every commit."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half as long as by way of a Path
+    except OSError:
+        return False
+    return found.st_ino == inode and found.st_dev == device

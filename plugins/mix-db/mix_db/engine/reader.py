@@ -22,11 +22,13 @@ class StateReader:
 
     Args:
         timeout: seconds for queries that name none.
+        memory: bytes that a query may hold at once.
         cursors: gets every cursor that is made, so that closing the database can cancel them.
     """
 
-    def __init__(self, timeout: float, cursors: weakref.WeakSet[Any]) -> None:
+    def __init__(self, timeout: float, memory: int, cursors: weakref.WeakSet[Any]) -> None:
         self._timeout = timeout
+        self._memory = memory
         self._cursors = cursors
 
     @abstractmethod
@@ -59,6 +61,7 @@ class StateReader:
             deleted=deleted,
             superseded=superseded,
             timeout=self._timeout if timeout is None else timeout,
+            memory=self._memory,
         )
         self._cursors.add(cursor)
         return cursor
@@ -80,6 +83,7 @@ class StateReader:
             superseded=superseded,
             run=run,
             timeout=self._timeout,
+            memory=self._memory,
         )
 
 
@@ -87,7 +91,7 @@ class PastReader(StateReader):
     """The database as it was behind one commit."""
 
     def __init__(self, now: StateReader, past: State) -> None:
-        super().__init__(now._timeout, now._cursors)
+        super().__init__(now._timeout, now._memory, now._cursors)
         self._now = now
         self._past = past
 

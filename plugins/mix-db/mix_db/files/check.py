@@ -1,13 +1,15 @@
 """What is damaged in the files of a database, place by place.
 
-Every byte that counts is covered by a checksum or can be computed from others. What cannot be seen is a write log
-that was cut exactly between two commits: it looks like one to which the later commits were never written.
+Every byte that counts is covered by a checksum or can be computed from others. Rows and commits that are whole, but
+not those that were acknowledged, show in the sums that are carried on from commit to commit; a write log that was cut
+exactly between two commits, or an older one, in the witness. Where a power cut took that, it looks like a log to which
+the later commits were never written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import unpack_from
 from typing import TypeAlias
 
@@ -17,7 +19,8 @@ from mix_db.files import names, varcode, write_log
 from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.files.layer import Folder
 from mix_db.files.manifest import HEAD, Manifest
-from mix_db.files.rows import HEADER, Extent
+from mix_db.files.rows import HEADER, Extent, added
+from mix_db.files.witness import Witness
 from mix_db.files.write_log import Commit, Header
 
 __all__ = [
@@ -48,10 +51,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it was written. It is in one of `places`: a checksum may be wrong like its data."""
+    """Something that is not as it was written. It is in one of `places`: a checksum may be wrong like its data.
+
+    `lost` is true if commits that were acknowledged may be missing, whatever repair saves."""
 
     message: str
     places: tuple[Place, ...]
+    lost: bool = False
 
     def __str__(self) -> str:
         where = " or ".join(f"{place.file} at offset {place.offset}" for place in self.places)
@@ -73,6 +79,7 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
     Raises:
         FormatVersion: another version of mixkit wrote it.
     """
+    witness = Witness.read(folder)
     log = content(folder, write_log.NAME)
     header = None
     generation = newest_generation(folder)
@@ -85,18 +92,23 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
         except DamagedFile as exc:
             yield _one(str(exc), write_log.NAME, 0, min(len(log), write_log.HEADER_SIZE))
         else:
-            for found in read_log(header, bytes(log)):
-                if isinstance(found, Finding):
-                    yield found
+            yield from _check_log(header, bytes(log), witness)
     if header is not None:
         extent = header.extent
     elif generation is not None:
         extent = whole_extent(folder, generation)
     else:
         return
+    total, whole = 0, True
     for row in read_rows(folder, extent):
         if isinstance(row, Finding):
+            whole = False
             yield row
+        else:
+            total = added(total, write_log.row_sum(row.record))
+    if header is not None and whole and total != extent.sum:
+        message = f"the {extent.rows} rows are whole, but not those that were acknowledged: their sum differs"
+        yield _lost(message, names.data(extent.generation), 0, extent.size)
     yield from _check_segments(folder, extent, check_segment, certain=header is not None)
 
 
@@ -115,10 +127,41 @@ def read_log(
         following = write_log.find_frame(header, log, position + 1)
         end = len(log) if following is None else following[0]
         message = "a commit that was stored is not whole" if found.damaged else "an unfinished commit"
-        yield _one(message, write_log.NAME, position, end - position)
+        yield Finding(message, (Place(write_log.NAME, position, end - position),), lost=found.damaged)
         if following is None:
             return
         position, after = following
+
+
+def _check_log(header: Header, log: bytes, witness: Witness | None) -> Iterator[Finding]:
+    commits: list[Commit] = []
+    total: int | None = header.extent.sum
+    torn: Finding | None = None
+    damaged = False
+    for found in read_log(header, log):
+        if isinstance(found, Finding):
+            total = None
+            if found.lost:
+                damaged = True
+                yield found
+            else:
+                torn = found
+            continue
+        if total is not None:
+            for record in found.records:
+                total = added(total, write_log.row_sum(record))
+            if total != found.sum:
+                message = (
+                    f"the rows up to commit {found.number} are whole, but not those that were acknowledged"
+                )
+                yield _lost(message, write_log.NAME, 0, len(log))
+        total = found.sum
+        commits.append(found)
+    missing = witness.missing(header, commits) if witness is not None and not damaged else None
+    if torn is not None:
+        yield torn if missing is None else replace(torn, message=f"{torn.message}; {missing}", lost=True)
+    elif missing is not None:
+        yield _lost(missing, write_log.NAME, len(log), 0)
 
 
 def whole_extent(folder: Folder, generation: int) -> Extent:
@@ -247,3 +290,7 @@ def _number(form: str, data: memoryview, offset: int) -> int | None:
 
 def _one(message: str, file: str, offset: int, size: int) -> Finding:
     return Finding(message, (Place(file, offset, size),))
+
+
+def _lost(message: str, file: str, offset: int, size: int) -> Finding:
+    return Finding(message, (Place(file, offset, size),), lost=True)

@@ -15,17 +15,17 @@ again. A crash before 6 leaves the old generation in force, one after it the new
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from mix_db.files import names
-from mix_db.files.errors import explained
+from mix_db.files.errors import FilesError, explained
 from mix_db.files.generation import NewGeneration
+from mix_db.files.layer import Folder
+from mix_db.files.segments import MakeIndex
 from mix_db.files.view import View
 from mix_db.files.write_log import Header, WriteLog
-
-if TYPE_CHECKING:
-    from mix_db.files.store import Store
 
 __all__ = ["MakePlan", "Plan", "Rewrite", "compact"]
 
@@ -43,11 +43,13 @@ class Plan:
         rewrite: makes the new rows.
         horizon: the number of a commit; of commits up to it, history is dropped.
         horizon_time: when that commit was, Unix milliseconds.
+        dropped: how many rows `rewrite` is to leave out; None if that is found out by doing it.
     """
 
     rewrite: Rewrite
     horizon: int = 0
     horizon_time: int = 0
+    dropped: int | None = None
 
 
 MakePlan: TypeAlias = Callable[[View], Plan | None]
@@ -55,7 +57,26 @@ MakePlan: TypeAlias = Callable[[View], Plan | None]
 the view's rows, and of all that are committed behind it, are in force until the switch."""
 
 
-def compact(store: Store, make_plan: MakePlan) -> bool:
+class Files(Protocol):
+    """What a compaction needs of the store whose files it writes anew; see `mix_db.files.store.Store`."""
+
+    @property
+    def folder(self) -> Folder: ...
+
+    @property
+    def timeout(self) -> float: ...
+
+    @property
+    def index(self) -> MakeIndex | None: ...
+
+    def writing(self) -> AbstractContextManager[View]: ...
+
+    def switched(self) -> None: ...
+
+    def remove_leftovers(self) -> None: ...
+
+
+def compact(store: Files, make_plan: MakePlan) -> bool:
     """See `Store.compact`."""
     folder = store.folder
     with explained("the database cannot be compacted"), folder.lock(store.timeout, names.MERGE):
@@ -72,9 +93,16 @@ def compact(store: Store, make_plan: MakePlan) -> bool:
                 if view.rows > seen.rows:
                     new.append(plan.rewrite(view, seen.rows))
                 extent = new.finish()
+                dropped = view.rows - extent.rows
+                if plan.dropped not in (None, dropped):
+                    raise FilesError(
+                        "the database cannot be compacted: expected"
+                        f" {view.rows} rows less {plan.dropped}, made {extent.rows}; nothing has changed"
+                    )
                 horizon = max(plan.horizon, view.horizon)
                 horizon_time = max(plan.horizon_time, view.horizon_time)
-                WriteLog.create(folder, Header.new(extent, view.last, horizon, horizon_time))
+                dropped += view.log.header.dropped
+                WriteLog.create(folder, Header.new(extent, view.last, horizon, horizon_time, dropped))
                 switched = True
                 store.switched()
                 store.remove_leftovers()

@@ -7,6 +7,7 @@
     db.3.dat db.3.0-512.idx   and so on: the same of generation 3
     *.new                     one of these that is being made
     LOCK FLUSH MERGE          locks, empty (`mix_db.files.lock`)
+    WITNESS                   the last commit that was acknowledged (`mix_db.files.witness`)
 
 A compaction or repair writes a new generation beside the one in force and then switches to it.
 """
@@ -16,7 +17,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["FLUSH", "LOCK", "MERGE", "NEW", "data", "family", "manifest", "offsets", "segment", "sums"]
+__all__ = [
+    "FLUSH",
+    "LOCK",
+    "MERGE",
+    "NEW",
+    "WITNESS",
+    "data",
+    "family",
+    "manifest",
+    "offsets",
+    "segment",
+    "sums",
+]
 
 LOCK: Final = "LOCK"
 """Held to change the log or the manifest, and to switch generations."""
@@ -24,6 +37,7 @@ FLUSH: Final = "FLUSH"
 """Held to write behind the end of the row files."""
 MERGE: Final = "MERGE"
 """Held to make merged segments or a new generation. Where several are held, MERGE is taken first and LOCK last."""
+WITNESS: Final = "WITNESS"
 NEW: Final = ".new"
 
 _FAMILY: Final = re.compile(r"db(?:\.([1-9][0-9]*))?\.(?:dat|off|sum|seg|[0-9]+-[0-9]+\.idx)(?:\.new)?")

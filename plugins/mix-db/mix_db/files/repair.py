@@ -4,6 +4,9 @@ What `check` finds intact is saved: the rows of the row files and the commits of
 included. Rows are numbered anew, without gaps. Nothing is deleted: all files of before get second names, as
 `db.dat.damaged-20270131T235959Z`, before the new generation takes their place in one step, so a crash at any moment
 leaves either the damaged database or the repaired one. Damage of the index alone leaves the rows where they are.
+
+What is there afterwards is the truth from then on: its sums are those of the rows that were saved. Where commits that
+were acknowledged are missing, the horizon says that nobody can look back behind the repair.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from mix_db.files.generation import NewGeneration
 from mix_db.files.layer import Folder
 from mix_db.files.rows import Extent, RowReader
 from mix_db.files.segments import MakeIndex
+from mix_db.files.witness import Witness
 from mix_db.files.write_log import Commit, Header, WriteLog
 
 __all__ = ["CommitOf", "Report", "Salvage", "repair"]
@@ -145,8 +149,11 @@ def _repair_rows(
 ) -> Report:
     olds = sorted(name for name in folder.listing() if _counts(name))
     newest = max((names.family(name) or 0 for name in folder.listing()), default=0)
-    # A commit that is lost was known to somebody by its number, which must not come back.
+    # A commit that is lost was known to somebody by its number, which must not come back. One more is that of the
+    # repair itself: of what there is up to it no witness from before can speak.
+    witness = Witness.read(folder)
     last = old.last + sum(place.file == write_log.NAME for f in findings for place in f.places)
+    last = max(last, witness.number if witness else 0)
     found = 0
 
     def saved() -> Iterator[tuple[int | None, bytes]]:
@@ -177,13 +184,15 @@ def _repair_rows(
         new.append((record for _, record in saved()) if salvage is None else salvage(saved()))
         extent = new.finish()
         aside = _set_aside(folder, olds)
+        last += 1
         lost = max(0, old.extent.rows - found)
         # Without them nobody can say what the database was like before.
-        if lost or old.header is None:
+        if lost or old.header is None or any(finding.lost for finding in findings):
             horizon, horizon_time = last, time.time_ns() // 1_000_000
         else:
             horizon, horizon_time = old.header.horizon, old.header.horizon_time
-        WriteLog.create(folder, Header.new(extent, last, horizon, horizon_time))
+        dropped = old.header.dropped if old.header else 0
+        WriteLog.create(folder, Header.new(extent, last, horizon, horizon_time, dropped))
         switched = True
         folder.sync()
     except BaseException:

@@ -30,12 +30,13 @@ from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["HEADER", "Extent", "RowReader", "append", "map_file"]
+__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file"]
 
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
 _U32: Final = Struct("<I")
 _CHUNK: Final = 1 << 20
+_SUM: Final = (1 << 64) - 1
 # Bytes of the longest rows whose varcode takes one byte, and two.
 _ONE: Final = 1 + 0x7F
 _TWO: Final = 2 + 0x3FFF
@@ -43,11 +44,13 @@ _TWO: Final = 2 + 0x3FFF
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of the row files counts: `rows` rows in `size` bytes of db.dat, and their generation."""
+    """How much of the row files counts: `rows` rows in `size` bytes of db.dat, their generation, and the sum of their
+    checksums as `added` makes it."""
 
     rows: int = 0
     size: int = 0
     generation: int = 0
+    sum: int = 0
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file that count: data, offsets, sums."""
@@ -153,7 +156,7 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
         DamagedFile: a file is missing or shorter than the extent.
         OSError: they could not be written; nothing that counts has changed.
     """
-    rows, size = extent.rows, extent.size
+    rows, size, total = extent.rows, extent.size, extent.sum
     with ExitStack() as stack:
         files = []
         for name, expected in extent.sizes().items():
@@ -177,7 +180,9 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
         for record in records:
             length = varcode.write(len(record))
             offsets += _U64.pack(size)
-            sums += _U32.pack(crc32c(record, crc32c(length)))
+            checksum = crc32c(record, crc32c(length))
+            total = added(total, checksum)
+            sums += _U32.pack(checksum)
             data += length
             data += record
             rows += 1
@@ -189,7 +194,12 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
             file.sync()
     if extent.rows == 0:
         folder.sync()
-    return Extent(rows, size, extent.generation)
+    return Extent(rows, size, extent.generation, total)
+
+
+def added(total: int, checksums: int) -> int:
+    """The sum of the checksums of rows, modulo 2^64, with more of them. Rows that are missing or others change it."""
+    return (total + checksums) & _SUM
 
 
 def map_file(folder: Folder, name: str, size: int) -> Mapped:

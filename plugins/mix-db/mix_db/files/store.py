@@ -32,6 +32,7 @@ from mix_db.files.manifest import Entry, Manifest
 from mix_db.files.rows import RowReader
 from mix_db.files.segments import MakeIndex, SegmentFile
 from mix_db.files.view import View
+from mix_db.files.witness import Witness, Writer, forget
 from mix_db.files.write_log import Commit, Header, WriteLog
 
 __all__ = ["Build", "Draft", "MakeSegment", "Store"]
@@ -121,6 +122,7 @@ class Store:
         self._adopted = False
         # Whether this process has the write lock and has seen everything, so that nothing can be new.
         self._exclusive = False
+        self._witness = Writer(folder)
         self._view: View
         with _explained_opening():
             if read_only:
@@ -130,7 +132,8 @@ class Store:
             with folder.lock(timeout):
                 if not folder.exists(write_log.NAME):
                     self._check_there(create=True)
-                    WriteLog.create(folder, Header.new(rows.Extent(), 0, 0, 0))
+                    forget(folder)
+                    WriteLog.create(folder, Header.new(rows.Extent(), 0))
                 self._view = self._open(None, rebuild=True)
                 self._adopt()
                 self.sweep()
@@ -237,7 +240,12 @@ class Store:
                 if entry is not None:
                     self._list(lambda entries: (*entries, entry))
                 last = commits[-1].number
-                after = Header.new(extent, last, header.horizon, header.horizon_time)
+                if extent.sum != commits[-1].sum:
+                    raise FilesError(
+                        f"the write log cannot be flushed: {stop - first} rows were written that do not add up"
+                        f" to those of its commits up to {last}; nothing has changed"
+                    )
+                after = Header.new(extent, last, header.horizon, header.horizon_time, header.dropped)
                 WriteLog.create(self.folder, after, view.since(last))
                 self.switched()
             return stop - first
@@ -335,6 +343,7 @@ class Store:
         """Nothing is lost without it."""
         with self._turn, self._mutex:
             self._view.log.close()
+            self._witness.close()
             self.folder.close()
 
     def check_writable(self) -> None:
@@ -414,9 +423,10 @@ class Store:
                         number, row = number + 1, row + len(records)
                     if commits:
                         try:
-                            log.append([commit.records for commit in commits])
+                            commits = log.append([commit.records for commit in commits])
                         finally:
                             doubt = log.broken and log.is_current()
+                        self._witness.write(log.header, commits[-1])
                         with self._mutex:
                             self._publish()
                     for ticket, commit in zip(accepted, commits, strict=True):
@@ -460,6 +470,7 @@ class Store:
     def _open(self, before: View | None, *, rebuild: bool = False) -> View:
         """`rebuild` needs the write lock."""
         while True:
+            witness = Witness.read(self.folder)
             log = WriteLog(self.folder, write=not self.read_only)
             try:
                 header = log.header
@@ -472,6 +483,8 @@ class Store:
                     segments.rebuild(self.folder, reader, self.index)
                     found = self._segments(before, header)
                 log.refresh()
+                if witness is not None:
+                    witness.check(log)
             except BaseException as exc:
                 current = log.is_current()
                 log.close()
@@ -514,7 +527,7 @@ class Store:
             return
         for commit in log.commits[view.count :]:
             view.records.extend(commit.records)
-        self._view = replace(view, rows=log.rows, last=log.last, count=len(log.commits), state=log.state())
+        self._view = view.grown(log.rows, log.last, len(log.commits), log.state())
 
     def _manifest(self) -> Manifest:
         """The segments that are in force. Needs `writing`."""

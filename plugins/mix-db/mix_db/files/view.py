@@ -42,6 +42,23 @@ class View:
     count: int
     state: State
 
+    def grown(self, rows: int, last: int, count: int, state: State) -> View:
+        """The same with what was committed to its log since. Part of every commit, where `replace` takes its time."""
+        return View(
+            rows,
+            last,
+            self.generation,
+            self.horizon,
+            self.horizon_time,
+            self.extent_rows,
+            self.segments,
+            self.reader,
+            self.records,
+            self.log,
+            count,
+            state,
+        )
+
     @property
     def commits(self) -> Sequence[Commit]:
         """The commits that are in the write log, in order; a copy."""

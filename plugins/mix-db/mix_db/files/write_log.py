@@ -1,7 +1,7 @@
 """The write log: commits that are durable and not yet in the row files.
 
-    header, 64 bytes
-        12 bytes  "MXWLOG" and the version of the format, 1, which is that of the row files, too
+    header, 80 bytes
+        12 bytes  "MXWLOG" and the version of the format, 2, which is that of the row files, too
                   (`mix_db.files.prologue`)
         u32       mark: random, another one in each log
         u32       generation of the row files, manifest and segments (`mix_db.files.names`)
@@ -10,13 +10,16 @@
         u64       number of the last commit that is in the row files; commits count from 1
         u64       horizon: of commits up to this number, history may have been dropped
         u64       when that commit was, Unix milliseconds
-        u32       CRC-32C of the 60 bytes before
+        u64       rows that compactions have dropped, in all generations together
+        u64       sum of the checksums of the rows in the row files, modulo 2^64
+        u32       CRC-32C of the 76 bytes before
     then for each commit a frame
         u32       the mark of the header
         u32       length of the records part in bytes
         u64       number of the commit, one more than that of the frame before
         u64       synced: up to this offset the log was known to be durable when the frame was written
-        u32       CRC-32C of the 24 bytes before and of the records part
+        u64       sum of the checksums of all rows of the generation, those of this commit included, modulo 2^64
+        u32       CRC-32C of the 32 bytes before and of the records part
         for each record
             varcode   its length
             bytes     the record, opaque here
@@ -30,10 +33,14 @@ to the new log.
 What to do with a frame that is not intact is decided twice:
 
 * **Torn tail.** Nothing behind it was written after it was known to be durable: no intact frame further on has a
-  `synced` beyond its start. Its call never returned (or its bytes went bad before the next commit, which cannot be
-  told from it). The tail is removed and a warning logged.
-* **Damage.** An intact frame further on says that this one was durable. Something else spoiled it, and commits that
-  were acknowledged are lost or in doubt: `DamagedFile`, and nothing is changed.
+  `synced` beyond its start, and the witness knows of no commit there. Its call never returned (or its bytes went bad
+  before the next commit and with them the witness). The tail is removed and a warning logged.
+* **Damage.** An intact frame further on, or the witness, says that this one was durable. Something else spoiled it,
+  and commits that were acknowledged are lost or in doubt: `DamagedFile`, and nothing is changed.
+
+The sums are carried on from commit to commit, and compared with the rows that are there by each flush and by `check`:
+whatever leaves rows out, or puts others in their place, has to be wrong in the same way in several places. That the
+log reaches its end says the witness (`mix_db.files.witness`).
 
 Frames further on are found by the mark. Nobody who can only store records knows it, so no record can pretend to be
 a frame.
@@ -54,7 +61,7 @@ from crc32c import crc32c
 from mix_db.files import prologue, varcode
 from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.files.layer import File, Folder, State, write_whole
-from mix_db.files.rows import Extent
+from mix_db.files.rows import Extent, added
 
 __all__ = [
     "HEADER_SIZE",
@@ -67,6 +74,7 @@ __all__ = [
     "WriteLog",
     "check_size",
     "find_frame",
+    "row_sum",
     "scan",
 ]
 
@@ -75,9 +83,9 @@ MAX_COMMIT: Final = 1 << 28
 """Bytes that the records of one commit may take together, their lengths included."""
 
 _MAGIC: Final = b"MXWLOG"
-_VERSION: Final = 1
-_HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQQ")
-_FRAME: Final = Struct("<IIQQ")
+_VERSION: Final = 2
+_HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQQQQ")
+_FRAME: Final = Struct("<IIQQQ")
 _CRC: Final = Struct("<I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
 MARK: Final = slice(prologue.SIZE, prologue.SIZE + 4)
@@ -90,27 +98,33 @@ _log = logging.getLogger("mixkit.db")
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit: its number, the number of its first row, and its records."""
+    """One commit: its number, the number of its first row, its records, and the sum of the checksums of all rows up to
+    its last, which commits have in a log."""
 
     number: int
     row: int
     records: tuple[bytes, ...]
+    sum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What came before this log: the extent of the row files, the last commit in them, the horizon and its time."""
+    """What came before this log: the extent of the row files, the last commit in them, the horizon and its time, and
+    how many rows compactions have dropped."""
 
     mark: bytes
     extent: Extent
     commit: int
     horizon: int = 0
     horizon_time: int = 0
+    dropped: int = 0
 
     @classmethod
-    def new(cls, extent: Extent, commit: int, horizon: int, horizon_time: int) -> Header:
+    def new(
+        cls, extent: Extent, commit: int, horizon: int = 0, horizon_time: int = 0, dropped: int = 0
+    ) -> Header:
         """With a mark of its own."""
-        return cls(secrets.token_bytes(4), extent, commit, horizon, horizon_time)
+        return cls(secrets.token_bytes(4), extent, commit, horizon, horizon_time, dropped)
 
     def pack(self) -> bytes:
         extent, mark = self.extent, _CRC.unpack(self.mark)[0]
@@ -123,6 +137,8 @@ class Header:
             self.commit,
             self.horizon,
             self.horizon_time,
+            self.dropped,
+            extent.sum,
         )
         return data + _CRC.pack(crc32c(data))
 
@@ -134,10 +150,13 @@ class Header:
             raise DamagedFile(
                 NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
             )
-        _, mark, generation, rows, size, commit, horizon, horizon_time = _HEADER.unpack_from(data)
+        _, mark, generation, rows, size, commit, horizon, horizon_time, dropped, total = _HEADER.unpack_from(
+            data
+        )
         if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
             raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
-        return cls(_CRC.pack(mark), Extent(rows, size, generation), commit, horizon, horizon_time)
+        extent = Extent(rows, size, generation, total)
+        return cls(_CRC.pack(mark), extent, commit, horizon, horizon_time, dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +180,10 @@ def scan(header: Header, data: bytes, start: int, after: Commit | None) -> Scan:
     commits: list[Commit] = []
     position = 0
     while frame := _read_frame(header.mark, data, position):
-        found, _, records, end = frame
+        found, _, total, records, end = frame
         if found != number + 1:
             break
-        commits.append(Commit(found, row, records))
+        commits.append(Commit(found, row, records, total))
         number, row, position = found, row + len(records), end
     damaged = False
     later = data.find(header.mark, position + 1)
@@ -201,6 +220,8 @@ class WriteLog:
         self._folder = folder
         self._write = write
         self._file: File = folder.open(NAME, write=write)
+        # As long as it is open no other file has these.
+        self._identity = self._file.state()[:2]
         try:
             self.header = Header.unpack(self._file.read(0, HEADER_SIZE))
         except FilesError:
@@ -219,9 +240,11 @@ class WriteLog:
         a power cut may bring the old one back.
         """
         content = bytearray(header.pack())
+        total = header.extent.sum
         for commit in commits:
             # All before it is durable before anybody sees it, as the file is synced before it gets its name.
-            content += _frame(header.mark, commit.number, len(content), commit.records)
+            body, total = _body(commit.records, total)
+            content += _frame(header.mark, commit.number, len(content), total, body)
         write_whole(folder, NAME, [bytes(content)])
 
     @property
@@ -236,15 +259,19 @@ class WriteLog:
             self.commits[-1].row + len(self.commits[-1].records) if self.commits else self.header.extent.rows
         )
 
+    @property
+    def sum(self) -> int:
+        """Sum of the checksums of all these rows."""
+        return self.commits[-1].sum if self.commits else self.header.extent.sum
+
     def is_current(self) -> bool:
         """False once another log has been put in its place: open that one."""
         found = self._folder.state(NAME)
-        return found is not None and found[:2] == self._file.state()[:2]
+        return found is not None and found[:2] == self._identity
 
     def state(self) -> State:
         """What `Folder.state` answers as long as this is all that was committed."""
-        device, inode, _ = self._file.state()
-        return device, inode, self.end
+        return *self._identity, self.end
 
     def since(self, number: int, count: int) -> list[Commit]:
         """Of the first `count` commits those with a greater number."""
@@ -296,8 +323,8 @@ class WriteLog:
         self._folder.sync()
         self._synced = self.end
 
-    def append(self, groups: Sequence[Sequence[bytes]]) -> None:
-        """Commit each group of records and return when all are durable: one write, one sync.
+    def append(self, groups: Sequence[Sequence[bytes]]) -> list[Commit]:
+        """Commit each group of records and return the commits when all are durable: one write, one sync.
 
         Needs the write lock and a log that is read to the end.
 
@@ -307,12 +334,14 @@ class WriteLog:
         """
         if self.broken:
             raise FilesError("the write log could not be put right after an error of the disk; open it again")
-        data, commits = bytearray(), []
-        number, row = self.last, self.rows
+        data = bytearray()
+        commits: list[Commit] = []
+        number, row, total = self.last, self.rows, self.sum
         for records in groups:
             number += 1
-            data += _frame(self.header.mark, number, self._synced, records)
-            commits.append(Commit(number, row, tuple(records)))
+            body, total = _body(records, total)
+            data += _frame(self.header.mark, number, self._synced, total, body)
+            commits.append(Commit(number, row, tuple(records), total))
             row += len(records)
         written = False
         try:
@@ -329,6 +358,7 @@ class WriteLog:
         self.end += len(data)
         self._synced = self.end
         self.commits += commits
+        return commits
 
     def close(self) -> None:
         self._file.close()
@@ -359,17 +389,29 @@ def check_size(records: Sequence[bytes]) -> None:
         raise FilesError(f"a commit of at most {MAX_COMMIT} bytes is expected, found {size}; save in parts")
 
 
-def _frame(mark: bytes, number: int, synced: int, records: Sequence[bytes]) -> bytes:
-    body = b"".join(varcode.write(len(record)) + record for record in records)
-    head = _FRAME.pack(_CRC.unpack(mark)[0], len(body), number, synced)
+def row_sum(record: bytes) -> int:
+    """The checksum of a row as `db.sum` has it."""
+    return int(crc32c(varcode.write(len(record)) + record))
+
+
+def _body(records: Sequence[bytes], total: int) -> tuple[bytes, int]:
+    """The records part of a frame, and the sum with their rows."""
+    parts = [varcode.write(len(record)) + record for record in records]
+    return b"".join(parts), added(total, sum(map(crc32c, parts)))
+
+
+def _frame(mark: bytes, number: int, synced: int, total: int, body: bytes) -> bytes:
+    head = _FRAME.pack(_CRC.unpack(mark)[0], len(body), number, synced, total)
     return head + _CRC.pack(crc32c(body, crc32c(head))) + body
 
 
-def _read_frame(mark: bytes, data: bytes, position: int) -> tuple[int, int, tuple[bytes, ...], int] | None:
-    """(number, synced, records, end) of the frame at the position, or None if none is intact there."""
+def _read_frame(
+    mark: bytes, data: bytes, position: int
+) -> tuple[int, int, int, tuple[bytes, ...], int] | None:
+    """(number, synced, sum, records, end) of the frame at the position, or None if none is intact there."""
     if len(data) - position < _FRAME_SIZE or data[position : position + 4] != mark:
         return None
-    _, length, number, synced = _FRAME.unpack_from(data, position)
+    _, length, number, synced, total = _FRAME.unpack_from(data, position)
     start = position + _FRAME_SIZE
     end = start + length
     head = data[position : position + _FRAME.size]
@@ -386,4 +428,4 @@ def _read_frame(mark: bytes, data: bytes, position: int) -> tuple[int, int, tupl
             start += size
     except ValueError:
         return None
-    return (number, synced, tuple(records), end) if start == end else None
+    return (number, synced, total, tuple(records), end) if start == end else None

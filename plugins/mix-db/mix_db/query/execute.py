@@ -24,6 +24,7 @@ from mix_db.query.cursor import QueryCursor
 from mix_db.query.errors import QueryError
 from mix_db.query.evaluate import Bundle, Evaluation
 from mix_db.query.json_form import from_json
+from mix_db.query.memory import Memory
 from mix_db.query.ordered import Values, values_at
 from mix_db.query.parser import parse
 from mix_db.query.plan import Planner
@@ -77,6 +78,7 @@ def run(
     deleted: bool = False,
     superseded: bool = False,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> QueryCursor:
     """Run a query; nothing is looked up before the first row is asked for.
 
@@ -86,12 +88,15 @@ def run(
         snapshot: what to run it on.
         deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
         timeout: seconds of work over all calls of `next`; None for any length of time.
+        memory: bytes that may be held at once, by order and group; None for any number.
 
     Raises:
         QueryError: parameters are missing, unknown or of a wrong kind.
     """
     clock = Clock(timeout)
-    execution = Execution(query, params, snapshot, clock, deleted=deleted, superseded=superseded)
+    execution = Execution(
+        query, params, snapshot, clock, deleted=deleted, superseded=superseded, memory=memory
+    )
     return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
 
 
@@ -136,6 +141,7 @@ class Execution:
         deleted: bool = False,
         superseded: bool = False,
         trace: Trace | None = None,
+        memory: int | None = None,
     ) -> None:
         self.refs = Refs(snapshot)
         self._tick = clock.tick
@@ -144,6 +150,7 @@ class Execution:
         self._evaluation = Evaluation(query, params or {}, self.refs, clock.tick)
         self._seen = (deleted, superseded)
         self._trace = trace
+        self._memory = Memory(memory)
 
     def warnings(self) -> list[str]:
         """What the query names that no record has."""
@@ -172,7 +179,7 @@ class Execution:
         else:
             rows, rest = self._settled(candidates, rest)
         for place, block in enumerate(rest):
-            rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick)
+            rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick, self._memory)
             if self._trace:
                 rows = self._trace.block(rows, block)
         yield from rows
@@ -238,7 +245,13 @@ class Execution:
         """What rows hold where a key leads to; `arrays` if the key reads through arrays, None if there are some."""
         names = self._evaluation.path(key)[1]
         return values_at(
-            self._snapshot, names, rows, lambda row: self._value(key, row), self._tick, arrays=arrays
+            self._snapshot,
+            names,
+            rows,
+            lambda row: self._value(key, row),
+            self._tick,
+            self._memory,
+            arrays=arrays,
         )
 
     def _summary(self, block: Summary, rows: AbstractBitMap) -> list[Row] | None:

@@ -27,6 +27,7 @@ def explain(
     superseded: bool = False,
     run: bool = True,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> Node:
     """The plan of a query as a tree that JSON can hold; values of parameters do not occur in it.
 
@@ -34,6 +35,7 @@ def explain(
         query, params, snapshot, deleted, superseded: as for `execute.run`.
         run: whether to run the query to its end, so that actual numbers of rows stand beside the estimates.
         timeout: seconds that it may take.
+        memory: bytes that it may hold at once.
 
     Returns:
         A node `{"step", "detail", "estimate", "rows", "exact", "parts"}`, with `seconds` and `warnings`, a list
@@ -48,7 +50,14 @@ def explain(
     start = time.perf_counter()
     trace = Trace()
     execution = Execution(
-        query, params, snapshot, Clock(timeout), deleted=deleted, superseded=superseded, trace=trace
+        query,
+        params,
+        snapshot,
+        Clock(timeout),
+        deleted=deleted,
+        superseded=superseded,
+        trace=trace,
+        memory=memory,
     )
     count = None
     if run:

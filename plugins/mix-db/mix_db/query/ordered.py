@@ -14,6 +14,7 @@ from pyroaring import AbstractBitMap, BitMap
 from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Key, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
+from mix_db.query.memory import Memory
 from mix_db.query.semantics import folded_key, sort_key, unique
 from mix_db.query.steps import union
 from mix_db.query.verdict import is_sure, number_of, text_of
@@ -50,6 +51,7 @@ def values_at(
     rows: AbstractBitMap,
     read: Callable[[int], Any],
     tick: Callable[[], None],
+    memory: Memory,
     *,
     arrays: bool = False,
 ) -> Values | None:
@@ -62,6 +64,7 @@ def values_at(
         rows: the rows that count.
         read: what a row holds at the path; for rows whose keys do not say it.
         tick: called now and then, and may raise.
+        memory: counts the values that are kept.
         arrays: whether what stands in arrays on the way counts too, so that only reading can tell.
     """
     kinds = (Kind.REF, Kind.ARRAY) if arrays else (Kind.REF,)
@@ -74,7 +77,7 @@ def values_at(
                 column = part.column(path[:length], kind)
                 if column is not None and column.rows().intersect(rows):
                     return None
-    return Values(parts, path, rows, read, tick)
+    return Values(parts, path, rows, read, tick, memory)
 
 
 @dataclass(slots=True)
@@ -101,10 +104,12 @@ class Values:
         rows: AbstractBitMap,
         read: Callable[[int], Any],
         tick: Callable[[], None],
+        memory: Memory,
     ) -> None:
         self._rows = rows
         self._read = read
         self._tick = tick
+        self._hold = memory.hold
         self._held: dict[Kind, list[_Held]] = {}
         for part in parts:
             for kind in Kind:
@@ -182,7 +187,9 @@ class Values:
         keyed = []
         for row in rows:
             self._tick()
-            keyed.append((sort_key(self._read(row)), row))
+            value = self._read(row)
+            self._hold(value)
+            keyed.append((sort_key(value), row))
         keyed.sort(key=itemgetter(0), reverse=descending)
         return iter([row for _, row in keyed])
 
@@ -212,7 +219,9 @@ class Values:
             found.append((missing.min(), UNDEF, len(missing)))
         for row in union(others):
             self._tick()
-            found.append((row, self._read(row), 1))
+            value = self._read(row)
+            self._hold(value)
+            found.append((row, value, 1))
         found.sort(key=itemgetter(0))
         if not others:
             return [(value, count) for _, value, count in found]
@@ -245,6 +254,7 @@ class Values:
             # Ints and floats are equal where their keys are; for other kinds the kind is told apart.
             name = (kind, key) if kind not in (Kind.INT, Kind.FLOAT) else (Kind.INT, key)
             first, count = here.min(), len(here)
+            self._hold(key)
             if (before := easy.get(name)) is not None:
                 count += before[1]
                 if before[0] < first:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from mix_db.query.ast import (
@@ -21,14 +21,17 @@ from mix_db.query.ast import (
     Where,
 )
 from mix_db.query.evaluate import Bundle, Evaluation
+from mix_db.query.memory import Memory
 from mix_db.query.semantics import aggregate, unique
+from mixkit.errors import QueryTooLarge
 from mixkit.value import UNDEF
 
 __all__ = ["Block", "Row", "Summary", "blocks", "needed", "sliced", "through"]
 
 Row: TypeAlias = dict[str, Any]
 
-_MOST_IN_HEAP: Final = 10_000
+_SPARE: Final = 1_000
+"""Rows beyond those that are needed which are kept until they are sorted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def through(
     evaluation: Evaluation,
     following: Sequence[Block],
     tick: Callable[[], None],
+    memory: Memory,
 ) -> Iterator[Row]:
     """What a block makes of the rows.
 
@@ -76,6 +80,7 @@ def through(
         evaluation: the query's.
         following: the blocks behind it, which may say that few of its rows are needed.
         tick: called for each row, and may raise.
+        memory: counts the rows that are kept.
     """
     match block:
         case Object():
@@ -90,13 +95,14 @@ def through(
                 lambda row: evaluation.order_key(block, row),
                 evaluation.direction(block.direction) == "desc",
                 needed(following, evaluation),
+                memory,
             )
         case Reverse():
-            return reversed(list(rows))
+            return reversed(list(_held(rows, memory)))
         case Slice():
             return sliced(block, rows, evaluation)
         case Summary():
-            return iter(_summary(block, rows, evaluation, tick))
+            return iter(_summary(block, rows, evaluation, tick, memory))
 
 
 def _objects(
@@ -117,12 +123,51 @@ def _where(
             yield row
 
 
+def _held(rows: Iterable[Row], memory: Memory) -> Iterator[Row]:
+    for row in rows:
+        memory.hold(row)
+        yield row
+
+
 def _ordered(
-    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int | None, memory: Memory
 ) -> Iterator[Row]:
-    if need is not None and need <= _MOST_IN_HEAP:
-        return iter((heapq.nlargest if reverse else heapq.nsmallest)(need, rows, key))
-    return iter(sorted(rows, key=key, reverse=reverse))
+    if need is not None:
+        return _first(rows, key, reverse, need, memory)
+    return iter(sorted(_held(rows, memory), key=key, reverse=reverse))
+
+
+def _first(
+    rows: Iterable[Row], key: Callable[[Row], Any], reverse: bool, need: int, memory: Memory
+) -> Iterator[Row]:
+    """The first rows in order; no more than those, and some to spare, are kept on the way."""
+    kept: list[tuple[Any, Row, int]] = []
+    worst: Any = None
+
+    def cut() -> None:
+        nonlocal worst
+        kept.sort(key=itemgetter(0), reverse=reverse)
+        memory.free(sum(size for _, _, size in kept[need:]))
+        del kept[need:]
+        worst = kept[-1][0] if len(kept) == need else None
+
+    if not need:
+        return iter(())
+    for row in rows:
+        rank = key(row)
+        # Of equals those that come first stay first.
+        if worst is not None and not (worst < rank if reverse else rank < worst):
+            continue
+        if len(kept) >= 2 * need + _SPARE:
+            cut()
+        try:
+            size = memory.hold(row)
+        except QueryTooLarge:
+            cut()
+            size = memory.hold(row)
+        kept.append((rank, row, size))
+    cut()
+    return iter([row for _, row, _ in kept])
 
 
 def sliced(block: Slice, rows: Iterator[Any], evaluation: Evaluation) -> Iterator[Any]:
@@ -147,7 +192,7 @@ def needed(following: Sequence[Block], evaluation: Evaluation) -> int | None:
 
 
 def _summary(
-    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None]
+    block: Summary, rows: Iterable[Row], evaluation: Evaluation, tick: Callable[[], None], memory: Memory
 ) -> list[Row]:
     read = evaluation.read
     key_of_group = None if block.group is None else block.group.key
@@ -163,10 +208,14 @@ def _summary(
         for key, column in keyed:
             value = read(key, row, row)
             if value is UNDEF and isinstance(key, Member):
-                column.several[len(column.values)] = evaluation.values(key, row)
+                several = evaluation.values(key, row)
+                column.several[len(column.values)] = several
+                memory.hold(several)
             column.values.append(value)
+            memory.hold(value)
         if not columns:
             kept.append(row)
+            memory.hold(row)
 
     for row in rows:
         tick()
@@ -175,9 +224,11 @@ def _summary(
             if key is UNDEF and isinstance(key_of_group, Member):
                 for key, part in evaluation.keyed(key_of_group, row):
                     keys.append(key)
+                    memory.hold(key)
                     add(part)
                 continue
             keys.append(key)
+            memory.hold(key)
         add(row)
     groups = unique(keys) if block.group is not None else [(UNDEF, range(count))]
     made: list[Row] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -11,6 +13,7 @@ from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import write_value
+from mixkit.errors import LimitExceeded
 from mixkit.schema import json_schema
 
 if TYPE_CHECKING:
@@ -63,22 +66,39 @@ class Agents:
     on_head_v0 = on_head
 
     async def on_get_v0(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        target = await self._target(ws, app, agent)
+        target, spent = await self._loaded(req, ws, app, agent)
         params = read_query(req.query_string, target.params)
-        await self._run(req, resp, target, params, None)
+        await self._run(req, resp, target, params, None, spent)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        target = await self._target(ws, app, agent)
+        target, spent = await self._loaded(req, ws, app, agent)
         settings = self._settings
         params, body = await read_body(
             req, target.params, settings.params_limit, settings.body_timeout, settings.values_limit
         )
-        await self._run(req, resp, target, params, body)
+        await self._run(req, resp, target, params, body, spent)
 
     on_post_v0 = on_post
 
+    async def _loaded(self, req: Request, ws: str, app: str, agent: str) -> tuple[Target, float]:
+        """The agent, and the seconds that loading it took: they count against the time of the run, which ends it."""
+        began = time.monotonic()
+        most = _seconds(req, self._own_limits.wall_time)
+        try:
+            async with asyncio.timeout(most):
+                target = await self._target(ws, app, agent)
+        except TimeoutError:
+            raise LimitExceeded("wall_time", most, "s", "the code was still being loaded") from None
+        return target, time.monotonic() - began
+
     async def _run(
-        self, req: Request, resp: Response, target: Target, params: Any, body: bytes | None
+        self,
+        req: Request,
+        resp: Response,
+        target: Target,
+        params: Any,
+        body: bytes | None,
+        spent: float,
     ) -> None:
         limits = _limits(req, target)
         if target.check is not None:
@@ -89,6 +109,7 @@ class Agents:
                     target.program,
                     target.entry,
                     params,
+                    spent=spent,
                     env=_env(req, target, body),
                     # PERF: the kernel narrows what it is given by its own limits, which takes a while.
                     limits=None if limits is self._own_limits else limits,
@@ -118,14 +139,20 @@ def _env(req: Request, target: Target, body: bytes | None) -> Env:
 
 
 def _limits(req: Request, target: Target) -> Limits:
+    most = target.limits.wall_time
+    seconds = _seconds(req, most)
+    return target.limits if seconds == most else msgspec.structs.replace(target.limits, wall_time=seconds)
+
+
+def _seconds(req: Request, most: float) -> float:
+    """What the request allows a run, or else `most`."""
     text = req.get_param(TIMEOUT) if req.query_string else None
     if text is None:
-        return target.limits
-    most = target.limits.wall_time
+        return most
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= most:
         raise BadRequest(f"expected timeout as seconds above 0, at most {most:g}, found {text[:40]!r}")
-    return msgspec.structs.replace(target.limits, wall_time=seconds)
+    return seconds

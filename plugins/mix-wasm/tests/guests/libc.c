@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ static mix_value streams(mix_value params) {
     (void)params;
     struct stat found;
     bool good = getchar() == EOF && feof(stdin) && fstat(1, &found) == 0 && S_ISCHR(found.st_mode) && isatty(2);
-    return mix_bool(good && sched_yield() == 0);
+    return mix_bool(good && sched_yield() == 0 && clock() != (clock_t)-1 && signal(SIGINT, SIG_IGN) != SIG_ERR);
 }
 
 static mix_value sleeps(mix_value params) {
@@ -65,7 +66,7 @@ static int leave_from(int depth, int with) {
 
 /* How often it was left, each time from another depth. */
 static mix_value jumps(mix_value params) {
-    volatile int times = 0;
+    volatile sig_atomic_t times = 0;
     int left = setjmp(place);
     if (left) times++;
     if (times < (int)mix_as_int(params, 0)) return mix_int(leave_from(times % 50, times + 1));
