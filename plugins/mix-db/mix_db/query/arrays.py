@@ -8,10 +8,7 @@ from typing import Any, Final, TypeAlias
 from mix_db.query.errors import QueryError
 from mixkit.value import UNDEF
 
-__all__ = ["MAX_COPIED", "MAX_ELEMENTS", "Arrays"]
-
-MAX_COPIED: Final = 1 << 24
-"""Most fields of the rows that a query makes of elements of arrays: arrays beside each other multiply."""
+__all__ = ["MAX_ELEMENTS", "Arrays"]
 
 MAX_ELEMENTS: Final = 1_000_000
 """Most elements that a key leads through in one row: refs in arrays multiply."""
@@ -33,7 +30,6 @@ class Arrays:
         self._follow = follow
         self._tick = tick
         self._seen = 0
-        self._copied = 0
 
     def values(self, names: tuple[str, ...], row: Mapping[str, Any]) -> list[Any]:
         """What the names lead to in a row, for each element of the arrays on their way."""
@@ -80,19 +76,11 @@ class Arrays:
                 within = self._follow(item) if rest else None
                 if type(within) is dict:
                     for inner in self.parted(tuple(rest), within, last=last):
-                        yield self._with(row, name, inner)
+                        yield {**row, name: inner}
                 elif not (rest and last):
-                    yield self._with(row, name, item)
+                    yield {**row, name: item}
         elif type(value) is dict and rest:
             for inner in self.parted(tuple(rest), value, last=last):
-                yield row if inner is value else self._with(row, name, inner)
+                yield row if inner is value else {**row, name: inner}
         elif not last or (not rest and value is not UNDEF and value is not None):
             yield row
-
-    def _with(self, row: _Row, name: str, value: Any) -> _Row:
-        self._copied += len(row)
-        if self._copied > MAX_COPIED:
-            raise QueryError(
-                f"arrays were taken apart to rows of more than {MAX_COPIED} fields together; leave rows and fields out"
-            )
-        return {**row, name: value}

@@ -173,11 +173,13 @@ class Values:
             for key, sure, rows in self._hits(held, False):
                 if sure:
                     name = folded_key(text_of(key))
+                    self._hold(list(name))
                     keyed[name] = keyed[name] | rows if name in keyed else rows
                     continue
                 for row in rows:
                     self._tick()
                     name = folded_key(self._read(row))
+                    self._hold(list(name))
                     keyed[name] = keyed.get(name, BitMap()) | BitMap([row])
         for name in sorted(keyed, reverse=descending):
             yield from keyed[name]
