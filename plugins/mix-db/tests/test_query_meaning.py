@@ -306,6 +306,20 @@ ODD = {"sku": "b", "qty": 7, "tags": ["x"]}
             ],
         ),
         ("| unnest(due) | { n }", [{"n": 1}, {"n": 2}]),
+        # What is calculated.
+        (
+            "| unnest(items) | sum(items.qty * n) | max(fold(items.sku))",
+            [{"sum": 2 + 3 + 10 + 14 + 2.0, "max": "c"}],
+        ),
+        (
+            "| group(year(placed)) | count()",
+            [{"key": 2024, "count": 1}, {"key": 2023, "count": 1}, {"count": 2}],
+        ),
+        (
+            "| group((n > 2)) | sum(n % 2) | orderDesc(sum * -1)",
+            [{"key": False, "sum": 1}, {"key": True, "sum": 1}],
+        ),
+        ("| orderDesc(n % 2 * 10 + n) | { n }", [{"n": 3}, {"n": 1}, {"n": 4}, {"n": 2}]),
         # Groups that are kept.
         ('| group(items.sku) | count() | where(count > 1 and key != "a")', [{"key": "b", "count": 2}]),
         ("| { m: n % 2 } | group(m) | count() | where(m == 0 or true) | limit(1) | where(count == 3)", []),

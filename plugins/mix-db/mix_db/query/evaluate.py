@@ -220,7 +220,7 @@ class Evaluation:
 
     # Keys and values
 
-    def read(self, key: ast.Key, here: Any, root: Record) -> Any:
+    def read(self, key: ast.RowKey, here: Any, root: Record) -> Any:
         """What a key leads to, `UNDEF` if to nothing."""
         match key:
             case ast.Field(name):
@@ -230,6 +230,10 @@ class Evaluation:
             case ast.Member(base, name):
                 within = root if base is None else self._follow(self.read(base, here, root))
                 return field_of(within, name)
+            case _:
+                # Stages alone ask for what is calculated, once for each row.
+                self._steps = self._joined = 0
+                return self.value(key, here, root)
 
     def _name(self, node: ast.Param) -> str:
         field = self._params[node.name]
@@ -399,14 +403,14 @@ class Evaluation:
 
     # Through arrays
 
-    def values(self, key: ast.Key, row: Record) -> list[Any]:
+    def values(self, key: ast.RowKey, row: Record) -> list[Any]:
         """What a key leads to, for each element of the arrays on its way."""
         found = self.read(key, row, row)
         if found is not UNDEF or not isinstance(key, ast.Member):
             return [found]
         return self._arrays.values(self.path(key)[1], row)
 
-    def keyed(self, key: ast.Key, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
+    def keyed(self, key: ast.RowKey, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
         """What a key leads to, and the row; where arrays are on its way, a row for each element."""
         found = self.read(key, row, row)
         if found is not UNDEF or not isinstance(key, ast.Member):
