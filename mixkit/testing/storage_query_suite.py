@@ -78,6 +78,9 @@ class StorageQuerySuite(StorageFixtures):
             ('pets.(kind == "cat")', {}, ["Bea", "Cid"]),
             ("after $w", {"w": "0" * 16}, ["Rome", "Ann", "Bea", "Cid", None]),
             ("$field == 17", {"field": "age"}, ["Bea"]),
+            ('name like:ci "B%" or name contains:ci "NN"', {}, ["Ann", "Bea"]),
+            ("age * 2 > home.size * 20 or pets.(age * 10 > .age)", {}, ["Ann", "Bea", "Cid"]),
+            ("exists tags | orderAsc(name:ci)", {}, ["Ann"]),
             ("exists name | orderDesc(name) | limit(2)", {}, ["Rome", "Cid"]),
             ('kind == "person" | orderAsc(age) | skip(1) | limit($n)', {"n": 2}, ["Bea", "Cid"]),
             ("true | reverse() | limit(1)", {}, [None]),
@@ -97,6 +100,11 @@ class StorageQuerySuite(StorageFixtures):
                 [{"key": "city", "count": 1, "max": None}, {"key": "person", "count": 4, "max": 40}],
             ),
             ('kind == "person" | avg(age) | sum(age)', [{"avg": 86.5 / 3, "sum": 86.5}]),
+            ("true | sum(pets.age) | distinct(pets.kind)", [{"sum": 6, "distinct": ["cat", "dog"]}]),
+            (
+                "true | unnest(pets) | group(pets.kind) | count() | where(count > 1)",
+                [{"key": "cat", "count": 2}],
+            ),
             ("age > 100 | count() | min(age)", [{"count": 0, "min": None}]),
             ("exists home | { name, city: .home.name }", [{"name": "Ann", "city": "Rome"}]),
             (

@@ -192,6 +192,9 @@ class Evaluation:
         self._tick()
 
     def _related(self, node: ast.Relation, here: Any, root: Record) -> Truth:
+        self._steps += 1
+        if not self._steps & 255:
+            self._check()
         left = self.value(node.left, here, root)
         if node.operator not in ast.LIST_OPERATORS:
             return compared(node.operator, left, self.value(node.right, here, root))
@@ -268,6 +271,12 @@ class Evaluation:
                 return self.read(node, here, root)
             case ast.Scalar() | ast.Param():
                 return self._constant(node)
+            case ast.Arithmetic(operator, left, right):
+                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
+            case ast.Call(function, args):
+                answer = call(function, [self.value(arg, here, root) for arg in args])
+            case ast.Relation():
+                return self._related(node, here, root)
             case ast.ListOf(items):
                 listed = [self.value(item, here, root) for item in items]
                 # An array cannot hold undefined, and an operation on it is undefined.
@@ -281,13 +290,6 @@ class Evaluation:
         self._steps += 1
         if not self._steps & 255:
             self._check()
-        match node:
-            case ast.Arithmetic(operator, left, right):
-                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
-            case ast.Call(function, args):
-                answer = call(function, [self.value(arg, here, root) for arg in args])
-            case ast.Relation():
-                return self._related(node, here, root)
         if type(answer) in (str, list):
             self._joined += len(answer)
             if self._joined > MAX_JOINED:
