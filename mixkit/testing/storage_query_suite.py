@@ -187,6 +187,7 @@ class StorageQuerySuite(StorageFixtures):
                 assert len(batch) <= BATCH
                 batches.append(batch)
             assert cursor.next() == []
+            assert all(type(text) is str for text in cursor.warnings())
         assert [row["n"] for batch in batches for row in batch] == list(range(2 * BATCH + 50))
 
     def test_a_cursor_reads_one_state_while_others_write(self, database: Database) -> None:

@@ -285,7 +285,9 @@ class _Reader:
                 return self.object(tree, path)
             case head if head in _HEADS:
                 raise QueryFormError(
-                    f'expected a constant, found {head!r}; a list of such strings is ["list", […]]', path
+                    f'expected a constant, found {head!r}; a list of such strings is ["list", […]], and what compares '
+                    'with a field is ["arithmetic", OPERATOR, left, right]',
+                    path,
                 )
             case _:
                 return self._list(tree, path, constant)
