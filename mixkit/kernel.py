@@ -503,9 +503,9 @@ class Kernel:
         Raises:
             TypeError: an option that no run has; told before anything is loaded.
         """
-        if not options.keys() <= _RUN_OPTIONS:
-            name = min(options.keys() - _RUN_OPTIONS)
-            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
+        for name in options:
+            if name not in _RUN_OPTIONS:
+                raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         most = self.limits if caller is None else caller.limits
         wanted = options.get("limits")
         return most if wanted is None else most.narrowed(wanted)
