@@ -64,8 +64,8 @@ class App(falcon.asgi.App[Request, Response]):
                 await _send_refusal(send, UnknownVersion(scope["http_version"]))
                 return
             if type(scope["headers"]) is not list:
-                # ASGI promises an iterable, which may be such as can be gone through once.
-                scope["headers"] = list(scope["headers"])
+                # ASGI promises an iterable of pairs, which all may be such as can be gone through once.
+                scope["headers"] = [tuple(header) for header in scope["headers"]]
             receive = at_once(scope["headers"], receive)
         try:
             await super().__call__(scope, receive, send)
