@@ -101,8 +101,20 @@ expressions = st.recursive(
     ),
     max_leaves=6,
 )
-# By its name, since hypothesis writes out what a strategy is made of.
-compared = st.deferred(lambda: expressions)
+
+
+# By their names, since hypothesis writes out what other strategies are made of.
+@st.composite
+def an_expression(draw: st.DrawFn) -> Any:
+    return draw(expressions)
+
+
+@st.composite
+def a_filter(draw: st.DrawFn) -> Any:
+    return draw(filters)
+
+
+compared = an_expression()
 leaves = (
     st.builds(Comparison, st.sampled_from(ast.COMPARISONS), record_keys, constants)
     | st.builds(Comparison, st.sampled_from(ast.LIST_OPERATORS), record_keys, lists | params)
@@ -135,7 +147,7 @@ stages = (
     objects(compared)
     | st.just(Aggregate("count"))
     | st.builds(Group, row_keys)
-    | st.builds(Where, st.deferred(lambda: filters))
+    | st.builds(Where, a_filter())
     | st.builds(Unnest, record_keys)
     | st.builds(Order, row_keys, st.sampled_from(["asc", "desc"]) | params, st.booleans())
     | st.just(Reverse())
@@ -146,7 +158,7 @@ tails = st.lists(stages, max_size=3) | st.builds(
 )
 queries = st.builds(
     lambda condition, tail: Query(condition, tuple(tail)),
-    filters,
+    a_filter(),
     tails.filter(lambda tail: tail.count(Aggregate("count")) < 2),
 )
 
