@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -52,12 +51,13 @@ def gone(place: Place) -> NotFound:
 class _Open:
     """An open database, and the folder that it was opened for, which another one of that name does not pass for."""
 
-    def __init__(self, database: Database, home: Path) -> None:
+    def __init__(self, database: Database, place: Place) -> None:
         self.database = database
+        self.place = place
         # Holding the folder open keeps its number from being given to another one.
-        self._folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder = os.open(place.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._identity = _identity(os.fstat(self._folder))
-        self._home = str(home)
+        self._home = str(place.home)
 
     def is_there(self) -> bool:
         try:
@@ -74,8 +74,7 @@ class _Open:
 
     def close(self) -> None:
         """Close the database. `StorageError` if that fails."""
-        with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
-            self.database.close()
+        _close(self.database)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
@@ -133,14 +132,14 @@ class Databases:
             if found is not None:
                 del self._open[place]
                 found.close()
-            _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
-            ):
-                database = storage.open(place)
+            database = _open(storage, place)
             self._close_gone()
-            self._open[place] = _Open(database, place.home)
+            try:
+                self._open[place] = _Open(database, place)
+            except FileNotFoundError:
+                _close(database)
+                raise gone(place) from None
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
             return database
@@ -172,6 +171,8 @@ class Databases:
         if found is None or not found.is_there():
             return None
         database = found.database
+        # PERF: comparing places takes a while, unless they are one object.
+        place = found.place
         if self._lock.acquire(blocking=False):
             try:
                 if place in self._open:
@@ -195,12 +196,15 @@ class Databases:
         with self._lock:
             storage = self._made_storage()
             found = self._open.pop(place, None)
-            if found is not None:
-                found.close()
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
-            ):
-                storage.remove(place)
+            try:
+                with foreign(
+                    lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+                ):
+                    # Before it is closed, so that who still uses it is told why.
+                    storage.remove(place)
+            finally:
+                if found is not None:
+                    found.close()
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -228,6 +232,23 @@ class Databases:
         with contextlib.ExitStack() as rest:
             for item in found:
                 rest.callback(item.close)
+
+
+def _open(storage: Storage, place: Place) -> Database:
+    """The database, made if it is not there. `NotFound` if the app is deleted at the same time."""
+    _make_home(place)
+    try:
+        with foreign(lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")):
+            return storage.open(place)
+    except (NotFound, StorageError) as exc:
+        if not place.home.exists():
+            raise gone(place) from exc
+        raise
+
+
+def _close(database: Database) -> None:
+    with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
+        database.close()
 
 
 def _make_home(place: Place) -> None:

@@ -211,8 +211,14 @@ _members: Final = (
     | st.builds(ast.FollowRef, _fields)
 )
 _counts: Final = st.integers(0, 6) | st.sampled_from([2**63 - 1])
+_calculated: Final = st.one_of(
+    st.builds(ast.Arithmetic, st.sampled_from(["+", "*", "%"]), _expressions, _expressions),
+    st.builds(lambda arg: ast.Call("fold", (arg,)), _expressions),
+    st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expressions, _expressions),
+)
+_row_keys: Final = _keys | _keys | _keys | _calculated
 _orders: Final = st.builds(
-    ast.Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
+    ast.Order, _row_keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
 )
 _slices: Final = st.builds(
     ast.Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(ast.Param("count"))
@@ -226,13 +232,13 @@ _blocks: Final[st.SearchStrategy[list[Any]]] = (
     | st.builds(lambda node: [ast.Where(node)], st.deferred(lambda: filters))
     | st.builds(lambda key: [ast.Unnest(key)], _keys)
     | st.builds(
-        lambda key, more: [ast.Group(key), *more], _keys, st.just([]) | st.just([ast.Aggregate("count")])
+        lambda key, more: [ast.Group(key), *more], _row_keys, st.just([]) | st.just([ast.Aggregate("count")])
     )
     | st.just([ast.Aggregate("count")])
     | st.builds(
         lambda functions, key: [ast.Aggregate(name, None if name == "count" else key) for name in functions],
         st.lists(st.sampled_from(ast.AGGREGATES), min_size=1, max_size=3, unique=True),
-        _keys,
+        _row_keys,
     )
 )
 
