@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -52,12 +51,13 @@ def gone(place: Place) -> NotFound:
 class _Open:
     """An open database, and the folder that it was opened for, which another one of that name does not pass for."""
 
-    def __init__(self, database: Database, home: Path) -> None:
+    def __init__(self, database: Database, place: Place) -> None:
         self.database = database
+        self.place = place
         # Holding the folder open keeps its number from being given to another one.
-        self._folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder = os.open(place.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._identity = _identity(os.fstat(self._folder))
-        self._home = str(home)
+        self._home = str(place.home)
 
     def is_there(self) -> bool:
         try:
@@ -136,7 +136,7 @@ class Databases:
             database = _open(storage, place)
             self._close_gone()
             try:
-                self._open[place] = _Open(database, place.home)
+                self._open[place] = _Open(database, place)
             except FileNotFoundError:
                 _close(database)
                 raise gone(place) from None
@@ -171,6 +171,8 @@ class Databases:
         if found is None or not found.is_there():
             return None
         database = found.database
+        # PERF: comparing places takes a while, unless they are one object.
+        place = found.place
         if self._lock.acquire(blocking=False):
             try:
                 if place in self._open:

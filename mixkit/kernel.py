@@ -471,7 +471,7 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, own)
         quick = budget is None and self._slice > 0 and program.quick
-        if is_large(params) or budget is not None:
+        if budget is not None or is_large(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
@@ -506,9 +506,9 @@ class Kernel:
         Raises:
             TypeError: an option that no run has; told before anything is loaded.
         """
-        if not options.keys() <= _RUN_OPTIONS:
-            name = min(options.keys() - _RUN_OPTIONS)
-            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
+        for name in options:
+            if name not in _RUN_OPTIONS:
+                raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         most = self.limits if caller is None else caller.limits
         wanted = options.get("limits")
         return most if wanted is None else most.narrowed(wanted)

@@ -371,8 +371,11 @@ def compare(a: Any, b: Any) -> int | Undef:
     return UNDEF
 
 
+_HANDFUL: Final = 32
+_NESTED: Final = frozenset((dict, list, Case))
 _FEW: Final = 2_000
 _SHORT: Final = 256 * 1024
+_BRIEF: Final = _SHORT // _HANDFUL // 2
 
 
 def is_large(value: object) -> bool:
@@ -380,6 +383,20 @@ def is_large(value: object) -> bool:
 
     Takes no longer for what is larger.
     """
+    if type(value) is dict and len(value) <= _HANDFUL:
+        # PERF: most parameters are a map of a few simple values.
+        for name, item in value.items():
+            kind = type(item)
+            if kind in _NESTED or type(name) is not str or len(name) > _BRIEF:
+                break
+            if (kind is str or kind is bytes) and len(item) > _BRIEF:
+                break
+        else:
+            return False
+    return _is_large(value)
+
+
+def _is_large(value: object) -> bool:
     count = size = 0
     todo: list[Any] = [value]
     while todo:

@@ -238,6 +238,9 @@ def test_order_is_antisymmetric(a: Any, b: Any) -> None:
         {"a": [1, {"b": b"c"}]},
         {f"k{n}": n for n in range(500)},
         Case("c", [1]),
+        {},
+        {"a": 1, "b": "x" * 1_000},
+        {1: 2, ("a",): None},
     ],
 )
 def test_what_is_small(value: Any) -> None:
@@ -255,6 +258,9 @@ def test_what_is_large() -> None:
         {n: n for n in range(5_000)},
         ["x" * 1_000] * 500,
         {"k" * 300_000: 1},
+        {"a": 1, "b": "x" * 300_000},
+        {"a": 1, "b": [None] * 5_000},
+        {1: [None] * 5_000},
         b"x" * 300_000,
         Case("c", [[1] * 1_500] * 2),
         deep,

@@ -93,6 +93,15 @@ class Catalog:
         self._targets: OrderedDict[Key, Target] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Target]] = {}
 
+    def at_hand(self, ws: str, app: str, agent: str) -> Target | None:
+        """The agent of that name if it was loaded, and is what is installed."""
+        key = (ws, app, agent)
+        found = self._targets.get(key)
+        if found is None or not found.is_current():
+            return None
+        self._targets.move_to_end(key)
+        return found
+
     async def target(self, ws: str, app: str, agent: str) -> Target:
         """The agent of that name.
 
@@ -100,11 +109,10 @@ class Catalog:
             NotFound: no such workspace, app or agent.
             EngineError, GuestError, PackageError: its code cannot be used.
         """
-        key = (ws, app, agent)
-        found = self._targets.get(key)
-        if found is not None and found.is_current():
-            self._targets.move_to_end(key)
+        found = self.at_hand(ws, app, agent)
+        if found is not None:
             return found
+        key = (ws, app, agent)
         task = self._loading.get(key)
         if task is not None:
             found = await asyncio.shield(task)

@@ -77,8 +77,8 @@ class Around:
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
-        refuse_conditions(req, resource)
-        if req.query_string:
+        if req.judged:
+            refuse_conditions(req, resource)
             refuse_options(req, resource)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
@@ -86,7 +86,7 @@ class Around:
         route = req.uri_template
         if route in self._deprecated:
             resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})
-        if req.ends_connection:
+        if req.unread and req.ends_connection:
             # Else the HTTP server would read the rest, however long, to find the next request behind it.
             resp.set_header("Connection", "close")
         if req.method == "HEAD" and isinstance(resp.stream, Stream):

@@ -39,6 +39,8 @@ def refuse_options(req: Request, resource: Any) -> None:
     Raises:
         BadRequest: there is another name, or the query string is malformed; it names the one that was meant.
     """
+    if not req.query_string:
+        return
     known = options_of(resource, req.method)
     # A method that is not done here is refused as such.
     if known is ITS_OWN or not hasattr(resource, f"on_{_ALIASES.get(req.method, req.method).lower()}"):

@@ -28,14 +28,16 @@ from mix_server.errors import (
 )
 from mix_server.first_event import NOTHING_YET, Receive
 
-__all__ = ["ClientWatch", "Request"]
+__all__ = ["JUDGED", "ClientWatch", "Request"]
 
 _WATCH_AFTER = 0.05
 """Seconds before anybody asks whether the client is still there: most runs are over by then."""
 
-_MEDIA = (b"accept", b"content-type")
 _LONGEST_MEDIA = 1_024
 _MOST_HEADERS = 256
+
+JUDGED = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since", b"content-range"))
+"""Headers that say how or when a request is to be done: not every resource does so."""
 
 _SHORT_REST = 65_536
 """Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
@@ -73,9 +75,11 @@ class Request(falcon.asgi.Request):
         started: `time.perf_counter()` of its arrival.
         arrivals: the bodies of the server that are arriving, of which its own is one.
         unread: part of the body has not been read yet.
+        coded: it has a `Content-Encoding`.
+        judged: it has something that its resource may not know (a query string, a header of `JUDGED`).
     """
 
-    __slots__ = ("_first", "_more", "arrivals", "caller", "id", "started", "unread")
+    __slots__ = ("_first", "_more", "arrivals", "caller", "coded", "id", "judged", "started", "unread")
 
     def __init__(
         self,
@@ -92,10 +96,15 @@ class Request(falcon.asgi.Request):
             # Each of a name that was there already makes Falcon copy all before it.
             raise TooManyHeaders(_MOST_HEADERS)
         super().__init__(scope, receive, first_event, options)
-        for name in _MEDIA:
-            # Falcon parses these in time that grows with the square of their length.
-            if len(self._asgi_headers.get(name, b"")) > _LONGEST_MEDIA:
-                raise HeaderTooLong(name.decode(), _LONGEST_MEDIA)
+        headers = self._asgi_headers
+        # Falcon parses these in time that grows with the square of their length.
+        if len(headers.get(b"accept", b"")) > _LONGEST_MEDIA:
+            raise HeaderTooLong("accept", _LONGEST_MEDIA)
+        if len(headers.get(b"content-type", b"")) > _LONGEST_MEDIA:
+            raise HeaderTooLong("content-type", _LONGEST_MEDIA)
+        # PERF: looked up once, since nearly no request has any of this.
+        self.coded = b"content-encoding" in headers
+        self.judged = bool(query) or not JUDGED.isdisjoint(headers)
         self.id = _ids.next()
         self.caller: Caller | None = None
         self.arrivals = _ALONE
@@ -107,20 +116,11 @@ class Request(falcon.asgi.Request):
     @property
     def coding(self) -> str | None:
         """What the body is compressed with, None if it is not. `UnsupportedCoding` if that is not done here."""
-        # PERF: nearly none is.
-        if b"content-encoding" not in self._asgi_headers:
-            return None
-        return coding_of(self.get_header("Content-Encoding"))
-
-    def has_any(self, names: frozenset[bytes]) -> bool:
-        """Whether there is a header of one of these names, in lower case."""
-        return not names.isdisjoint(self._asgi_headers)
+        return coding_of(self.get_header("Content-Encoding")) if self.coded else None
 
     @property
     def ends_connection(self) -> bool:
-        """Whether the rest of the body is too much to be read for the sake of the next request."""
-        if not self.unread:
-            return False
+        """Whether what is unread of the body is too much to be read for the sake of the next request."""
         # NOTE: whoever sends a short body behind its head, as many do, must not find the connection gone meanwhile. One
         # who waits to be told to send it may leave it away now, and what comes instead would be taken for it.
         if (
@@ -146,7 +146,7 @@ class Request(falcon.asgi.Request):
             UnsupportedCoding, BadRequest: it is compressed, but not in a way that is read here.
         """
         first = self._first
-        if first is not None and not self.unread and self.coding is None:
+        if first is not None and not self.unread and not self.coded:
             body: bytes = first.get("body", b"")
             if len(body) > limit:
                 raise BodyTooLarge(limit)

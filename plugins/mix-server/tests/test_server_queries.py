@@ -73,6 +73,7 @@ async def test_a_byte_order_mark_is_not_part_of_a_body(client: httpx.AsyncClient
     for path, body, status in (
         (QUERY, b'{"query": "age > 20 | { name }"}', 200),
         (f"{DB}/save", b'[{"name": "Eve"}]', 200),
+        (f"{DB}/agent/echo", b'{"a": 1}', 200),
         ("/v1/ws", b'{"name": "marked"}', 201),
     ):
         answer = await client.post(
