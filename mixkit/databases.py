@@ -74,8 +74,7 @@ class _Open:
 
     def close(self) -> None:
         """Close the database. `StorageError` if that fails."""
-        with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
-            self.database.close()
+        _close(self.database)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
@@ -133,14 +132,14 @@ class Databases:
             if found is not None:
                 del self._open[place]
                 found.close()
-            _make_home(place)
             # A name of our own for it, as any caller has one: it is not idle when the others are in use.
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")
-            ):
-                database = storage.open(place)
+            database = _open(storage, place)
             self._close_gone()
-            self._open[place] = _Open(database, place)
+            try:
+                self._open[place] = _Open(database, place)
+            except FileNotFoundError:
+                _close(database)
+                raise gone(place) from None
             if len(self._open) > self._most:
                 self._close_idle(len(self._open) - self._most)
             return database
@@ -197,12 +196,15 @@ class Databases:
         with self._lock:
             storage = self._made_storage()
             found = self._open.pop(place, None)
-            if found is not None:
-                found.close()
-            with foreign(
-                lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
-            ):
-                storage.remove(place)
+            try:
+                with foreign(
+                    lambda reason: StorageError(f"the storage {storage.name!r} failed to remove: {reason}")
+                ):
+                    # Before it is closed, so that who still uses it is told why.
+                    storage.remove(place)
+            finally:
+                if found is not None:
+                    found.close()
 
     def _made_storage(self) -> Storage:
         """The storage, made now if it is first needed. Under the lock."""
@@ -230,6 +232,23 @@ class Databases:
         with contextlib.ExitStack() as rest:
             for item in found:
                 rest.callback(item.close)
+
+
+def _open(storage: Storage, place: Place) -> Database:
+    """The database, made if it is not there. `NotFound` if the app is deleted at the same time."""
+    _make_home(place)
+    try:
+        with foreign(lambda reason: StorageError(f"the storage {storage.name!r} failed to open: {reason}")):
+            return storage.open(place)
+    except (NotFound, StorageError) as exc:
+        if not place.home.exists():
+            raise gone(place) from exc
+        raise
+
+
+def _close(database: Database) -> None:
+    with foreign(lambda reason: StorageError(f"a database cannot be closed: {reason}")):
+        database.close()
 
 
 def _make_home(place: Place) -> None:

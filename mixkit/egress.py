@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -318,24 +318,30 @@ class EgressPolicy:
         dangerous: any address may be reached.
         allow: exceptions of the operator for addresses that are not public.
         hosts: layers of grants; a host must match one pattern of every layer.
+        count: told each name before it is looked up; raises if a run may look up no more.
     """
 
     schemes: tuple[str, ...] = ("https",)
     dangerous: bool = False
     allow: tuple[AllowedNetwork, ...] = ()
     hosts: tuple[tuple[HostPattern, ...], ...] = ()
+    count: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
-    def restricted(self, option: str, layers: Iterable[object]) -> EgressPolicy:
+    def restricted(
+        self, option: str, layers: Iterable[object], count: Callable[[str], None] | None = None
+    ) -> EgressPolicy:
         """The same policy for only the hosts that every layer names.
 
         Args:
             option: the grant option, as "http.hosts", for messages.
             layers: its values, as `Grants.option` answers them: lists of host patterns.
+            count: told each name before it is looked up, as `Budget.look_up`.
 
         Raises:
             GrantError: a layer is something else.
         """
-        return replace(self, hosts=(*self.hosts, *(host_patterns(option, layer) for layer in layers)))
+        hosts = (*self.hosts, *(host_patterns(option, layer) for layer in layers))
+        return replace(self, hosts=hosts, count=count or self.count)
 
     def refusal(self, ip: IPAddress, port: int) -> str | None:
         """Why that address may not be connected to, or None."""
@@ -356,6 +362,8 @@ class EgressPolicy:
         self.check_granted(target)
         if target.ip is not None and (reason := self.refusal(target.ip, target.port)):
             raise EgressDenied(target.host, reason, str(target.ip))
+        if target.ip is None and self.count is not None:
+            self.count(target.host)
 
 
 # -- URLs -----------------------------------------------------------------------------------------

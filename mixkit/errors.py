@@ -208,6 +208,17 @@ class StorageError(MixError):
     code = "storage"
 
 
+class DatabaseGone(StorageError):
+    """A database that was open has been removed, because its app was deleted. What is asked of it is not done."""
+
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database is closed and gone, as when its app is deleted; look the app up again, there may be another"
+        )
+
+
 class QuotaExceeded(StorageError):
     """A database is as large as it may become; nothing is stored. The message says what is taken, and what is allowed.
 

@@ -30,7 +30,7 @@ from mixkit.grants import Grants
 from mixkit.limits import Limits, purse
 from mixkit.outside import is_ours
 from mixkit.schema import Converter, Mismatch
-from mixkit.state import State
+from mixkit.state import State, weight
 from mixkit.storage import Place
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import Machine
@@ -144,6 +144,21 @@ class Job:
     limits: Limits
     answer: Converter | None = None
     """Makes the result fit what the package says; what the program says is checked, too."""
+    held: int = 0
+    """Bytes that `hold` has counted."""
+
+    def hold(self) -> None:
+        """Count what the host keeps for a nested run against `memory`, until it has ended: a chain keeps all of it.
+
+        Beside the words of its parameters, that is the call that it is for: its words, and the value.
+
+        Raises:
+            LimitExceeded: it is too much.
+        """
+        if len(self.words) > _QUICK_WORDS:
+            held = 2 * len(self.words) + weight(self.words)
+            self.state.budget.spend("memory", held)
+            self.held = held
 
     def execute(self, run: Run) -> RunResult:
         """Run it on this thread, under the watchdog; the state is closed however it ends.
@@ -178,6 +193,8 @@ class Job:
             raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
         finally:
             watchdog.cancel(alarm)
+            if self.held:
+                state.budget.release("memory", self.held)
             self.kernel.close_state(state)
 
     def _checked(self, value: Any) -> Any:

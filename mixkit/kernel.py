@@ -80,7 +80,7 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             ge=0,
             description="Bytes of all instances that wait, of all programs together; the largest go first.",
         ),
-    ] = 512 * 1024 * 1024
+    ] = 256 * 1024 * 1024
     idle_mappings: Annotated[
         int,
         Meta(
@@ -483,6 +483,7 @@ class Kernel:
         if budget is None:
             thread = self._executor().submit(job.execute_timed, run)
         else:
+            job.hold()
             thread = in_own_thread(job.execute, run)
         done = asyncio.wrap_future(thread, loop=loop)
         try:
@@ -497,7 +498,14 @@ class Kernel:
             raise
 
     def _limits(self, options: RunOptions, caller: Budget | None = None) -> Limits:
-        """Those of a run; of a nested one they are no more than those of the run that calls it."""
+        """Those of a run; of a nested one they are no more than those of the run that calls it.
+
+        Raises:
+            TypeError: an option that no run has; told before anything is loaded.
+        """
+        for name in options:
+            if name not in _RUN_OPTIONS:
+                raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         most = self.limits if caller is None else caller.limits
         wanted = options.get("limits")
         return most if wanted is None else most.narrowed(wanted)
@@ -511,9 +519,6 @@ class Kernel:
     def _job(
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
-        if not options.keys() <= _RUN_OPTIONS:
-            name = min(options.keys() - _RUN_OPTIONS)
-            raise TypeError(f"a run has no option {name!r}{meant(name, _RUN_OPTIONS)}")
         target = program.entry(entry)
         params = program.check_params(entry, params)
         state = State(

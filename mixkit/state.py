@@ -21,7 +21,7 @@ from mixkit.signals import Signals
 from mixkit.storage import Place
 from mixkit.value import Token
 
-__all__ = ["LINE_COST", "Services", "State", "guest_log"]
+__all__ = ["LINE_COST", "Services", "State", "guest_log", "weight"]
 
 T = TypeVar("T")
 
@@ -83,9 +83,8 @@ class NoServices:
         raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
 
 
-def _weight(value: Any) -> int:
-    """Bytes that a value takes in memory, about."""
-    words = codec.encode(value, token=lambda token: b"")
+def weight(words: bytes) -> int:
+    """Bytes that the value of some codec words takes in memory, about."""
     return len(words) + _VALUE_COST * codec.count(words)
 
 
@@ -299,7 +298,7 @@ class State:
         """
         parsed = action.parse(value)
         self.budget.spend("actions", action.length(parsed))
-        self.budget.spend("memory", _weight(value))
+        self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
 
     # -- the end ------------------------------------------------------------------------------

@@ -318,7 +318,8 @@ class Storage(Protocol):
     def remove(self, place: Place) -> None:
         """Forget the database of an app, and nothing else, so that the next one of that place begins empty.
 
-        Handles of this process are closed; those of others raise `StorageError` from then on. Nothing happens if
+        Handles of this process are closed and raise `DatabaseGone`; those of others raise `StorageError` from then on,
+        and `DatabaseGone` where it can be told that the app was deleted. Nothing happens if
         there is none. If it fails or the process is killed, all is as before, or all is gone.
 
         Raises:

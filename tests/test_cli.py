@@ -240,8 +240,16 @@ def test_doctor_says_what_is_in_force(mixkit_cli: Run) -> None:
     done = mixkit_cli("-p", "test", "--set", "limits.wall_time=7", "doctor", "--json")
     found = {check["name"]: check for check in json.loads(done.stdout)}
     assert "wall_time 7.0 s" in found["limits"]["message"]
+    assert "at most 268435456 bytes and 16384 mappings" in found["idle instances"]["message"]
     assert found["engine"]["message"].startswith("wasmtime ")
     assert done.returncode == int(any(check["level"] == "error" for check in found.values()))
+
+
+def test_doctor_warns_of_idle_instances_that_may_take_all_mappings(mixkit_cli: Run) -> None:
+    done = mixkit_cli("-p", "test", "--set", "settings.kernel.idle_mappings=2000000000", "doctor", "--json")
+    [idle] = [check for check in json.loads(done.stdout) if check["name"] == "idle instances"]
+    if Path("/proc/sys/vm/max_map_count").exists():
+        assert idle["level"] == "warning" and "settings.kernel.idle_mappings" in idle["remedy"]
 
 
 def test_doctor_works_without_a_profile(mixkit_cli: Run) -> None:

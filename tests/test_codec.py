@@ -7,7 +7,6 @@ import contextlib
 import gc
 import json
 import math
-import re
 import struct
 import subprocess
 import sys
@@ -391,15 +390,6 @@ def test_the_reference_steps_in_without_the_extension() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_snippets_of_the_documentation_run() -> None:
-    text = (HERE.parent / "docs" / "values.md").read_text()
-    snippets = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(snippets) == 2
-    for snippet in snippets:
-        done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
 
 
 def test_nothing_leaks() -> None:

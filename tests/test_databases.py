@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mix_db.testing.plain import PlainDatabase, PlainStorage
 
 from mixkit import tagged_json
 from mixkit.databases import RECORDS_PER_COMMIT, Databases, load_records
-from mixkit.errors import NotFound, RecordError, StorageError
+from mixkit.errors import DatabaseGone, NotFound, RecordError, StorageError
 from mixkit.storage import Commit, Database, Place, SaveOptions, Storage
 from mixkit.value import Ref
 
@@ -136,6 +137,32 @@ def test_one_that_cannot_be_looked_at_is_not_taken_for_a_deleted_one(
     assert database.check() == []
 
 
+@pytest.mark.parametrize("when", ["before", "after", "failing"])
+def test_an_app_that_is_deleted_while_its_database_is_opened_is_gone(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    databases = Databases(Mixquery)
+    plain, opened = Mixquery.open, list[Database]()
+
+    def interrupted(*args: Any, **options: Any) -> Database:
+        if when == "after":
+            opened.append(plain(*args, **options))
+        place.home.parent.rename(tmp_path / "trash")
+        if when == "failing":
+            raise StorageError("the disk is away")
+        return opened[0] if opened else plain(*args, **options)
+
+    monkeypatch.setattr(Mixquery, "open", interrupted)
+    with pytest.raises(NotFound, match="'notes' of workspace 'office' is gone"):
+        databases.open(place)
+    assert databases.at_hand(place) is None
+    for database in opened:
+        with pytest.raises(StorageError, match="closed"):
+            database.watermark()
+    assert not place.home.parent.exists()
+    databases.close()
+
+
 @pytest.mark.parametrize("make", [Mixquery, Memory, PlainStorage])
 def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], place: Place) -> None:
     databases = Databases(make)
@@ -143,8 +170,9 @@ def test_a_removed_database_is_closed_and_gone(make: Callable[[], Storage], plac
     database.save([{"n": 1}])
     databases.remove(place)
     databases.remove(place)
-    with pytest.raises(StorageError):
-        database.watermark()
+    for call in (database.watermark, partial(database.save, [{"n": 2}])):
+        with pytest.raises(DatabaseGone):
+            call()
     assert databases.at_hand(place) is None
     assert list(databases.open(place).query("true")) == []
     databases.close()

@@ -24,7 +24,8 @@ from mixkit.egress import (
     classify,
     parse_url,
 )
-from mixkit.errors import FFIError, GrantError
+from mixkit.errors import FFIError, GrantError, LimitExceeded
+from mixkit.limits import Budget, Limits
 
 POLICY = EgressPolicy()
 
@@ -381,3 +382,21 @@ def test_a_host_without_url() -> None:
 async def test_the_systems_resolver_answers_addresses() -> None:
     with pytest.raises(EgressDenied, match="loopback"):
         await check(parse_url("https://localhost/"), POLICY)
+
+
+async def test_names_are_counted_before_they_are_looked_up() -> None:
+    budget = Budget(Limits(lookups=2))
+    asked: list[str] = []
+
+    async def resolver(host: str) -> list[str]:
+        asked.append(host)
+        return ["93.184.216.34"]
+
+    policy = POLICY.restricted("http.hosts", [], budget.look_up)
+    assert policy == POLICY.restricted("http.hosts", []), "pools of connections are kept by policy"
+    for host in ("one.example", "two.example", "one.example", "TWO.example", "8.8.8.8"):
+        await check(parse_url(f"https://{host}/"), policy, resolver)
+    with pytest.raises(LimitExceeded, match="lookups of 2 names"):
+        await check(parse_url("https://three.example/"), policy, resolver)
+    await check(parse_url("https://one.example/"), policy, resolver)
+    assert set(asked) == {"one.example", "two.example"}

@@ -66,7 +66,26 @@ def test_the_one_used_last_is_taken_and_no_home_has_more_than_its_share() -> Non
     assert idle.take(home) is cast(Any, fakes[3])
     assert idle.take(home) is cast(Any, fakes[2])
     assert idle.take(home) is None
-    assert (idle.size, idle.mappings) == (0, 0)
+    assert (idle.size, idle.mappings) == (7, 6), "what will come back is counted still"
+    keep(idle, home, fakes[2], most=2)
+    idle.drop(cast(Instance, fakes[3]))
+    assert fakes[3].closed and (idle.size, idle.mappings) == (3, 3)
+    assert idle.take(home) is cast(Any, fakes[2])
+    fakes[2].size = 50
+    keep(idle, home, fakes[2], most=2)
+    assert idle.size == 50, "it has grown"
+
+
+def test_what_is_in_use_is_not_taken_away() -> None:
+    idle, home = IdleInstances(1000, 1000), cast(Home, deque())
+    used, waits = keep(idle, home, Fake(400)), keep(idle, home, Fake(300))
+    assert idle.take(home) is cast(Any, waits)
+    assert idle.take(home) is cast(Any, used)
+    keep(idle, home, waits)
+    more = keep(idle, home, Fake(500))
+    assert not used.closed and (waits.closed or more.closed)
+    keep(idle, home, used)
+    assert not used.closed and idle.size <= 1000
 
 
 def test_threads_keep_the_sums() -> None:
@@ -76,8 +95,11 @@ def test_threads_keep_the_sums() -> None:
     def work(home: Home) -> None:
         for n in range(2000):
             keep(idle, home, Fake(n % 90), most=5)
-            if n % 3:
-                idle.take(home)
+            if n % 3 and (taken := idle.take(home)) is not None:
+                if n % 2:
+                    idle.drop(taken)
+                else:
+                    keep(idle, home, cast(Any, taken), most=5)
 
     threads = [threading.Thread(target=work, args=(home,)) for home in homes]
     for thread in threads:

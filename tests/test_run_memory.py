@@ -42,9 +42,8 @@ class Chain:
         self.states.append(state)
         return Target(self.kernel.load(self.codes[name]), name, grants=ALL)
 
-    def run(self, names: list[str], memory: int) -> Any:
+    def run(self, names: list[str], memory: int, params: Any = 1) -> Any:
         """The result of the last, or the text of the error that the innermost calls ended in."""
-        params: Any = 1
         for name in reversed(names[1:]):
             params = [name, params]
         self.left.clear()
@@ -95,6 +94,18 @@ def test_the_state_of_an_init_that_was_refused_memory_is_not_kept_for_others(
     assert "unreachable" in chain.run(["deep", "modest"], 6 * MIB)
     assert chain.run(["modest"], 14 * MIB) == 1
     assert chain.run(["deep", "modest"], 14 * MIB) == 1
+
+
+def test_what_the_host_keeps_for_nested_runs_counts(kernel: Kernel, guest: Any) -> None:
+    """Parameters that are handed on are held at every level, in several copies."""
+    chain = Chain(kernel, guest)
+    chain.codes["deep"] = guest(CALL, deep=CALLS)
+    text = "x" * (3 * MIB)
+    for _ in range(2):
+        assert chain.run(["deep", "echo"], 15 * MIB, text) == text
+        assert chain.states[-1].budget.spent("memory") == 0
+        assert "limit memory" in chain.run(["deep", "deep", "echo"], 15 * MIB, text)
+        assert chain.states[-1].budget.spent("memory") == 0
 
 
 # -- on the event loop -------------------------------------------------------------------------------

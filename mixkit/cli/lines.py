@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ REMEDY = "pip install 'mix-wasm[build]'"
 
 _OFFSET = re.compile(r" at 0x([0-9a-f]{1,8})$")
 _CODE = 10
+_SECONDS = 10.0
+_MOST_BYTES = 512 * 1024
+"""Time for all line programs, and size of one, which takes some hundred times as much memory: a stranger wrote them."""
 
 
 def add_lines(error: RunError, code: bytes) -> None:
@@ -91,9 +95,14 @@ def _programs(customs: Sequence[tuple[str, bytes]]) -> Iterator[LineProgram]:
             data = contents.get(name)
             sections[parameter] = data and DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
     info = DWARFInfo(DwarfConfig(little_endian=True, machine_arch="wasm", default_address_size=4), **sections)
+    seen: set[int] = set()
+    ends = time.monotonic() + _SECONDS
     for unit in info.iter_CUs():
         program = info.line_program_for_CU(unit)
-        if program is not None:
+        if program is None or program.program_start_offset in seen:
+            continue
+        seen.add(program.program_start_offset)
+        if program.header["unit_length"] <= _MOST_BYTES and time.monotonic() < ends:
             yield program
 
 

@@ -120,6 +120,16 @@ class StorageChangeSuite(StorageFixtures):
         assert list(_next(live).changed) == [{"n": 2}]
         live.close()
 
+    def test_fields_are_compared_and_made_rows_filtered(self, database: Database) -> None:
+        live = database.live("n < most | { n, left: most - n } | where(left > 1)")
+        assert list(_next(live).entered) == []
+        [record] = save(database, {"n": 1, "most": 9})
+        save(database, {"n": 8, "most": 9}, {"n": 9, "most": 2})
+        assert list(_next(live).entered) == [{"n": 1, "left": 8}]
+        save(database, {"_rmx_id": record["_rmx_id"], "n": 8}, upsert=True)
+        assert list(_next(live).left) == [record["_rmx_id"]]
+        live.close()
+
     def test_what_happened_meanwhile_is_one_change(self, database: Database) -> None:
         kept, gone = save(database, {"n": 1}, {"n": 2})
         live = database.live("n > 0")
@@ -159,7 +169,7 @@ class StorageChangeSuite(StorageFixtures):
         live.close()
 
     @pytest.mark.parametrize(
-        "query", ["true | count()", "true | group(n)", "true | sum(n)", "n ==", "n == $n"]
+        "query", ["true | count()", "true | group(n)", "true | sum(n)", "true | unnest(n)", "n ==", "n == $n"]
     )
     def test_what_cannot_be_followed_is_refused(self, database: Database, query: str) -> None:
         with pytest.raises(QueryError):

@@ -78,6 +78,9 @@ class StorageQuerySuite(StorageFixtures):
             ('pets.(kind == "cat")', {}, ["Bea", "Cid"]),
             ("after $w", {"w": "0" * 16}, ["Rome", "Ann", "Bea", "Cid", None]),
             ("$field == 17", {"field": "age"}, ["Bea"]),
+            ('name like:ci "B%" or name contains:ci "NN"', {}, ["Ann", "Bea"]),
+            ("age * 2 > home.size * 20 or pets.(age * 10 > .age)", {}, ["Ann", "Bea", "Cid"]),
+            ("exists tags | orderAsc(name:ci)", {}, ["Ann"]),
             ("exists name | orderDesc(name) | limit(2)", {}, ["Rome", "Cid"]),
             ('kind == "person" | orderAsc(age) | skip(1) | limit($n)', {"n": 2}, ["Bea", "Cid"]),
             ("true | reverse() | limit(1)", {}, [None]),
@@ -97,6 +100,11 @@ class StorageQuerySuite(StorageFixtures):
                 [{"key": "city", "count": 1, "max": None}, {"key": "person", "count": 4, "max": 40}],
             ),
             ('kind == "person" | avg(age) | sum(age)', [{"avg": 86.5 / 3, "sum": 86.5}]),
+            ("true | sum(pets.age) | distinct(pets.kind)", [{"sum": 6, "distinct": ["cat", "dog"]}]),
+            (
+                "true | unnest(pets) | group(pets.kind) | count() | where(count > 1)",
+                [{"key": "cat", "count": 2}],
+            ),
             ("age > 100 | count() | min(age)", [{"count": 0, "min": None}]),
             ("exists home | { name, city: .home.name }", [{"name": "Ann", "city": "Rome"}]),
             (
@@ -179,6 +187,7 @@ class StorageQuerySuite(StorageFixtures):
                 assert len(batch) <= BATCH
                 batches.append(batch)
             assert cursor.next() == []
+            assert all(type(text) is str for text in cursor.warnings())
         assert [row["n"] for batch in batches for row in batch] == list(range(2 * BATCH + 50))
 
     def test_a_cursor_reads_one_state_while_others_write(self, database: Database) -> None:

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixkit.errors import Conflict, MixError, NotFound, StorageError
+from mixkit.errors import Conflict, DatabaseGone, MixError, NotFound, StorageError
 from mixkit.storage import Commit, Database, Place, Record, SaveOptions, Storage
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
@@ -560,9 +560,9 @@ class StorageSuite(StorageFixtures):
         for _ in range(2):
             storage.remove(place)
             for database in handles:
-                with pytest.raises(StorageError):
+                with pytest.raises(DatabaseGone):
                     database.get(record["_rmx_id"])
-                with pytest.raises(StorageError):
+                with pytest.raises(DatabaseGone):
                     database.save([{"n": 2}])
             with pytest.raises(MixError):
                 live.next(0)

@@ -50,11 +50,6 @@ class GuestMachine:
         self._output: Output | None = None
         instance.owner = self
 
-    @property
-    def resumes(self) -> bool:
-        """Whether the guest exports `mix_resume`, which makes each run differ from the others."""
-        return "mix_resume" in self.instance.exports
-
     def initialize(self, env: bytes) -> None:
         """Run the start function, `_initialize` (a WASI reactor's), and `mix_init` with the environment."""
         try:

@@ -75,7 +75,7 @@ class InstancePool:
         footprint = instance.footprint()
         # Memories never shrink: one that has grown can be given no state of before.
         if not healthy or not self._size or footprint[0] > self._restorable > 0:
-            instance.close()
+            self._idle.drop(instance)
             return
         instance.charge(None)
         self._idle.keep(instance, footprint, self._home, self._size)
@@ -92,13 +92,12 @@ class InstancePool:
         self._size = 0
         self._idle.clear(self._home)
 
-    @staticmethod
-    def _restored(instance: Instance, snapshot: Snapshot | None) -> bool:
+    def _restored(self, instance: Instance, snapshot: Snapshot | None) -> bool:
         try:
             if instance.reset(snapshot):
                 return True
         except BaseException:
-            instance.close()
+            self._idle.drop(instance)
             raise
-        instance.close()
+        self._idle.drop(instance)
         return False

@@ -73,6 +73,7 @@ class Program:
         self.hash = module.hash
         self.manifest: Manifest = read_manifest(module)
         interface.check(module)
+        self._resumes = "mix_resume" in module.exports
         self._snapshots = snapshots
         self._profile = profile
         self._kept = kept
@@ -199,7 +200,7 @@ class Program:
                 self._prepare(machine, run, lambda: machine.initialize(env))
             # Where memory was refused, init may have made do with less than another run has.
             frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
-            if machine.resumes:
+            if self._resumes:
                 self._prepare(machine, run, machine.resume)
         except BaseException:
             pool.release(instance, healthy=False)
@@ -209,7 +210,7 @@ class Program:
     def _freeze(self, key: str, machine: GuestMachine) -> bool:
         # Random numbers drawn in init, and seeds made from the clock, would be the same in every run that starts
         # from the snapshot, unless the guest makes new ones when it resumes.
-        repeats = machine.unique and not machine.resumes
+        repeats = machine.unique and not self._resumes
         return self._snapshots.put(key, None if repeats else machine.instance.freeze())
 
     @staticmethod

@@ -33,8 +33,10 @@ class Mixquery:
 
     def open(self, place: Place, *, mode: Mode = "create") -> Handle:
         path = folder_in(place.home)
+        if mode == "create":
+            _make_home(place)
         database = open_folder(
-            path, create=mode == "create", read_only=mode == "read", settings=self._settings
+            path, create=mode == "create", read_only=mode == "read", settings=self._settings, parents=False
         )
         if mode == "create":
             try:
@@ -73,7 +75,18 @@ class Memory:
         with self._mutex:
             found = self._open.pop(place, None)
         if found is not None:
-            found.close()
+            found.close(removed=True)
+
+
+def _make_home(place: Place) -> None:
+    """Make the home, but not what it is in: that goes with the app, and must not come back."""
+    with explained(f"the database in {place.home} cannot be made"):
+        try:
+            place.home.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            raise NotFound(
+                f"expected a folder {place.home.parent} for the database of {place.workspace}/{place.app}, found none"
+            ) from None
 
 
 def _write_name(path: Path, name: str) -> None:

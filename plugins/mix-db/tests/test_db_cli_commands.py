@@ -380,6 +380,9 @@ def test_what_no_record_has_is_said_at_the_side(shell: Shell) -> None:
     assert "warning" not in shell("query", "age > 3").err
     assert "warning: no record has a string" in shell("query", "age > $n", "-p", 'n="3"').err
     assert "warning: no record has" in shell("explain", "agge > 3").out
+    for words in (("delete", "--where", "agge > 3", "--yes"), ("export", "-q", "agge > 3")):
+        assert "did you mean 'age'?" in shell(*words).err
+    assert shell("export").err == ""
     assert json.loads(shell("explain", "age > 3", "--json").out)["warnings"] == []
 
 

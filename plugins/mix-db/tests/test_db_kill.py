@@ -32,6 +32,7 @@ import os, sys, threading, time
 from pathlib import Path
 from crc32c import crc32c
 from mix_db.files.compaction import Plan
+from mix_db.files.guard import GuardedFolder
 from mix_db.files.layer import DiskFolder
 from mix_db.files.store import Store
 
@@ -41,7 +42,7 @@ def index(start, records):
         yield b"%d," % crc32c(record)
 
 path, name, threads, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-store = Store(DiskFolder(Path(path)), timeout=60, index=index)
+store = Store(GuardedFolder(DiskFolder(Path(path))), timeout=60, index=index)
 
 def save(thread, number):
     record = f"{name}.{thread}.{number}".encode()

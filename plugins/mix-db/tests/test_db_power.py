@@ -18,6 +18,7 @@ from mix_db.files.check import check
 from mix_db.files.compaction import Plan
 from mix_db.files.errors import FilesError
 from mix_db.files.faults import FaultyFolder, PowerCut
+from mix_db.files.guard import GuardedFolder
 from mix_db.files.repair import repair
 from mix_db.files.segments import SegmentFile
 from mix_db.files.store import Store
@@ -43,7 +44,7 @@ def run(folder: FaultyFolder, plan: Sequence[tuple[bytes, ...] | None]) -> tuple
     done: Commits = []
     begun: Commits = []
     try:
-        store = Store(folder)
+        store = Store(GuardedFolder(folder))
         for records in plan:
             if records is None:
                 store.flush()
@@ -348,7 +349,7 @@ class Life:
         self.states: list[list[bytes]] = [[]]
 
     def run(self) -> None:
-        store = Store(self.folder, index=index)
+        store = Store(GuardedFolder(self.folder), index=index)
         self.save(store, b"a1", b"x1", b"a2")
         store.flush()
         self.save(store, b"x2")
@@ -458,7 +459,8 @@ class Several:
         self.states: list[list[bytes]] = [[]]
 
     def run(self, plan: Sequence[tuple[str, int]]) -> None:
-        stores = [Store(self.folder, index=index), Store(self.folder, index=index)]
+        guarded = GuardedFolder(self.folder)
+        stores = [Store(guarded, index=index), Store(guarded, index=index)]
         for number, (what, choice) in enumerate(plan):
             store = stores[choice % 2]
             if what == "save":
@@ -474,7 +476,7 @@ class Several:
                 self.switch(lambda now: [record for record in now if not record.startswith(b"x")])
                 store.compact(lambda view: Plan(drop))
             elif what == "reopen":
-                stores[choice % 2] = Store(self.folder, index=index)
+                stores[choice % 2] = Store(guarded, index=index)
             del self.states[:-1]
             for each in stores:
                 each.refresh()

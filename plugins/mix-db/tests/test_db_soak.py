@@ -3,7 +3,8 @@
 `MIXKIT_SOAK_SECONDS` says for how long (6 by default). Each process changes records of its own. It says what it begins
 and what has returned, so that of each record is known what it must be: what was acknowledged last, or what was begun
 behind that and never answered. Besides all of them count in records that they share, each in a field of its own by
-upserts, and all in one field by saves with a condition: none of these may undo another's.
+upserts, and all in one field by saves with a condition: none of these may undo another's. The folder is guarded
+(`mix_db.files.guard`).
 """
 
 from __future__ import annotations
@@ -23,16 +24,33 @@ PROCESSES = 4
 FINISH = 120.0
 
 USER = """
-import os, random, sys, threading, time
+import logging, os, random, sys, threading, time
 from pathlib import Path
-from mix_db import Database
-from mix_db.mending import repair_folder
+from mix_db import Database, mending
+from mix_db.engine import file_rows
+from mix_db.files.guard import GuardedFolder
+from mix_db.files.layer import DiskFolder
 from mix_db.settings import Settings
 from mixkit.errors import Conflict
 
 folder, who, seconds, retention = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 rng, stop = random.Random(who), time.monotonic() + seconds
-settings = Settings(retention=retention, compact_share=0.01, flush_seconds=0.1, flush_rows=100)
+settings = Settings(
+    retention=retention, compact_share=0.01, flush_seconds=0.1, flush_rows=100, lock_timeout=100
+)
+
+# What fails in the background is only logged.
+class Fail(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage(), record.exc_info, file=sys.stderr, flush=True)
+        os._exit(3)
+
+logging.getLogger("mixkit.db").addHandler(Fail(logging.ERROR))
+
+def guarded(*args, **options):
+    return GuardedFolder(DiskFolder(*args, **options))
+
+file_rows.DiskFolder = mending.DiskFolder = guarded
 database = Database(folder, settings=settings)
 
 def say(*words):
@@ -46,7 +64,7 @@ def tend():
         chore = rng.choice(["flush", "drop", "compact", "backup", "repair", "check"])
         if chore == "repair":
             # Of what is whole it finds nothing to do.
-            assert repair_folder(Path(folder)).findings == ()
+            assert mending.repair_folder(Path(folder)).findings == ()
         elif chore == "check":
             assert database.check() == []
         elif chore == "backup":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mix_db import Database
@@ -16,7 +19,7 @@ from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.storages import Memory, Mixquery
 
-from mixkit.errors import NotFound, StorageError
+from mixkit.errors import DatabaseGone, NotFound, StorageError
 from mixkit.storage import Place, Storage
 from mixkit.testing.storage_change_suite import StorageChangeSuite
 from mixkit.testing.storage_conflict_suite import StorageConflictSuite
@@ -204,6 +207,49 @@ def test_a_save_is_refused_when_the_folder_is_no_longer_the_one_that_was_opened(
         with Database(place) as again:
             assert again.query("true").count() == (2 if how == "none" else 1)
             again.save({"n": 3})
+
+
+def test_a_database_whose_app_another_process_deleted_is_gone(tmp_path: Path) -> None:
+    place = Place("office", "notes", tmp_path / "notes")
+    place.home.mkdir()
+    with closing(Mixquery().open(place)) as database, closing(database.again(read_only=False)) as other:
+        database.save([{"n": 1}])
+        (place.home / "v2").rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match="open it again"):
+            database.save([{"n": 2}])
+        (tmp_path / "moved").rename(place.home / "v2")
+        database.save([{"n": 2}])
+        shutil.rmtree(place.home)
+        for handle in database, other:
+            with pytest.raises(DatabaseGone):
+                handle.save([{"n": 3}])
+            with pytest.raises(DatabaseGone):
+                handle.watermark()
+        database.close()
+        with pytest.raises(DatabaseGone):
+            database.watermark()
+
+
+def test_a_database_in_which_others_still_make_files_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("office", "notes", tmp_path / "notes")
+    place.home.mkdir()
+    Mixquery().open(place).close()
+    remove, left = os.rmdir, 3
+
+    def late(path: Any, *args: Any, **options: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            # As another process does by way of the folder that it holds open.
+            (place.home / "v2.removed" / "late").touch()
+        remove(path, *args, **options)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    Mixquery().remove(place)
+    assert left == 0
+    assert list(place.home.iterdir()) == []
 
 
 def test_a_folder_that_is_replaced_while_a_commit_is_written_leaves_it_in_doubt() -> None:

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mix_db import Database
 from mix_db.index.memory import MemoryPart
+from mix_db.index.part import Kind
 from mix_db.query import Query, parse, to_json
 from mix_db.query.builder import field
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import compile_query, matches, run
 from mix_db.query.explain import explain, format_plan
+from mix_db.query.folded_texts import folded_texts
 from mix_db.query.refs import Refs
 from mix_db.testing.listed import ListedSnapshot
 from mix_db.testing.strategies import histories, queries
@@ -419,3 +421,22 @@ def test_what_no_record_has_is_said(text: str, warnings: list[str], segments: bo
     assert run(query, params, snapshot).warnings() == warnings
     assert run(query, params, Counting([])).warnings() == []
     assert snapshot.read_rows == []
+
+
+def test_folded_texts_of_files_are_kept_while_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "\u00c9" * 300
+    rows = [{"a": text, "b": text} for text in ("\u00c9lan", "ann", long)] * 2
+    snapshot = Counting(rows, cuts=[3], segments=True)
+    segment, memory = [part.column(("a",), Kind.STRING) for part in snapshot.parts]
+    ticks: list[None] = []
+    texts = folded_texts(segment, lambda: ticks.append(None))
+    assert texts == ["ann", "elan", None]
+    assert folded_texts(segment, lambda: ticks.append(None)) is texts and len(ticks) == 1
+    assert folded_texts(memory, lambda: None) is not folded_texts(memory, lambda: None)
+    query = parse('a like:ci "EL%" or a contains:ci "\u00e9\u00e9\u00e9" | { _rmx_row }')
+    for _ in range(2):
+        assert list(run(query, {}, snapshot)) == [{"_rmx_row": row} for row in (0, 2, 3, 5)]
+    monkeypatch.setattr("mix_db.query.folded_texts.MAX_KEPT", 5)
+    other = snapshot.parts[0].column(("b",), Kind.STRING)
+    assert folded_texts(other, lambda: None) is folded_texts(other, lambda: None)
+    assert folded_texts(segment, lambda: None) is not texts

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db.query import Query, evaluate, execute, from_json, parse
+from mix_db.query import Query, arrays, evaluate, execute, from_json, parse
 from mix_db.query.ast import (
     And,
     Comparison,
@@ -306,6 +306,20 @@ ODD = {"sku": "b", "qty": 7, "tags": ["x"]}
             ],
         ),
         ("| unnest(due) | { n }", [{"n": 1}, {"n": 2}]),
+        # What is calculated.
+        (
+            "| unnest(items) | sum(items.qty * n) | max(fold(items.sku))",
+            [{"sum": 2 + 3 + 10 + 14 + 2.0, "max": "c"}],
+        ),
+        (
+            "| group(year(placed)) | count()",
+            [{"key": 2024, "count": 1}, {"key": 2023, "count": 1}, {"count": 2}],
+        ),
+        (
+            "| group((n > 2)) | sum(n % 2) | orderDesc(sum * -1)",
+            [{"key": False, "sum": 1}, {"key": True, "sum": 1}],
+        ),
+        ("| orderDesc(n % 2 * 10 + n) | { n }", [{"n": 3}, {"n": 1}, {"n": 4}, {"n": 2}]),
         # Groups that are kept.
         ('| group(items.sku) | count() | where(count > 1 and key != "a")', [{"key": "b", "count": 2}]),
         ("| { m: n % 2 } | group(m) | count() | where(m == 0 or true) | limit(1) | where(count == 3)", []),
@@ -342,12 +356,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def test_rows_that_arrays_are_taken_apart_to_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["mix_db.query.evaluate"], "MAX_COPIED", 10_000)
-    rows = [{"a": list(range(50)), "b": list(range(50))}]
-    assert evaluate(parse("| unnest(a) | unnest(b) | count()"), rows) == [{"count": 2_500}]
-    with pytest.raises(QueryError, match="leave rows and fields out"):
-        evaluate(parse("| unnest(a) | unnest(b) | count()"), rows * 2)
+def test_elements_that_refs_multiply_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "MAX_ELEMENTS", 100)
+    deep = [{"a": [Ref("x")] * 5}]
+    followed = {"a": [Ref("x")] * 5, "b": 1}
+    assert evaluate(parse("| sum(a.a.b)"), deep, {}, {Ref("x"): followed}.get) == [{"sum": 25}]
+    with pytest.raises(QueryError, match="more than 100 elements"):
+        evaluate(parse("| sum(a.a.a.a.b)"), deep, {}, {Ref("x"): followed}.get)
 
 
 def test_texts_that_are_folded_are_bounded() -> None:

@@ -31,6 +31,12 @@ TOO_LARGE = [
     "true | distinct(text)",
     "true | group(text) | count()",
     'true | { n, text } | order(n, "asc")',
+    "blob == $b and few == 0 | unnest(list) | unnest(list2) | reverse()",
+    "blob == $b and few == 0 | unnest(list) | unnest(list2) | group(list)",
+    "true | group(maps.n)",
+    "true | distinct(maps.text)",
+    "true | orderAsc(text:ci)",
+    "blob == $b | orderDesc(word:ci)",
 ]
 FINE = [
     "blob == $b",
@@ -43,6 +49,9 @@ FINE = [
     "true | group(few) | count()",
     "true | max(n)",
     "true | reverse() | limit(2)",
+    "few == 0 | unnest(list) | unnest(list2) | count()",
+    "true | where(n > 5) | count()",
+    "true | orderAsc(lower:ci) | limit(5)",
 ]
 
 
@@ -57,6 +66,10 @@ def database() -> Any:
                     "blob": b"b",
                     "word": f"w{n * 7919 % ROWS:05}",
                     "text": f"{n:05}" + "x" * 200,
+                    "list": [1, 2, 3],
+                    "list2": [1, 2, 3],
+                    "maps": [{"n": n, "text": f"{n:05}"}],
+                    "lower": f"w{n % 7}",
                 }
                 for n in range(ROWS)
             ]

@@ -101,8 +101,20 @@ expressions = st.recursive(
     ),
     max_leaves=6,
 )
-# By its name, since hypothesis writes out what a strategy is made of.
-compared = st.deferred(lambda: expressions)
+
+
+# By their names, since hypothesis writes out what other strategies are made of.
+@st.composite
+def an_expression(draw: st.DrawFn) -> Any:
+    return draw(expressions)
+
+
+@st.composite
+def a_filter(draw: st.DrawFn) -> Any:
+    return draw(filters)
+
+
+compared = an_expression()
 leaves = (
     st.builds(Comparison, st.sampled_from(ast.COMPARISONS), record_keys, constants)
     | st.builds(Comparison, st.sampled_from(ast.LIST_OPERATORS), record_keys, lists | params)
@@ -124,22 +136,29 @@ filters = st.recursive(
 )
 
 
+row_keys = (
+    record_keys
+    | record_keys
+    | st.builds(Arithmetic, st.sampled_from(ast.ARITHMETIC), compared, compared)
+    | st.builds(Relation, st.sampled_from(ast.COMPARISONS), compared, compared)
+    | compared.map(lambda arg: Call("year", (arg,)))
+)
 stages = (
     objects(compared)
     | st.just(Aggregate("count"))
-    | st.builds(Group, record_keys)
-    | st.builds(Where, st.deferred(lambda: filters))
+    | st.builds(Group, row_keys)
+    | st.builds(Where, a_filter())
     | st.builds(Unnest, record_keys)
-    | st.builds(Order, record_keys, st.sampled_from(["asc", "desc"]) | params, st.booleans())
+    | st.builds(Order, row_keys, st.sampled_from(["asc", "desc"]) | params, st.booleans())
     | st.just(Reverse())
     | st.builds(Slice, st.sampled_from(["skip", "limit"]), st.integers(0, 2**63 - 1) | params)
 )
 tails = st.lists(stages, max_size=3) | st.builds(
-    lambda function, key: [Aggregate(function, key)], st.sampled_from(ast.AGGREGATES[1:]), record_keys
+    lambda function, key: [Aggregate(function, key)], st.sampled_from(ast.AGGREGATES[1:]), row_keys
 )
 queries = st.builds(
     lambda condition, tail: Query(condition, tuple(tail)),
-    filters,
+    a_filter(),
     tails.filter(lambda tail: tail.count(Aggregate("count")) < 2),
 )
 
@@ -285,6 +304,20 @@ A = ["token", "a"]
             ],
         ),
         (
+            "| group(year(a)) | sum(a * 2) | max((a < 1)) | orderAsc((1 + a)) | orderDesc((a + 1) * 2)",
+            [
+                "query",
+                ["nullFilter"],
+                [
+                    ["group", ["arithmetic", "year", A]],
+                    ["sum", ["arithmetic", "*", A, 2]],
+                    ["max", ["arithmetic", "<", A, 1]],
+                    ["orderAsc", ["arithmetic", "+", 1, A]],
+                    ["orderDesc", ["arithmetic", "*", ["arithmetic", "+", A, 1], 2]],
+                ],
+            ],
+        ),
+        (
             "| orderDesc(a:ci) | order(a:ci, $d)",
             ["query", ["nullFilter"], [["orderDesc", A, "ci"], ["order", A, ["param", "d"], "ci"]]],
         ),
@@ -357,6 +390,8 @@ def test_forms_of_the_tables(text: str, form: Any) -> None:
         (
             builder.everything()
             .unnest(field("a")["b"])
+            .group(field("d").part("year"))
+            .sum(field("a") * field("b"))
             .group("c")
             .count()
             .where(field("count") > 1)
@@ -364,7 +399,8 @@ def test_forms_of_the_tables(text: str, form: Any) -> None:
             .order_asc("m", ci=True)
             .order_desc("m", ci=True)
             .order("m", param("d"), ci=True),
-            "true | unnest(a.b) | group(c) | count() | where(count > 1) | { late: d < e, first: d == 1, "
+            "true | unnest(a.b) | group(year(d)) | sum(a * b) | group(c) | count() "
+            "| where(count > 1) | { late: d < e, first: d == 1, "
             'm: trunc(d, "month") } | orderAsc(m:ci) | orderDesc(m:ci) | order(m:ci, $d)',
         ),
     ],
@@ -435,6 +471,8 @@ def test_the_builder_refuses_what_is_no_query(wrong: Any) -> None:
         ('| {a: trunc(b, "age")}', 1, 7, "in quotes"),
         ("| {a: year(b, c)}", 1, 7, "1 values"),
         ("| orderAsc(a:cs)", 1, 14, "ci"),
+        ("| sum((1))", 1, 7, "a key or what is calculated"),
+        ("| sum($p + 1)", 1, 10, "')'"),
         ("| limit(-1)", 1, 9, "a whole number"),
         ("group(a) | count()", 1, 1, "a condition; a stage stands behind '|'"),
         ("a == 1 || limit(3)", 1, 11, "a condition; a stage stands behind '|'"),

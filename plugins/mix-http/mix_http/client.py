@@ -101,7 +101,7 @@ class _Call:
         self.cookies = Cookies()
         self.settings = settings
         self.policy: EgressPolicy = settings.policy().restricted(
-            "http.hosts", state.grants.option("http.hosts")
+            "http.hosts", state.grants.option("http.hosts"), state.budget.look_up
         )
         self.follows = request.followRedirects is not False
         self.redirects = settings.max_redirects if self.follows else 0

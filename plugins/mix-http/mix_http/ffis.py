@@ -9,6 +9,7 @@ from mix_http.message import HttpRequest
 from mixkit.egress import host_patterns
 from mixkit.errors import CancelledRun, GrantError, LimitExceeded, MixError
 from mixkit.ffi import FFIGroup
+from mixkit.importing import imported
 from mixkit.state import State
 from mixkit.value import Result
 
@@ -26,6 +27,7 @@ group = FFIGroup(
 @group.register("$http_do")
 async def http_do(state: State, request: HttpRequest) -> dict[str, Any]:
     """Send an HTTP request. Answers `{status, body, headers, requested_url}`, or `{error}` alone."""
+    await imported("mix_http.client")
     from mix_http.client import call
 
     try:
@@ -39,6 +41,7 @@ async def http_do(state: State, request: HttpRequest) -> dict[str, Any]:
 @group.register("$http_do_server")
 async def http_do_server(state: State, request: HttpRequest) -> Result[dict[str, Any]]:
     """The same, for calls between servers: `ok` of the answer, or `error(message)` without a response."""
+    await imported("mix_http.client")
     from mix_http.client import call
 
     return await call(state, request)

@@ -245,3 +245,14 @@ def test_any_bytes_decompress_or_are_an_error(data: bytes, coding: str) -> None:
         decompressor.finish()
     except FFIError:
         pass
+
+
+async def test_a_run_looks_up_so_many_names(server: Any, world: Any) -> None:
+    """Each of a silent name server's may take seconds, of which others have to wait for some."""
+    limits = Limits(lookups=1)
+    hosts = [f"n{number}.many.test" for number in range(2)]
+    world.names |= {host: [["127.0.0.1"]] for host in hosts}
+    server.redirect("/a", f"https://{hosts[1]}:{server.port}/b")
+    with pytest.raises(LimitExceeded, match="lookups of 1 names"):
+        await world.do({"url": f"https://{hosts[0]}:{server.port}/a"}, limits=limits)
+    assert hosts[1] not in world.asked

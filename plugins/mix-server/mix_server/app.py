@@ -26,6 +26,7 @@ from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
+from mix_server.streams import CutOff
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each
 
@@ -66,8 +67,8 @@ class App(falcon.asgi.App[Request, Response]):
                 await _send_refusal(send, UnknownVersion(scope["http_version"]))
                 return
             if type(scope["headers"]) is not list:
-                # ASGI promises an iterable, which may be such as can be gone through once.
-                scope["headers"] = list(scope["headers"])
+                # ASGI promises iterables, which may be such as can be gone through once.
+                scope["headers"] = [(name, value) for name, value in scope["headers"]]
             receive = at_once(scope["headers"], receive)
         try:
             await super().__call__(scope, receive, send)
@@ -84,6 +85,9 @@ class App(falcon.asgi.App[Request, Response]):
                 raise
             # The grace period is over, and what was being done has been stopped.
             await _send_refusal(send, Stopping())
+        except CutOff:
+            # Meant so, and its cause is judged; the HTTP server breaks the connection off.
+            raise
         except BaseException as exc:
             # Falcon answers every Exception. Whatever else comes out of a plugin must not end the event loop.
             if is_ours(exc) or scope["type"] != "http":

@@ -16,6 +16,7 @@ import msgspec
 from mixkit.errors import (
     CancelledRun,
     Conflict,
+    DatabaseGone,
     EngineError,
     FFIError,
     GrantError,
@@ -243,6 +244,7 @@ _STATUS: dict[type[MixError], int] = {
     QueryTimeout: 504,
     QueryCancelled: 503,
     NotFound: 404,
+    DatabaseGone: 404,
     Exists: 409,
     Conflict: 409,
     CancelledRun: 503,
@@ -334,7 +336,7 @@ def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
     """Status, message and details of an error that is no refusal; what is the server's own goes to the log."""
     if isinstance(exc, QuotaExceeded):
         return 507, str(exc), {}
-    if isinstance(exc, StorageError):
+    if isinstance(exc, StorageError) and not isinstance(exc, DatabaseGone):
         _log_failure(req, exc)
         return (
             503,

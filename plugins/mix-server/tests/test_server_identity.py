@@ -7,14 +7,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from mix_db.ffis import group as db_ffis
+from mix_server.errors import NOT_FOUND
 from mix_server.server import Server
 from wasmtime import wat2wasm
 
@@ -338,3 +339,62 @@ def test_what_the_command_line_found_is_bound_too(server: Server) -> None:
     workspace.install(Package.open(package("notes")))
     with pytest.raises(NotFound, match="is gone"):
         found.apps.resolve("crm")
+
+
+@pytest.mark.parametrize("replace", ["here-app", "elsewhere-version"], indirect=True)
+async def test_requests_under_way_are_told_that_the_app_is_gone(
+    server: Server,
+    served: Connect,
+    replace: Replace,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    documents = "/v1/ws/w/app/notes/documents"
+    async with served(server) as client:
+        assert (await client.post(documents, json={"n": 1})).status_code == 201
+        found, replaced, following = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+        find = server.databases.of
+
+        async def of(ws: str, app: str) -> Any:
+            database = await find(ws, app)
+            found.release()
+            return database
+
+        monkeypatch.setattr(server.databases, "of", of)
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b'{"n": '
+            await replaced.wait()
+            yield b"2}"
+
+        async def follow() -> list[str]:
+            lines = []
+            async with client.stream(
+                "GET", "/v1/ws/w/app/notes/live", params={"query": "exists n"}
+            ) as answer:
+                # It is cut off behind the error.
+                with suppress(httpx.RemoteProtocolError):
+                    async for line in answer.aiter_lines():
+                        lines.append(line)
+                        if line.startswith("data: "):
+                            following.set()
+            return lines
+
+        save = asyncio.create_task(
+            client.post(documents, content=slowly(), headers={"Content-Type": "application/json"})
+        )
+        live = asyncio.create_task(follow())
+        # Both have their database; one waits for the rest of its body.
+        await asyncio.wait_for(asyncio.gather(found.acquire(), found.acquire(), following.wait()), 30)
+        await replace(server, client)
+        replaced.set()
+        assert (await save).status_code == 404
+        lines = await asyncio.wait_for(live, 30)
+        assert "event: error" in lines[-4:]
+        assert NOT_FOUND in lines[-2]
+        assert await records(client, "notes") == []
+    assert not [
+        record
+        for record in caplog.records
+        if record.levelname == "ERROR" and record.name.startswith("mixkit")
+    ]

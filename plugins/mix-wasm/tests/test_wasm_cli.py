@@ -212,9 +212,14 @@ def test_lines_that_cannot_be_read_hide_no_error(
 
     (guest / "agent.c").write_text(TRAPS)
     code = build(guest, debug=True).read_bytes()
-    frames = ["go at 0x147", "odd"]
+    frames = ["odd", *(f"f at {offset:#x}" for offset in range(0x80, 0x800, 4))]
+    assert any("(agent.c:" in frame for frame in located(code, frames))
     at = code.index(b".debug_line") + len(b".debug_line")
     # The length of the first line program is not that of the section any more.
     assert located(code[:at] + b"\xf0\xff\xff\xff" + code[at + 4 :], frames) == frames
+    with monkeypatch.context() as patch:
+        # Line programs that are too large, or of which there are too many, are not looked at.
+        patch.setattr("mixkit.cli.lines._MOST_BYTES", 10)
+        assert located(code, frames) == frames
     monkeypatch.setitem(sys.modules, "elftools.dwarf.dwarfinfo", None)
-    assert located(code, frames) == [f"go at 0x147 (for its line: {REMEDY})", "odd"]
+    assert located(code, frames) == [f"odd (for its line: {REMEDY})", *frames[1:]]

@@ -12,6 +12,7 @@ from mix_ws.settings import WsSettings
 from mixkit.egress import host_patterns
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
+from mixkit.importing import imported
 from mixkit.state import State
 from mixkit.value import Case, Result, Token
 
@@ -40,6 +41,7 @@ class Sockets:
 async def ws_connect(state: State, request: ConnectRequest) -> Result[dict[str, Any]]:
     """Open a WebSocket. Answers `{socket, url, subprotocol, headers}`: the handle for the other calls, where it
     leads after redirects, what the peer chose of the subprotocols or null, and the headers of its answer."""
+    await imported("mix_ws.opening")
     from mix_ws.opening import opened
 
     settings = _settings(state)

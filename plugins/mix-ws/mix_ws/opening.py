@@ -31,7 +31,7 @@ async def opened(state: State, request: ConnectRequest, settings: WsSettings) ->
         if not request.timeout > 0:
             raise FFIError(f"timeout: expected seconds above 0, found {request.timeout}")
         seconds = min(seconds, request.timeout)
-    policy = settings.policy().restricted("ws.hosts", state.grants.option("ws.hosts"))
+    policy = settings.policy().restricted("ws.hosts", state.grants.option("ws.hosts"), state.budget.look_up)
     target = parse_url(request.url)
     policy.check_target(target)
     fields = request.fields()

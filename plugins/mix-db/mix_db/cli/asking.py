@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mix_db.cli.printing import format_option, print_rows
+from mix_db.cli.printing import format_option, print_rows, print_warnings
 from mix_db.cli.target import Target, database_option
 from mix_db.cli.values import as_of_option, param_option, read_params, seen_by
 from mixkit.cli.output import Output
@@ -78,8 +78,7 @@ def query(
             return
         with reader.query(asked, params, deleted=deleted, superseded=superseded, timeout=timeout) as cursor:
             count = print_rows(cursor, format, out)
-            for warning in cursor.warnings():
-                out.note(f"warning: {warning}", style="warning")
+            print_warnings(cursor.warnings(), out)
     if not count and sys.stdout.isatty() and not out.as_json:
         out.note("no rows")
 

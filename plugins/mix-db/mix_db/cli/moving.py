@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from mix_db.cli.printing import print_warnings
 from mix_db.cli.progress import Progress
 from mix_db.cli.target import Target, database_option
 from mix_db.cli.values import as_of_option, param_option, read_params, seen_by
@@ -305,4 +306,5 @@ def _export(
             history=history,
             own_fields=own_fields,
             watch=progress.update,
+            warn=lambda warnings: print_warnings(warnings, out),
         )

@@ -12,7 +12,7 @@ import click
 from mixkit import tagged_json
 from mixkit.cli.output import Output, safe_json
 
-__all__ = ["format_option", "line_of", "print_rows"]
+__all__ = ["format_option", "line_of", "print_rows", "print_warnings"]
 
 _BATCH = 100
 
@@ -78,3 +78,9 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str
     rest = iter(rows)
     while batch := list(islice(rest, _BATCH)):
         yield batch
+
+
+def print_warnings(warnings: Iterable[str], out: Output) -> None:
+    """What a query names that no record has, beside the rows."""
+    for warning in warnings:
+        out.note(f"warning: {warning}", style="warning")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mix_db.cli.printing import format_option, print_rows
+from mix_db.cli.printing import format_option, print_rows, print_warnings
 from mix_db.cli.target import Target, database_option
 from mix_db.cli.values import as_of_option, param_option, read_params, seen_by
 from mixkit.cli.output import Output
@@ -109,6 +109,7 @@ def delete(
         else:
             with database.query(where, read_params(pairs)) as cursor:
                 doomed = [_identity(row) for row in cursor]
+                print_warnings(cursor.warnings(), out)
         if doomed:
             _agree(len(doomed), yes, out)
         deleted = unknown = 0

@@ -21,6 +21,7 @@ class FileRows(Store):
     Args:
         path: the folder.
         create: make a database if there is none.
+        parents: and what the folder is in.
         read_only, timeout: as for `Store`.
 
     Raises:
@@ -28,8 +29,10 @@ class FileRows(Store):
         StorageError: see `Store`.
     """
 
-    def __init__(self, path: Path, *, create: bool, read_only: bool, timeout: float) -> None:
-        folder = DiskFolder(path, create=create)
+    def __init__(
+        self, path: Path, *, create: bool, read_only: bool, timeout: float, parents: bool = True
+    ) -> None:
+        folder = DiskFolder(path, create=create, parents=parents)
         self.identity = folder.identity()
         try:
             if not create and not any(map(belongs, folder.listing())):

@@ -17,7 +17,7 @@ from mix_db.engine.reader import PastReader, StateReader
 from mix_db.engine.state import State
 from mix_db.engine.version import watermark as spelled
 from mix_db.query.execute import compile_query
-from mixkit.errors import QueryError, StorageError
+from mixkit.errors import DatabaseGone, QueryError, StorageError
 from mixkit.storage import Commit, Moment, SaveOptions
 from mixkit.value import Ref
 
@@ -34,6 +34,7 @@ class Handle(StateReader):
         read_only: refuse whatever changes the database.
         release: called once, when it is closed. It must not refer to the handle.
         is_in_place: whether who opens the same path now gets this database, so that what is saved will be found.
+        is_gone: whether it was removed with all that was around it.
     """
 
     def __init__(
@@ -43,12 +44,15 @@ class Handle(StateReader):
         read_only: bool,
         release: Callable[[], None],
         is_in_place: Callable[[], bool] = lambda: True,
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(engine.settings.query_timeout, engine.settings.query_memory, weakref.WeakSet())
         self._engine = engine
         self._read_only = read_only
         self._release = release
         self._is_in_place = is_in_place
+        self._is_gone = is_gone
+        self._removed = False
         self._closed = False
         self._live: weakref.WeakSet[LiveQuery] = weakref.WeakSet()
         self._others: weakref.WeakSet[Handle] = weakref.WeakSet()
@@ -60,7 +64,12 @@ class Handle(StateReader):
     def state(self) -> State:
         if self._closed:
             self._refuse_closed()
-        return self._engine.state()
+        try:
+            return self._engine.state()
+        except StorageError as exc:
+            if self._is_gone():
+                raise DatabaseGone from exc
+            raise
 
     def save(self, records: Sequence[Mapping[str, Any]], options: SaveOptions = _OPTIONS) -> Commit:
         return self._written(lambda: self._engine.save(records, options))
@@ -123,13 +132,21 @@ class Handle(StateReader):
 
     def again(self, *, read_only: bool) -> Handle:
         """Another handle of the database, which this one keeps open, and closes when it is closed."""
-        other = Handle(self._engine, read_only=read_only, release=lambda: None, is_in_place=self._is_in_place)
+        other = Handle(
+            self._engine,
+            read_only=read_only,
+            release=lambda: None,
+            is_in_place=self._is_in_place,
+            is_gone=self._is_gone,
+        )
         self._others.add(other)
         if self._closed:
             other.close()
         return other
 
-    def close(self) -> None:
+    def close(self, *, removed: bool = False) -> None:
+        """`removed`: whoever goes on with it is told that it is gone."""
+        self._removed = self._removed or removed
         self._closed = True
         # One of all threads that close it gets it.
         if self._unclosed.detach() is None:
@@ -139,7 +156,7 @@ class Handle(StateReader):
         for live in list(self._live):
             live.close()
         for other in list(self._others):
-            other.close()
+            other.close(removed=removed)
         # Those who wait find it closed.
         self._engine.arrivals.announce()
         self._release()
@@ -163,7 +180,7 @@ class Handle(StateReader):
 
     def _check_place(self, failed: str) -> None:
         if not self._is_in_place():
-            raise StorageError(
+            raise self._failure(
                 f"{failed}: expected the folder of the database where it was opened, found another one or none there;"
                 " close the database and open it again (a server: start it again) to use what is there now"
             )
@@ -176,6 +193,8 @@ class Handle(StateReader):
                 "expected a database that is open for writing, found one opened to read only; open it without that"
             )
 
-    @staticmethod
-    def _refuse_closed() -> None:
-        raise StorageError("expected an open database, found a closed one; open it again")
+    def _refuse_closed(self) -> None:
+        raise self._failure("expected an open database, found a closed one; open it again")
+
+    def _failure(self, message: str) -> StorageError:
+        return DatabaseGone() if self._removed or self._is_gone() else StorageError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -24,6 +25,7 @@ from mixkit.errors import NotFound
 __all__ = ["open_folder", "open_memory", "remove_folder"]
 
 _GONE: Final = ".removed"
+_ATTEMPTS: Final = 20
 
 _Identity = tuple[int, int, bool]
 
@@ -43,18 +45,25 @@ class _Engines:
         self.mutex = threading.Lock()
         self._open: dict[_Identity, _Shared] = {}
 
-    def handle(self, path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+    def handle(
+        self, path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool
+    ) -> Handle:
         shared = self._shared(_identity(path, read_only))
         if shared is None:
             # With no lock held: one that is slow to open holds up nobody who opens another one, or forks.
-            engine, identity = _engine(path, create=create, read_only=read_only, settings=settings)
+            engine, identity = _engine(
+                path, create=create, read_only=read_only, settings=settings, parents=parents
+            )
             shared = self._shared(identity, engine)
             if shared.engine is not engine:
                 engine.close()
         release = functools.partial(self._release, shared)
         # The working directory may change, and this handle's path is not that of others.
         in_place = functools.partial(_leads, str(path.absolute()), *shared.identity[:2])
-        handle = Handle(shared.engine, read_only=read_only, release=release, is_in_place=in_place)
+        gone = functools.partial(_is_gone, path.absolute())
+        handle = Handle(
+            shared.engine, read_only=read_only, release=release, is_in_place=in_place, is_gone=gone
+        )
         with self.mutex:
             shared.known.add(handle)
         return handle
@@ -76,13 +85,13 @@ class _Engines:
             return shared
 
     def close(self, path: Path) -> None:
-        """Close all handles of a folder."""
+        """Close all handles of a folder that is being removed."""
         identities = _identity(path, read_only=True), _identity(path, read_only=False)
         with self.mutex:
             found = [self._open[identity] for identity in identities if identity in self._open]
             handles = [handle for shared in found for handle in shared.known]
         for handle in handles:
-            handle.close()
+            handle.close(removed=True)
 
     def _release(self, shared: _Shared) -> None:
         with self.mutex:
@@ -101,14 +110,22 @@ os.register_at_fork(
 )
 
 
-def open_folder(path: Path, *, create: bool, read_only: bool, settings: Settings) -> Handle:
+def open_folder(
+    path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool = True
+) -> Handle:
     """The database in a folder, or that of an app whose home the folder is.
+
+    Args:
+        create: make it if there is none.
+        parents: make also what the folder is in. Not that of an app: it would come back after the app was deleted.
 
     Raises:
         NotFound: there is none, and it is not to be made.
         StorageError: it is damaged, of another format version, or cannot be reached; the message says what to do.
     """
-    return _engines.handle(located(path), create=create, read_only=read_only, settings=settings)
+    return _engines.handle(
+        located(path), create=create, read_only=read_only, settings=settings, parents=parents
+    )
 
 
 def remove_folder(path: Path) -> None:
@@ -131,8 +148,17 @@ def _remove_tree(path: Path) -> None:
     if path.is_symlink():
         # Whoever put the files elsewhere knows where.
         path.unlink()
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    for left in reversed(range(_ATTEMPTS)):
+        # Somebody who has it open may make and remove files there, until they notice that it is gone.
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            if not path.exists():
+                return
+        except OSError as exc:
+            if exc.errno != errno.ENOTEMPTY or not left:
+                raise
 
 
 def open_memory(settings: Settings) -> Handle:
@@ -141,14 +167,18 @@ def open_memory(settings: Settings) -> Handle:
     return Handle(engine, read_only=False, release=engine.close)
 
 
-def _engine(path: Path, *, create: bool, read_only: bool, settings: Settings) -> tuple[Engine, _Identity]:
+def _engine(
+    path: Path, *, create: bool, read_only: bool, settings: Settings, parents: bool
+) -> tuple[Engine, _Identity]:
     made = create
     identity = 0, 0
 
     def rows() -> FileRows:
         nonlocal made, identity
         create, made = made, False
-        rows = FileRows(path, create=create, read_only=read_only, timeout=settings.lock_timeout)
+        rows = FileRows(
+            path, create=create, read_only=read_only, timeout=settings.lock_timeout, parents=parents
+        )
         identity = rows.identity
         return rows
 
@@ -167,6 +197,14 @@ def _identity(path: Path, read_only: bool) -> _Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, read_only
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether what the folder was in is gone as well: it has not only been moved."""
+    try:
+        return not path.parent.exists()
+    except OSError:
+        return False
 
 
 def _leads(path: str, device: int, inode: int) -> bool:

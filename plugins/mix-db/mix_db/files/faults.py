@@ -157,6 +157,12 @@ class FaultyFolder:
         inode = self._names.get(name)
         return None if inode is None else (0, id(inode), len(inode.content))
 
+    def spoil(self, name: str) -> None:
+        """The first byte of a file goes bad, for who opens it from now on."""
+        inode = self._names[name]
+        inode.content[0] ^= 1
+        inode.durable = bytes(inode.content)
+
     def listing(self) -> list[str]:
         return list(self._names)
 

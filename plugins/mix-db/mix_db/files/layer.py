@@ -148,14 +148,15 @@ class DiskFolder:
     Args:
         path: the folder; for the files in it symbolic links are not followed.
         create: make it, with mode 0700, if it is missing.
+        parents: and what it is in.
 
     Raises:
-        FileNotFoundError: it is missing and not to be made.
+        FileNotFoundError: it is missing and not to be made, or what it is in is.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, parents: bool = True) -> None:
         if create and not path.exists():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=parents, exist_ok=True)
             _sync_directory(path.parent)
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -102,7 +102,7 @@ def open_all(
 def rebuild(folder: Folder, reader: RowReader, make: MakeIndex, distrusted: Container[str] = ()) -> None:
     """Make the segments again that are missing, damaged where that shows on opening, or `distrusted`, by their names.
 
-    Needs the write lock.
+    Needs the lock MERGE, and the write lock.
     """
     generation, rows = reader.extent.generation, reader.extent.rows
     whole: list[Entry] = []

@@ -12,6 +12,25 @@ What happens in what order, so that a crash anywhere leaves the state before or 
               under the write lock: the manifest with it instead of the others, which are then removed
     compact   see `mix_db.files.compaction`
 What a crash leaves behind counts for nothing, and is removed when a database is next opened for writing.
+
+What holds whatever processes do at the same time, and are killed at. `mix_db.files.guard` checks it at each step:
+
+    locks     are waited for in the order MERGE, FLUSH, LOCK. Nothing that was seen before a lock is taken is believed
+              behind it but what that lock, or one already held, keeps as it is
+    LOCK      who has it alone changes the log, the manifest in force and the witness, and puts another log in place
+    FLUSH     who has it alone writes behind the rows that count; those that count are never written over, in no case
+    MERGE     who has it alone writes segments of rows that count, and files of another generation. With all three it
+              puts that in force, so that under MERGE row numbers mean the same, and under FLUSH as many rows are in
+              the row files
+    log       begins behind the rows of the row files; each commit follows the one before by one, and carries the sum
+              of the checksums of all rows of the generation. An intact commit is neither written over nor cut off
+    switch    another log has all commits that the present one has, in itself or in the row files: their numbers, the
+              number of their rows, those that a compaction has dropped included, and in the same generation their
+              sum. The horizon does not go back. What it counts is durable before
+    segments  those that the manifest lists are there; they cover the rows that count, each once. It lists them before
+              a log counts their rows, and no longer before they are removed
+    witness   is not ahead of the log: a log that lacks what it says is refused
+    recovery  cuts off what no later commit and not the witness knows, and syncs the rest before it builds on it
 """
 
 from __future__ import annotations
@@ -129,14 +148,25 @@ class Store:
                 self._check_there()
                 self._view = self._open(None)
                 return
-            with folder.lock(timeout):
-                if not folder.exists(write_log.NAME):
-                    self._check_there(create=True)
-                    forget(folder)
-                    WriteLog.create(folder, Header.new(rows.Extent(), 0))
-                self._view = self._open(None, rebuild=True)
-                self._adopt()
-                self.sweep()
+            try:
+                self._begin()
+            except DamagedFile:
+                if index is None:
+                    raise
+                # If it is only the index, it is made again; by nobody else at the same time, and while nobody merges.
+                with folder.lock(timeout, names.MERGE):
+                    self._begin(rebuild=True)
+
+    def _begin(self, *, rebuild: bool = False) -> None:
+        """Open for writing; `rebuild` the index where it is damaged, for which it needs the lock MERGE."""
+        with self.folder.lock(self.timeout):
+            if not self.folder.exists(write_log.NAME):
+                self._check_there(create=True)
+                forget(self.folder)
+                WriteLog.create(self.folder, Header.new(rows.Extent(), 0))
+            self._view = self._open(None, rebuild=rebuild)
+            self._adopt()
+            self.sweep()
 
     @property
     def view(self) -> View:
@@ -279,7 +309,9 @@ class Store:
             entry = segments.write(self.folder, generation, start, stop, make())
             # A manifest must not outlive a power cut that the segment does not.
             self.folder.sync()
-            with self.writing():
+            with self.writing() as view:
+                if not self._lists(view, merged):
+                    return False
                 self._list(lambda entries: (*(e for e in entries if e not in olds), entry))
                 self._renew()
                 for old in olds:
@@ -468,7 +500,7 @@ class Store:
             self._view = replace(self._view, segments=self._segments(self._view, self._view.log.header))
 
     def _open(self, before: View | None, *, rebuild: bool = False) -> View:
-        """`rebuild` needs the write lock."""
+        """`rebuild` needs the lock MERGE, and the write lock."""
         while True:
             witness = Witness.read(self.folder)
             log = WriteLog(self.folder, write=not self.read_only)

@@ -147,6 +147,8 @@ class SegmentColumn:
     """
 
     __slots__ = (
+        # For what is kept as long as the column is.
+        "__weakref__",
         "_all",
         "_cache",
         "_kind",

@@ -58,6 +58,7 @@ __all__ = [
     "Relation",
     "RemoveMember",
     "Reverse",
+    "RowKey",
     "Scalar",
     "Slice",
     "Stage",
@@ -381,10 +382,10 @@ class Object(Node):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Node):
-    """A function of `AGGREGATES` over what a key reads; `count` has no key."""
+    """A function of `AGGREGATES` over what a key reads, or what is calculated; `count` has no key."""
 
     function: str
-    key: Key | None = None
+    key: RowKey | None = None
 
     def __post_init__(self) -> None:
         if self.function not in AGGREGATES:
@@ -397,7 +398,7 @@ class Aggregate(Node):
 class Group(Node):
     """Puts rows of equal keys together."""
 
-    key: Key
+    key: RowKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,7 +420,7 @@ class Order(Node):
     """Sorts by a key, keeping the order of equal rows. A parameter as direction is `"asc"` or `"desc"`. With `ci` texts
     are sorted without regard to case and accents, those that are equal by themselves."""
 
-    key: Key
+    key: RowKey
     direction: Literal["asc", "desc"] | Param = "asc"
     ci: bool = False
 
@@ -447,6 +448,8 @@ class Slice(Node):
 
 Constant: TypeAlias = Scalar | Param | ListOf | MapOf | CaseOf
 Key: TypeAlias = Field | Member | Param
+RowKey: TypeAlias = Key | Arithmetic | Call | Relation
+"""What stages read of a row: a key, or something that is calculated."""
 Expression: TypeAlias = (
     Scalar | Param | ListOf | MapOf | CaseOf | Field | Member | Arithmetic | Relation | Call | Object
 )
@@ -527,7 +530,7 @@ def _add_right(operator: str, right: Expression, uses: list[Use]) -> None:
             uses.append(("part", right))
 
 
-def _add_key(key: Key, uses: list[Use]) -> None:
+def _add_key(key: RowKey, uses: list[Use]) -> None:
     if isinstance(key, Param):
         uses.append(("key", key))
 

@@ -85,22 +85,22 @@ class Condition:
         return self._with(ast.Aggregate("count"))
 
     def sum(self, key: str | Operand) -> Condition:
-        return self._with(ast.Aggregate("sum", _key(key)))
+        return self._with(ast.Aggregate("sum", _row_key(key)))
 
     def avg(self, key: str | Operand) -> Condition:
-        return self._with(ast.Aggregate("avg", _key(key)))
+        return self._with(ast.Aggregate("avg", _row_key(key)))
 
     def min(self, key: str | Operand) -> Condition:
-        return self._with(ast.Aggregate("min", _key(key)))
+        return self._with(ast.Aggregate("min", _row_key(key)))
 
     def max(self, key: str | Operand) -> Condition:
-        return self._with(ast.Aggregate("max", _key(key)))
+        return self._with(ast.Aggregate("max", _row_key(key)))
 
     def distinct(self, key: str | Operand) -> Condition:
-        return self._with(ast.Aggregate("distinct", _key(key)))
+        return self._with(ast.Aggregate("distinct", _row_key(key)))
 
     def group(self, key: str | Operand) -> Condition:
-        return self._with(ast.Group(_key(key)))
+        return self._with(ast.Group(_row_key(key)))
 
     def where(self, condition: Condition) -> Condition:
         """Only rows that the condition is true of; behind `group`, groups."""
@@ -112,15 +112,15 @@ class Condition:
 
     def order_asc(self, key: str | Operand, *, ci: bool = False) -> Condition:
         """`ci`: without regard to case and accents."""
-        return self._with(ast.Order(_key(key), "asc", ci))
+        return self._with(ast.Order(_row_key(key), "asc", ci))
 
     def order_desc(self, key: str | Operand, *, ci: bool = False) -> Condition:
-        return self._with(ast.Order(_key(key), "desc", ci))
+        return self._with(ast.Order(_row_key(key), "desc", ci))
 
     def order(
         self, key: str | Operand, direction: Literal["asc", "desc"] | Operand, *, ci: bool = False
     ) -> Condition:
-        return self._with(ast.Order(_key(key), _or_param(direction), ci))
+        return self._with(ast.Order(_row_key(key), _or_param(direction), ci))
 
     def reverse(self) -> Condition:
         return self._with(ast.Reverse())
@@ -315,6 +315,11 @@ def _key(key: str | Operand) -> ast.Key:
     if not isinstance(node, ast.Field | ast.Member | ast.Param):
         raise QueryError(f"expected a key, found {type(node).__name__}")
     return node
+
+
+def _row_key(key: str | Operand) -> ast.RowKey:
+    node = None if isinstance(key, str) else key._node
+    return node if isinstance(node, ast.Arithmetic | ast.Call) else _key(key)
 
 
 def _or_param(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from mix_db.query import ast
+from mix_db.query.arrays import Arrays
 from mix_db.query.errors import QueryError
 from mix_db.query.functions import call
 from mix_db.query.semantics import (
@@ -26,7 +27,6 @@ from mixkit.near import meant
 from mixkit.value import UNDEF, Case, Ref, Undef, check, kind_of
 
 __all__ = [
-    "MAX_COPIED",
     "MAX_ROW",
     "MAX_STEPS",
     "Bundle",
@@ -43,9 +43,6 @@ Resolver: TypeAlias = Callable[[Ref], Record | None]
 
 MAX_STEPS: Final = 1_000_000
 """Most conditions that are looked at for one row: subqueries in subqueries multiply."""
-
-MAX_COPIED: Final = 1 << 24
-"""Most fields of the rows that a query makes of elements of arrays: arrays beside each other multiply."""
 
 MAX_ROW: Final = 32 << 20
 """Bytes of a row that a projection makes, about; what stands in it several times counts each time."""
@@ -117,7 +114,7 @@ class Evaluation:
         self._lists: dict[int, Members] = {}
         self._steps = 0
         self._joined = 0
-        self._copied = 0
+        self._arrays = Arrays(self._follow, tick)
         for use, node in query.uses:
             self._check_use(use, node)
 
@@ -195,6 +192,9 @@ class Evaluation:
         self._tick()
 
     def _related(self, node: ast.Relation, here: Any, root: Record) -> Truth:
+        self._steps += 1
+        if not self._steps & 255:
+            self._check()
         left = self.value(node.left, here, root)
         if node.operator not in ast.LIST_OPERATORS:
             return compared(node.operator, left, self.value(node.right, here, root))
@@ -223,7 +223,7 @@ class Evaluation:
 
     # Keys and values
 
-    def read(self, key: ast.Key, here: Any, root: Record) -> Any:
+    def read(self, key: ast.RowKey, here: Any, root: Record) -> Any:
         """What a key leads to, `UNDEF` if to nothing."""
         match key:
             case ast.Field(name):
@@ -233,6 +233,10 @@ class Evaluation:
             case ast.Member(base, name):
                 within = root if base is None else self._follow(self.read(base, here, root))
                 return field_of(within, name)
+            case _:
+                # Stages alone ask for what is calculated, once for each row.
+                self._steps = self._joined = 0
+                return self.value(key, here, root)
 
     def _name(self, node: ast.Param) -> str:
         field = self._params[node.name]
@@ -267,6 +271,12 @@ class Evaluation:
                 return self.read(node, here, root)
             case ast.Scalar() | ast.Param():
                 return self._constant(node)
+            case ast.Arithmetic(operator, left, right):
+                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
+            case ast.Call(function, args):
+                answer = call(function, [self.value(arg, here, root) for arg in args])
+            case ast.Relation():
+                return self._related(node, here, root)
             case ast.ListOf(items):
                 listed = [self.value(item, here, root) for item in items]
                 # An array cannot hold undefined, and an operation on it is undefined.
@@ -280,13 +290,6 @@ class Evaluation:
         self._steps += 1
         if not self._steps & 255:
             self._check()
-        match node:
-            case ast.Arithmetic(operator, left, right):
-                answer = calculate(operator, self.value(left, here, root), self.value(right, here, root))
-            case ast.Call(function, args):
-                answer = call(function, [self.value(arg, here, root) for arg in args])
-            case ast.Relation():
-                return self._related(node, here, root)
         if type(answer) in (str, list):
             self._joined += len(answer)
             if self._joined > MAX_JOINED:
@@ -402,79 +405,24 @@ class Evaluation:
 
     # Through arrays
 
-    def values(self, key: ast.Key, row: Record) -> list[Any]:
+    def values(self, key: ast.RowKey, row: Record) -> list[Any]:
         """What a key leads to, for each element of the arrays on its way."""
         found = self.read(key, row, row)
         if found is not UNDEF or not isinstance(key, ast.Member):
             return [found]
-        self._steps = 0
-        return self._values(key, row)
+        return self._arrays.values(self.path(key)[1], row)
 
-    def _values(self, key: ast.Member, row: Record) -> list[Any]:
-        base = key.base
-        if base is None:
-            return [field_of(row, key.name)]
-        bases = self._values(base, row) if isinstance(base, ast.Member) else [self.read(base, row, row)]
-        return [
-            field_of(element, key.name) for value in bases for element in self._elements(self._follow(value))
-        ]
-
-    def _elements(self, value: Any) -> Iterator[Any]:
-        if type(value) is not list:
-            yield value
-            return
-        for item in value:
-            self._steps += 1
-            if not self._steps & 255:
-                self._check()
-            yield from self._elements(self._follow(item))
-
-    def keyed(self, key: ast.Key, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
-        """What a key leads to, and the row; where arrays are on its way, a row for each element, with the element in
-        the place of the array."""
+    def keyed(self, key: ast.RowKey, row: dict[str, Any]) -> Iterable[tuple[Any, dict[str, Any]]]:
+        """What a key leads to, and the row; where arrays are on its way, a row for each element."""
         found = self.read(key, row, row)
         if found is not UNDEF or not isinstance(key, ast.Member):
             return ((found, row),)
-        parts = self._parted(row, self.path(key)[1], last=False)
+        parts = self._arrays.parted(self.path(key)[1], row, last=False)
         return ((self.read(key, part, part), part) for part in parts)
 
     def unnested(self, key: ast.Key, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A row for each element of the array that a key leads to, with the element in the place of the array; the row
-        itself for what is no array; none for null and where there is nothing. Refs on the way become records."""
-        return self._parted(row, self.path(key)[1], last=True)
-
-    def _parted(
-        self, here: dict[str, Any], names: tuple[str, ...], *, last: bool
-    ) -> Iterator[dict[str, Any]]:
-        name, *rest = names
-        value = here.get(name, UNDEF)
-        if rest:
-            value = self._follow(value)
-        elif not last:
-            yield here
-            return
-        if type(value) is list and (value or last):
-            for item in value:
-                self._tick()
-                within = self._follow(item) if rest else None
-                if type(within) is dict:
-                    for inner in self._parted(within, tuple(rest), last=last):
-                        yield self._with(here, name, inner)
-                elif not (rest and last):
-                    yield self._with(here, name, item)
-        elif type(value) is dict and rest:
-            for inner in self._parted(value, tuple(rest), last=last):
-                yield here if inner is value else self._with(here, name, inner)
-        elif not last or (not rest and value is not UNDEF and value is not None):
-            yield here
-
-    def _with(self, here: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-        self._copied += len(here)
-        if self._copied > MAX_COPIED:
-            raise QueryError(
-                f"arrays were taken apart to rows of more than {MAX_COPIED} fields together; leave rows and fields out"
-            )
-        return {**here, name: value}
+        """A row for each element of the array that a key leads to; the row itself for what is no array."""
+        return self._arrays.parted(self.path(key)[1], row, last=True)
 
     def direction(self, node: str | ast.Param) -> str:
         """`asc` or `desc`."""

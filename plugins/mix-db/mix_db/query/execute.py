@@ -17,7 +17,7 @@ from typing import Any, Final
 from pyroaring import AbstractBitMap, BitMap
 
 from mix_db.engine.snapshot import Snapshot
-from mix_db.query.ast import Key, Order, Query, Reverse, Slice
+from mix_db.query.ast import Key, Order, Query, Reverse, RowKey, Slice
 from mix_db.query.builder import Condition as Built
 from mix_db.query.clock import Clock
 from mix_db.query.cursor import QueryCursor
@@ -241,8 +241,10 @@ class Execution:
     def _noted(self, rows: Iterator[Any], block: Block) -> Iterator[Any]:
         return self._trace.block(rows, block, "index") if self._trace else rows
 
-    def _values(self, key: Key, rows: AbstractBitMap, *, arrays: bool = False) -> Values | None:
-        """What rows hold where a key leads to; `arrays` if the key reads through arrays, None if there are some."""
+    def _values(self, key: RowKey, rows: AbstractBitMap, *, arrays: bool = False) -> Values | None:
+        """What rows hold where a key leads to, None if only reading them tells; `arrays`: it reads through arrays."""
+        if not isinstance(key, Key):
+            return None
         names = self._evaluation.path(key)[1]
         return values_at(
             self._snapshot,
@@ -271,7 +273,7 @@ class Execution:
             return None
         return [Bundle(value, [], {"count": count}).record() for value, count in values.groups()]
 
-    def _aggregate(self, function: str, key: Key, rows: AbstractBitMap) -> tuple[Any] | None:
+    def _aggregate(self, function: str, key: RowKey, rows: AbstractBitMap) -> tuple[Any] | None:
         """An aggregate from the columns, None as `_summary` answers it."""
         if function not in ("min", "max", "distinct"):
             return None
@@ -292,13 +294,15 @@ class Execution:
         """Whether finding the first few rows in the order of their keys is cheaper than reading all."""
         return values.keys() * _WALK * need <= len(rows) ** 2 * READ
 
-    def _value(self, key: Key, row: int) -> Any:
+    def _value(self, key: RowKey, row: int) -> Any:
         record = self._snapshot.read(row)
         return self._evaluation.read(key, record, record)
 
     def _ordered(self, block: Order, rows: AbstractBitMap, need: int | None) -> Iterator[int] | None:
         """The rows in order, without reading them; None if reading and sorting them is needed, or cheaper."""
         descending = self._evaluation.direction(block.direction) == "desc"
+        if not isinstance(block.key, Key):
+            return None
         names = self._evaluation.path(block.key)[1]
         if names[0] in ("_rmx_row", "_rmx_rev", "_rmx_last_modified_at") and len(names) == 1:
             return self._latest(names[0], rows) if descending else iter(rows)

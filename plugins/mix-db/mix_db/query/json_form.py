@@ -6,9 +6,10 @@
                 ["arithmetic", COMPARISON, expression, expression]
     key         ["token", NAME] or NAME  ["objectMember", key or null, NAME]  ["param", NAME]
     constant    tagged JSON, with ["param", NAME] for a parameter
-    stage       ["object", [member, …]]  ["count"]  ["sum", key] …  ["group", key]  ["where", filter]
-                ["unnest", key]  ["orderAsc", key]  ["orderDesc", key]  ["order", key, DIR], each with "ci" behind it
-                too  ["reverse"]  ["skip", N]  ["limit", N]
+    stage       ["object", [member, …]]  ["count"]  ["sum", row key] …  ["group", row key]  ["where", filter]
+                ["unnest", key]  ["reverse"]  ["skip", N]  ["limit", N], and with "ci" behind it or without
+                ["orderAsc", row key]  ["orderDesc", row key]  ["order", row key, DIR]
+    row key     key  ["arithmetic", …]
     member      ["assignMember", NAME, expression]  ["assignMember", NAME, expression, default]
                 ["cloneMembers"]  ["cloneMembersWithExpansion"]  ["removeMember", NAME]  ["followRef", NAME]
     expression  constant without maps  ["token", NAME]  ["objectMember", key or null, NAME]
@@ -233,6 +234,15 @@ class _Reader:
         self._depth -= 1
         return node
 
+    def row_key(self, tree: Any, path: str) -> ast.RowKey:
+        if type(tree) is list and tree[:1] == ["arithmetic"]:
+            self._enter(path)
+            self._head(tree, path, "a key")
+            node = self._operation(tree, path)
+            self._depth -= 1
+            return node
+        return self.key(tree, path)
+
     def constant(self, tree: Any, path: str) -> ast.Constant:
         node = self.expression(tree, path, constant=True)
         return cast(ast.Constant, node)
@@ -275,7 +285,9 @@ class _Reader:
                 return self.object(tree, path)
             case head if head in _HEADS:
                 raise QueryFormError(
-                    f'expected a constant, found {head!r}; a list of such strings is ["list", […]]', path
+                    f'expected a constant, found {head!r}; a list of such strings is ["list", […]], and what compares '
+                    'with a field is ["arithmetic", OPERATOR, left, right]',
+                    path,
                 )
             case _:
                 return self._list(tree, path, constant)
@@ -358,10 +370,10 @@ class _Reader:
                 return ast.Aggregate("count")
             case head if head in ast.AGGREGATES:
                 _arity(tree, path, 1)
-                return ast.Aggregate(head, self.key(tree[1], f"{path}[1]"))
+                return ast.Aggregate(head, self.row_key(tree[1], f"{path}[1]"))
             case "group":
                 _arity(tree, path, 1)
-                return ast.Group(self.key(tree[1], f"{path}[1]"))
+                return ast.Group(self.row_key(tree[1], f"{path}[1]"))
             case "where":
                 _arity(tree, path, 1)
                 return ast.Where(self.filter(tree[1], f"{path}[1]"))
@@ -371,7 +383,7 @@ class _Reader:
             case "orderAsc" | "orderDesc" | "order" as head:
                 ci = tree[-1] == "ci" and len(tree) == (4 if head == "order" else 3)
                 _arity(tree[:-1] if ci else tree, path, 2 if head == "order" else 1)
-                key = self.key(tree[1], f"{path}[1]")
+                key = self.row_key(tree[1], f"{path}[1]")
                 if head == "order":
                     return _made(path, ast.Order, key, self._number_or_word(tree[2], f"{path}[2]"), ci)
                 return ast.Order(key, "asc" if head == "orderAsc" else "desc", ci)

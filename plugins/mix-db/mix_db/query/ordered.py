@@ -14,8 +14,10 @@ from pyroaring import AbstractBitMap, BitMap
 from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Key, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
+from mix_db.query.folded_texts import folded_texts
+from mix_db.query.folding import fold
 from mix_db.query.memory import Memory
-from mix_db.query.semantics import folded_key, sort_key, unique
+from mix_db.query.semantics import sort_key, unique
 from mix_db.query.steps import union
 from mix_db.query.verdict import is_sure, number_of, text_of
 from mixkit.value import UNDEF, Ref
@@ -167,20 +169,26 @@ class Values:
                 yield from self._sorted(rows, descending)
 
     def _folded(self, descending: bool) -> Iterator[int]:
-        """The rows with texts, without regard to case and accents."""
-        keyed: dict[Any, AbstractBitMap] = {}
+        """The rows with texts, without regard to case and accents; equal ones by themselves, as their UTF-8 sorts."""
+        found: list[tuple[str, bytes, _Held, int]] = []
         for held in self._held.get(Kind.STRING, ()):
-            for key, sure, rows in self._hits(held, False):
-                if sure:
-                    name = folded_key(text_of(key))
-                    keyed[name] = keyed[name] | rows if name in keyed else rows
+            column = held.column
+            for place, text in enumerate(folded_texts(column, self._tick)):
+                key = column.key(place)
+                assert isinstance(key, bytes)
+                if text is not None:
+                    self._hold([text, key])
+                    found.append((text, key, held, place))
                     continue
-                for row in rows:
+                for row in held.at(place, place + 1):
                     self._tick()
-                    name = folded_key(self._read(row))
-                    keyed[name] = keyed.get(name, BitMap()) | BitMap([row])
-        for name in sorted(keyed, reverse=descending):
-            yield from keyed[name]
+                    whole = self._read(row)
+                    self._hold([whole, whole])
+                    found.append((fold(whole), whole.encode(), held, -1 - row))
+        found.sort(key=itemgetter(0, 1), reverse=descending)
+        for _, same in groupby(found, key=itemgetter(0, 1)):
+            self._tick()
+            yield from union([_rows_at(held, place) for _, _, held, place in same])
 
     def _sorted(self, rows: Iterable[int], descending: bool) -> Iterator[int]:
         """Rows of one key that stands for several values."""
@@ -297,3 +305,8 @@ def _found(held: _Held, start: int, stop: int, descending: bool) -> Iterator[tup
         halves = [(start, middle), (middle, stop)]
         for i, j in reversed(halves) if descending else halves:
             yield from _found(held, i, j, descending)
+
+
+def _rows_at(held: _Held, place: int) -> AbstractBitMap:
+    """The rows of a key, or the one row that a number below zero stands for."""
+    return held.at(place, place + 1) if place >= 0 else BitMap([-1 - place])

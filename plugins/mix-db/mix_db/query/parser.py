@@ -129,19 +129,32 @@ class _Parser:
             case "skip" | "limit":
                 return ast.Slice(name, self._count())
             case "group":
-                return ast.Group(self._key())
+                return ast.Group(self._row_key())
             case "where":
                 return ast.Where(self._nested(self._filter))
             case "unnest":
                 return ast.Unnest(self._key())
             case "orderAsc" | "orderDesc":
-                return ast.Order(self._key(), "asc" if name == "orderAsc" else "desc", self._folded())
+                return ast.Order(self._row_key(), "asc" if name == "orderAsc" else "desc", self._folded())
             case "order":
-                key, folded = self._key(), self._folded()
+                key, folded = self._row_key(), self._folded()
                 self._expect(",")
                 return ast.Order(key, self._direction(), folded)
             case _:
-                return ast.Aggregate(name, self._key())
+                return ast.Aggregate(name, self._row_key())
+
+    def _row_key(self) -> ast.RowKey:
+        """A key, or what is calculated."""
+        token = self._token
+        if self._sees("(") or (self._sees(*FUNCTIONS) and self._sees("(", ahead=1)):
+            node = self._sum()
+            if not isinstance(node, ast.Field | ast.Member | ast.Arithmetic | ast.Call | ast.Relation):
+                raise self._error("a key or what is calculated", token)
+            return node
+        key = self._key()
+        if self._sees(*_SIGNS) and ast.is_key(key):
+            return cast(ast.Arithmetic, self._sum(cast(ast.Expression, key)))
+        return key
 
     def _folded(self) -> bool:
         """Whether `:ci` stands here, without regard to case and accents."""

@@ -71,6 +71,20 @@ def _key(node: ast.Key) -> str:
     return "".join(reversed(names))
 
 
+def _row_key(node: ast.RowKey) -> str:
+    match node:
+        case ast.Arithmetic(_, left):
+            # What begins with a string would read as the name of a field.
+            plain = isinstance(left, ast.Arithmetic | ast.Relation | ast.Call) or ast.is_key(left)
+            return _expression(node, tight=not plain)
+        case ast.Relation():
+            return _expression(node, tight=True)
+        case ast.Call():
+            return _expression(node)
+        case _:
+            return _key(node)
+
+
 def _name(name: str) -> str:
     if is_bare(name):
         return name
@@ -144,15 +158,15 @@ def _stage(node: ast.Stage) -> str:
         case ast.Object(members):
             return _object(members)
         case ast.Aggregate(function, key):
-            return f"{function}({'' if key is None else _key(key)})"
+            return f"{function}({'' if key is None else _row_key(key)})"
         case ast.Group(key):
-            return f"group({_key(key)})"
+            return f"group({_row_key(key)})"
         case ast.Where(inner):
             return f"where({_filter(inner)})"
         case ast.Unnest(key):
             return f"unnest({_key(key)})"
         case ast.Order(key, direction, ci):
-            text = f"{_key(key)}:ci" if ci else _key(key)
+            text = f"{_row_key(key)}:ci" if ci else _row_key(key)
             if isinstance(direction, ast.Param):
                 return f"order({text}, ${direction.name})"
             return f"order{'Asc' if direction == 'asc' else 'Desc'}({text})"

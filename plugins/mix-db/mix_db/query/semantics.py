@@ -27,6 +27,7 @@ __all__ = [
     "aggregate",
     "calculate",
     "compared",
+    "compared_folded",
     "folded_key",
     "sort_key",
     "unique",
@@ -66,10 +67,12 @@ def compared(operator: str, left: Any, right: Any) -> Truth:
             return _contains(left, right)
         case "like":
             return _like(left, right)
+        case "contains:ci" | "like:ci" if type(left) is str:
+            return compared_folded(operator, fold(left), right)
         case "contains:ci":
             return _contains_folded(left, right)
         case "like:ci":
-            return _like(fold(left) if type(left) is str else left, right, ci=True)
+            return UNDEF
         case "in":
             return _in(left, right)
         case "all_in":
@@ -84,6 +87,13 @@ def compared(operator: str, left: Any, right: Any) -> Truth:
             return UNDEF if isinstance(order, Undef) else order in _ORDERS[operator]
 
 
+def compared_folded(operator: str, left: str, right: Any) -> Truth:
+    """`contains:ci` or `like:ci` on a text that is folded already."""
+    if type(right) is not str:
+        return UNDEF
+    return fold(right) in left if operator == "contains:ci" else _like(left, right, ci=True)
+
+
 def _contains(left: Any, right: Any) -> Truth:
     if type(left) is str and type(right) is str:
         return right in left
@@ -93,12 +103,11 @@ def _contains(left: Any, right: Any) -> Truth:
 
 
 def _contains_folded(left: Any, right: Any) -> Truth:
-    if type(right) is not str:
+    """Of what is no text."""
+    if type(left) is not list or type(right) is not str:
         return _contains(left, right)
     part = fold(right)
-    if type(left) is list:
-        return any(type(item) is str and fold(item) == part for item in left)
-    return part in fold(left) if type(left) is str else UNDEF
+    return any(type(item) is str and fold(item) == part for item in left)
 
 
 class Members:

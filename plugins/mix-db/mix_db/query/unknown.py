@@ -71,10 +71,15 @@ class _Search:
                     yield from self._filter(inner, _ROOT, False)
                 case ast.Object():
                     yield from self._expression(stage, _ROOT)
-                case ast.Order(key) | ast.Unnest(key) | ast.Group(key):
+                case ast.Unnest(key):
                     yield from self._key(key, _ROOT)
-                case ast.Aggregate(key=key) if key is not None:
-                    yield from self._key(key, _ROOT)
+                case ast.Order(row_key) | ast.Group(row_key) | ast.Aggregate(key=row_key) if (
+                    row_key is not None
+                ):
+                    if isinstance(row_key, ast.Key):
+                        yield from self._key(row_key, _ROOT)
+                    else:
+                        yield from self._expression(row_key, _ROOT)
             if isinstance(stage, ast.Object | ast.Group | ast.Unnest):
                 # What comes behind are no records.
                 return

@@ -8,11 +8,14 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from mix_db.index.part import MAX_TEXT, Column, Key, Kind, ambiguous, number_key, text_key
-from mix_db.query.semantics import Truth, compared
+from mix_db.query.folded_texts import folded_texts
+from mix_db.query.folding import fold
+from mix_db.query.semantics import Truth, compared, compared_folded
 from mixkit.value import UNDEF, Case, Ref, Undef
 
 __all__ = ["CONTAINERS", "Pattern", "Span", "Test", "Verdict", "is_sure", "number_of", "text_of"]
@@ -240,7 +243,7 @@ class Test:
             case "like":
                 return self._liked(column)
             case "contains:ci" | "like:ci":
-                return self._scanned(column, 0, len(column), self._folded)
+                return self._folded(column)
             case _ if kind is Kind.STRING:
                 return self._ordered(column, 0, text_key(self.value))
             case _:
@@ -332,9 +335,28 @@ class Test:
         # What is in the beginning of a text is in the text.
         return True if self.value in text else Verdict.UNSURE if ambiguous(text) else False
 
-    def _folded(self, key: Key) -> Truth | Verdict:
-        text = text_of(key)
-        return Verdict.UNSURE if ambiguous(text) else compared(self.operator, text, self.value)
+    def _folded(self, column: Column) -> list[Span]:
+        """Like `_scanned`, on texts without regard to case and accents."""
+        right = fold(self.value) if self.operator == "contains:ci" else self.value
+        spans: list[Span] = []
+        start = 0
+        answers = (self._folded_answer(text, right) for text in folded_texts(column, self._tick))
+        for truth, run in groupby(answers):
+            stop = start
+            for _ in run:
+                if not stop % _EVERY:
+                    self._tick()
+                stop += 1
+            spans.append((start, stop, truth))
+            start = stop
+        return spans
+
+    def _folded_answer(self, text: str | None, right: str) -> Truth | Verdict:
+        if text is None:
+            return Verdict.UNSURE
+        return (
+            right in text if self.operator == "contains:ci" else compared_folded(self.operator, text, right)
+        )
 
     def _like(self, key: Key) -> Truth | Verdict:
         text = text_of(key)

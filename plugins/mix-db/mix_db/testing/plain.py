@@ -27,6 +27,7 @@ from mix_db.query.parser import parse
 from mixkit import codec
 from mixkit.errors import (
     Conflict,
+    DatabaseGone,
     NotFound,
     QueryCancelled,
     QueryError,
@@ -157,7 +158,9 @@ class PlainDatabase(_Reader):
             return _marked(self._shared.rows), _watermark(self._shared.commit)
 
     def _check_open(self, *, write: bool = False) -> None:
-        if self._closed or self._shared.removed:
+        if self._shared.removed:
+            raise DatabaseGone
+        if self._closed:
             raise StorageError("expected an open database, found a closed one; open it again")
         if write and self._read_only:
             raise StorageError("expected a database that may be written, found one opened for reading")

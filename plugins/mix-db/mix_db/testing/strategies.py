@@ -181,8 +181,21 @@ _expressions: Final = st.recursive(
     ),
     max_leaves=3,
 ).filter(lambda node: not _holds_map(node))
+
+
+# By their names, since hypothesis writes out what other strategies are made of.
+@st.composite
+def _expression(draw: st.DrawFn) -> Any:
+    return draw(_expressions)
+
+
+@st.composite
+def _filter(draw: st.DrawFn) -> Any:
+    return draw(filters)
+
+
 _relations: Final = st.builds(
-    ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expressions, _expressions
+    ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expression(), _expression()
 ) | st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _simple_keys, _simple_keys)
 
 
@@ -192,7 +205,7 @@ _plain: Final = st.builds(
 ) | st.builds(ast.Exists, _simple_keys)
 
 filters: Final[st.SearchStrategy[Any]] = st.recursive(
-    _leaves | _plain | _plain | st.deferred(lambda: _relations),
+    _leaves | _plain | _plain | _relations,
     lambda part: (
         st.builds(ast.Not, part)
         | st.lists(part, min_size=2, max_size=3).map(lambda items: ast.And(tuple(items)))
@@ -205,14 +218,20 @@ filters: Final[st.SearchStrategy[Any]] = st.recursive(
 """Filters of all nodes."""
 
 _members: Final = (
-    st.builds(ast.AssignMember, _fields, _expressions, st.none() | scalars.map(constant_of))
+    st.builds(ast.AssignMember, _fields, _expression(), st.none() | scalars.map(constant_of))
     | st.builds(ast.CloneMembers, st.booleans())
     | st.builds(ast.RemoveMember, _fields)
     | st.builds(ast.FollowRef, _fields)
 )
 _counts: Final = st.integers(0, 6) | st.sampled_from([2**63 - 1])
+_calculated: Final = st.one_of(
+    st.builds(ast.Arithmetic, st.sampled_from(["+", "*", "%"]), _expression(), _expression()),
+    st.builds(lambda arg: ast.Call("fold", (arg,)), _expression()),
+    st.builds(ast.Relation, st.sampled_from(_PLAIN_OPERATORS), _expression(), _expression()),
+)
+_row_keys: Final = _keys | _keys | _keys | _calculated
 _orders: Final = st.builds(
-    ast.Order, _keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
+    ast.Order, _row_keys, st.sampled_from(["asc", "desc"]) | st.just(ast.Param("direction")), st.booleans()
 )
 _slices: Final = st.builds(
     ast.Slice, st.sampled_from(["skip", "limit"]), _counts | st.just(ast.Param("count"))
@@ -223,16 +242,16 @@ _blocks: Final[st.SearchStrategy[list[Any]]] = (
     | st.tuples(_orders, _slices).map(list)
     | st.just([ast.Reverse()])
     | _slices.map(lambda block: [block])
-    | st.builds(lambda node: [ast.Where(node)], st.deferred(lambda: filters))
+    | st.builds(lambda node: [ast.Where(node)], _filter())
     | st.builds(lambda key: [ast.Unnest(key)], _keys)
     | st.builds(
-        lambda key, more: [ast.Group(key), *more], _keys, st.just([]) | st.just([ast.Aggregate("count")])
+        lambda key, more: [ast.Group(key), *more], _row_keys, st.just([]) | st.just([ast.Aggregate("count")])
     )
     | st.just([ast.Aggregate("count")])
     | st.builds(
         lambda functions, key: [ast.Aggregate(name, None if name == "count" else key) for name in functions],
         st.lists(st.sampled_from(ast.AGGREGATES), min_size=1, max_size=3, unique=True),
-        _keys,
+        _row_keys,
     )
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mix_db.transfer.item import BOOKKEEPING, Writer, stripped
@@ -20,6 +20,7 @@ def export(
     history: bool = False,
     own_fields: bool = False,
     watch: Callable[[int], None] | None = None,
+    warn: Callable[[Sequence[str]], None] | None = None,
 ) -> int:
     """Write all records as they are at this moment, in the order of their commits; answers how many.
 
@@ -30,6 +31,7 @@ def export(
         history: write all versions and tombstones, with the fields of the engine.
         own_fields: keep the fields of the engine that a save would ignore.
         watch: called with the number of rows so far, from time to time.
+        warn: called at the end with the warnings of the query.
 
     Raises:
         QueryError: the query cannot be run.
@@ -46,6 +48,8 @@ def export(
             count += len(rows)
             if watch is not None:
                 watch(count)
+        if warn is not None:
+            warn(cursor.warnings())
     writer.finish()
     return count
 
