@@ -35,6 +35,8 @@ __all__ = ["App", "create_app"]
 _log = logging.getLogger("mixkit.server")
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+_MOST_KNOWN = 1_024
+_LONGEST_KNOWN = 256
 _PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
@@ -109,6 +111,29 @@ async def _send_refusal(send: Any, refusal: Refusal) -> None:
 
 class _Router(CompiledRouter):
     """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, Any] = {}
+
+    def add_route(self, *args: Any, **options: Any) -> None:
+        self._known.clear()
+        super().add_route(*args, **options)
+
+    def find(self, uri: str, req: Any = None) -> Any:
+        """The route of a path, with what stands in its places."""
+        # PERF: most requests are for few paths.
+        known = self._known.get(uri)
+        if known is None:
+            known = super().find(uri, req)
+            if known is not None and len(uri) <= _LONGEST_KNOWN:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[uri] = known
+        if known is None:
+            return None
+        resource, methods, places, template = known
+        return resource, methods, places.copy(), template
 
     def map_http_methods(self, resource: object, **kwargs: Any) -> dict[str, Any]:
         methods: dict[str, Any] = dict(super().map_http_methods(resource, **kwargs))

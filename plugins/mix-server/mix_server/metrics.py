@@ -47,7 +47,9 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._last_waiting = 0
+        self._runs = 0, 0
+        # Other processes read what is written at once; where there are none, nobody looks before it is rendered.
+        self._shared = DIRECTORY_VARIABLE in os.environ
         # PERF: `labels()` takes a lock and builds a key; its answers never change.
         self._children: dict[tuple[str, str | None, int], tuple[Any, Any]] = {}
 
@@ -64,15 +66,20 @@ class Metrics:
 
     def runs(self, active: int, waiting: int) -> None:
         """Note how many runs are under way and how many wait."""
+        self._runs = active, waiting
+        if self._shared:
+            self._write_runs()
+
+    def _write_runs(self) -> None:
+        active, waiting = self._runs
         self._active.set(active)
-        if waiting != self._last_waiting:
-            self._waiting.set(waiting)
-            self._last_waiting = waiting
+        self._waiting.set(waiting)
 
     def render(self) -> tuple[bytes, str] | None:
         """All processes' metrics as Prometheus reads them, and their type; None if others' are not known."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+        self._write_runs()
         registry = self.registry
         if DIRECTORY_VARIABLE in os.environ:
             registry = _of_all_processes(CollectorRegistry())
