@@ -177,7 +177,8 @@ class Job:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
                 raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
-            value = self._checked(value)
+            if self.answer is not None or self.entry.name in self.program.answers:
+                value = self._checked(value)
             run.publish()
             return RunResult(value, [action.to_value(item) for item in state.actions.client])
         except (CancelledRun, NotQuick):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from mixkit.contracts import Module, WasmEngine
 from mixkit.errors import GuestError, NotFound
@@ -197,7 +198,7 @@ class Program:
             run.charge(instance)
             machine = GuestMachine(instance, run, direct=direct)
             if snapshot is None:
-                self._prepare(machine, run, lambda: machine.initialize(env))
+                self._prepare(machine, run, partial(machine.initialize, env))
             # Where memory was refused, init may have made do with less than another run has.
             frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
             if self._resumes:
