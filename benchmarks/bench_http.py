@@ -12,18 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import ssl
-import statistics
-import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import trustme
+from loopback import medians, serving
 from mix_http.ffis import group
 from mix_http.settings import HttpSettings
 
@@ -71,15 +66,7 @@ class Services(NoServices):
 
 async def times(contenders: dict[str, Callable[[], Awaitable[Any]]], repeats: int) -> dict[str, float]:
     """Median microseconds of each, taking turns."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        await call()
-    for _ in range(repeats):
-        for name, call in contenders.items():
-            started = time.perf_counter()
-            await call()
-            taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) * 1e6 for name, values in taken.items()}
+    return {name: taken * 1e6 for name, taken in (await medians(contenders, repeats)).items()}
 
 
 async def measure(folder: str, port: int, repeats: int) -> dict[str, dict[str, float]]:
@@ -131,22 +118,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=500)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(f"{folder}/ca.pem")
-        Path(f"{folder}/server.pem").write_bytes(
-            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
-        )
-        ours, theirs = multiprocessing.Pipe()
-        server = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(folder, theirs), daemon=True
-        )
-        server.start()
-        try:
-            result = asyncio.run(measure(folder, ours.recv(), options.repeats))
-        finally:
-            ours.send(None)
-            server.join(timeout=10)
+    with serving(serve) as (folder, port):
+        result = asyncio.run(measure(folder, port, options.repeats))
     if options.json:
         print(json.dumps(result))
         return

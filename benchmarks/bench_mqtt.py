@@ -13,7 +13,6 @@ import asyncio
 import json
 import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiomqtt
+from loopback import medians
 from mix_mqtt.bus import BrokerBus
 from mix_mqtt.settings import MqttSettings
 from mix_wasm.build import build
@@ -110,16 +110,9 @@ async def measure(folder: str, port: int, repeats: int) -> dict[str, float]:
             "our bus, 8 tasks": tasks,
             "8 guests": guests,
         }
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for run in contenders.values():
-            await run()
-        for _ in range(repeats):
-            for name, run in contenders.items():
-                started = time.perf_counter()
-                await run()
-                taken[name].append(time.perf_counter() - started)
+        taken = await medians(contenders, repeats)
     await bus.close()
-    return {name: RUNS * MESSAGES / statistics.median(values) for name, values in taken.items()}
+    return {name: RUNS * MESSAGES / seconds for name, seconds in taken.items()}
 
 
 def main() -> None:

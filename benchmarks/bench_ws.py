@@ -11,17 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import ssl
-import statistics
-import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import aiohttp
-import trustme
+from loopback import medians, serving
 from mix_wasm.build import build
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -111,15 +107,8 @@ async def measure(folder: str, port: int, repeats: int) -> dict[str, float]:
             "aiohttp": by_aiohttp,
             "a guest": ours,
         }
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for run in contenders.values():
-            await run()
-        for _ in range(repeats):
-            for name, run in contenders.items():
-                started = time.perf_counter()
-                await run()
-                taken[name].append(time.perf_counter() - started)
-    return {name: TRIPS / statistics.median(values) for name, values in taken.items()}
+        taken = await medians(contenders, repeats)
+    return {name: TRIPS / seconds for name, seconds in taken.items()}
 
 
 def main() -> None:
@@ -127,22 +116,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(f"{folder}/ca.pem")
-        Path(f"{folder}/server.pem").write_bytes(
-            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
-        )
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=server, args=(folder, theirs), daemon=True
-        )
-        process.start()
-        try:
-            result = asyncio.run(measure(folder, ours.recv(), options.repeats))
-        finally:
-            ours.send(None)
-            process.join(timeout=10)
+    with serving(server) as (folder, port):
+        result = asyncio.run(measure(folder, port, options.repeats))
     if options.json:
         print(json.dumps(result))
         return
