@@ -43,20 +43,22 @@ class Main(Group):
             raise trouble
         return command
 
+    def suggestions(self, ctx: click.Context) -> set[str]:
+        from mixkit.cli.plugin_commands import OURS
+
+        return super().suggestions(ctx) | {*OURS}
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as exc:
-            from mixkit.cli.plugin_commands import OURS, where_it_is
+            from mixkit.cli.plugin_commands import where_it_is
 
             text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
             if text is None:
-                known = {*self.list_commands(ctx), *OURS}
-                raise click.exceptions.NoSuchCommand(
-                    exc.command_name, possibilities=sorted(known), ctx=ctx
-                ) from None
+                raise
             raise click.UsageError(text, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:

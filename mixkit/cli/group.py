@@ -85,15 +85,18 @@ class Group(click.Group):
         lazy = self.lazies.get(cmd_name)
         return lazy.load(cmd_name) if lazy else super().get_command(ctx, cmd_name)
 
+    def suggestions(self, ctx: click.Context) -> set[str]:
+        """What may be meant by a command that there is not. click knows only those that are imported."""
+        return {*self.list_commands(ctx)}
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as exc:
-            # click knows only the commands that are imported; suggest from all.
             raise click.exceptions.NoSuchCommand(
-                exc.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+                exc.command_name, possibilities=sorted(self.suggestions(ctx)), ctx=ctx
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
