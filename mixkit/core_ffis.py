@@ -98,10 +98,7 @@ def signal_create(state: State) -> str:
 @ffis.register("$core_signal_await")
 async def signal_await(state: State, id: str, timeout_ms: float | None = None) -> Result[Value]:
     """What is sent to the signal, now or later; an error if it is cancelled, unknown, or the time is over."""
-    if timeout_ms is not None and not timeout_ms >= 0:
-        raise FFIError(f"expected milliseconds from 0 on, found {timeout_ms}")
-    left = state.budget.remaining()
-    seconds = left if timeout_ms is None else min(timeout_ms / 1000, left)
+    seconds = state.budget.wait(timeout_ms)
     try:
         return await state.services.signals.wait(id, _owner(state), seconds)
     except TimeoutError:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from mixkit.errors import FFIError, GrantError
 
@@ -395,12 +395,22 @@ class Target:
     def url(self) -> str:
         return f"{self.scheme}://{self.netloc}{self.path}"
 
+    def referred(self, location: str) -> Target:
+        """Where a redirect leads from here. Raises EgressDenied as `parse_url` does."""
+        if location.startswith("//"):
+            location = f"{self.scheme}:{location}"
+        # Only a relative reference is joined: urljoin takes `https:x` and `https:///x` for relative ones,
+        # where browsers see another host.
+        absolute = _SCHEME.match(location) is not None
+        return parse_url(location if absolute else urljoin(self.url, location))
+
     @property
     def origin(self) -> tuple[str, str, int]:
         """What credentials are bound to."""
         return (self.scheme, self.host, self.port)
 
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _URL_SAFE: Final = "/:@!$&'()*+,;=~-._%?[]"
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from mixkit.errors import FFIError
 from mixkit.value import Token
 
-__all__ = ["Fields", "across_origins", "canonical_name", "checked", "joined", "reveal"]
+__all__ = [
+    "BasicAuth",
+    "Fields",
+    "across_origins",
+    "authorize",
+    "canonical_name",
+    "checked",
+    "has",
+    "joined",
+    "reveal",
+]
 
 Fields = list[tuple[str, str]]
 
@@ -57,6 +69,12 @@ KEPT_ACROSS_ORIGINS: Final = frozenset(
 """What may follow a redirect to another origin. Anything else could be a credential by another name."""
 
 
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    username: str
+    password: str | Token
+
+
 def reveal(secret: str | Token) -> str:
     """The text of a credential. The value never enters a message."""
     if isinstance(secret, str):
@@ -94,6 +112,23 @@ def checked(headers: Mapping[str, str | Token | list[str]]) -> Fields:
                 raise FFIError(f"headers: the value of {name} has line breaks or other control characters")
             fields.append((name, text))
     return fields
+
+
+def authorize(fields: Fields, basic: BasicAuth | None, oauth: str | Token | None) -> None:
+    """Add the `Authorization` that an agent asks for, if it does.
+
+    Raises:
+        FFIError: it asks in more than one way, one of which is a header of its own; or a part cannot be sent.
+    """
+    if sum((has(fields, "authorization"), basic is not None, oauth is not None)) > 1:
+        raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
+    if basic is not None:
+        if ":" in basic.username:
+            raise FFIError("basicAuth: a username may not contain a colon")
+        pair = f"{basic.username}:{reveal(basic.password)}"
+        fields.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
+    if oauth is not None:
+        fields.extend(checked({"Authorization": f"Bearer {reveal(oauth)}"}))
 
 
 def has(fields: Fields, name: str) -> bool:

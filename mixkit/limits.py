@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from mixkit.codec import count
-from mixkit.errors import LimitExceeded
+from mixkit.errors import FFIError, LimitExceeded
 
 __all__ = ["UNITS", "Budget", "Limits", "Purse", "purse"]
 
@@ -198,6 +198,18 @@ class Budget:
     def remaining(self) -> float:
         """Seconds until the deadline, never below 0."""
         return max(0.0, self.deadline - time.monotonic())
+
+    def wait(self, timeout_ms: float | None) -> float:
+        """Seconds that a call may wait which asks for so many milliseconds, or for all that there are.
+
+        Raises:
+            FFIError: it asks for a negative time, or for none that is a number.
+        """
+        if timeout_ms is None:
+            return self.remaining()
+        if not timeout_ms >= 0:
+            raise FFIError(f"expected milliseconds from 0 on, found {timeout_ms}")
+        return min(self.remaining(), timeout_ms / 1000)
 
     def check_time(self) -> None:
         """Raise `LimitExceeded` when the deadline has passed."""

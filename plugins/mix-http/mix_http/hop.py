@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import urljoin
 
 from mix_http.body import encode_body
 from mix_http.message import ClientTLS, HttpRequest, urlencoded
@@ -14,11 +12,10 @@ from mix_http.settings import HttpSettings
 from mixkit import header_fields as fields
 from mixkit.egress import MAX_URL, Target, parse_url
 from mixkit.errors import FFIError
-from mixkit.header_fields import Fields, reveal
+from mixkit.header_fields import Fields
 
 __all__ = ["Hop", "first_hop", "media_patterns"]
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _MAX_METHOD: Final = 33
 _METHOD: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
 _MAX_PATTERNS: Final = 100
@@ -42,12 +39,7 @@ class Hop:
             EgressDenied: the location is no URL that may be parsed.
             FFIError: it leads from https to anything else.
         """
-        if location.startswith("//"):
-            location = f"{self.target.scheme}:{location}"
-        # Only a relative reference is joined: urljoin takes `https:x` and `https:///x` for relative ones,
-        # where browsers see another host.
-        absolute = _SCHEME.match(location) is not None
-        target = parse_url(location if absolute else urljoin(self.target.url, location))
+        target = self.target.referred(location)
         if self.target.scheme == "https" and target.scheme != "https":
             raise FFIError(f"refused a redirect from https to {target.scheme}, at {self.target.host}")
         hop = replace(self, target=target)
@@ -81,7 +73,7 @@ def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[st
             f"the body has {len(body)} bytes; http.max_request_bytes is {settings.max_request_bytes}"
         )
     headers = fields.checked(request.headers or {})
-    _authorize(headers, request)
+    fields.authorize(headers, request.basicAuth, request.oauthToken)
     for name, value in (
         ("Content-Type", content_type),
         ("User-Agent", settings.user_agent),
@@ -91,23 +83,6 @@ def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[st
         if value and not fields.has(headers, name.lower()):
             headers.append((name, value))
     return Hop(method, target, headers, body, request.clientTLS)
-
-
-def _authorize(headers: Fields, request: HttpRequest) -> None:
-    given = [
-        fields.has(headers, "authorization"),
-        request.basicAuth is not None,
-        request.oauthToken is not None,
-    ]
-    if sum(given) > 1:
-        raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
-    if request.basicAuth is not None:
-        if ":" in request.basicAuth.username:
-            raise FFIError("basicAuth: a username may not contain a colon")
-        pair = f"{request.basicAuth.username}:{reveal(request.basicAuth.password)}"
-        headers.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
-    if request.oauthToken is not None:
-        headers.extend(fields.checked({"Authorization": f"Bearer {reveal(request.oauthToken)}"}))
 
 
 def media_patterns(patterns: list[str]) -> list[str]:

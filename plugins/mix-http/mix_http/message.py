@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
 from mixkit.errors import FFIError
+from mixkit.header_fields import BasicAuth
 from mixkit.value import UNDEF, Token
 
 if TYPE_CHECKING:
     from mixkit.egress import Target
     from mixkit.state import State
 
-__all__ = ["MAX_PAIRS", "Answer", "BasicAuth", "ClientTLS", "HttpRequest", "OutgoingRequest", "urlencoded"]
+__all__ = ["MAX_PAIRS", "Answer", "ClientTLS", "HttpRequest", "OutgoingRequest", "urlencoded"]
 
 Scalar = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    username: str
-    password: str | Token
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
-from mixkit import egress
+from mixkit import egress, outgoing
 from mixkit.egress import EgressDenied, EgressPolicy, Target
-from mixkit.errors import FFIError, ProfileError
+from mixkit.errors import FFIError
 from mixkit.header_fields import reveal
 
 MAX_HEADERS: Final = 500
@@ -104,14 +104,8 @@ def checked_socket(policy: EgressPolicy, info: tuple[Any, ...]) -> socket.socket
 
 
 def _context(settings: HttpSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = outgoing.trusting("http", settings.ca_file)
     context.set_alpn_protocols(["http/1.1"])
-    if settings.ca_file:
-        try:
-            context.load_verify_locations(settings.ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            # The agent sees this message, so it does not have the path; doctor does.
-            raise ProfileError("cannot be read; `mixkit doctor` says why", "settings.http.ca_file") from exc
     return context
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from mixkit.egress import AllowedNetwork, EgressDenied, EgressPolicy, parse_url
+from mixkit import outgoing
+from mixkit.egress import EgressPolicy
 from mixkit.errors import ProfileError
 
 __all__ = ["HttpSettings"]
@@ -66,25 +66,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             self.policy()
         except ValueError as exc:
             raise ProfileError(str(exc), "settings.http.allow_private") from None
-        if self.proxy:
-            # NOTE: the operator may write a password here, and the message must not repeat it.
-            scheme, separator, rest = self.proxy.partition("://")
-            try:
-                target = parse_url(f"{scheme}{separator}{rest.rpartition('@')[2]}")
-            except EgressDenied as exc:
-                raise ProfileError(exc.reason, "settings.http.proxy") from None
-            if target.scheme not in ("http", "https"):
-                raise ProfileError(f"expected http or https, found {target.scheme!r}", "settings.http.proxy")
+        outgoing.check_proxy("http", self.proxy)
 
     def policy(self) -> EgressPolicy:
         """What may be connected to, before the grants of a run narrow it."""
-        return _policy(self.dangerous_http_mode, self.allow_private)
-
-
-@functools.lru_cache(maxsize=64)
-def _policy(dangerous: bool, allow: tuple[str, ...]) -> EgressPolicy:
-    return EgressPolicy(
-        schemes=("https", "http") if dangerous else ("https",),
-        dangerous=dangerous,
-        allow=tuple(AllowedNetwork.parse(text) for text in allow),
-    )
+        return outgoing.policy("http", self.dangerous_http_mode, self.allow_private)

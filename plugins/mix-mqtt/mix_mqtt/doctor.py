@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
+from collections.abc import Callable
 
 from mix_mqtt.settings import MqttSettings
+from mixkit import outgoing
 from mixkit.contracts import Check
 
 __all__ = ["checks"]
@@ -37,19 +38,22 @@ def _broker(settings: MqttSettings) -> Check:
 
 
 def _certificates(settings: MqttSettings) -> Check:
-    for name, path in (("ca_file", settings.ca_file), ("client_certificate", settings.client_certificate)):
-        try:
-            if path and name == "ca_file":
-                ssl.create_default_context(cafile=path)
-            elif path:
-                ssl.create_default_context().load_cert_chain(path, password=lambda: "")
-        except (OSError, ssl.SSLError) as exc:
-            state = "unreadable" if Path(path).exists() else "missing"
-            return Check(
-                "mqtt certificates",
-                "error",
-                f"{name} {path} is {state}: {exc}",
-                f"let settings.mqtt.{name} name a PEM file"
-                + (" of certificate authorities" if name == "ca_file" else " with a certificate and its key"),
-            )
+    files: tuple[tuple[str, str, str, Callable[[str], object]], ...] = (
+        (
+            "ca_file",
+            settings.ca_file,
+            "of certificate authorities",
+            lambda path: ssl.create_default_context(cafile=path),
+        ),
+        (
+            "client_certificate",
+            settings.client_certificate,
+            "with a certificate and its key",
+            lambda path: ssl.create_default_context().load_cert_chain(path, password=lambda: ""),
+        ),
+    )
+    for key, path, what, load in files:
+        found = outgoing.file_finding("mqtt", key, path, what, load) if path else None
+        if found is not None:
+            return found
     return Check("mqtt certificates", "ok", "the broker's certificate is verified")

@@ -105,10 +105,7 @@ async def mqtt_next(
     text, else binary; `timeout` if none came in that time; `missed(reason)` where messages are lacking, because the
     queue was full or the connection was lost, after which it goes on; `closed(reason)` when there will be none."""
     held = state.held(subscription, MqttSubscription)
-    if timeout_ms is not None and not timeout_ms >= 0:
-        raise FFIError(f"timeout_ms: expected milliseconds from 0, found {timeout_ms}")
-    left = state.budget.remaining()
-    seconds = left if timeout_ms is None else min(left, timeout_ms / 1000)
+    seconds = state.budget.wait(timeout_ms)
     try:
         message = await held.subscription.next(seconds)
     except TimeoutError:

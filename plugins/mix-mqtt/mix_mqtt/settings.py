@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import re
-import ssl
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
-from mixkit.egress import AllowedNetwork, EgressDenied, EgressPolicy, Target, parse_url
+from mixkit import outgoing
+from mixkit.egress import EgressDenied, EgressPolicy, Target, parse_url
 from mixkit.errors import ProfileError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["MqttSettings"]
 
@@ -120,7 +123,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def policy(self) -> EgressPolicy:
         """Where the broker may be."""
-        return _policy(self.dangerous_mqtt_mode, self.allow_private)
+        return outgoing.policy("mqtt", self.dangerous_mqtt_mode, self.allow_private)
 
     def context(self) -> ssl.SSLContext:
         """What verifies the broker's certificate, and shows ours.
@@ -131,30 +134,18 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return _context(self.ca_file, self.client_certificate)
 
 
-@functools.lru_cache(maxsize=64)
-def _policy(dangerous: bool, allow: tuple[str, ...]) -> EgressPolicy:
-    return EgressPolicy(
-        schemes=("mqtts", "mqtt") if dangerous else ("mqtts",),
-        dangerous=dangerous,
-        allow=tuple(AllowedNetwork.parse(text) for text in allow),
-    )
-
-
 # PERF: reading the system's authorities takes 20 ms.
 @functools.lru_cache(maxsize=4)
 def _context(ca_file: str, client_certificate: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # The agent sees these messages, so they do not have the path; doctor does.
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise ProfileError("cannot be read; `mixkit doctor` says why", "settings.mqtt.ca_file") from exc
+    context = outgoing.trusting("mqtt", ca_file)
     if client_certificate:
+        import ssl
+
         try:
             # Without a function for the password, OpenSSL would ask at the terminal.
             context.load_cert_chain(client_certificate, password=lambda: "")
         except (OSError, ssl.SSLError) as exc:
+            # As for `ca_file`: without the path.
             raise ProfileError(
                 "cannot be read; `mixkit doctor` says why", "settings.mqtt.client_certificate"
             ) from exc

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-
-from websockets.asyncio.client import ClientConnection
+from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import LimitExceeded
 from mixkit.limits import Budget
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 __all__ = ["Socket", "counting"]
 
@@ -25,6 +26,8 @@ def counting(budget: Budget, exceeded: Callable[[LimitExceeded], None]) -> type[
     Args:
         exceeded: told when that ends a connection.
     """
+    # Not at import, which comes with every start.
+    from websockets.asyncio.client import ClientConnection
 
     class Counting(ClientConnection):
         def data_received(self, data: bytes) -> None:

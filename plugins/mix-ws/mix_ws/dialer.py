@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any, Final
-from urllib.parse import urljoin
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from mix_ws.settings import WsSettings
 from mixkit import egress
-from mixkit.egress import EgressPolicy, Target, parse_url
+from mixkit.egress import EgressPolicy, Target
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields, has
 
 __all__ = ["Dialer"]
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _WEBSOCKET: Final = {"http": "ws", "https": "wss"}
 
@@ -91,7 +88,8 @@ class Dialer(connect):
                 f"more than {self._settings.max_redirects} redirects; the setting ws.max_redirects raises it"
             )
         try:
-            target = self._resolved(location)
+            scheme, separator, rest = location.partition(":")
+            target = self.target.referred(_WEBSOCKET.get(scheme.lower(), scheme) + separator + rest)
         except FFIError as refused:
             return refused
         if self.target.scheme == "wss" and target.scheme != "wss":
@@ -101,13 +99,3 @@ class Dialer(connect):
             self.user_agent_header = self._settings.user_agent
         self.target = target
         return target.url
-
-    def _resolved(self, location: str) -> Target:
-        if location.startswith("//"):
-            location = f"{self.target.scheme}:{location}"
-        # Only a relative reference is joined: see mix-http's redirects.
-        if _SCHEME.match(location) is None:
-            http = self.target.url.replace("ws", "http", 1)
-            location = urljoin(http, location)
-        scheme, separator, rest = location.partition(":")
-        return parse_url(_WEBSOCKET.get(scheme.lower(), scheme) + separator + rest)

@@ -12,6 +12,7 @@ from mix_ws.settings import WsSettings
 from mixkit.egress import host_patterns
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
+from mixkit.header_fields import joined
 from mixkit.importing import imported
 from mixkit.state import State
 from mixkit.value import Case, Result, Token
@@ -69,7 +70,7 @@ async def ws_connect(state: State, request: ConnectRequest) -> Result[dict[str, 
         close(socket)
         raise
     response = connection.response
-    headers = {} if response is None else _shown(response.headers.raw_items())
+    headers = {} if response is None else joined(response.headers.raw_items())
     return {"socket": handle, "url": url, "subprotocol": connection.subprotocol, "headers": headers}
 
 
@@ -103,10 +104,7 @@ async def ws_receive(
     from websockets.exceptions import ConnectionClosed
 
     found = state.held(socket, Socket)
-    if timeout_ms is not None and not timeout_ms >= 0:
-        raise FFIError(f"timeout_ms: expected milliseconds from 0, found {timeout_ms}")
-    left = state.budget.remaining()
-    seconds = left if timeout_ms is None else min(left, timeout_ms / 1000)
+    seconds = state.budget.wait(timeout_ms)
     try:
         return Case("message", await found.receive(seconds))
     except TimeoutError:
@@ -157,9 +155,3 @@ def _ended(socket: Socket) -> Exception:
         return limit
     how = socket.ended()
     return FFIError(f"the connection has ended: code {how['code']}, reason {how['reason']!r}")
-
-
-def _shown(fields: Any) -> dict[str, str]:
-    from mixkit.header_fields import joined
-
-    return joined(fields)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from mixkit.errors import FFIError
-from mixkit.header_fields import Fields, checked, has, reveal
+from mixkit.header_fields import BasicAuth, Fields, authorize, checked
 from mixkit.value import Token
 
-__all__ = ["BasicAuth", "ConnectRequest"]
+__all__ = ["ConnectRequest"]
 
 _PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _MAX_PROTOCOLS: Final = 20
 _HANDSHAKE: Final = "sec-websocket-"
-
-
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    username: str
-    password: str | Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +47,5 @@ class ConnectRequest:
         for name, _ in fields:
             if name.lower().startswith(_HANDSHAKE):
                 raise FFIError(f"headers: {name} is set by the host; subprotocols and compression ask for it")
-        if sum((has(fields, "authorization"), self.basicAuth is not None, self.oauthToken is not None)) > 1:
-            raise FFIError("expected at most one of an Authorization header, basicAuth and oauthToken")
-        if self.basicAuth is not None:
-            if ":" in self.basicAuth.username:
-                raise FFIError("basicAuth: a username may not contain a colon")
-            pair = f"{self.basicAuth.username}:{reveal(self.basicAuth.password)}"
-            fields.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
-        if self.oauthToken is not None:
-            fields += checked({"Authorization": f"Bearer {reveal(self.oauthToken)}"})
+        authorize(fields, self.basicAuth, self.oauthToken)
         return fields

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-import ssl
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
-from mixkit.egress import AllowedNetwork, EgressDenied, EgressPolicy, parse_url
+from mixkit import outgoing
+from mixkit.egress import EgressPolicy
 from mixkit.errors import ProfileError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["WsSettings"]
 
@@ -62,19 +65,11 @@ class WsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             self.policy()
         except ValueError as exc:
             raise ProfileError(str(exc), "settings.ws.allow_private") from None
-        if self.proxy:
-            # NOTE: the operator may write a password here, and the message must not repeat it.
-            scheme, separator, rest = self.proxy.partition("://")
-            try:
-                target = parse_url(f"{scheme}{separator}{rest.rpartition('@')[2]}")
-            except EgressDenied as exc:
-                raise ProfileError(exc.reason, "settings.ws.proxy") from None
-            if target.scheme not in ("http", "https"):
-                raise ProfileError(f"expected http or https, found {target.scheme!r}", "settings.ws.proxy")
+        outgoing.check_proxy("ws", self.proxy)
 
     def policy(self) -> EgressPolicy:
         """What may be connected to, before the grants of a run narrow it."""
-        return _policy(self.dangerous_ws_mode, self.allow_private)
+        return outgoing.policy("ws", self.dangerous_ws_mode, self.allow_private)
 
     def context(self) -> ssl.SSLContext:
         """What verifies the peers' certificates.
@@ -85,23 +80,7 @@ class WsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return _context(self.ca_file)
 
 
-@functools.lru_cache(maxsize=64)
-def _policy(dangerous: bool, allow: tuple[str, ...]) -> EgressPolicy:
-    return EgressPolicy(
-        schemes=("wss", "ws") if dangerous else ("wss",),
-        dangerous=dangerous,
-        allow=tuple(AllowedNetwork.parse(text) for text in allow),
-    )
-
-
 # PERF: reading the system's authorities takes 20 ms.
 @functools.lru_cache(maxsize=4)
 def _context(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            # The agent sees this message, so it does not have the path; doctor does.
-            raise ProfileError("cannot be read; `mixkit doctor` says why", "settings.ws.ca_file") from exc
-    return context
+    return outgoing.trusting("ws", ca_file)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import sys
 from typing import Any, TypeAlias
 
 import pytest
@@ -194,3 +196,11 @@ async def test_one_run_cannot_use_the_handle_of_another(world: World) -> None:
     one, other = world.agent(), world.agent()
     socket = (await one.connect(await world.serve(echo)))["socket"]
     assert "not an open Socket" in (await other.call("send", socket, "x")).arg
+
+
+def test_loading_the_plugin_imports_no_client() -> None:
+    code = "import sys, mix_ws, mix_ws.ffis, mix_ws.settings; print('websockets' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "False"
