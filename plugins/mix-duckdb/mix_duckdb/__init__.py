@@ -1,0 +1,12 @@
+"""SQL for agents of mixkit, in a process that can be killed."""
+
+from __future__ import annotations
+
+from mixkit.hookspecs import hookimpl
+
+__all__: list[str] = []
+
+
+@hookimpl
+def mix_settings() -> str:
+    return "mix_duckdb.settings:DuckdbSettings"
