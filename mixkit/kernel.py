@@ -22,13 +22,23 @@ import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
 from mixkit.contracts import WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -156,6 +166,7 @@ class Kernel:
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
+        self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -304,6 +315,25 @@ class Kernel:
                 if self._databases is None:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
+
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
 
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""

@@ -11,10 +11,20 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
+from mixkit.errors import (
+    CancelledRun,
+    FFIError,
+    FileError,
+    GrantError,
+    InternalError,
+    NotFound,
+    StorageError,
+    printable,
+)
 from mixkit.grants import ALL, Grants, check_apps
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
@@ -56,6 +66,11 @@ class Services(Protocol):
         """The databases of apps. Raises `StorageError` where there is no storage."""
         ...
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps. Raises `FileError` where there is no file system."""
+        ...
+
     def settings(self, plugin: str) -> Any:
         """The settings object of the plugin."""
         ...
@@ -79,6 +94,10 @@ class NoServices:
     @property
     def databases(self) -> Databases:
         raise StorageError("expected a storage, found none: this state belongs to no kernel")
+
+    @property
+    def files(self) -> AppFiles:
+        raise FileError("expected a file system, found none: this state belongs to no kernel")
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
