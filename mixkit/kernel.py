@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
@@ -58,6 +58,9 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+
+if TYPE_CHECKING:
+    from mixkit.shared_bus import SharedBus
 
 __all__ = ["Code", "Kernel", "KernelSettings"]
 
@@ -125,7 +128,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
-        bus: messages on topics inside this process (`mixkit.bus`).
+        bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -179,6 +182,7 @@ class Kernel:
         self._closed = False
         self.signals = Signals()
         self.bus: Bus = LocalBus()
+        self._shared_bus: SharedBus | None = None
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -354,6 +358,13 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def share_bus(self, directory: Path) -> None:
+        """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
+        fork, and before the first run."""
+        from mixkit.shared_bus import SharedBus
+
+        self.bus = self._shared_bus = SharedBus(directory)
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -644,6 +655,8 @@ class Kernel:
         if self._threads is not None and self._threads_pid == os.getpid():
             self._threads.shutdown(wait=True)
         self._portal.close()
+        if self._shared_bus is not None:
+            self._shared_bus.stop()
         if self._databases is not None:
             self._databases.close()
         for program in self._programs.values():
