@@ -24,7 +24,7 @@ from msgspec import Meta
 from mixkit import codec, core_ffis
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import WasmEngine
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
@@ -393,6 +393,12 @@ class Kernel:
             with foreign(self._of_engine("cannot be prepared")):
                 engine.prepare()
 
+    def compile(self, code: bytes) -> Module:
+        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
+        engine = self.engine
+        with foreign(self._of_engine("failed to compile the code")):
+            return engine.compile(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
@@ -412,9 +418,7 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            module = engine.compile(code)
+        engine, module = self.engine, self.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:

@@ -13,6 +13,7 @@ from mixkit import action, codec
 from mixkit.action import ActionQueue
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -22,6 +23,7 @@ from mixkit.errors import (
     GrantError,
     InternalError,
     NotFound,
+    ProfileError,
     StorageError,
     printable,
 )
@@ -71,6 +73,16 @@ class Services(Protocol):
         """The files of apps. Raises `FileError` where there is no file system."""
         ...
 
+    @property
+    def engine(self) -> WasmEngine:
+        """The engine that runs guests. Raises `ProfileError` where there is none."""
+        ...
+
+    def compile(self, code: bytes) -> Module:
+        """Compile Wasm with that engine, or find it compiled. It takes seconds, and cannot be stopped before the
+        engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile."""
+        ...
+
     def settings(self, plugin: str) -> Any:
         """The settings object of the plugin."""
         ...
@@ -98,6 +110,13 @@ class NoServices:
     @property
     def files(self) -> AppFiles:
         raise FileError("expected a file system, found none: this state belongs to no kernel")
+
+    @property
+    def engine(self) -> WasmEngine:
+        raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
+
+    def compile(self, code: bytes) -> Module:
+        return self.engine.compile(code)
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
