@@ -1230,6 +1230,156 @@ static int walk_pack(Sink *sink, Span data)
     return read_pack(&r, 0) < 0 || r.p != r.end ? -1 : 0;
 }
 
+/* ------------------------------------------------------------------------------------------------------- shape */
+
+/* Whether words are of a type as they are: a shape is the type as mixkit/shape.py writes it, one node behind the other.
+ *
+ *     'k' mask                                   one of these tags; the mask is two bytes, little-endian
+ *     'a' node     'm' node                      an array, a map, of these
+ *     'r' open count {optional key-size size key node}   a record; fields in the order of their keys, sizes of two and four
+ *     'l' count {size words}                     one of these constants, whose words are these
+ *
+ * The words are ours: canonical, and as long as they say.
+ */
+typedef struct {
+    const uint8_t *words;
+    int64_t position;
+} Cursor;
+
+static int64_t length_at(const Cursor *c, int64_t *header_words)
+{
+    uint32_t aux = load32(c->words + 4 * c->position) >> 8;
+    *header_words = aux == LONG_FORM ? 2 : 1;
+    return aux == LONG_FORM ? load32(c->words + 4 * (c->position + 1)) : aux;
+}
+
+/* Moves behind a value. */
+static void skip_words(Cursor *c)
+{
+    for (int64_t left = 1; left > 0; left--) {
+        int64_t header, length;
+        uint32_t tag = load32(c->words + 4 * c->position) & 0xFF;
+        if (tag < STRING) {
+            c->position += tag == INT64 || tag == NUMBER ? 3 : 1;
+        } else if (tag == CASE) {
+            left += 1 + (load32(c->words + 4 * c->position) >> 8);
+            c->position++;
+        } else {
+            length = length_at(c, &header);
+            c->position += header;
+            if (tag == ARRAY || tag == MAP)
+                left += tag == MAP ? 2 * length : length;
+            else
+                c->position += words_of(length);
+        }
+    }
+}
+
+static Span take_key(Cursor *c)
+{
+    int64_t header, length = length_at(c, &header);
+    Span key = {c->words + 4 * (c->position + header), (Py_ssize_t)length};
+    c->position += header + words_of(length);
+    return key;
+}
+
+static bool fits(Cursor *c, const uint8_t *shape);
+
+static bool fits_items(Cursor *c, const uint8_t *shape, bool are_entries)
+{
+    int64_t header, count = length_at(c, &header);
+    c->position += header;
+    for (; count > 0; count--) {
+        if (are_entries)
+            take_key(c);
+        if (!fits(c, shape))
+            return false;
+    }
+    return true;
+}
+
+/* Both the map's keys and the record's fields ascend, so they are gone through together. */
+static bool fits_record(Cursor *c, const uint8_t *p)
+{
+    int64_t header, count = length_at(c, &header);
+    bool open = p[0];
+    uint32_t fields = p[1] | (uint32_t)p[2] << 8;
+    p += 3;
+    c->position += header;
+    for (; count > 0; count--) {
+        Span key = take_key(c);
+        int order = 1;
+        for (; fields > 0; fields--) {
+            Span name = {p + 7, p[1] | p[2] << 8};
+            order = compare_spans(&name, &key);
+            if (order >= 0)
+                break;
+            if (!p[0])
+                return false;
+            p += 7 + name.size + load32(p + 3);
+        }
+        if (fields > 0 && order == 0) {
+            Py_ssize_t size = p[1] | p[2] << 8;
+            if (!fits(c, p + 7 + size))
+                return false;
+            p += 7 + size + load32(p + 3);
+            fields--;
+        } else if (open) {
+            skip_words(c);
+        } else {
+            return false;
+        }
+    }
+    for (; fields > 0; fields--) {
+        if (!p[0])
+            return false;
+        p += 7 + (p[1] | p[2] << 8) + load32(p + 3);
+    }
+    return true;
+}
+
+static bool fits_constant(Cursor *c, const uint8_t *p)
+{
+    Cursor end = *c;
+    skip_words(&end);
+    int64_t size = 4 * (end.position - c->position);
+    for (int count = *p++; count > 0; count--) {
+        uint32_t length = load32(p);
+        if (length == size && memcmp(p + 4, c->words + 4 * c->position, length) == 0) {
+            *c = end;
+            return true;
+        }
+        p += 4 + length;
+    }
+    return false;
+}
+
+static bool fits(Cursor *c, const uint8_t *shape)
+{
+    uint32_t tag = load32(c->words + 4 * c->position) & 0xFF;
+    switch (shape[0]) {
+    case 'k':
+        if (((shape[1] | (uint32_t)shape[2] << 8) >> tag & 1) == 0)
+            return false;
+        skip_words(c);
+        return true;
+    case 'a': return tag == ARRAY && fits_items(c, shape + 1, false);
+    case 'm': return tag == MAP && fits_items(c, shape + 1, true);
+    case 'r': return tag == MAP && fits_record(c, shape + 1);
+    default: return fits_constant(c, shape + 1);
+    }
+}
+
+static PyObject *forms_fits(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "fits(words, shape) takes two bytes objects");
+        return NULL;
+    }
+    Cursor cursor = {(const uint8_t *)PyBytes_AS_STRING(args[0]), 0};
+    return PyBool_FromLong(fits(&cursor, (const uint8_t *)PyBytes_AS_STRING(args[1])));
+}
+
 /* ------------------------------------------------------------------------------------------------------ module */
 
 static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
@@ -1300,6 +1450,8 @@ static int module_exec(PyObject *module)
 static PyMethodDef methods[] = {
     {"translate", (PyCFunction)(void (*)(void))translate, METH_FASTCALL,
      "translate($module, data, source, target, /)\n--\n\nThe same value in another form; None if it is for others to judge."},
+    {"fits", (PyCFunction)(void (*)(void))forms_fits, METH_FASTCALL,
+     "fits($module, words, shape, /)\n--\n\nWhether words are of the type of a shape; see mixkit.shape."},
     {NULL, NULL, 0, NULL},
 };
 
