@@ -35,7 +35,7 @@ from mixkit.storage import Place
 __all__ = ["Folder", "Open", "Written"]
 
 _STEP: Final = 4 << 20
-"""Bytes of room that an upload of unknown size takes at once."""
+"""Bytes of room that an upload of unknown size takes ahead at most."""
 
 
 class Folder:
@@ -265,7 +265,8 @@ class Folder:
                 old = None if here is None else self._checked(here, name, path, None)
             used = book.totals.bytes + draft.reserved(new) - written.room - (old or 0)
             self._check_bytes(used, size)
-            written.take(min(size + _STEP, most - used) if most else size + _STEP)
+            room = min(2 * size, size + _STEP)
+            written.take(min(room, most - used) if most else room)
 
     def _draft(self, root: int, path: str, size: int, only_if: str | None) -> Draft:
         folders, name = descent.split(path)
