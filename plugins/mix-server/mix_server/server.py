@@ -31,6 +31,9 @@ __all__ = ["Server"]
 
 log = logging.getLogger("mixkit.server")
 
+_BUS = ".bus"
+"""Where in the directory of the workspaces the processes meet that share messages."""
+
 _LAST_WORDS = 2.0
 """Seconds that cancelled runs get to end before the process does."""
 
@@ -76,6 +79,9 @@ class Server:
         self.settings = settings
         self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir, kernel)
+        kernel.keep_keys(Path(settings.ws_dir))
+        # All workers, and whoever else serves these workspaces, hear one another.
+        kernel.share_bus(Path(settings.ws_dir) / _BUS)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
