@@ -9,6 +9,7 @@ from typing import Any, Final
 from mix_files.options import (
     ChangeOptions,
     CreateOptions,
+    GetOptions,
     ListOptions,
     PropsOptions,
     ReadOptions,
@@ -22,6 +23,7 @@ from mix_files.settings import FilesSettings
 from mix_files.value import REGISTERED, file_value, guessed, own
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.ffi import FFIGroup
+from mixkit.file_urls import signed_query
 from mixkit.filesystem import pieces
 from mixkit.state import State
 from mixkit.value import Result, Token
@@ -50,13 +52,23 @@ File = dict[str, Any]
 
 
 @group.register("$file_get")
-async def file_get(state: State, path: str) -> Result[File]:
+async def file_get(state: State, path: str, options: GetOptions | None = None) -> Result[File]:
     """What is known of a file: `{app, path, kind, metadata, url}`, where metadata is
     `{size, contentType, sha256, etag, modified, properties}` and `modified` is in Unix milliseconds.
 
-    `$file_get("/public/logo.svg")` answers `ok({path: "/public/logo.svg", url: "/v1/ws/…", …})`.
+    `$file_get("/public/logo.svg")` answers `ok({path: "/public/logo.svg", url: "/v1/ws/…", …})`. The URL is for whoever
+    may read the app, below `/public` for everybody; with `{signedFor: 3600}` for whoever has it, for an hour.
     """
-    return file_value(app_of(state), await files_of(state).stat(may(state, READ, path)))
+    place = app_of(state)
+    info = await files_of(state).stat(may(state, READ, path))
+    value = file_value(place, info)
+    if options is not None and options.signedFor is not None and REGISTERED not in (info.metadata or {}):
+        try:
+            query = signed_query(state.services.keyring, place, path, options.signedFor)
+        except ValueError as exc:
+            raise FFIError(f"signedFor: {exc}") from None
+        value["url"] += f"?{query}"
+    return value
 
 
 @group.register("$file_read")

@@ -12,6 +12,7 @@ from mixkit.filesystem import ABSENT
 __all__ = [
     "ChangeOptions",
     "CreateOptions",
+    "GetOptions",
     "ListOptions",
     "PropsOptions",
     "ReadOptions",
@@ -21,6 +22,13 @@ __all__ = [
 ]
 
 _LONGEST_URL = 1_900
+
+
+@dataclass(frozen=True, slots=True)
+class GetOptions:
+    """What the URL of a file is to be good for."""
+
+    signedFor: Annotated[float | None, "seconds for which everybody who has the URL may read the file"] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import functools
 import posixpath
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
+from mixkit.file_urls import url_of
 from mixkit.filesystem import FileInfo
 from mixkit.storage import Place
 
@@ -32,7 +32,7 @@ def file_value(place: Place, info: FileInfo) -> dict[str, Any]:
         metadata["properties"] = own(said)
     url = (said or {}).get(REGISTERED)
     if url is None:
-        url = f"/v1/ws/{quote(place.workspace)}/app/{quote(place.app)}/files{quote(info.path)}"
+        url = url_of(place, info.path)
     return {"app": place.app, "path": info.path, "kind": "persisted", "metadata": metadata, "url": url}
 
 

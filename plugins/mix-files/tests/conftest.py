@@ -17,6 +17,7 @@ from mixkit.app_files import AppFiles
 from mixkit.ffi import FFITable
 from mixkit.filesystem import Files
 from mixkit.grants import ALL, Grants
+from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.state import NoServices, State
 from mixkit.storage import Place
@@ -40,6 +41,10 @@ class Services(NoServices):
     @property
     def files(self) -> AppFiles:
         return self._files
+
+    @property
+    def keyring(self) -> KeyRing:
+        return KeyRing([bytes(32)], "tests")
 
 
 class Agent:

@@ -16,6 +16,7 @@ import pytest
 from mix_files.settings import FilesSettings
 
 from mixkit.errors import FFIError, GrantError, LimitExceeded
+from mixkit.file_urls import is_signed
 from mixkit.filesystem import PIECE
 from mixkit.grants import Grants
 from mixkit.limits import Limits
@@ -114,6 +115,22 @@ async def test_parts(start: Start) -> None:
     for options in ({"start": -1}, {"length": -1}):
         assert "from 0 on" in await agent.refused("read", "/a", options)
     assert "read it again" in await agent.refused("read", "/a", {"ifMatch": "other"})
+
+
+async def test_urls_can_be_signed(agent: Any) -> None:
+    await agent.ok("create", "/a b", "x")
+    url = (await agent.ok("get", "/a b", {"signedFor": 60}))["url"]
+    base, _, query = url.partition("?")
+    assert base == (await agent.ok("get", "/a b", {}))["url"] == "/v1/ws/office/app/notes/files/a%20b"
+    expires, signature = (part.partition("=")[2] for part in query.split("&"))
+    assert time.time() + 50 < int(expires) < time.time() + 70
+    ring = agent.state.services.keyring
+    assert is_signed(ring, agent.place, "/a b", int(expires), signature)
+    assert not is_signed(ring, agent.place, "/a", int(expires), signature)
+    for seconds in (0, -5, 700_000, float("nan")):
+        assert "at most 604800 seconds" in await agent.refused("get", "/a b", {"signedFor": seconds})
+    await agent.ok("register", "/r", "https://x.test/")
+    assert (await agent.ok("get", "/r", {"signedFor": 60}))["url"] == "https://x.test/"
 
 
 async def test_lists(agent: Any) -> None:

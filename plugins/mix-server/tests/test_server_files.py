@@ -13,6 +13,7 @@ import pytest
 from mix_server.app import create_app
 from mix_server.server import Server
 
+from mixkit.file_urls import signed_query
 from mixkit.filesystem import PIECE, Files
 
 FILES = "/v1/ws/w/app/demo/files"
@@ -253,6 +254,58 @@ async def test_a_query_string_is_refused(client: httpx.AsyncClient, files: Files
     answer = await client.get(f"{FILES}/a?download=1")
     assert answer.status_code == 400
     assert "'download'" in answer.json()["message"]
+
+
+async def test_signed_urls(
+    server: Server, stranger: httpx.AsyncClient, files: Files, monkeypatch: Any
+) -> None:
+    await files.put("/a", b"mine")
+    await files.put("/b", b"other")
+    workspace = server.store.workspace("w")
+    server.kernel.keep_keys(server.store.root)
+    query = signed_query(server.kernel.keyring, workspace.place("demo"), "/a", 60)
+    url = f"{FILES}/a?{query}"
+    answer = await stranger.get(url)
+    assert (answer.status_code, answer.content) == (200, b"mine")
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert (await stranger.get(url, headers={"Range": "bytes=1-2"})).content == b"in"
+    assert (await stranger.head(url)).status_code == 200
+    expires, signature = (part.partition("=")[2] for part in query.split("&"))
+    workspace.create_app("other")
+    await server.kernel.files.open(workspace.place("other")).put("/a", b"another's")
+    for other in (
+        url.replace("/a?", "/b?"), url.replace("/a?", "/none?"), url.replace("demo", "other"),
+        url.replace("demo", "none"),
+        url.replace("/w/", "/none/"), f"{FILES}/a?expires={int(expires) + 1}&signature={signature}",
+        f"{FILES}/a?expires={expires}&signature={signature[:-3]}", f"{FILES}/a?expires={expires}&signature=",
+        f"{FILES}/a?expires={expires}&signature=%C3%A5%C3%A5", f"{FILES}/a?expires=0&signature={signature}",
+    ):  # fmt: skip
+        answer = await stranger.get(other)
+        assert answer.status_code == 403, other
+        assert "ask for a new one" in answer.json()["message"]
+    for other in (
+        f"{FILES}/a?expires={expires}", f"{FILES}/a?signature={signature}",
+        f"{FILES}/a?expires=x&signature={signature}",
+        f"{FILES}/a?expires=-1&signature=x", f"{url}&more=1", f"{FILES}/a?expires={'9' * 400}&signature=x",
+    ):  # fmt: skip
+        assert (await stranger.get(other)).status_code == 400, other
+    assert (await stranger.put(url, content=b"x")).status_code in (401, 405)
+    # An app made anew under the name is another one.
+    await asyncio.to_thread(workspace.delete_app, "demo")
+    await asyncio.to_thread(workspace.create_app, "demo")
+    await server.kernel.files.open(workspace.place("demo")).put("/a", b"new")
+    assert (await stranger.get(url)).status_code == 403
+    fresh = f"{FILES}/a?{signed_query(server.kernel.keyring, workspace.place('demo'), '/a', 60)}"
+    assert (await stranger.get(fresh)).content == b"new"
+    monkeypatch.setattr("mixkit.file_urls.time.time", lambda: float(expires) + 100)
+    assert (await stranger.get(fresh)).status_code == 403
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 8 * 86_400])
+def test_urls_are_not_signed_for_ever(server: Server, seconds: float) -> None:
+    server.kernel.keep_keys(server.store.root)
+    with pytest.raises(ValueError, match="at most 604800 seconds"):
+        signed_query(server.kernel.keyring, server.store.workspace("w").place("demo"), "/a", seconds)
 
 
 async def test_files_that_fail(client: httpx.AsyncClient, server: Server, files: Files, caplog: Any) -> None:

@@ -8,15 +8,17 @@ that can load nothing.
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote
 
-from mix_server.errors import Overloaded, Refusal
+from mix_server.errors import BadRequest, Forbidden, Overloaded, Refusal
 from mix_server.part import http_date, is_known, part_of
 from mix_server.streams import CutOff, Stream
 from mixkit.app_files import is_public
 from mixkit.errors import FileConflict, MixError, NotFound
+from mixkit.file_urls import is_signed
 from mixkit.filesystem import PIECE, FileInfo, Files, Reading, pieces
 from mixkit.paths import check_path
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.storage import Place
 
 __all__ = ["File"]
 
@@ -42,6 +45,7 @@ _URL: Final = "mixkit-url"
 """Metadata of a file that stands for a URL elsewhere: which one."""
 
 _ATTEMPTS: Final = 5
+_MOMENT: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 _HEADERS: Final = {
     "Accept-Ranges": "bytes",
@@ -65,16 +69,28 @@ class File:
     """`GET /v1/ws/{ws}/app/{app}/files/{path}`: a file or a part of it; below `/public` for everybody."""
 
     admits_by_itself = True
+    options: ClassVar = {"GET": frozenset({"expires", "signature"})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str, path: str) -> None:
         path = f"/{path}"
-        if not is_public(path):
+        link = _link(req)
+        if link is None and not is_public(path):
             req.caller = self._server.authorizer.authorize(req)
         check_path(path)
-        files = await self._files(ws, app)
+        try:
+            place = await self._place(ws, app)
+        except NotFound:
+            if link is None:
+                raise
+            raise _no_link() from None
+        if link is not None and not is_signed(self._server.kernel.keyring, place, path, *link):
+            raise _no_link()
+        if self._server.kernel.filesystem is None:
+            raise NotFound("the profile has no file system")
+        files = self._server.kernel.files.open(place)
         for _ in range(_ATTEMPTS):
             try:
                 await self._answer(req, resp, files, path)
@@ -119,14 +135,27 @@ class File:
             if reading is not None:
                 await reading.close()
 
-    async def _files(self, ws: str, app: str) -> Files:
+    async def _place(self, ws: str, app: str) -> Place:
         workspace = self._server.store.workspace(ws)
         place = workspace.place_at_hand(app)
-        if place is None:
-            place = await asyncio.to_thread(workspace.place, app)
-        if self._server.kernel.filesystem is None:
-            raise NotFound("the profile has no file system")
-        return self._server.kernel.files.open(place)
+        return await asyncio.to_thread(workspace.place, app) if place is None else place
+
+
+def _link(req: Request) -> tuple[int, str] | None:
+    """Until when, and the signature, of a request that comes by a signed URL; None for others.
+    `BadRequest` if half of it is missing."""
+    if not req.query_string:
+        return None
+    expires, signature = req.get_param("expires"), req.get_param("signature")
+    if expires is None or signature is None or not _MOMENT.fullmatch(expires):
+        raise BadRequest(
+            "expected expires, a moment in Unix seconds, and signature, as the URL of a file has them"
+        )
+    return int(expires), signature
+
+
+def _no_link() -> Forbidden:
+    return Forbidden("the URL was signed for something else, or its time is over; ask for a new one")
 
 
 def _say(resp: Response, info: FileInfo, *, open_to_all: bool) -> None:
