@@ -10,3 +10,8 @@ __all__: list[str] = []
 @hookimpl
 def mix_settings() -> str:
     return "mix_duckdb.settings:DuckdbSettings"
+
+
+@hookimpl
+def mix_sql() -> dict[str, str]:
+    return {"duckdb": "mix_duckdb.records:DuckdbSql"}

@@ -12,7 +12,7 @@ from mixkit import tagged_json
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
 __all__ = ["batch", "pyarrow", "schema", "stream"]
 

@@ -9,7 +9,7 @@
     map                                   STRUCT of what its fields are, unless they are none or more than `MAX_INNER`
     anything else, or nothing but null    JSON: the value as tagged JSON
 
-SQL does not tell letters of ASCII by their case, and takes no name that is empty. `names_in_sql` is the rule.
+SQL does not tell letters by their case, and takes no name that is empty. `names_in_sql` is the rule.
 """
 
 from __future__ import annotations
@@ -99,30 +99,24 @@ def shape_of(seen: SeenAt) -> Shape:
 def names_in_sql(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """What each name is called in SQL.
 
-    A NUL becomes `_`, and an empty name `unnamed`. Of names that are then the same but for the case of letters of
-    ASCII, the first by code points is kept; the others get `_2`, `_3`, … in that order, or the next number that is
-    free.
+    A NUL becomes `_`, and an empty name `unnamed`. Of names that are then the same but for the case of letters, the
+    first by code points is kept; the others get `_2`, `_3`, … in that order, or the next number that is free.
 
     Args:
         names: different ones.
         taken: names that none of them may get.
     """
-    used = {_folded(name) for name in taken}
+    used = {name.casefold() for name in taken}
     made = {}
     # Those that need no change come first, so that nobody takes theirs.
     for name in sorted(names):
         base = name.replace("\0", "_") or "unnamed"
         made[name], number = base, 1
-        while _folded(made[name]) in used:
+        while made[name].casefold() in used:
             number += 1
             made[name] = f"{base}_{number}"
-        used.add(_folded(made[name]))
+        used.add(made[name].casefold())
     return made
-
-
-def _folded(name: str) -> bytes:
-    # Bytes have no other letters than those of ASCII.
-    return name.encode().lower()
 
 
 def _shape(name: str, field: str, seen: SeenAt) -> Shape:

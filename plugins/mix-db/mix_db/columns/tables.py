@@ -25,7 +25,7 @@ from mixkit.errors import NotFound, QueryError, StorageError
 from mixkit.near import meant
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     from mix_db.engine.state import State
 

@@ -213,7 +213,9 @@ def _column(plan: Plan, values: list[Any]) -> Filled:
         case Code.BOOL:
             return len(values), nulls, valid, b"", _bits(map(bool, values)), []
         case Code.INT | Code.FLOAT:
-            numbers = array("q" if code == Code.INT else "d", (0 if value is None else value for value in values))
+            numbers = array(
+                "q" if code == Code.INT else "d", (0 if value is None else value for value in values)
+            )
             return len(values), nulls, valid, b"", _little(numbers), []
         case Code.LIST:
             items = list(chain.from_iterable(value or () for value in values))
