@@ -127,11 +127,13 @@ class _Owner:
         self._begin(first, poll)
         idle_since: float | None = None
         while not self._over:
-            for descriptor, _ in self._watch.wait(poll, min(self._settings.idle, 60.0)):
-                if listener is not None and descriptor == listener.fileno():
-                    self._accept(listener, poll)
-                else:
+            found = [descriptor for descriptor, _ in self._watch.wait(poll, min(self._settings.idle, 60.0))]
+            # First those that are gone: whom we accept now may get the number of one of them.
+            for descriptor in found:
+                if listener is None or descriptor != listener.fileno():
                     self._gone(descriptor, poll)
+            if listener is not None and listener.fileno() in found:
+                self._accept(listener, poll)
             with self._lock:
                 busy = bool(self._sessions)
             if busy:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,10 @@ __all__ = ["Answer", "Column", "Late", "OwnerLost", "Session", "open_session", "
 _GRACE: Final = 0.15
 """Seconds after a deadline at which the process is killed from here; it does so itself a little earlier."""
 _RETRY: Final = 0.01
+
+_open: dict[DuckdbSettings, int] = {}
+"""How many sessions in memory this process has."""
+_counting = threading.Lock()
 
 
 class Late(FFIError):
@@ -146,6 +151,7 @@ class Session:
         self._waiting = bytearray()
         self._last = 0
         self._turn = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
         self._closed = False
         self.pid = 0
         process.socket.setblocking(False)
@@ -207,12 +213,24 @@ class Session:
         return OwnerLost("the process of the database does not answer as expected; this session was ended")
 
     def close(self) -> None:
-        """End the session: what was not committed is rolled back. Twice is harmless."""
-        if not self._closed:
+        """End the session: what was not committed is rolled back. Twice is harmless. From any thread."""
+        with _counting:
+            if self._closed:
+                return
             self._closed = True
-            if self._alone:
-                self._process.kill()
-                _count(self._settings, -1)
+        if self._alone:
+            self._process.kill()
+            _count(self._settings, -1)
+        # Whoever waits for an answer hears of it by this; the descriptor is the event loop's as long as it watches it.
+        with suppress(OSError):
+            self._process.socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self._loop.call_soon_threadsafe(self._let_go)
+        except RuntimeError:  # The loop is closed.
+            self._process.close()
+
+    def _let_go(self) -> None:
+        if self._closed and not self._turn.locked():
             self._process.close()
 
     # -- the wire -------------------------------------------------------------------------------------
@@ -222,6 +240,12 @@ class Session:
 
     async def _ask(self, message: Message, body: bytes, until: float) -> tuple[Message, bytes]:
         """What is answered to a message, tables being handed over meanwhile."""
+        try:
+            return await self._asked(message, body, until)
+        finally:
+            self._let_go()
+
+    async def _asked(self, message: Message, body: bytes, until: float) -> tuple[Message, bytes]:
         begun = False
         try:
             async with asyncio.timeout(max(until + _GRACE - time.monotonic(), 0)), self._turn:
@@ -338,11 +362,10 @@ async def _exactly(sock: socket.socket, size: int) -> bytes:
 
 # -- opening ------------------------------------------------------------------------------------------
 
-_open: dict[DuckdbSettings, int] = {}
-
 
 def _count(settings: DuckdbSettings, change: int) -> None:
-    _open[settings] = _open.get(settings, 0) + change
+    with _counting:
+        _open[settings] = _open.get(settings, 0) + change
 
 
 async def open_session(
