@@ -7,16 +7,19 @@ A table that was made stays in shared memory until the bytes of all are more tha
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Collection
 from typing import Any, Final
 
-from mix_duckdb.session import Session, open_session
+from mix_duckdb.session import Answer, Session, open_session
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.shared import Shared
-from mixkit.sql import RecordTables
+from mixkit.errors import FFIError
+from mixkit.near import meant
+from mixkit.sql import Params, RecordTables, SqlSession
 
 __all__ = ["Cache", "DuckdbSql", "RecordsOf"]
 
@@ -116,6 +119,38 @@ class RecordsOf:
         return await asyncio.to_thread(self._cache.get, self._tables, name)
 
 
+class _Asked:
+    """Implements `mixkit.sql.SqlSession`: a session whose errors say which tables there are."""
+
+    def __init__(self, session: Session, tables: RecordTables) -> None:
+        self._session = session
+        self._tables = tables
+
+    @property
+    def closed(self) -> bool:
+        return self._session.closed
+
+    async def query(self, sql: str, params: Params = (), *, arrow: bool = False) -> Answer:
+        try:
+            return await self._session.query(sql, params, arrow=arrow)
+        except FFIError as exc:
+            found = _UNKNOWN.match(str(exc))
+            if found is None:
+                raise
+            names = self._tables.names()
+            more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise FFIError(
+                f"there is no table {found[1]}; there are {', '.join(names[:_SHOWN])}{more}{meant(found[1], names)}"
+            ) from None
+
+    def close(self) -> None:
+        self._session.close()
+
+
+_UNKNOWN: Final = re.compile(r"Catalog Error: Table with name (.{1,200}?) does not exist!")
+_SHOWN: Final = 20
+
+
 class DuckdbSql:
     """Implements `mixkit.sql.SqlEngine`."""
 
@@ -125,6 +160,6 @@ class DuckdbSql:
         self._settings = settings or DuckdbSettings()
         self.cache = Cache(self._settings.table_cache)
 
-    async def open(self, tables: RecordTables, *, deadline: float) -> Session:
+    async def open(self, tables: RecordTables, *, deadline: float) -> SqlSession:
         offered = RecordsOf(tables, self.cache)
-        return await open_session(self._settings, deadline=deadline, tables=offered)
+        return _Asked(await open_session(self._settings, deadline=deadline, tables=offered), tables)

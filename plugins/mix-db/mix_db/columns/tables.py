@@ -69,6 +69,14 @@ class RecordTables:
     def names(self) -> Sequence[str]:
         return list(self._known())
 
+    def type_of(self, name: str) -> str | None:
+        """The type whose records the table has, None for that of all."""
+        return None if name == ALL else self._known()[name]
+
+    def count(self, name: str) -> int:
+        """The number of its records."""
+        return len(self._numbers(name, Clock(self._seconds)))
+
     def stream(self, name: str) -> Iterator[bytes]:
         return arrow.stream(*self.table(name))
 
