@@ -83,7 +83,7 @@ class SqlAnswer(Protocol):
         ...
 
     async def rows(self) -> list[dict[str, Any]] | None:
-        """The next rows as maps of Values; None after the last."""
+        """The next rows as maps of Values; None after the last. Raises as `SqlSession.query`."""
         ...
 
     async def arrow(self) -> bytes | None:
@@ -107,8 +107,10 @@ class SqlSession(Protocol):
         """Execute the statements of a text, the parameters being for the last of them.
 
         Raises:
-            FFIError: it is refused, or failed; the message says where and what to do.
-            MixError: a table could not be had.
+            QueryError: it is refused, or failed; the message says where and what to do.
+            QueryTimeout: its time was over.
+            QueryCancelled: the session ended meanwhile; another one may work.
+            StorageError: a table could not be read.
         """
         ...
 
@@ -130,7 +132,7 @@ class SqlEngine(Protocol):
             deadline: `time.monotonic()` at which everything of it ends.
 
         Raises:
-            FFIError: it cannot be had now; the message says what to do.
+            QueryCancelled: it cannot be had now; the message says what to do.
         """
         ...
 

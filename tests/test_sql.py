@@ -18,7 +18,7 @@ from mix_db import Database
 from mix_db.testing.strategies import record_fields
 
 from mixkit.cli import main
-from mixkit.errors import FFIError, NotFound, QueryError, QueryTimeout, StorageError
+from mixkit.errors import NotFound, QueryError, QueryTimeout, StorageError
 from mixkit.value import Ref
 
 pytestmark = pytest.mark.xdist_group("sql")
@@ -47,9 +47,9 @@ def test_types_are_tables(database: Database) -> None:
     rows = database.sql("select count(*) as c, max(n) as m from records")
     assert [column.name for column in rows.columns] == ["c", "m"]
     assert list(rows) == [{"c": 6, "m": 10}]
-    with pytest.raises(FFIError, match="no table notes; there are records, Other, note"):
+    with pytest.raises(QueryError, match="no table notes; there are records, Other, note"):
         database.sql("from notes")
-    with pytest.raises(FFIError, match="knd"):
+    with pytest.raises(QueryError, match="knd"):
         database.sql("select knd from note")
 
 
@@ -169,7 +169,7 @@ def test_what_goes_wrong_says_so(database: Database) -> None:
     database.save({"_rmx_type": "t", "n": 1})
     with pytest.raises(QueryError, match="both"):
         database.sql("select ?", [1], n=2)
-    with pytest.raises(FFIError, match="COPY"):
+    with pytest.raises(QueryError, match="COPY"):
         database.sql("copy t to 'somewhere'")
     with pytest.raises(QueryTimeout, match=r"0\.05"):
         database.sql("select sum(a.range * b.range) from range(100000000) a, range(1000) b", timeout=0.05)

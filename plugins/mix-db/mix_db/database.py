@@ -147,10 +147,9 @@ class _Asking:
             arrow: for `SqlRows.arrow`.
 
         Raises:
-            FFIError: the statement is refused, or failed; the message says where and what to do.
-            NotFound: mix-duckdb is not installed.
+            QueryError: the statement is refused, or failed; the message says where and what to do.
             QueryTimeout: the time is over.
-            QueryError: a parameter is given twice; a table would be too large.
+            NotFound: mix-duckdb is not installed.
         """
         if self._sql is None:
             from mix_db.sql import Sql

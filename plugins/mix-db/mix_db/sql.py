@@ -154,7 +154,7 @@ class Sql:
             arrow: whether rows are wanted as Arrow, or as maps.
 
         Raises:
-            FFIError: it is refused, or failed; the message says where and what to do.
+            QueryError: it is refused, or failed; the message says where and what to do.
             NotFound: no engine is installed.
             QueryTimeout: the time is over.
             StorageError: it was closed.

@@ -11,13 +11,14 @@ import re
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from mix_duckdb.session import Answer, Session, open_session
+from mix_duckdb.session import Answer, Late, OwnerLost, Session, open_session
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.shared import Shared
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, QueryCancelled, QueryError, QueryTimeout
 from mixkit.near import meant
 from mixkit.sql import Params, RecordTables, SqlSession
 
@@ -120,31 +121,66 @@ class RecordsOf:
 
 
 class _Asked:
-    """Implements `mixkit.sql.SqlSession`: a session whose errors say which tables there are."""
+    """Implements `mixkit.sql.SqlSession`: a session whose errors are those of queries."""
 
-    def __init__(self, session: Session, tables: RecordTables) -> None:
+    def __init__(self, session: Session, tables: RecordTables, seconds: float) -> None:
         self._session = session
         self._tables = tables
+        self._seconds = seconds
 
     @property
     def closed(self) -> bool:
         return self._session.closed
 
-    async def query(self, sql: str, params: Params = (), *, arrow: bool = False) -> Answer:
+    async def query(self, sql: str, params: Params = (), *, arrow: bool = False) -> _Answered:
+        with self.errors():
+            return _Answered(await self._session.query(sql, params, arrow=arrow), self)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What the process refuses, as a storage would say it."""
         try:
-            return await self._session.query(sql, params, arrow=arrow)
-        except FFIError as exc:
-            found = _UNKNOWN.match(str(exc))
-            if found is None:
-                raise
-            names = self._tables.names()
-            more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            raise FFIError(
-                f"there is no table {found[1]}; there are {', '.join(names[:_SHOWN])}{more}{meant(found[1], names)}"
+            yield
+        except Late:
+            raise QueryTimeout(
+                self._seconds, "aggregate or filter earlier, or raise settings.duckdb.statement_time"
             ) from None
+        except OwnerLost as exc:
+            raise QueryCancelled(str(exc)) from None
+        except FFIError as exc:
+            raise QueryError(self._told(str(exc))) from None
+
+    def _told(self, message: str) -> str:
+        found = _UNKNOWN.match(message)
+        if found is None:
+            return message
+        names = self._tables.names()
+        more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        there = f"{', '.join(names[:_SHOWN])}{more}{meant(found[1], names)}"
+        return f"there is no table {found[1]}; there are {there}"
 
     def close(self) -> None:
         self._session.close()
+
+
+class _Answered:
+    """Implements `mixkit.sql.SqlAnswer`."""
+
+    def __init__(self, answer: Answer, asked: _Asked) -> None:
+        self.columns = answer.columns
+        self._answer = answer
+        self._asked = asked
+
+    async def rows(self) -> list[dict[str, Any]] | None:
+        with self._asked.errors():
+            return await self._answer.rows()
+
+    async def arrow(self) -> bytes | None:
+        with self._asked.errors():
+            return await self._answer.arrow()
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 _UNKNOWN: Final = re.compile(r"Catalog Error: Table with name (.{1,200}?) does not exist!")
@@ -162,4 +198,8 @@ class DuckdbSql:
 
     async def open(self, tables: RecordTables, *, deadline: float) -> SqlSession:
         offered = RecordsOf(tables, self.cache)
-        return _Asked(await open_session(self._settings, deadline=deadline, tables=offered), tables)
+        try:
+            opened = await open_session(self._settings, deadline=deadline, tables=offered)
+        except FFIError as exc:
+            raise QueryCancelled(str(exc)) from None
+        return _Asked(opened, tables, self._settings.statement_time)

@@ -14,7 +14,7 @@ import pytest
 from mix_duckdb.records import Cache, DuckdbSql
 from mix_duckdb.settings import DuckdbSettings
 
-from mixkit.errors import FFIError, QueryError
+from mixkit.errors import QueryError
 from mixkit.sql import SqlEngine
 
 
@@ -76,7 +76,7 @@ async def test_an_error_of_a_table_is_that_of_the_statement(engine: DuckdbSql) -
     tables = Made(Origin())
     with pytest.raises(QueryError, match="at most 5 bytes"):
         await ask(engine, tables, "select * from broken")
-    with pytest.raises(FFIError, match=r"no table note; there are notes, Odd name, broken.*mean.*notes"):
+    with pytest.raises(QueryError, match=r"no table note; there are notes, Odd name, broken.*mean.*notes"):
         await ask(engine, tables, "select * from note")
     with pytest.raises(QueryError, match="at most 5 bytes"):
         await ask(engine, tables, "select * from broken")
