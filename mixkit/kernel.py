@@ -15,20 +15,30 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import WasmEngine
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -49,6 +59,9 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+
+if TYPE_CHECKING:
+    from mixkit.shared_bus import SharedBus
 
 __all__ = ["Code", "Kernel", "KernelSettings"]
 
@@ -116,7 +129,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
-        bus: messages on topics inside this process (`mixkit.bus`).
+        bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -159,6 +172,7 @@ class Kernel:
         self._databases: Databases | None = None
         self._sql_engines = self._collect("mix_sql")
         self._sql: SqlEngine | None = None
+        self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -171,6 +185,7 @@ class Kernel:
         self._closed = False
         self.signals = Signals()
         self.bus: Bus = LocalBus()
+        self._shared_bus: SharedBus | None = None
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -327,6 +342,25 @@ class Kernel:
                     self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
         return self._sql
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
+
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
         plugin = self._offered_by[path]
@@ -346,6 +380,13 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def share_bus(self, directory: Path) -> None:
+        """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
+        fork, and before the first run."""
+        from mixkit.shared_bus import SharedBus
+
+        self.bus = self._shared_bus = SharedBus(directory)
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -374,6 +415,12 @@ class Kernel:
             with foreign(self._of_engine("cannot be prepared")):
                 engine.prepare()
 
+    def compile(self, code: bytes) -> Module:
+        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
+        engine = self.engine
+        with foreign(self._of_engine("failed to compile the code")):
+            return engine.compile(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
@@ -393,9 +440,7 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            module = engine.compile(code)
+        engine, module = self.engine, self.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -636,6 +681,8 @@ class Kernel:
         if self._threads is not None and self._threads_pid == os.getpid():
             self._threads.shutdown(wait=True)
         self._portal.close()
+        if self._shared_bus is not None:
+            self._shared_bus.stop()
         if self._databases is not None:
             self._databases.close()
         for program in self._programs.values():
