@@ -68,4 +68,4 @@ class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             description="Bytes of tables of records that one process keeps in shared memory, for the next statement on "
             "them; 0: none.",
         ),
-    ] = 512 * MIB
+    ] = 256 * MIB
