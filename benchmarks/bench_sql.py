@@ -8,8 +8,8 @@ are asked; `first, nothing started` is the same with the start of the process th
 life of a server. `second` is the same statement again. `after a save` is it after one more record.
 
 The peers run DuckDB in this process, without a sandbox: `NDJSON` is the rows of the database written as `mixkit db
-export` does, and `read_json`; `NDJSON of dicts` has them as dicts in memory already, which is not counted; `executemany`
-is measured with 2,000 rows of them, and multiplied. They take turns, and figures are medians.
+export` does, and `read_json`; `NDJSON of dicts` has them as dicts in memory already, which is not counted;
+`executemany` is measured with 2,000 rows of them, and multiplied. They take turns, and figures are medians.
 """
 
 from __future__ import annotations

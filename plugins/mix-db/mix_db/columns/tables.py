@@ -38,7 +38,7 @@ MAX_TABLES: Final = 10_000
 MAX_NAME: Final = 256
 """Types that have a table of their own, the first by code points, and characters that their names have at most."""
 
-_ROWS: Final = 65_536
+_ROWS: Final = 16_384
 _BYTES: Final = 32 << 20
 """Rows of a batch, and their bytes."""
 
@@ -80,7 +80,7 @@ class RecordTables:
         """The number of its records."""
         return len(self._numbers(name, Clock(self._seconds)))
 
-    def stream(self, name: str) -> Iterator[bytes]:
+    def stream(self, name: str) -> Iterator[memoryview]:
         return arrow.stream(*self.table(name))
 
     def table(self, name: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
