@@ -81,7 +81,7 @@ typedef struct {
 
 static bool reserve(Walk *w, Buffer *b, size_t more)
 {
-    if (b->room - b->size >= more)
+    if (b->data && b->room - b->size >= more)
         return true;
     size_t room = b->room ? b->room * 2 : 64;
     while (room - b->size < more)
