@@ -50,6 +50,7 @@ from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
+from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
@@ -179,6 +180,8 @@ class Kernel:
         self._slice = own.slice
         self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
+        self._sql_engines = self._collect("mix_sql")
+        self._sql: SqlEngine | None = None
         self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
@@ -329,6 +332,25 @@ class Kernel:
                 if self._databases is None:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
+
+    @property
+    def sql(self) -> SqlEngine:
+        """What runs SQL over records, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._sql is None:
+            if not self._sql_engines:
+                raise NotFound(
+                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
+                    "plugins"
+                )
+            with self._lock:
+                if self._sql is None:
+                    self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
+        return self._sql
 
     @property
     def files(self) -> AppFiles:

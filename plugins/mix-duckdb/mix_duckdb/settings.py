@@ -61,3 +61,11 @@ class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     idle: Annotated[
         float, Meta(gt=0, description="Seconds after which the process of a file that nobody uses ends.")
     ] = 10.0
+    table_cache: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of tables of records that one process keeps in shared memory, for the next statement on "
+            "them; 0: none.",
+        ),
+    ] = 256 * MIB

@@ -40,6 +40,11 @@ async def test_statements_and_parameters(session: Any) -> None:
     assert answer.columns == (Column("a", "INTEGER"), Column("b", "VARCHAR"))
     assert await answer.rows() == [{"a": 2, "b": "z"}, {"a": 3, "b": "z"}]
     assert await answer.rows() is None and answer.done
+    # What changes and answers as well does so once.
+    assert await rows(session, "with r as (insert into t values (9, 'n') returning a) select a from r") == [
+        {"a": 9}
+    ]
+    assert (await session.query("delete from t where a = 9")).changed == 1
     # What is not read is executed all the same, once.
     await session.query("create sequence s; select nextval('s'); select nextval('s'); select 1")
     assert await rows(session, "select nextval('s') as n") == [{"n": 3}]
@@ -124,6 +129,8 @@ async def test_answers_stay_readable(session: Any) -> None:
     third.close()
     third.close()
     assert await third.rows() is None
+    fourth = await session.query("select i, date '2026-01-01' as d from range(100_000) t (i)")
+    fourth.close()
     assert await rows(session, "select 1 as a") == [{"a": 1}]
 
 
@@ -142,10 +149,10 @@ async def test_arrow(session: Any) -> None:
 
 
 async def test_no_more_than_is_allowed(connect: Connect) -> None:
-    session = await connect(max_rows=1500, max_columns=10, batch_bytes=4096, max_text=2000)
+    session = await connect(max_rows=2500, max_columns=10, batch_bytes=4096, max_text=2000)
     answer = await session.query("select i from range(5000) t (i)")
     assert len(await answer.rows()) > 0
-    with pytest.raises(FFIError, match=r"more than 1500 rows.*duckdb\.max_rows"):
+    with pytest.raises(FFIError, match=r"more than 2500 rows.*duckdb\.max_rows"):
         while await answer.rows() is not None:
             pass
     with pytest.raises(FFIError, match=r"11 columns, at most 10.*duckdb\.max_columns"):
