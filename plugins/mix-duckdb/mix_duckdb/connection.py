@@ -7,6 +7,7 @@ import os
 import random
 import re
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from mix_duckdb.engine import grow
@@ -77,7 +78,7 @@ class Connection:
                     rows.close()
                 return None
             case Offer():
-                self._offered |= {name.casefold(): name for name in message.names}
+                self._offer(message.names)
                 return None
         raise Lost
 
@@ -176,6 +177,20 @@ class Connection:
         return Result(columns, count, done, None), body
 
     # -- tables that are handed over ------------------------------------------------------------------
+
+    def _offer(self, names: list[str]) -> None:
+        import duckdb
+
+        for name in names:
+            known = name.casefold()
+            self._loaded.pop(known, None)
+            if known in self._registered:
+                self._registered.discard(known)
+                with suppress(
+                    duckdb.Error
+                ):  # In a transaction that was aborted: it is replaced when it is named.
+                    self._connection.unregister(self._offered[known])
+            self._offered[known] = name
 
     def _prepare(self, statement: Any) -> None:
         """Have the tables that a statement names, as far as its text tells."""

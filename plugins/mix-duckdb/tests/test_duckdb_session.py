@@ -221,6 +221,15 @@ async def test_a_view_of_a_file_names_tables(connect: Connect, file: Path) -> No
         await third.query("from big")
 
 
+async def test_of_two_tables_of_one_name_the_later_is_meant(connect: Connect, file: Path) -> None:
+    session = await connect(file, tables=Made("note"))
+    await session.query("create view seen as select any_value(of) as o from note")
+    assert await rows(session, "from seen") == [{"o": "note"}]
+    session.offer(Made("NOTE", "more"))
+    assert await rows(session, "from seen") == [{"o": "NOTE"}]
+    assert await rows(session, "select any_value(of) as o from more") == [{"o": "more"}]
+
+
 async def test_a_table_that_cannot_be_had(connect: Connect) -> None:
     session = await connect(tables=Made("note", "gone", fail="gone"))
     with pytest.raises(NotFound, match="no records of gone"):
