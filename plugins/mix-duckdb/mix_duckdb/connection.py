@@ -52,6 +52,7 @@ class Connection:
         self._file = bool(path)
         self._path = path
         self._in_transaction = False
+        self._mapped = 0
         self._offered: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
         self._registered: set[str] = set()
@@ -243,6 +244,7 @@ class Connection:
             raise Lost
         try:
             grow(message.size)
+            self._mapped += message.size
             mapped = mmap.mmap(descriptors[0], message.size, prot=mmap.PROT_READ)
         finally:
             os.close(descriptors[0])
@@ -253,6 +255,7 @@ class Connection:
         self._answers.clear()
         self._connection.close()
         self._loaded.clear()
+        grow(-self._mapped)
 
 
 def size(path: str) -> int:

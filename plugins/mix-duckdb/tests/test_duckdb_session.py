@@ -68,49 +68,49 @@ async def test_a_failed_statement_leaves_the_session(session: Any) -> None:
     assert await rows(session, "select count(*) n from t") == [{"n": 2}]
 
 
-@pytest.mark.parametrize(
-    ("sql", "value"),
-    [
-        ("null", None),
-        ("true", True),
-        ("7::utinyint", 7),
-        ("-9223372036854775808", -(2**63)),
-        ("9223372036854775807::ubigint", 2**63 - 1),
-        ("18446744073709551615::ubigint", "18446744073709551615"),
-        ("sum(x)", 6),
-        ("170141183460469231731687303715884105727", "170141183460469231731687303715884105727"),
-        ("-12345678901234567890123::bignum", "-12345678901234567890123"),
-        ("0.5::float", 0.5),
-        ("'inf'::double", math.inf),
-        ("12.50", 12.5),
-        ("12.50::decimal(20, 2)", "12.50"),
-        ("'åse'", "åse"),
-        ("'\\x00\\xFF'::blob", b"\x00\xff"),
-        ("'101'::bit", "101"),
-        ("date '2026-11-27'", "2026-11-27"),
-        ("'infinity'::date", "infinity"),
-        ("time '18:30:01.5'", "18:30:01.5"),
-        ("timestamp '2026-11-27 18:30:00'", "2026-11-27 18:30:00"),
-        ("timestamptz '2026-11-27 18:30:00+02'", "2026-11-27 16:30:00+00"),
-        ("timestamp_ns '2026-11-27 18:30:00.123456789'", "2026-11-27 18:30:00.123456789"),
-        ("interval 1 month + interval 90 minute", "1 month 01:30:00"),
-        ("'00000000-0000-0000-0000-00000000000a'::uuid", "00000000-0000-0000-0000-00000000000a"),
-        ("'b'::enum('a', 'b')", "b"),
-        ("'{\"a\": 1}'::json", '{"a": 1}'),
-        ("[1, null, 3]", [1, None, 3]),
-        ("[1, 2]::int[2]", [1, 2]),
-        ("[date '2026-11-27']", ["2026-11-27"]),
-        ("{'a': 1, 'b c': [{'d': 5::hugeint}]}", {"a": 1, "b c": [{"d": 5}]}),
-        ("map {'a': 1, 'b': null}", {"a": 1, "b": None}),
-        ("map {1: 2::hugeint}", [{"key": 1, "value": 2}]),
-        ("union_value(n := 1)", '{"n":1}'),
-        ("{'a': 1}::variant", '{"a":1}'),
-        ("row(1, 'x')", '[1,"x"]'),
-    ],
-)  # fmt: skip
-async def test_values_by_declared_type(session: Any, sql: str, value: Any) -> None:
-    found = (await rows(session, f"select {sql} as v from (values (1), (2), (3)) t (x)"))[0]["v"]
-    assert found == value and type(found) is type(value)
+VALUES: list[tuple[str, Any]] = [
+    ("null", None),
+    ("true", True),
+    ("7::utinyint", 7),
+    ("-9223372036854775808", -(2**63)),
+    ("9223372036854775807::ubigint", 2**63 - 1),
+    ("18446744073709551615::ubigint", "18446744073709551615"),
+    ("sum(x)", 6),
+    ("170141183460469231731687303715884105727", "170141183460469231731687303715884105727"),
+    ("-12345678901234567890123::bignum", "-12345678901234567890123"),
+    ("0.5::float", 0.5),
+    ("'inf'::double", math.inf),
+    ("12.50", 12.5),
+    ("12.50::decimal(20, 2)", "12.50"),
+    ("'åse'", "åse"),
+    ("'\\x00\\xFF'::blob", b"\x00\xff"),
+    ("'101'::bit", "101"),
+    ("date '2026-11-27'", "2026-11-27"),
+    ("'infinity'::date", "infinity"),
+    ("time '18:30:01.5'", "18:30:01.5"),
+    ("timestamp '2026-11-27 18:30:00'", "2026-11-27 18:30:00"),
+    ("timestamptz '2026-11-27 18:30:00+02'", "2026-11-27 16:30:00+00"),
+    ("timestamp_ns '2026-11-27 18:30:00.123456789'", "2026-11-27 18:30:00.123456789"),
+    ("interval 1 month + interval 90 minute", "1 month 01:30:00"),
+    ("'00000000-0000-0000-0000-00000000000a'::uuid", "00000000-0000-0000-0000-00000000000a"),
+    ("'b'::enum('a', 'b')", "b"),
+    ("'{\"a\": 1}'::json", '{"a": 1}'),
+    ("[1, null, 3]", [1, None, 3]),
+    ("[1, 2]::int[2]", [1, 2]),
+    ("[date '2026-11-27']", ["2026-11-27"]),
+    ("{'a': 1, 'b c': [{'d': 5::hugeint}]}", {"a": 1, "b c": [{"d": 5}]}),
+    ("map {'a': 1, 'b': null}", {"a": 1, "b": None}),
+    ("map {1: 2::hugeint}", [{"key": 1, "value": 2}]),
+    ("union_value(n := 1)", '{"n":1}'),
+    ("{'a': 1}::variant", '{"a":1}'),
+    ("row(1, 'x')", '[1,"x"]'),
+]
+
+
+async def test_values_by_declared_type(session: Any) -> None:
+    for sql, value in VALUES:
+        found = (await rows(session, f"select {sql} as v from (values (1), (2), (3)) t (x)"))[0]["v"]
+        assert found == value and type(found) is type(value), sql
 
 
 async def test_nan_and_names_that_come_twice(session: Any) -> None:
