@@ -118,6 +118,31 @@ async def test_nan_and_names_that_come_twice(session: Any) -> None:
     assert math.isnan(row.pop("a")) and row == {"a_3": 1, "a_2": 2, "a_4": 3}
 
 
+async def test_a_query_that_has_become_another(session: Any) -> None:
+    """What is known of a query is used only as long as it is so."""
+    await session.query(
+        "create table t as select 1 as a; create sequence s; create view v as select a from t"
+    )
+    for _ in range(2):
+        assert await rows(session, "from v") == [{"a": 1}]
+    await session.query("create or replace view v as select date '2026-11-27' as a, 'x' as b")
+    for _ in range(2):
+        assert await rows(session, "from v") == [{"a": "2026-11-27", "b": "x"}]
+    await session.query("create or replace view v as select 7::hugeint as a, 1.5 as b")
+    for _ in range(2):
+        assert await rows(session, "from v") == [{"a": 7, "b": 1.5}]
+    await session.query("drop view v")
+    for _ in range(2):
+        with pytest.raises(FFIError, match="Table with name v does not exist"):
+            await session.query("from v")
+    # Each once, however often it was asked.
+    for at in range(1, 4):
+        assert await rows(session, "select nextval('s') as n") == [{"n": at}]
+    for _ in range(3):
+        assert await rows(session, "with r as (insert into t values (2) returning a) from r") == [{"a": 2}]
+    assert (await session.query("delete from t where a = 2")).changed == 3
+
+
 async def test_answers_stay_readable(session: Any) -> None:
     one = await session.query("select i from range(2500) t (i)")
     other = await session.query("select -i as i from range(1200) t (i) order by i")
