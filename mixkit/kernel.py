@@ -22,13 +22,23 @@ import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import WasmEngine
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -159,6 +169,7 @@ class Kernel:
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
+        self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -309,6 +320,25 @@ class Kernel:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
+
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
         plugin = self._offered_by[path]
@@ -363,6 +393,12 @@ class Kernel:
             with foreign(self._of_engine("cannot be prepared")):
                 engine.prepare()
 
+    def compile(self, code: bytes) -> Module:
+        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
+        engine = self.engine
+        with foreign(self._of_engine("failed to compile the code")):
+            return engine.compile(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
@@ -382,9 +418,7 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            module = engine.compile(code)
+        engine, module = self.engine, self.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:

@@ -142,7 +142,7 @@ def _before_the_end(notify: Callable[[], None]) -> None:
 
 def _open_store(ws_dir: str, kernel: Kernel) -> WorkspaceStore:
     try:
-        return WorkspaceStore(ws_dir, kernel.databases)
+        return WorkspaceStore(ws_dir, kernel.databases, kernel.files if kernel.filesystem else None)
     except StorageError as exc:
         raise ProfileError(str(exc), "storage") from exc
     except OSError as exc:
