@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 from mix_wasm.gate import Gate
 from mix_wasm.settings import WasmSettings
 from mixkit.contracts import Module
-from mixkit.errors import FFIError, GrantError
+from mixkit.databases import Apps
+from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
 from mixkit.state import State
 
@@ -19,7 +20,7 @@ OPTION: Final = "wasm.modules"
 """Grant option: which modules may be loaded."""
 
 T = TypeVar("T")
-_ORIGINS: Final = frozenset({"bytes"})
+_ORIGINS: Final = frozenset({"bytes", "package"})
 _gate: Final = Gate()
 
 
@@ -35,12 +36,12 @@ def check_option(value: Any) -> list[str]:
     if isinstance(value, list) and all(_is_allowed(item) for item in value):
         return value
     raise GrantError(
-        f'grant option {OPTION}: expected a list of "bytes", or "sha256:" and 64 hex digits, '
+        f'grant option {OPTION}: expected a list of "bytes", "package", or "sha256:" and 64 hex digits, '
         f"found {value!r:.100}"
     )
 
 
-async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
+async def loaded(state: State, source: bytes | str, make: Callable[[Module], T]) -> T:
     """What `make` makes of the module that the agent names, once that is compiled.
 
     It happens in a thread that nobody waits for longer than the run may take. Compiling cannot be stopped, and a run
@@ -51,6 +52,7 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
 
     Raises:
         FFIError: it is too large, or the run has loaded too many.
+        NotFound: its package has no such file.
         GrantError: it may not be loaded.
         EngineError: it is not valid, or too much to compile.
     """
@@ -61,16 +63,9 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
     if loads.count >= settings.loads:
         raise FFIError(f"this run has loaded {loads.count} modules; the setting wasm.loads raises that")
     loads.count += 1
-    code, origin = source, "bytes"
-    _check_granted(state, code, origin)
-    if len(code) > settings.module_bytes:
-        raise FFIError(
-            f"the module has {len(code)} bytes, at most {settings.module_bytes} are loaded; the setting "
-            "wasm.module_bytes raises that"
-        )
     await _gate.enter(settings.compiling)
     try:
-        pending = in_own_thread(_compile, state, code, make)
+        pending = in_own_thread(_load, state, source, settings, make)
     except BaseException:
         _gate.leave()
         raise
@@ -81,12 +76,29 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _compile(state: State, code: bytes, make: Callable[[Module], T]) -> T:
+def _load(state: State, source: bytes | str, settings: WasmSettings, make: Callable[[Module], T]) -> T:
     try:
+        code, origin = _read(state, source)
+        _check_granted(state, code, origin)
+        if len(code) > settings.module_bytes:
+            raise FFIError(
+                f"the module has {len(code)} bytes, at most {settings.module_bytes} are loaded; the setting "
+                "wasm.module_bytes raises that"
+            )
         module = state.services.compile(code)
     finally:
         _gate.leave()
     return make(module)
+
+
+def _read(state: State, source: bytes | str) -> tuple[bytes, str]:
+    """The module, and where it is from, as grants name it."""
+    if isinstance(source, bytes):
+        return source, "bytes"
+    apps = state.get(Apps)
+    if apps is None:
+        raise NotFound(f"no file {source!r:.80} of a package: this run was started without one")
+    return apps.file(source), "package"
 
 
 def _check_granted(state: State, code: bytes, origin: str) -> None:
