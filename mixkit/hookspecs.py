@@ -34,7 +34,7 @@ def mix_engines() -> dict[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def mix_filesystems() -> dict[str, str]:  # type: ignore[empty-body]
-    """File systems for apps: name to import string of a class that meets `FileSystem`."""
+    """File systems for apps: name to import string of a class that meets `mixkit.filesystem.FileSystem`."""
 
 
 @hookspec

@@ -15,20 +15,30 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
 from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
@@ -48,6 +58,9 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+
+if TYPE_CHECKING:
+    from mixkit.shared_bus import SharedBus
 
 __all__ = ["Code", "Kernel", "KernelSettings"]
 
@@ -115,7 +128,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
-        bus: messages on topics inside this process (`mixkit.bus`).
+        bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -156,6 +169,7 @@ class Kernel:
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
+        self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -168,6 +182,7 @@ class Kernel:
         self._closed = False
         self.signals = Signals()
         self.bus: Bus = LocalBus()
+        self._shared_bus: SharedBus | None = None
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -305,6 +320,25 @@ class Kernel:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
+
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
         plugin = self._offered_by[path]
@@ -324,6 +358,13 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def share_bus(self, directory: Path) -> None:
+        """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
+        fork, and before the first run."""
+        from mixkit.shared_bus import SharedBus
+
+        self.bus = self._shared_bus = SharedBus(directory)
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -618,6 +659,8 @@ class Kernel:
         if self._threads is not None and self._threads_pid == os.getpid():
             self._threads.shutdown(wait=True)
         self._portal.close()
+        if self._shared_bus is not None:
+            self._shared_bus.stop()
         if self._databases is not None:
             self._databases.close()
         for program in self._programs.values():

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
 from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Apps, Databases, gone
@@ -18,6 +19,7 @@ from mixkit.environment import Env
 from mixkit.errors import (
     CancelledRun,
     FFIError,
+    FileError,
     GrantError,
     InternalError,
     NotFound,
@@ -67,6 +69,11 @@ class Services(Protocol):
         ...
 
     @property
+    def files(self) -> AppFiles:
+        """The files of apps. Raises `FileError` where there is no file system."""
+        ...
+
+    @property
     def engine(self) -> WasmEngine:
         """The engine that runs guests. Raises `ProfileError` where there is none."""
         ...
@@ -99,6 +106,10 @@ class NoServices:
     @property
     def databases(self) -> Databases:
         raise StorageError("expected a storage, found none: this state belongs to no kernel")
+
+    @property
+    def files(self) -> AppFiles:
+        raise FileError("expected a file system, found none: this state belongs to no kernel")
 
     @property
     def engine(self) -> WasmEngine:

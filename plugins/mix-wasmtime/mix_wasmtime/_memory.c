@@ -64,7 +64,7 @@ PyObject *instance_memory(PyObject *object, PyObject *unused) {
 
 PyObject *instance_grow(PyObject *object, PyObject *pages) {
     Instance *self = (Instance *)object;
-    if (!instance_usable(self, false) || memory_of(self) == NULL) return NULL;
+    if (!instance_usable(self, false) || !instance_free(self) || memory_of(self) == NULL) return NULL;
     unsigned long long more = PyLong_AsUnsignedLongLong(pages);
     if (PyErr_Occurred()) return NULL;
     uint64_t before;
