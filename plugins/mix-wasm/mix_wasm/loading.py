@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from mix_wasm.gate import Gate
@@ -20,7 +21,7 @@ OPTION: Final = "wasm.modules"
 """Grant option: which modules may be loaded."""
 
 T = TypeVar("T")
-_ORIGINS: Final = frozenset({"bytes", "package"})
+_ORIGINS: Final = frozenset({"bytes", "package", "files"})
 _gate: Final = Gate()
 
 
@@ -36,7 +37,7 @@ def check_option(value: Any) -> list[str]:
     if isinstance(value, list) and all(_is_allowed(item) for item in value):
         return value
     raise GrantError(
-        f'grant option {OPTION}: expected a list of "bytes", "package", or "sha256:" and 64 hex digits, '
+        f'grant option {OPTION}: expected a list of "bytes", "package", "files", or "sha256:" and 64 hex digits, '
         f"found {value!r:.100}"
     )
 
@@ -52,7 +53,7 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Module], T])
 
     Raises:
         FFIError: it is too large, or the run has loaded too many.
-        NotFound: its package has no such file.
+        NotFound, FileError: its package, or its app, has no such file.
         GrantError: it may not be loaded.
         EngineError: it is not valid, or too much to compile.
     """
@@ -65,7 +66,8 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Module], T])
     loads.count += 1
     await _gate.enter(settings.compiling)
     try:
-        pending = in_own_thread(_load, state, source, settings, make)
+        origin, read = await _found(state, source, settings.module_bytes)
+        pending = in_own_thread(_load, state, origin, read, settings.module_bytes, make)
     except BaseException:
         _gate.leave()
         raise
@@ -76,29 +78,45 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Module], T])
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _load(state: State, source: bytes | str, settings: WasmSettings, make: Callable[[Module], T]) -> T:
+def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Module], T]) -> T:
     try:
-        code, origin = _read(state, source)
-        _check_granted(state, code, origin)
-        if len(code) > settings.module_bytes:
+        code = read()
+        if len(code) > most:
             raise FFIError(
-                f"the module has {len(code)} bytes, at most {settings.module_bytes} are loaded; the setting "
-                "wasm.module_bytes raises that"
+                f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
             )
+        _check_granted(state, code, origin)
         module = state.services.compile(code)
     finally:
         _gate.leave()
     return make(module)
 
 
-def _read(state: State, source: bytes | str) -> tuple[bytes, str]:
-    """The module, and where it is from, as grants name it."""
+async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Callable[[], bytes]]:
+    """Where the module is from, as grants name it, and what reads it, in a thread."""
     if isinstance(source, bytes):
-        return source, "bytes"
+        return "bytes", lambda: source
+    if source.startswith("/"):
+        code = await _stored(state, source, most + 1)
+        return "files", lambda: code
     apps = state.get(Apps)
     if apps is None:
         raise NotFound(f"no file {source!r:.80} of a package: this run was started without one")
-    return apps.file(source), "package"
+    return "package", partial(apps.file, source)
+
+
+async def _stored(state: State, path: str, most: int) -> bytes:
+    """The beginning of one of the app's files."""
+    if state.place is None:
+        raise NotFound(f"no file {path!r:.80}: this run was started without an app")
+    reading = await state.services.files.open(state.place).read(path, stop=most)
+    try:
+        content = bytearray()
+        while piece := await reading.read():
+            content += piece
+        return bytes(content)
+    finally:
+        await reading.close()
 
 
 def _check_granted(state: State, code: bytes, origin: str) -> None:

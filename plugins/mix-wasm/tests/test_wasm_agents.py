@@ -23,6 +23,7 @@ from mixkit.kernel import Kernel
 from mixkit.limits import Limits
 from mixkit.package import Package, WorkspaceStore
 from mixkit.package.build import build as build_package
+from mixkit.storage import Place
 from mixkit.value import error, ok
 
 pytest.importorskip("ziglang")
@@ -156,7 +157,6 @@ def test_an_installed_agent_loads_from_its_package_until_it_is_installed_anew(
     for name in (
         "adder.wasm",
         "../sums/lib/adder.wasm",
-        "/lib/adder.wasm",
         "code/sums/lib/adder.wasm",
         "lib",
         "",
@@ -177,6 +177,33 @@ def test_an_installed_agent_loads_from_its_package_until_it_is_installed_anew(
         run_load("lib/adder.wasm")
     app.close()
     databases.close()
+
+
+def test_an_agent_loads_one_of_its_files(wasm_kernel: Kernel, loads: bytes, tmp_path: Path) -> None:
+    place = Place("main", "sums", tmp_path)
+    files = wasm_kernel.files.open(place)
+    asyncio.run(files.put("/lib/adder.wasm", MODULE))
+    asyncio.run(files.put("/lib/large.wasm", b"x" * 100_001))
+
+    def run_load(path: str, **options: Any) -> Any:
+        params = {"code": path, "function": "add", "args": [2, 3]}
+        return wasm_kernel.run_sync(loads, "load", params, **{"grants": ALL, "place": place, **options}).value
+
+    assert run_load("/lib/adder.wasm") == [ok(5)]
+    assert run_load("/lib/adder.wasm", grants=Grants(["*"], {"wasm.modules": ["files"]})) == [ok(5)]
+    for path, message in {
+        "/lib/large.wasm": "more than 100000 bytes",
+        "/lib/none.wasm": "no file",
+        "/lib/../lib/adder.wasm": r"'\.\.' is not followed",
+        "/lib": "no file",
+        "/": "expected a name",
+    }.items():
+        with pytest.raises(RunError, match=message):
+            run_load(path)
+    with pytest.raises(RunError, match="this run was started without an app"):
+        run_load("/lib/adder.wasm", place=None)
+    with pytest.raises(RunError, match="from files is not granted"):
+        run_load("/lib/adder.wasm", grants=Grants(["*"], {"wasm.modules": ["package", "bytes"]}))
 
 
 def test_a_run_without_a_package_has_no_files(wasm_kernel: Kernel, loads: bytes) -> None:
