@@ -42,6 +42,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
+from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
@@ -107,6 +108,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
     ] = 512 * 1024 * 1024
+    key_file: Annotated[
+        str | None,
+        Meta(
+            description="File of master keys, 32 bytes in base64 each, one a line, that nobody else may read; the "
+            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the workspaces."
+        ),
+    ] = None
     snapshot_dir: Annotated[
         str | None,
         Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
@@ -145,6 +153,7 @@ class Kernel:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
+        self._environ = environ
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
@@ -168,6 +177,7 @@ class Kernel:
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
+        self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
         self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
@@ -358,6 +368,27 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def keep_keys(self, home: Path) -> None:
+        """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
+
+        Raises:
+            KeyRingError: it does not, or cannot be used.
+        """
+        own: KernelSettings = self._settings["kernel"]
+        file = None if own.key_file is None else Path(own.key_file)
+        self._keys = Keys(self._environ.get(VARIABLE), file, home)
+        self._keys.check()
+
+    @property
+    def keys(self) -> Keys:
+        """Where the key ring comes from."""
+        return self._keys
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        return self._keys.ring()
 
     def share_bus(self, directory: Path) -> None:
         """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
