@@ -26,7 +26,7 @@ from mixkit.bus import Bus, LocalBus
 from mixkit.contracts import WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
-from mixkit.engines import Choice, choose
+from mixkit.engines import Choice, Engines, choose
 from mixkit.environment import Env
 from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
 from mixkit.ffi import FFIGroup, FFITable, Registry
@@ -145,7 +145,9 @@ class Kernel:
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
-        self.choice: Choice | None = choose(profile.engines, engines) if profile.engines else None
+        self.engines = Engines(
+            choose(profile.engines, engines) if profile.engines else (), self._make_engine, self._of_engine
+        )
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
         self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
         own: KernelSettings = self._settings["kernel"]
@@ -156,7 +158,6 @@ class Kernel:
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
         self._databases: Databases | None = None
-        self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
         self._portal = Portal()
@@ -320,25 +321,17 @@ class Kernel:
         """Makes the error that names the plugin, for `foreign`."""
         return lambda reason: PluginError(f"{what}: {reason}", plugin)
 
-    def _of_engine(self, what: str) -> Callable[[str], MixError]:
+    def _of_engine(self, choice: Choice, what: str) -> Callable[[str], MixError]:
         """The same for the plugin that offers the engine."""
-        assert self.choice is not None
-        return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+        return self._failed(f"the engine {choice.engine!r} {what}", self._offered_by[choice.path])
+
+    def _make_engine(self, choice: Choice) -> WasmEngine:
+        settings = self._settings.get(choice.engine)
+        cls = load_object(choice.path)
+        engine: WasmEngine = cls(settings) if settings is not None else cls()
+        return engine
 
     # -- code ---------------------------------------------------------------------------------
-
-    @property
-    def engine(self) -> WasmEngine:
-        """The engine that runs guests, made when first needed."""
-        with self._lock:
-            if self._engine is None:
-                if self.choice is None:
-                    raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
-                with foreign(self._of_engine("cannot be made")):
-                    cls = load_object(self.choice.path)
-                    settings = self._settings.get(self.choice.engine)
-                    self._engine = cls(settings) if settings is not None else cls()
-            return self._engine
 
     def prepare(self) -> None:
         """Do what the first run of a process would wait for: import the event loop, load the engine.
@@ -347,10 +340,7 @@ class Kernel:
         """
         import asyncio  # noqa: F401
 
-        if self.choice is not None:
-            engine = self.engine
-            with foreign(self._of_engine("cannot be prepared")):
-                engine.prepare()
+        self.engines.prepare()
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -371,9 +361,10 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            module = engine.compile(code)
+        if not self.engines.choices:
+            raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
+        engine, decision = self.engines.compile(code)
+        module = decision.module
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:

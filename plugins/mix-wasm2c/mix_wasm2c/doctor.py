@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from mixkit.contracts import Check, FuncType, HostFunction
 from mixkit.errors import MixError
 from mixkit.limits import Limits
@@ -23,8 +25,10 @@ def checks(kernel: Any) -> list[Check]:
     """Whether modules can be translated and compiled here, and which the engine takes."""
     from mix_wasm2c.engine import Wasm2cEngine
 
-    engine = Wasm2cEngine(kernel.settings("wasm2c"))
-    return [_runs(engine), _keeps(engine), _takes(engine)]
+    settings = kernel.settings("wasm2c")
+    engine = Wasm2cEngine(settings)
+    probing = Wasm2cEngine(structs.replace(settings, trust_all=True, code_bytes=len(_PROBE)))
+    return [_runs(probing), _keeps(engine), _takes(engine)]
 
 
 def _runs(engine: Wasm2cEngine) -> Check:

@@ -185,9 +185,11 @@ class Wasm2cEngine:
         """Compile, or take from memory or from the disk.
 
         Raises:
-            EngineError: malformed, invalid, of a proposal that cannot be translated, or too much to compile.
+            EngineError: not among those that the settings trust, malformed, invalid, of a proposal that cannot be
+                translated, or too much to compile.
         """
         digest = hashlib.sha256(code).hexdigest()
+        self._admit(code, digest)
         with self._lock:
             module = self._modules.get(digest)
             if module is not None:
@@ -241,6 +243,18 @@ class Wasm2cEngine:
             EngineError: damaged, or of another engine version.
         """
         return load_snapshot(data, self.version)
+
+    def _admit(self, code: bytes, digest: str) -> None:
+        settings = self.settings
+        if not settings.trust_all and digest not in settings.trusted:
+            raise EngineError(
+                f"wasm2c runs modules that the profile trusts only, and {digest} is not in settings.wasm2c.trusted"
+            )
+        if len(code) > settings.code_bytes:
+            raise EngineError(
+                f"the Wasm module has {len(code)} bytes, expected at most {settings.code_bytes} for wasm2c; "
+                "raise settings.wasm2c.code_bytes in the profile"
+            )
 
     def _compile(self, module: wasm.WasmModule, digest: str, names: Names) -> tuple[_native.Library, bool]:
         tools = Toolchain(self.settings)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 __all__ = ["Wasm2cSettings"]
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which modules the engine takes, how it compiles them, and where it keeps what it compiled."""
 
     trusted: Annotated[
-        tuple[Digest, ...],
+        tuple[str, ...],
         Meta(
             description="SHA-256, in hex, of the modules that this engine runs; the others go to the next one."
         ),
@@ -52,3 +53,8 @@ class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int, Meta(ge=0, description="Bytes that a module may have; larger ones go to the next engine.")
     ] = 4 * 1024 * 1024
     optimize: Annotated[bool, Meta(description="Off: compiles faster, and the code runs slower.")] = True
+
+    def __post_init__(self) -> None:
+        for digest in self.trusted:
+            if not _DIGEST.fullmatch(digest):
+                raise ValueError(f"expected SHA-256 in 64 hex digits (sha256sum FILE), found {digest!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import wasmtime
@@ -18,10 +19,8 @@ from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
 
 class Wasm2c(EngineFixtures):
     @pytest.fixture
-    def engine(self, pytestconfig: pytest.Config) -> WasmEngine:
-        # Kept from one session to the next: a C compiler takes a quarter of a second for the smallest module.
-        kept = pytestconfig.cache.mkdir("wasm2c")
-        return Wasm2cEngine(Wasm2cSettings(cache_dir=str(kept), optimize=False))
+    def engine(self, kept: Path) -> WasmEngine:
+        return Wasm2cEngine(Wasm2cSettings(trust_all=True, cache_dir=str(kept), optimize=False))
 
     @pytest.fixture
     def wat2wasm(self) -> Callable[[str], bytearray]:
