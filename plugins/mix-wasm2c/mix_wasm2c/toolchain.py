@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,7 @@ _FLAGS: Final = (
     *("-shared", "-fPIC", "-std=gnu11", "-fvisibility=hidden", "-DNDEBUG"),
     # Memory is looked at before every access, and the stack at every function: no signal is caught for either.
     *("-DWASM_RT_USE_MMAP=1", "-DWASM_RT_MEMCHECK_BOUNDS_CHECK=1", "-DWASM_RT_STACK_DEPTH_COUNT=1"),
-    *("-fstack-clash-protection", f"-Werror=frame-larger-than={_FRAME}"),
+    *("-fstack-clash-protection", f"-Wframe-larger-than={_FRAME}", f"-Werror=frame-larger-than={_FRAME}"),
     # What Wasm defines and C leaves open.
     *("-fwrapv", "-fno-strict-aliasing", "-fno-delete-null-pointer-checks", "-ffp-contract=off"),
     *("-frounding-math", "-fno-math-errno"),
@@ -48,6 +49,9 @@ _FLAGS: Final = (
     *("-Wl,-z,relro", "-Wl,-z,now"),
 )
 _GCC: Final = ("-fno-reorder-blocks-and-partition", "-fsignaling-nans")
+_NO_MEMORY: Final = re.compile(
+    rb"out of memory|memory exhausted|annot allocate|bad_alloc|MemoryError", re.IGNORECASE
+)
 _KEPT: Final = ("PATH", "HOME", "LANG")
 
 
@@ -174,7 +178,8 @@ class Toolchain:
         done = subprocess.CompletedProcess(command, process.returncode, b"", words)
         if process.returncode == -signal.SIGXCPU or b"CPU time limit" in words:
             raise self._too_long()
-        if process.returncode != 0 and (process.returncode == -signal.SIGKILL or b"memory" in words.lower()):
+        # Killed from outside is the work of a system that runs out of memory.
+        if process.returncode == -signal.SIGKILL or (process.returncode != 0 and _NO_MEMORY.search(words)):
             raise EngineError(
                 f"compiling the Wasm module takes more than {memory} bytes of memory; make its functions smaller, or "
                 "raise settings.wasm2c.compile_memory in the profile"
