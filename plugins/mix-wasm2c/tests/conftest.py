@@ -20,11 +20,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(str(exc))
 
 
-@pytest.fixture
-def kept(pytestconfig: pytest.Config) -> Path:
+@pytest.fixture(scope="session")
+def kept(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache from one session to the next: a C compiler takes a fifth of a second for the smallest module."""
-    assert pytestconfig.cache is not None
-    return Path(pytestconfig.cache.mkdir("wasm2c"))
+    cache = getattr(pytestconfig, "cache", None)
+    return tmp_path_factory.mktemp("wasm2c") if cache is None else Path(cache.mkdir("wasm2c"))
 
 
 @pytest.fixture
