@@ -136,6 +136,7 @@ class State:
         self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._closes = False
 
     @property
     def run_id(self) -> str:
@@ -157,6 +158,7 @@ class State:
                 raise InternalError(f"the state already holds a {type(resource).__name__}")
             if not self._closed:
                 self._resources[type(resource)] = (resource, close)
+                self._closes = self._closes or close is not None
                 return resource
         return self._refuse(resource, close)
 
@@ -307,6 +309,11 @@ class State:
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
+
+    @property
+    def must_close(self) -> bool:
+        """Whether it holds something that `close` has to close."""
+        return self._closes or bool(self._objects)
 
     # -- the end ------------------------------------------------------------------------------
 
