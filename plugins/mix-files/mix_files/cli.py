@@ -114,7 +114,8 @@ async def put(
     out: Output,
 ) -> None:
     """Store FILE as PATH, or under its own name in PATH if that ends with a slash; `-` is stdin."""
-    from mix_files.value import guessed, own
+    from mix_files.value import own
+    from mixkit.file_fields import guessed
     from mixkit.filesystem import ABSENT
 
     if path.endswith("/") and str(source) != "-":
