@@ -1,4 +1,5 @@
-"""What a plugin must provide to be an engine, a file system or a compiler; a storage is in `mixkit.storage`.
+"""What a plugin must provide to be an engine or a compiler; storages are in `mixkit.storage`, file systems in
+`mixkit.filesystem`.
 
 Protocols: a plugin's class need not derive from them. `mixkit.testing` has the suite that each must pass.
 """
@@ -20,7 +21,6 @@ __all__ = [
     "Call",
     "Check",
     "Compiler",
-    "FileSystem",
     "FuncType",
     "HostFunction",
     "HostImports",
@@ -333,13 +333,6 @@ class WasmEngine(Protocol):
     def load_snapshot(self, data: bytes) -> Snapshot:
         """What `Snapshot.to_bytes` wrote. `EngineError` if it is damaged or of another engine version."""
         ...
-
-
-@runtime_checkable
-class FileSystem(Protocol):
-    """What holds an app's files. Grows with the files plugin."""
-
-    name: str
 
 
 @runtime_checkable

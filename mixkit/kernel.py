@@ -16,23 +16,34 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import WasmEngine
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
+from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
@@ -40,6 +51,7 @@ from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
+from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
@@ -51,6 +63,9 @@ from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
 from mixkit.vm.threads import Threads
+
+if TYPE_CHECKING:
+    from mixkit.shared_bus import SharedBus
 
 __all__ = ["Code", "Kernel", "KernelSettings"]
 
@@ -99,6 +114,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
     ] = 512 * 1024 * 1024
+    key_file: Annotated[
+        str | None,
+        Meta(
+            description="File of master keys, 32 bytes in base64 each, one a line, that nobody else may read; the "
+            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the workspaces."
+        ),
+    ] = None
     snapshot_dir: Annotated[
         str | None,
         Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
@@ -120,7 +142,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
-        bus: messages on topics inside this process (`mixkit.bus`).
+        bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -137,6 +159,7 @@ class Kernel:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
+        self._environ = environ
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
@@ -160,7 +183,11 @@ class Kernel:
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
+        self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
+        self._sql_engines = self._collect("mix_sql")
+        self._sql: SqlEngine | None = None
+        self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
@@ -172,6 +199,7 @@ class Kernel:
         self._closed = False
         self.signals = Signals()
         self.bus: Bus = LocalBus()
+        self._shared_bus: SharedBus | None = None
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -309,6 +337,44 @@ class Kernel:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
 
+    @property
+    def sql(self) -> SqlEngine:
+        """What runs SQL over records, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._sql is None:
+            if not self._sql_engines:
+                raise NotFound(
+                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
+                    "plugins"
+                )
+            with self._lock:
+                if self._sql is None:
+                    self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
+        return self._sql
+
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
+
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
         plugin = self._offered_by[path]
@@ -328,6 +394,34 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def keep_keys(self, home: Path) -> None:
+        """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
+
+        Raises:
+            KeyRingError: it does not, or cannot be used.
+        """
+        own: KernelSettings = self._settings["kernel"]
+        file = None if own.key_file is None else Path(own.key_file)
+        self._keys = Keys(self._environ.get(VARIABLE), file, home)
+        self._keys.check()
+
+    @property
+    def keys(self) -> Keys:
+        """Where the key ring comes from."""
+        return self._keys
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        return self._keys.ring()
+
+    def share_bus(self, directory: Path) -> None:
+        """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
+        fork, and before the first run."""
+        from mixkit.shared_bus import SharedBus
+
+        self.bus = self._shared_bus = SharedBus(directory)
 
     # -- code ---------------------------------------------------------------------------------
 
@@ -356,6 +450,12 @@ class Kernel:
             with foreign(self._of_engine("cannot be prepared")):
                 engine.prepare()
 
+    def compile(self, code: bytes) -> Module:
+        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
+        engine = self.engine
+        with foreign(self._of_engine("failed to compile the code")):
+            return engine.compile(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
@@ -375,9 +475,7 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            module = engine.compile(code)
+        engine, module = self.engine, self.compile(code)
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -611,6 +709,8 @@ class Kernel:
         self._closed = True
         self._threads.close()
         self._portal.close()
+        if self._shared_bus is not None:
+            self._shared_bus.stop()
         if self._databases is not None:
             self._databases.close()
         for program in self._programs.values():

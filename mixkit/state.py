@@ -11,11 +11,25 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
+from mixkit.contracts import Module, WasmEngine
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
+from mixkit.errors import (
+    CancelledRun,
+    FFIError,
+    FileError,
+    GrantError,
+    InternalError,
+    KeyRingError,
+    NotFound,
+    ProfileError,
+    StorageError,
+    printable,
+)
 from mixkit.grants import ALL, Grants, check_apps
+from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
 from mixkit.signals import Signals
@@ -56,6 +70,26 @@ class Services(Protocol):
         """The databases of apps. Raises `StorageError` where there is no storage."""
         ...
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps. Raises `FileError` where there is no file system."""
+        ...
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        ...
+
+    @property
+    def engine(self) -> WasmEngine:
+        """The engine that runs guests. Raises `ProfileError` where there is none."""
+        ...
+
+    def compile(self, code: bytes) -> Module:
+        """Compile Wasm with that engine, or find it compiled. It takes seconds, and cannot be stopped before the
+        engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile."""
+        ...
+
     def settings(self, plugin: str) -> Any:
         """The settings object of the plugin."""
         ...
@@ -79,6 +113,21 @@ class NoServices:
     @property
     def databases(self) -> Databases:
         raise StorageError("expected a storage, found none: this state belongs to no kernel")
+
+    @property
+    def files(self) -> AppFiles:
+        raise FileError("expected a file system, found none: this state belongs to no kernel")
+
+    @property
+    def keyring(self) -> KeyRing:
+        raise KeyRingError("expected a key ring, found none: this state belongs to no kernel")
+
+    @property
+    def engine(self) -> WasmEngine:
+        raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
+
+    def compile(self, code: bytes) -> Module:
+        return self.engine.compile(code)
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
 from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
@@ -36,12 +37,13 @@ class WorkspaceStore:
 
     Args:
         databases: opens the databases, those of the workspaces and those of their apps: `Kernel.databases`.
+        files: those of the apps, `Kernel.files`, so that they go with the apps; None where there are none.
 
     Raises:
         StorageError: the storage of the databases forgets what it is given.
     """
 
-    def __init__(self, root: Path | str, databases: Databases) -> None:
+    def __init__(self, root: Path | str, databases: Databases, files: AppFiles | None = None) -> None:
         if not databases.storage.durable:
             raise StorageError(
                 "workspaces need a storage that outlives the process, "
@@ -50,6 +52,7 @@ class WorkspaceStore:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self._databases = databases
+        self._files = files
         self._workspaces: dict[str, Workspace] = {}
 
     def list(self) -> list[str]:
@@ -108,7 +111,10 @@ class WorkspaceStore:
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
             else:
-                self._databases.remove(place_of(home, folder.name))
+                place = place_of(home, folder.name)
+                self._databases.remove(place)
+                if self._files is not None:
+                    self._files.remove(place)
 
     def workspace(self, name: str) -> Workspace:
         """The workspace of that name; cheap.
@@ -118,7 +124,9 @@ class WorkspaceStore:
         """
         found = self._workspaces.get(name)
         if found is None:
-            found = Workspace(Changes(self.root / check_name("workspace", name), self._databases))
+            found = Workspace(
+                Changes(self.root / check_name("workspace", name), self._databases, self._files)
+            )
         if not found.is_there():
             raise NotFound(f"no workspace {name!r}")
         self._workspaces[name] = found

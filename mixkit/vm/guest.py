@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from mixkit.contracts import DONE, GAVE_WAY, LATER, Call, FuncType, HostFunction, HostImports, Instance
 from mixkit.errors import GuestError, InternalError, LimitExceeded
@@ -37,6 +37,10 @@ class GuestMachine:
         healthy: False once anything failed: the instance is then not used again.
     """
 
+    arguments: Final = ()
+    variables: Final = ()
+    terminal: Final = True
+    waiting: Final = 0
     __slots__ = ("_answer", "_direct", "_entry", "_output", "_words", "healthy", "host", "instance", "unique")
 
     def __init__(self, instance: Instance, host: Host, *, direct: bool) -> None:
@@ -138,6 +142,14 @@ class GuestMachine:
             self._output = Output()
         for level, line in self._output.lines(fd, data):
             self.host.log(level, line)
+
+    def input(self, size: int) -> bytes:
+        """Standard input is at its end."""
+        return b""
+
+    def exit(self, status: int) -> NoReturn:
+        """A guest ends with its entry, not by itself."""
+        raise GuestError(f"the guest called exit({status})", trap="exit")
 
     def _flush(self) -> None:
         if self._output is not None:

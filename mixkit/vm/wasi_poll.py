@@ -36,7 +36,7 @@ def poll_oneoff(instance: Instance, subscriptions: int, events: int, count: int,
 
     def answer() -> int:
         found = [
-            _event(purpose, kind, of)
+            _event(purpose, kind, of, instance.owner.waiting)
             for (purpose, kind, of, *_), wait in zip(asked, waits, strict=True)
             if wait <= max(shortest, 0)
         ]
@@ -54,12 +54,13 @@ def _wait(kind: int, of: int, moment: int, precision: int, flags: int) -> int:
     return moment - _CLOCKS[of]() if flags & _ABSOLUTE else moment
 
 
-def _event(purpose: int, kind: int, of: int) -> bytes:
+def _event(purpose: int, kind: int, of: int, waiting: int) -> bytes:
     error, size, flags = SUCCESS, 0, 0
     if kind == CLOCK:
         error = SUCCESS if of in _CLOCKS else INVAL
     elif kind == FD_READ:
-        error, flags = (SUCCESS if of == 0 else BADF), _HANGUP
+        size = waiting if of == 0 else 0
+        error, flags = (SUCCESS if of == 0 else BADF), (0 if size else _HANGUP)
     elif kind == FD_WRITE:
         error, size = (SUCCESS if of in (1, 2) else BADF), _ROOM
     else:

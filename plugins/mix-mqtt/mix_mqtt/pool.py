@@ -1,4 +1,4 @@
-"""Which bus a run has: the broker's, one connection for each app and set of granted topics; or the process's own."""
+"""Which bus a run has: the broker's, one connection for each app and set of granted topics; or the kernel's own."""
 
 from __future__ import annotations
 

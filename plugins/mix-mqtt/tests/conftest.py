@@ -18,7 +18,7 @@ from mix_mqtt.ffis import group
 from mix_mqtt.settings import MqttSettings
 
 from mixkit import codec, egress
-from mixkit.bus import LocalBus
+from mixkit.bus import BusLimits, LocalBus
 from mixkit.environment import Env
 from mixkit.ffi import FFITable
 from mixkit.grants import ALL, Grants
@@ -136,7 +136,7 @@ class World:
     def __init__(self, settings: MqttSettings) -> None:
         self.settings = settings
         self.names = {"broker.test": ["127.0.0.1"]}
-        self.bus = LocalBus(queue=settings.inbox)
+        self.bus = LocalBus(BusLimits(queue=settings.inbox))
         self.agents: list[Agent] = []
 
     async def resolve(self, host: str) -> list[str]:

@@ -22,6 +22,7 @@ from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.query import Query
+from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
@@ -179,6 +180,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/query", query)
     app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
     app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))
 
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)

@@ -1,0 +1,95 @@
+"""Types as C goes through them: whether codec words are of a type as they are, so that no value need be made of them.
+
+Not all types have a shape: where a value may have to be changed to fit, or another option of a union might change it,
+Python decides. The layout is described in `_forms.c`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mixkit import codec
+from mixkit.schema import ArrayType, LiteralType, MapType, RecordType, ScalarType, Type, UnionType
+
+__all__ = ["Shape", "shape"]
+
+Shape = bytes
+
+_TAGS: Final = {
+    "null": (1,),
+    "bool": (2,),
+    # A whole float is taken too, and becomes an int: not as it is.
+    "int": (3, 4),
+    "number": (3, 4, 5),
+    "string": (6,),
+    "ref": (7,),
+    "binary": (8,),
+    "case": (11,),
+}
+_ANYTHING: Final = 0xFFFF
+_FLOAT: Final = 1 << 5
+_MOST: Final = 0xFF
+
+
+class _HasNone(Exception):
+    """A part of the type has no shape."""
+
+
+def shape(type: Type) -> Shape | None:
+    """The shape of a type; None if it has none."""
+    try:
+        return _node(type)
+    except _HasNone:
+        return None
+
+
+def _node(type: Type) -> bytes:
+    match type:
+        case ScalarType() | UnionType():
+            return b"k" + _mask(type).to_bytes(2, "little")
+        case ArrayType(item):
+            return b"a" + _node(item)
+        case MapType(item):
+            return b"m" + _node(item)
+        case RecordType(make=None):
+            return _record(type)
+        case LiteralType(values) if len(values) <= _MOST:
+            return b"l" + bytes([len(values)]) + b"".join(_sized(codec.encode(value)) for value in values)
+    raise _HasNone
+
+
+def _mask(type: Type) -> int:
+    """The tags of a scalar, or of a union of scalars, a bit each."""
+    match type:
+        case ScalarType("data"):
+            return _ANYTHING
+        case ScalarType(name) if name in _TAGS:
+            return sum(1 << tag for tag in _TAGS[name])
+        case UnionType(options):
+            mask = 0
+            for option in options:
+                mask |= _mask(option)
+            # Whichever comes first takes a float: where one of them changes it, Python looks which.
+            return mask & ~_FLOAT if ScalarType("int") in options else mask
+    raise _HasNone
+
+
+def _record(type: RecordType) -> bytes:
+    fields = sorted(((key.encode(), field) for key, field in type.fields.items()), key=lambda pair: pair[0])
+    if len(fields) > 0xFFFF or any(len(key) > 0xFFFF for key, _ in fields):
+        raise _HasNone
+    parts = [b"r", bytes([type.open]), len(fields).to_bytes(2, "little")]
+    for key, field in fields:
+        node = _node(field.type)
+        parts += [
+            bytes([field.optional]),
+            len(key).to_bytes(2, "little"),
+            len(node).to_bytes(4, "little"),
+            key,
+            node,
+        ]
+    return b"".join(parts)
+
+
+def _sized(words: bytes) -> bytes:
+    return len(words).to_bytes(4, "little") + words

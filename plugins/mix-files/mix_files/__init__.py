@@ -1,0 +1,17 @@
+"""Files of apps: FFIs, a command, and the file systems in folders."""
+
+from __future__ import annotations
+
+from mixkit.hookspecs import hookimpl
+
+__all__: list[str] = []
+
+
+@hookimpl
+def mix_filesystems() -> dict[str, str]:
+    return {"std": "mix_files.backends:StdFileSystem", "async": "mix_files.backends:AsyncFileSystem"}
+
+
+@hookimpl
+def mix_settings() -> str:
+    return "mix_files.settings:FilesSettings"
