@@ -81,9 +81,9 @@ class Services(Protocol):
         ...
 
     def compile(self, code: bytes) -> Compiled:
-        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped before
-        the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile, and
-        `ProfileError` where there is no engine."""
+        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped
+        before the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile,
+        and `ProfileError` where there is no engine."""
         ...
 
     def settings(self, plugin: str) -> Any:
