@@ -79,10 +79,11 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
         while True:
             if wanted is Where.LOOP:
                 wanted = _turn(run, steps, turn or _TURN, Where.LOOP)
-                if alarm is None:
-                    # PERF: not before it is known that the run lasts longer than its first turn.
-                    alarm = watchdog.add(run.deadline, run.expire)
-            elif isinstance(wanted, set):
+                continue
+            if alarm is None:
+                # PERF: not before it is known that the run lasts longer than its first turn.
+                alarm = watchdog.add(run.deadline, run.expire)
+            if isinstance(wanted, set):
                 cancelled = await _first(run, wanted) or cancelled
                 wanted = home if run.stopped is None else Where.LOOP
             else:
