@@ -98,6 +98,8 @@ class RunOptions(TypedDict, total=False):
     apps: how names of other apps are resolved, whose databases the grants may open.
     answer: makes the result fit what the package says of it, or raises `Mismatch`; what the program says of it is
         checked anyhow.
+    pauses: called on the event loop, with True when the run, or one that it waits for, begins to wait there, which
+        holds no thread, and with False when it goes on.
     """
 
     env: Env | None
@@ -108,6 +110,7 @@ class RunOptions(TypedDict, total=False):
     place: Place | None
     apps: Apps | None
     answer: Converter | None
+    pauses: Callable[[bool], None] | None
 
 
 class Surroundings(Protocol):

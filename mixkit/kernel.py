@@ -561,7 +561,11 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         limits = self._limits(options, budget)
-        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if budget is None:
+            own = Budget(limits, time.monotonic() + limits.wall_time - spent)
+            own.pauses = options.get("pauses")
+        else:
+            own = budget
         if isinstance(code, Program):
             program = code
         else:
@@ -579,7 +583,15 @@ class Kernel:
             job.hold()
         if program.suspends:
             run = Run(job.state, self.ffis, loop.create_task)  # type: ignore[arg-type]
-            return await drive_async(run, job.steps(run), self._threads, self._slice)
+            # The caller of a nested one waits, and this one works for it.
+            pauses = budget.pauses if budget is not None else None
+            if pauses is not None:
+                pauses(False)
+            try:
+                return await drive_async(run, job.steps(run), self._threads, self._slice)
+            finally:
+                if pauses is not None:
+                    pauses(True)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         return await self._run_in_thread(job, run, nested=budget is not None)
 

@@ -124,6 +124,7 @@ class Agents:
                     place=target.place,
                     apps=target.apps,
                     answer=target.answer,
+                    pauses=self._server.admission.pauses(),
                 )
         if result.actions and "actions" in (req.get_header("Prefer") or ""):
             resp.set_header("Preference-Applied", "actions")
