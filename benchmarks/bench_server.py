@@ -129,15 +129,9 @@ def body_of(size: int) -> bytes:
     while len(text := json.dumps({"records": records})) < size:
         n = len(records)
         price = round(n * 1.37 % 100, 2)
+        note, tags = "as good as new", ["a", "b"]
         records.append(
-            {
-                "id": n,
-                "name": f"item {n}",
-                "price": price,
-                "tags": ["a", "b"],
-                "note": "as good as new",
-                "sold": n % 3 == 0,
-            }
+            {"id": n, "name": f"item {n}", "price": price, "tags": tags, "note": note, "sold": n % 3 == 0}
         )
     return text.encode()
 
