@@ -144,6 +144,57 @@ def test_types_are_tables_and_records_is_all_of_them() -> None:
             table_of(database, "note_3")
 
 
+def appended(database: Database, name: str, before: bytes, watermark: str) -> Any:
+    """The table as it has grown, None if it must be made anew."""
+    parts = database.contract.tables().appended(name, watermark)
+    return None if parts is None else pa.ipc.open_stream(before[:-8] + b"".join(parts)).read_all()
+
+
+def test_a_table_that_only_grew_is_the_one_that_is_made_anew() -> None:
+    with Database.in_memory() as database:
+        database.save([{"_rmx_type": "t", "n": n, "k": "a"} for n in range(3)])
+        before, watermark = b"".join(database.contract.tables().stream("t")), database.watermark()
+        database.save([{"_rmx_type": "t", "n": 9}, {"_rmx_type": "other"}])
+        database.flush()
+        assert appended(database, "t", before, "0" * 16) is None
+        grown = appended(database, "t", before, watermark)
+        assert grown.to_pylist() == table_of(database, "t").to_pylist()
+        assert grown.schema.equals(table_of(database, "t").schema, check_metadata=True)
+
+
+@pytest.mark.parametrize("change", ["update", "delete", "widen", "another type"])
+def test_a_table_that_did_not_only_grow_is_made_anew(change: str) -> None:
+    with Database.in_memory() as database:
+        first, *_ = database.save([{"_rmx_type": "t", "n": n} for n in range(3)])
+        before, watermark = b"".join(database.contract.tables().stream("t")), database.watermark()
+        match change:
+            case "update":
+                database.upsert({"_rmx_id": first["_rmx_id"], "n": 5})
+            case "delete":
+                database.delete(first["_rmx_id"])
+            case "widen":
+                database.save({"_rmx_type": "t", "n": 0.5})
+            case _:
+                database.save({"_rmx_type": "t", "other": 1})
+        assert appended(database, "t", before, watermark) is None
+
+
+@given(st.lists(st.lists(record_fields, max_size=3), min_size=2, max_size=4))
+def test_growing_is_the_same_as_making_anew(commits: list[list[dict[str, Any]]]) -> None:
+    with Database.in_memory() as database:
+        before, watermark = b"", ""
+        for records in commits:
+            database.save([{k: v for k, v in record.items() if k != "_rmx_type"} for record in records])
+            now = database.contract.tables()
+            parts = now.appended("records", watermark) if before else None
+            made = b"".join(now.stream("records")) if parts is None else before[:-8] + b"".join(parts)
+            anew = b"".join(database.contract.tables().stream("records"))
+            found, fresh = (pa.ipc.open_stream(stream).read_all() for stream in (made, anew))
+            assert found.schema.equals(fresh.schema, check_metadata=True)
+            assert repr(found.to_pylist()) == repr(fresh.to_pylist())
+            before, watermark = made, database.watermark()
+
+
 def test_an_unchanged_database_has_one_origin_whatever_is_flushed(tmp_path: Path) -> None:
     with Database(tmp_path / "db") as database:
         database.save([{"n": n} for n in range(3)])

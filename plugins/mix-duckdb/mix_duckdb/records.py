@@ -7,6 +7,7 @@ A table that was made stays in shared memory until the bytes of all are more tha
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import re
 import threading
@@ -14,6 +15,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final
 
 from mix_duckdb.session import Answer, Late, OwnerLost, Session, open_session
@@ -33,6 +35,10 @@ class _Kept:
         self.origin = weakref.ref(origin, forget)
         self.making = threading.Lock()
         self.shared: Shared | None = None
+
+
+_END: Final = 8
+"""Bytes of the end of an Arrow IPC stream."""
 
 
 class Cache:
@@ -78,7 +84,7 @@ class Cache:
         with kept.making:
             if kept.shared is None:
                 try:
-                    kept.shared = Shared(tables.stream(name))
+                    kept.shared = self._made(tables, name)
                 except BaseException:
                     with self._mutex:
                         if self._kept.get(key) is kept:
@@ -87,6 +93,28 @@ class Cache:
                 with self._mutex:
                     self._shrink(key)
             return kept.shared
+
+    def _made(self, tables: RecordTables, name: str) -> Shared:
+        """The table, made of the one before if it has only grown."""
+        with self._mutex:
+            found = [
+                (key, kept.shared)
+                for key, kept in self._kept.items()
+                if kept.shared is not None and key[2] == name and kept.origin() is tables.origin
+            ]
+        for key, shared in reversed(found):
+            more = tables.appended(name, key[1])
+            if more is not None:
+                with (
+                    mmap.mmap(shared.descriptor, shared.size, prot=mmap.PROT_READ) as mapped,
+                    memoryview(mapped) as whole,
+                    whole[:-_END] as begun,
+                ):
+                    made = Shared(chain((begun,), more))
+                with self._mutex:
+                    self._kept.pop(key, None)
+                return made
+        return Shared(tables.stream(name))
 
     def _shrink(self, newest: tuple[int, str, str]) -> None:
         size = self._size()

@@ -30,6 +30,8 @@ class Made:
         self.watermark = watermark
         self._table = pa.table(columns or {"n": [1, 2, 3]})
         self.made: list[str] = []
+        self.grown: Any = None
+        self.asked: list[str] = []
 
     def names(self) -> list[str]:
         return ["notes", "Odd name", "broken"]
@@ -42,6 +44,15 @@ class Made:
         with pa.ipc.new_stream(sink, self._table.schema) as writer:
             writer.write_table(self._table)
         yield sink.getvalue()
+
+    def appended(self, name: str, watermark: str) -> Iterator[bytes] | None:
+        if self.grown is None:
+            return None
+        self.asked.append(watermark)
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, self._table.schema) as writer:
+            writer.write_table(self.grown)
+        return iter([sink.getvalue()[self._table.schema.serialize().size :]])
 
 
 @pytest.fixture
@@ -141,3 +152,17 @@ def test_a_table_is_made_once_for_all_who_wait_for_it() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 4 and len(set(map(id, found))) == 1 and tables.made == ["notes"]
+
+
+async def test_what_has_only_grown_is_not_made_again(engine: DuckdbSql) -> None:
+    origin = Origin()
+    asked = "select count(*) as c, sum(n) as s from notes"
+    assert await ask(engine, Made(origin), asked) == [{"c": 3, "s": 6}]
+    for number in range(2, 5):
+        later = Made(origin, str(number))
+        later.grown = pa.table({"n": [10]})
+        assert await ask(engine, later, asked) == [{"c": 2 + number, "s": 6 + 10 * (number - 1)}]
+        assert (later.made, later.asked) == ([], [str(number - 1)])
+    # Only the newest is kept.
+    one = engine.cache.size
+    assert one < 3 * Cache(1 << 20).get(Made(Origin()), "notes").size
