@@ -13,7 +13,7 @@ from mixkit import action, codec
 from mixkit.action import ActionQueue
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import Module, WasmEngine
+from mixkit.contracts import Compiled
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -22,12 +22,14 @@ from mixkit.errors import (
     FileError,
     GrantError,
     InternalError,
+    KeyRingError,
     NotFound,
     ProfileError,
     StorageError,
     printable,
 )
 from mixkit.grants import ALL, Grants, check_apps
+from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
 from mixkit.signals import Signals
@@ -74,13 +76,14 @@ class Services(Protocol):
         ...
 
     @property
-    def engine(self) -> WasmEngine:
-        """The engine that runs guests. Raises `ProfileError` where there is none."""
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
         ...
 
-    def compile(self, code: bytes) -> Module:
-        """Compile Wasm with that engine, or find it compiled. It takes seconds, and cannot be stopped before the
-        engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile."""
+    def compile(self, code: bytes) -> Compiled:
+        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped before
+        the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile, and
+        `ProfileError` where there is no engine."""
         ...
 
     def settings(self, plugin: str) -> Any:
@@ -112,11 +115,11 @@ class NoServices:
         raise FileError("expected a file system, found none: this state belongs to no kernel")
 
     @property
-    def engine(self) -> WasmEngine:
-        raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
+    def keyring(self) -> KeyRing:
+        raise KeyRingError("expected a key ring, found none: this state belongs to no kernel")
 
-    def compile(self, code: bytes) -> Module:
-        return self.engine.compile(code)
+    def compile(self, code: bytes) -> Compiled:
+        raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")

@@ -7,10 +7,11 @@ import os
 import random
 import re
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from mix_duckdb.engine import grow
-from mix_duckdb.rows import Rows, rows_of
+from mix_duckdb.rows import Rows, Shape, direct_rows, rows_of, shape_of
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.statements import GROWING, admit
 from mix_duckdb.watch import Watch
@@ -26,6 +27,7 @@ _MISSING: Final = re.compile(r"Table with name (.+?) does not exist")
 _RETURNING: Final = re.compile(r"\breturning\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 _OPEN: Final = 100
+_SHAPES: Final = 100
 _PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
@@ -51,10 +53,12 @@ class Connection:
         self._file = bool(path)
         self._path = path
         self._in_transaction = False
+        self._mapped = 0
         self._offered: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
         self._registered: set[str] = set()
         self._answers: dict[int, Rows] = {}
+        self._shapes: dict[str, Shape] = {}
 
     def handle(self, message: Any, body: bytes) -> tuple[Any, bytes] | None:
         """The answer to a message, None if it wants none.
@@ -77,7 +81,7 @@ class Connection:
                     rows.close()
                 return None
             case Offer():
-                self._offered |= {name.casefold(): name for name in message.names}
+                self._offer(message.names)
                 return None
         raise Lost
 
@@ -107,6 +111,8 @@ class Connection:
             last = number == len(statements)
             self._prepare(statement)
             with self._watch.over(self._connection, message.deadline):
+                if last and (quick := self._quickly(message, statement, params)) is not None:
+                    return quick
                 relation = self._execute(statement, params if last else None, message.deadline)
                 if last:
                     result = self._result(message, statement, params, relation)
@@ -168,14 +174,59 @@ class Connection:
                 f"the answer has {len(types)} columns, at most {self._settings.max_columns} are answered; name those "
                 "that are needed, or raise the setting duckdb.max_columns"
             )
-        columns = [(name, str(type)) for name, type in zip(unique(relation.columns), types, strict=True)]
-        rows = rows_of(self._connection, statement, params, relation, self._settings, arrow=message.arrow)
+        shape = None if message.arrow else shape_of(statement, relation)
+        if shape is not None:
+            self._shapes[statement.query] = shape
+            if len(self._shapes) > _SHAPES:
+                self._shapes.pop(next(iter(self._shapes)))
+            quick = self._quickly(message, statement, params)
+            if quick is not None:
+                return quick
+        columns = [(name, str(type)) for name, type in zip(relation.columns, types, strict=True)]
+        return self._first(message, columns, rows_of(relation, self._settings, arrow=message.arrow))
+
+    def _quickly(self, message: Query, statement: Any, params: Any) -> tuple[Result, bytes] | None:
+        """The answer of a query that is known: it is executed without being looked at first. None if it is not."""
+        shape = None if message.arrow else self._shapes.get(statement.query)
+        if shape is None:
+            return None
+        import duckdb
+
+        try:
+            rows = direct_rows(self._connection, statement, params, shape, self._settings)
+        except duckdb.CatalogException:
+            if self._in_transaction:
+                raise
+            rows = None
+        if rows is None:
+            del self._shapes[statement.query]
+            return None
+        return self._first(message, shape.columns, rows)
+
+    def _first(self, message: Query, columns: list[tuple[str, str]], rows: Rows) -> tuple[Result, bytes]:
         body, count, done = rows.next()
         if not done:
             self._answers[message.id] = rows
-        return Result(columns, count, done, None), body
+        names = unique([name for name, _ in columns])
+        return Result(
+            [(name, type) for name, (_, type) in zip(names, columns, strict=True)], count, done, None
+        ), body
 
     # -- tables that are handed over ------------------------------------------------------------------
+
+    def _offer(self, names: list[str]) -> None:
+        import duckdb
+
+        for name in names:
+            known = name.casefold()
+            self._loaded.pop(known, None)
+            if known in self._registered:
+                self._registered.discard(known)
+                with suppress(
+                    duckdb.Error
+                ):  # In a transaction that was aborted: it is replaced when it is named.
+                    self._connection.unregister(self._offered[known])
+            self._offered[known] = name
 
     def _prepare(self, statement: Any) -> None:
         """Have the tables that a statement names, as far as its text tells."""
@@ -229,6 +280,7 @@ class Connection:
             raise Lost
         try:
             grow(message.size)
+            self._mapped += message.size
             mapped = mmap.mmap(descriptors[0], message.size, prot=mmap.PROT_READ)
         finally:
             os.close(descriptors[0])
@@ -239,6 +291,7 @@ class Connection:
         self._answers.clear()
         self._connection.close()
         self._loaded.clear()
+        grow(-self._mapped)
 
 
 def size(path: str) -> int:

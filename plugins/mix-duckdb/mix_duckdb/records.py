@@ -7,6 +7,7 @@ A table that was made stays in shared memory until the bytes of all are more tha
 from __future__ import annotations
 
 import asyncio
+import functools
 import mmap
 import os
 import re
@@ -25,7 +26,7 @@ from mixkit.errors import FFIError, QueryCancelled, QueryError, QueryTimeout
 from mixkit.near import meant
 from mixkit.sql import Params, RecordTables, SqlSession
 
-__all__ = ["Cache", "DuckdbSql", "RecordsOf"]
+__all__ = ["Cache", "DuckdbSql", "RecordsOf", "cache_of"]
 
 
 class _Kept:
@@ -141,20 +142,33 @@ class Cache:
                 del self._kept[key]
 
 
-class RecordsOf:
-    """Implements `mix_duckdb.shared.Tables` on the tables of a database, whose names are known."""
+@functools.lru_cache(maxsize=8)
+def cache_of(settings: DuckdbSettings) -> Cache:
+    """The cache of a process: the server's requests and the runs of agents share it."""
+    return Cache(settings.table_cache)
 
-    def __init__(self, tables: RecordTables, names: Collection[str], cache: Cache) -> None:
+
+class RecordsOf:
+    """Implements `mix_duckdb.shared.Tables` on the tables of a database, whose names are known.
+
+    Args:
+        prefix: stands before each of their names.
+    """
+
+    def __init__(
+        self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = ""
+    ) -> None:
         self._tables = tables
         self._names = names
         self._cache = cache
+        self._prefix = prefix
 
     def names(self) -> Collection[str]:
-        return self._names
+        return [self._prefix + name for name in self._names]
 
     async def load(self, name: str) -> Shared:
         # PERF: made in a thread, which lets the loop go on for most of it.
-        return await asyncio.to_thread(self._cache.get, self._tables, name)
+        return await asyncio.to_thread(self._cache.get, self._tables, name.removeprefix(self._prefix))
 
 
 class _Asked:
@@ -231,7 +245,7 @@ class DuckdbSql:
 
     def __init__(self, settings: DuckdbSettings | None = None) -> None:
         self._settings = settings or DuckdbSettings()
-        self.cache = Cache(self._settings.table_cache)
+        self.cache = cache_of(self._settings)
 
     async def open(self, tables: RecordTables, *, deadline: float) -> SqlSession:
         # In a thread, because somebody may have given his records very many types.

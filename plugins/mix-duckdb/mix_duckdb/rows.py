@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.values import Form, form_of
 from mixkit import codec
 from mixkit.errors import FFIError
 
-__all__ = ["Rows", "rows_of"]
+__all__ = ["Rows", "Shape", "direct_rows", "rows_of", "shape_of"]
 
 _ROW: Final = 4
 """How much larger than a batch one row may be."""
@@ -150,6 +150,13 @@ class _Batch:
         return _Batch(self.batch.slice(start, stop - start))
 
 
+class Shape(NamedTuple):
+    """What is known of a query whose rows need no cast: names and types of its columns, and how values are made."""
+
+    columns: list[tuple[str, str]]
+    forms: list[Form]
+
+
 class _Direct:
     """Rows of DuckDB's own binding, which is the quickest for few: no types are cast, nothing is made into Arrow."""
 
@@ -159,7 +166,7 @@ class _Direct:
         self._connection = connection
         self._makes = [form.direct or None for form in forms]
         self._rows = settings.batch_rows
-        connection.execute(statement, params)
+        connection.execute(statement, params or None)
 
     def read(self) -> Any:
         return self._connection.fetchmany(self._rows) or None
@@ -173,21 +180,37 @@ class _Direct:
         self._connection.abort()
 
 
-def rows_of(
-    connection: Any, statement: Any, params: Any, relation: Any, settings: DuckdbSettings, *, arrow: bool
-) -> Rows:
-    """The rows of a statement.
-
-    Args:
-        relation: of the statement; if it is a query, it has not been executed yet.
-        arrow: whether they are wanted as Arrow, or as values.
-    """
+def rows_of(relation: Any, settings: DuckdbSettings, *, arrow: bool) -> Rows:
+    """The rows of a relation, wanted as Arrow, or as values."""
     forms = None if arrow else [form_of(type) for type in relation.types]
-    # NOTE: what writes, by nextval() or within WITH too, has been executed by now, and the relation reads its result.
-    waits = relation.sql_query() == statement.query.strip(" \n;")
-    if forms and waits and all(form.direct is not False for form in forms):
-        return Rows(_Direct(connection, statement, params or None, forms, settings), settings)
     return Rows(_Arrow(relation, forms, settings), settings)
+
+
+def shape_of(statement: Any, relation: Any) -> Shape | None:
+    """That of a query which was not executed yet and needs no cast; None of others."""
+    # NOTE: what writes, by nextval() or within WITH too, has been executed by now, and the relation reads its result.
+    if relation.sql_query() != statement.query.strip(" \n;"):
+        return None
+    forms = [form_of(type) for type in relation.types]
+    if any(form.direct is False for form in forms):
+        return None
+    return Shape(_columns(relation.columns, relation.types), forms)
+
+
+def direct_rows(
+    connection: Any, statement: Any, params: Any, shape: Shape, settings: DuckdbSettings
+) -> Rows | None:
+    """The rows of a query that had that shape when it was last looked at; None if it has another by now."""
+    source = _Direct(connection, statement, params, shape.forms, settings)
+    found = connection.description
+    if _columns([column[0] for column in found], [column[1] for column in found]) == shape.columns:
+        return Rows(source, settings)
+    source.close()
+    return None
+
+
+def _columns(names: list[str], types: list[Any]) -> list[tuple[str, str]]:
+    return [(name, str(type)) for name, type in zip(names, types, strict=True)]
 
 
 def _encoded(columns: list[tuple[Callable[[Any], Any] | None, list[Any]]]) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from mixkit.errors import ProfileError
+
 __all__ = ["DuckdbSettings"]
 
 MIB = 1024 * 1024
+_BESIDE: Final = 128 * MIB
 
 
 class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,3 +72,11 @@ class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "them; 0: none.",
         ),
     ] = 256 * MIB
+
+    def __post_init__(self) -> None:
+        if self.process_memory < self.memory_limit + _BESIDE:
+            raise ProfileError(
+                f"expected at least {_BESIDE >> 20} MiB more than memory_limit, {self.memory_limit + _BESIDE}, found "
+                f"{self.process_memory}: the process has buffers beside what DuckDB counts",
+                "settings.duckdb.process_memory",
+            )

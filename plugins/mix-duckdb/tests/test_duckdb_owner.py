@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import pytest
 from mix_duckdb import processes
 from mix_duckdb.session import OwnerLost
+from mix_duckdb.settings import DuckdbSettings
 
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, ProfileError
 
 Connect: TypeAlias = Any
 Ended: TypeAlias = Callable[[int], Awaitable[None]]
@@ -172,6 +173,20 @@ async def test_a_folder_with_a_long_name(connect: Connect, tmp_path: Path) -> No
     folder.mkdir()
     sessions = [await connect(folder / "main.duckdb") for _ in range(2)]
     assert sessions[0].pid == sessions[1].pid
+
+
+async def test_many_sessions(connect: Connect, file: Path) -> None:
+    """Each has a thread with a stack of its own, for which there is room beside the memory of statements."""
+    sessions = [await connect(file, memory_limit=32 << 20, process_memory=160 << 20) for _ in range(50)]
+    assert len({session.pid for session in sessions}) == 1
+    assert (
+        await asyncio.gather(*(rows(session, "select 1 as a") for session in sessions)) == [[{"a": 1}]] * 50
+    )
+
+
+def test_memory_that_cannot_be() -> None:
+    with pytest.raises(ProfileError, match="process_memory: expected at least 128 MiB more"):
+        DuckdbSettings(memory_limit=256 << 20, process_memory=300 << 20)
 
 
 async def test_as_many_sessions_as_are_allowed(connect: Connect, file: Path) -> None:
