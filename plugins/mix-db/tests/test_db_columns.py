@@ -146,7 +146,7 @@ def test_types_are_tables_and_records_is_all_of_them() -> None:
 
 def appended(database: Database, name: str, before: bytes, watermark: str) -> Any:
     """The table as it has grown, None if it must be made anew."""
-    parts = database.contract.tables().appended(name, watermark)
+    parts = database.contract.tables().appended(name, watermark, memoryview(before))
     return None if parts is None else pa.ipc.open_stream(before[:-8] + b"".join(parts)).read_all()
 
 
@@ -157,6 +157,12 @@ def test_a_table_that_only_grew_is_the_one_that_is_made_anew() -> None:
         database.save([{"_rmx_type": "t", "n": 9}, {"_rmx_type": "other"}])
         database.flush()
         assert appended(database, "t", before, "0" * 16) is None
+        other = before.replace(b"_rmx_rev", b"_rmx_rex")
+        assert (
+            appended(database, "t", other[:60] + other[60:].replace(b"_rmx_rev", b"_rmx_rex"), watermark)
+            is None
+        )
+        database.contract.as_of(watermark).tables().table("t")
         grown = appended(database, "t", before, watermark)
         assert grown.to_pylist() == table_of(database, "t").to_pylist()
         assert grown.schema.equals(table_of(database, "t").schema, check_metadata=True)
@@ -186,7 +192,7 @@ def test_growing_is_the_same_as_making_anew(commits: list[list[dict[str, Any]]])
         for records in commits:
             database.save([{k: v for k, v in record.items() if k != "_rmx_type"} for record in records])
             now = database.contract.tables()
-            parts = now.appended("records", watermark) if before else None
+            parts = now.appended("records", watermark, memoryview(before)) if before else None
             made = b"".join(now.stream("records")) if parts is None else before[:-8] + b"".join(parts)
             anew = b"".join(database.contract.tables().stream("records"))
             found, fresh = (pa.ipc.open_stream(stream).read_all() for stream in (made, anew))

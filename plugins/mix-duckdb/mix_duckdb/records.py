@@ -104,17 +104,18 @@ class Cache:
                 if kept.shared is not None and key[2] == name and kept.origin() is tables.origin
             ]
         for key, shared in reversed(found):
-            more = tables.appended(name, key[1])
-            if more is not None:
-                with (
-                    mmap.mmap(shared.descriptor, shared.size, prot=mmap.PROT_READ) as mapped,
-                    memoryview(mapped) as whole,
-                    whole[:-_END] as begun,
-                ):
-                    made = Shared(chain((begun,), more))
-                with self._mutex:
-                    self._kept.pop(key, None)
-                return made
+            with (
+                mmap.mmap(shared.descriptor, shared.size, prot=mmap.PROT_READ) as mapped,
+                memoryview(mapped) as before,
+                before[:-_END] as begun,
+            ):
+                more = tables.appended(name, key[1], before)
+                if more is None:
+                    continue
+                made = Shared(chain((begun,), more))
+            with self._mutex:
+                self._kept.pop(key, None)
+            return made
         return Shared(tables.stream(name))
 
     def _shrink(self, newest: tuple[int, str, str]) -> None:
@@ -155,9 +156,7 @@ class RecordsOf:
         prefix: stands before each of their names.
     """
 
-    def __init__(
-        self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = ""
-    ) -> None:
+    def __init__(self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = "") -> None:
         self._tables = tables
         self._names = names
         self._cache = cache

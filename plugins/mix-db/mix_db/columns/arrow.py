@@ -14,7 +14,7 @@ from mixkit.errors import NotFound
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["batch", "pyarrow", "schema", "stream"]
+__all__ = ["batch", "begins", "pyarrow", "schema", "stream"]
 
 _JSON: Final = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 _FIELD: Final = "mixkit.field"
@@ -132,6 +132,12 @@ def stream(
             writer.write_batch(one)
             yield from parts.taken()
     yield from parts.taken()
+
+
+def begins(made: memoryview, table: pa.Schema) -> bool:
+    """Whether a stream is one of this schema."""
+    head = memoryview(table.serialize()).cast("B")
+    return made[: len(head)].cast("B") == head
 
 
 class _Parts:

@@ -107,7 +107,7 @@ class RecordTables:
         )
         return schema, _batches(shape, schema, rows)
 
-    def appended(self, name: str, watermark: str) -> Iterator[memoryview] | None:
+    def appended(self, name: str, watermark: str, stream: memoryview) -> Iterator[memoryview] | None:
         clock = Clock(self._seconds)
         made: _Made | None = self._state.origin.tables.get(name)
         if made is None or made.watermark != watermark or made.batches >= _APPENDED:
@@ -121,12 +121,12 @@ class RecordTables:
         rows = _Rows(self._state, new.to_array(), self._most - made.size, clock.tick)
         seen = merged(made.seen, _seen_in(rows)) or _NOTHING
         shape = shape_of(made.seen)
-        if shape_of(seen) != shape:
+        schema = arrow.schema(shape)
+        if shape_of(seen) != shape or not arrow.begins(stream, schema):
             return None
         self._state.origin.tables[name] = _Made(
             made.type, self.watermark, numbers, seen, made.size + rows.size, made.batches + 1
         )
-        schema = arrow.schema(shape)
         return arrow.stream(schema, _batches(shape, schema, rows), begun=True)
 
     def _numbers(self, name: str, clock: Clock) -> BitMap:
