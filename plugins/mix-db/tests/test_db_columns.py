@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,27 @@ from mix_db.testing.strategies import record_fields
 
 from mixkit import tagged_json
 from mixkit.errors import NotFound, QueryError
+from mixkit.storage import Database as Contract
+from mixkit.testing.sql_suite import TabularSuite
 from mixkit.testing.strategies import values
 from mixkit.value import Case, Ref
 
 pa = pytest.importorskip("pyarrow", reason="comes with the extra mix-db[sql]")
+
+
+class TestMemory(TabularSuite):
+    @pytest.fixture
+    def database(self) -> Iterator[Contract]:
+        with Database.in_memory() as database:
+            yield database.contract
+
+
+class TestFiles(TabularSuite):
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[Contract]:
+        with Database(tmp_path / "db") as database:
+            yield database.contract
+
 
 any_records = st.lists(
     record_fields | st.dictionaries(st.text(max_size=3), values(undef=False), max_size=4), max_size=6
