@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,31 @@ def test_an_answer_stays_readable_when_records_change(database: Database) -> Non
     database.save({"_rmx_type": "t", "n": -1})
     assert database.sql("select min(n) as n from t").first() == {"n": -1}
     assert [row["n"] for row in started] == list(range(1, 5_000))
+
+
+def test_rows_come_in_columns_too(database: Database) -> None:
+    database.save([{"_rmx_type": "t", "n": n, "tags": ["a"] * n} for n in range(3)])
+    table = database.sql("select n, tags from t order by n", arrow=True).table()
+    assert table.to_pydict() == {"n": [0, 1, 2], "tags": [[], ["a"], ["a", "a"]]}
+    assert database.sql("select n from t where n > 9", arrow=True).table().column_names == ["n"]
+    with pytest.raises(QueryError, match="arrow"):
+        database.sql("select n from t").table()
+
+
+def test_threads_ask_at_once(database: Database) -> None:
+    database.save([{"_rmx_type": "t", "n": n} for n in range(100)])
+    found: list[Any] = []
+
+    def ask(number: int) -> None:
+        database.save({"_rmx_type": "other"})
+        found.append(database.sql("select sum(n) + $m as s from t", m=number).all())
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(rows[0]["s"] for rows in found) == [4950 + number for number in range(6)]
 
 
 def test_what_goes_wrong_says_so(database: Database) -> None:
