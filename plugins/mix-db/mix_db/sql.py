@@ -110,7 +110,7 @@ class SqlRows:
         return list(self)
 
     def table(self) -> Any:
-        """All rows as a `pyarrow.Table`, without an object for any value, if the statement was run with `arrow=True`."""
+        """All rows as a `pyarrow.Table`, if the statement was run with `arrow=True`; no object is made for a value."""
         arrow = pyarrow()
         tables = [arrow.ipc.open_stream(batch).read_all() for batch in self.arrow()]
         if tables:
