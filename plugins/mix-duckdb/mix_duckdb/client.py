@@ -38,6 +38,7 @@ __all__ = ["Answer", "Column", "Late", "Session", "receive"]
 
 _GRACE: Final = 0.15
 """Seconds after a deadline at which the process is killed from here; it does so itself a little earlier."""
+_MANY: Final = 1 << 62
 _closing = threading.Lock()
 
 
@@ -150,13 +151,20 @@ class Session:
         return self._closed
 
     async def query(
-        self, sql: str, params: Sequence[Any] | Mapping[str, Any] = (), *, arrow: bool = False
+        self,
+        sql: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        arrow: bool = False,
+        most_bytes: int | None = None,
+        most_values: int | None = None,
     ) -> Answer:
         """Execute the statements of the text, the parameters being for the last of them.
 
         Args:
             params: an array for `?` and `$1`, a map for `$name`.
             arrow: whether rows are wanted as Arrow, or as values.
+            most_bytes, most_values: that a batch may have as codec words, keys included; else as the settings say.
 
         Raises:
             FFIError: refused, or it failed; says where and what to do. Those before the failing one are done.
@@ -172,7 +180,11 @@ class Session:
         self._last += 1
         id = self._last
         until = self._until()
-        answer, found = await self._ask(Query(id, sql, until, arrow), body, until)
+        size = (
+            self._settings.batch_bytes if most_bytes is None else min(most_bytes, self._settings.batch_bytes)
+        )
+        asked = Query(id, sql, until, arrow, size, _MANY if most_values is None else most_values)
+        answer, found = await self._ask(asked, body, until)
         if not isinstance(answer, Result):
             raise self.garbled()
         return Answer(self, id, answer, found, arrow=arrow)
