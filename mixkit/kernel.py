@@ -24,10 +24,10 @@ from msgspec import Meta
 from mixkit import codec, core_ffis
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import Module, WasmEngine
+from mixkit.contracts import Compiled, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
-from mixkit.engines import Choice, choose
+from mixkit.engines import Choice, Engines, choose
 from mixkit.environment import Env
 from mixkit.errors import (
     CancelledRun,
@@ -168,7 +168,9 @@ class Kernel:
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
-        self.choice: Choice | None = choose(profile.engines, engines) if profile.engines else None
+        self.engines = Engines(
+            choose(profile.engines, engines) if profile.engines else (), self._make_engine, self._of_engine
+        )
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
         self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
         own: KernelSettings = self._settings["kernel"]
@@ -183,7 +185,6 @@ class Kernel:
         self._sql_engines = self._collect("mix_sql")
         self._sql: SqlEngine | None = None
         self._files: AppFiles | None = None
-        self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
         self._portal = Portal()
@@ -386,10 +387,15 @@ class Kernel:
         """Makes the error that names the plugin, for `foreign`."""
         return lambda reason: PluginError(f"{what}: {reason}", plugin)
 
-    def _of_engine(self, what: str) -> Callable[[str], MixError]:
+    def _of_engine(self, choice: Choice, what: str) -> Callable[[str], MixError]:
         """The same for the plugin that offers the engine."""
-        assert self.choice is not None
-        return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+        return self._failed(f"the engine {choice.engine!r} {what}", self._offered_by[choice.path])
+
+    def _make_engine(self, choice: Choice) -> WasmEngine:
+        settings = self._settings.get(choice.engine)
+        cls = load_object(choice.path)
+        engine: WasmEngine = cls(settings) if settings is not None else cls()
+        return engine
 
     def keep_keys(self, home: Path) -> None:
         """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
@@ -421,19 +427,6 @@ class Kernel:
 
     # -- code ---------------------------------------------------------------------------------
 
-    @property
-    def engine(self) -> WasmEngine:
-        """The engine that runs guests, made when first needed."""
-        with self._lock:
-            if self._engine is None:
-                if self.choice is None:
-                    raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
-                with foreign(self._of_engine("cannot be made")):
-                    cls = load_object(self.choice.path)
-                    settings = self._settings.get(self.choice.engine)
-                    self._engine = cls(settings) if settings is not None else cls()
-            return self._engine
-
     def prepare(self) -> None:
         """Do what the first run of a process would wait for: import the event loop, load the engine.
 
@@ -441,16 +434,19 @@ class Kernel:
         """
         import asyncio  # noqa: F401
 
-        if self.choice is not None:
-            engine = self.engine
-            with foreign(self._of_engine("cannot be prepared")):
-                engine.prepare()
+        self.engines.prepare()
 
-    def compile(self, code: bytes) -> Module:
-        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            return engine.compile(code)
+    def compile(self, code: bytes) -> Compiled:
+        """Compile a Wasm module, guest or not, or find it compiled, with the first engine that takes it.
+
+        Raises:
+            EngineError: it is not valid, or none takes it.
+            ProfileError: the profile has no engine.
+        """
+        if not self.engines.choices:
+            raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
+        engine, decision = self.engines.compile(code)
+        return Compiled(engine, decision.module)
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -471,7 +467,8 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine, module = self.engine, self.compile(code)
+        compiled = self.compile(code)
+        module = compiled.module
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -479,7 +476,7 @@ class Kernel:
                 return program
         own: KernelSettings = self._settings["kernel"]
         made = Program(
-            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+            compiled.engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
         )
         dropped: list[Program] = []
         with self._lock:

@@ -46,7 +46,7 @@ class RecordTables(Protocol):
         """The names of the tables, of which no two differ only in the case of letters."""
         ...
 
-    def stream(self, name: str) -> Iterator[bytes]:
+    def stream(self, name: str) -> Iterator[bytes | memoryview]:
         """A table as an Arrow IPC stream, part by part.
 
         Raises:

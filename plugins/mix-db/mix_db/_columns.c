@@ -6,8 +6,6 @@
  */
 #include "_module.h"
 
-#include <stdio.h>
-
 #define OWN 5
 #define EXT_REF 1
 #define EXT_CASE 2
@@ -74,11 +72,16 @@ static bool out_of_memory(Walk *w)
     return fail(w, "no memory");
 }
 
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+} Row;
+
 /* ------------------------------------------------------------------------------------------------------- buffers */
 
 static bool reserve(Walk *w, Buffer *b, size_t more)
 {
-    if (b->room - b->size >= more)
+    if (b->data && b->room - b->size >= more)
         return true;
     size_t room = b->room ? b->room * 2 : 64;
     while (room - b->size < more)
@@ -353,10 +356,10 @@ static bool read_name(Walk *w, Value *name)
     return name->kind == K_STRING || fail(w, "a name that is no string");
 }
 
-static bool read_row(Walk *w, const Py_buffer *row, Value *v)
+static bool read_row(Walk *w, const Row *row, Value *v)
 {
-    w->at = row->buf;
-    w->end = w->at + row->len;
+    w->at = row->bytes;
+    w->end = w->at + row->size;
     if (!head(w, v))
         return false;
     return v->kind == K_MAP || fail(w, "a row that is no map");
@@ -477,7 +480,7 @@ static bool note(Walk *w, Column *c, int depth)
     return true;
 }
 
-static bool scan_rows(Walk *w, Column *root, const Py_buffer *rows, Py_ssize_t count)
+static bool scan_rows(Walk *w, Column *root, const Row *rows, Py_ssize_t count)
 {
     for (Py_ssize_t i = 0; i < count; i++) {
         Value v;
@@ -639,9 +642,11 @@ static bool put_own(Walk *w, Column *root, int own)
     if (c->code == C_TIME && v.kind == K_INT)
         return put(w, &c->data, &v.number, 8) && put_valid(w, c, true);
     if (c->code == C_REV && v.kind == K_INT && v.number >= 0) {
-        char digits[32];
-        int size = snprintf(digits, sizeof digits, "%016lld", (long long)v.number);
-        return put_bytes(w, c, digits, (size_t)size);
+        char digits[20];
+        int size = 0;
+        for (int64_t rest = v.number; rest || size < 16; rest /= 10)
+            digits[sizeof digits - 1 - size++] = (char)('0' + rest % 10);
+        return put_bytes(w, c, digits + sizeof digits - size, (size_t)size);
     }
     return fail(w, "a field of the engine's of another kind");
 }
@@ -703,7 +708,7 @@ static bool finish(Walk *w, Column *c)
     return !c->item || finish(w, c->item);
 }
 
-static bool fill_rows(Walk *w, Column *root, const Py_buffer *rows, Py_ssize_t count)
+static bool fill_rows(Walk *w, Column *root, const Row *rows, Py_ssize_t count)
 {
     Buffer scratch = {0};
     bool done = true;
@@ -718,36 +723,35 @@ static bool fill_rows(Walk *w, Column *root, const Py_buffer *rows, Py_ssize_t c
 
 /* ---------------------------------------------------------------------------------------------------- from Python */
 
+/* The bytes of a list's items, which a tuple keeps. */
 typedef struct {
-    Py_buffer *at;
+    PyObject *kept;
+    Row *at;
     Py_ssize_t count;
 } Rows;
 
 static void rows_close(Rows *rows)
 {
-    for (Py_ssize_t i = 0; i < rows->count; i++)
-        PyBuffer_Release(&rows->at[i]);
+    Py_XDECREF(rows->kept);
     PyMem_Free(rows->at);
 }
 
 static bool rows_open(PyObject *list, Rows *rows)
 {
-    Py_ssize_t count = PyList_GET_SIZE(list);
-    rows->count = 0;
-    rows->at = PyMem_New(Py_buffer, count ? count : 1);
-    if (!rows->at) {
+    rows->kept = PyList_AsTuple(list);
+    rows->count = rows->kept ? PyTuple_GET_SIZE(rows->kept) : 0;
+    rows->at = PyMem_New(Row, rows->count ? rows->count : 1);
+    if (!rows->kept || !rows->at) {
         PyErr_NoMemory();
         return false;
     }
-    /* No code of anybody else's runs while bytes are taken, so the list stays as long as it is. */
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (!PyBytes_CheckExact(PyList_GET_ITEM(list, i))) {
+    for (Py_ssize_t i = 0; i < rows->count; i++) {
+        PyObject *row = PyTuple_GET_ITEM(rows->kept, i);
+        if (!PyBytes_CheckExact(row)) {
             PyErr_SetString(PyExc_TypeError, "rows are bytes");
             return false;
         }
-        if (PyObject_GetBuffer(PyList_GET_ITEM(list, i), &rows->at[i], PyBUF_SIMPLE))
-            return false;
-        rows->count++;
+        rows->at[i] = (Row){(const uint8_t *)PyBytes_AS_STRING(row), (size_t)PyBytes_GET_SIZE(row)};
     }
     return true;
 }

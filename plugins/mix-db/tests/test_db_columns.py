@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,27 @@ def test_types_are_tables_and_records_is_all_of_them() -> None:
         assert table_of(database, "records")["n"].to_pylist() == [0, 1, 2, 3, 9]
         with pytest.raises(NotFound, match="note_2"):
             table_of(database, "note_3")
+
+
+def test_an_unchanged_database_has_one_origin_whatever_is_flushed(tmp_path: Path) -> None:
+    with Database(tmp_path / "db") as database:
+        database.save([{"n": n} for n in range(3)])
+        origin = database.contract.tables().origin
+        database.flush()
+        database.save({"n": 4})
+        database.flush()
+        assert database.contract.tables().origin is origin
+        database.compact(drop_history=True)
+        # Rows may have other numbers.
+        assert database.contract.tables().origin is not origin
+
+
+def test_types_without_end_do_not_become_tables_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_TABLES", 3)
+    with Database.in_memory() as database:
+        database.save([{"_rmx_type": type} for type in ["d", "a", "c", "b", "x" * 257]])
+        assert list(database.contract.tables().names()) == ["records", "a", "b", "c"]
+        assert table_of(database, "records").num_rows == 5
 
 
 def test_a_table_is_of_one_moment_and_of_the_newest_versions() -> None:

@@ -273,9 +273,10 @@ class Connection:
         self._registered.add(name)
 
     def _fetch(self, name: str) -> Any:
+        self._wire.send(Need(name))
+        # While the server makes the table.
         import pyarrow
 
-        self._wire.send(Need(name))
         received = self._wire.receive()
         if received is None:
             raise Lost

@@ -180,7 +180,8 @@ async def duckdb_attach(
     def opened() -> RecordsOf:
         database = state.services.databases.open(place)
         reader: Reader = database if as_of is None else database.as_of(as_of)
-        return RecordsOf(tables_of(reader), cache_of(_settings(state)), prefix)
+        found = tables_of(reader)
+        return RecordsOf(found, found.names(), cache_of(_settings(state)), prefix)
 
     tables = await asyncio.to_thread(opened)
     sessions = state.get(Sessions) or state.put(Sessions(), Sessions.close)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import re
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -44,6 +45,10 @@ class Cache:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._kept: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
         self._gone: deque[tuple[int, str, str]] = deque()
@@ -60,6 +65,9 @@ class Cache:
         Raises:
             MixError: as `RecordTables.stream`.
         """
+        if self._pid != os.getpid():
+            # In a fork, where threads that held locks are not.
+            self._begin()
         key = (id(tables.origin), tables.watermark, name)
         with self._mutex:
             self._purge()
@@ -113,19 +121,22 @@ def cache_of(settings: DuckdbSettings) -> Cache:
 
 
 class RecordsOf:
-    """Implements `mix_duckdb.shared.Tables` on the tables of a database.
+    """Implements `mix_duckdb.shared.Tables` on the tables of a database, whose names are known.
 
     Args:
         prefix: stands before each of their names.
     """
 
-    def __init__(self, tables: RecordTables, cache: Cache, prefix: str = "") -> None:
+    def __init__(
+        self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = ""
+    ) -> None:
         self._tables = tables
+        self._names = names
         self._cache = cache
         self._prefix = prefix
 
     def names(self) -> Collection[str]:
-        return [self._prefix + name for name in self._tables.names()]
+        return [self._prefix + name for name in self._names]
 
     async def load(self, name: str) -> Shared:
         # PERF: made in a thread, which lets the loop go on for most of it.
@@ -135,9 +146,9 @@ class RecordsOf:
 class _Asked:
     """Implements `mixkit.sql.SqlSession`: a session whose errors are those of queries."""
 
-    def __init__(self, session: Session, tables: RecordTables, seconds: float) -> None:
+    def __init__(self, session: Session, names: Sequence[str], seconds: float) -> None:
         self._session = session
-        self._tables = tables
+        self._names = names
         self._seconds = seconds
 
     @property
@@ -166,7 +177,7 @@ class _Asked:
         found = _UNKNOWN.match(message)
         if found is None:
             return message
-        names = self._tables.names()
+        names = self._names
         more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         there = f"{', '.join(names[:_SHOWN])}{more}{meant(found[1], names)}"
         return f"there is no table {found[1]}; there are {there}"
@@ -209,9 +220,11 @@ class DuckdbSql:
         self.cache = cache_of(self._settings)
 
     async def open(self, tables: RecordTables, *, deadline: float) -> SqlSession:
-        offered = RecordsOf(tables, self.cache)
+        # In a thread, because somebody may have given his records very many types.
+        names = await asyncio.to_thread(tables.names)
+        offered = RecordsOf(tables, names, self.cache)
         try:
             opened = await open_session(self._settings, deadline=deadline, tables=offered)
         except FFIError as exc:
             raise QueryCancelled(str(exc)) from None
-        return _Asked(opened, tables, self._settings.statement_time)
+        return _Asked(opened, names, self._settings.statement_time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_db.columns.shape import ROW, Shape
@@ -121,7 +121,7 @@ def _texts(values: list[bytes | None]) -> list[str | None]:
     return made
 
 
-def stream(table: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+def stream(table: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[memoryview]:
     """The table as an Arrow IPC stream, part by part: the schema, each batch, the end."""
     arrow = pyarrow()
     parts = _Parts()
@@ -138,17 +138,16 @@ class _Parts:
     closed = False
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._parts: list[memoryview] = []
 
-    write: Callable[[Any], None]
-
-    def write(self, part: Any) -> int:  # type: ignore[no-redef]
-        self._parts.append(bytes(part))
+    def write(self, part: Any) -> int:
+        # Bytes, or a buffer of pyarrow's, which keeps what it is of: nothing is copied.
+        self._parts.append(memoryview(part))
         return len(part)
 
     def flush(self) -> None:
         """Nothing waits."""
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> list[memoryview]:
         parts, self._parts = self._parts, []
         return parts

@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
     from mix_db.engine.state import State
 
-__all__ = ["ALL", "RecordTables"]
+__all__ = ["ALL", "MAX_NAME", "MAX_TABLES", "RecordTables"]
 
 ALL: Final = "records"
 """The table that has the records of all types, and those of none."""
 
-_ROWS: Final = 65_536
+MAX_TABLES: Final = 10_000
+MAX_NAME: Final = 256
+"""Types that have a table of their own, the first by code points, and characters that their names have at most."""
+
+_ROWS: Final = 16_384
 _BYTES: Final = 32 << 20
 """Rows of a batch, and their bytes."""
 
@@ -59,8 +63,7 @@ class RecordTables:
 
     @property
     def origin(self) -> object:
-        # Of a generation, in which rows keep their numbers.
-        return self._state.shared
+        return self._state.origin
 
     @property
     def watermark(self) -> str:
@@ -77,7 +80,7 @@ class RecordTables:
         """The number of its records."""
         return len(self._numbers(name, Clock(self._seconds)))
 
-    def stream(self, name: str) -> Iterator[bytes]:
+    def stream(self, name: str) -> Iterator[memoryview]:
         return arrow.stream(*self.table(name))
 
     def table(self, name: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -119,7 +122,8 @@ class RecordTables:
         """The types, by what they are called in SQL; of the table of all, an empty text."""
         if self._types is None:
             cursor = run(_TYPES, {}, self._state, timeout=self._seconds)
-            found = {row["key"] for row in cursor if isinstance(row.get("key"), str)} - {BOOKKEEPING}
+            types = (row["key"] for row in cursor if isinstance(row.get("key"), str))
+            found = set(sorted(type for type in types if len(type) <= MAX_NAME)[:MAX_TABLES]) - {BOOKKEEPING}
             named = names_in_sql(found, taken=(ALL,))
             self._types = {ALL: ""} | {named[type]: type for type in sorted(found)}
         return self._types
