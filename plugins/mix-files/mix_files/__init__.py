@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from mixkit.cli.group import Group
+    from mixkit.contracts import Check
     from mixkit.ffi import Registry
 
 __all__: list[str] = []
@@ -27,3 +29,15 @@ def mix_filesystems() -> dict[str, str]:
 @hookimpl
 def mix_settings() -> str:
     return "mix_files.settings:FilesSettings"
+
+
+@hookimpl
+def mix_commands(group: Group) -> None:
+    group.lazy("files", "mix_files.cli:files", "List, read, store and remove files of an app.")
+
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    from mix_files.doctor import checks
+
+    return checks(kernel)

@@ -17,6 +17,7 @@ from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.outside import foreign
 from mixkit.package import Package
+from mixkit.package_files import load_files
 from mixkit.schema import ANY, Type
 from mixkit.shape import Declared, declared
 
@@ -242,6 +243,7 @@ class Catalog:
             validate=self._kernel.check_code,
             run_setup=self._run_setup,
             load_records=self._load_records,
+            load_files=self._load_files if self._kernel.filesystem else None,
             force=force,
         )
         return installed, self._kernel.ffis.unknown_grants(package.grants)
@@ -262,3 +264,6 @@ class Catalog:
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
         load_records(self._kernel.databases.open(installed.place), lines, options)
+
+    def _load_files(self, installed: InstalledApp, items: Iterator[tuple[str, Iterator[bytes]]]) -> None:
+        load_files(self._kernel.files.open(installed.place), items)
