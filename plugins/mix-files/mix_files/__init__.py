@@ -1,17 +1,35 @@
-"""Files of apps: FFIs, a command, and the file systems in folders."""
+"""Files of apps: FFIs, a command, and the file systems in folders and in a bucket."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from mixkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mixkit.contracts import Check
 
 __all__: list[str] = []
 
 
 @hookimpl
 def mix_filesystems() -> dict[str, str]:
-    return {"std": "mix_files.backends:StdFileSystem", "async": "mix_files.backends:AsyncFileSystem"}
+    return {
+        "std": "mix_files.backends:StdFileSystem",
+        "async": "mix_files.backends:AsyncFileSystem",
+        "s3": "mix_files.s3.files:S3FileSystem",
+    }
 
 
 @hookimpl
 def mix_settings() -> str:
     return "mix_files.settings:FilesSettings"
+
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    if kernel.profile.filesystem != "s3":
+        return []
+    from mix_files.s3.doctor import checks
+
+    return checks(kernel.settings("files"))
