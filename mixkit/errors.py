@@ -21,6 +21,7 @@ __all__ = [
     "GrantError",
     "GuestError",
     "InternalError",
+    "KeyRingError",
     "LimitExceeded",
     "MessagePackError",
     "MixError",
@@ -293,6 +294,12 @@ class FilesFull(FileError):
         self.used = used
         self.allowed = allowed
         self.unit = unit
+
+
+class KeyRingError(MixError):
+    """A master key is missing, unusable, or not the one that something was sealed with. No message shows a key."""
+
+    code = "keyring"
 
 
 class PackageError(MixError):

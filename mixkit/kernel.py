@@ -42,6 +42,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
+from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
@@ -49,6 +50,7 @@ from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
+from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
@@ -107,6 +109,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
     ] = 512 * 1024 * 1024
+    key_file: Annotated[
+        str | None,
+        Meta(
+            description="File of master keys, 32 bytes in base64 each, one a line, that nobody else may read; the "
+            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the workspaces."
+        ),
+    ] = None
     snapshot_dir: Annotated[
         str | None,
         Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
@@ -145,6 +154,7 @@ class Kernel:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
+        self._environ = environ
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
@@ -168,7 +178,10 @@ class Kernel:
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
+        self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
+        self._sql_engines = self._collect("mix_sql")
+        self._sql: SqlEngine | None = None
         self._files: AppFiles | None = None
         self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
@@ -321,6 +334,25 @@ class Kernel:
         return self._databases
 
     @property
+    def sql(self) -> SqlEngine:
+        """What runs SQL over records, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._sql is None:
+            if not self._sql_engines:
+                raise NotFound(
+                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
+                    "plugins"
+                )
+            with self._lock:
+                if self._sql is None:
+                    self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
+        return self._sql
+
+    @property
     def files(self) -> AppFiles:
         """The files of apps, in the file system that the profile names.
 
@@ -358,6 +390,27 @@ class Kernel:
         """The same for the plugin that offers the engine."""
         assert self.choice is not None
         return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+
+    def keep_keys(self, home: Path) -> None:
+        """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
+
+        Raises:
+            KeyRingError: it does not, or cannot be used.
+        """
+        own: KernelSettings = self._settings["kernel"]
+        file = None if own.key_file is None else Path(own.key_file)
+        self._keys = Keys(self._environ.get(VARIABLE), file, home)
+        self._keys.check()
+
+    @property
+    def keys(self) -> Keys:
+        """Where the key ring comes from."""
+        return self._keys
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        return self._keys.ring()
 
     def share_bus(self, directory: Path) -> None:
         """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a

@@ -22,12 +22,14 @@ from mixkit.errors import (
     FileError,
     GrantError,
     InternalError,
+    KeyRingError,
     NotFound,
     ProfileError,
     StorageError,
     printable,
 )
 from mixkit.grants import ALL, Grants, check_apps
+from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
 from mixkit.signals import Signals
@@ -74,6 +76,11 @@ class Services(Protocol):
         ...
 
     @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        ...
+
+    @property
     def engine(self) -> WasmEngine:
         """The engine that runs guests. Raises `ProfileError` where there is none."""
         ...
@@ -110,6 +117,10 @@ class NoServices:
     @property
     def files(self) -> AppFiles:
         raise FileError("expected a file system, found none: this state belongs to no kernel")
+
+    @property
+    def keyring(self) -> KeyRing:
+        raise KeyRingError("expected a key ring, found none: this state belongs to no kernel")
 
     @property
     def engine(self) -> WasmEngine:

@@ -402,7 +402,7 @@ def _run_setup(kernel: Kernel, workspace: Workspace, app: InstalledApp, agent: s
         grants=app.grants,
         limits=replace(kernel.limits, **limits),
         place=app.place,
-        apps=Apps(workspace.place),
+        apps=Apps(workspace.place, app.file),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,7 @@ def _open(path: Path) -> Package:
 
 
 def _of_package(package: Package) -> dict[str, Runnable]:
+    from mixkit.databases import Apps
     from mixkit.package.manifest import param_types
 
     found = {}
@@ -182,5 +184,10 @@ def _of_package(package: Package) -> dict[str, Runnable]:
                 package.manifest.limits,
                 package.settings.get(app, {}),
                 app,
+                apps=Apps(_alone, partial(package.file, app)),
             )
     return found
+
+
+def _alone(name: str) -> Place:
+    raise NotFound(f"no app {name!r:.80}: this run was started alone, without other apps")

@@ -76,6 +76,7 @@ def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> Wo
             f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir, or make a first one with "
             "`mixkit ws make NAME`"
         )
+    kernel.keep_keys(ws_dir)
     return WorkspaceStore(ws_dir, kernel.databases, kernel.files if kernel.filesystem else None)
 
 

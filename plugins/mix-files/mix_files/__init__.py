@@ -8,8 +8,16 @@ from mixkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from mixkit.contracts import Check
+    from mixkit.ffi import Registry
 
 __all__: list[str] = []
+
+
+@hookimpl
+def mix_ffis(registry: Registry) -> None:
+    from mix_files.ffis import group
+
+    registry.add(group)
 
 
 @hookimpl

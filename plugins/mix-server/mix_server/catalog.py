@@ -151,13 +151,16 @@ class Catalog:
 
         return Agents(resolve)
 
-    def _apps(self, place: Place) -> Apps:
-        """How an app names the others of its workspace: the store decides what is one."""
+    def _apps(self, place: Place, generation: str) -> Apps:
+        """How an app names the others of its workspace, and its own files: the store decides what is one."""
 
         def resolve(name: str) -> Place:
             return self._store.workspace(place.workspace).place_beside(place, name)
 
-        return Apps(resolve)
+        def file(name: str) -> bytes:
+            return self._store.workspace(place.workspace).file(place, generation, name)
+
+        return Apps(resolve, file)
 
     async def _load(self, key: Key) -> Target:
         try:
@@ -198,7 +201,7 @@ class Catalog:
             env=self._env(installed),
             others=self._others(installed.place),
             place=installed.place,
-            apps=self._apps(installed.place),
+            apps=self._apps(installed.place, installed.generation),
         )
 
     def _limits(self, installed: InstalledApp) -> Limits:
@@ -253,7 +256,7 @@ class Catalog:
             grants=target.grants,
             place=target.place,
             # The app may not be there yet, and nobody can delete it or its workspace meanwhile.
-            apps=Apps(self._store.workspace(installed.workspace).place),
+            apps=Apps(self._store.workspace(installed.workspace).place, installed.file),
         )
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:

@@ -79,6 +79,7 @@ class Server:
         self.settings = settings
         self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir, kernel)
+        kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         self.catalog = Catalog(kernel, self.store, settings.env)

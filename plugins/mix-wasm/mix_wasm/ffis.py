@@ -21,7 +21,9 @@ __all__ = ["group"]
 
 group = FFIGroup(
     "wasm",
-    options={OPTION: 'which modules may be loaded: "bytes" for all that the agent has, or one as "sha256:…"'},
+    options={
+        OPTION: 'which modules may be loaded: all of "package", "files" or "bytes", or one as "sha256:…"'
+    },
     checks={OPTION: check_option},
 )
 
@@ -47,16 +49,20 @@ class ProgramOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 @group.register("$wasm_load")
 async def wasm_load(
     state: State,
-    source: Annotated[bytes, "the module itself"],
+    source: Annotated[
+        bytes | str, "the module, the path of a file, or the name of one beside the app's code"
+    ],
     options: LoadOptions = LoadOptions(),  # noqa: B008 - immutable
 ) -> Result[dict[str, Any]]:
     """Load a Wasm module and start an instance of it, which lives until `$wasm_shutdown` or the end of the run.
 
+    The source is the module itself; or the name of a file that the app's package has beside its code, in `code/APP`, as
+    `"adder.wasm"`; or the path of one of the app's files, as `"/lib/adder.wasm"`.
     Answers `{module, entries, functions}`: the handle for the other calls; the names of what takes and answers a value,
     if it speaks the guest interface; and what takes and answers numbers, by name with its signature. The module sees a
     clock and random bytes, may write to the log, and calls no FFIs. Its memory counts as the run's own.
 
-    `$wasm_load(bytes)` → `ok({module: token, entries: [], functions: {add: "(i32, i32) -> (i32)"}})`
+    `$wasm_load("adder.wasm")` → `ok({module: token, entries: [], functions: {add: "(i32, i32) -> (i32)"}})`
     """
     limits = _limits(state, options.memory, options.stack)
 
@@ -107,11 +113,16 @@ def wasm_shutdown(state: State, module: Token) -> None:
 
 @group.register("$wasm_wasi_load")
 async def wasm_wasi_load(
-    state: State, source: Annotated[bytes, "the module itself"]
+    state: State,
+    source: Annotated[
+        bytes | str, "the module, the path of a file, or the name of one beside the app's code"
+    ],
 ) -> Result[dict[str, Any]]:
     """Load a WASI program (preview 1, a command with `_start`), to be run any number of times by `$wasm_wasi_call`.
 
-    `$wasm_wasi_load(bytes)` → `ok({module: token})`
+    The source is as that of `$wasm_load`.
+
+    `$wasm_wasi_load("wc.wasm")` → `ok({module: token})`
     """
 
     def make(code: Module) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from mix_wasm.gate import Gate
 from mix_wasm.settings import WasmSettings
 from mixkit.contracts import Module
-from mixkit.errors import FFIError, GrantError
+from mixkit.databases import Apps
+from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
 from mixkit.state import State
 
@@ -19,7 +21,7 @@ OPTION: Final = "wasm.modules"
 """Grant option: which modules may be loaded."""
 
 T = TypeVar("T")
-_ORIGINS: Final = frozenset({"bytes"})
+_ORIGINS: Final = frozenset({"bytes", "package", "files"})
 _gate: Final = Gate()
 
 
@@ -35,12 +37,12 @@ def check_option(value: Any) -> list[str]:
     if isinstance(value, list) and all(_is_allowed(item) for item in value):
         return value
     raise GrantError(
-        f'grant option {OPTION}: expected a list of "bytes", or "sha256:" and 64 hex digits, '
+        f'grant option {OPTION}: expected a list of "bytes", "package", "files", or "sha256:" and 64 hex digits, '
         f"found {value!r:.100}"
     )
 
 
-async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
+async def loaded(state: State, source: bytes | str, make: Callable[[Module], T]) -> T:
     """What `make` makes of the module that the agent names, once that is compiled.
 
     It happens in a thread that nobody waits for longer than the run may take. Compiling cannot be stopped, and a run
@@ -51,6 +53,7 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
 
     Raises:
         FFIError: it is too large, or the run has loaded too many.
+        NotFound, FileError: its package, or its app, has no such file.
         GrantError: it may not be loaded.
         EngineError: it is not valid, or too much to compile.
     """
@@ -61,16 +64,10 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
     if loads.count >= settings.loads:
         raise FFIError(f"this run has loaded {loads.count} modules; the setting wasm.loads raises that")
     loads.count += 1
-    code, origin = source, "bytes"
-    _check_granted(state, code, origin)
-    if len(code) > settings.module_bytes:
-        raise FFIError(
-            f"the module has {len(code)} bytes, at most {settings.module_bytes} are loaded; the setting "
-            "wasm.module_bytes raises that"
-        )
     await _gate.enter(settings.compiling)
     try:
-        pending = in_own_thread(_compile, state, code, make)
+        origin, read = await _found(state, source, settings.module_bytes)
+        pending = in_own_thread(_load, state, origin, read, settings.module_bytes, make)
     except BaseException:
         _gate.leave()
         raise
@@ -81,12 +78,45 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _compile(state: State, code: bytes, make: Callable[[Module], T]) -> T:
+def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Module], T]) -> T:
     try:
+        code = read()
+        if len(code) > most:
+            raise FFIError(
+                f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
+            )
+        _check_granted(state, code, origin)
         module = state.services.compile(code)
     finally:
         _gate.leave()
     return make(module)
+
+
+async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Callable[[], bytes]]:
+    """Where the module is from, as grants name it, and what reads it, in a thread."""
+    if isinstance(source, bytes):
+        return "bytes", lambda: source
+    if source.startswith("/"):
+        code = await _stored(state, source, most + 1)
+        return "files", lambda: code
+    apps = state.get(Apps)
+    if apps is None:
+        raise NotFound(f"no file {source!r:.80} of a package: this run was started without one")
+    return "package", partial(apps.file, source)
+
+
+async def _stored(state: State, path: str, most: int) -> bytes:
+    """The beginning of one of the app's files."""
+    if state.place is None:
+        raise NotFound(f"no file {path!r:.80}: this run was started without an app")
+    reading = await state.services.files.open(state.place).read(path, stop=most)
+    try:
+        content = bytearray()
+        while piece := await reading.read():
+            content += piece
+        return bytes(content)
+    finally:
+        await reading.close()
 
 
 def _check_granted(state: State, code: bytes, origin: str) -> None:

@@ -178,7 +178,8 @@ def wasm_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """A kernel with small limits and the plugin."""
     profile = tmp_path_factory.mktemp("wasm") / "wasm.toml"
     profile.write_text(
-        'plugins = ["wasmtime", "wasm"]\nengines = ["wasmtime"]\n[limits]\nwall_time = 20\nmemory = 67_108_864\n'
+        'plugins = ["wasmtime", "wasm", "files"]\nengines = ["wasmtime"]\nfilesystem = "std"\n'
+        "[limits]\nwall_time = 20\nmemory = 67_108_864\n"
         "[settings.wasm]\noutput_bytes = 10_000\nloads = 8\nmodule_bytes = 100_000\n"
     )
     with Kernel(profile, environ={}) as kernel:

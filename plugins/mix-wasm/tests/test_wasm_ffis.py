@@ -167,7 +167,7 @@ def test_what_a_guest_says_when_it_gives_up_reaches_the_agent(agent: Agents) -> 
         (b"\0asm\1\0\0\0\xff", "Wasm"),
         (
             b"x" * 100_001,
-            "the module has 100001 bytes, at most 100000 are loaded; the setting wasm.module_bytes",
+            "the module has more than 100000 bytes; the setting wasm.module_bytes",
         ),
     ],
 )
