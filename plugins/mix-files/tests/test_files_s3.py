@@ -392,7 +392,26 @@ def test_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in repr(vars(store)) and KEY not in repr(store.objects)
 
 
+async def test_a_fork_after_the_first_use_is_said(moto: Moto, place: Place) -> None:
+    filesystem = S3FileSystem(moto.settings())
+    await filesystem.open(place).put("/a", b"x")
+
+    def forked() -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                asyncio.run(filesystem.open(place).stat("/a"))
+            except FileError as exc:
+                os._exit(7 if "forked" in str(exc) else 1)
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert await asyncio.to_thread(forked) == 7
+
+
 def test_doctor(moto: Moto) -> None:
+    assert checks(FilesSettings())[0].level == "error"
     found = checks(moto.settings())
     assert [check.level for check in found] == ["warning", "ok"]
     assert "heeds" in found[1].message

@@ -15,6 +15,15 @@ __all__ = ["checks"]
 def checks(settings: FilesSettings) -> list[Check]:
     """The findings: whether the store can be written, and whether it heeds conditions. Stores a short object twice, and
     deletes it."""
+    if not settings.s3_bucket:
+        return [
+            Check(
+                "files s3",
+                "error",
+                "the profile's file system is s3, and there is no bucket",
+                "set settings.files.s3_bucket",
+            )
+        ]
     where = f"bucket {settings.s3_bucket!r} at {settings.s3_target().netloc}"
     try:
         heeds = asyncio.run(_heeds(settings))

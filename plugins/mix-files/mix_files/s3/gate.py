@@ -17,7 +17,7 @@ from typing import Final
 
 from mixkit import egress
 from mixkit.egress import EgressDenied, EgressPolicy, Target, parse_url
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, FileError
 
 __all__ = ["Gate"]
 
@@ -47,7 +47,8 @@ class Gate:
         self.refused = ""
         """Why the last connection was refused, or nothing."""
         threading.Thread(target=self._work, name="mixkit-s3", daemon=True).start()
-        self._ready.wait()
+        if not self._ready.wait(timeout):
+            raise FileError(f"cannot listen on loopback within {timeout:g} s, which the file system s3 needs")
 
     @property
     def url(self) -> str:

@@ -24,6 +24,10 @@ _PART: Final = 8 << 20
 _PROBE: Final = "probe/"
 
 
+_began: set[int] = set()
+"""The process that began to use obstore. Its threads do not survive a fork, and a child would wait for them."""
+
+
 class Refused(Exception):
     """The store did not find the object to be as a condition says."""
 
@@ -41,6 +45,12 @@ class Store:
             ) from None
         settings.s3_credentials()
         self.process = os.getpid()
+        if _began - {self.process}:
+            raise FileError(
+                "the file system s3 was used before this process was forked, and cannot be used in it; start workers "
+                "before anything is done with files"
+            )
+        _began.add(self.process)
         self._settings = settings
         self._obstore = obstore
         target = settings.s3_target()
