@@ -1,4 +1,4 @@
-"""Files of apps: FFIs, a command, and the file systems in folders."""
+"""Files of apps: FFIs, a command, and the file systems in folders and in a bucket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def mix_ffis(registry: Registry) -> None:
 
 @hookimpl
 def mix_filesystems() -> dict[str, str]:
-    return {"std": "mix_files.backends:StdFileSystem", "async": "mix_files.backends:AsyncFileSystem"}
+    return {
+        "std": "mix_files.backends:StdFileSystem",
+        "async": "mix_files.backends:AsyncFileSystem",
+        "s3": "mix_files.s3.files:S3FileSystem",
+    }
 
 
 @hookimpl
@@ -40,4 +44,9 @@ def mix_commands(group: Group) -> None:
 def mix_doctor(kernel: Any) -> list[Check]:
     from mix_files.doctor import checks
 
-    return checks(kernel)
+    found = checks(kernel)
+    if kernel.profile.filesystem == "s3":
+        from mix_files.s3 import doctor
+
+        found += doctor.checks(kernel.settings("files"))
+    return found

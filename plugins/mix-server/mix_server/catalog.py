@@ -18,7 +18,8 @@ from mixkit.limits import Limits
 from mixkit.outside import foreign
 from mixkit.package import Package
 from mixkit.package_files import load_files
-from mixkit.schema import ANY, Converter, Type, converter
+from mixkit.schema import ANY, Type
+from mixkit.shape import Declared, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,8 @@ class Target:
     description: str
     params: Type
     result: Type
-    check: Converter | None
-    answer: Converter | None
+    check: Declared | None
+    answer: Declared | None
     grants: Grants
     limits: Limits
     env: Env
@@ -195,8 +196,8 @@ class Catalog:
             description=agent.description or entry.description,
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
-            check=None if agent.in_params == ANY else converter(agent.in_params),
-            answer=None if agent.out_params == ANY else converter(agent.out_params),
+            check=declared(agent.in_params),
+            answer=declared(agent.out_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
