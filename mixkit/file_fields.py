@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mixkit.errors import FileError
-from mixkit.filesystem import MAX_METADATA
+from mixkit.filesystem import MAX_METADATA, MAX_NAMES
 
 __all__ = ["check_fields"]
 
@@ -23,10 +23,13 @@ def check_fields(content_type: str, metadata: Mapping[str, str]) -> None:
     """Raise `FileError` for a content type or metadata that no file has.
 
     A content type is one as HTTP has it, of at most 255 characters. Names of metadata have 1 to 64 small letters,
-    digits, `_` and `-`; texts are printable. All together have at most `MAX_METADATA` bytes.
+    digits, `_` and `-`; texts are printable. There are
+    `MAX_NAMES` at most, and all together have at most `MAX_METADATA` bytes.
     """
     if len(content_type) > _LONGEST or not _TYPE.fullmatch(content_type):
         raise FileError(f"expected a content type, as text/plain; charset=utf-8, found {content_type!r:.80}")
+    if len(metadata) > MAX_NAMES:
+        raise FileError(f"expected metadata of at most {MAX_NAMES} names, found {len(metadata)}")
     size = 0
     for name, text in metadata.items():
         if type(name) is not str or not _NAME.fullmatch(name):

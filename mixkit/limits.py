@@ -87,6 +87,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Positive, Meta(description="Bytes of the versions of records that are stored, deletions included.")
     ] = 128 * MIB
     depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
+    file_bytes: Annotated[Positive, Meta(description="Bytes of files that are read, written and copied.")] = (
+        4096 * MIB
+    )
 
     def narrowed(self, other: Limits) -> Limits:
         """The smaller of both, key by key: what a package asks for never raises what the profile allows."""
@@ -114,6 +117,7 @@ UNITS = {
     "database_rows": "rows",
     "database_bytes": "bytes",
     "depth": "calls",
+    "file_bytes": "bytes",
 }
 """Unit of each limit, for messages and the reference."""
 

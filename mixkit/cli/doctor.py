@@ -61,7 +61,7 @@ def _checks(session: Session) -> Iterator[Check]:
     with kernel:
         plugins = ", ".join(kernel.profile.plugins) or "none"
         yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
-        yield _engine(kernel)
+        yield from _engines(kernel)
         yield _limits(kernel)
         yield _idle(kernel)
         yield from _of_plugins(kernel)
@@ -81,24 +81,32 @@ def _codec() -> Check:
     )
 
 
-def _engine(kernel: Kernel) -> Check:
+def _engines(kernel: Kernel) -> Iterator[Check]:
+    """Which engines run guests, and in which order they are asked."""
     from mixkit.contracts import Check
     from mixkit.errors import MixError
     from mixkit.outside import foreign
 
-    if kernel.choice is None:
-        return Check(
+    choices = kernel.engines.choices
+    if not choices:
+        yield Check(
             "engine", "warning", "the profile has none: no guest can run", "name one in the profile's engines"
         )
+        return
     try:
-        engine = kernel.engine
-        with foreign(MixError):
-            found = f"{engine.name} {engine.version}"
+        made = kernel.engines.made()
     except MixError as exc:
-        return Check(
-            "engine", "error", f"{kernel.choice.engine}: {exc}", "reinstall the plugin of that engine"
-        )
-    return Check("engine", "ok", f"{found}; {kernel.choice.reason}")
+        yield Check("engine", "error", str(exc), "reinstall the plugin of that engine")
+        return
+    for choice, engine in zip(choices, made, strict=True):
+        try:
+            with foreign(MixError):
+                found = f"{engine.name} {engine.version}"
+        except MixError as exc:
+            yield Check("engine", "error", f"{choice.engine}: {exc}", "reinstall the plugin of that engine")
+        else:
+            last = "" if choice is choices[-1] else "; what it does not take goes to the next"
+            yield Check("engine", "ok", f"{found}; {choice.reason}{last}")
 
 
 def _limits(kernel: Kernel) -> Check:

@@ -53,7 +53,7 @@ def bound(settings: DuckdbSettings, more: int = 0) -> None:
 
 
 def grow(size: int) -> None:
-    """Raise that limit, for what is mapped on the server's order."""
+    """Raise that limit, for what is mapped on the server's order; below zero, when that is gone."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (soft + size, hard))

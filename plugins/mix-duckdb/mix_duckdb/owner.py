@@ -19,6 +19,8 @@ import threading
 import time
 from typing import Any, Final
 
+import duckdb
+
 from mix_duckdb.connection import Connection, Lost, full
 from mix_duckdb.engine import bound, connect, reason
 from mix_duckdb.place import peer, socket_path
@@ -31,6 +33,8 @@ __all__ = ["live"]
 
 _STACK: Final = 16 << 20
 _ROOM: Final = 64 << 20
+_PATIENCE: Final = 5.0
+_PAUSE: Final = 0.005
 
 
 def live(sock: socket.socket, settings: DuckdbSettings) -> None:
@@ -44,7 +48,9 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
     import pyarrow.ipc  # noqa: F401
 
     threading.stack_size(_STACK)
+    os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     memory = connect(settings)
     wire = Wire(sock)
     received = wire.receive()
@@ -52,9 +58,13 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
         return
     job = received[0]
     if not job.name:
+        # No more can be written to any file: there is none.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        bound(settings, _STACK)
         _Owner(settings, memory, "").serve(None, sock)
         return
     memory.close()
+    bound(settings, settings.sessions * _STACK)
     folder = os.open(job.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lock = _lock(folder, job.name)
     if lock is None:
@@ -62,7 +72,6 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
         return
     try:
         limit = 2 * settings.file_bytes + _ROOM  # A backstop: before each statement it is measured.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         path = f"{job.folder}/{job.name}.duckdb"
         listener = _listen(folder, job.name)
@@ -71,8 +80,6 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
         except Exception as exc:
             Wire(sock).send(Failed("sql", f"the database file cannot be opened: {reason(exc, job.folder)}"))
             return
-        with contextlib.suppress(OSError):
-            os.chmod(path, 0o600)  # noqa: PTH101
         _Owner(settings, file, path).serve(listener, sock)
         with contextlib.suppress(OSError):
             os.unlink(f"{job.name}.sock", dir_fd=folder)
@@ -83,25 +90,46 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
 
 
 def _lock(folder: int, name: str) -> int | None:
-    """The lock of a file, None if another process has it, and does not end."""
+    """The lock of a file, None if another process has it, and answers or does not end."""
     lock = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            # It may be about to begin, or to end, which takes a while when there is much to be written.
+            if _answers(folder, name) or time.monotonic() >= until:
+                os.close(lock)
+                return None
+            time.sleep(_PAUSE)
+
+
+def _answers(folder: int, name: str) -> bool:
+    """Whether there is an owner that takes sessions."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_PATIENCE)
+        try:
+            sock.connect(socket_path(folder, name))
+        except OSError:
+            return False
+        return True
 
 
 def _listen(folder: int, name: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{name}.sock", dir_fd=folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    os.umask(0o077)
     listener.bind(socket_path(folder, name))
     listener.listen(256)
     listener.setblocking(False)
     return listener
+
+
+def _refuse(sock: socket.socket, message: str) -> None:
+    with contextlib.suppress(OSError):
+        Wire(sock).send(Failed("full", message))
+    sock.close()
 
 
 class _Owner:
@@ -116,7 +144,6 @@ class _Owner:
         self._sessions: dict[int, tuple[socket.socket, Any]] = {}
         self._lock = threading.Lock()
         self._over = False
-        bound(settings)
 
     def serve(self, listener: socket.socket | None, first: socket.socket) -> None:
         """Until nobody has used it for as long as the settings say; without a listener, until the session ends."""
@@ -157,25 +184,28 @@ class _Owner:
         with self._lock:
             full = len(self._sessions) >= self._settings.sessions
         if full:
-            with contextlib.suppress(OSError):
-                Wire(sock).send(
-                    Failed(
-                        "full",
-                        f"{self._settings.sessions} runs use this database file; the setting duckdb.sessions "
-                        "raises it, or try again later",
-                    )
-                )
-            sock.close()
+            _refuse(
+                sock,
+                f"{self._settings.sessions} runs use this database file; the setting duckdb.sessions raises it, or "
+                "try again later",
+            )
             return
         self._begin(sock, poll)
 
     def _begin(self, sock: socket.socket, poll: select.poll) -> None:
-        cursor = self._connection.cursor()
-        with self._lock:
-            self._sessions[sock.fileno()] = (sock, cursor)
-        # Nothing is read here: that the other end is gone is all that this thread wants to know.
-        poll.register(sock, select.POLLRDHUP)
-        threading.Thread(target=self._session, args=(sock, cursor), daemon=True).start()
+        try:
+            cursor = self._connection.cursor()
+            thread = threading.Thread(target=self._session, args=(sock, cursor), daemon=True)
+            with self._lock:
+                self._sessions[sock.fileno()] = (sock, cursor)
+            # Nothing is read here: that the other end is gone is all that this thread wants to know.
+            poll.register(sock, select.POLLRDHUP)
+            thread.start()
+        except (MemoryError, RuntimeError, duckdb.Error):
+            # The others have all that there was.
+            with self._lock:
+                self._sessions.pop(sock.fileno(), None)
+            _refuse(sock, "the process of this database file has no memory left; try again later")
 
     def _gone(self, descriptor: int, poll: select.poll) -> None:
         with contextlib.suppress(KeyError):
@@ -213,8 +243,6 @@ class _Owner:
             self._watch.wake()
 
     def _failure(self, exc: BaseException) -> Failed:
-        import duckdb
-
         if isinstance(exc, MixError):
             return Failed("sql", str(exc))
         if isinstance(exc, TimeoutError | duckdb.InterruptException):

@@ -190,7 +190,7 @@ class Session:
         return Answer(self, id, answer, found, arrow=arrow)
 
     def offer(self, tables: Tables) -> None:
-        """Let statements name more tables. Of two of one name the later is meant, if the other was not named yet."""
+        """Let statements name more tables. Of two of one name the later is meant."""
         names = sorted(tables.names())
         self._tables |= dict.fromkeys(names, tables)
         self._waiting += dump(Offer(names))

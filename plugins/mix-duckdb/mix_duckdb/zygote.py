@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -25,9 +26,9 @@ REST: Final = 60.0
 
 def main(control: socket.socket, settings: DuckdbSettings) -> None:
     """Answer each byte with a process: the descriptors of its socket and of itself."""
-    import duckdb  # noqa: F401 - for the children
+    from mix_duckdb.owner import live  # And DuckDB with it, for the children.
 
-    spare = _fork(control, settings)
+    spare = _fork(control, settings, live)
     while select.select([control], [], [], REST)[0]:
         if not control.recv(1):
             break
@@ -35,11 +36,13 @@ def main(control: socket.socket, settings: DuckdbSettings) -> None:
         socket.send_fds(control, [b"+"], [sock.fileno(), process])
         sock.close()
         os.close(process)
-        spare = _fork(control, settings)
+        spare = _fork(control, settings, live)
     spare[0].close()
 
 
-def _fork(control: socket.socket, settings: DuckdbSettings) -> tuple[socket.socket, int]:
+def _fork(
+    control: socket.socket, settings: DuckdbSettings, live: Callable[[socket.socket, DuckdbSettings], None]
+) -> tuple[socket.socket, int]:
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid:
@@ -50,8 +53,6 @@ def _fork(control: socket.socket, settings: DuckdbSettings) -> tuple[socket.sock
         ours.close()
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        from mix_duckdb.owner import live
-
         live(theirs, settings)
     finally:
         os._exit(0)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mixkit.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from mixkit.ffi import Registry
+
 __all__: list[str] = []
+
+
+@hookimpl
+def mix_ffis(registry: Registry) -> None:
+    from mix_files.ffis import group
+
+    registry.add(group)
 
 
 @hookimpl

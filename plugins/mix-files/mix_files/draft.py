@@ -84,7 +84,7 @@ class Draft:
             os.fsync(self._file)
         finally:
             thread.join()
-        os.pwrite(self._file, self._hash.digest(), self.size + trailer.HASH_AT)
+        os.pwrite(self._file, trailer.packed_hash(self._hash.digest()), self.size + trailer.HASH_AT)
         os.utime(self._file, ns=when)
         return os.fstat(self._file)
 

@@ -28,3 +28,4 @@ class FilesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             ge=1, description="Bytes of a file that one call of $file_read answers, unless it asks for fewer."
         ),
     ] = 8 * MIB
+    uploads: Annotated[int, Meta(ge=1, description="Files that one run sends in pieces at once.")] = 8

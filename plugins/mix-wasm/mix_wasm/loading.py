@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from mix_wasm.gate import Gate
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Module
+from mixkit.contracts import Compiled
 from mixkit.databases import Apps
 from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
@@ -42,7 +42,7 @@ def check_option(value: Any) -> list[str]:
     )
 
 
-async def loaded(state: State, source: bytes | str, make: Callable[[Module], T]) -> T:
+async def loaded(state: State, source: bytes | str, make: Callable[[Compiled], T]) -> T:
     """What `make` makes of the module that the agent names, once that is compiled.
 
     It happens in a thread that nobody waits for longer than the run may take. Compiling cannot be stopped, and a run
@@ -78,7 +78,9 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Module], T])
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Module], T]) -> T:
+def _load(
+    state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Compiled], T]
+) -> T:
     try:
         code = read()
         if len(code) > most:
@@ -86,10 +88,10 @@ def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make:
                 f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
             )
         _check_granted(state, code, origin)
-        module = state.services.compile(code)
+        compiled = state.services.compile(code)
     finally:
         _gate.leave()
-    return make(module)
+    return make(compiled)
 
 
 async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Callable[[], bytes]]:
