@@ -361,8 +361,6 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        if not self.engines.choices:
-            raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
         engine, decision = self.engines.compile(code)
         module = decision.module
         with self._lock:
