@@ -20,6 +20,7 @@ __all__ = [
     "WAITS",
     "Call",
     "Check",
+    "Compiled",
     "Compiler",
     "FuncType",
     "HostFunction",
@@ -333,6 +334,14 @@ class WasmEngine(Protocol):
     def load_snapshot(self, data: bytes) -> Snapshot:
         """What `Snapshot.to_bytes` wrote. `EngineError` if it is damaged or of another engine version."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A module, and the engine that compiled it, which alone can run it."""
+
+    engine: WasmEngine
+    module: Module
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mixkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from mixkit.cli.group import Group
     from mixkit.contracts import Check
     from mixkit.ffi import Registry
 
@@ -35,9 +36,17 @@ def mix_settings() -> str:
 
 
 @hookimpl
-def mix_doctor(kernel: Any) -> list[Check]:
-    if kernel.profile.filesystem != "s3":
-        return []
-    from mix_files.s3.doctor import checks
+def mix_commands(group: Group) -> None:
+    group.lazy("files", "mix_files.cli:files", "List, read, store and remove files of an app.")
 
-    return checks(kernel.settings("files"))
+
+@hookimpl
+def mix_doctor(kernel: Any) -> list[Check]:
+    from mix_files.doctor import checks
+
+    found = checks(kernel)
+    if kernel.profile.filesystem == "s3":
+        from mix_files.s3 import doctor
+
+        found += doctor.checks(kernel.settings("files"))
+    return found

@@ -10,7 +10,7 @@ from mix_wasm.library import WasmModule
 from mix_wasm.loading import OPTION, check_option, loaded
 from mix_wasm.program import WasiProgram
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Module
+from mixkit.contracts import Compiled
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.limits import Limits
@@ -66,7 +66,7 @@ async def wasm_load(
     """
     limits = _limits(state, options.memory, options.stack)
 
-    def make(code: Module) -> dict[str, Any]:
+    def make(code: Compiled) -> dict[str, Any]:
         module = WasmModule(state, code, limits)
         try:
             handle = state.hold(module, WasmModule.close)
@@ -125,7 +125,7 @@ async def wasm_wasi_load(
     `$wasm_wasi_load("wc.wasm")` → `ok({module: token})`
     """
 
-    def make(code: Module) -> dict[str, Any]:
+    def make(code: Compiled) -> dict[str, Any]:
         return {"module": state.hold(WasiProgram(code), WasiProgram.close)}
 
     return await loaded(state, source, make)

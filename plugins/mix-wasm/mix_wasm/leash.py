@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NoReturn
 
-from mixkit.contracts import HostImports, Instance, Module
+from mixkit.contracts import Compiled, HostImports, Instance
 from mixkit.errors import CancelledRun, FFIError, GuestError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.state import State
@@ -21,7 +21,7 @@ _OF_THE_INSTANCE = frozenset({"memory", "table", "stack", "result_size"})
 
 
 def opened(
-    state: State, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+    state: State, code: Compiled, limits: Limits, imports: HostImports, *, max_result: int | None = None
 ) -> Instance:
     """A fresh instance, whose memory comes out of what the run has left. No code of it has run.
 
@@ -31,7 +31,7 @@ def opened(
     """
     instance: Instance | None = None
     try:
-        instance = state.services.engine.instantiate(module, limits, imports, max_result=max_result)
+        instance = code.engine.instantiate(code.module, limits, imports, max_result=max_result)
         instance.charge(state.budget.purse)
     except BaseException as exc:
         if instance is not None:

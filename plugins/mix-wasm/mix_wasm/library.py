@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mix_wasm.leash import Leash, opened
 from mixkit import codec
-from mixkit.contracts import FuncType, Module
+from mixkit.contracts import Compiled, FuncType
 from mixkit.errors import CodecError, FFIError, GuestError
 from mixkit.limits import Limits
 from mixkit.near import meant
@@ -37,7 +37,8 @@ class WasmModule:
         FFIError: its start fails, or needs more than it may have.
     """
 
-    def __init__(self, state: State, module: Module, limits: Limits) -> None:
+    def __init__(self, state: State, code: Compiled, limits: Limits) -> None:
+        module = code.module
         refuse("the module cannot be loaded", import_problems(module))
         is_guest = not problems(module)
         manifest = read_manifest(module) if is_guest else None
@@ -52,7 +53,7 @@ class WasmModule:
         }
         budget = state.budget
         most = min(budget.limits.result_size, budget.limits.call_size)
-        instance = opened(state, module, limits, HOST_IMPORTS, max_result=most)
+        instance = opened(state, code, limits, HOST_IMPORTS, max_result=most)
         self._state = state
         self._instance = instance
         self._leash = Leash(state, instance)

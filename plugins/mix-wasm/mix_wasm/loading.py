@@ -9,10 +9,11 @@ from typing import Any, Final, TypeVar
 
 from mix_wasm.gate import Gate
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Module
+from mixkit.contracts import Compiled
 from mixkit.databases import Apps
 from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
+from mixkit.paths import check_folder
 from mixkit.state import State
 
 __all__ = ["OPTION", "check_option", "loaded"]
@@ -21,6 +22,7 @@ OPTION: Final = "wasm.modules"
 """Grant option: which modules may be loaded."""
 
 T = TypeVar("T")
+_READ: Final = "files.read"
 _ORIGINS: Final = frozenset({"bytes", "package", "files"})
 _gate: Final = Gate()
 
@@ -42,7 +44,7 @@ def check_option(value: Any) -> list[str]:
     )
 
 
-async def loaded(state: State, source: bytes | str, make: Callable[[Module], T]) -> T:
+async def loaded(state: State, source: bytes | str, make: Callable[[Compiled], T]) -> T:
     """What `make` makes of the module that the agent names, once that is compiled.
 
     It happens in a thread that nobody waits for longer than the run may take. Compiling cannot be stopped, and a run
@@ -78,7 +80,9 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Module], T])
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Module], T]) -> T:
+def _load(
+    state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Compiled], T]
+) -> T:
     try:
         code = read()
         if len(code) > most:
@@ -86,10 +90,10 @@ def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make:
                 f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
             )
         _check_granted(state, code, origin)
-        module = state.services.compile(code)
+        compiled = state.services.compile(code)
     finally:
         _gate.leave()
-    return make(module)
+    return make(compiled)
 
 
 async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Callable[[], bytes]]:
@@ -106,9 +110,15 @@ async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Cal
 
 
 async def _stored(state: State, path: str, most: int) -> bytes:
-    """The beginning of one of the app's files."""
+    """The beginning of one of the app's files, if the run may read there."""
     if state.place is None:
         raise NotFound(f"no file {path!r:.80}: this run was started without an app")
+    for layer in state.grants.option(_READ):
+        # As $file_read has it, whose option this is.
+        if not any(path.startswith(check_folder(folder)) for folder in layer):
+            raise GrantError(
+                f"{path!r:.200} is outside of the folders that {_READ} grants to {state.code or 'this code'}"
+            )
     reading = await state.services.files.open(state.place).read(path, stop=most)
     try:
         content = bytearray()

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from mix_wasmtime import _native
 from mix_wasmtime.settings import WasmtimeSettings
-from mix_wasmtime.snapshot import Snapshot, load_snapshot
 from mixkit import contracts
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
+from mixkit.vm.frozen import Snapshot, load_snapshot
 from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_state import is_restorable
 
