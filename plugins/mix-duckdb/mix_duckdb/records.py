@@ -127,9 +127,7 @@ class RecordsOf:
         prefix: stands before each of their names.
     """
 
-    def __init__(
-        self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = ""
-    ) -> None:
+    def __init__(self, tables: RecordTables, names: Collection[str], cache: Cache, prefix: str = "") -> None:
         self._tables = tables
         self._names = names
         self._cache = cache

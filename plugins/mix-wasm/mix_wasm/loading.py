@@ -78,7 +78,9 @@ async def loaded(state: State, source: bytes | str, make: Callable[[Compiled], T
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _load(state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Compiled], T]) -> T:
+def _load(
+    state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Compiled], T]
+) -> T:
     try:
         code = read()
         if len(code) > most:
