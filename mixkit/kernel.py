@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
@@ -40,8 +41,9 @@ from mixkit.errors import (
     StorageError,
 )
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
-from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
+from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
@@ -54,12 +56,14 @@ from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
+from mixkit.vm.drive import drive, drive_async
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+from mixkit.vm.threads import Threads
 
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
@@ -81,11 +85,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(
             ge=0,
             le=0.1,
-            description="Seconds that code which has shown itself quick may hold the event loop before it is begun "
-            "again in a thread; 0: always a thread.",
+            description="Seconds that a run may hold the event loop before it goes on in a thread; 0: a thread for all "
+            "but waiting.",
         ),
     ] = 0.005
-    threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
+    threads: Annotated[
+        Positive, Meta(description="Runs at once that compute or are in plugins' code that blocks.")
+    ] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
@@ -188,10 +194,9 @@ class Kernel:
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
         self._portal = Portal()
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
-        self._threads_pid = 0
-        self._has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
-        self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
+        self._threads = Threads(own.threads, "mixkit-run")
+        self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
+        self.has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
         self._env_words: dict[int, tuple[weakref.ref[Env], bytes]] = {}
         self._closed = False
         self.signals = Signals()
@@ -524,7 +529,8 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, budget)
         job = self._job(program, entry, params, limits, budget, options)
-        return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
+        run = Run(job.state, self.ffis, self._portal.spawn, trace)  # type: ignore[arg-type]
+        return drive(run, job.steps(run))
 
     async def run(
         self,
@@ -541,7 +547,7 @@ class Kernel:
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -556,7 +562,11 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         limits = self._limits(options, budget)
-        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if budget is None:
+            own = Budget(limits, time.monotonic() + limits.wall_time - spent)
+            own.pauses = options.get("pauses")
+        else:
+            own = budget
         if isinstance(code, Program):
             program = code
         else:
@@ -565,30 +575,43 @@ class Kernel:
                 program = await asyncio.wait_for(loading, own.remaining())
             except TimeoutError:
                 self._not_loaded(entry, own)
-        quick = budget is None and self._slice > 0 and program.quick
-        if budget is not None or is_large(params):
+        if is_large(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
             job = self._job(program, entry, params, limits, own, options)
-            if quick:
-                try:
-                    return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
-                except NotQuick:
-                    again = Budget(limits, own.deadline)
-                    job = self._job(program, entry, params, limits, again, options)
-        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
-        if budget is None:
-            thread = self._executor().submit(job.execute_timed, run)
-        else:
+        if budget is not None:
             job.hold()
-            thread = in_own_thread(job.execute, run)
-        done = asyncio.wrap_future(thread, loop=loop)
+        if program.suspends:
+            run = Run(job.state, self.ffis, loop.create_task)  # type: ignore[arg-type]
+            # The caller of a nested one waits, and this one works for it.
+            pauses = budget.pauses if budget is not None else None
+            if pauses is not None:
+                pauses(False)
+            try:
+                return await drive_async(run, job.steps(run), self._threads, self._slice)
+            finally:
+                if pauses is not None:
+                    pauses(True)
+        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
+        return await self._run_in_thread(job, run, nested=budget is not None)
+
+    async def _run_in_thread(self, job: Job, run: Run, *, nested: bool) -> RunResult:
+        """For engines that cannot suspend a guest: it holds a thread, one of its own if another run waits for it."""
+        import asyncio
+
+        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        work = partial(fulfil, future, drive, run, job.steps(run))
+        if nested:
+            threading.Thread(target=work, name="mixkit-nested", daemon=True).start()
+        else:
+            self._threads.submit(work)
+        done = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             run.stop(CancelledRun("the caller went away"))
-            if not thread.cancel():
+            if not future.cancel():
                 # The guest stops within milliseconds; its instance must be back before we leave.
                 await asyncio.wait([done])
                 if not done.cancelled():
@@ -618,7 +641,12 @@ class Kernel:
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
         target = program.entry(entry)
-        params = program.check_params(entry, params)
+        words = b""
+        if type(params) is Packed:
+            words = params.words if program.takes(entry, params.words) else b""
+            params = None if words else params.value()
+        if not words:
+            params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget,
@@ -634,10 +662,12 @@ class Kernel:
         apps = options.get("apps")
         if apps is not None:
             state.put(apps)
-        words = codec.encode(params, token=state.token_to_handle)
+        words = words or codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits, options.get("answer"))
+        return Job(
+            self, program, target, words, state, limits, options.get("answer"), options.get("as_json", False)
+        )
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""
@@ -670,13 +700,13 @@ class Kernel:
 
     def open_state(self, state: State) -> None:
         """Let every plugin put its resources on a run's state."""
-        if self._has_open:
+        if self.has_open:
             for _ in call_each(self.manager, "mix_state_open", state=state):
                 pass
 
     def close_state(self, state: State) -> None:
         """Let every plugin clean up, then close what the state holds. Nothing that fails here hides the result."""
-        if self._has_close:
+        if self.has_close:
             for plugin, close in each(self.manager, "mix_state_close"):
                 try:
                     close(state=state)
@@ -687,18 +717,6 @@ class Kernel:
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
 
-    def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
-        # Threads do not survive a fork, and none is started before one.
-        if self._threads is None or self._threads_pid != os.getpid():
-            with self._lock:
-                if self._threads is None or self._threads_pid != os.getpid():
-                    own: KernelSettings = self._settings["kernel"]
-                    self._threads = concurrent.futures.ThreadPoolExecutor(
-                        own.threads, thread_name_prefix="mixkit-run"
-                    )
-                    self._threads_pid = os.getpid()
-        return self._threads
-
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -706,8 +724,7 @@ class Kernel:
         if self._closed:
             return
         self._closed = True
-        if self._threads is not None and self._threads_pid == os.getpid():
-            self._threads.shutdown(wait=True)
+        self._threads.close()
         self._portal.close()
         if self._shared_bus is not None:
             self._shared_bus.stop()

@@ -81,9 +81,9 @@ class Services(Protocol):
         ...
 
     def compile(self, code: bytes) -> Compiled:
-        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped before
-        the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile, and
-        `ProfileError` where there is no engine."""
+        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped
+        before the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile,
+        and `ProfileError` where there is no engine."""
         ...
 
     def settings(self, plugin: str) -> Any:
@@ -177,6 +177,7 @@ class State:
         self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._closes = False
 
     @property
     def run_id(self) -> str:
@@ -198,6 +199,7 @@ class State:
                 raise InternalError(f"the state already holds a {type(resource).__name__}")
             if not self._closed:
                 self._resources[type(resource)] = (resource, close)
+                self._closes = self._closes or close is not None
                 return resource
         return self._refuse(resource, close)
 
@@ -348,6 +350,11 @@ class State:
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
+
+    @property
+    def must_close(self) -> bool:
+        """Whether it holds something that `close` has to close."""
+        return self._closes or bool(self._objects)
 
     # -- the end ------------------------------------------------------------------------------
 

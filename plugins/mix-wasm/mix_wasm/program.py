@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from mix_wasm.leash import Leash, opened
@@ -132,8 +133,9 @@ class _Process:
         self.held += len(data)
         self.written[fd] += data
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, then: Callable[[], int]) -> int:
         self._leash.sleep(seconds)
+        return then()
 
     def exit(self, status: int) -> NoReturn:
         self.status = status & 0xFFFFFFFF

@@ -49,8 +49,11 @@ static Call *new_call(Instance *instance) {
     }
     Call *self = PyObject_GC_New(Call, &CallType);
     if (self == NULL) return NULL;
-    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->instance = NULL;
+    self->result = NULL;
     self->stage = OVER;
+    self->with_bytes = self->waits = self->gave_way = false;
+    self->placed = 0;
     PyObject_GC_Track(self);
     return self;
 }
@@ -155,6 +158,7 @@ static bool enter(Call *self) {
         Py_XDECREF(none);
         return false;
     }
+    instance->pristine = false;
     instance->depth = 1;
     instance->thread = PyThread_get_thread_ident();
     return true;

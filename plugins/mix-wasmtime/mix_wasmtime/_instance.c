@@ -118,6 +118,7 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     wt.wasmtime_context_set_epoch_deadline(self->context, 1);
     wt.wasmtime_store_epoch_deadline_callback(self->store, entry_at_epoch, self, NULL);
     if (!instantiate(self)) goto failed;
+    self->pristine = true;
     /* No guest code has run, so this state is the same for every instance. */
     if (linked->restorable && linked->initial == NULL) {
         PyObject *state = state_get(self);

@@ -44,6 +44,7 @@ typedef struct {
     int depth; /* calls under way, one inside the other */
     size_t max_result;
     bool started, finished;
+    bool pristine; /* no guest code has run since the instantiation, and nobody has looked into a memory */
     atomic_bool interrupted; /* never cleared */
     atomic_bool running;
     atomic_bool passed; /* an epoch check let the guest go on, and it has not been seen outside since */
