@@ -41,6 +41,7 @@ from mixkit.errors import (
     StorageError,
 )
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
 from mixkit.keyring import VARIABLE, KeyRing, Keys
@@ -546,7 +547,7 @@ class Kernel:
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -561,7 +562,11 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         limits = self._limits(options, budget)
-        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if budget is None:
+            own = Budget(limits, time.monotonic() + limits.wall_time - spent)
+            own.pauses = options.get("pauses")
+        else:
+            own = budget
         if isinstance(code, Program):
             program = code
         else:
@@ -579,7 +584,15 @@ class Kernel:
             job.hold()
         if program.suspends:
             run = Run(job.state, self.ffis, loop.create_task)  # type: ignore[arg-type]
-            return await drive_async(run, job.steps(run), self._threads, self._slice)
+            # The caller of a nested one waits, and this one works for it.
+            pauses = budget.pauses if budget is not None else None
+            if pauses is not None:
+                pauses(False)
+            try:
+                return await drive_async(run, job.steps(run), self._threads, self._slice)
+            finally:
+                if pauses is not None:
+                    pauses(True)
         run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
         return await self._run_in_thread(job, run, nested=budget is not None)
 
@@ -628,7 +641,12 @@ class Kernel:
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
         target = program.entry(entry)
-        params = program.check_params(entry, params)
+        words = b""
+        if type(params) is Packed:
+            words = params.words if program.takes(entry, params.words) else b""
+            params = None if words else params.value()
+        if not words:
+            params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget,
@@ -644,10 +662,12 @@ class Kernel:
         apps = options.get("apps")
         if apps is not None:
             state.put(apps)
-        words = codec.encode(params, token=state.token_to_handle)
+        words = words or codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits, options.get("answer"))
+        return Job(
+            self, program, target, words, state, limits, options.get("answer"), options.get("as_json", False)
+        )
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""

@@ -287,9 +287,12 @@ def test_without_fibers_everything_goes_in_threads(guest: Guest, monkeypatch: py
         assert kernel.run_sync(last, "go").value is None
 
 
+@pytest.mark.parametrize("turn", [0.005, 0.0])
 async def test_what_an_ffi_says_when_it_is_stopped_is_not_why_the_run_ended(
-    kernel: Kernel, guest: Guest, group: FFIGroup
+    kernel: Kernel, guest: Guest, group: FFIGroup, turn: float
 ) -> None:
+    kernel._slice = turn
+
     @group.register("$test_block")
     def block(state: State) -> None:
         woken = threading.Event()

@@ -71,6 +71,7 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
         CancelledError: this task was cancelled; the run has ended.
         Exception: what the steps raise.
     """
+    pauses = run.state.budget.pauses
     home = Where.LOOP if turn > 0 else Where.THREAD
     wanted: Pause = home
     alarm: int | None = None
@@ -79,11 +80,18 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
         while True:
             if wanted is Where.LOOP:
                 wanted = _turn(run, steps, turn or _TURN, Where.LOOP)
-                if alarm is None:
-                    # PERF: not before it is known that the run lasts longer than its first turn.
-                    alarm = watchdog.add(run.deadline, run.expire)
-            elif isinstance(wanted, set):
-                cancelled = await _first(run, wanted) or cancelled
+                continue
+            if alarm is None:
+                # PERF: not before it is known that the run lasts longer than its first turn.
+                alarm = watchdog.add(run.deadline, run.expire)
+            if isinstance(wanted, set):
+                if pauses is not None:
+                    pauses(True)
+                try:
+                    cancelled = await _first(run, wanted) or cancelled
+                finally:
+                    if pauses is not None:
+                        pauses(False)
                 wanted = home if run.stopped is None else Where.LOOP
             else:
                 outcome = _Outcome()

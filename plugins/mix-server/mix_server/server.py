@@ -86,7 +86,11 @@ class Server:
         self.metrics = Metrics()
         kernel.prepare()
         self.admission = Admission(
-            settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
+            settings.max_runs,
+            settings.max_waiting_runs,
+            settings.max_waiting,
+            settings.max_wait,
+            self.metrics.runs,
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
