@@ -285,18 +285,19 @@ class Session:
             if not isinstance(answer, Need):
                 return answer, found, refused
             try:
-                await self._hand_over(answer.name)
+                await self._hand_over(answer)
             except MixError as exc:
                 refused = exc
                 await asyncio.get_running_loop().sock_sendall(
                     self._process.socket, dump(Failed("sql", str(exc)))
                 )
 
-    async def _hand_over(self, name: str) -> None:
+    async def _hand_over(self, need: Need) -> None:
+        name = need.name
         tables = self._tables.get(name)
         if tables is None:
             raise FFIError(f"there is no table {name!r:.100}")
-        table: Shared = await tables.load(name)
+        table: Shared = await tables.load(name, need.columns)
         frame = dump(Table(table.size))
         # So short a frame fits, because the other end has read all that was sent.
         sent = socket.send_fds(self._process.socket, [frame], [table.descriptor])

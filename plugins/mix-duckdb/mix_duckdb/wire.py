@@ -108,9 +108,10 @@ class Close(msgspec.Struct, tag=True):
 
 
 class Need(msgspec.Struct, tag=True):
-    """A statement names a table that was offered. `Table` answers, or `Failed`."""
+    """A statement names an offered table, and reads these columns of it, or all. `Table` or `Failed` answers."""
 
     name: str
+    columns: list[str] | None = None
 
 
 class Table(msgspec.Struct, tag=True):
