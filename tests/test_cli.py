@@ -262,6 +262,19 @@ def test_doctor_says_what_is_in_force(mixkit_cli: Run) -> None:
     assert done.returncode == int(any(check["level"] == "error" for check in found.values()))
 
 
+def test_doctor_says_which_engine_runs_a_module(mixkit_cli: Run, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.wasm", tmp_path / "bad.wasm"
+    good.write_bytes(b"\0asm\x01\0\0\0")
+    bad.write_bytes(b"something else")
+    options = ("--code", str(good), "--code", str(bad))
+    done = mixkit_cli("-p", "test", "--set", "settings.wasmtime.cache_dir=off", "doctor", *options, "--json")
+    found = {check["name"]: (check["level"], check["message"]) for check in json.loads(done.stdout)}
+    assert found["engine of good.wasm"] == ("ok", "wasmtime; wasmtime takes it")
+    level, message = found["engine of bad.wasm"]
+    assert level == "error" and "expected a Wasm module" in message
+    assert done.returncode == 1
+
+
 def test_doctor_warns_of_idle_instances_that_may_take_all_mappings(mixkit_cli: Run) -> None:
     done = mixkit_cli("-p", "test", "--set", "settings.kernel.idle_mappings=2000000000", "doctor", "--json")
     [idle] = [check for check in json.loads(done.stdout) if check["name"] == "idle instances"]
