@@ -1,4 +1,4 @@
-"""Builds the C codec and ships `profiles/` inside the wheel; everything else is in pyproject.toml."""
+"""Builds what is in C and ships `profiles/` inside the wheel; everything else is in pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -44,10 +44,11 @@ class BdistWheel(bdist_wheel):
 setup(
     ext_modules=[
         Extension(
-            "mixkit._codec",
-            ["mixkit/_codec.c"],
+            f"mixkit.{name}",
+            [f"mixkit/{name}.c"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
         )
+        for name in ("_codec", "_forms")
     ],
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
 )

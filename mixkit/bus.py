@@ -18,11 +18,15 @@ from typing import Final, Generic, Protocol, TypeVar
 from mixkit.errors import FFIError
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "MAX_LEVELS",
+    "QUEUE_FULL",
     "Bus",
     "BusError",
     "BusFull",
+    "BusLimits",
     "BusLost",
+    "Exchange",
     "Filters",
     "LocalBus",
     "Message",
@@ -45,6 +49,7 @@ _FORBIDDEN: Final = re.compile(
     + "]"
 )
 MIB: Final = 1024 * 1024
+QUEUE_FULL: Final = "the queue was full"
 
 
 class BusError(FFIError):
@@ -249,7 +254,7 @@ class Subscription:
                 return
             full = self._waiting >= self._messages or self._bytes + size > self._size
             if full and self._waiting:
-                self._note("the queue was full").missed += 1
+                self._note(QUEUE_FULL).missed += 1
             else:
                 self._queue.append(message)
                 self._waiting += 1
@@ -257,12 +262,12 @@ class Subscription:
             waiters, self._waiters = self._waiters, set()
         _wake(waiters)
 
-    def interrupted(self, reason: str) -> None:
-        """Messages may have been missed here, nobody knows how many."""
+    def interrupted(self, reason: str, missed: int = 0) -> None:
+        """So many messages were missed here; 0: some may have been, nobody knows how many."""
         with self._lock:
             if self._end:
                 return
-            self._note(reason)
+            self._note(reason).missed += missed
             waiters, self._waiters = self._waiters, set()
         _wake(waiters)
 
@@ -372,10 +377,11 @@ class Bus(Protocol):
         ...
 
 
-class LocalBus:
-    """A bus inside this process, for all threads and event loops of it.
+@dataclass(frozen=True, slots=True)
+class BusLimits:
+    """How much a bus of ours takes.
 
-    Args:
+    Attributes:
         queue: messages that wait for one subscriber.
         queue_bytes: bytes of them.
         max_message_bytes: bytes of one payload.
@@ -385,105 +391,95 @@ class LocalBus:
         share: how many times one owner fits into each of these three, so that no one takes them all.
     """
 
-    def __init__(
-        self,
-        *,
-        queue: int = 1_000,
-        queue_bytes: int = 2 * MIB,
-        max_message_bytes: int = MIB,
-        max_subscriptions: int = 10_000,
-        max_retained: int = 10_000,
-        max_retained_bytes: int = 64 * MIB,
-        share: int = 10,
-    ) -> None:
-        self._queue = queue
-        self._queue_bytes = queue_bytes
-        self._max_message_bytes = max_message_bytes
-        self._max_subscriptions = max_subscriptions
-        self._max_retained = max_retained
-        self._max_retained_bytes = max_retained_bytes
-        self._share = share
-        self._filters: Filters[Subscription] = Filters()
-        self._subscriptions: dict[Subscription, Hashable] = {}
+    queue: int = 1_000
+    queue_bytes: int = 2 * MIB
+    max_message_bytes: int = MIB
+    max_subscriptions: int = 10_000
+    max_retained: int = 10_000
+    max_retained_bytes: int = 64 * MIB
+    share: int = 10
+
+    def check(self, topic: str, payload: bytes) -> None:
+        """Raise `BusError` unless that can be published."""
+        check_topic(topic)
+        if len(payload) > self.max_message_bytes:
+            raise BusError(
+                f"a message has at most {self.max_message_bytes} bytes, found {len(payload)} on topic {topic!r:.100}"
+            )
+
+
+DEFAULT_LIMITS: Final = BusLimits()
+
+
+class Exchange(Generic[T]):
+    """Who is subscribed to what, and what is retained: a bus without its queues. Not thread-safe.
+
+    Subscribers are anything hashable.
+    """
+
+    def __init__(self, limits: BusLimits) -> None:
+        self._limits = limits
+        self._filters: Filters[T] = Filters()
+        self._subscribers: dict[T, tuple[str, Hashable]] = {}
         self._retained: dict[str, tuple[Message, Hashable]] = {}
         # By owner.
         self._subscribed: Counter[Hashable] = Counter()
         self._kept: Counter[Hashable] = Counter()
         self._kept_bytes: Counter[Hashable] = Counter()
-        self._closed = False
-        self._lock = threading.Lock()
 
     @property
-    def subscriptions(self) -> int:
-        """How many there are."""
-        return len(self._subscriptions)
+    def subscribers(self) -> list[T]:
+        """All there are."""
+        return list(self._subscribers)
 
-    async def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
-    ) -> None:
-        check_topic(topic)
-        if len(payload) > self._max_message_bytes:
-            raise BusError(
-                f"a message has at most {self._max_message_bytes} bytes, found {len(payload)} on topic {topic!r:.100}"
-            )
-        message = Message(topic, payload, text=text)
-        # Under the lock, so that all subscribers get the messages of a topic in one order.
-        with self._lock:
-            self._check_open()
-            if retain:
-                self._retain(message, owner)
-            for subscription in self._filters.matching(topic):
-                subscription.offer(message)
+    def __len__(self) -> int:
+        return len(self._subscribers)
 
-    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
-        check_filter(filter)
-        subscription = Subscription(filter, messages=self._queue, size=self._queue_bytes, closed=self._forget)
-        with self._lock:
-            self._check_open()
-            self._check_room("subscriptions", self._subscribed, owner, 1, self._max_subscriptions)
-            self._subscriptions[subscription] = owner
-            self._subscribed[owner] += 1
-            self._filters.add(filter, subscription)
-            for topic, (message, _) in self._retained.items():
-                if covers(filter, topic):
-                    subscription.offer(message)
-        return subscription
+    def matching(self, topic: str) -> list[T]:
+        """Who gets a message on that topic."""
+        return self._filters.matching(topic)
 
-    async def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            subscriptions = list(self._subscriptions)
-            self._retained.clear()
-        for subscription in subscriptions:
-            subscription.finish("the bus is closed")
+    def subscribe(self, filter: str, subscriber: T, owner: Hashable) -> list[Message]:
+        """Add a subscriber; answers the retained messages that it gets first.
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BusLost("the bus is closed")
+        Raises:
+            BusFull: there are too many.
+        """
+        self._check_room("subscriptions", self._subscribed, owner, 1, self._limits.max_subscriptions)
+        self._subscribers[subscriber] = filter, owner
+        self._subscribed[owner] += 1
+        self._filters.add(filter, subscriber)
+        return [message for topic, (message, _) in self._retained.items() if covers(filter, topic)]
 
-    def _check_room(self, what: str, of: Counter[Hashable], owner: Hashable, more: int, most: int) -> None:
-        share = max(1, most // self._share)
-        if more > 0 and of[owner] + more > share:
-            raise BusFull(f"you have {of[owner]} {what} on the bus, and {share} is the limit; give some back")
-        if more > 0 and of.total() + more > most:
-            raise BusFull(f"there are {of.total()} {what} on the bus, and {most} is the limit")
-
-    def _forget(self, subscription: Subscription) -> None:
-        with self._lock:
-            owner = self._subscriptions.pop(subscription, None)
+    def leave(self, subscriber: T) -> None:
+        """Forget a subscriber; one that is not there is ignored."""
+        if subscriber in self._subscribers:
+            filter, owner = self._subscribers.pop(subscriber)
             _take(self._subscribed, owner, 1)
-            self._filters.remove(subscription.filter, subscription)
+            self._filters.remove(filter, subscriber)
 
-    def _retain(self, message: Message, owner: Hashable) -> None:
+    def retain(
+        self, message: Message, owner: Hashable, keep: Callable[[Message], None] = lambda message: None
+    ) -> None:
+        """Keep a message in place of the one that its topic had; one without a payload only forgets that.
+
+        Args:
+            keep: called when there is room, before anything changes.
+
+        Raises:
+            BusFull: there is no room.
+        """
+        limits = self._limits
         known = self._retained.get(message.topic)
         if message.payload:
             # What it replaces gives its room to its own owner only.
             mine = known[0] if known and known[1] == owner else None
             size = _size(message) - (_size(mine) if mine else 0)
-            self._check_room("retained messages", self._kept, owner, 0 if mine else 1, self._max_retained)
+            self._check_room("retained messages", self._kept, owner, 0 if mine else 1, limits.max_retained)
             self._check_room(
-                "bytes of retained messages", self._kept_bytes, owner, size, self._max_retained_bytes
+                "bytes of retained messages", self._kept_bytes, owner, size, limits.max_retained_bytes
             )
+        keep(message)
         if known:
             _take(self._kept, known[1], 1)
             _take(self._kept_bytes, known[1], _size(known[0]))
@@ -493,9 +489,71 @@ class LocalBus:
             self._kept[owner] += 1
             self._kept_bytes[owner] += _size(message)
 
+    def _check_room(self, what: str, of: Counter[Hashable], owner: Hashable, more: int, most: int) -> None:
+        share = max(1, most // self._limits.share)
+        if more > 0 and of[owner] + more > share:
+            raise BusFull(f"you have {of[owner]} {what} on the bus, and {share} is the limit; give some back")
+        if more > 0 and of.total() + more > most:
+            raise BusFull(f"there are {of.total()} {what} on the bus, and {most} is the limit")
+
 
 def _take(of: Counter[Hashable], owner: Hashable, amount: int) -> None:
     """Owners who have nothing are not remembered."""
     of[owner] -= amount
     if not of[owner]:
         del of[owner]
+
+
+class LocalBus:
+    """A bus inside this process, for all threads and event loops of it."""
+
+    def __init__(self, limits: BusLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._exchange: Exchange[Subscription] = Exchange(limits)
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return len(self._exchange)
+
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
+    ) -> None:
+        self._limits.check(topic, payload)
+        message = Message(topic, payload, text=text)
+        # Under the lock, so that all subscribers get the messages of a topic in one order.
+        with self._lock:
+            self._check_open()
+            if retain:
+                self._exchange.retain(message, owner)
+            for subscription in self._exchange.matching(topic):
+                subscription.offer(message)
+
+    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
+        check_filter(filter)
+        limits = self._limits
+        subscription = Subscription(
+            filter, messages=limits.queue, size=limits.queue_bytes, closed=self._forget
+        )
+        with self._lock:
+            self._check_open()
+            for message in self._exchange.subscribe(filter, subscription, owner):
+                subscription.offer(message)
+        return subscription
+
+    async def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            subscriptions = self._exchange.subscribers
+        for subscription in subscriptions:
+            subscription.finish("the bus is closed")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BusLost("the bus is closed")
+
+    def _forget(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._exchange.leave(subscription)

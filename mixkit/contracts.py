@@ -1,20 +1,27 @@
-"""What a plugin must provide to be an engine, a file system or a compiler; a storage is in `mixkit.storage`.
+"""What a plugin must provide to be an engine or a compiler; storages are in `mixkit.storage`, file systems in
+`mixkit.filesystem`.
 
 Protocols: a plugin's class need not derive from them. `mixkit.testing` has the suite that each must pass.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from mixkit.limits import Limits, Purse
 
 __all__ = [
+    "DONE",
+    "GAVE_WAY",
+    "LATER",
+    "WAITS",
+    "Call",
     "Check",
+    "Compiled",
     "Compiler",
-    "FileSystem",
     "FuncType",
     "HostFunction",
     "HostImports",
@@ -46,10 +53,29 @@ class HostFunction:
     has them, f32/f64 as floats. It answers None, or one number for the only result (any int is taken modulo
     2^32 / 2^64). An exception that it raises is kept on the instance, makes the guest trap, and is raised by
     the `Instance.call` that is under way, as that same exception object.
+
+    In an instance that suspends it may answer `LATER` to a call that was begun: the guest waits until `Call.resume`.
     """
 
     type: FuncType
-    call: Callable[..., int | float | None]
+    call: Callable[..., Any]
+
+
+class Later(enum.Enum):
+    """The type of `LATER`."""
+
+    LATER = "later"
+
+
+LATER: Final = Later.LATER
+"""What a host function answers when its answer comes later, by `Call.resume`."""
+
+DONE: Final = 0
+"""A step of a call: the guest has answered, see `Call.result`."""
+WAITS: Final = 1
+"""A step of a call: the guest waits in a host function that answered `LATER`."""
+GAVE_WAY: Final = 2
+"""A step of a call: the guest computes, and was asked to give way."""
 
 
 HostImports: TypeAlias = Mapping[tuple[str, str], HostFunction]
@@ -92,8 +118,52 @@ class Snapshot(Protocol):
         ...
 
 
+class Call(Protocol):
+    """A call of a guest that was begun, on a stack of its own: left where the guest waits or gives way, and gone on
+    with later.
+
+    Any thread may go on with it, one at a time. Without a reference left it is dropped. Until it is over the instance
+    is used by it alone: other calls of it, and what reads or changes its state as a whole, raise `EngineError`; its
+    memory may be read and written.
+    """
+
+    @property
+    def result(self) -> Any:
+        """What `Instance.call` or `call_bytes` would have answered. `EngineError` before it is `DONE`."""
+        ...
+
+    def step(self) -> int:
+        """Go on until there is something to say: `DONE`, `WAITS` or `GAVE_WAY`.
+
+        Raises:
+            EngineError: the call is over, or waits and has no answer yet.
+            Exception: what `Instance.call` would have raised; the call is over then.
+        """
+        ...
+
+    def resume(self, value: int | float | None, /) -> None:
+        """The answer of the host function in which the guest waits; `step` goes on with it.
+
+        Raises:
+            TypeError: no answer of the function's type; the guest waits on.
+            EngineError: it does not wait.
+        """
+        ...
+
+    def fail(self, error: BaseException, /) -> None:
+        """The same with what that host function raises."""
+        ...
+
+    def drop(self) -> None:
+        """Leave the call half done, which finishes the instance. Idempotent; nothing after the end of the call."""
+        ...
+
+
 class Instance(Protocol):
     """One instance with its own memories, tables and globals; used by one thread at a time.
+
+    One that was made with `suspends=True` has `begin`, `begin_bytes` and `give_way`, which the others refuse; its host
+    functions may not call it.
 
     Only `interrupt` may be called from another thread. After the guest failed in a call (`GuestError`,
     `LimitExceeded`, an exception of a host function), after `interrupt`, and when a reset is refused, the
@@ -142,6 +212,19 @@ class Instance(Protocol):
         A pointer or length outside memory, from `alloc` or from the answer, is a `GuestError`. Answers longer
         than `max_result` given to `instantiate` raise `LimitExceeded("result_size")`.
         """
+        ...
+
+    def begin(self, name: str, /, *args: int | float) -> Call:
+        """Begin what `call` does, without a step yet. `EngineError` as there, or when a call is under way."""
+        ...
+
+    def begin_bytes(self, name: str, /, *buffers: bytes, alloc: str = "mix_alloc") -> Call:
+        """Begin what `call_bytes` does, without a step yet."""
+        ...
+
+    def give_way(self) -> None:
+        """Make a step that is under way end soon with `GAVE_WAY`, unless the guest ends or waits before. Callable from
+        any thread at any time; if nothing runs, the next step may give way at once."""
         ...
 
     def read(self, ptr: int, size: int, /) -> bytes:
@@ -223,10 +306,23 @@ class WasmEngine(Protocol):
         """Compile, or load from the cache on disk by (hash, engine, version). `EngineError` if invalid."""
         ...
 
+    @property
+    def suspends(self) -> bool:
+        """Whether it makes instances that suspend. Asked when one is wanted; may try it with a guest of its own."""
+        ...
+
     def instantiate(
-        self, module: Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+        self,
+        module: Module,
+        limits: Limits,
+        imports: HostImports,
+        *,
+        max_result: int | None = None,
+        suspends: bool = False,
     ) -> Instance:
         """A fresh instance under limits `memory`, `table`, `stack`. No guest code runs yet.
+
+        With `suspends` it is one whose calls can be left half done; `EngineError` where `WasmEngine.suspends` is False.
 
         Raises:
             EngineError: an import is missing or has another type.
@@ -240,11 +336,12 @@ class WasmEngine(Protocol):
         ...
 
 
-@runtime_checkable
-class FileSystem(Protocol):
-    """What holds an app's files. Grows with the files plugin."""
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A module, and the engine that compiled it, which alone can run it."""
 
-    name: str
+    engine: WasmEngine
+    module: Module
 
 
 @runtime_checkable

@@ -15,14 +15,19 @@ __all__ = [
     "Conflict",
     "EngineError",
     "FFIError",
+    "FileConflict",
+    "FileError",
+    "FilesFull",
     "GrantError",
     "GuestError",
     "InternalError",
+    "KeyRingError",
     "LimitExceeded",
     "MessagePackError",
     "MixError",
     "NotFound",
     "PackageError",
+    "PathError",
     "PluginError",
     "ProfileError",
     "RunError",
@@ -234,6 +239,67 @@ class QuotaExceeded(StorageError):
         )
         self.used = used
         self.allowed = allowed
+
+
+class FileError(MixError):
+    """A file cannot be read or written, or is refused; the message says what is wrong and what to do."""
+
+    code = "file"
+
+
+class PathError(FileError, ValueError):
+    """A path that no file of an app can have; see `mixkit.paths`."""
+
+    code = "path"
+
+
+class FileConflict(FileError):
+    """A file is not, or not any more, as whoever reads or writes it wants it to be. Nothing is done.
+
+    Args:
+        path: of the file.
+        expected: its ETag; empty if there should be none.
+        found: that of the file that is there; None if there is none, or it is not known.
+    """
+
+    code = "conflict"
+
+    def __init__(self, path: str, expected: str, found: str | None) -> None:
+        wanted = (
+            f"the file {path!r:.200} with the ETag {expected!r:.80}" if expected else f"no file {path!r:.200}"
+        )
+        there = f"one with the ETag {found!r:.80}" if found else "none, or another one"
+        super().__init__(
+            f"expected {wanted}, found {there if expected else 'one'}; "
+            + ("read it again and repeat" if expected else "take another path, or replace it with force")
+        )
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+class FilesFull(FileError):
+    """An app has as much in files as it may have; nothing is stored.
+
+    `used` and `allowed` are in `unit`: bytes, or files.
+    """
+
+    code = "quota"
+
+    def __init__(self, used: int, more: int, allowed: int, unit: str, setting: str) -> None:
+        super().__init__(
+            f"expected at most {allowed} {unit} in the files of the app, found {used}, and {more} that are to be "
+            f"stored; delete files, or raise {setting} in the profile"
+        )
+        self.used = used
+        self.allowed = allowed
+        self.unit = unit
+
+
+class KeyRingError(MixError):
+    """A master key is missing, unusable, or not the one that something was sealed with. No message shows a key."""
+
+    code = "keyring"
 
 
 class PackageError(MixError):

@@ -12,6 +12,7 @@ from mixkit.grants import ALL, Grants
 from mixkit.kernel import Kernel
 from mixkit.limits import Budget, Limits
 from mixkit.state import State
+from mixkit.vm.watchdog import watchdog
 
 __all__ = ["call_ffi"]
 
@@ -43,6 +44,8 @@ async def call_ffi(
         services=kernel,
         code=f"call of {name}",
     )
+    # What an FFI does that is not async only stops from another thread.
+    alarm = watchdog.add(state.budget.deadline, state.interrupt)
     try:
         kernel.open_state(state)
         words = codec.encode(list(args), token=state.token_to_handle)
@@ -54,4 +57,6 @@ async def call_ffi(
                 raise state.budget.exceeded("wall_time") from None
         return codec.decode(kernel.ffis.check_answer(state, answer), token=state.token_from_handle)
     finally:
+        watchdog.cancel(alarm)
+        state.interrupt()
         kernel.close_state(state)

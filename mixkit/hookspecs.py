@@ -34,12 +34,17 @@ def mix_engines() -> dict[str, str]:  # type: ignore[empty-body]
 
 @hookspec
 def mix_filesystems() -> dict[str, str]:  # type: ignore[empty-body]
-    """File systems for apps: name to import string of a class that meets `FileSystem`."""
+    """File systems for apps: name to import string of a class that meets `mixkit.filesystem.FileSystem`."""
 
 
 @hookspec
 def mix_storages() -> dict[str, str]:  # type: ignore[empty-body]
     """Databases for apps: name to import string of a class that meets `mixkit.storage.Storage`."""
+
+
+@hookspec
+def mix_sql() -> dict[str, str]:  # type: ignore[empty-body]
+    """Engines for SQL over records: name to import string of a class that meets `mixkit.sql.SqlEngine`."""
 
 
 @hookspec

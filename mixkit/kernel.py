@@ -13,25 +13,38 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
 
 import msgspec
 import pluggy
 from msgspec import Meta
 
 from mixkit import codec, core_ffis
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import WasmEngine
+from mixkit.contracts import Compiled, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
 from mixkit.engines import Choice, Engines, choose
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, MixError, NotFound, PluginError, ProfileError, RunError, StorageError
+from mixkit.errors import (
+    CancelledRun,
+    FileError,
+    MixError,
+    NotFound,
+    PluginError,
+    ProfileError,
+    RunError,
+    StorageError,
+)
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
-from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
+from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
+from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
@@ -39,15 +52,21 @@ from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
+from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
+from mixkit.vm.drive import drive, drive_async
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+from mixkit.vm.threads import Threads
+
+if TYPE_CHECKING:
+    from mixkit.shared_bus import SharedBus
 
 __all__ = ["Code", "Kernel", "KernelSettings"]
 
@@ -66,11 +85,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(
             ge=0,
             le=0.1,
-            description="Seconds that code which has shown itself quick may hold the event loop before it is begun "
-            "again in a thread; 0: always a thread.",
+            description="Seconds that a run may hold the event loop before it goes on in a thread; 0: a thread for all "
+            "but waiting.",
         ),
     ] = 0.005
-    threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
+    threads: Annotated[
+        Positive, Meta(description="Runs at once that compute or are in plugins' code that blocks.")
+    ] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
@@ -94,6 +115,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     snapshot_bytes: Annotated[
         Positive, Meta(description="Bytes of all snapshots in memory, and of those on disk.")
     ] = 512 * 1024 * 1024
+    key_file: Annotated[
+        str | None,
+        Meta(
+            description="File of master keys, 32 bytes in base64 each, one a line, that nobody else may read; the "
+            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the workspaces."
+        ),
+    ] = None
     snapshot_dir: Annotated[
         str | None,
         Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
@@ -115,7 +143,7 @@ class Kernel:
     Attributes:
         ffis: all FFIs that the profile's plugins give.
         signals: the promises of this process (`mixkit.signals`).
-        bus: messages on topics inside this process (`mixkit.bus`).
+        bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         limits: what every run is bounded by.
         manager: the plugin manager, for hooks that plugins define themselves.
         origins: for each setting and limit, where its value came from.
@@ -132,6 +160,7 @@ class Kernel:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
+        self._environ = environ
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
@@ -157,18 +186,22 @@ class Kernel:
         self._snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._slice = own.slice
+        self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
+        self._sql_engines = self._collect("mix_sql")
+        self._sql: SqlEngine | None = None
+        self._files: AppFiles | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
         self._portal = Portal()
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
-        self._threads_pid = 0
-        self._has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
-        self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
+        self._threads = Threads(own.threads, "mixkit-run")
+        self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
+        self.has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
         self._env_words: dict[int, tuple[weakref.ref[Env], bytes]] = {}
         self._closed = False
         self.signals = Signals()
         self.bus: Bus = LocalBus()
+        self._shared_bus: SharedBus | None = None
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -306,6 +339,44 @@ class Kernel:
                     self._databases = Databases(lambda: self._make("storage", path))
         return self._databases
 
+    @property
+    def sql(self) -> SqlEngine:
+        """What runs SQL over records, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._sql is None:
+            if not self._sql_engines:
+                raise NotFound(
+                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
+                    "plugins"
+                )
+            with self._lock:
+                if self._sql is None:
+                    self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
+        return self._sql
+
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps, in the file system that the profile names.
+
+        Raises:
+            FileError: it names none.
+        """
+        if self._files is None:
+            path = self.filesystem
+            if path is None:
+                raise FileError(
+                    f"expected a file system in profile {self.profile.name!r}, found none; name one with "
+                    'filesystem = "async", and its plugin, files, in plugins'
+                )
+            with self._lock:
+                if self._files is None:
+                    self._files = AppFiles(lambda: self._make("filesystem", path))
+        return self._files
+
     def _make(self, kind: str, path: str) -> Any:
         """An instance of what a plugin offers, made from the plugin's settings if it has some."""
         plugin = self._offered_by[path]
@@ -331,6 +402,34 @@ class Kernel:
         engine: WasmEngine = cls(settings) if settings is not None else cls()
         return engine
 
+    def keep_keys(self, home: Path) -> None:
+        """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
+
+        Raises:
+            KeyRingError: it does not, or cannot be used.
+        """
+        own: KernelSettings = self._settings["kernel"]
+        file = None if own.key_file is None else Path(own.key_file)
+        self._keys = Keys(self._environ.get(VARIABLE), file, home)
+        self._keys.check()
+
+    @property
+    def keys(self) -> Keys:
+        """Where the key ring comes from."""
+        return self._keys
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        return self._keys.ring()
+
+    def share_bus(self, directory: Path) -> None:
+        """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
+        fork, and before the first run."""
+        from mixkit.shared_bus import SharedBus
+
+        self.bus = self._shared_bus = SharedBus(directory)
+
     # -- code ---------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -341,6 +440,16 @@ class Kernel:
         import asyncio  # noqa: F401
 
         self.engines.prepare()
+
+    def compile(self, code: bytes) -> Compiled:
+        """Compile a Wasm module, guest or not, or find it compiled, with the first engine that takes it.
+
+        Raises:
+            EngineError: it is not valid, or none takes it.
+            ProfileError: the profile has no engine.
+        """
+        engine, decision = self.engines.compile(code)
+        return Compiled(engine, decision.module)
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -361,8 +470,8 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine, decision = self.engines.compile(code)
-        module = decision.module
+        compiled = self.compile(code)
+        module = compiled.module
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -370,7 +479,7 @@ class Kernel:
                 return program
         own: KernelSettings = self._settings["kernel"]
         made = Program(
-            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+            compiled.engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
         )
         dropped: list[Program] = []
         with self._lock:
@@ -418,7 +527,8 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, budget)
         job = self._job(program, entry, params, limits, budget, options)
-        return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
+        run = Run(job.state, self.ffis, self._portal.spawn, trace)  # type: ignore[arg-type]
+        return drive(run, job.steps(run))
 
     async def run(
         self,
@@ -435,7 +545,7 @@ class Kernel:
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -450,7 +560,11 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         limits = self._limits(options, budget)
-        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if budget is None:
+            own = Budget(limits, time.monotonic() + limits.wall_time - spent)
+            own.pauses = options.get("pauses")
+        else:
+            own = budget
         if isinstance(code, Program):
             program = code
         else:
@@ -459,30 +573,43 @@ class Kernel:
                 program = await asyncio.wait_for(loading, own.remaining())
             except TimeoutError:
                 self._not_loaded(entry, own)
-        quick = budget is None and self._slice > 0 and program.quick
-        if budget is not None or is_large(params):
+        if is_large(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
             job = self._job(program, entry, params, limits, own, options)
-            if quick:
-                try:
-                    return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
-                except NotQuick:
-                    again = Budget(limits, own.deadline)
-                    job = self._job(program, entry, params, limits, again, options)
-        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
-        if budget is None:
-            thread = self._executor().submit(job.execute_timed, run)
-        else:
+        if budget is not None:
             job.hold()
-            thread = in_own_thread(job.execute, run)
-        done = asyncio.wrap_future(thread, loop=loop)
+        if program.suspends:
+            run = Run(job.state, self.ffis, loop.create_task)  # type: ignore[arg-type]
+            # The caller of a nested one waits, and this one works for it.
+            pauses = budget.pauses if budget is not None else None
+            if pauses is not None:
+                pauses(False)
+            try:
+                return await drive_async(run, job.steps(run), self._threads, self._slice)
+            finally:
+                if pauses is not None:
+                    pauses(True)
+        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
+        return await self._run_in_thread(job, run, nested=budget is not None)
+
+    async def _run_in_thread(self, job: Job, run: Run, *, nested: bool) -> RunResult:
+        """For engines that cannot suspend a guest: it holds a thread, one of its own if another run waits for it."""
+        import asyncio
+
+        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        work = partial(fulfil, future, drive, run, job.steps(run))
+        if nested:
+            threading.Thread(target=work, name="mixkit-nested", daemon=True).start()
+        else:
+            self._threads.submit(work)
+        done = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             run.stop(CancelledRun("the caller went away"))
-            if not thread.cancel():
+            if not future.cancel():
                 # The guest stops within milliseconds; its instance must be back before we leave.
                 await asyncio.wait([done])
                 if not done.cancelled():
@@ -512,7 +639,12 @@ class Kernel:
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
         target = program.entry(entry)
-        params = program.check_params(entry, params)
+        words = b""
+        if type(params) is Packed:
+            words = params.words if program.takes(entry, params.words) else b""
+            params = None if words else params.value()
+        if not words:
+            params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget,
@@ -528,10 +660,12 @@ class Kernel:
         apps = options.get("apps")
         if apps is not None:
             state.put(apps)
-        words = codec.encode(params, token=state.token_to_handle)
+        words = words or codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits, options.get("answer"))
+        return Job(
+            self, program, target, words, state, limits, options.get("answer"), options.get("as_json", False)
+        )
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""
@@ -564,13 +698,13 @@ class Kernel:
 
     def open_state(self, state: State) -> None:
         """Let every plugin put its resources on a run's state."""
-        if self._has_open:
+        if self.has_open:
             for _ in call_each(self.manager, "mix_state_open", state=state):
                 pass
 
     def close_state(self, state: State) -> None:
         """Let every plugin clean up, then close what the state holds. Nothing that fails here hides the result."""
-        if self._has_close:
+        if self.has_close:
             for plugin, close in each(self.manager, "mix_state_close"):
                 try:
                     close(state=state)
@@ -581,18 +715,6 @@ class Kernel:
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
 
-    def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
-        # Threads do not survive a fork, and none is started before one.
-        if self._threads is None or self._threads_pid != os.getpid():
-            with self._lock:
-                if self._threads is None or self._threads_pid != os.getpid():
-                    own: KernelSettings = self._settings["kernel"]
-                    self._threads = concurrent.futures.ThreadPoolExecutor(
-                        own.threads, thread_name_prefix="mixkit-run"
-                    )
-                    self._threads_pid = os.getpid()
-        return self._threads
-
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -600,9 +722,10 @@ class Kernel:
         if self._closed:
             return
         self._closed = True
-        if self._threads is not None and self._threads_pid == os.getpid():
-            self._threads.shutdown(wait=True)
+        self._threads.close()
         self._portal.close()
+        if self._shared_bus is not None:
+            self._shared_bus.stop()
         if self._databases is not None:
             self._databases.close()
         for program in self._programs.values():

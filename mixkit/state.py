@@ -11,11 +11,25 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
+from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
+from mixkit.contracts import Compiled
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
-from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, NotFound, StorageError, printable
+from mixkit.errors import (
+    CancelledRun,
+    FFIError,
+    FileError,
+    GrantError,
+    InternalError,
+    KeyRingError,
+    NotFound,
+    ProfileError,
+    StorageError,
+    printable,
+)
 from mixkit.grants import ALL, Grants, check_apps
+from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
 from mixkit.signals import Signals
@@ -56,6 +70,22 @@ class Services(Protocol):
         """The databases of apps. Raises `StorageError` where there is no storage."""
         ...
 
+    @property
+    def files(self) -> AppFiles:
+        """The files of apps. Raises `FileError` where there is no file system."""
+        ...
+
+    @property
+    def keyring(self) -> KeyRing:
+        """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
+        ...
+
+    def compile(self, code: bytes) -> Compiled:
+        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped
+        before the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile,
+        and `ProfileError` where there is no engine."""
+        ...
+
     def settings(self, plugin: str) -> Any:
         """The settings object of the plugin."""
         ...
@@ -79,6 +109,17 @@ class NoServices:
     @property
     def databases(self) -> Databases:
         raise StorageError("expected a storage, found none: this state belongs to no kernel")
+
+    @property
+    def files(self) -> AppFiles:
+        raise FileError("expected a file system, found none: this state belongs to no kernel")
+
+    @property
+    def keyring(self) -> KeyRing:
+        raise KeyRingError("expected a key ring, found none: this state belongs to no kernel")
+
+    def compile(self, code: bytes) -> Compiled:
+        raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
@@ -136,6 +177,7 @@ class State:
         self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._closes = False
 
     @property
     def run_id(self) -> str:
@@ -157,6 +199,7 @@ class State:
                 raise InternalError(f"the state already holds a {type(resource).__name__}")
             if not self._closed:
                 self._resources[type(resource)] = (resource, close)
+                self._closes = self._closes or close is not None
                 return resource
         return self._refuse(resource, close)
 
@@ -307,6 +350,11 @@ class State:
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
+
+    @property
+    def must_close(self) -> bool:
+        """Whether it holds something that `close` has to close."""
+        return self._closes or bool(self._objects)
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from mixkit.settings import is_service_link, variable
 __all__ = ["OURS", "refuse_unknown"]
 
 OURS: Final = frozenset(
-    f"MIXKIT_{name}" for name in ("PROFILE", "PROFILE_PATH", "CONFIG", "DEBUG", "LOG_LEVEL", "LOG_FORMAT")
+    f"MIXKIT_{name}"
+    for name in ("PROFILE", "PROFILE_PATH", "CONFIG", "DEBUG", "LOG_LEVEL", "LOG_FORMAT", "SECRETS_KEY")
 )
 """Variables that are no settings."""
 

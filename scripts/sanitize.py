@@ -22,9 +22,12 @@ TESTED = {
     "mix-db": (
         "plugins/mix-db",
         "mix_db",
-        [f"plugins/mix-db/tests/test_db_{name}.py" for name in ("version", "index", "segments", "records")],
+        [
+            f"plugins/mix-db/tests/test_db_{name}.py"
+            for name in ("version", "index", "segments", "records", "columns")
+        ],
     ),
-    "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_value.py"]),
+    "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_forms.py", "tests/test_value.py"]),
 }
 """What is built: its folder and package, and the tests that go through its C code."""
 

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mixkit.bus import BusFull, Filters, LocalBus, MessagesMissed, covers, overlap
+from mixkit.bus import BusFull, BusLimits, Filters, LocalBus, MessagesMissed, covers, overlap
 from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
 
 
 class TestLocalBus(BusSuite):
     @pytest.fixture
     async def bus(self) -> AsyncIterator[LocalBus]:  # type: ignore[override]
-        bus = LocalBus(queue=QUEUE, max_message_bytes=MESSAGE)
+        bus = LocalBus(BusLimits(queue=QUEUE, max_message_bytes=MESSAGE))
         yield bus
         await bus.close()
 
@@ -78,7 +78,7 @@ def test_which_filters_cover_and_overlap_others() -> None:
 
 
 async def test_what_is_retained_is_bounded() -> None:
-    bus = LocalBus(max_retained=2, max_retained_bytes=20, share=1)
+    bus = LocalBus(BusLimits(max_retained=2, max_retained_bytes=20, share=1))
     await bus.publish("a", b"1", retain=True)
     await bus.publish("b", b"2", retain=True)
     with pytest.raises(BusFull, match="2 retained messages"):
@@ -94,7 +94,7 @@ async def test_what_is_retained_is_bounded() -> None:
 
 
 async def test_no_owner_takes_it_all() -> None:
-    bus = LocalBus(max_retained=6, max_subscriptions=6, share=2)
+    bus = LocalBus(BusLimits(max_retained=6, max_subscriptions=6, share=2))
     for number in range(3):
         await bus.publish(f"mine/{number}", b"x", retain=True, owner="me")
         await bus.subscribe("mine/#", owner="me")
@@ -119,7 +119,7 @@ async def test_no_owner_takes_it_all() -> None:
 
 
 async def test_how_many_subscribe_at_once() -> None:
-    bus = LocalBus(max_subscriptions=2, share=1)
+    bus = LocalBus(BusLimits(max_subscriptions=2, share=1))
     first = await bus.subscribe("a")
     await bus.subscribe("a")
     with pytest.raises(BusFull, match="2 subscriptions"):
@@ -130,7 +130,7 @@ async def test_how_many_subscribe_at_once() -> None:
 
 
 async def test_a_queue_is_bounded_in_bytes() -> None:
-    bus = LocalBus(queue_bytes=100)
+    bus = LocalBus(BusLimits(queue_bytes=100))
     subscription = await bus.subscribe("a")
     for _ in range(3):
         await bus.publish("a", b"x" * 60)

@@ -101,6 +101,19 @@ def test_mix_storages(load: Load) -> None:
     offers(load, "mix_storages")
 
 
+def test_mix_sql(load: Load) -> None:
+    source = """
+        @hookimpl
+        def mix_sql():
+            return {"mine": "mix_one_hooks:Mine"}
+        class Mine:
+            name = "mine"
+    """
+    with load(source) as kernel:
+        assert kernel.sql.name == "mine"
+        assert kernel.sql is kernel.sql
+
+
 def test_mix_compilers(load: Load) -> None:
     offers(load, "mix_compilers")
 

@@ -225,6 +225,8 @@ def test_grants(full: Kernel) -> None:
         ("ws.hosts", [1]),
         ("mqtt.topics", "sensors/#"),
         ("mqtt.topics", ["sensors/#/x"]),
+        ("duckdb.files", "main"),
+        ("duckdb.files", ["../main"]),
         ("db.apps", "shop"),
         ("db.apps", None),
         ("db.apps", {"shop": True}),

@@ -76,7 +76,8 @@ def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> Wo
             f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir, or make a first one with "
             "`mixkit ws make NAME`"
         )
-    return WorkspaceStore(ws_dir, kernel.databases)
+    kernel.keep_keys(ws_dir)
+    return WorkspaceStore(ws_dir, kernel.databases, kernel.files if kernel.filesystem else None)
 
 
 def served_dir(kernel: Kernel) -> Path:

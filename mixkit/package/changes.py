@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mixkit.app_files import AppFiles
 from mixkit.databases import Databases
 from mixkit.package import disk
 from mixkit.package.book import Book, place_of
@@ -23,12 +24,14 @@ class Changes:
     Args:
         root: folder of the workspace.
         databases: those of the apps.
+        files: those of the apps, if there are any.
     """
 
-    def __init__(self, root: Path, databases: Databases) -> None:
+    def __init__(self, root: Path, databases: Databases, files: AppFiles | None = None) -> None:
         self.root = root
         self.book = Book(root.name, root, databases)
         self._databases = databases
+        self._files = files
 
     @contextmanager
     def begun(self) -> Iterator[None]:
@@ -62,5 +65,7 @@ class Changes:
             folder = app.place.home.parent
             if app.generation is None and folder.exists():
                 self._databases.remove(app.place)
+                if self._files is not None:
+                    self._files.remove(app.place)
                 disk.to_trash(folder)
         disk.empty_trash(self.root)

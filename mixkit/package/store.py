@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
+from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
 from mixkit.errors import NotFound, StorageError
 from mixkit.grants import Grants
@@ -36,12 +38,13 @@ class WorkspaceStore:
 
     Args:
         databases: opens the databases, those of the workspaces and those of their apps: `Kernel.databases`.
+        files: those of the apps, `Kernel.files`, so that they go with the apps; None where there are none.
 
     Raises:
         StorageError: the storage of the databases forgets what it is given.
     """
 
-    def __init__(self, root: Path | str, databases: Databases) -> None:
+    def __init__(self, root: Path | str, databases: Databases, files: AppFiles | None = None) -> None:
         if not databases.storage.durable:
             raise StorageError(
                 "workspaces need a storage that outlives the process, "
@@ -50,6 +53,7 @@ class WorkspaceStore:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self._databases = databases
+        self._files = files
         self._workspaces: dict[str, Workspace] = {}
 
     def list(self) -> list[str]:
@@ -108,7 +112,10 @@ class WorkspaceStore:
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
             else:
-                self._databases.remove(place_of(home, folder.name))
+                place = place_of(home, folder.name)
+                self._databases.remove(place)
+                if self._files is not None:
+                    self._files.remove(place)
 
     def workspace(self, name: str) -> Workspace:
         """The workspace of that name; cheap.
@@ -118,7 +125,9 @@ class WorkspaceStore:
         """
         found = self._workspaces.get(name)
         if found is None:
-            found = Workspace(Changes(self.root / check_name("workspace", name), self._databases))
+            found = Workspace(
+                Changes(self.root / check_name("workspace", name), self._databases, self._files)
+            )
         if not found.is_there():
             raise NotFound(f"no workspace {name!r}")
         self._workspaces[name] = found
@@ -205,6 +214,20 @@ class Workspace:
         if place is None or entry is None:
             raise NotFound(f"no app {name!r} in workspace {self.name!r}: it has just been deleted")
         return InstalledApp(place, entry, page.code) if entry else InstalledApp(place)
+
+    def file(self, own: Place, generation: str, name: str) -> bytes:
+        """A file among the code of the app of the place `own`, for somebody who began with that generation of it.
+
+        Raises:
+            NotFound: there is no such file, or theirs is gone, or was installed anew.
+            PackageError: what the store has of it was changed.
+        """
+        with closing(self.app(own.app)) as app:
+            if app.place != own:
+                raise gone(own)
+            if app.generation != generation:
+                raise NotFound(f"app {own.app!r} was installed anew since this run began; start it again")
+            return app.file(name)
 
     def past(self, app: str) -> list[Event]:
         """When the app was made, what was installed and granted when, and when it was deleted; oldest first.

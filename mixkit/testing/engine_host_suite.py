@@ -109,6 +109,7 @@ class EngineHostSuite(EngineFixtures):
             '(import "m" "f" (func $f (result i32)))' + ECHO + '(func (export "g") (result i64)'
             " (i64.or (i64.shl (i64.extend_i32_u (call $f)) (i64.const 32)) (i64.const 3)))",
             _host(host, "", "i32"),
+            suspends=False,
         )
         assert instance.call_bytes("g") == b"abc"
 
@@ -120,6 +121,7 @@ class EngineHostSuite(EngineFixtures):
         instance = make(
             '(import "m" "f" (func $f)) (func (export "boom") unreachable) (func (export "g") call $f)',
             _host(host),
+            suspends=False,
         )
         with pytest.raises(EngineError):
             instance.call("g")
@@ -308,11 +310,11 @@ class EngineHostSuite(EngineFixtures):
 
         def host(instance: Instance) -> None:
             levels.append(instance)
-            make(wat, imports, Limits(stack=512 * 1024)).call("g", 5000)
+            make(wat, imports, Limits(stack=512 * 1024), suspends=False).call("g", 5000)
 
         imports = _host(host)
         with pytest.raises(LimitExceeded) as caught:
-            host(make(wat, imports))
+            host(make(wat, imports, suspends=False))
         assert caught.value.limit == "stack"
         assert len(levels) > 1
 

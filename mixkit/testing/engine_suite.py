@@ -1,7 +1,7 @@
 """What every Wasm engine must do: modules, calls, memory and tables, and guests that break the rules.
 
 Derive a test class from each suite and override two fixtures. `engine_host_suite` has the tests of host functions
-and of stopping, `engine_state_suite` those of snapshots:
+and of stopping, `engine_state_suite` those of snapshots, `engine_suspend_suite` those of calls that are left half done:
 
     class TestMyEngine(EngineSuite):
         @pytest.fixture
@@ -29,7 +29,7 @@ from mixkit.limits import Limits
 __all__ = ["ECHO", "EngineFixtures", "EngineSuite", "Make"]
 
 Make = Callable[..., Instance]
-"""make(wat, imports=None, limits=Limits(), max_result=None) -> Instance, closed when the test ends."""
+"""make(wat, imports=None, limits=Limits(), max_result=None, suspends=…) -> Instance, closed when the test ends."""
 
 ECHO = """
 (memory (export "memory") 2)
@@ -59,18 +59,29 @@ class EngineFixtures:
         raise NotImplementedError("override the fixture `wat2wasm`")
 
     @pytest.fixture
-    def make(self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray]) -> Iterator[Make]:
+    def suspends(self) -> bool:
+        """Whether `make` makes instances that suspend. Run all suites on both, where the engine can."""
+        return False
+
+    @pytest.fixture
+    def make(
+        self, engine: WasmEngine, wat2wasm: Callable[[str], bytes | bytearray], suspends: bool
+    ) -> Iterator[Make]:
         """See `Make`."""
         made = []
+        usual = suspends
 
         def make(
             wat: str,
             imports: HostImports | None = None,
             limits: Limits | None = None,
             max_result: int | None = None,
+            suspends: bool = usual,
         ) -> Instance:
             module = engine.compile(bytes(wat2wasm(f"(module {wat})")))
-            instance = engine.instantiate(module, limits or Limits(), imports or {}, max_result=max_result)
+            instance = engine.instantiate(
+                module, limits or Limits(), imports or {}, max_result=max_result, suspends=suspends
+            )
             made.append(instance)
             return instance
 

@@ -5,16 +5,16 @@ Told before anything runs, so that code which cannot be linked is refused where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mixkit.contracts import FuncType
+from mixkit.contracts import FuncType, HostImports
 from mixkit.errors import EngineError
 from mixkit.near import meant
 from mixkit.vm.guest import HOST_IMPORTS
 from mixkit.vm.manifest import ALLOC, CALL, DIRECT, ENTRY_PREFIX
 
-__all__ = ["check", "problems"]
+__all__ = ["check", "import_problems", "problems", "refuse"]
 
 _EXPORTS = {
     "_initialize": FuncType((), ()),
@@ -42,24 +42,29 @@ def check(module: Linkable) -> None:
     Raises:
         EngineError: names each import and export that does not fit.
     """
-    found = problems(module)
+    refuse("no guest of mixkit", problems(module))
+
+
+def refuse(what: str, found: Sequence[str]) -> None:
+    """Raise an `EngineError` that lists the first problems, if there are any."""
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise EngineError(f"no guest of mixkit: {'; '.join(found[:_SHOWN])}{more}")
+        raise EngineError(f"{what}: {'; '.join(found[:_SHOWN])}{more}")
 
 
 def problems(module: Linkable) -> list[str]:
     """What keeps the module from being a guest, a line each."""
-    return [*_import_problems(module), *_export_problems(module)]
+    return [*import_problems(module), *_export_problems(module)]
 
 
-def _import_problems(module: Linkable) -> list[str]:
+def import_problems(module: Linkable, offers: HostImports = HOST_IMPORTS) -> list[str]:
+    """What the module imports and the host does not offer, a line each."""
     found = []
     for (space, name), kind in module.imports.items():
-        offered = HOST_IMPORTS.get((space, name))
+        offered = offers.get((space, name))
         if offered is None:
-            known = [n for s, n in HOST_IMPORTS if s == space]
-            spaces = dict.fromkeys(s for s, _ in HOST_IMPORTS)
+            known = [n for s, n in offers if s == space]
+            spaces = dict.fromkeys(s for s, _ in offers)
             hint = (
                 meant(name, known) or f"; that module has {', '.join(known)}"
                 if known

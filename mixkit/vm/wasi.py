@@ -1,7 +1,8 @@
-"""WASI preview 1 as untrusted guests get it: clock, sleep, randomness, and output to the log; standard input is at its
-end. No files, environment, network.
+"""WASI preview 1 as untrusted code gets it: clock, sleep, randomness, and the three standard streams, arguments and
+variables of whoever owns the instance. No files, no network.
 
-All functions of the interface exist, so that what a compiler's libc imports links; what is not offered answers
+Agents have output to the log, and nothing else of these; programs that an agent starts have what it gives them. All
+functions of the interface exist, so that what a compiler's libc imports links; what is not offered answers
 an error number. Signatures and numbers: the WASI preview 1 witx, `wasi_snapshot_preview1`.
 """
 
@@ -10,19 +11,19 @@ from __future__ import annotations
 import secrets
 import struct
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Protocol
 
 from mixkit.contracts import FuncType, HostFunction, Instance, ValType
-from mixkit.errors import GuestError
 from mixkit.vm.wasi_poll import poll_oneoff
 
-__all__ = ["WASI"]
+__all__ = ["WASI", "Owner"]
 
 SUCCESS, BADF, INVAL, NOSYS, SPIPE, NOTCAPABLE = 0, 8, 28, 52, 70, 76
 _MAX_IOVS = 1024
 _MAX_WRITE = 1 << 20
 _MAX_RANDOM = 1 << 20
+_UNKNOWN = 0
 _CHARACTER_DEVICE = 2
 _STREAMS = (0, 1, 2)
 _RIGHTS_FD_READ = 1 << 1
@@ -51,13 +52,78 @@ _OF_STREAMS = {
 }  # fmt: skip
 
 
-def _empty_sizes(instance: Instance, count: int, size: int) -> int:
-    instance.write(count, bytes(4))
-    instance.write(size, bytes(4))
+class Owner(Protocol):
+    """Whom an instance belongs to that may call these functions: its `owner`.
+
+    Attributes:
+        unique: set once it has drawn random numbers or read a clock, which a snapshot would repeat.
+        arguments, variables: what it was started with, each without its end; a variable as `NAME=value`.
+        terminal: whether the streams pass for a terminal, and not for pipes.
+    """
+
+    unique: bool
+
+    @property
+    def arguments(self) -> Sequence[bytes]: ...
+    @property
+    def variables(self) -> Sequence[bytes]: ...
+    @property
+    def terminal(self) -> bool: ...
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of standard input that have not been read."""
+        ...
+
+    def input(self, size: int) -> bytes:
+        """The next bytes of standard input, at most so many; none at its end."""
+        ...
+
+    def output(self, fd: int, data: bytes) -> None:
+        """Bytes that were written to stdout (1) or stderr (2)."""
+        ...
+
+    def sleep(self, seconds: float, then: Callable[[], int]) -> Any:
+        """Wait, at most until the instance is stopped, which is then raised; answers what `then` does, or `LATER`."""
+        ...
+
+    def exit(self, status: int) -> NoReturn:
+        """It has ended itself: raises what ends the call that is under way."""
+        ...
+
+
+def _args_sizes_get(instance: Instance, count: int, size: int) -> int:
+    return _sizes(instance, instance.owner.arguments, count, size)
+
+
+def _environ_sizes_get(instance: Instance, count: int, size: int) -> int:
+    return _sizes(instance, instance.owner.variables, count, size)
+
+
+def _args_get(instance: Instance, items: int, buffer: int) -> int:
+    return _list(instance, instance.owner.arguments, items, buffer)
+
+
+def _environ_get(instance: Instance, items: int, buffer: int) -> int:
+    return _list(instance, instance.owner.variables, items, buffer)
+
+
+def _sizes(instance: Instance, texts: Sequence[bytes], count: int, size: int) -> int:
+    instance.write(count, struct.pack("<I", len(texts)))
+    instance.write(size, struct.pack("<I", sum(map(len, texts)) + len(texts)))
     return SUCCESS
 
 
-def _empty_list(instance: Instance, items: int, buffer: int) -> int:
+def _list(instance: Instance, texts: Sequence[bytes], items: int, buffer: int) -> int:
+    """The texts behind one another, a zero behind each, and where each begins."""
+    if texts:
+        starts = []
+        at = buffer & 0xFFFFFFFF
+        for text in texts:
+            starts.append(at & 0xFFFFFFFF)
+            at += len(text) + 1
+        instance.write(buffer, b"\0".join(texts) + b"\0")
+        instance.write(items, struct.pack(f"<{len(starts)}I", *starts))
     return SUCCESS
 
 
@@ -108,7 +174,18 @@ def _fd_write(instance: Instance, fd: int, iovs: int, count: int, out: int) -> i
 def _fd_read(instance: Instance, fd: int, iovs: int, count: int, out: int) -> int:
     if fd != 0:
         return BADF
-    instance.write(out, bytes(4))
+    count &= 0xFFFFFFFF
+    if count > _MAX_IOVS:
+        return INVAL
+    written = 0
+    if instance.owner.waiting:
+        for ptr, size in struct.iter_unpack("<II", instance.read(iovs, count * 8)):
+            data = instance.owner.input(size)
+            if not data:
+                break
+            instance.write(ptr, data)
+            written += len(data)
+    instance.write(out, struct.pack("<I", written))
     return SUCCESS
 
 
@@ -116,7 +193,7 @@ def _fd_fdstat_get(instance: Instance, fd: int, out: int) -> int:
     if fd not in _STREAMS:
         return BADF
     rights = _RIGHTS_POLL | (_RIGHTS_FD_WRITE if fd else _RIGHTS_FD_READ)
-    instance.write(out, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, rights, 0))
+    instance.write(out, struct.pack("<BxHxxxxQQ", _kind(instance), 0, rights, 0))
     return SUCCESS
 
 
@@ -124,8 +201,12 @@ def _fd_filestat_get(instance: Instance, fd: int, out: int) -> int:
     if fd not in _STREAMS:
         return BADF
     # Device, inode, kind, links, size, and three times.
-    instance.write(out, struct.pack("<QQBxxxxxxxQQQQQ", 0, 0, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
+    instance.write(out, struct.pack("<QQBxxxxxxxQQQQQ", 0, 0, _kind(instance), 1, 0, 0, 0, 0))
     return SUCCESS
+
+
+def _kind(instance: Instance) -> int:
+    return _CHARACTER_DEVICE if instance.owner.terminal else _UNKNOWN
 
 
 def _sched_yield(instance: Instance) -> int:
@@ -133,7 +214,7 @@ def _sched_yield(instance: Instance) -> int:
 
 
 def _proc_exit(instance: Instance, code: int) -> None:
-    raise GuestError(f"the guest called exit({code})", trap="exit")
+    instance.owner.exit(code)
 
 
 def _function(params: str, call: Callable[..., Any], *, returns: bool = True) -> HostFunction:
@@ -153,10 +234,10 @@ WASI: dict[tuple[str, str], HostFunction] = {
     for name, function in {
         **{name: _function(params, _refusing(number)) for name, (params, number) in _REFUSED.items()},
         **{name: _function(params, _of_streams(number)) for name, (params, number) in _OF_STREAMS.items()},
-        "args_get": _function("ii", _empty_list),
-        "args_sizes_get": _function("ii", _empty_sizes),
-        "environ_get": _function("ii", _empty_list),
-        "environ_sizes_get": _function("ii", _empty_sizes),
+        "args_get": _function("ii", _args_get),
+        "args_sizes_get": _function("ii", _args_sizes_get),
+        "environ_get": _function("ii", _environ_get),
+        "environ_sizes_get": _function("ii", _environ_sizes_get),
         "clock_res_get": _function("ii", _clock_res_get),
         "clock_time_get": _function("iIi", _clock_time_get),
         "fd_fdstat_get": _function("ii", _fd_fdstat_get),
@@ -169,4 +250,4 @@ WASI: dict[tuple[str, str], HostFunction] = {
         "sched_yield": _function("", _sched_yield),
     }.items()
 }
-"""The host functions. The calling instance's `owner` is the `GuestMachine` (`unique`, `output`, `sleep`)."""
+"""The host functions. The calling instance's `owner` is an `Owner`."""

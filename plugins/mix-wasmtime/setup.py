@@ -10,6 +10,8 @@ PARTS = (
     "entry",
     "value",
     "host",
+    "fiber",
+    "begin",
     "state",
     "call",
     "memory",

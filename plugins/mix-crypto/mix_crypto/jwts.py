@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mix_crypto.keys import Key, check_rsa, is_pem, pem_private, pem_public, secret
-from mixkit.errors import FFIError
+from mixkit import tagged_json
+from mixkit.errors import FFIError, TaggedJSONError
 from mixkit.value import check
 
 if TYPE_CHECKING:
@@ -103,9 +105,10 @@ def sign(claims: Mapping[str, Any], key: Key | JWK, options: SignOptions, *, lim
         if name in claims and type(claims[name]) not in (int, float):
             raise FFIError(f"the claim {name!r} is a number of seconds since 1970")
     payload = _json(dict(claims), "the claims")
-    header = {"typ": "JWT", **json.loads(_json(options.headers, "the headers")), "alg": options.alg}
+    _json(options.headers, "the headers")
+    header = {"typ": "JWT", **options.headers, "alg": options.alg}
     with _refusals("cannot sign"):
-        token = serialize_compact(header, payload, found.key, registry=_registry([options.alg], limit))
+        token = serialize_compact(header, payload, found.key, registry=_registry((options.alg,), limit))
     if len(token) > limit:
         raise FFIError(f"a token has at most {limit} bytes, this one {len(token)} (settings.crypto.jwt_size)")
     return token
@@ -135,7 +138,7 @@ def verify(token: str, key: Key | JWK, options: VerifyOptions, *, limit: int) ->
         return _choose(keys, obj.headers()).key
 
     with _refusals("the token is refused"):
-        found = deserialize_compact(token, choose, registry=_registry(options.algs, limit))
+        found = deserialize_compact(token, choose, registry=_registry(tuple(options.algs), limit))
         claims = json.loads(found.payload or b"", parse_constant=_no_constant)
         if not isinstance(claims, dict):
             raise FFIError("the token is refused: its claims are not a JSON object")
@@ -147,11 +150,10 @@ def verify(token: str, key: Key | JWK, options: VerifyOptions, *, limit: int) ->
 # -- claims -----------------------------------------------------------------------------------------
 
 
-def _json(value: Any, what: str) -> str:
+def _json(value: dict[str, Any], what: str) -> str:
     try:
-        check(value, tokens=False)
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError):
+        return tagged_json.dumps(value, plain=True)
+    except TaggedJSONError:
         raise FFIError(
             f"{what} of a token are plain JSON: no binary, token, case, ref, NaN or infinity"
         ) from None
@@ -323,8 +325,10 @@ def _refusals(what: str) -> Iterator[None]:
         raise FFIError(f"{what}: malformed") from None
 
 
-def _registry(algorithms: Collection[str], limit: int) -> JWSRegistry:
+@lru_cache(maxsize=64)
+def _registry(algorithms: tuple[str, ...], limit: int) -> JWSRegistry:
     """A registry of joserfc that allows these algorithms, no critical headers, and parts of `limit` bytes."""
+    # PERF: kept, because to make a class takes longer than to sign.
     from joserfc.errors import UnsupportedAlgorithmError, UnsupportedHeaderError
     from joserfc.jws import JWSRegistry
 

@@ -19,7 +19,7 @@ def checks(settings: MqttSettings) -> list[Check]:
             Check(
                 "mqtt broker",
                 "ok",
-                "none is set: messages stay inside each process, a worker hears its own alone",
+                "none is set: messages go between the processes that serve the same workspaces on this machine",
             )
         ]
     return [_broker(settings), _certificates(settings)]

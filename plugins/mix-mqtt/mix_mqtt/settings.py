@@ -29,7 +29,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         str,
         Meta(
             description="Where the broker is, mqtts://host[:port]; it must speak MQTT 5. "
-            "If empty, messages stay inside the process."
+            "If empty, messages go between the processes of a server, and no further."
         ),
     ] = ""
     user: Annotated[str, Meta(description="User name for the broker; none if empty.")] = ""

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -299,6 +300,68 @@ for name in range(4):
         os._exit(0)
     children.append(child)
 asyncio.run(publish(kernel, "after"))
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_a_broker_processes_that_are_forked_hear_each_other(tmp_path: Path) -> None:
+    """As the workers of a server with --preload do."""
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from mixkit import Kernel, codec
+from mixkit.environment import Env
+from mixkit.state import State
+from mixkit.grants import ALL
+from mixkit.limits import Budget, Limits
+
+kernel = Kernel("all", environ={{}})
+kernel.share_bus(Path("{tmp_path}") / "bus")
+
+async def call(state, name, *args):
+    words = codec.encode(list(args), token=state.token_to_handle)
+    _, answer = kernel.ffis.dispatch(state, f"$mqtt_{{name}}".encode(), words)
+    found = codec.decode(await answer, token=state.token_from_handle)
+    assert found.name != "error", found
+    return found
+
+async def work(number, ready, go):
+    env = Env(workspace="w", app="a", user="u")
+    state = State(grants=ALL, env=env, budget=Budget(Limits()), services=kernel)
+    handle = (await call(state, "subscribe", "$app/x")).arg
+    os.write(ready, b"x")
+    await asyncio.to_thread(os.read, go, 1)
+    for turn in range(20):
+        await call(state, "publish", "$app/x", f"{{number}}-{{turn}}")
+    heard = [(await call(state, "next", handle, 20_000)).arg["payload"] for _ in range(80)]
+    assert sorted(heard) == sorted(f"{{n}}-{{turn}}" for n in range(4) for turn in range(20)), heard
+    assert (await call(state, "next", handle, 50)).name == "timeout"
+    assert state.close() == []
+    os.write(ready, b"x")
+    # Whoever carries the messages stays until all have heard everything.
+    await asyncio.to_thread(os.read, go, 1)
+
+ready, go = os.pipe(), os.pipe()
+children = []
+for number in range(4):
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(work(number, ready[1], go[0]))
+        except BaseException as exc:
+            print(repr(exc), flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+os.close(ready[1])
+for _ in range(2):
+    for _ in children:
+        os.read(ready[0], 1)
+    os.write(go[1], b"x" * 4)
 assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
 """
     done = subprocess.run(

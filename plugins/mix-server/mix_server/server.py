@@ -31,6 +31,9 @@ __all__ = ["Server"]
 
 log = logging.getLogger("mixkit.server")
 
+_BUS = ".bus"
+"""Where in the directory of the workspaces the processes meet that share messages."""
+
 _LAST_WORDS = 2.0
 """Seconds that cancelled runs get to end before the process does."""
 
@@ -76,11 +79,18 @@ class Server:
         self.settings = settings
         self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir, kernel)
+        kernel.keep_keys(Path(settings.ws_dir))
+        # All workers, and whoever else serves these workspaces, hear one another.
+        kernel.share_bus(Path(settings.ws_dir) / _BUS)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
         self.admission = Admission(
-            settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
+            settings.max_runs,
+            settings.max_waiting_runs,
+            settings.max_waiting,
+            settings.max_wait,
+            self.metrics.runs,
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
@@ -137,7 +147,7 @@ def _before_the_end(notify: Callable[[], None]) -> None:
 
 def _open_store(ws_dir: str, kernel: Kernel) -> WorkspaceStore:
     try:
-        return WorkspaceStore(ws_dir, kernel.databases)
+        return WorkspaceStore(ws_dir, kernel.databases, kernel.files if kernel.filesystem else None)
     except StorageError as exc:
         raise ProfileError(str(exc), "storage") from exc
     except OSError as exc:

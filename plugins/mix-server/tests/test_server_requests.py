@@ -362,6 +362,15 @@ def test_a_server_needs_a_storage_that_keeps_what_it_is_given(
     assert not ws_dir.exists()
 
 
+async def test_all_who_serve_the_same_workspaces_share_messages(make_server: Make) -> None:
+    one, other = make_server().kernel.bus, make_server().kernel.bus
+    subscription = await one.subscribe("a")
+    await other.publish("a", b"x")
+    assert (await subscription.next(15)).payload == b"x"
+    await one.close()
+    await other.close()
+
+
 @pytest.mark.parametrize("path", ["/v1/ws", "/nothing", DEMO])
 async def test_a_websocket_handshake_is_refused(make_server: Make, path: str) -> None:
     scope = {"type": "websocket", "path": path, "query_string": b"", "headers": [], "subprotocols": []}

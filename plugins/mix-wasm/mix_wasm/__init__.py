@@ -1,4 +1,4 @@
-"""Makes, builds and inspects Wasm guests of mixkit."""
+"""Makes, builds and inspects Wasm guests of mixkit, and lets agents load and run Wasm modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ import mixkit
 if TYPE_CHECKING:
     from mixkit.cli.group import Group
     from mixkit.contracts import Check
+    from mixkit.ffi import Registry
+
+
+@mixkit.hookimpl
+def mix_ffis(registry: Registry) -> None:
+    from mix_wasm.ffis import group
+
+    registry.add(group)
+
+
+@mixkit.hookimpl
+def mix_settings() -> str:
+    return "mix_wasm.settings:WasmSettings"
 
 
 @mixkit.hookimpl

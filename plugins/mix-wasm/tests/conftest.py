@@ -3,16 +3,21 @@ guests is tested against the interface and not against the kernel. The kernel ru
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import wasmtime
 from mix_wasm.build import build
 
-from mixkit import codec
+from mixkit import Kernel, codec
+from mixkit.grants import ALL, Grants
+from mixkit.limits import Budget, Limits
+from mixkit.state import State
 from mixkit.value import Token
 
 GUESTS = Path(__file__).parent / "guests"
@@ -122,3 +127,74 @@ def make_guest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Gues
         return Guest(modules[name], engine)
 
     return make
+
+
+class Agent:
+    """A run that calls `$wasm_*` as a guest would, in its own thread."""
+
+    def __init__(self, kernel: Kernel, grants: Grants, limits: Limits) -> None:
+        self.state = State(grants=grants, budget=Budget(limits), services=kernel, code="tester")
+        self._kernel = kernel
+
+    def call(self, name: str, *args: Any) -> Any:
+        """The answer's value."""
+        words = codec.encode(list(args), token=self.state.token_to_handle)
+        ffi, answer = self._kernel.ffis.dispatch(self.state, f"$wasm_{name}".encode(), words)
+        if ffi.is_async:
+            answer = asyncio.run(answer)
+        return codec.decode(answer, token=self.state.token_from_handle)
+
+    def ok(self, name: str, *args: Any) -> Any:
+        """What a call answers that has to succeed."""
+        answer = self.call(name, *args)
+        assert answer.name == "ok", answer.arg
+        return answer.arg
+
+    def refused(self, name: str, *args: Any) -> str:
+        """The message of a call that has to answer an error."""
+        answer = self.call(name, *args)
+        assert answer.name == "error", answer
+        message: str = answer.arg
+        return message
+
+    def load(self, text: str, *options: Any) -> Token:
+        """Load a module from its text, and answer the handle."""
+        token: Token = self.ok("load", bytes(wasmtime.wat2wasm(text)), *options)["module"]
+        return token
+
+    def program(self, text: str) -> Token:
+        """Load a WASI program from its text, and answer the handle."""
+        token: Token = self.ok("wasi_load", bytes(wasmtime.wat2wasm(text)))["module"]
+        return token
+
+    def close(self) -> None:
+        assert self.state.close() == []
+        left = self.state.budget.purse[0]
+        assert left == self.state.budget.limits.memory, "every byte of memory came back"
+
+
+@pytest.fixture(scope="session")
+def wasm_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel with small limits and the plugin."""
+    profile = tmp_path_factory.mktemp("wasm") / "wasm.toml"
+    profile.write_text(
+        'plugins = ["wasmtime", "wasm", "files"]\nengines = ["wasmtime"]\nfilesystem = "std"\n'
+        "[limits]\nwall_time = 20\nmemory = 67_108_864\n"
+        "[settings.wasm]\noutput_bytes = 10_000\nloads = 8\nmodule_bytes = 100_000\n"
+    )
+    with Kernel(profile, environ={}) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def agent(wasm_kernel: Kernel) -> Iterator[Callable[..., Agent]]:
+    """Makes runs: `agent(grants, wall_time=…)`; they are closed after the test, and must have given all back."""
+    made: list[Agent] = []
+
+    def make(grants: Grants = ALL, **limits: Any) -> Agent:
+        made.append(Agent(wasm_kernel, grants, msgspec.structs.replace(wasm_kernel.limits, **limits)))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.close()

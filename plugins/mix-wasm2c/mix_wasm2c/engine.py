@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mix_wasm2c import _native
 from mix_wasm2c.names import Names
@@ -110,6 +110,9 @@ class Module:
             raise LimitExceeded("table", limits.table, "elements", f"the guest starts with {elements}")
 
 
+_BLOCKS: Final = "guests of wasm2c cannot be suspended: they hold their thread while they run"
+
+
 class Instance(_native.Instance):
     """A running module; see `mixkit.contracts.Instance`. The hot methods are inherited from C."""
 
@@ -145,11 +148,24 @@ class Instance(_native.Instance):
             )
         return self.set_state(snapshot.state)
 
+    def begin(self, name: str, /, *args: int | float) -> NoReturn:
+        """Machine code of C runs on its thread's stack: it cannot be left half done."""
+        raise EngineError(_BLOCKS)
+
+    def begin_bytes(self, name: str, /, *buffers: bytes, alloc: str = "mix_alloc") -> NoReturn:
+        """The same."""
+        raise EngineError(_BLOCKS)
+
+    def give_way(self) -> NoReturn:
+        """The same."""
+        raise EngineError(_BLOCKS)
+
 
 class Wasm2cEngine:
     """Runs core Wasm that became machine code through C. Cheap until the first `compile`; safe for threads, forks."""
 
     name = "wasm2c"
+    suspends = False
 
     def __init__(self, settings: Wasm2cSettings | None = None) -> None:
         self.settings = settings or Wasm2cSettings()
@@ -213,7 +229,13 @@ class Wasm2cEngine:
         return module
 
     def instantiate(
-        self, module: contracts.Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+        self,
+        module: contracts.Module,
+        limits: Limits,
+        imports: HostImports,
+        *,
+        max_result: int | None = None,
+        suspends: bool = False,
     ) -> Instance:
         """A fresh instance. Its start function has not run yet: `start`, or the first call, runs it.
 
@@ -224,6 +246,8 @@ class Wasm2cEngine:
         """
         if not isinstance(module, Module) or module._engine is not self:
             raise EngineError(f"expected a module that this engine compiled, found {module!r}")
+        if suspends:
+            raise EngineError(_BLOCKS)
         module.check_fits(limits)
         instance = Instance(
             module.link(imports),

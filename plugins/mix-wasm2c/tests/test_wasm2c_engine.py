@@ -15,6 +15,7 @@ from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
+from mixkit.testing.engine_suspend_suite import EngineBlockingSuite
 
 
 class Wasm2c(EngineFixtures):
@@ -36,6 +37,10 @@ class TestWasm2cHost(Wasm2c, EngineHostSuite):
 
 
 class TestWasm2cMemory(Wasm2c, EngineMemorySuite):
+    pass
+
+
+class TestWasm2cBlocks(Wasm2c, EngineBlockingSuite):
     pass
 
 

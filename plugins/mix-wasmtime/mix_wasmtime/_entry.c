@@ -3,6 +3,7 @@
 #include "_instance.h"
 
 #include <pthread.h>
+#include <string.h>
 
 /* Native stack that must be left below the guest's, for Wasmtime, host functions and signal handlers. */
 #define HOST_STACK (256 * 1024)
@@ -36,13 +37,14 @@ bool entry_begin(Instance *self) {
         Py_XDECREF(none);
         return false;
     }
-    if (!stack_suffices(self->linked->stack + HOST_STACK)) {
+    if (self->fiber == NULL && !stack_suffices(self->linked->stack + HOST_STACK)) {
         self->finished = true;
         raise_limit("stack", self->linked->stack, "bytes",
                     "the thread has less native stack left than that: calls are nested too deeply, or "
                     "threading.stack_size is too small");
         return false;
     }
+    self->pristine = false;
     if (self->depth++ == 0) {
         self->account.refused = false;
         self->thread = PyThread_get_thread_ident();
@@ -60,9 +62,13 @@ void entry_end(Instance *self) {
 }
 
 /* no GIL, between begin and end. After false, `trap_raise` raises. */
-bool entry_enter(Instance *self, const wasmtime_func_t *func, wasmtime_val_raw_t *values, size_t count) {
+bool entry_enter(Instance *self, size_t slot, wasmtime_val_raw_t *values) {
+    if (self->fiber != NULL) return fiber_run(self, slot, values);
+    const Function *function = &self->linked->functions[slot];
+    size_t arity = strlen(function->params), count = arity > 0 ? arity : function->result != 0;
     wasm_trap_t *trap = NULL;
-    wasmtime_error_t *failure = wt.wasmtime_func_call_unchecked(self->context, func, values, count, &trap);
+    wasmtime_error_t *failure =
+        wt.wasmtime_func_call_unchecked(self->context, &self->funcs[slot], values, count, &trap);
     if (failure == NULL && trap == NULL) return true;
     self->failure = failure;
     self->trap = trap;
@@ -72,10 +78,11 @@ bool entry_enter(Instance *self, const wasmtime_func_t *func, wasmtime_val_raw_t
 /* no GIL */
 wasmtime_error_t *entry_at_epoch(wasmtime_context_t *context, void *data, uint64_t *delta, uint8_t *kind) {
     Instance *self = data;
-    (void)context, (void)kind;
+    (void)context;
     /* This order, against the one in `interrupt`: whoever comes second sees the other. */
     atomic_store(&self->passed, true);
     if (atomic_load(&self->interrupted)) return wt.wasmtime_error_new("interrupted");
+    if (self->fiber != NULL && atomic_exchange(&self->fiber->give_way, false)) *kind = UPDATE_DEADLINE_YIELD;
     *delta = 1;
     return NULL;
 }
@@ -99,14 +106,20 @@ static bool find_func(Instance *self, size_t slot, PyObject *name) {
     return true;
 }
 
+int entry_needs_start(Instance *self) {
+    if (self->started) return 0;
+    self->started = true;
+    if (self->linked->start == Py_None) return 0;
+    return find_func(self, self->linked->function_count, self->linked->start) ? 1 : -1;
+}
+
 /* The start function runs once, before anything else of the guest, where it can be interrupted. */
 bool entry_start(Instance *self) {
-    if (self->started) return true;
-    self->started = true;
-    if (self->linked->start == Py_None) return true;
-    size_t slot = self->linked->function_count;
-    if (!find_func(self, slot, self->linked->start) || !entry_begin(self)) return false;
-    bool passed = entry_enter(self, &self->funcs[slot], NULL, 0);
+    wasmtime_val_raw_t none;
+    int needed = entry_needs_start(self);
+    if (needed <= 0) return needed == 0;
+    if (!entry_begin(self)) return false;
+    bool passed = entry_enter(self, self->linked->function_count, &none);
     entry_end(self);
     if (!passed) trap_raise(self);
     return passed;

@@ -12,8 +12,18 @@ static void blame_host(const HostCall *host) {
     Py_XDECREF(traceback);
 }
 
-/* GIL held. False with an exception. */
-static bool answer(Instance *self, const HostCall *host, wasmtime_val_raw_t *values) {
+bool host_result(const HostCall *host, PyObject *result, wasmtime_val_raw_t *value) {
+    if (host->result != 0) {
+        if (value_from_result(result, host->result, value) == 0) return true;
+    } else {
+        if (result == Py_None) return true;
+        PyErr_Format(PyExc_TypeError, "expected None, found %.100s", Py_TYPE(result)->tp_name);
+    }
+    blame_host(host);
+    return false;
+}
+
+HostEnd host_call(Instance *self, const HostCall *host, wasmtime_val_raw_t *values) {
     /* One place before the arguments is lent to the callee (PY_VECTORCALL_ARGUMENTS_OFFSET). */
     PyObject *arguments[MAX_PARAMS + 2];
     size_t count = 1;
@@ -26,24 +36,19 @@ static bool answer(Instance *self, const HostCall *host, wasmtime_val_raw_t *val
     if (count > host->arity)
         result = PyObject_Vectorcall(host->call, arguments + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     while (count > 1) Py_DECREF(arguments[count--]);
-    if (result == NULL) return false;
-
-    bool fits = true;
-    if (host->result != 0) {
-        fits = value_from_result(result, host->result, &values[0]) == 0;
-        if (!fits) blame_host(host);
-    } else if (result != Py_None) {
-        PyErr_Format(PyExc_TypeError, "expected None, found %.100s", Py_TYPE(result)->tp_name);
-        blame_host(host);
-        fits = false;
+    if (result == NULL) return HOST_FAILED;
+    if (result == errors.later && self->pending != NULL) {
+        Py_DECREF(result);
+        return HOST_LATER;
     }
+    bool fits = host_result(host, result, &values[0]);
     Py_DECREF(result);
     if (fits && self->finished) {
         PyErr_Format(errors.engine_error, "host function %U went on after its nested call of the guest failed",
                      host->label);
-        return false;
+        return HOST_FAILED;
     }
-    return fits;
+    return fits ? HOST_ANSWERED : HOST_FAILED;
 }
 
 /* no GIL; no Python exception leaves it */
@@ -54,7 +59,7 @@ wasm_trap_t *instance_host_call(void *env, wasmtime_caller_t *caller, wasmtime_v
     bool good = false;
     if (!atomic_load(&self->interrupted)) {
         PyEval_RestoreThread(self->thread_state);
-        good = answer(self, env, values);
+        good = host_call(self, env, values) == HOST_ANSWERED;
         if (!good) trap_keep(self);
         self->thread_state = PyEval_SaveThread();
     }

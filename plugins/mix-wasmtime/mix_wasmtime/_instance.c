@@ -20,6 +20,13 @@ bool instance_usable(Instance *self, bool also_finished) {
     return false;
 }
 
+bool instance_free(Instance *self) {
+    if (self->pending == NULL && (self->fiber == NULL || self->fiber->future == NULL)) return true;
+    PyErr_SetString(errors.engine_error,
+                    "a call of the instance is under way, and one that runs on a fiber has one at a time; drop it first");
+    return false;
+}
+
 /* Gives back what the purse of a run has lent, if there is one. */
 static void settle(Instance *self) {
     if (self->account.purse == NULL) return;
@@ -42,11 +49,14 @@ static bool instantiate(Instance *self) {
     Linked *linked = self->linked;
     Creation creation = {&self->account, NULL, 0};
     wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error;
+    wasmtime_error_t *error = NULL;
 
     region_creation = &creation;
     Py_BEGIN_ALLOW_THREADS
-    error = wt.wasmtime_instance_pre_instantiate(linked->pre, self->context, &self->instance, &trap);
+    bool done = true;
+    if (self->fiber != NULL) done = fiber_instantiate(self, &trap, &error);
+    else error = wt.wasmtime_instance_pre_instantiate(linked->pre, self->context, &self->instance, &trap);
+    if (!done) error = wt.wasmtime_error_new("the instantiation waits");
     Py_END_ALLOW_THREADS
     region_creation = NULL;
 
@@ -95,7 +105,9 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->funcs = PyMem_Calloc(linked->function_count + 1, sizeof *self->funcs);
     self->globals = PyMem_Calloc(linked->variable_count + 1, sizeof *self->globals);
     self->regions = PyMem_Calloc(linked->memory_count + 1, sizeof *self->regions);
-    if (self->funcs == NULL || self->globals == NULL || self->regions == NULL) {
+    if (linked->suspends) self->fiber = PyMem_Calloc(1, sizeof *self->fiber);
+    if (self->funcs == NULL || self->globals == NULL || self->regions == NULL ||
+        (linked->suspends && self->fiber == NULL)) {
         PyErr_NoMemory();
         goto failed;
     }
@@ -106,6 +118,7 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     wt.wasmtime_context_set_epoch_deadline(self->context, 1);
     wt.wasmtime_store_epoch_deadline_callback(self->store, entry_at_epoch, self, NULL);
     if (!instantiate(self)) goto failed;
+    self->pristine = true;
     /* No guest code has run, so this state is the same for every instance. */
     if (linked->restorable && linked->initial == NULL) {
         PyObject *state = state_get(self);
@@ -141,6 +154,7 @@ static void instance_dealloc(PyObject *object) {
     PyMem_Free(self->funcs);
     PyMem_Free(self->globals);
     PyMem_Free(self->regions);
+    PyMem_Free(self->fiber);
     instance_clear(object);
     Py_XDECREF(self->linked);
     Py_TYPE(object)->tp_free(object);
@@ -149,7 +163,7 @@ static void instance_dealloc(PyObject *object) {
 static PyObject *instance_start(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
-    if (!instance_usable(self, false) || !entry_start(self)) return NULL;
+    if (!instance_usable(self, false) || !instance_free(self) || !entry_start(self)) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -184,7 +198,23 @@ static PyObject *instance_footprint(PyObject *object, PyObject *unused) {
     (void)unused;
     for (size_t i = 0; i < self->region_count; i++) mappings += region_mappings(self->regions[i]);
     if (self->heap != NULL) mappings += region_mappings(self->heap);
+    /* The stack of a fiber and its guard. */
+    if (self->fiber != NULL) mappings += 2;
     return Py_BuildValue("nn", (Py_ssize_t)(self->region_count > 0 ? self->account.used : 0), (Py_ssize_t)mappings);
+}
+
+/* Another instance was stopped during this call, and ours may be just between reading its flag and setting its next
+ * deadline to after our increment. Increment again until it has noticed, which takes it microseconds unless the system
+ * has stopped its thread. */
+static void insist(Instance *self, atomic_bool *wanted) {
+    if (!atomic_load(&self->running) || !atomic_load(&self->passed)) return;
+    Py_BEGIN_ALLOW_THREADS
+    for (int i = 0; i < 100 && atomic_load(&self->running) && atomic_load(&self->passed); i++) {
+        if (wanted != NULL && !atomic_load(wanted)) break;
+        wt.wasmtime_engine_increment_epoch(self->linked->engine);
+        nanosleep(&(struct timespec){0, 100 * 1000}, NULL);
+    }
+    Py_END_ALLOW_THREADS
 }
 
 static PyObject *instance_interrupt(PyObject *object, PyObject *unused) {
@@ -192,16 +222,18 @@ static PyObject *instance_interrupt(PyObject *object, PyObject *unused) {
     (void)unused;
     atomic_store(&self->interrupted, true);
     wt.wasmtime_engine_increment_epoch(self->linked->engine);
-    if (!atomic_load(&self->running) || !atomic_load(&self->passed)) Py_RETURN_NONE;
-    /* Another instance was interrupted during this call, and ours may be just between reading its flag and setting its
-     * next deadline to after our increment. Increment again until it has noticed, which takes it microseconds unless
-     * the system has stopped its thread. */
-    Py_BEGIN_ALLOW_THREADS
-    for (int i = 0; i < 100 && atomic_load(&self->running) && atomic_load(&self->passed); i++) {
-        wt.wasmtime_engine_increment_epoch(self->linked->engine);
-        nanosleep(&(struct timespec){0, 100 * 1000}, NULL);
-    }
-    Py_END_ALLOW_THREADS
+    insist(self, NULL);
+    Py_RETURN_NONE;
+}
+
+PyObject *instance_give_way(PyObject *object, PyObject *unused) {
+    Instance *self = (Instance *)object;
+    (void)unused;
+    if (self->fiber == NULL)
+        return PyErr_Format(errors.engine_error, "the instance holds its thread while it runs; make it with suspends=True");
+    atomic_store(&self->fiber->give_way, true);
+    wt.wasmtime_engine_increment_epoch(self->linked->engine);
+    insist(self, &self->fiber->give_way);
     Py_RETURN_NONE;
 }
 
@@ -210,6 +242,7 @@ static PyObject *instance_get_state(PyObject *object, PyObject *unused) {
     (void)unused;
     if (!instance_usable(self, false)) return NULL;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be frozen");
+    if (!instance_free(self)) return NULL;
     if (!entry_start(self)) return NULL;
     if (!self->linked->restorable) Py_RETURN_NONE;
     return state_get(self);
@@ -219,6 +252,7 @@ static PyObject *instance_set_state(PyObject *object, PyObject *state) {
     Instance *self = (Instance *)object;
     if (!instance_usable(self, true)) return NULL;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be reset");
+    if (!instance_free(self)) return NULL;
     Py_XSETREF(self->owner, Py_NewRef(Py_None));
     if (self->finished) Py_RETURN_FALSE;
     int done = 0;
@@ -235,6 +269,7 @@ static PyObject *instance_close(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be closed; interrupt it first");
+    if (self->pending != NULL) call_drop(self->pending);
     settle(self);
     if (self->store != NULL) {
         /* Seen as closed by other threads before the GIL is let go. */
@@ -256,6 +291,10 @@ static PyMethodDef instance_methods[] = {
     {"call", (PyCFunction)(void (*)(void))instance_call, METH_FASTCALL, "call(name, *args) -> int | float | None"},
     {"call_bytes", (PyCFunction)(void (*)(void))instance_call_bytes, METH_FASTCALL | METH_KEYWORDS,
      "call_bytes(name, *buffers, alloc='mix_alloc') -> bytes"},
+    {"begin", (PyCFunction)(void (*)(void))instance_begin, METH_FASTCALL, "begin(name, *args) -> Call"},
+    {"begin_bytes", (PyCFunction)(void (*)(void))instance_begin_bytes, METH_FASTCALL | METH_KEYWORDS,
+     "begin_bytes(name, *buffers, alloc='mix_alloc') -> Call"},
+    {"give_way", instance_give_way, METH_NOARGS, "Make the step that is under way end soon; callable from any thread."},
     {"read", (PyCFunction)(void (*)(void))instance_read, METH_FASTCALL, "read(ptr, size) -> bytes"},
     {"write", (PyCFunction)(void (*)(void))instance_write, METH_FASTCALL, "write(ptr, data)"},
     {"memory", instance_memory, METH_NOARGS, "memory() -> memoryview"},

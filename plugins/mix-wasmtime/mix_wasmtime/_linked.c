@@ -47,8 +47,12 @@ static int define_hosts(Linked *self, wasmtime_linker_t *linker, PyObject *hosts
         host->result = result[0];
         self->host_count++;
         wasm_functype_t *type = make_type(params, result[0]);
-        wasmtime_error_t *error = wt.wasmtime_linker_define_func_unchecked(
-            linker, module, (size_t)module_size, name, (size_t)name_size, type, instance_host_call, host, NULL);
+        wasmtime_error_t *error =
+            self->suspends
+                ? wt.wasmtime_linker_define_async_func(linker, module, (size_t)module_size, name, (size_t)name_size, type,
+                                                       fiber_host_call, host, NULL)
+                : wt.wasmtime_linker_define_func_unchecked(linker, module, (size_t)module_size, name, (size_t)name_size,
+                                                           type, instance_host_call, host, NULL);
         wt.wasm_functype_delete(type);
         if (error != NULL) {
             PyObject *message = take_message(error);
@@ -101,19 +105,22 @@ static int read_variables(Linked *self, PyObject *variables) {
 static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"owners",   "engine", "module", "hosts",      "functions", "variables",
                             "memories", "memory", "start",  "restorable", "heaps",     "stack",     "shift",
-                            NULL};
+                            "suspends", NULL};
     PyObject *owners, *hosts, *functions, *variables, *memories, *start;
     unsigned long long engine, module;
     Py_ssize_t memory, heaps, stack, shift;
-    int restorable;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnnn:Linked", names, &owners, &engine, &module,
+    int restorable, suspends;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnnnp:Linked", names, &owners, &engine, &module,
                                      &PyTuple_Type, &hosts, &PyTuple_Type, &functions, &PyTuple_Type, &variables,
-                                     &PyTuple_Type, &memories, &memory, &start, &restorable, &heaps, &stack, &shift))
+                                     &PyTuple_Type, &memories, &memory, &start, &restorable, &heaps, &stack, &shift,
+                                     &suspends))
         return NULL;
     if (PyTuple_GET_SIZE(memories) > MAX_MEMORIES)
         return PyErr_Format(errors.engine_error, "the module has %zd memories, expected at most %d",
                             PyTuple_GET_SIZE(memories), MAX_MEMORIES);
     if (wt.wasmtime_linker_new == NULL) return PyErr_Format(PyExc_RuntimeError, "call _native.load() first");
+    if (suspends && wt.wasmtime_func_call_async == NULL)
+        return PyErr_Format(errors.engine_error, "this build of Wasmtime has no calls on fibers");
     Linked *self = (Linked *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->owners = Py_NewRef(owners);
@@ -123,6 +130,7 @@ static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->memory = memory;
     self->start = Py_NewRef(start);
     self->restorable = restorable;
+    self->suspends = suspends;
     self->heaps = (size_t)heaps;
     self->stack = (size_t)stack;
     self->shift = shift;

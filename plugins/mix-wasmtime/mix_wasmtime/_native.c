@@ -24,9 +24,9 @@ void raise_limit(const char *name, size_t value, const char *unit, const char *d
 
 static PyObject *load(PyObject *module, PyObject *args) {
     const char *path;
-    PyObject *engine_error, *guest_error, *limit_exceeded, *trap_error;
+    PyObject *engine_error, *guest_error, *limit_exceeded, *trap_error, *later;
     (void)module;
-    if (!PyArg_ParseTuple(args, "sOOOO:load", &path, &engine_error, &guest_error, &limit_exceeded, &trap_error))
+    if (!PyArg_ParseTuple(args, "sOOOOO:load", &path, &engine_error, &guest_error, &limit_exceeded, &trap_error, &later))
         return NULL;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) return PyErr_Format(PyExc_ImportError, "cannot load %s: %s", path, dlerror());
@@ -37,12 +37,20 @@ static PyObject *load(PyObject *module, PyObject *args) {
     if (found.name == NULL) return PyErr_Format(PyExc_ImportError, "%s has no function %s", path, #name);
     WASMTIME_FUNCTIONS(FIND)
 #undef FIND
+    bool whole = true;
+#define FIND(result, name, arguments)                                                                             \
+    *(void **)(void *)&found.name = dlsym(library, #name);                                                        \
+    whole = whole && found.name != NULL;
+    WASMTIME_FIBER_FUNCTIONS(FIND)
+#undef FIND
+    if (!whole) found.wasmtime_func_call_async = NULL;
     wt = found;
     Py_XSETREF(errors.engine_error, Py_NewRef(engine_error));
     Py_XSETREF(errors.guest_error, Py_NewRef(guest_error));
     Py_XSETREF(errors.limit_exceeded, Py_NewRef(limit_exceeded));
     Py_XSETREF(errors.trap_error, Py_NewRef(trap_error));
-    Py_RETURN_NONE;
+    Py_XSETREF(errors.later, Py_NewRef(later));
+    return PyBool_FromLong(whole);
 }
 
 static PyObject *own_memories(PyObject *module, PyObject *config) {
@@ -55,7 +63,8 @@ static PyObject *own_memories(PyObject *module, PyObject *config) {
 
 static PyMethodDef methods[] = {
     {"load", load, METH_VARARGS,
-     "load(path, EngineError, GuestError, LimitExceeded, trap_error)\n\nFind the C API in Wasmtime's shared library."},
+     "load(path, EngineError, GuestError, LimitExceeded, trap_error, later) -> bool\n\nFind the C API in Wasmtime's shared "
+     "library; answers whether it has calls on fibers."},
     {"own_memories", own_memories, METH_O,
      "own_memories(config)\n\nMake engines of this wasm_config_t create their linear memories through us."},
     {NULL, NULL, 0, NULL},
@@ -69,7 +78,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL) return NULL;
     if (PyType_Ready(&MemoryType) < 0 || PyModule_AddType(module, &LinkedType) < 0 ||
-        PyModule_AddType(module, &InstanceType) < 0)
+        PyModule_AddType(module, &InstanceType) < 0 || PyModule_AddType(module, &CallType) < 0)
         Py_CLEAR(module);
     return module;
 }

@@ -32,6 +32,7 @@ typedef struct wasmtime_caller_t wasmtime_caller_t;
 typedef struct wasmtime_module_t wasmtime_module_t;
 typedef struct wasmtime_linker_t wasmtime_linker_t;
 typedef struct wasmtime_instance_pre_t wasmtime_instance_pre_t;
+typedef struct wasmtime_call_future_t wasmtime_call_future_t;
 
 typedef struct { size_t size; char *data; } wasm_byte_vec_t;
 typedef struct { size_t size; wasm_valtype_t **data; } wasm_valtype_vec_t;
@@ -99,6 +100,19 @@ typedef wasm_trap_t *(*wasmtime_func_unchecked_callback_t)(void *env, wasmtime_c
 typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *context, void *data, uint64_t *delta,
                                                        uint8_t *kind);
 
+
+/* What has to be in place before Wasmtime waits for a host function: `callback` answers whether it need not any more. */
+typedef struct {
+    bool (*callback)(void *env);
+    void *env;
+    void (*finalizer)(void *env);
+} wasmtime_async_continuation_t;
+typedef void (*wasmtime_func_async_callback_t)(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args,
+                                               size_t arg_count, wasmtime_val_t *results, size_t result_count,
+                                               wasm_trap_t **trap, wasmtime_async_continuation_t *continuation);
+
+enum { UPDATE_DEADLINE_CONTINUE = 0, UPDATE_DEADLINE_YIELD = 1 };
+
 /* X(result, name, arguments) */
 #define WASMTIME_FUNCTIONS(X)                                                                                     \
     X(void, wasm_byte_vec_delete, (wasm_byte_vec_t *))                                                            \
@@ -150,9 +164,24 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     X(wasmtime_error_t *, wasmtime_memory_grow,                                                                   \
       (wasmtime_context_t *, const wasmtime_memory_t *, uint64_t, uint64_t *))
 
+/* Calls on fibers: a build of Wasmtime may lack them, and `wasmtime_func_call_async` is NULL then. */
+#define WASMTIME_FIBER_FUNCTIONS(X)                                                                               \
+    X(wasmtime_error_t *, wasmtime_linker_define_async_func,                                                      \
+      (wasmtime_linker_t *, const char *, size_t, const char *, size_t, const wasm_functype_t *,                  \
+       wasmtime_func_async_callback_t, void *data, void (*finalizer)(void *)))                                    \
+    X(wasmtime_call_future_t *, wasmtime_instance_pre_instantiate_async,                                          \
+      (const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *, wasm_trap_t **,              \
+       wasmtime_error_t **))                                                                                      \
+    X(wasmtime_call_future_t *, wasmtime_func_call_async,                                                         \
+      (wasmtime_context_t *, const wasmtime_func_t *, const wasmtime_val_t *args, size_t arg_count,               \
+       wasmtime_val_t *results, size_t result_count, wasm_trap_t **, wasmtime_error_t **))                        \
+    X(bool, wasmtime_call_future_poll, (wasmtime_call_future_t *))                                                \
+    X(void, wasmtime_call_future_delete, (wasmtime_call_future_t *))
+
 typedef struct {
 #define MEMBER(result, name, arguments) result(*name) arguments;
     WASMTIME_FUNCTIONS(MEMBER)
+    WASMTIME_FIBER_FUNCTIONS(MEMBER)
 #undef MEMBER
 } WasmtimeAPI;
 
@@ -208,11 +237,12 @@ PyObject *region_view(Region *region);                            /* a memoryvie
 
 /* ---- Python types and errors ----------------------------------------------------------------------------- */
 
-extern PyTypeObject LinkedType, InstanceType, MemoryType;
+extern PyTypeObject LinkedType, InstanceType, MemoryType, CallType;
 
 typedef struct {
     PyObject *engine_error, *guest_error, *limit_exceeded; /* mixkit.errors */
     PyObject *trap_error;                                  /* callable(code | None, message, frames) -> GuestError */
+    PyObject *later;                                       /* what a host function answers that waits */
 } Errors;
 extern Errors errors;
 
@@ -261,6 +291,7 @@ typedef struct {
     Py_ssize_t memory; /* which memory is exported as "memory"; -1 for none */
     PyObject *start;   /* export name of the start function; None for none */
     bool restorable;
+    bool suspends; /* its instances run on fibers */
     size_t heaps; /* 1 if Wasmtime may keep exceptions in a memory of its own, else 0 */
     size_t stack;
     Py_ssize_t shift; /* bytes that the functions stand further back than in the module's file */
@@ -268,5 +299,8 @@ typedef struct {
 } Linked;
 
 wasm_trap_t *instance_host_call(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count);
+void fiber_host_call(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t arg_count,
+                     wasmtime_val_t *results, size_t result_count, wasm_trap_t **trap,
+                     wasmtime_async_continuation_t *continuation);
 
 #endif

@@ -14,14 +14,15 @@ from mix_wasmtime import _native
 from mix_wasmtime.compilation import invalid
 from mix_wasmtime.compiler import make_config
 from mix_wasmtime.traps import trap_error
+from mixkit.contracts import LATER
 from mixkit.errors import EngineError, GuestError, LimitExceeded
 
-__all__ = ["CONFIG", "Backend", "Compiled", "check_version"]
+__all__ = ["CONFIG", "HAS_FIBERS", "Backend", "Compiled", "check_version"]
 
 SUPPORTED: Final = 50
 """The major version of Wasmtime whose C interface `_native.h` declares."""
 
-CONFIG: Final = "5"
+CONFIG: Final = "6"
 """Changes with every change of `make_config`: compiled code of another configuration is not used."""
 
 
@@ -41,7 +42,8 @@ def check_version() -> str:
 
 
 check_version()
-_native.load(str(ffi.filename), EngineError, GuestError, LimitExceeded, trap_error)
+HAS_FIBERS: Final = _native.load(str(ffi.filename), EngineError, GuestError, LimitExceeded, trap_error, LATER)
+"""Whether this build of Wasmtime has calls on fibers."""
 
 
 def _address(pointer: object) -> int:

@@ -29,6 +29,10 @@ MOST_CODE = 256 * 1024 * 1024
 """Bytes of machine code that a module may have: the process that runs it holds them."""
 
 
+HOST_STACK = 256 * 1024
+"""Bytes of a fiber's stack beside the guest's. Address space, of which what is used takes memory."""
+
+
 def make_config(stack: int, optimize: bool, exceptions: bool) -> wasmtime.Config:
     """The configuration for guests with `stack` bytes of call stack, but for what creates their memories."""
     import wasmtime
@@ -69,8 +73,8 @@ def make_config(stack: int, optimize: bool, exceptions: bool) -> wasmtime.Config
     config.epoch_interruption = True
     config.native_unwind_info = False
 
-    # Wasmtime checks that the second is not below the first, even if nothing is asynchronous.
-    ffi.wasmtime_config_async_stack_size_set(raw, 2 * stack)
+    # On a fiber's stack the guest has what Wasmtime itself needs below it; nothing else runs there.
+    ffi.wasmtime_config_async_stack_size_set(raw, stack + HOST_STACK)
     config.max_wasm_stack = stack
 
     # Memories are mappings of our own (_region.c), which never move and are not made from images.

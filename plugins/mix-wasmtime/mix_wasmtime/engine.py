@@ -44,7 +44,7 @@ class Module:
         self.hash = hash
         self._engine = engine
         self._lock = threading.Lock()
-        self._linked: OrderedDict[tuple[int, tuple[int, ...]], _native.Linked] = OrderedDict()
+        self._linked: OrderedDict[tuple[int, bool, tuple[int, ...]], _native.Linked] = OrderedDict()
         read = wasm.read(code)
         if len(read.memories) > MAX_MEMORIES:
             raise EngineError(
@@ -64,7 +64,7 @@ class Module:
         """Contents of the custom sections of that name, in order."""
         return [content for found, content in self._customs if found == name]
 
-    def link(self, stack: int, imports: HostImports) -> _native.Linked:
+    def link(self, stack: int, imports: HostImports, *, suspends: bool = False) -> _native.Linked:
         """The module joined to those host functions, on the engine for that stack size."""
         functions = []
         for key, expected in self.imports.items():
@@ -73,18 +73,18 @@ class Module:
                 raise _unlinkable(key, expected, function, imports)
             functions.append(function)
         # Host functions are told apart by identity; a Linked keeps its own alive, so no id is used twice.
-        key_of = (stack, tuple(map(id, functions)))
+        key_of = (stack, suspends, tuple(map(id, functions)))
         with self._lock:
             linked = self._linked.get(key_of)
             if linked is None:
-                linked = self._linked[key_of] = self._link(stack, functions)
+                linked = self._linked[key_of] = self._link(stack, functions, suspends)
                 if len(self._linked) > _LINKED:
                     self._linked.popitem(last=False)
             else:
                 self._linked.move_to_end(key_of)
         return linked
 
-    def _link(self, stack: int, functions: list[HostFunction]) -> _native.Linked:
+    def _link(self, stack: int, functions: list[HostFunction], suspends: bool) -> _native.Linked:
         compiled = self._compiled.on(self._engine._backend(stack, self._throws))
         kind, memory = self._memory
         return _native.Linked(
@@ -108,6 +108,7 @@ class Module:
             heaps=int(self._throws),
             stack=stack,
             shift=self._exposed.shift,
+            suspends=suspends,
         )
 
     def table_share(self, limit: int) -> int:
@@ -187,6 +188,7 @@ class WasmtimeEngine:
         self._backends: dict[tuple[int, bool], Backend] = {}
         self._compilers = threading.Semaphore(_COMPILERS)
         self._version = ""
+        self._suspends: bool | None = None
         directory = self.settings.cache_dir
         self.cache = (
             None
@@ -240,8 +242,23 @@ class WasmtimeEngine:
                         self._building.pop(digest, None)
         return module
 
+    @property
+    def suspends(self) -> bool:
+        """Whether instances can be made whose calls are left while they wait: tried once, with a guest that does."""
+        if self._suspends is None:
+            from mix_wasmtime.probe import suspends
+
+            self._suspends = self.settings.fibers and suspends(self)
+        return self._suspends
+
     def instantiate(
-        self, module: contracts.Module, limits: Limits, imports: HostImports, *, max_result: int | None = None
+        self,
+        module: contracts.Module,
+        limits: Limits,
+        imports: HostImports,
+        *,
+        max_result: int | None = None,
+        suspends: bool = False,
     ) -> Instance:
         """A fresh instance. Its start function has not run yet: `start`, or the first call, runs it.
 
@@ -252,8 +269,12 @@ class WasmtimeEngine:
         """
         if not isinstance(module, Module) or module._engine is not self:
             raise EngineError(f"expected a module that this engine compiled, found {module!r}")
+        if suspends and (self._suspends is False or not self.settings.fibers):
+            raise EngineError(
+                "guests cannot be suspended here: fibers are switched off, or the probe of them failed"
+            )
         module.check_fits(limits)
-        linked = module.link(_stack_step(limits.stack), imports)
+        linked = module.link(_stack_step(limits.stack), imports, suspends=suspends)
         instance = Instance(
             linked,
             memory=limits.memory,

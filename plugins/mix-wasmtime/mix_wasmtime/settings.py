@@ -35,4 +35,7 @@ class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     compile_memory: Annotated[
         int, Meta(ge=64 * 1024 * 1024, description="Bytes of memory that compiling a module may take.")
     ] = 2 * 1024 * 1024 * 1024
+    fibers: Annotated[
+        bool, Meta(description="Off: a guest that waits holds its thread, as where fibers cannot be had.")
+    ] = True
     optimize: Annotated[bool, Meta(description="Off: compiles faster, and the code runs slower.")] = True

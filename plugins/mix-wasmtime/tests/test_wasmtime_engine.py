@@ -14,12 +14,13 @@ from mix_wasmtime.engine import WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
 
 from mixkit.contracts import WasmEngine
-from mixkit.errors import GuestError
+from mixkit.errors import EngineError, GuestError
 from mixkit.limits import Limits
 from mixkit.testing.engine_host_suite import EngineHostSuite
 from mixkit.testing.engine_memory_suite import EngineMemorySuite
 from mixkit.testing.engine_state_suite import EngineStateSuite
 from mixkit.testing.engine_suite import EngineFixtures, EngineSuite
+from mixkit.testing.engine_suspend_suite import EngineBlockingSuite, EngineSuspendSuite
 
 
 class Wasmtime(EngineFixtures):
@@ -46,6 +47,53 @@ class TestWasmtimeMemory(Wasmtime, EngineMemorySuite):
 
 class TestWasmtimeState(Wasmtime, EngineStateSuite):
     pass
+
+
+class OnFibers(Wasmtime):
+    @pytest.fixture
+    def suspends(self) -> bool:
+        return True
+
+
+class TestWasmtimeOnFibers(OnFibers, EngineSuite):
+    pass
+
+
+class TestWasmtimeHostOnFibers(OnFibers, EngineHostSuite):
+    pass
+
+
+class TestWasmtimeMemoryOnFibers(OnFibers, EngineMemorySuite):
+    pass
+
+
+class TestWasmtimeStateOnFibers(OnFibers, EngineStateSuite):
+    pass
+
+
+class TestWasmtimeSuspends(Wasmtime, EngineSuspendSuite):
+    pass
+
+
+class TestWasmtimeBlocks(Wasmtime, EngineBlockingSuite):
+    pass
+
+
+class TestWasmtimeWithoutFibers(Wasmtime, EngineBlockingSuite):
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> WasmEngine:
+        return WasmtimeEngine(WasmtimeSettings(cache_dir=str(tmp_path / "cache"), fibers=False))
+
+
+def test_a_probe_that_fails_is_logged_and_switches_fibers_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    monkeypatch.setattr("mix_wasmtime.probe.WAITS", 7)
+    assert not engine.suspends
+    assert "expected 7, found 1" in caplog.text
+    with pytest.raises(EngineError, match="probe"):
+        engine.instantiate(engine.compile(bytes(wasmtime.wat2wasm("(module)"))), Limits(), {}, suspends=True)
 
 
 @pytest.mark.parametrize("told", [(), ("memory",), ("memory", "memory", "memory")])

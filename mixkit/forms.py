@@ -1,0 +1,117 @@
+"""One form of a value into another, without the value between them: JSON text, MessagePack, and codec words.
+
+What a request carries as JSON an agent gets as words, and what it answers in words leaves as JSON; what the database
+keeps as MessagePack becomes either. Each function here is two others one after the other, which say what it does:
+`json_to_words` is `encode(loads(text))`. The same bytes come out, and the same errors with the same paths; in C
+(`_forms.c`) it is one walk, where the value is valid and holds nothing rare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mixkit import codec, msgpack_values, tagged_json
+from mixkit.value import Value
+
+__all__ = [
+    "JSONText",
+    "Packed",
+    "json_to_words",
+    "msgpack_to_json",
+    "msgpack_to_words",
+    "packed",
+    "text_of",
+    "words_to_json",
+]
+
+TAGGED: Final = 0
+PLAIN: Final = 1
+MSGPACK: Final = 2
+WORDS: Final = 3
+
+if TYPE_CHECKING:
+
+    def _translate(data: bytes | bytearray | memoryview, source: int, target: int, /) -> bytes | None: ...
+
+else:
+    try:
+        from mixkit._forms import translate as _translate
+    except ModuleNotFoundError:
+
+        def _translate(data, source, target):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A value by its codec words, for who may need no more of it."""
+
+    words: bytes
+
+    def value(self) -> Value:
+        """The value, made now."""
+        return codec.decode(self.words)
+
+
+class JSONText(bytes):
+    """A value by its tagged JSON, for who sends it on as it is."""
+
+
+def packed(text: bytes) -> Packed | None:
+    """The value in tagged JSON (UTF-8), if it is there in one walk; None for others to judge."""
+    words = _translate(text, TAGGED, WORDS)
+    return None if words is None else Packed(words)
+
+
+def text_of(words: bytes) -> JSONText | None:
+    """The tagged JSON of codec words, if it is there in one walk; None for others to judge."""
+    text = _translate(words, WORDS, TAGGED)
+    return None if text is None else JSONText(text)
+
+
+def json_to_words(data: bytes, *, plain: bool = False) -> bytes:
+    """The codec words of the value in a JSON text (UTF-8).
+
+    Args:
+        plain: take objects with `_rmx_type` for what they are, maps.
+
+    Raises:
+        TaggedJSONError: as `tagged_json.loads`.
+    """
+    words = _translate(data, PLAIN if plain else TAGGED, WORDS)
+    return codec.encode(tagged_json.loads(data, plain=plain)) if words is None else words
+
+
+def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False) -> bytes:
+    """The JSON text (UTF-8) of the value in codec words.
+
+    Args:
+        plain: write no tags, and refuse what JSON cannot hold.
+
+    Raises:
+        CodecError: as `codec.decode`; Tokens are refused.
+        TaggedJSONError: as `tagged_json.dumps`.
+    """
+    text = _translate(words, WORDS, PLAIN if plain else TAGGED)
+    return tagged_json.dumps(codec.decode(words), plain=plain).encode() if text is None else text
+
+
+def msgpack_to_words(data: bytes | bytearray | memoryview) -> bytes:
+    """The codec words of the value in MessagePack. `MessagePackError` as from `msgpack_values.unpack`."""
+    words = _translate(data, MSGPACK, WORDS)
+    return codec.encode(msgpack_values.unpack(data)) if words is None else words
+
+
+def msgpack_to_json(data: bytes | bytearray | memoryview, *, plain: bool = False) -> bytes:
+    """The JSON text (UTF-8) of the value in MessagePack.
+
+    Args:
+        plain: write no tags, and refuse what JSON cannot hold.
+
+    Raises:
+        MessagePackError: as `msgpack_values.unpack`.
+        TaggedJSONError: as `tagged_json.dumps`.
+    """
+    text = _translate(data, MSGPACK, PLAIN if plain else TAGGED)
+    return tagged_json.dumps(msgpack_values.unpack(data), plain=plain).encode() if text is None else text
