@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
-from mixkit.errors import FileConflict, FileError, NotFound
+from mixkit.errors import FileConflict, FileError, FilesFull, NotFound
 from mixkit.filesystem import ABSENT, FileInfo, Files, FileSystem, Page, Reading, Upload, Usage
 from mixkit.outside import foreign
 from mixkit.storage import Place
 
 __all__ = ["EPHEMERAL", "PUBLIC", "AppFiles", "is_public"]
+
+T = TypeVar("T")
 
 EPHEMERAL: Final = "/ephemeral/"
 PUBLIC: Final = "/public/"
@@ -90,6 +92,7 @@ class _Sweep:
     def __init__(self) -> None:
         self.due = 0.0
         self.after: str | None = None
+        self.all_due = 0.0
 
 
 class _Passing:
@@ -127,8 +130,8 @@ class _Passing:
         only_if: str | None = None,
     ) -> FileInfo:
         await self._make_room(path, only_if)
-        return await self._files.put(
-            path, data, content_type=content_type, metadata=metadata, only_if=only_if
+        return await self._with_room(
+            lambda: self._files.put(path, data, content_type=content_type, metadata=metadata, only_if=only_if)
         )
 
     async def begin(
@@ -140,7 +143,9 @@ class _Passing:
         only_if: str | None = None,
     ) -> Upload:
         await self._make_room(path, only_if)
-        return await self._files.begin(path, content_type=content_type, metadata=metadata, only_if=only_if)
+        return await self._with_room(
+            lambda: self._files.begin(path, content_type=content_type, metadata=metadata, only_if=only_if)
+        )
 
     async def list(self, folder: str = "/", *, after: str | None = None, most: int = 1_000) -> Page:
         page = await self._files.list(folder, after=after, most=most)
@@ -171,8 +176,10 @@ class _Passing:
         await self._make_room(target, only_if)
         if source.startswith(EPHEMERAL):
             await self.stat(source)
-        return await self._files.copy(
-            source, target, content_type=content_type, metadata=metadata, only_if=only_if
+        return await self._with_room(
+            lambda: self._files.copy(
+                source, target, content_type=content_type, metadata=metadata, only_if=only_if
+            )
         )
 
     async def usage(self) -> Usage:
@@ -203,6 +210,27 @@ class _Passing:
         sweep.after = page.after
         for info in page.files:
             await self._end(info)
+
+    async def _with_room(self, store: Callable[[], Awaitable[T]]) -> T:
+        """Store something; if there is no room, once more when all that is over has gone."""
+        try:
+            return await store()
+        except FilesFull:
+            sweep, now = self._sweep, time.monotonic()
+            if now < sweep.all_due:
+                raise
+            sweep.all_due = now + _PAUSE
+            after, ended = None, False
+            while True:
+                page = await self._files.list(EPHEMERAL, after=after, most=_SWEPT_AT_ONCE)
+                for info in page.files:
+                    ended |= self._is_over(info)
+                    await self._end(info)
+                if (after := page.after) is None:
+                    break
+            if not ended:
+                raise
+            return await store()
 
     async def _end(self, info: FileInfo) -> None:
         if self._is_over(info):

@@ -143,7 +143,14 @@ class Engines:
                 engine.prepare()
 
     def compile(self, code: bytes) -> tuple[WasmEngine, Decision]:
-        """Code, compiled by the engine that is to run it. `EngineError` as of `decide`."""
+        """Code, compiled by the engine that is to run it.
+
+        Raises:
+            EngineError: as of `decide`.
+            ProfileError: there are no engines.
+        """
+        if not self.choices:
+            raise ProfileError("the profile has no engine, which code needs", "engines")
         made = self.made()
         compilers = [
             (choice.engine, self._compiler(choice, engine))

@@ -21,10 +21,12 @@ from mixkit.errors import (
     MixError,
     RunError,
 )
+from mixkit.forms import JSONText, text_of
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.outside import is_ours
-from mixkit.schema import Converter, Mismatch
+from mixkit.schema import Mismatch
+from mixkit.shape import Declared
 from mixkit.state import State, weight
 from mixkit.storage import Place
 from mixkit.vm.loop import LARGE, Run, Steps, Where
@@ -70,8 +72,8 @@ class Target:
     limits: Limits | None = None
     place: Place | None = None
     apps: Apps | None = None
-    check: Converter | None = None
-    answer: Converter | None = None
+    check: Declared | None = None
+    answer: Declared | None = None
 
 
 class Agents:
@@ -100,6 +102,7 @@ class RunOptions(TypedDict, total=False):
         checked anyhow.
     pauses: called on the event loop, with True when the run, or one that it waits for, begins to wait there, which
         holds no thread, and with False when it goes on.
+    as_json: answer the value as a `JSONText`, if that can be had without making the value.
     """
 
     env: Env | None
@@ -109,8 +112,9 @@ class RunOptions(TypedDict, total=False):
     agents: Agents | None
     place: Place | None
     apps: Apps | None
-    answer: Converter | None
     pauses: Callable[[bool], None] | None
+    answer: Declared | None
+    as_json: bool
 
 
 class Surroundings(Protocol):
@@ -135,8 +139,10 @@ class Job:
     words: bytes
     state: State
     limits: Limits
-    answer: Converter | None = None
+    answer: Declared | None = None
     """Makes the result fit what the package says; what the program says is checked, too."""
+    as_json: bool = False
+    """Whether the result is wanted as JSON."""
     held: int = 0
     """Bytes that `hold` has counted."""
 
@@ -170,6 +176,9 @@ class Job:
             if len(words) > LARGE:
                 yield Where.THREAD
             state.budget.check_values(words)
+            text = self._text(words) if self.as_json else None
+            if text is not None:
+                return RunResult(text, [action.to_value(item) for item in state.actions.client])
             try:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
@@ -194,6 +203,14 @@ class Job:
                 # What plugins do then may block.
                 yield Where.THREAD
             self.kernel.close_state(state)
+
+    def _text(self, words: bytes) -> JSONText | None:
+        """The result as JSON; None if it must be looked at, because of what it is or of what was declared."""
+        text = text_of(words)
+        declared = self.program.answers.get(self.entry.name)
+        if text is None or not all(each is None or each.fits(words) for each in (declared, self.answer)):
+            return None
+        return text
 
     def _checked(self, value: Any) -> Any:
         """The result as it was declared."""

@@ -41,6 +41,7 @@ from mixkit.errors import (
     StorageError,
 )
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
 from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
 from mixkit.keyring import VARIABLE, KeyRing, Keys
@@ -547,7 +548,7 @@ class Kernel:
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -641,7 +642,12 @@ class Kernel:
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
         target = program.entry(entry)
-        params = program.check_params(entry, params)
+        words = b""
+        if type(params) is Packed:
+            words = params.words if program.takes(entry, params.words) else b""
+            params = None if words else params.value()
+        if not words:
+            params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget,
@@ -657,10 +663,12 @@ class Kernel:
         apps = options.get("apps")
         if apps is not None:
             state.put(apps)
-        words = codec.encode(params, token=state.token_to_handle)
+        words = words or codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits, options.get("answer"))
+        return Job(
+            self, program, target, words, state, limits, options.get("answer"), options.get("as_json", False)
+        )
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""

@@ -36,7 +36,7 @@ def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
         # One by one: together, a malformed line of any package would take all plugins away.
         try:
             points = [point for point in distribution.entry_points if point.group == GROUP]
-            name = _normal(distribution.metadata["Name"]) if points else ""
+            name = _normal(_name(distribution)) if points else ""
         except Exception as exc:
             _warn(distribution, exc)
             continue
@@ -46,6 +46,13 @@ def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
             for point in points:
                 found.setdefault(point.name, []).append(point)
     return found
+
+
+def _name(distribution: importlib.metadata.Distribution) -> str:
+    # PERF: parsed, its metadata takes longer than all else of it; the README is in there too.
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    found = re.search(r"^Name:[ \t]*(\S+)", text, re.MULTILINE)
+    return found[1] if found else str(distribution.metadata["Name"])
 
 
 def _normal(name: str) -> str:

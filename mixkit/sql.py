@@ -56,6 +56,14 @@ class RecordTables(Protocol):
         """
         ...
 
+    def appended(self, name: str, watermark: str, stream: memoryview) -> Iterator[bytes | memoryview] | None:
+        """What takes the place of the end (the last 8 bytes) of the stream that this table had at an earlier
+        watermark, because since then there have only come records of the same columns. None if it must be made anew.
+
+        Raises as `stream`.
+        """
+        ...
+
 
 @runtime_checkable
 class Tabular(Protocol):

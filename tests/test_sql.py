@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import math
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from mix_db import Database
 from mix_db.testing.strategies import record_fields
 
 from mixkit.cli import main
-from mixkit.errors import NotFound, QueryError, QueryTimeout, StorageError
+from mixkit.errors import NotFound, QueryCancelled, QueryError, QueryTimeout, StorageError
 from mixkit.value import Ref
 
 pytestmark = pytest.mark.xdist_group("sql")
@@ -165,6 +168,31 @@ def test_an_answer_stays_readable_when_records_change(database: Database) -> Non
     assert [row["n"] for row in started] == list(range(1, 5_000))
 
 
+def test_rows_come_in_columns_too(database: Database) -> None:
+    database.save([{"_rmx_type": "t", "n": n, "tags": ["a"] * n} for n in range(3)])
+    table = database.sql("select n, tags from t order by n", arrow=True).table()
+    assert table.to_pydict() == {"n": [0, 1, 2], "tags": [[], ["a"], ["a", "a"]]}
+    assert database.sql("select n from t where n > 9", arrow=True).table().column_names == ["n"]
+    with pytest.raises(QueryError, match="arrow"):
+        database.sql("select n from t").table()
+
+
+def test_threads_ask_at_once(database: Database) -> None:
+    database.save([{"_rmx_type": "t", "n": n} for n in range(100)])
+    found: list[Any] = []
+
+    def ask(number: int) -> None:
+        database.save({"_rmx_type": "other"})
+        found.append(database.sql("select sum(n) + $m as s from t", m=number).all())
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(rows[0]["s"] for rows in found) == [4950 + number for number in range(6)]
+
+
 def test_what_goes_wrong_says_so(database: Database) -> None:
     database.save({"_rmx_type": "t", "n": 1})
     with pytest.raises(QueryError, match="both"):
@@ -177,6 +205,56 @@ def test_what_goes_wrong_says_so(database: Database) -> None:
     database.close()
     with pytest.raises(StorageError, match="closed"):
         database.sql("select 1")
+
+
+def test_a_process_that_is_killed_is_an_error_and_the_next_statement_works(database: Database) -> None:
+    database.save({"_rmx_type": "t", "n": 1})
+    rows = database.sql("select n from t")
+    owner = rows._owner
+    assert owner is not None and rows.all() == [{"n": 1}]
+    os.kill(owner.session._session.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    with pytest.raises(QueryCancelled, match="try again"):
+        database.sql("select n from t")
+    assert database.sql("select n from t").all() == [{"n": 1}]
+
+
+def test_records_that_are_odd_can_be_asked(database: Database) -> None:
+    deep: Any = 1
+    for _ in range(200):
+        deep = [deep]
+    database.save(
+        [
+            {"_rmx_type": "wide", **{f"f{n}": n for n in range(10_000)}},
+            {"_rmx_type": "deep", "d": deep},
+            {"_rmx_type": "long", "text": "x" * (4 << 20)},
+            {"_rmx_type": 'a "b".c', "n": 1, 'd"e': 2, "": 3},
+        ]
+    )
+    assert database.sql("select f998, _rmx_rest->>'$.f9999' as more from wide").all() == [
+        {"f998": 998, "more": "9999"}
+    ]
+    assert len(database.sql("select * from wide").columns) == 1_005
+    assert database.sql("select d is not null as there from deep").first() == {"there": True}
+    assert database.sql("select length(text) as n from long").first() == {"n": 4 << 20}
+    assert database.sql('select n, "d""e" as de, unnamed from "a ""b"".c"').all() == [
+        {"n": 1, "de": 2, "unnamed": 3}
+    ]
+    assert database.sql("select count(*) as c from records").first() == {"c": 4}
+
+
+def test_a_fork_asks_by_itself(database: Database) -> None:
+    database.save([{"_rmx_type": "t", "n": n} for n in range(3)])
+    assert database.sql("select count(*) as c from t").first() == {"c": 3}
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if database.sql("select sum(n) as s from t").first() == {"s": 3} else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    # The parent's session goes on.
+    assert database.sql("select sum(n) as s from t").first() == {"s": 3}
 
 
 def test_without_an_engine_it_says_how_to_get_one(

@@ -21,13 +21,19 @@ __all__ = ["doctor"]
 
 
 @click.command()
+@click.option(
+    "--code",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A Wasm module: say which engine of the profile runs it, and why.",
+)
 @json_option
 @pass_session
-def doctor(session: Session) -> None:
+def doctor(session: Session, code: tuple[Path, ...]) -> None:
     """Check this installation and say what is in force. Exit status 1 if a check finds an error."""
     out = Output(session.as_json)
     with out.working("checking"):
-        found = list(_checks(session))
+        found = list(_checks(session, code))
     if session.as_json:
         out.document(
             [{"name": c.name, "level": c.level, "message": c.message, "remedy": c.remedy} for c in found]
@@ -42,7 +48,7 @@ def doctor(session: Session) -> None:
         click.get_current_context().exit(1)
 
 
-def _checks(session: Session) -> Iterator[Check]:
+def _checks(session: Session, code: tuple[Path, ...]) -> Iterator[Check]:
     from mixkit.contracts import Check
     from mixkit.errors import MixError
 
@@ -62,6 +68,7 @@ def _checks(session: Session) -> Iterator[Check]:
         plugins = ", ".join(kernel.profile.plugins) or "none"
         yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
         yield from _engines(kernel)
+        yield from (_decision(kernel, path) for path in code)
         yield _limits(kernel)
         yield _idle(kernel)
         yield from _of_plugins(kernel)
@@ -107,6 +114,19 @@ def _engines(kernel: Kernel) -> Iterator[Check]:
         else:
             last = "" if choice is choices[-1] else "; what it does not take goes to the next"
             yield Check("engine", "ok", f"{found}; {choice.reason}{last}")
+
+
+def _decision(kernel: Kernel, path: Path) -> Check:
+    """Which engine runs the module."""
+    from mixkit.contracts import Check
+    from mixkit.errors import MixError
+
+    name = f"engine of {path.name}"
+    try:
+        engine, decision = kernel.engines.compile(path.read_bytes())
+    except (MixError, OSError) as exc:
+        return Check(name, "error", str(exc), "give it the path of a Wasm module that the profile can run")
+    return Check(name, "ok", f"{engine.name}; {decision.reason}")
 
 
 def _limits(kernel: Kernel) -> Check:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
 from mixkit.near import meant
-from mixkit.schema import ANY, Type, converter
+from mixkit.schema import ANY, Type
+from mixkit.shape import declared
 
 if TYPE_CHECKING:
     from mixkit.databases import Apps
@@ -145,8 +146,8 @@ def others_of(
             grants,
             place=place,
             apps=runnable.apps,
-            check=converter(other.params),
-            answer=converter(other.result),
+            check=declared(other.params),
+            answer=declared(other.result),
         )
 
     return Agents(resolve)

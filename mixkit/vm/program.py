@@ -10,7 +10,8 @@ from mixkit.contracts import Module, Snapshot, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
 from mixkit.near import meant
-from mixkit.schema import ANY, Converter, converter
+from mixkit.schema import ANY
+from mixkit.shape import Declared
 from mixkit.vm import interface
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine, SuspendedMachine
 from mixkit.vm.idle import IdleInstances
@@ -82,13 +83,15 @@ class Program:
         self.suspends = engine.suspends
         self._has_much = False
         self._lock = threading.Lock()
-        self.answers: dict[str, Converter] = {
-            entry.name: converter(entry.result)
+        self.answers: dict[str, Declared] = {
+            entry.name: Declared(entry.result)
             for entry in self.manifest.entries.values()
             if entry.result != ANY
         }
-        self._converters: dict[str, Callable[[object], object]] = {
-            entry.name: converter(entry.params) for entry in self.manifest.entries.values()
+        self._params: dict[str, Declared] = {
+            entry.name: Declared(entry.params)
+            for entry in self.manifest.entries.values()
+            if entry.params != ANY
         }
 
     @property
@@ -109,8 +112,13 @@ class Program:
 
     def check_params(self, name: str, params: object) -> object:
         """The parameters as the entry's declared types want them, or `Mismatch`."""
-        convert = self._converters.get(name)
-        return params if convert is None else convert(params)
+        declared = self._params.get(name)
+        return params if declared is None else declared(params)
+
+    def takes(self, name: str, words: bytes) -> bool:
+        """Whether codec words are parameters as the entry's declared types want them; if not, `check_params` says."""
+        declared = self._params.get(name)
+        return declared is None or declared.fits(words)
 
     def steps(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> Steps[bytes]:
         """Run an entry in an instance that equals the state after init.

@@ -144,7 +144,7 @@ class _Asking:
         Args:
             params, named: values for `?` as a list, for `$age` as `age=18` or in a map.
             timeout: seconds that the statement may take, and then each batch of its rows.
-            arrow: for `SqlRows.arrow`.
+            arrow: the rows are wanted with `SqlRows.table` or `SqlRows.arrow`, and not as maps.
 
         Raises:
             QueryError: the statement is refused, or failed; the message says where and what to do.

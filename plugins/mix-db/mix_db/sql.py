@@ -12,6 +12,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
+from mix_db.columns.arrow import pyarrow
 from mixkit.errors import QueryTimeout, StorageError
 from mixkit.sql import Params, RecordTables, SqlAnswer, SqlColumn, SqlSession, tables_of
 from mixkit.sql_engine import sql_engine
@@ -107,6 +108,14 @@ class SqlRows:
     def all(self) -> list[Record]:
         """All rows."""
         return list(self)
+
+    def table(self) -> Any:
+        """All rows as a `pyarrow.Table`, if the statement was run with `arrow=True`; no object is made for a value."""
+        arrow = pyarrow()
+        tables = [arrow.ipc.open_stream(batch).read_all() for batch in self.arrow()]
+        if tables:
+            return arrow.concat_tables(tables)
+        return arrow.table({column.name: arrow.array([]) for column in self.columns})
 
     def _next(self, read: Any) -> Any:
         if self._owner is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,27 @@ from mix_db.testing.strategies import record_fields
 
 from mixkit import tagged_json
 from mixkit.errors import NotFound, QueryError
+from mixkit.storage import Database as Contract
+from mixkit.testing.sql_suite import TabularSuite
 from mixkit.testing.strategies import values
 from mixkit.value import Case, Ref
 
 pa = pytest.importorskip("pyarrow", reason="comes with the extra mix-db[sql]")
+
+
+class TestMemory(TabularSuite):
+    @pytest.fixture
+    def database(self) -> Iterator[Contract]:
+        with Database.in_memory() as database:
+            yield database.contract
+
+
+class TestFiles(TabularSuite):
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[Contract]:
+        with Database(tmp_path / "db") as database:
+            yield database.contract
+
 
 any_records = st.lists(
     record_fields | st.dictionaries(st.text(max_size=3), values(undef=False), max_size=4), max_size=6
@@ -142,6 +160,63 @@ def test_types_are_tables_and_records_is_all_of_them() -> None:
         assert table_of(database, "records")["n"].to_pylist() == [0, 1, 2, 3, 9]
         with pytest.raises(NotFound, match="note_2"):
             table_of(database, "note_3")
+
+
+def appended(database: Database, name: str, before: bytes, watermark: str) -> Any:
+    """The table as it has grown, None if it must be made anew."""
+    parts = database.contract.tables().appended(name, watermark, memoryview(before))
+    return None if parts is None else pa.ipc.open_stream(before[:-8] + b"".join(parts)).read_all()
+
+
+def test_a_table_that_only_grew_is_the_one_that_is_made_anew() -> None:
+    with Database.in_memory() as database:
+        database.save([{"_rmx_type": "t", "n": n, "k": "a"} for n in range(3)])
+        before, watermark = b"".join(database.contract.tables().stream("t")), database.watermark()
+        database.save([{"_rmx_type": "t", "n": 9}, {"_rmx_type": "other"}])
+        database.flush()
+        assert appended(database, "t", before, "0" * 16) is None
+        other = before.replace(b"_rmx_rev", b"_rmx_rex")
+        assert (
+            appended(database, "t", other[:60] + other[60:].replace(b"_rmx_rev", b"_rmx_rex"), watermark)
+            is None
+        )
+        database.contract.as_of(watermark).tables().table("t")
+        grown = appended(database, "t", before, watermark)
+        assert grown.to_pylist() == table_of(database, "t").to_pylist()
+        assert grown.schema.equals(table_of(database, "t").schema, check_metadata=True)
+
+
+@pytest.mark.parametrize("change", ["update", "delete", "widen", "another type"])
+def test_a_table_that_did_not_only_grow_is_made_anew(change: str) -> None:
+    with Database.in_memory() as database:
+        first, *_ = database.save([{"_rmx_type": "t", "n": n} for n in range(3)])
+        before, watermark = b"".join(database.contract.tables().stream("t")), database.watermark()
+        match change:
+            case "update":
+                database.upsert({"_rmx_id": first["_rmx_id"], "n": 5})
+            case "delete":
+                database.delete(first["_rmx_id"])
+            case "widen":
+                database.save({"_rmx_type": "t", "n": 0.5})
+            case _:
+                database.save({"_rmx_type": "t", "other": 1})
+        assert appended(database, "t", before, watermark) is None
+
+
+@given(st.lists(st.lists(record_fields, max_size=3), min_size=2, max_size=4))
+def test_growing_is_the_same_as_making_anew(commits: list[list[dict[str, Any]]]) -> None:
+    with Database.in_memory() as database:
+        before, watermark = b"", ""
+        for records in commits:
+            database.save([{k: v for k, v in record.items() if k != "_rmx_type"} for record in records])
+            now = database.contract.tables()
+            parts = now.appended("records", watermark, memoryview(before)) if before else None
+            made = b"".join(now.stream("records")) if parts is None else before[:-8] + b"".join(parts)
+            anew = b"".join(database.contract.tables().stream("records"))
+            found, fresh = (pa.ipc.open_stream(stream).read_all() for stream in (made, anew))
+            assert found.schema.equals(fresh.schema, check_metadata=True)
+            assert repr(found.to_pylist()) == repr(fresh.to_pylist())
+            before, watermark = made, database.watermark()
 
 
 def test_an_unchanged_database_has_one_origin_whatever_is_flushed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mix_duckdb.engine import grow
-from mix_duckdb.rows import Rows, Shape, direct_rows, rows_of, shape_of
+from mix_duckdb.rows import Batches, Rows, Shape, batches_of, direct_rows, rows_of, shape_of
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.statements import GROWING, admit
 from mix_duckdb.watch import Watch
@@ -128,7 +128,7 @@ class Connection:
     def _execute(self, statement: Any, params: Any, deadline: float) -> Any:
         import duckdb
 
-        pauses = iter(_PAUSES)
+        pauses, tried = iter(_PAUSES), set[str]()
         while True:
             try:
                 if params:
@@ -141,11 +141,12 @@ class Connection:
                     raise
                 time.sleep(pause * (0.5 + random.random()))
             except duckdb.CatalogException as exc:
-                # A view of the file that names a table not known from the text.
+                # A view of the file names a table that the text does not, or somebody has dropped it.
                 found = _MISSING.search(str(exc))
                 name = found[1].strip('"').casefold() if found else ""
-                if name not in self._offered or name in self._registered:
+                if name not in self._offered or name in tried:
                     raise
+                tried.add(name)
                 with self._watch.pause(self._connection, deadline):
                     self._register(name)
 
@@ -183,7 +184,12 @@ class Connection:
             if quick is not None:
                 return quick
         columns = [(name, str(type)) for name, type in zip(relation.columns, types, strict=True)]
-        return self._first(message, columns, rows_of(relation, self._settings, arrow=message.arrow))
+        batches = self._batches(message, relation.columns)
+        return self._first(message, columns, rows_of(relation, self._settings, batches, arrow=message.arrow))
+
+    @staticmethod
+    def _batches(message: Query, names: list[str]) -> Batches:
+        return batches_of(names, message.most_bytes, message.most_values, arrow=message.arrow)
 
     def _quickly(self, message: Query, statement: Any, params: Any) -> tuple[Result, bytes] | None:
         """The answer of a query that is known: it is executed without being looked at first. None if it is not."""
@@ -193,7 +199,8 @@ class Connection:
         import duckdb
 
         try:
-            rows = direct_rows(self._connection, statement, params, shape, self._settings)
+            batches = self._batches(message, [name for name, _ in shape.columns])
+            rows = direct_rows(self._connection, statement, params, shape, self._settings, batches)
         except duckdb.CatalogException:
             if self._in_transaction:
                 raise

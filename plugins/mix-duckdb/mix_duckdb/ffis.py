@@ -40,6 +40,8 @@ group = FFIGroup(
 )
 
 
+_BESIDE: Final = 20_000
+"""Bytes, and values, that the answer of a call has beside its rows."""
 _PREFIX: Final = re.compile(r"\w{0,64}")
 
 
@@ -206,7 +208,11 @@ async def _execute(state: State, db: str | None, sql: str, params: Any) -> Answe
     with _timed(state):
         sessions = state.get(Sessions) or state.put(Sessions(), Sessions.close)
         session = await sessions.get(state, db)
-        answer = await session.query(sql, bound)
+        size, values = (
+            max(most - _BESIDE, most // 2)
+            for most in (state.budget.limits.call_size, state.budget.limits.call_values)
+        )
+        answer = await session.query(sql, bound, most_bytes=size, most_values=values)
     if answer.changed:
         state.budget.note("database_rows", answer.changed)
     return answer

@@ -31,6 +31,7 @@ _ENVIRONMENT: Final = {
 }
 _DESCRIPTOR: Final = 3
 _CONNECT: Final = 5.0
+_ANSWER: Final = 15.0
 
 
 class OwnerLost(FFIError):
@@ -121,6 +122,7 @@ class _Zygote:
             raise OwnerLost(f"the process for SQL cannot be started: {exc.strerror}") from exc
         finally:
             theirs.close()
+        ours.settimeout(_ANSWER)
         self._control = ours
 
     def forget(self) -> None:
@@ -129,6 +131,7 @@ class _Zygote:
             self._control.close()
             self._control = None
             with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)  # Its spare process ends by itself.
                 os.waitpid(self._pid, 0)
 
     def inherited(self) -> None:
@@ -157,7 +160,10 @@ def found(folder: Path, name: str) -> Process | None:
         sock.connect(socket_path(descriptor, name))
         pid, user = peer(sock)
         if user == os.geteuid():
-            return Process(sock, os.pidfd_open(pid))
+            try:
+                return Process(sock, os.pidfd_open(pid))
+            except OSError:  # It is seen from here by its socket alone, as from another container.
+                return Process(sock, -1)
     except OSError:
         pass
     finally:

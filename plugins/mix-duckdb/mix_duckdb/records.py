@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import mmap
 import os
 import re
 import threading
@@ -15,6 +16,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final
 
 from mix_duckdb.session import Answer, Late, OwnerLost, Session, open_session
@@ -34,6 +36,10 @@ class _Kept:
         self.origin = weakref.ref(origin, forget)
         self.making = threading.Lock()
         self.shared: Shared | None = None
+
+
+_END: Final = 8
+"""Bytes of the end of an Arrow IPC stream."""
 
 
 class Cache:
@@ -79,7 +85,7 @@ class Cache:
         with kept.making:
             if kept.shared is None:
                 try:
-                    kept.shared = Shared(tables.stream(name))
+                    kept.shared = self._made(tables, name)
                 except BaseException:
                     with self._mutex:
                         if self._kept.get(key) is kept:
@@ -88,6 +94,29 @@ class Cache:
                 with self._mutex:
                     self._shrink(key)
             return kept.shared
+
+    def _made(self, tables: RecordTables, name: str) -> Shared:
+        """The table, made of the one before if it has only grown."""
+        with self._mutex:
+            found = [
+                (key, kept.shared)
+                for key, kept in self._kept.items()
+                if kept.shared is not None and key[2] == name and kept.origin() is tables.origin
+            ]
+        for key, shared in reversed(found):
+            with (
+                mmap.mmap(shared.descriptor, shared.size, prot=mmap.PROT_READ) as mapped,
+                memoryview(mapped) as before,
+                before[:-_END] as begun,
+            ):
+                more = tables.appended(name, key[1], before)
+                if more is None:
+                    continue
+                made = Shared(chain((begun,), more))
+            with self._mutex:
+                self._kept.pop(key, None)
+            return made
+        return Shared(tables.stream(name))
 
     def _shrink(self, newest: tuple[int, str, str]) -> None:
         size = self._size()

@@ -10,10 +10,10 @@ from mix_duckdb.values import Form, form_of
 from mixkit import codec
 from mixkit.errors import FFIError
 
-__all__ = ["Rows", "Shape", "direct_rows", "rows_of", "shape_of"]
+__all__ = ["Batches", "Rows", "Shape", "batches_of", "direct_rows", "rows_of", "shape_of"]
 
-_ROW: Final = 4
-"""How much larger than a batch one row may be."""
+_KEY: Final = 8
+"""Bytes of a name in a map beside its own."""
 
 
 class Source(Protocol):
@@ -23,8 +23,8 @@ class Source(Protocol):
         """The next piece, whose `len` is its rows and which can be sliced; None after the last."""
         ...
 
-    def encode(self, piece: Any) -> bytes:
-        """As it is handed over."""
+    def encode(self, piece: Any) -> tuple[bytes, int]:
+        """As it is handed over, and how many values that are."""
         ...
 
     def close(self) -> None:
@@ -32,12 +32,27 @@ class Source(Protocol):
         ...
 
 
+class Batches(NamedTuple):
+    """How much is handed over at once.
+
+    Attributes:
+        size, values: bytes, and values, that a batch may have.
+        row_size, row_values: that each row has besides what is encoded: names of columns stand in each map.
+    """
+
+    size: int
+    values: int
+    row_size: int = 0
+    row_values: int = 0
+
+
 class Rows:
     """One answer. It holds its connection until it is at its end, drained or closed."""
 
-    def __init__(self, source: Source, settings: DuckdbSettings) -> None:
+    def __init__(self, source: Source, settings: DuckdbSettings, batches: Batches) -> None:
         self._source = source
         self._settings = settings
+        self._batches = batches
         self._ready: list[tuple[bytes, int]] = []
         self._total = 0
         self._ended = False
@@ -84,19 +99,19 @@ class Rows:
         self._add(piece)
 
     def _add(self, piece: Any) -> None:
-        body = self._source.encode(piece)
-        count = len(piece)
-        if len(body) <= self._settings.batch_bytes:
+        body, values = self._source.encode(piece)
+        count, most = len(piece), self._batches
+        size = len(body) + count * most.row_size
+        values += count * most.row_values
+        if size <= most.size and values <= most.values:
             self._ready.append((body, count))
         elif count > 1:
             self._add(piece[: count // 2])
             self._add(piece[count // 2 :])
-        elif len(body) <= _ROW * self._settings.batch_bytes:
-            self._ready.append((body, count))
         else:
             raise FFIError(
-                f"one row has {len(body)} bytes, at most {_ROW * self._settings.batch_bytes} are handed over; "
-                "select less of it, or raise the setting duckdb.batch_bytes"
+                f"one row has {size} bytes and {values} values, at most {most.size} bytes and {most.values} values are "
+                "handed over at once; select less of it, or raise the setting duckdb.batch_bytes"
             )
 
 
@@ -119,7 +134,7 @@ class _Arrow:
                 return _Batch(batch)
         return None
 
-    def encode(self, piece: _Batch) -> bytes:
+    def encode(self, piece: _Batch) -> tuple[bytes, int]:
         if self._forms is None:
             import pyarrow
 
@@ -127,7 +142,7 @@ class _Arrow:
             with pyarrow.ipc.new_stream(sink, piece.batch.schema) as writer:
                 writer.write_batch(piece.batch)
             body: bytes = sink.getvalue().to_pybytes()
-            return body
+            return body, 0
         columns = (column.to_pylist() for column in piece.batch.columns)
         return _encoded([(form.make, values) for form, values in zip(self._forms, columns, strict=True)])
 
@@ -171,7 +186,7 @@ class _Direct:
     def read(self) -> Any:
         return self._connection.fetchmany(self._rows) or None
 
-    def encode(self, piece: Any) -> bytes:
+    def encode(self, piece: Any) -> tuple[bytes, int]:
         return _encoded(
             [(make, list(values)) for make, values in zip(self._makes, zip(*piece, strict=True), strict=True)]
         )
@@ -180,10 +195,17 @@ class _Direct:
         self._connection.abort()
 
 
-def rows_of(relation: Any, settings: DuckdbSettings, *, arrow: bool) -> Rows:
+def rows_of(relation: Any, settings: DuckdbSettings, batches: Batches, *, arrow: bool) -> Rows:
     """The rows of a relation, wanted as Arrow, or as values."""
     forms = None if arrow else [form_of(type) for type in relation.types]
-    return Rows(_Arrow(relation, forms, settings), settings)
+    return Rows(_Arrow(relation, forms, settings), settings, batches)
+
+
+def batches_of(names: list[str], size: int, values: int, *, arrow: bool) -> Batches:
+    """How much is handed over of rows with these columns."""
+    if arrow:
+        return Batches(size, values)
+    return Batches(size, values, sum(len(name.encode()) + _KEY for name in names) + _KEY, len(names) + 1)
 
 
 def shape_of(statement: Any, relation: Any) -> Shape | None:
@@ -198,13 +220,13 @@ def shape_of(statement: Any, relation: Any) -> Shape | None:
 
 
 def direct_rows(
-    connection: Any, statement: Any, params: Any, shape: Shape, settings: DuckdbSettings
+    connection: Any, statement: Any, params: Any, shape: Shape, settings: DuckdbSettings, batches: Batches
 ) -> Rows | None:
     """The rows of a query that had that shape when it was last looked at; None if it has another by now."""
     source = _Direct(connection, statement, params, shape.forms, settings)
     found = connection.description
     if _columns([column[0] for column in found], [column[1] for column in found]) == shape.columns:
-        return Rows(source, settings)
+        return Rows(source, settings, batches)
     source.close()
     return None
 
@@ -213,12 +235,11 @@ def _columns(names: list[str], types: list[Any]) -> list[tuple[str, str]]:
     return [(name, str(type)) for name, type in zip(names, types, strict=True)]
 
 
-def _encoded(columns: list[tuple[Callable[[Any], Any] | None, list[Any]]]) -> bytes:
-    return bytes(
-        codec.encode(
-            [
-                values if make is None else [None if value is None else make(value) for value in values]
-                for make, values in columns
-            ]
-        )
+def _encoded(columns: list[tuple[Callable[[Any], Any] | None, list[Any]]]) -> tuple[bytes, int]:
+    words = codec.encode(
+        [
+            values if make is None else [None if value is None else make(value) for value in values]
+            for make, values in columns
+        ]
     )
+    return bytes(words), codec.count(words)

@@ -78,12 +78,15 @@ class Query(msgspec.Struct, tag=True):
         id: by which `Next` and `Close` name the answer.
         deadline: `time.monotonic()`, which all processes of a machine share.
         arrow: whether rows are wanted as Arrow, or as values.
+        most_bytes, most_values: that rows may have which are handed over at once, as maps of values.
     """
 
     id: int
     text: str
     deadline: float
     arrow: bool
+    most_bytes: int
+    most_values: int
 
 
 class Next(msgspec.Struct, tag=True):

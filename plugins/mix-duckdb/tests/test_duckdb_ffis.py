@@ -182,6 +182,24 @@ async def test_rows_and_handles_are_counted(agents: Agents) -> None:
         await agent.call("execute", "main", "insert into t values (?)", ["x" * 2000])
 
 
+async def test_wide_rows_come_in_smaller_batches(agents: Agents) -> None:
+    """What an answer may have, and a call of an agent not at once, is no error."""
+    agent = agents()
+    for sql in (
+        "select " + ", ".join(f"i as column_{n}" for n in range(200)) + " from range(1200) t (i)",
+        "select range(300) as l, {'a': i} as s from range(1200) t (i)",
+        "select repeat('x', 40_000) as x from range(1200) t (i)",
+    ):
+        answer = await agent.ok("query", None, sql)
+        found = len(answer["rows"])
+        assert 0 < found < 1000
+        while rows := await agent.ok("next", answer["next"]):
+            found += len(rows)
+        assert found == 1200
+    answer = await agent.refused("query", None, "select range(100_000) as l")
+    assert "one row has" in answer and "duckdb.batch_bytes" in answer
+
+
 async def test_the_end_of_the_run(agents: Agents, ended: Any) -> None:
     agent = agents()
     await agent.ok("execute", "main", "create table t (a int); begin; insert into t values (1)")

@@ -251,3 +251,11 @@ async def test_nothing_stays_behind_a_server_that_is_killed(ended: Ended) -> Non
     assert done.returncode == -signal.SIGKILL
     for pid in done.stdout.split():
         await ended(int(pid))
+
+
+async def test_who_is_cancelled_while_a_process_starts(connect: Connect, file: Path) -> None:
+    for path in (None, file):
+        with pytest.raises(TimeoutError):
+            # As many as are allowed: each that was not given back would be one too many.
+            await asyncio.wait_for(connect(path, processes=1, threads=1), 0.001)
+        assert await rows(await connect(path, processes=1, threads=1), "select 1 as a") == [{"a": 1}]

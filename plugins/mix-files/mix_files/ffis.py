@@ -20,9 +20,10 @@ from mix_files.options import (
 from mix_files.reach import READ, WRITE, app_of, check_folders, files_of, may, may_list
 from mix_files.sending import Busy, Sending
 from mix_files.settings import FilesSettings
-from mix_files.value import REGISTERED, file_value, guessed, own
+from mix_files.value import REGISTERED, file_value, own
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.ffi import FFIGroup
+from mixkit.file_fields import guessed
 from mixkit.file_urls import signed_query
 from mixkit.filesystem import pieces
 from mixkit.state import State

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import posixpath
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mixkit.file_urls import url_of
 from mixkit.filesystem import FileInfo
 from mixkit.storage import Place
 
-if TYPE_CHECKING:
-    from mimetypes import MimeTypes
-
-__all__ = ["REGISTERED", "file_value", "guessed", "own"]
+__all__ = ["REGISTERED", "file_value", "own"]
 
 REGISTERED: Final = "mixkit-url"
 """Metadata of a file that stands for a URL elsewhere: which one. Agents cannot set it by hand."""
 _OURS: Final = "mixkit-"
-_BYTES: Final = "application/octet-stream"
 
 
 def file_value(place: Place, info: FileInfo) -> dict[str, Any]:
@@ -39,21 +33,3 @@ def file_value(place: Place, info: FileInfo) -> dict[str, Any]:
 def own(metadata: Mapping[str, str]) -> dict[str, str]:
     """What an agent has said of a file, without what mixkit has."""
     return {name: text for name, text in metadata.items() if not name.startswith(_OURS)}
-
-
-def guessed(path: str, *, text: bool) -> str:
-    """The content type of a file that nobody has said: by its name, else by whether it is text."""
-    found = _types().guess_type(posixpath.basename(path), strict=False)
-    # What is compressed is not what is in it.
-    kind = found[0] if found[1] is None else None
-    if kind is None:
-        kind = "text/plain" if text else _BYTES
-    return f"{kind}; charset=utf-8" if text and kind.startswith("text/") else kind
-
-
-@functools.lru_cache(maxsize=1)
-def _types() -> MimeTypes:
-    import mimetypes
-
-    # Without the files of the system, which are others on each machine.
-    return mimetypes.MimeTypes()

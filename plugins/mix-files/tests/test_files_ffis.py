@@ -341,6 +341,21 @@ async def test_files_below_ephemeral_pass(start: Start) -> None:
     assert (await agent.ok("read", "/ephemeral/a"))["data"] == b"2"
 
 
+async def test_what_has_passed_makes_room(start: Start) -> None:
+    for number in range(3):
+        await start().ok("create", f"/ephemeral/{number}", "1")
+    await asyncio.sleep(0.02)
+    agent = start(settings=FilesSettings(max_files=3, ephemeral_lifetime=0.001))
+    await agent.ok("create", "/a", "1")
+    handle = await agent.ok("create", "/b", "1", {"more": True})
+    await agent.ok("create", handle, "2")
+    assert (await agent.files.usage()).files == 2
+    await agent.ok("create", "/c", "1")
+    assert "at most 3 files" in await agent.refused("create", "/d", "1")
+    agent = start(settings=FilesSettings(max_files=3))
+    assert "at most 3 files" in await agent.refused("create", "/d", "1")
+
+
 _STREAM = """
 import asyncio, os, resource, sys
 from pathlib import Path

@@ -17,7 +17,9 @@ from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.outside import foreign
 from mixkit.package import Package
-from mixkit.schema import ANY, Converter, Type, converter
+from mixkit.package_files import load_files
+from mixkit.schema import ANY, Type
+from mixkit.shape import Declared, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +58,8 @@ class Target:
     description: str
     params: Type
     result: Type
-    check: Converter | None
-    answer: Converter | None
+    check: Declared | None
+    answer: Declared | None
     grants: Grants
     limits: Limits
     env: Env
@@ -194,8 +196,8 @@ class Catalog:
             description=agent.description or entry.description,
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
-            check=None if agent.in_params == ANY else converter(agent.in_params),
-            answer=None if agent.out_params == ANY else converter(agent.out_params),
+            check=declared(agent.in_params),
+            answer=declared(agent.out_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
@@ -241,6 +243,7 @@ class Catalog:
             validate=self._kernel.check_code,
             run_setup=self._run_setup,
             load_records=self._load_records,
+            load_files=self._load_files if self._kernel.filesystem else None,
             force=force,
         )
         return installed, self._kernel.ffis.unknown_grants(package.grants)
@@ -261,3 +264,6 @@ class Catalog:
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
         load_records(self._kernel.databases.open(installed.place), lines, options)
+
+    def _load_files(self, installed: InstalledApp, items: Iterator[tuple[str, Iterator[bytes]]]) -> None:
+        load_files(self._kernel.files.open(installed.place), items)

@@ -152,7 +152,7 @@ async def test_runs_that_wait_do_not_keep_others_out(
         sleeping = [asyncio.create_task(nested)]
         sleeping += [asyncio.create_task(client.post(f"{DEMO}sleep", json=[2500])) for _ in range(9)]
         async with asyncio.timeout(20):
-            while server.admission.paused < 10:  # noqa: ASYNC110
+            while server.admission.paused < 10:  # noqa: ASYNC110 - nobody says so
                 await asyncio.sleep(0.01)
         assert server.admission.active == 0
         assert "mixkit_runs_paused 10.0" in (await client.get("/metrics")).text

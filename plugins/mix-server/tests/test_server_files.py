@@ -15,6 +15,7 @@ from mix_server.server import Server
 
 from mixkit.file_urls import signed_query
 from mixkit.filesystem import PIECE, Files
+from mixkit.testing.filesystem_suite import content
 
 FILES = "/v1/ws/w/app/demo/files"
 Make = Callable[..., Server]
@@ -324,3 +325,25 @@ async def test_a_profile_without_files(make_server: Make, connect: Connect) -> N
     server.kernel.filesystem = None
     async with connect(server) as client:
         assert (await client.get(f"{FILES}/a")).status_code == 404
+
+
+async def test_a_package_brings_files(
+    client: httpx.AsyncClient, make_package: Callable[..., bytes], files: Files
+) -> None:
+    await files.put("/public/b.txt", b"ours")
+    for version, text in (("1.1.0", b"first"), ("1.2.0", b"newer")):
+        package = make_package(version=version, files={"public/a.txt": text})
+        answer = await client.post(
+            "/v1/ws/w/install", content=package, headers={"Content-Type": "application/octet-stream"}
+        )
+        assert answer.status_code == 200, answer.text
+        answer = await client.get(f"{FILES}/public/a.txt")
+        assert (answer.content, answer.headers["content-type"]) == (text, "text/plain")
+    assert [info.path for info in (await files.list()).files] == ["/public/a.txt", "/public/b.txt"]
+    package = make_package(version="1.3.0", files={"public/a.txt": b"x", "public/b.": b"x"})
+    answer = await client.post(
+        "/v1/ws/w/install", content=package, headers={"Content-Type": "application/octet-stream"}
+    )
+    assert answer.status_code == 400
+    assert "ends neither with a dot" in answer.json()["message"]
+    assert await content(files, "/public/a.txt") == b"newer"

@@ -13,6 +13,7 @@ from mixkit.contracts import Compiled
 from mixkit.databases import Apps
 from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
+from mixkit.paths import check_folder
 from mixkit.state import State
 
 __all__ = ["OPTION", "check_option", "loaded"]
@@ -21,6 +22,7 @@ OPTION: Final = "wasm.modules"
 """Grant option: which modules may be loaded."""
 
 T = TypeVar("T")
+_READ: Final = "files.read"
 _ORIGINS: Final = frozenset({"bytes", "package", "files"})
 _gate: Final = Gate()
 
@@ -108,9 +110,15 @@ async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Cal
 
 
 async def _stored(state: State, path: str, most: int) -> bytes:
-    """The beginning of one of the app's files."""
+    """The beginning of one of the app's files, if the run may read there."""
     if state.place is None:
         raise NotFound(f"no file {path!r:.80}: this run was started without an app")
+    for layer in state.grants.option(_READ):
+        # As $file_read has it, whose option this is.
+        if not any(path.startswith(check_folder(folder)) for folder in layer):
+            raise GrantError(
+                f"{path!r:.200} is outside of the folders that {_READ} grants to {state.code or 'this code'}"
+            )
     reading = await state.services.files.open(state.place).read(path, stop=most)
     try:
         content = bytearray()

@@ -202,6 +202,10 @@ def test_an_agent_loads_one_of_its_files(wasm_kernel: Kernel, loads: bytes, tmp_
             run_load(path)
     with pytest.raises(RunError, match="this run was started without an app"):
         run_load("/lib/adder.wasm", place=None)
+    reads: dict[str, Any] = {"files.read": ["/other", "/lib"]}
+    assert run_load("/lib/adder.wasm", grants=Grants(["*"], reads)) == [ok(5)]
+    with pytest.raises(RunError, match=r"outside of the folders that files\.read grants"):
+        run_load("/lib/adder.wasm", grants=Grants(["*"], reads) & Grants(["*"], {"files.read": ["/li"]}))
     with pytest.raises(RunError, match="from files is not granted"):
         run_load("/lib/adder.wasm", grants=Grants(["*"], {"wasm.modules": ["package", "bytes"]}))
 

@@ -26,6 +26,8 @@ def main(seconds: int, memory: int, file: int, command: list[str]) -> None:
     library: Any = ctypes.CDLL(None)
     with contextlib.suppress(AttributeError):
         library.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    # Python ignores it, and a tool that does not look at what it has written would go on with half a file.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     # The second more is for SIGXCPU, which says why, before SIGKILL.
     for which, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),

@@ -31,10 +31,12 @@ __all__ = ["Toolchain", "recipe"]
 
 _HERE: Final = Path(__file__).parent
 _COMPILERS: Final = ("cc", "gcc", "clang")
-_MOST_FILE: Final = 512 * 1024 * 1024
+_MOST_C: Final = 128 * 1024 * 1024
+"""Bytes of C that a module may become: this process holds it two or three times."""
 _FRAME: Final = 64 * 1024
 """Bytes of stack that one function may take: `HOST_STACK` of _entry.c covers it."""
 _MOST_LIBRARY: Final = 256 * 1024 * 1024
+"""Bytes that the C compiler may write in a file: those of the library are loaded."""
 
 _FLAGS: Final = (
     *("-shared", "-fPIC", "-std=gnu11", "-fvisibility=hidden", "-DNDEBUG"),
@@ -107,6 +109,7 @@ class Toolchain:
                     *("-n", "m", "module.wasm", "-o", "module.c"),
                 ),
                 folder,
+                _MOST_C,
             )
             if done.returncode != 0:
                 raise EngineError(
@@ -132,18 +135,13 @@ class Toolchain:
                     *("module.c", "-o", "module.so", "-lm"),
                 ),
                 folder,
+                _MOST_LIBRARY,
             )
             if done.returncode != 0:
                 raise EngineError(f"the C compiler refused the translated module: {_words(done)}")
-            library = (folder / "module.so").read_bytes()
-        if len(library) > _MOST_LIBRARY:
-            raise EngineError(
-                f"the Wasm module becomes {len(library)} bytes of machine code, expected at most {_MOST_LIBRARY}; "
-                "make it smaller"
-            )
-        return library
+            return (folder / "module.so").read_bytes()
 
-    def _run(self, command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    def _run(self, command: Sequence[str], folder: Path, most: int) -> subprocess.CompletedProcess[bytes]:
         seconds, memory = self._settings.compile_time, self._settings.compile_memory
         cache = str(default_directory("zig"))
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -152,7 +150,7 @@ class Toolchain:
             "ZIG_GLOBAL_CACHE_DIR": cache,
             "ZIG_LOCAL_CACHE_DIR": str(folder),
         }
-        arguments = map(str, (math.ceil(seconds), memory, _MOST_FILE))
+        arguments = map(str, (math.ceil(seconds), memory, most))
         child = (sys.executable, "-I", "-S", str(Path(limited.__file__)), *arguments, *command)
         try:
             with subprocess.Popen(
@@ -178,6 +176,10 @@ class Toolchain:
         done = subprocess.CompletedProcess(command, process.returncode, b"", words)
         if process.returncode == -signal.SIGXCPU or b"CPU time limit" in words:
             raise self._too_long()
+        if process.returncode == -signal.SIGXFSZ or b"File size limit" in words or b"File too large" in words:
+            raise EngineError(
+                f"the Wasm module becomes more than {most} bytes of C or of machine code; make it smaller"
+            )
         # Killed from outside is the work of a system that runs out of memory.
         if process.returncode == -signal.SIGKILL or (process.returncode != 0 and _NO_MEMORY.search(words)):
             raise EngineError(

@@ -187,6 +187,14 @@ def test_compiling_is_bounded_and_says_by_what(limit: dict[str, Any], words: str
         Wasm2cEngine(settings).compile(code)
 
 
+@pytest.mark.parametrize(("name", "most"), [("_MOST_C", 20_000), ("_MOST_LIBRARY", 4_000)])
+def test_what_a_module_becomes_is_bounded(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
+    monkeypatch.setattr(toolchain, name, most)
+    settings = Wasm2cSettings(trust_all=True, cache_dir="off", optimize=False)
+    with pytest.raises(EngineError, match=f"more than {most} bytes"):
+        Wasm2cEngine(settings).compile(wat('(func (export "f"))'))
+
+
 def test_a_function_may_not_have_more_stack_than_there_is_left_below(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stack is looked at when a function has its frame already."""
     flags = tuple(flag.replace(str(toolchain._FRAME), "1024") for flag in toolchain._FLAGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_db.columns.shape import ROW, Shape
@@ -14,7 +14,7 @@ from mixkit.errors import NotFound
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["batch", "pyarrow", "schema", "stream"]
+__all__ = ["batch", "begins", "pyarrow", "schema", "stream"]
 
 _JSON: Final = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 _FIELD: Final = "mixkit.field"
@@ -36,11 +36,11 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def schema(root: Shape, metadata: Mapping[str, str]) -> pa.Schema:
+def schema(root: Shape) -> pa.Schema:
     """The columns of a table, and the number of the version's row. Fields that SQL calls otherwise say so."""
     arrow = pyarrow()
     fields = [_field(column) for column in root.children]
-    return arrow.schema([*fields, arrow.field(ROW, arrow.int64())], metadata)
+    return arrow.schema([*fields, arrow.field(ROW, arrow.int64())])
 
 
 def _field(column: Shape) -> pa.Field:
@@ -121,10 +121,12 @@ def _texts(values: list[bytes | None]) -> list[str | None]:
     return made
 
 
-def stream(table: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[memoryview]:
-    """The table as an Arrow IPC stream, part by part: the schema, each batch, the end."""
+def stream(
+    table: pa.Schema, batches: Iterable[pa.RecordBatch], *, begun: bool = False
+) -> Iterator[memoryview]:
+    """The table as an Arrow IPC stream, part by part: the schema, unless it is `begun`, each batch, the end."""
     arrow = pyarrow()
-    parts = _Parts()
+    parts = _Parts(table.serialize().size if begun else 0)
     with arrow.ipc.new_stream(parts, table) as writer:
         for one in batches:
             writer.write_batch(one)
@@ -132,18 +134,27 @@ def stream(table: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[memo
     yield from parts.taken()
 
 
+def begins(made: memoryview, table: pa.Schema) -> bool:
+    """Whether a stream is one of this schema."""
+    head = memoryview(table.serialize()).cast("B")
+    return made[: len(head)].cast("B") == head
+
+
 class _Parts:
-    """A file that keeps what is written until it is taken."""
+    """A file that keeps what is written until it is taken, but for so many bytes at its beginning."""
 
     closed = False
 
-    def __init__(self) -> None:
+    def __init__(self, skipped: int) -> None:
+        self._skipped = skipped
         self._parts: list[memoryview] = []
 
     def write(self, part: Any) -> int:
         # Bytes, or a buffer of pyarrow's, which keeps what it is of: nothing is copied.
-        self._parts.append(memoryview(part))
-        return len(part)
+        view = memoryview(part).cast("B")
+        self._parts.append(view[self._skipped :])
+        self._skipped -= min(self._skipped, len(view))
+        return len(view)
 
     def flush(self) -> None:
         """Nothing waits."""

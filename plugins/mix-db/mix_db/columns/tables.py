@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pyroaring import BitMap
 
 from mix_db.columns import arrow
 from mix_db.columns.shape import (
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mix_db.engine.state import State
+
+T = TypeVar("T")
 
 __all__ = ["ALL", "MAX_NAME", "MAX_TABLES", "RecordTables"]
 
@@ -92,21 +97,39 @@ class RecordTables:
             StorageError: a row is damaged.
         """
         clock = Clock(self._seconds)
-        rows = _Rows(self._state, self._numbers(name, clock), self._most, clock.tick)
-        seen: SeenAt | None = None
-        for _, stored in rows.chunks():
-            seen = merged(seen, _read(lambda stored=stored: scan(stored, MAX_FIELDS, MAX_PLACES, MAX_DEPTH)))  # type: ignore[misc]
-        shape = shape_of(seen or (0, {}, None))
-        schema = arrow.schema(shape, {"mixkit.watermark": self.watermark})
-        return schema, self._batches(shape, schema, rows)
+        numbers = self._numbers(name, clock)
+        rows = _Rows(self._state, numbers.to_array(), self._most, clock.tick)
+        seen = _seen_in(rows) or _NOTHING
+        shape = shape_of(seen)
+        schema = arrow.schema(shape)
+        self._state.origin.tables[name] = _Made(
+            self.type_of(name), self.watermark, numbers, seen, rows.size, 0
+        )
+        return schema, _batches(shape, schema, rows)
 
-    def _batches(self, shape: Shape, schema: pa.Schema, rows: _Rows) -> Iterator[pa.RecordBatch]:
-        plan = shape.plan()
-        for numbers, stored in rows.chunks():
-            filled = _read(lambda stored=stored: fill(stored, plan))  # type: ignore[misc]
-            yield arrow.batch(shape, schema, filled, numbers)
+    def appended(self, name: str, watermark: str, stream: memoryview) -> Iterator[memoryview] | None:
+        clock = Clock(self._seconds)
+        made: _Made | None = self._state.origin.tables.get(name)
+        if made is None or made.watermark != watermark or made.batches >= _APPENDED:
+            return None
+        numbers = self._numbers(name, clock)
+        new = numbers - made.numbers
+        # What was replaced may have been all that a column was for; and columns are in the order of rows.
+        grown = made.type == self.type_of(name) and not made.numbers - numbers
+        if not grown or (new and made.numbers and new.min() < made.numbers.max()):
+            return None
+        rows = _Rows(self._state, new.to_array(), self._most - made.size, clock.tick)
+        seen = merged(made.seen, _seen_in(rows)) or _NOTHING
+        shape = shape_of(made.seen)
+        schema = arrow.schema(shape)
+        if shape_of(seen) != shape or not arrow.begins(stream, schema):
+            return None
+        self._state.origin.tables[name] = _Made(
+            made.type, self.watermark, numbers, seen, made.size + rows.size, made.batches + 1
+        )
+        return arrow.stream(schema, _batches(shape, schema, rows), begun=True)
 
-    def _numbers(self, name: str, clock: Clock) -> array[int]:
+    def _numbers(self, name: str, clock: Clock) -> BitMap:
         known = self._known()
         if name not in known:
             raise NotFound(
@@ -115,8 +138,8 @@ class RecordTables:
             )
         if name == ALL:
             own = matches(_OF_TYPE, {"type": BOOKKEEPING}, self._state, clock=clock)
-            return (self._state.current() - own).to_array()
-        return matches(_OF_TYPE, {"type": known[name]}, self._state, clock=clock).to_array()
+            return self._state.current() - own
+        return matches(_OF_TYPE, {"type": known[name]}, self._state, clock=clock)
 
     def _known(self) -> Mapping[str, str]:
         """The types, by what they are called in SQL; of the table of all, an empty text."""
@@ -129,6 +152,37 @@ class RecordTables:
         return self._types
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A table that was made: of which type and moment, of which rows, what was seen in them, their bytes, and how
+    many times others were appended."""
+
+    type: str | None
+    watermark: str
+    numbers: BitMap
+    seen: SeenAt
+    size: int
+    batches: int
+
+
+_NOTHING: Final[SeenAt] = (0, {}, None)
+_APPENDED: Final = 64
+"""Times that batches are appended to a table before it is made anew: small ones are slow to read."""
+
+
+def _seen_in(rows: _Rows) -> SeenAt | None:
+    seen: SeenAt | None = None
+    for _, stored in rows.chunks():
+        seen = merged(seen, _read(scan, stored, MAX_FIELDS, MAX_PLACES, MAX_DEPTH))
+    return seen
+
+
+def _batches(shape: Shape, schema: pa.Schema, rows: _Rows) -> Iterator[pa.RecordBatch]:
+    plan = shape.plan()
+    for numbers, stored in rows.chunks():
+        yield arrow.batch(shape, schema, _read(fill, stored, plan), numbers)
+
+
 _OF_TYPE: Final[Query] = compile_query("_rmx_type == $type")
 _TYPES: Final[Query] = compile_query("true | group(_rmx_type) | count()")
 
@@ -139,6 +193,9 @@ class _Rows:
     Args:
         most: bytes of all of them.
         tick: raises when it takes too long.
+
+    Attributes:
+        size: of all of them, when they were gone through.
     """
 
     def __init__(self, state: State, numbers: array[int], most: int, tick: Callable[[], None]) -> None:
@@ -147,6 +204,7 @@ class _Rows:
         self._most = most
         self._tick = tick
         self._kept: list[tuple[array[int], list[bytes]]] | None = None
+        self.size = 0
 
     def chunks(self) -> Iterator[tuple[array[int], list[bytes]]]:
         """Numbers of rows, and the rows."""
@@ -168,6 +226,7 @@ class _Rows:
             if total <= _KEPT:
                 keep.append((numbers, stored))
             yield numbers, stored
+        self.size = total
         if total <= _KEPT:
             self._kept = keep
 
@@ -185,8 +244,8 @@ class _Rows:
 _READ: Final = 1_024
 
 
-def _read(walk: Callable[[], Any]) -> Any:
+def _read(walk: Callable[..., T], *args: Any) -> T:
     try:
-        return walk()
+        return walk(*args)
     except (ValueError, TypeError) as exc:
         raise StorageError(f"a row is no record ({exc}); see mixkit db check") from None

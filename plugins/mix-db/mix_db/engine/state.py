@@ -21,7 +21,14 @@ _ID = ("_rmx_id",)
 
 
 class Origin:
-    """A generation of one engine: in its states equal watermarks mean the same rows under the same numbers."""
+    """A generation of one engine: in its states equal watermarks mean the same rows under the same numbers.
+
+    Attributes:
+        tables: by name what is known of the tables of SQL that were made last (`mix_db.columns.tables`).
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Any] = {}
 
 
 class Current:
