@@ -24,7 +24,7 @@ from mixkit.errors import FFIError
 __all__ = ["Connection", "Lost", "full"]
 
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
-_MISSING: Final = re.compile(r"Table with name (.+?) does not exist")
+_MISSING: Final = re.compile(r"Table with name (.{1,500}?) does not exist")
 _RETURNING: Final = re.compile(r"\breturning\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 _OPEN: Final = 100
