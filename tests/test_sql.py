@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,23 @@ def test_a_process_that_is_killed_is_an_error_and_the_next_statement_works(datab
     os.kill(owner.session._session.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     with pytest.raises(QueryCancelled, match="try again"):
         database.sql("select n from t")
+    assert database.sql("select n from t").all() == [{"n": 1}]
+
+
+def test_a_session_that_nobody_uses_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mix_db.sql._IDLE", 0.05)
+    database.save({"_rmx_type": "t", "n": 1})
+    rows = database.sql("select n from t")
+    owner = rows._owner
+    assert owner is not None
+    time.sleep(0.3)
+    # It stays for what is still read.
+    assert not owner.session.closed and rows.all() == [{"n": 1}]
+    for _ in range(1_000):
+        if owner.session.closed:
+            break
+        time.sleep(0.01)
+    assert owner.session.closed
     assert database.sql("select n from t").all() == [{"n": 1}]
 
 
