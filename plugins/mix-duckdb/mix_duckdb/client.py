@@ -123,6 +123,7 @@ class Session:
 
     Attributes:
         pid: of that process.
+        lacks: what the system does not have to confine it.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self.pid = 0
+        self.lacks: list[str] = []
         process.socket.setblocking(False)
 
     @property

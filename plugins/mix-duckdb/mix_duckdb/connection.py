@@ -24,7 +24,7 @@ from mixkit.errors import FFIError
 __all__ = ["Connection", "Lost", "full"]
 
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
-_MISSING: Final = re.compile(r"Table with name (.+?) does not exist")
+_MISSING: Final = re.compile(r"Table with name (.{1,500}?) does not exist")
 _RETURNING: Final = re.compile(r"\breturning\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 _OPEN: Final = 100
@@ -117,7 +117,7 @@ class Connection:
             if self._told and statement.type.name not in ("SELECT", "EXPLAIN"):
                 self._told = False
                 self._complete()
-            self._prepare(statement)
+            self._prepare(statement, message.deadline)
             with self._watch.over(self._connection, message.deadline):
                 if last and (quick := self._quickly(message, statement, params)) is not None:
                     return quick
@@ -250,7 +250,7 @@ class Connection:
                     self._connection.unregister(self._offered[known])
             self._offered[known] = name
 
-    def _prepare(self, statement: Any) -> None:
+    def _prepare(self, statement: Any, deadline: float) -> None:
         """Have the tables that a statement names, as far as its text tells."""
         if not self._offered:
             return
@@ -265,22 +265,23 @@ class Connection:
         columns: frozenset[str] | None = None
         if named and statement.type.name == "SELECT":
             # A word may be the name of a column as well; DuckDB knows better.
-            known, readable = self._named(statement)
+            known, readable = self._named(statement, deadline)
             columns = readable if self._told else None
             named = [name for name in named if known is None or name in known]
         for name in named:
             if name not in self._registered or columns is None or not columns <= self._parts[name]:
                 self._register(name, columns)
 
-    def _named(self, statement: Any) -> tuple[set[str] | None, frozenset[str] | None]:
+    def _named(self, statement: Any, deadline: float) -> tuple[set[str] | None, frozenset[str] | None]:
         """The tables that a query names, and the columns that it can read of them; None if that is not known."""
         import duckdb
 
         # On a connection of its own: an error would abort the transaction.
         probe = self._connection.cursor()
         try:
-            tables = {name.casefold() for name in probe.get_table_names(statement.query)}
-            return tables, wanted_columns(probe, statement.query)
+            with self._watch.over(probe, deadline):
+                tables = {name.casefold() for name in probe.get_table_names(statement.query)}
+                return tables, wanted_columns(probe, statement.query)
         except duckdb.Error:
             return None, None
         finally:

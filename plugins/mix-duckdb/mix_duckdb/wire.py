@@ -56,9 +56,14 @@ class Job(msgspec.Struct, tag=True):
 
 
 class Ready(msgspec.Struct, tag=True):
-    """The session is open."""
+    """The session is open.
+
+    Attributes:
+        lacks: what the system does not have to confine the process, as "landlock".
+    """
 
     pid: int
+    lacks: list[str]
 
 
 class Taken(msgspec.Struct, tag=True):
