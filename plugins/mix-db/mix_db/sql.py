@@ -38,8 +38,13 @@ def _wait(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
         except TimeoutError:
             raise QueryTimeout(seconds or 0.0, "aggregate or filter earlier, or give it more time") from None
 
-    done: T = _portal.spawn(bounded()).result()
-    return done
+    future: Future[T] = _portal.spawn(bounded())
+    try:
+        return future.result()
+    except BaseException:
+        # Whoever pressed Ctrl+C does not want it any more.
+        future.cancel()
+        raise
 
 
 class _Session:
