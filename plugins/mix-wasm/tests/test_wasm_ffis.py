@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import wasmtime
+from mix_wasm import library
 
 from mixkit.errors import CancelledRun, GrantError, LimitExceeded
 from mixkit.ffi_call import call_ffi
@@ -20,6 +21,8 @@ from mixkit.kernel import Kernel
 from mixkit.limits import Limits
 from mixkit.testing.snippets import Session, read_snippets
 from mixkit.value import Token
+from mixkit.vm.guest import GuestMachine
+from mixkit.vm.snapshot import SnapshotCache
 
 Agents = Callable[..., Any]
 
@@ -389,6 +392,53 @@ async def test_a_call_from_the_command_line_ends_as_well(wasm_kernel: Kernel) ->
     spinning = wasm("(module (func $go (loop $again (br $again))) (start $go))")
     with pytest.raises(LimitExceeded, match="wall_time"):
         await call_ffi(wasm_kernel, "$wasm_load", [spinning], limits=Limits(wall_time=0.3))
+
+
+SLOW = """(module {imports} (memory (export "memory") 1)
+  (global $n (mut i32) (i32.const 0))
+  (func $work (loop $more
+    (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+    (br_if $more (i32.lt_u (i32.load (i32.const 8)) (i32.const 20000000)))))
+  (func (export "_initialize")
+    (call $work) {more} (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1))))
+  (func (export "look") (result i32) (i32.load (i32.const 8)))
+  (func (export "count") (result i32)
+    (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1))) (i32.load (i32.const 16))))"""
+"""A module that takes long to initialise itself."""
+
+
+def test_what_takes_long_to_start_is_started_once(agent: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = agent()
+    monkeypatch.setattr(library, "_snapshots", SnapshotCache(4, 1 << 20))
+    begun: list[str] = []
+    initialize = GuestMachine.initialize
+
+    def noted(self: GuestMachine, env: bytes) -> None:
+        begun.append("module")
+        initialize(self, env)
+
+    monkeypatch.setattr(GuestMachine, "initialize", noted)
+    text = SLOW.format(imports="", more="")
+    first, second = run.load(text), run.load(text)
+    assert len(begun) == 1
+    for module in (first, second):
+        assert run.ok("call", module, "look") == 20_000_000
+        assert [run.ok("call", module, "count") for _ in range(2)] == [2, 3], (
+            "each has its own state from there on"
+        )
+    # What has drawn random numbers is started anew.
+    drawing = SLOW.format(
+        imports='(import "mix" "random" (func $random (param i32 i32)))',
+        more="(call $random (i32.const 64) (i32.const 8))",
+    )
+    for _ in range(2):
+        run.load(drawing)
+    assert len(begun) == 3
+    other = agent()
+    assert other.ok("call", other.load(text), "count") == 2, "other runs have it too, as it was"
+    assert len(begun) == 3
+    other.ok("call", other.load(text, {"memory": 131_072}), "count")
+    assert len(begun) == 4, "with less memory it may be another"
 
 
 def test_the_readme_is_true(tmp_path: Path) -> None:
