@@ -63,6 +63,7 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+from mixkit.vm.started import start
 from mixkit.vm.threads import Threads
 
 if TYPE_CHECKING:
@@ -448,8 +449,6 @@ class Kernel:
             EngineError: it is not valid, or none takes it.
             ProfileError: the profile has no engine.
         """
-        if not self.engines.choices:
-            raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
         engine, decision = self.engines.compile(code)
         return Compiled(engine, decision.module)
 
@@ -583,7 +582,7 @@ class Kernel:
         if budget is not None:
             job.hold()
         if program.suspends:
-            run = Run(job.state, self.ffis, loop.create_task)  # type: ignore[arg-type]
+            run = Run(job.state, self.ffis, partial(start, loop))
             # The caller of a nested one waits, and this one works for it.
             pauses = budget.pauses if budget is not None else None
             if pauses is not None:

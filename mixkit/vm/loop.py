@@ -277,12 +277,12 @@ class Run:
                             self._check_stopped()
                         answer = self._invoke(ffi, args)
                         if ffi.is_async:
-                            yield from self._begin(answer, call_id)
+                            yield from self._begin(machine, answer, call_id)
                         else:
                             machine.answer(call_id, self._table.check_answer(self.state, answer))
                         self._to(RunState.RUNNING)
                     case Sleep(call_id, seconds):
-                        yield from self._begin(_sleep(self._at_most(seconds)), call_id)
+                        yield from self._begin(machine, _sleep(self._at_most(seconds)), call_id)
                     case Running():
                         self._to(RunState.RUNNING)
                         yield None
@@ -329,7 +329,7 @@ class Run:
             if (taken := time.monotonic() - began) > _SLOW:
                 _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
 
-    def _begin(self, answer: Any, call_id: int) -> Steps[None]:
+    def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
         """Start an async FFI, on the event loop."""
         try:
             yield Where.LOOP
@@ -337,7 +337,10 @@ class Run:
         except BaseException:
             answer.close()
             raise
-        self._pending[self._spawn(answer)] = call_id
+        future = self._spawn(answer)
+        self._pending[future] = call_id
+        if future.done():
+            self._answer_done(machine)
 
     def _check_stopped(self) -> None:
         if self._stop is not None:
