@@ -454,8 +454,6 @@ class Kernel:
             EngineError: it is not valid, or none takes it.
             ProfileError: the profile has no engine.
         """
-        if not self.engines.choices:
-            raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
         engine, decision = self.engines.compile(code)
         return Compiled(engine, decision.module)
 

@@ -18,8 +18,8 @@ MAX_PATH: Final = 768
 """Bytes of a path as UTF-8: object stores take 1,024 for a key, and a backend has a beginning of its own."""
 MAX_NAME: Final = 240
 """Bytes of one of its names: file systems take 255."""
-MAX_DEPTH: Final = 32
-"""Names of a path."""
+MAX_DEPTH: Final = 16
+"""Names of a path. Each may be a folder on a disk, which no quota counts."""
 
 # PERF: nearly all paths are such, and are looked at letter by letter only if they are not.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,62}[A-Za-z0-9_-])?){1,10}", re.ASCII)

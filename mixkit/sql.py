@@ -6,7 +6,7 @@ A storage whose databases are `Tabular` gives its records as tables, in columns;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from mixkit.errors import NotFound
@@ -46,8 +46,11 @@ class RecordTables(Protocol):
         """The names of the tables, of which no two differ only in the case of letters."""
         ...
 
-    def stream(self, name: str) -> Iterator[bytes | memoryview]:
+    def stream(self, name: str, columns: Collection[str] | None = None) -> Iterator[bytes | memoryview]:
         """A table as an Arrow IPC stream, part by part.
+
+        Args:
+            columns: names of those that are needed, whatever their case; all if None. There may be more of them.
 
         Raises:
             NotFound: there is no such table.
@@ -57,7 +60,7 @@ class RecordTables(Protocol):
         ...
 
     def appended(self, name: str, watermark: str, stream: memoryview) -> Iterator[bytes | memoryview] | None:
-        """What takes the place of the end (the last 8 bytes) of the stream that this table had at an earlier
+        """What takes the place of the end (the last 8 bytes) of the whole stream that this table had at an earlier
         watermark, because since then there have only come records of the same columns. None if it must be made anew.
 
         Raises as `stream`.

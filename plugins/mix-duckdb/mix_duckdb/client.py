@@ -123,6 +123,7 @@ class Session:
 
     Attributes:
         pid: of that process.
+        lacks: what the system does not have to confine it.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self.pid = 0
+        self.lacks: list[str] = []
         process.socket.setblocking(False)
 
     @property
@@ -283,18 +285,19 @@ class Session:
             if not isinstance(answer, Need):
                 return answer, found, refused
             try:
-                await self._hand_over(answer.name)
+                await self._hand_over(answer)
             except MixError as exc:
                 refused = exc
                 await asyncio.get_running_loop().sock_sendall(
                     self._process.socket, dump(Failed("sql", str(exc)))
                 )
 
-    async def _hand_over(self, name: str) -> None:
+    async def _hand_over(self, need: Need) -> None:
+        name = need.name
         tables = self._tables.get(name)
         if tables is None:
             raise FFIError(f"there is no table {name!r:.100}")
-        table: Shared = await tables.load(name)
+        table: Shared = await tables.load(name, need.columns)
         frame = dump(Table(table.size))
         # So short a frame fits, because the other end has read all that was sent.
         sent = socket.send_fds(self._process.socket, [frame], [table.descriptor])

@@ -14,6 +14,7 @@ from mix_duckdb.engine import grow
 from mix_duckdb.rows import Batches, Rows, Shape, batches_of, direct_rows, rows_of, shape_of
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.statements import GROWING, admit
+from mix_duckdb.wanted import wanted_columns
 from mix_duckdb.watch import Watch
 from mix_duckdb.wire import Batch as MoreRows
 from mix_duckdb.wire import Close, Failed, Need, Next, Offer, Query, Result, Table, Wire
@@ -23,7 +24,7 @@ from mixkit.errors import FFIError
 __all__ = ["Connection", "Lost", "full"]
 
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
-_MISSING: Final = re.compile(r"Table with name (.+?) does not exist")
+_MISSING: Final = re.compile(r"Table with name (.{1,500}?) does not exist")
 _RETURNING: Final = re.compile(r"\breturning\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 _OPEN: Final = 100
@@ -57,6 +58,10 @@ class Connection:
         self._offered: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
         self._registered: set[str] = set()
+        # The columns of tables that are loaded in part: as long as all that is asked is in the texts of the statements,
+        # and not in a view or a macro.
+        self._parts: dict[str, frozenset[str]] = {}
+        self._told = not self._file
         self._answers: dict[int, Rows] = {}
         self._shapes: dict[str, Shape] = {}
 
@@ -109,7 +114,10 @@ class Connection:
         result: tuple[Result, bytes] = Result([], 0, True, None), b""
         for number, statement in enumerate(statements, 1):
             last = number == len(statements)
-            self._prepare(statement)
+            if self._told and statement.type.name not in ("SELECT", "EXPLAIN"):
+                self._told = False
+                self._complete()
+            self._prepare(statement, message.deadline)
             with self._watch.over(self._connection, message.deadline):
                 if last and (quick := self._quickly(message, statement, params)) is not None:
                     return quick
@@ -149,6 +157,12 @@ class Connection:
                 tried.add(name)
                 with self._watch.pause(self._connection, deadline):
                     self._register(name)
+            except duckdb.BinderException:
+                # A column that is not there, or that the text does not name; whole tables tell.
+                if not self._parts:
+                    raise
+                with self._watch.pause(self._connection, deadline):
+                    self._complete()
 
     def _check_room(self) -> None:
         """Raise `FFIError` if the file is as large as it may be. What was deleted in it is room."""
@@ -227,6 +241,7 @@ class Connection:
         for name in names:
             known = name.casefold()
             self._loaded.pop(known, None)
+            self._parts.pop(known, None)
             if known in self._registered:
                 self._registered.discard(known)
                 with suppress(
@@ -235,7 +250,7 @@ class Connection:
                     self._connection.unregister(self._offered[known])
             self._offered[known] = name
 
-    def _prepare(self, statement: Any) -> None:
+    def _prepare(self, statement: Any, deadline: float) -> None:
         """Have the tables that a statement names, as far as its text tells."""
         if not self._offered:
             return
@@ -244,36 +259,54 @@ class Connection:
         named = [
             name
             for name in self._offered
-            if name not in self._registered and (name in words or (not name.isidentifier() and name in text))
+            if (name not in self._registered or name in self._parts)
+            and (name in words or (not name.isidentifier() and name in text))
         ]
+        columns: frozenset[str] | None = None
         if named and statement.type.name == "SELECT":
             # A word may be the name of a column as well; DuckDB knows better.
-            known = self._named(statement)
+            known, readable = self._named(statement, deadline)
+            columns = readable if self._told else None
             named = [name for name in named if known is None or name in known]
         for name in named:
-            self._register(name)
+            if name not in self._registered or columns is None or not columns <= self._parts[name]:
+                self._register(name, columns)
 
-    def _named(self, statement: Any) -> set[str] | None:
+    def _named(self, statement: Any, deadline: float) -> tuple[set[str] | None, frozenset[str] | None]:
+        """The tables that a query names, and the columns that it can read of them; None if that is not known."""
         import duckdb
 
         # On a connection of its own: an error would abort the transaction.
         probe = self._connection.cursor()
         try:
-            return {name.casefold() for name in probe.get_table_names(statement.query)}
+            with self._watch.over(probe, deadline):
+                tables = {name.casefold() for name in probe.get_table_names(statement.query)}
+                return tables, wanted_columns(probe, statement.query)
         except duckdb.Error:
-            return None
+            return None, None
         finally:
             probe.close()
 
-    def _register(self, name: str) -> None:
-        table = self._loaded.get(name)
-        if table is None:
-            table = self._loaded[name] = self._fetch(self._offered[name])
+    def _register(self, name: str, columns: frozenset[str] | None = None) -> None:
+        """Have a table, with these columns at least, or all."""
+        table, part = self._loaded.get(name), self._parts.get(name)
+        if table is None or (part is not None and (columns is None or not columns <= part)):
+            # Who asks for others once does so again.
+            columns = columns if table is None else None
+            table = self._loaded[name] = self._fetch(self._offered[name], columns)
+            self._parts.pop(name, None)
+            if columns is not None:
+                self._parts[name] = columns
         self._connection.register(self._offered[name], table)
         self._registered.add(name)
 
-    def _fetch(self, name: str) -> Any:
-        self._wire.send(Need(name))
+    def _complete(self) -> None:
+        """Have all columns of the tables that are there."""
+        for name in list(self._parts):
+            self._register(name)
+
+    def _fetch(self, name: str, columns: frozenset[str] | None) -> Any:
+        self._wire.send(Need(name, None if columns is None else sorted(columns)))
         # While the server makes the table.
         import pyarrow
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import duckdb
 
+from mix_duckdb.confine import Confinement
 from mix_duckdb.connection import Connection, Lost, full
 from mix_duckdb.engine import bound, connect, reason
 from mix_duckdb.place import peer, socket_path
@@ -29,7 +30,7 @@ from mix_duckdb.watch import Watch
 from mix_duckdb.wire import Failed, Job, Ready, Taken, Wire
 from mixkit.errors import MixError
 
-__all__ = ["live"]
+__all__ = ["in_memory", "of_file"]
 
 _STACK: Final = 16 << 20
 _ROOM: Final = 64 << 20
@@ -37,56 +38,72 @@ _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.005
 
 
-def live(sock: socket.socket, settings: DuckdbSettings) -> None:
-    """The life of a process, in which nothing of DuckDB is open yet. Returns when it is to end.
+def in_memory(sock: socket.socket, settings: DuckdbSettings, confinement: Confinement) -> None:
+    """The life of a process for a database in memory. Returns when it is to end.
 
     Args:
-        sock: says what it is for, and is then its first session.
+        sock: of its one session, which begins with a `Job`.
     """
-    # Its threads are of this process: imported after the fork.
-    import pyarrow
-    import pyarrow.ipc  # noqa: F401
+    lacks, statm = _begin(confinement, "")
+    # No more can be written to any file: there is none.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    connection = connect(settings)
+    bound(settings, statm, _STACK)
+    received = Wire(sock).receive()
+    if received is not None and isinstance(received[0], Job):
+        _Owner(settings, connection, "", lacks).serve(None, sock)
 
-    threading.stack_size(_STACK)
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    memory = connect(settings)
+
+def of_file(sock: socket.socket, settings: DuckdbSettings, confinement: Confinement) -> None:
+    """The life of a process for a database file. Returns when it is to end, or another has the file.
+
+    Args:
+        sock: of its first session, which begins with a `Job`.
+    """
     wire = Wire(sock)
     received = wire.receive()
     if received is None or not isinstance(received[0], Job):
         return
     job = received[0]
-    if not job.name:
-        # No more can be written to any file: there is none.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        bound(settings, _STACK)
-        _Owner(settings, memory, "").serve(None, sock)
-        return
-    memory.close()
-    bound(settings, settings.sessions * _STACK)
     folder = os.open(job.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lock = _lock(folder, job.name)
     if lock is None:
         wire.send(Taken())
         return
     try:
+        listener = _listen(folder, job.name)
+        lacks, statm = _begin(confinement, job.folder)
+        bound(settings, statm, settings.sessions * _STACK)
         limit = 2 * settings.file_bytes + _ROOM  # A backstop: before each statement it is measured.
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         path = f"{job.folder}/{job.name}.duckdb"
-        listener = _listen(folder, job.name)
         try:
             file = connect(settings, path)
         except Exception as exc:
-            Wire(sock).send(Failed("sql", f"the database file cannot be opened: {reason(exc, job.folder)}"))
+            wire.send(Failed("sql", f"the database file cannot be opened: {reason(exc, job.folder)}"))
             return
-        _Owner(settings, file, path).serve(listener, sock)
+        _Owner(settings, file, path, lacks).serve(listener, sock)
         with contextlib.suppress(OSError):
             os.unlink(f"{job.name}.sock", dir_fd=folder)
         listener.close()
         file.close()
     finally:
         os.close(lock)
+
+
+def _begin(confinement: Confinement, folder: str) -> tuple[list[str], int]:
+    """What all of them have in common. Answers what the system does not confine, and a descriptor for `bound`."""
+    threading.stack_size(_STACK)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    lacks = confinement.take(folder)
+    # It has threads of its own: imported after the fork, and when nothing can be had any more.
+    import pyarrow
+    import pyarrow.ipc  # noqa: F401
+
+    return lacks, statm
 
 
 def _lock(folder: int, name: str) -> int | None:
@@ -135,10 +152,11 @@ def _refuse(sock: socket.socket, message: str) -> None:
 class _Owner:
     """The sessions of a process, each in a thread of its own; the first thread accepts, and watches the clock."""
 
-    def __init__(self, settings: DuckdbSettings, connection: Any, path: str) -> None:
+    def __init__(self, settings: DuckdbSettings, connection: Any, path: str, lacks: list[str]) -> None:
         self._settings = settings
         self._connection = connection
         self._path = path
+        self._lacks = lacks
         self._folder = os.path.dirname(path)  # noqa: PTH120
         self._watch = Watch()
         self._sessions: dict[int, tuple[socket.socket, Any]] = {}
@@ -219,7 +237,7 @@ class _Owner:
         wire = Wire(sock)
         session = Connection(wire, cursor, self._settings, self._watch, self._path)
         try:
-            wire.send(Ready(os.getpid()))
+            wire.send(Ready(os.getpid(), self._lacks))
             while (received := wire.receive()) is not None:
                 message, body, _ = received
                 try:

@@ -15,6 +15,7 @@ import msgspec
 
 from mix_duckdb.place import peer, socket_path
 from mix_duckdb.settings import DuckdbSettings
+from mix_duckdb.zygote import IN_MEMORY, OF_FILE
 from mixkit.errors import FFIError
 
 __all__ = ["OwnerLost", "Process", "forget", "found", "take"]
@@ -73,7 +74,7 @@ class _Zygote:
         self._pid = 0
         self._lock = threading.Lock()
 
-    def take(self) -> Process:
+    def take(self, kind: bytes) -> Process:
         """A process that waits for its job. Blocks, some 100 ms if there is no zygote.
 
         Raises:
@@ -83,17 +84,17 @@ class _Zygote:
             for _ in range(2):
                 if self._control is None:
                     self._start()
-                if (found := self._ask()) is not None:
+                if (found := self._ask(kind)) is not None:
                     return found
                 self.forget()
         raise OwnerLost(
             "the process for SQL cannot be started; `mixkit doctor` says why, if it is not for want of memory"
         )
 
-    def _ask(self) -> Process | None:
+    def _ask(self, kind: bytes) -> Process | None:
         assert self._control is not None
         try:
-            self._control.sendall(b"?")
+            self._control.sendall(kind)
             _, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
         except OSError:
             return None
@@ -144,11 +145,11 @@ _zygotes: dict[DuckdbSettings, _Zygote] = {}
 _lock = threading.Lock()
 
 
-def take(settings: DuckdbSettings) -> Process:
+def take(settings: DuckdbSettings, *, of_file: bool = False) -> Process:
     """A process with these settings, that waits for its job. Blocks. `OwnerLost` if there is none to be had."""
     with _lock:
         zygote = _zygotes.get(settings) or _zygotes.setdefault(settings, _Zygote(settings))
-    return zygote.take()
+    return zygote.take(OF_FILE if of_file else IN_MEMORY)
 
 
 def found(folder: Path, name: str) -> Process | None:

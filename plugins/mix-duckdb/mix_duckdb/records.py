@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mix_duckdb.session import Answer, Late, OwnerLost, Session, open_session
 from mix_duckdb.settings import DuckdbSettings
@@ -42,6 +42,21 @@ _END: Final = 8
 """Bytes of the end of an Arrow IPC stream."""
 
 
+class _Key(NamedTuple):
+    """Of a table: its origin, moment, name, and which of its columns there are, None for all."""
+
+    origin: int
+    watermark: str
+    name: str
+    columns: frozenset[str] | None
+
+    def serves(self, key: _Key) -> bool:
+        """Whether that table can be taken for another."""
+        if self[:3] != key[:3]:
+            return False
+        return self.columns is None or (key.columns is not None and key.columns <= self.columns)
+
+
 class Cache:
     """Tables as shared memory, those last used, of all databases of a process. Usable from any thread.
 
@@ -56,8 +71,8 @@ class Cache:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
-        self._gone: deque[tuple[int, str, str]] = deque()
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._gone: deque[_Key] = deque()
 
     @property
     def size(self) -> int:
@@ -65,8 +80,11 @@ class Cache:
         with self._mutex:
             return self._size()
 
-    def get(self, tables: RecordTables, name: str) -> Shared:
+    def get(self, tables: RecordTables, name: str, columns: Collection[str] | None = None) -> Shared:
         """A table, made now if it is not there. Two who ask for one that is not there make it once.
+
+        Args:
+            columns: those that are needed, all if None. There may be more.
 
         Raises:
             MixError: as `RecordTables.stream`.
@@ -74,18 +92,19 @@ class Cache:
         if self._pid != os.getpid():
             # In a fork, where threads that held locks are not.
             self._begin()
-        key = (id(tables.origin), tables.watermark, name)
+        wanted = None if columns is None else frozenset(name.casefold() for name in columns)
         with self._mutex:
             self._purge()
+            key = self._chosen(_Key(id(tables.origin), tables.watermark, name, wanted), tables.origin)
             kept = self._kept.get(key)
-            if kept is None or kept.origin() is not tables.origin:
+            if kept is None:
                 # Called when nobody else may take the mutex in this thread, so it only notes it.
                 kept = self._kept[key] = _Kept(tables.origin, lambda _: self._gone.append(key))
             self._kept.move_to_end(key)
         with kept.making:
             if kept.shared is None:
                 try:
-                    kept.shared = self._made(tables, name)
+                    kept.shared = self._made(tables, key)
                 except BaseException:
                     with self._mutex:
                         if self._kept.get(key) is kept:
@@ -95,30 +114,49 @@ class Cache:
                     self._shrink(key)
             return kept.shared
 
-    def _made(self, tables: RecordTables, name: str) -> Shared:
+    def _chosen(self, key: _Key, origin: object) -> _Key:
+        """What is kept or to be made for a key. Who asks for a table once more will do so again: it is made whole, and
+        what comes to it can be appended."""
+        same = [
+            other
+            for other, kept in self._kept.items()
+            if (other.origin, other.name) == (key.origin, key.name) and kept.origin() is origin
+        ]
+        for other in reversed(same):
+            if other.serves(key):
+                return other
+        return key._replace(columns=None) if same else key
+
+    def _made(self, tables: RecordTables, key: _Key) -> Shared:
         """The table, made of the one before if it has only grown."""
+        name = key.name
+        if key.columns is not None:
+            return Shared(tables.stream(name, key.columns))
         with self._mutex:
             found = [
-                (key, kept.shared)
-                for key, kept in self._kept.items()
-                if kept.shared is not None and key[2] == name and kept.origin() is tables.origin
+                (other, kept.shared)
+                for other, kept in self._kept.items()
+                if kept.shared is not None
+                and other.columns is None
+                and other.name == name
+                and kept.origin() is tables.origin
             ]
-        for key, shared in reversed(found):
+        for other, shared in reversed(found):
             with (
                 mmap.mmap(shared.descriptor, shared.size, prot=mmap.PROT_READ) as mapped,
                 memoryview(mapped) as before,
                 before[:-_END] as begun,
             ):
-                more = tables.appended(name, key[1], before)
+                more = tables.appended(name, other.watermark, before)
                 if more is None:
                     continue
                 made = Shared(chain((begun,), more))
             with self._mutex:
-                self._kept.pop(key, None)
+                self._kept.pop(other, None)
             return made
         return Shared(tables.stream(name))
 
-    def _shrink(self, newest: tuple[int, str, str]) -> None:
+    def _shrink(self, newest: _Key) -> None:
         size = self._size()
         for key in [key for key in self._kept if key != newest]:
             if size <= self._most:
@@ -165,9 +203,11 @@ class RecordsOf:
     def names(self) -> Collection[str]:
         return [self._prefix + name for name in self._names]
 
-    async def load(self, name: str) -> Shared:
+    async def load(self, name: str, columns: Collection[str] | None) -> Shared:
         # PERF: made in a thread, which lets the loop go on for most of it.
-        return await asyncio.to_thread(self._cache.get, self._tables, name.removeprefix(self._prefix))
+        return await asyncio.to_thread(
+            self._cache.get, self._tables, name.removeprefix(self._prefix), columns
+        )
 
 
 class _Asked:

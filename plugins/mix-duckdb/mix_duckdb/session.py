@@ -127,7 +127,7 @@ async def _of_file(settings: DuckdbSettings, deadline: float, file: Path) -> Ses
         process = await _in_thread(partial(processes.found, file.parent, file.stem))
         job = None
         if process is None:
-            process = await _in_thread(partial(processes.take, settings))
+            process = await _in_thread(partial(processes.take, settings, of_file=True))
             job = Job(str(file.parent), file.stem)
         opened = Session(settings, process, deadline)
         try:
@@ -174,5 +174,5 @@ async def _begin(opened: Session, process: Process, job: Job | None, deadline: f
         raise FFIError(answer.message)
     if not isinstance(answer, Ready):
         return False
-    opened.pid = answer.pid
+    opened.pid, opened.lacks = answer.pid, answer.lacks
     return True

@@ -56,9 +56,14 @@ class Job(msgspec.Struct, tag=True):
 
 
 class Ready(msgspec.Struct, tag=True):
-    """The session is open."""
+    """The session is open.
+
+    Attributes:
+        lacks: what the system does not have to confine the process, as "landlock".
+    """
 
     pid: int
+    lacks: list[str]
 
 
 class Taken(msgspec.Struct, tag=True):
@@ -103,9 +108,10 @@ class Close(msgspec.Struct, tag=True):
 
 
 class Need(msgspec.Struct, tag=True):
-    """A statement names a table that was offered. `Table` answers, or `Failed`."""
+    """A statement names an offered table, and reads these columns of it, or all. `Table` or `Failed` answers."""
 
     name: str
+    columns: list[str] | None = None
 
 
 class Table(msgspec.Struct, tag=True):

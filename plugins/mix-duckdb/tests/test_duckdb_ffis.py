@@ -314,4 +314,7 @@ def test_with_a_kernel(tmp_path: Path) -> None:
     with Kernel(str(profile)) as kernel:
         answer = asyncio.run(call_ffi(kernel, "$duckdb_query", [None, "select 6 * 7 as n"]))
         assert answer.arg["rows"] == [{"n": 42}]
-        assert [check.level for check in checks(kernel.settings("duckdb"))] == ["ok"]
+        process, confinement = checks(kernel.settings("duckdb"))
+        assert process.level == "ok" and "DuckDB v2" in process.message
+        # It depends on the system, which doctor tells.
+        assert confinement.level == "ok" or confinement.remedy

@@ -215,3 +215,48 @@ async def test_a_file_does_not_grow_without_end(connect: Connect, ended: Ended, 
     again = await connect(file, file_bytes=2 << 20)
     for _ in range(3):
         assert (await again.query("create or replace table t as select 1 as a")).changed is None
+
+
+CONFINED = """
+import os, socket, subprocess, sys
+from pathlib import Path
+from mix_duckdb.confine import Confinement
+
+folder, outside = map(Path, sys.argv[1:])
+lacks = Confinement().take(str(folder))
+def refused(what):
+    try:
+        what()
+    except PermissionError:
+        return True
+    return False
+(folder / "own").write_text("x")
+assert (folder / "own").read_text() == "x"
+import wave  # Python's own can still be had.
+if "landlock" not in lacks:
+    assert refused(lambda: Path("/etc/passwd").read_text())
+    assert refused((outside / "secret").read_text)
+    assert refused(lambda: (outside / "new").write_text("x"))
+    assert refused(lambda: (folder / "own").rename(outside / "moved"))
+    assert refused(lambda: os.listdir("/"))
+    assert refused(lambda: subprocess.run([sys.executable, "-c", "0"]))
+    assert refused(lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes())
+if "seccomp" not in lacks:
+    assert refused(socket.socket)
+    assert refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    socket.socketpair()
+print(*lacks or ["nothing"])
+"""
+
+
+async def test_what_the_system_takes(tmp_path: Path) -> None:
+    """It holds whatever DuckDB does, so it is tried with Python, in a process of its own."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("x")
+    command = [sys.executable, "-c", CONFINED, str(folder), str(outside)]
+    done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0
+    if done.stdout != "nothing\n":
+        pytest.skip(f"this system lacks {done.stdout}")

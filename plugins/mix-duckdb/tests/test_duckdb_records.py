@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import pytest
 from mix_duckdb.records import Cache, DuckdbSql
 from mix_duckdb.settings import DuckdbSettings
+from mix_duckdb.wanted import wanted_columns
 
 from mixkit.testing.sql_suite import MadeTables, Origin, SqlEngineSuite
 
@@ -28,6 +30,54 @@ def test_tables_are_found_only_by_what_they_are_of() -> None:
     later = MadeTables(one.origin, "2")
     assert cache.get(later, "notes") is not cache.get(one, "notes")
     assert (one.made, other.made, later.made) == (["notes"], ["notes"], ["notes"])
+
+
+def test_columns_that_are_asked_for_once_more_are_those_of_the_whole_table() -> None:
+    cache = Cache(1 << 20)
+    tables = MadeTables(Origin())
+    asked: list[Any] = []
+    stream = tables.stream
+
+    def noted(name: str, columns: Any = None) -> Iterator[bytes]:
+        asked.append(columns)
+        return stream(name)
+
+    tables.stream = noted  # type: ignore[method-assign]
+    first = cache.get(tables, "notes", ["N", "m"])
+    assert cache.get(tables, "notes", ["n"]) is first
+    whole = cache.get(tables, "notes", ["other"])
+    assert asked == [frozenset({"n", "m"}), None]
+    assert cache.get(tables, "notes") is whole and cache.get(tables, "notes", ["x"]) is whole
+
+
+@pytest.mark.parametrize(
+    "query, columns",
+    [
+        ("select kind, count(*), sum(N) as s from t group by kind order by s", {"kind", "n", "s"}),
+        ("select x.a, u.b.c from t x join u using (k) where x.d = $e", {"x", "a", "u", "b", "c", "k", "d"}),
+        ("select count(*) from t", set()),
+        ("select a from (select a, b from t) where b > (select max(c) from u)", {"a", "b", "c"}),
+        ("select list_transform(tags, lambda x: x + 1) from t, u", {"tags", "x"}),
+        ("select a from t union select b from u", {"a", "b"}),
+        ("from t", None),
+        ("select * from t", None),
+        ("select t.* exclude (a) from t", None),
+        ("select columns('a.*') from t", None),
+        ("select t from t", None),
+        ("select x from t as x", None),
+        ("select count(main.t) from t", None),
+        ("select a from t natural join u", None),
+        ("select a from t as x(a, b)", None),
+        ("select a from (summarize t)", None),
+        ("select a, #1 from t", None),
+        ("describe t", None),
+        ("pivot t on a using sum(b)", None),
+        ("selct", None),
+    ],
+)
+def test_columns_that_a_query_can_read(query: str, columns: set[str] | None) -> None:
+    with duckdb.connect() as connection:
+        assert wanted_columns(connection, query) == columns
 
 
 def test_tables_go_when_the_database_does() -> None:

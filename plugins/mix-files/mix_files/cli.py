@@ -78,7 +78,10 @@ async def ls(folder: str, held: Files, out: Output) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @_app_command
 async def get(path: str, target: Path, force: bool, held: Files, out: Output) -> None:
-    """Read the file PATH into FILE, or a file of its name in the folder FILE; `-`, or none, is stdout."""
+    """Read the file PATH into FILE, or a file of its name in the folder FILE; `-`, or none, is stdout.
+
+    On a terminal what is not printable is shown as escapes.
+    """
     if target.is_dir():  # noqa: ASYNC240 - no loop waits for it
         target = target / path.rpartition("/")[2]
     reading = await held.read(path)
@@ -86,7 +89,10 @@ async def get(path: str, target: Path, force: bool, held: Files, out: Output) ->
         if str(target) == "-":
             if out.as_json:
                 raise click.UsageError("--json and the bytes cannot both go to stdout; give a FILE")
-            await _written(reading, sys.stdout.buffer)
+            if sys.stdout.isatty():
+                out.line(await _text(reading))
+            else:
+                await _written(reading, sys.stdout.buffer)
             return
         with _new_file(target, force) as file:
             await _written(reading, file)
@@ -196,6 +202,16 @@ async def _written(reading: Reading, file: IO[bytes]) -> None:
             f"{reading.info.path!r:.200}: expected the SHA-256 {reading.info.sha256}, found {digest.hexdigest()}; the "
             "file is damaged where it is kept"
         )
+
+
+async def _text(reading: Reading) -> str:
+    """A file for a terminal, which must not be told what to do by what somebody has stored."""
+    from mixkit.filesystem import PIECE
+
+    if reading.info.size <= PIECE:
+        with suppress(UnicodeDecodeError):
+            return (await reading.read()).decode().removesuffix("\n")
+    raise click.UsageError("only short texts are shown on a terminal; give a FILE, or pipe the bytes")
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from mixkit.errors import FileError
 __all__ = ["Draft", "reserved", "sweep"]
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCKED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# For writing, since NFS locks nothing else exclusively.
+_LOCKED: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ALONE: Final = 256 * 1024
 """Bytes from which on a thread of its own computes the SHA-256 while the disk works."""
 

@@ -64,6 +64,8 @@ async def file_get(state: State, path: str, options: GetOptions | None = None) -
     info = await files_of(state).stat(may(state, READ, path))
     value = file_value(place, info)
     if options is not None and options.signedFor is not None and REGISTERED not in (info.metadata or {}):
+        if value["url"] is None:
+            raise FFIError("signedFor: this run is in no workspace, so no server answers its files")
         try:
             query = signed_query(state.services.keyring, place, path, options.signedFor)
         except ValueError as exc:

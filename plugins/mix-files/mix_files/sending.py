@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -29,6 +28,8 @@ class Sending:
     """An upload of a run: one call at a time, and whatever fails ends it."""
 
     def __init__(self, opened: _Open) -> None:
+        import asyncio
+
         self._opened = opened
         self._upload: Upload | None = None
         self._loop = asyncio.get_running_loop()
@@ -80,6 +81,8 @@ class Sending:
         upload, self._upload = self._upload, None
         self._opened.count -= 1
         if upload is not None:
+            import asyncio
+
             abort = upload.abort()
             try:
                 asyncio.run_coroutine_threadsafe(abort, self._loop)

@@ -29,4 +29,7 @@ class FilesSettings(S3Settings, frozen=True, forbid_unknown_fields=True, kw_only
             ge=1, description="Bytes of a file that one call of $file_read answers, unless it asks for fewer."
         ),
     ] = 8 * MIB
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="Threads of a process that wait for the disk, with async.")
+    ] = 8
     uploads: Annotated[int, Meta(ge=1, description="Files that one run sends in pieces at once.")] = 8

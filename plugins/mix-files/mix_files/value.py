@@ -26,7 +26,8 @@ def file_value(place: Place, info: FileInfo) -> dict[str, Any]:
         metadata["properties"] = own(said)
     url = (said or {}).get(REGISTERED)
     if url is None:
-        url = url_of(place, info.path)
+        # Code that is run outside of workspaces has files where no server sees them.
+        url = url_of(place, info.path) if place.workspace else None
     return {"app": place.app, "path": info.path, "kind": "persisted", "metadata": metadata, "url": url}
 
 

@@ -9,6 +9,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +130,38 @@ def test_folders_are_removed(shell: Shell) -> None:
     assert [row["path"] for row in shell.json("ls")] == ["/ab"]
 
 
+def _on_a_terminal(*words: str) -> tuple[int, str]:
+    """Status of `mixkit files`, and what it writes to a terminal."""
+    parent, child = pty.openpty()
+    command = [*MAIN, "--profile", "p.toml", "files", *words, "--app", "office/notes", "--ws-dir", "ws"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=child, stderr=child, timeout=60)
+    os.close(child)
+    shown = b""
+    with suppress(OSError):
+        while data := os.read(parent, 100_000):
+            shown += data
+    os.close(parent)
+    return done.returncode, shown.decode()
+
+
 def test_a_terminal_gets_a_table(shell: Shell) -> None:
     shell("put", "-", "/a\u202eb", stdin=b"12345")
-    parent, child = pty.openpty()
-    command = [*MAIN, "--profile", "p.toml", "files", "ls", "--app", "office/notes", "--ws-dir", "ws"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=child, stderr=subprocess.PIPE, timeout=60)
-    os.close(child)
-    assert done.returncode == 0, done.stderr
-    shown = os.read(parent, 100_000).decode()
-    os.close(parent)
+    status, shown = _on_a_terminal("ls")
+    assert status == 0, shown
     assert "modified" in shown.splitlines()[0]
     assert "\\u202e" in shown
     assert "\u202e" not in shown
+
+
+def test_a_terminal_is_not_told_what_to_do(shell: Shell) -> None:
+    shell("put", "-", "/text", stdin="å\n\u202e\x1b[2Jx\n".encode())
+    status, shown = _on_a_terminal("get", "/text")
+    assert (status, shown) == (0, "å\r\n\\u202e\\x1b[2Jx\r\n")
+    for path, data in (("/binary", b"\xff\xfe"), ("/long", b"x" * (1 << 21))):
+        shell("put", "-", path, stdin=data)
+        status, shown = _on_a_terminal("get", path)
+        assert status == 2
+        assert "give a FILE" in shown
 
 
 def test_the_doctor_looks_at_files(shell: Shell, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,12 +20,13 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from mix_files.s3.doctor import checks
 from mix_files.s3.files import S3FileSystem
 from mix_files.settings import FilesSettings
 
 from mixkit import egress
-from mixkit.errors import FileConflict, FileError, PathError, ProfileError
+from mixkit.errors import FileConflict, FileError, NotFound, PathError, ProfileError
 from mixkit.filesystem import ABSENT, FileSystem
 from mixkit.storage import Place
 from mixkit.testing.filesystem_suite import FileSystemQuotaSuite, FileSystemSuite, content
@@ -299,6 +301,51 @@ async def test_redirects_are_not_followed(place: Place) -> None:
     assert reached == []
 
 
+async def test_over_tls_too(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate is verified, for the name that was asked for; a redirect leads nowhere."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("shelf.store.test", "store.test").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    location = ""
+
+    async def resolve(host: str) -> list[str]:
+        return ["127.0.0.1"]
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+        seen.append((headers["host"], path.rpartition("/")[2]))
+        return (307, {"location": location}) if location else (404, {})
+
+    monkeypatch.setattr(egress, "system_resolver", resolve)
+    with _store(answer, context) as plain:
+        port = int(plain.s3_endpoint.rpartition(":")[2])
+        trusted = msgspec.structs.replace(
+            plain,
+            s3_endpoint=f"https://store.test:{port}",
+            s3_ca_file=str(tmp_path / "ca.pem"),
+            s3_timeout=3,
+            dangerous_s3_mode=False,
+            s3_allow_private=(f"127.0.0.1:{port}",),
+        )
+        for virtual, host in ((False, "store.test"), (True, "shelf.store.test")):
+            seen: list[tuple[str, str]] = []
+            settings = msgspec.structs.replace(trusted, s3_virtual_hosts=virtual)
+            with pytest.raises(NotFound):
+                await S3FileSystem(settings).open(place).stat("/a")
+            assert seen == [(f"{host}:{port}", "a")]
+        location = f"https://elsewhere.test:{port}/"
+        with pytest.raises(FileError, match="redirect to another host"):
+            await S3FileSystem(trusted).open(place).stat("/a")
+        location, seen = "", []
+        for other in (
+            msgspec.structs.replace(trusted, s3_endpoint=f"https://other.test:{port}"),
+            msgspec.structs.replace(trusted, s3_ca_file=""),
+        ):
+            with pytest.raises(FileError, match="certificate"):
+                await S3FileSystem(other).open(place).stat("/a")
+        assert seen == []
+
+
 async def test_proxies_of_the_environment_are_not_used(
     moto: Moto, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +377,8 @@ async def test_names_are_resolved_and_checked_by_us(
 
 
 async def test_nobody_else_gets_through_the_gate(moto: Moto) -> None:
-    gate = S3FileSystem(moto.settings()).store()._gate
+    store = S3FileSystem(moto.settings()).store()
+    gate = store._gate
     password = base64.b64encode(gate.url.removeprefix("http://").partition("@")[0].encode()).decode()
     known = f"Proxy-Authorization: Basic {password}\r\n"
     here = f"http://127.0.0.1:{moto.port}/"
@@ -435,7 +483,7 @@ def _settings(port: int, **more: Any) -> FilesSettings:
 
 
 @contextmanager
-def _store(answer: Answer) -> Iterator[FilesSettings]:
+def _store(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[FilesSettings]:
     """Something on loopback that answers so, and says who asked."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -466,6 +514,8 @@ def _store(answer: Answer) -> Iterator[FilesSettings]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

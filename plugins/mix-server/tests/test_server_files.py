@@ -269,6 +269,7 @@ async def test_signed_urls(
     answer = await stranger.get(url)
     assert (answer.status_code, answer.content) == (200, b"mine")
     assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     assert (await stranger.get(url, headers={"Range": "bytes=1-2"})).content == b"in"
     assert (await stranger.head(url)).status_code == 200
     expires, signature = (part.partition("=")[2] for part in query.split("&"))

@@ -38,6 +38,15 @@ __attribute__((noreturn, cold)) void mix_stop(void);
 #define MIX_ENTER {ENTER}
 """
 
+_SIMD: Final = "#include <simde/wasm/simd128.h>\n"
+# simde compares 64-bit lanes as floating point on some processors, where the smallest integer is a (negative) zero.
+_ALL_TRUE: Final = """\
+static inline uint32_t mix_i64x2_all_true(simde_v128_t lanes) {
+  return simde_wasm_i64x2_extract_lane(lanes, 0) != 0 && simde_wasm_i64x2_extract_lane(lanes, 1) != 0;
+}
+#define simde_wasm_i64x2_all_true mix_i64x2_all_true
+"""
+
 _PROLOGUE: Final = re.compile(
     r"#define FUNC_PROLOGUE +\\\n.*\\\n +TRAP\(EXHAUSTION\);\n\n#define FUNC_EPILOGUE --wasm_rt_call_stack_depth\n"
 )
@@ -78,6 +87,7 @@ def translated(text: str, runtime: str, module: WasmModule, functions: Sequence[
     Raises:
         EngineError: the text is not what this version of wasm2c writes.
     """
+    text = text.replace(_SIMD, _SIMD + _ALL_TRUE)
     # PERF: a compiler takes ten times as long for numbers. The NUL that ends a string is one byte more than is used.
     text = _BYTES.sub(_as_string, text)
     reader = module.reader(_TYPES)

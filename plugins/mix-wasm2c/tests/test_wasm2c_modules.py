@@ -43,6 +43,10 @@ TAKEN = {
         '(func (export "f") (result i32) (i32x4.extract_lane 2 (i32x4.add (v128.const i32x4 1 2 3 4)'
         " (i32x4.splat (i32.const 4)))))"
     ),
+    "SIMD lanes that would be zero as floating point": (
+        '(func (export "f") (result i32) (i32.mul (i32.const 7)'
+        " (i64x2.all_true (v128.const i64x2 0x8000000000000000 1))))"
+    ),
     "multiple values": (
         "(func $two (result i32 i32) (i32.const 3) (i32.const 4))"
         ' (func (export "f") (result i32) (i32.add (call $two)))'

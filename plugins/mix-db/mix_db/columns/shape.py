@@ -14,8 +14,8 @@ SQL does not tell letters by their case, and takes no name that is empty. `names
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mix_db.columns.walk import Code, Plan, Seen, SeenAt
@@ -68,6 +68,16 @@ class Shape:
 
     def plan(self) -> Plan:
         return int(self.code), self.field.encode(), tuple(child.plan() for child in self.children)
+
+    def part(self, names: Collection[str]) -> Shape:
+        """A table with these columns only, as far as there are such."""
+        known = {name.casefold() for name in names}
+        if REST in known:
+            # What it has depends on which columns there are.
+            return self
+        return replace(
+            self, children=tuple(child for child in self.children if child.name.casefold() in known)
+        )
 
 
 def merged(one: SeenAt | None, other: SeenAt | None) -> SeenAt | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -85,11 +85,16 @@ class RecordTables:
         """The number of its records."""
         return len(self._numbers(name, Clock(self._seconds)))
 
-    def stream(self, name: str) -> Iterator[memoryview]:
-        return arrow.stream(*self.table(name))
+    def stream(self, name: str, columns: Collection[str] | None = None) -> Iterator[memoryview]:
+        return arrow.stream(*self.table(name, columns))
 
-    def table(self, name: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    def table(
+        self, name: str, columns: Collection[str] | None = None
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """A table's schema, and its batches, which are made as they are asked for.
+
+        Args:
+            columns: only these are needed.
 
         Raises:
             NotFound: there is no such table.
@@ -101,10 +106,13 @@ class RecordTables:
         rows = _Rows(self._state, numbers.to_array(), self._most, clock.tick)
         seen = _seen_in(rows) or _NOTHING
         shape = shape_of(seen)
+        if columns is None:
+            self._state.origin.tables[name] = _Made(
+                self.type_of(name), self.watermark, numbers, seen, rows.size, 0
+            )
+        else:
+            shape = shape.part(columns)
         schema = arrow.schema(shape)
-        self._state.origin.tables[name] = _Made(
-            self.type_of(name), self.watermark, numbers, seen, rows.size, 0
-        )
         return schema, _batches(shape, schema, rows)
 
     def appended(self, name: str, watermark: str, stream: memoryview) -> Iterator[memoryview] | None:

@@ -23,6 +23,8 @@ __all__ = ["Gate"]
 
 _HEAD: Final = 64 * 1024
 _PIECE: Final = 256 * 1024
+_DENIED: Final = 2.0
+"""Seconds that a refusal holds."""
 
 
 class Gate:
@@ -42,6 +44,10 @@ class Gate:
         self._timeout = timeout
         self._password = secrets.token_urlsafe(24)
         self._port = 0
+        # Until when the store is refused, and how.
+        self._denied: tuple[float, FFIError] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._end: asyncio.Event
         self._ready = threading.Event()
         self._tasks: set[asyncio.Future[None]] = set()
         self.refused = ""
@@ -55,15 +61,22 @@ class Gate:
         """The proxy's, with its password."""
         return f"http://mixkit:{self._password}@127.0.0.1:{self._port}"
 
+    def close(self) -> None:
+        """End it, with its connections. From any thread."""
+        with suppress(RuntimeError):  # It has ended.
+            self._loop.call_soon_threadsafe(self._end.set)
+
     def _work(self) -> None:
-        asyncio.run(self._serve())
+        with suppress(OSError):  # Whoever waits for it is told.
+            asyncio.run(self._serve())
 
     async def _serve(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._come, "127.0.0.1", 0, limit=_HEAD)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         async with server:
-            await server.serve_forever()
+            await self._end.wait()
 
     def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Held here: when both sides wait, nobody else does.
@@ -115,7 +128,16 @@ class Gate:
 
     async def _connected(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure: OSError | None = None
-        for pinned in await egress.check(target, self._policy):
+        # obstore tries again what was refused: that is no reason to look the name up again.
+        now = asyncio.get_running_loop().time()
+        if self._denied is not None and now < self._denied[0]:
+            raise self._denied[1]
+        try:
+            addresses = await egress.check(target, self._policy)
+        except FFIError as exc:
+            self._denied = now + _DENIED, exc
+            raise
+        for pinned in addresses:
             try:
                 return await asyncio.open_connection(pinned.address, pinned.port, limit=_PIECE)
             except OSError as exc:

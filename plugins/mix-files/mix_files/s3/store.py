@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -57,6 +58,7 @@ class Store:
         hosts = {(target.host, target.port), (f"{settings.s3_bucket}.{target.host}", target.port)}
         self._where = target.netloc
         self._gate = Gate(frozenset(hosts), target.scheme, settings.s3_policy(), settings.s3_timeout)
+        weakref.finalize(self, self._gate.close)
         seconds = f"{round(settings.s3_timeout * 1000)}ms"
         options: dict[str, Any] = {
             "proxy_url": self._gate.url,
@@ -221,6 +223,8 @@ class Store:
             return self._no_bucket
         if status is not None:
             return f"it answered {status}; try again later"
+        if "InvalidCertificate" in str(exc):
+            return "its TLS certificate is not valid; look at settings.files.s3_endpoint and s3_ca_file"
         return f"it is not to be reached, or has not answered within {self._settings.s3_timeout:g} s; try again later"
 
 

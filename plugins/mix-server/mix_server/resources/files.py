@@ -93,14 +93,14 @@ class File:
         files = self._server.kernel.files.open(place)
         for _ in range(_ATTEMPTS):
             try:
-                await self._answer(req, resp, files, path)
+                await self._answer(req, resp, files, path, anywhere=link is not None or is_public(path))
                 return
             except FileConflict:
                 # Replaced between the look at it and its part, of which the new one may have another.
                 continue
         raise Overloaded(f"{path!r:.200} is being replaced again and again")
 
-    async def _answer(self, req: Request, resp: Response, files: Files, path: str) -> None:
+    async def _answer(self, req: Request, resp: Response, files: Files, path: str, *, anywhere: bool) -> None:
         reading = None
         try:
             if req.method == "HEAD" or req.get_header("Range") is not None:
@@ -110,7 +110,7 @@ class File:
                 info = reading.info
             if (url := (info.metadata or {}).get(_URL)) is not None:
                 raise Elsewhere(url)
-            _say(resp, info, open_to_all=is_public(path))
+            _say(resp, info, anywhere=anywhere)
             if is_known(req, info):
                 resp.status = 304
                 return
@@ -158,14 +158,14 @@ def _no_link() -> Forbidden:
     return Forbidden("the URL was signed for something else, or its time is over; ask for a new one")
 
 
-def _say(resp: Response, info: FileInfo, *, open_to_all: bool) -> None:
-    """What is said of a file, with its bytes or without them."""
+def _say(resp: Response, info: FileInfo, *, anywhere: bool) -> None:
+    """What is said of a file, with its bytes or without them. Pages of other sites may show it `anywhere`."""
     resp.set_headers(_HEADERS)
     resp.set_header("ETag", f'"{info.etag}"')
     resp.set_header("Last-Modified", http_date(info.modified))
     # Kept, and asked for again each time: it costs a question, and what was replaced or deleted is seen at once.
-    resp.set_header("Cache-Control", "public, no-cache" if open_to_all else "private, no-cache")
-    resp.set_header("Cross-Origin-Resource-Policy", "cross-origin" if open_to_all else "same-origin")
+    resp.set_header("Cache-Control", "public, no-cache" if is_public(info.path) else "private, no-cache")
+    resp.set_header("Cross-Origin-Resource-Policy", "cross-origin" if anywhere else "same-origin")
 
 
 def _say_content(resp: Response, info: FileInfo) -> None:
