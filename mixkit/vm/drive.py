@@ -27,6 +27,8 @@ __all__ = ["drive", "drive_async"]
 T = TypeVar("T")
 _TURN = 0.02
 """Seconds after which a run in a thread makes room for others that wait for one."""
+_MOMENT = 0.0005
+"""Seconds of a turn on the loop of a run that has used one up."""
 
 
 def drive(run: Run, steps: Steps[T]) -> T:
@@ -73,13 +75,17 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
     """
     pauses = run.state.budget.pauses
     home = Where.LOOP if turn > 0 else Where.THREAD
+    seconds = turn or _TURN
     wanted: Pause = home
     alarm: int | None = None
     cancelled: BaseException | None = None
     try:
         while True:
             if wanted is Where.LOOP:
-                wanted = _turn(run, steps, turn or _TURN)
+                wanted = _turn(run, steps, seconds)
+                if wanted is None:
+                    # Until it has waited it comes back from its thread for no more than to call what is async.
+                    seconds = _MOMENT
                 continue
             if alarm is None:
                 # PERF: not before it is known that the run lasts longer than its first turn.
@@ -93,6 +99,7 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
                     if pauses is not None:
                         pauses(False)
                 wanted = home if run.stopped is None else Where.LOOP
+                seconds = turn or _TURN
             else:
                 outcome = _Outcome()
                 cancelled = await _in_thread(run, steps, threads, outcome) or cancelled
