@@ -298,6 +298,11 @@ class WasmEngine(Protocol):
         """Changes whenever compiled code or snapshots of the engine are not understood any more."""
         ...
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all instances that engines of its kind have in this process."""
+        ...
+
     def prepare(self) -> None:
         """Import and load what the first `compile` would, and compile nothing: a server calls it at its start."""
         ...

@@ -442,6 +442,11 @@ class Kernel:
 
         self.engines.prepare()
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all guests in this process, those that wait for their next run included."""
+        return sum(engine.memory_in_use for engine in self.engines.made())
+
     def compile(self, code: bytes) -> Compiled:
         """Compile a Wasm module, guest or not, or find it compiled, with the first engine that takes it.
 
@@ -581,19 +586,23 @@ class Kernel:
             job = self._job(program, entry, params, limits, own, options)
         if budget is not None:
             job.hold()
-        if program.suspends:
-            run = Run(job.state, self.ffis, partial(start, loop))
-            # The caller of a nested one waits, and this one works for it.
-            pauses = budget.pauses if budget is not None else None
-            if pauses is not None:
-                pauses(False)
-            try:
+        # The caller of a nested one waits, and this one works for it.
+        pauses = budget.pauses if budget is not None else None
+        if pauses is not None:
+            pauses(False)
+        try:
+            if program.suspends:
+                run = Run(job.state, self.ffis, partial(start, loop))
                 return await drive_async(run, job.steps(run), self._threads, self._slice)
-            finally:
-                if pauses is not None:
-                    pauses(True)
-        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
-        return await self._run_in_thread(job, run, nested=budget is not None)
+            run = Run(
+                job.state,
+                self.ffis,
+                lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop),  # type: ignore[arg-type]
+            )
+            return await self._run_in_thread(job, run, nested=budget is not None)
+        finally:
+            if pauses is not None:
+                pauses(True)
 
     async def _run_in_thread(self, job: Job, run: Run, *, nested: bool) -> RunResult:
         """For engines that cannot suspend a guest: it holds a thread, one of its own if another run waits for it."""

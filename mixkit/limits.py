@@ -132,15 +132,17 @@ class Budget:
         purse: what all instances of the run take their memory from, those of nested runs included.
         pauses: called on the event loop, with True when the run or a nested one begins to wait there, which holds no
             thread, and with False when it goes on; None for nobody.
+        turn: `time.monotonic()` at which the turn on the event loop ends that is being taken; 0.0 between two.
     """
 
-    __slots__ = ("_lock", "_names", "_spent", "deadline", "limits", "pauses", "purse")
+    __slots__ = ("_lock", "_names", "_spent", "deadline", "limits", "pauses", "purse", "turn")
 
     def __init__(self, limits: Limits, deadline: float | None = None) -> None:
         self.limits = limits
         self.deadline = time.monotonic() + limits.wall_time if deadline is None else deadline
         self.purse = purse(limits.memory)
         self.pauses: Callable[[bool], None] | None = None
+        self.turn = 0.0
         self._spent: dict[str, int] = {}
         self._names: set[str] | None = None
         self._lock = threading.Lock()

@@ -305,3 +305,28 @@ async def test_what_an_ffi_says_when_it_is_stopped_is_not_why_the_run_ended(
     with pytest.raises(RunError) as caught:
         await kernel.run(guest(head, go=body), "go", grants=ALL, limits=Limits(wall_time=0.3))
     assert isinstance(caught.value.__cause__, LimitExceeded)
+
+
+async def test_a_nested_run_gets_what_is_left_of_its_callers_turn(
+    kernel: Kernel, guest: Guest, group: FFIGroup
+) -> None:
+    """So that a chain of them holds the loop no longer than one run does."""
+    turns: list[float] = []
+    group.register_sync("$test_turn", lambda state: turns.append(state.budget.turn), quick=True)
+    kernel.ffis = FFITable([group, *_groups(kernel)])
+    head, body = calls("$core_agent_call", "below", 1)
+    outer = kernel.load(guest(head, go=body))
+    head, body = calls("$test_turn")
+    inner = kernel.load(guest(head, go=body))
+
+    async def resolve(state: State, name: str) -> Target:
+        turns.append(state.budget.turn)
+        return Target(inner, "go", grants=ALL)
+
+    for _ in range(2):
+        turns.clear()
+        await kernel.run(outer, "go", 1, agents=Agents(resolve), grants=ALL)
+    assert turns[0] == turns[1] > 0
+    turns.clear()
+    await kernel.run(inner, "go", grants=ALL)
+    assert turns[0] > 0

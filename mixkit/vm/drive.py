@@ -27,6 +27,8 @@ __all__ = ["drive", "drive_async"]
 T = TypeVar("T")
 _TURN = 0.02
 """Seconds after which a run in a thread makes room for others that wait for one."""
+_MOMENT = 0.0005
+"""Seconds of a turn on the loop of a run that has used one up."""
 
 
 def drive(run: Run, steps: Steps[T]) -> T:
@@ -73,13 +75,17 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
     """
     pauses = run.state.budget.pauses
     home = Where.LOOP if turn > 0 else Where.THREAD
+    seconds = turn or _TURN
     wanted: Pause = home
     alarm: int | None = None
     cancelled: BaseException | None = None
     try:
         while True:
             if wanted is Where.LOOP:
-                wanted = _turn(run, steps, turn or _TURN, Where.LOOP)
+                wanted = _turn(run, steps, seconds)
+                if wanted is None:
+                    # Until it has waited it comes back from its thread for no more than to call what is async.
+                    seconds = _MOMENT
                 continue
             if alarm is None:
                 # PERF: not before it is known that the run lasts longer than its first turn.
@@ -93,6 +99,7 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
                     if pauses is not None:
                         pauses(False)
                 wanted = home if run.stopped is None else Where.LOOP
+                seconds = turn or _TURN
             else:
                 outcome = _Outcome()
                 cancelled = await _in_thread(run, steps, threads, outcome) or cancelled
@@ -115,15 +122,20 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
     return result
 
 
-def _turn(run: Run, steps: Steps[Any], seconds: float, here: Where) -> Pause:
-    """Go on here until something else is wanted. StopIteration has the result."""
+def _turn(run: Run, steps: Steps[Any], seconds: float) -> Pause:
+    """Go on, on the event loop, until something else is wanted. StopIteration has the result."""
+    budget = run.state.budget
+    before = budget.turn
+    # A nested run begins in the turn of the run that calls it, and gets what is left of that.
+    budget.turn = end = before or time.monotonic() + seconds
     run.late = False
-    alarm = watchdog.add(min(run.deadline, time.monotonic() + seconds), run.alarm)
+    alarm = watchdog.add(min(run.deadline, end), run.alarm)
     try:
-        while (wanted := next(steps)) is here:
+        while (wanted := next(steps)) is Where.LOOP:
             pass
         return wanted
     finally:
+        budget.turn = before
         watchdog.cancel(alarm)
 
 
@@ -155,7 +167,7 @@ async def _first(run: Run, futures: set[Future]) -> BaseException | None:
 class _Outcome:
     """How a turn in a thread ended."""
 
-    wanted: Pause = Where.LOOP
+    wanted: Pause = Where.THREAD
     finished: bool = False
     value: Any = None
     error: BaseException | None = None
@@ -188,7 +200,7 @@ async def _in_thread(
 
     def give_up() -> None:
         with contextlib.suppress(IndexError):
-            ticket.pop()
+            ticket.pop().wanted = Where.LOOP
             wake()
 
     threads.submit(work)
@@ -210,14 +222,18 @@ async def _in_thread(
 
 
 def _turns(run: Run, steps: Steps[Any], threads: Threads, outcome: _Outcome) -> None:
+    """Go on, in a thread, until it is to be left: for others that want one, or because the run waits or is over."""
     try:
-        while True:
-            wanted = _turn(run, steps, _TURN, Where.THREAD)
+        while outcome.wanted is Where.THREAD:
+            run.late = False
+            alarm = watchdog.add(time.monotonic() + _TURN, run.alarm)
+            try:
+                wanted = next(steps)
+            finally:
+                watchdog.cancel(alarm)
             if wanted is not None:
                 outcome.wanted = wanted
-                return
-            if threads.crowded:
-                outcome.wanted = Where.THREAD
+            elif threads.crowded:
                 return
     except StopIteration as done:
         outcome.finished = True

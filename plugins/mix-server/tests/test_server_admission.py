@@ -164,6 +164,22 @@ async def test_runs_that_wait_do_not_keep_others_out(
     assert (server.admission.active, server.admission.paused) == (0, 0)
 
 
+async def test_no_run_is_let_in_while_guests_have_all_memory(
+    make_server: Callable[..., Server],
+    connect: Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        assert (await client.post(f"{DEMO}echo", json=1)).status_code == 200
+        assert 128 * 1024 <= server.kernel.memory_in_use < server.settings.max_memory
+        most = server.settings.max_memory
+        monkeypatch.setattr(type(server.kernel), "memory_in_use", most)
+        refused = await client.post(f"{DEMO}echo", json=1)
+        assert refused.status_code == 429
+        assert f"the guests have {most} bytes of memory, of at most {most}" in refused.text
+
+
 async def test_a_flood_is_429_with_retry_after_and_the_server_goes_on(
     make_server: Callable[..., Server],
     connect: Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]],

@@ -21,7 +21,13 @@ static PyObject *setup(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *memory_in_use(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromSize_t(region_in_use());
+}
+
 static PyMethodDef methods[] = {
+    {"memory_in_use", memory_in_use, METH_NOARGS, "memory_in_use() -> bytes of all linear memories of the process"},
     {"setup", setup, METH_VARARGS, "setup(EngineError, GuestError, LimitExceeded, trap_error)"},
     {NULL, NULL, 0, NULL},
 };

@@ -46,6 +46,7 @@ Region *region_new(Account *account, const void *key, size_t size, size_t most);
 bool region_grow(Region *region, Account *account, size_t size);                 /* the same */
 /* The number of runs, in a new array for `free`; SIZE_MAX when there is no room for it. No GIL needed. */
 size_t region_runs(const Region *region, Run **runs);
+size_t region_in_use(void); /* bytes of all regions of the process */
 size_t region_mappings(const Region *region); /* mappings of the process that it takes */
 void region_release(Region *region);          /* no GIL needed; NULL is nothing */
 /* Zeroes [from, to): by writing what is small, or as long as there is budget, which goes down; else by giving pages back. */

@@ -22,6 +22,11 @@
 /* The first bytes of a memory, which get pages of the usual size. */
 #define SMALL_PAGES ((size_t)8 << 20)
 
+/* Bytes of all regions of the process. */
+static atomic_size_t in_use;
+
+size_t region_in_use(void) { return atomic_load(&in_use); }
+
 /* Makes [from, to) of the region accessible. Huge pages for what is far from the start: a guest that fills 256 MiB with
  * one instruction, which nothing can interrupt, is done several times sooner (measured). Small guests stay small. */
 static bool open_range(uint8_t *base, size_t from, size_t to) {
@@ -66,6 +71,7 @@ bool region_grow(Region *region, Account *account, size_t new_size) {
         account->refused = true;
         return false;
     }
+    atomic_fetch_add(&in_use, more);
     atomic_store_explicit(&region->size, new_size, memory_order_release);
     return true;
 }
@@ -78,6 +84,7 @@ size_t region_mappings(const Region *region) {
 
 void region_release(Region *region) {
     if (region == NULL || atomic_fetch_sub(&region->references, 1) != 1) return;
+    atomic_fetch_sub(&in_use, atomic_load(&region->size));
     munmap(region->base, region->capacity);
     free(region);
 }
@@ -101,6 +108,7 @@ Region *region_new(Account *account, const void *key, size_t size, size_t most) 
     account->used += size;
     atomic_init(&region->references, 1);
     atomic_init(&region->size, size);
+    atomic_fetch_add(&in_use, size);
     region->base = space;
     region->capacity = capacity;
     region->key = key;

