@@ -1,6 +1,7 @@
 """`mixkit serve`: warm runs of a small agent over HTTP, beside a bare Falcon echo under the same HTTP server.
 
     python benchmarks/bench_server.py [--json] [--rounds N]     requests per second
+    python benchmarks/bench_server.py --size 10000              the same with so many bytes of JSON in and out
     python benchmarks/bench_server.py --soak 10000              resident memory before and after so many runs
 
 Each server is one process, the load comes from this one, over loopback, on connections that are kept. The servers
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 TOKEN = "a-token-of-the-benchmark"
-BODY = json.dumps({"name": "Ada", "n": 42}).encode()
 PATH = "/v1/ws/w/app/bench/agent/echo"
 GUEST = """
 (module
@@ -84,11 +84,11 @@ class Load:
         times: seconds of each answer.
     """
 
-    def __init__(self, path: str, count: int, seconds: float, connections: int) -> None:
+    def __init__(self, path: str, count: int, seconds: float, connections: int, body: bytes) -> None:
         self.request = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-        ).encode() + BODY
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
         self.times: list[float] = []
         self._left, self._open = count, connections
         self._deadline = time.perf_counter() + seconds
@@ -121,12 +121,29 @@ class Load:
         return len(self.times) / (time.perf_counter() - started)
 
 
-def measure(port: int, path: str, count: int, seconds: float, connections: int) -> tuple[float, list[float]]:
+def body_of(size: int) -> bytes:
+    """JSON of about so many bytes, as records are; a small map for 0."""
+    if not size:
+        return json.dumps({"name": "Ada", "n": 42}).encode()
+    records: list[dict[str, Any]] = []
+    while len(text := json.dumps({"records": records})) < size:
+        n = len(records)
+        price = round(n * 1.37 % 100, 2)
+        note, tags = "as good as new", ["a", "b"]
+        records.append(
+            {"id": n, "name": f"item {n}", "price": price, "tags": tags, "note": note, "sold": n % 3 == 0}
+        )
+    return text.encode()
+
+
+def measure(
+    port: int, path: str, count: int, seconds: float, connections: int, body: bytes
+) -> tuple[float, list[float]]:
     """Requests per second, and the sorted seconds of all."""
     import uvloop
 
     async def main() -> tuple[float, list[float]]:
-        load = Load(path, count, seconds, connections)
+        load = Load(path, count, seconds, connections, body)
         return await load.run(port), sorted(load.times)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -194,6 +211,7 @@ def mixkit(directory: str) -> Iterator[tuple[int, int]]:
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each server."""
+    body = body_of(args.size)
     rounds: dict[str, list[tuple[float, list[float], float]]] = {"falcon echo": [], "mixkit run": []}
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -202,11 +220,11 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     ):
         targets = {"falcon echo": (*echo, "/echo"), "mixkit run": (*ours, PATH)}
         for _, port, path in targets.values():
-            measure(port, path, 1000, args.seconds, args.connections)
+            measure(port, path, 1000, args.seconds, args.connections, body)
         for _ in range(args.rounds):
             for name, (pid, port, path) in targets.items():
                 before = processor_time(pid)
-                rate, times = measure(port, path, args.count, args.seconds, args.connections)
+                rate, times = measure(port, path, args.count, args.seconds, args.connections, body)
                 rounds[name].append((rate, times, (processor_time(pid) - before) / len(times)))
     rows: list[dict[str, Any]] = []
     for name, found in rounds.items():
@@ -228,9 +246,9 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
 def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Resident memory must not grow with the number of runs."""
     with tempfile.TemporaryDirectory() as directory, mixkit(directory) as (pid, port):
-        measure(port, PATH, 2000, 60, args.connections)
+        measure(port, PATH, 2000, 60, args.connections, body_of(args.size))
         before = resident(pid)
-        rate, times = measure(port, PATH, args.soak, 600, args.connections)
+        rate, times = measure(port, PATH, args.soak, 600, args.connections, body_of(args.size))
         after = resident(pid)
     return [
         {
@@ -263,6 +281,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000, help="requests of a round, at most")
     parser.add_argument("--seconds", type=float, default=3.0, help="time of a round, at most")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument(
+        "--size", type=int, default=0, help="bytes of JSON in a request; a small map by default"
+    )
     parser.add_argument("--soak", type=int, metavar="RUNS")
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
-from mixkit.errors import FileConflict, FileError, NotFound
+from mixkit.errors import FileConflict, FileError, FilesFull, NotFound
 from mixkit.filesystem import ABSENT, FileInfo, Files, FileSystem, Page, Reading, Upload, Usage
 from mixkit.outside import foreign
 from mixkit.storage import Place
 
 __all__ = ["EPHEMERAL", "PUBLIC", "AppFiles", "is_public"]
+
+T = TypeVar("T")
 
 EPHEMERAL: Final = "/ephemeral/"
 PUBLIC: Final = "/public/"
@@ -90,12 +92,14 @@ class _Sweep:
     def __init__(self) -> None:
         self.due = 0.0
         self.after: str | None = None
+        self.all_due = 0.0
 
 
 class _Passing:
     """Files, of which those below `/ephemeral` pass: they are not there any more after a time, and go in a while.
 
-    One whose time is over is deleted by whoever stores another one, if it is still of the version that was looked at.
+    One whose time is over is deleted by whoever comes upon it, and by whoever stores another one, if it is still of the
+    version that was looked at.
     """
 
     def __init__(self, files: Files, lifetime: float, sweep: _Sweep) -> None:
@@ -104,14 +108,14 @@ class _Passing:
         self._lifetime = int(lifetime * 1_000)
 
     async def stat(self, path: str) -> FileInfo:
-        return self._there(await self._files.stat(path))
+        return await self._there(await self._files.stat(path))
 
     async def read(
         self, path: str, *, start: int = 0, stop: int | None = None, only_if: str | None = None
     ) -> Reading:
         reading = await self._files.read(path, start=start, stop=stop, only_if=only_if)
         try:
-            self._there(reading.info)
+            await self._there(reading.info)
         except BaseException:
             await reading.close()
             raise
@@ -127,8 +131,8 @@ class _Passing:
         only_if: str | None = None,
     ) -> FileInfo:
         await self._make_room(path, only_if)
-        return await self._files.put(
-            path, data, content_type=content_type, metadata=metadata, only_if=only_if
+        return await self._with_room(
+            lambda: self._files.put(path, data, content_type=content_type, metadata=metadata, only_if=only_if)
         )
 
     async def begin(
@@ -140,11 +144,17 @@ class _Passing:
         only_if: str | None = None,
     ) -> Upload:
         await self._make_room(path, only_if)
-        return await self._files.begin(path, content_type=content_type, metadata=metadata, only_if=only_if)
+        return await self._with_room(
+            lambda: self._files.begin(path, content_type=content_type, metadata=metadata, only_if=only_if)
+        )
 
     async def list(self, folder: str = "/", *, after: str | None = None, most: int = 1_000) -> Page:
         page = await self._files.list(folder, after=after, most=most)
-        if any(self._is_over(info) for info in page.files):
+        over = [info for info in page.files if self._is_over(info)]
+        if over:
+            with suppress(FileError):
+                for info in over:
+                    await self._end(info)
             return Page([info for info in page.files if not self._is_over(info)], page.after)
         return page
 
@@ -171,8 +181,10 @@ class _Passing:
         await self._make_room(target, only_if)
         if source.startswith(EPHEMERAL):
             await self.stat(source)
-        return await self._files.copy(
-            source, target, content_type=content_type, metadata=metadata, only_if=only_if
+        return await self._with_room(
+            lambda: self._files.copy(
+                source, target, content_type=content_type, metadata=metadata, only_if=only_if
+            )
         )
 
     async def usage(self) -> Usage:
@@ -183,8 +195,11 @@ class _Passing:
             info.path.startswith(EPHEMERAL) and info.modified + self._lifetime <= time.time_ns() // 1_000_000
         )
 
-    def _there(self, info: FileInfo) -> FileInfo:
+    async def _there(self, info: FileInfo) -> FileInfo:
         if self._is_over(info):
+            # A store that lets nobody delete is no reason to tell of another error.
+            with suppress(FileError):
+                await self._end(info)
             raise NotFound(f"no file {info.path!r:.200} any more: its time below {EPHEMERAL} is over")
         return info
 
@@ -203,6 +218,27 @@ class _Passing:
         sweep.after = page.after
         for info in page.files:
             await self._end(info)
+
+    async def _with_room(self, store: Callable[[], Awaitable[T]]) -> T:
+        """Store something; if there is no room, once more when all that is over has gone."""
+        try:
+            return await store()
+        except FilesFull:
+            sweep, now = self._sweep, time.monotonic()
+            if now < sweep.all_due:
+                raise
+            sweep.all_due = now + _PAUSE
+            after, ended = None, False
+            while True:
+                page = await self._files.list(EPHEMERAL, after=after, most=_SWEPT_AT_ONCE)
+                for info in page.files:
+                    ended |= self._is_over(info)
+                    await self._end(info)
+                if (after := page.after) is None:
+                    break
+            if not ended:
+                raise
+            return await store()
 
     async def _end(self, info: FileInfo) -> None:
         if self._is_over(info):

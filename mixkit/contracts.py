@@ -20,6 +20,7 @@ __all__ = [
     "WAITS",
     "Call",
     "Check",
+    "Compiled",
     "Compiler",
     "FuncType",
     "HostFunction",
@@ -297,6 +298,11 @@ class WasmEngine(Protocol):
         """Changes whenever compiled code or snapshots of the engine are not understood any more."""
         ...
 
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all instances that engines of its kind have in this process."""
+        ...
+
     def prepare(self) -> None:
         """Import and load what the first `compile` would, and compile nothing: a server calls it at its start."""
         ...
@@ -333,6 +339,14 @@ class WasmEngine(Protocol):
     def load_snapshot(self, data: bytes) -> Snapshot:
         """What `Snapshot.to_bytes` wrote. `EngineError` if it is damaged or of another engine version."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A module, and the engine that compiled it, which alone can run it."""
+
+    engine: WasmEngine
+    module: Module
 
 
 @runtime_checkable

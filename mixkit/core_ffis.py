@@ -28,13 +28,13 @@ def mix_ffis(registry: Registry) -> None:
     registry.add(ffis)
 
 
-@ffis.register("$core_log")
+@ffis.register("$core_log", quick=True)
 def log(state: State, level: Literal["debug", "info", "warning", "error"] | int, message: str) -> None:
     """Write a line to the log. Levels as numbers: 0 debug, 1 info, 2 warning, 3 error."""
     state.log(_LEVELS[level] if isinstance(level, str) else level, message)
 
 
-@ffis.register("$core_now")
+@ffis.register("$core_now", quick=True)
 def now() -> int:
     """The time: whole milliseconds since 1970, UTC. (A Wasm guest's own `now()` answers seconds.)"""
     return time.time_ns() // 1_000_000
@@ -53,13 +53,13 @@ async def sleep(state: State, ms: float) -> None:
         raise state.budget.exceeded("wall_time", f"a sleep of {seconds:g} s")
 
 
-@ffis.register("$core_env")
+@ffis.register("$core_env", quick=True)
 def env(state: State) -> dict[str, Value]:
     """The run's environment: user, workspace, app, host, time zone, URLs, request. Credentials are tokens."""
     return state.env.to_value()
 
 
-@ffis.register("$core_random")
+@ffis.register("$core_random", quick=True)
 def random(n: int) -> bytes:
     """Random bytes for cryptography, at most 65536."""
     if not 0 <= n <= _MAX_RANDOM:
@@ -67,7 +67,7 @@ def random(n: int) -> bytes:
     return secrets.token_bytes(n)
 
 
-@ffis.register("$core_push_actions")
+@ffis.register("$core_push_actions", quick=True)
 def push_actions(state: State, actions: list[Value]) -> None:
     """Queue actions, in order: entered again after this run, or handed to the caller."""
     for action in actions:
@@ -89,7 +89,7 @@ def _owner(state: State) -> Hashable:
     return (state.env.workspace, state.env.app, state.env.user, state.place)
 
 
-@ffis.register("$core_signal_create")
+@ffis.register("$core_signal_create", quick=True)
 def signal_create(state: State) -> str:
     """A new signal's id. Whoever gets it may send once; this user in this app may await and cancel."""
     return state.services.signals.create(_owner(state))
@@ -106,13 +106,13 @@ async def signal_await(state: State, id: str, timeout_ms: float | None = None) -
         raise FFIError(f"nothing was sent to the signal within {seconds:g} s") from None
 
 
-@ffis.register("$core_signal_send")
+@ffis.register("$core_signal_send", quick=True)
 def signal_send(state: State, id: str, value: Value) -> Result[None]:
     """Send a value, once, to all who await the signal. An error if it is unknown or was sent before."""
     state.services.signals.send(id, value)
 
 
-@ffis.register("$core_signal_cancel")
+@ffis.register("$core_signal_cancel", quick=True)
 def signal_cancel(state: State, id: str) -> Result[None]:
     """Forget a signal; those who await it get an error. An error if it is unknown."""
     state.services.signals.cancel(id, _owner(state))

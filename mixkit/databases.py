@@ -33,14 +33,22 @@ RECORDS_PER_COMMIT: Final = 1_000
 
 
 class Apps:
-    """Leads to the other apps of a workspace; whoever starts a run may give it one.
+    """Leads to the other apps of a workspace, and to what the package of its own brought; whoever starts a run may give
+    it one.
 
     Args:
         resolve: answers the place of the app of that name, or raises `NotFound`. It is asked for names from agents.
+        file: answers the file of that name, below the folder `code/APP` of the package that the run's own app is from,
+            or raises `NotFound`. It is asked for names from agents, and may block.
     """
 
-    def __init__(self, resolve: Callable[[str], Place]) -> None:
+    def __init__(self, resolve: Callable[[str], Place], file: Callable[[str], bytes] | None = None) -> None:
         self.resolve = resolve
+        self.file = file or _no_file
+
+
+def _no_file(name: str) -> bytes:
+    raise NotFound(f"no file {name!r:.80} of a package: this run was started without one")
 
 
 def gone(place: Place) -> NotFound:

@@ -271,7 +271,7 @@ class FileConflict(FileError):
         there = f"one with the ETag {found!r:.80}" if found else "none, or another one"
         super().__init__(
             f"expected {wanted}, found {there if expected else 'one'}; "
-            + ("read it again and repeat" if expected else "take another path, or overwrite it")
+            + ("read it again and repeat" if expected else "take another path, or replace it with force")
         )
         self.path = path
         self.expected = expected

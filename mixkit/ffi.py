@@ -58,7 +58,8 @@ class FFI:
     """One FFI, ready to be called.
 
     `invoke(state, words)` takes the codec words of an array of arguments and answers the words of the result,
-    or an awaitable of them when `is_async`.
+    or an awaitable of them when `is_async`. A `quick` one answers within microseconds and waits for nothing: it is
+    called on the event loop itself.
     """
 
     name: str
@@ -70,6 +71,7 @@ class FFI:
     is_result: bool = False
     is_async: bool = False
     doc: str = ""
+    quick: bool = False
 
     @property
     def signature(self) -> str:
@@ -127,29 +129,35 @@ class FFIGroup:
     def __iter__(self) -> Iterator[FFI]:
         return iter(self._ffis.values())
 
-    def register(self, name: str) -> Callable[[F], F]:
+    def register(self, name: str, *, quick: bool = False) -> Callable[[F], F]:
         """Decorator: register a function under `name`, in the form that its signature says.
 
         `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
         run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers
         `ok(value)`, and `error(message)` when the function raises.
+
+        Args:
+            quick: it answers within microseconds and waits for nothing, no lock and no file; it may then be called on
+                the event loop itself, which saves an agent the way into a thread. Not for asynchronous ones.
         """
 
         def decorate(function: F) -> F:
             if inspect.iscoroutinefunction(function):
+                if quick:
+                    raise FFIError(f"{name}: a coroutine function cannot be registered as quick, it waits")
                 self.register_async(name, function)
             elif _takes_state(function):
-                self.register_sync(name, function)
+                self.register_sync(name, function, quick=quick)
             else:
-                self.register_simple(name, function)
+                self.register_simple(name, function, quick=quick)
             return function
 
         return decorate
 
-    def register_sync(self, name: str, function: Callable[..., Any]) -> None:
+    def register_sync(self, name: str, function: Callable[..., Any], *, quick: bool = False) -> None:
         """A function `(state, *arguments) -> value`. It must not wait: nothing can interrupt it."""
         _not_async(name, function)
-        self._add_typed(name, function, "sync", with_state=True)
+        self._add_typed(name, function, "sync", with_state=True, quick=quick)
 
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
         """A coroutine function, with or without the state as its first parameter.
@@ -158,10 +166,10 @@ class FFIGroup:
         """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 
-    def register_simple(self, name: str, function: Callable[..., Any]) -> None:
+    def register_simple(self, name: str, function: Callable[..., Any], *, quick: bool = False) -> None:
         """A pure function `(*arguments) -> value` that needs nothing of the run."""
         _not_async(name, function)
-        self._add_typed(name, function, "simple", with_state=False)
+        self._add_typed(name, function, "simple", with_state=False, quick=quick)
 
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
         """A name that always answers the same value."""
@@ -171,16 +179,21 @@ class FFIGroup:
             _decode_args(name, state, args, 0, 0)
             return words
 
-        self._add(FFI(name, self.name, "const", invoke, doc=doc))
+        self._add(FFI(name, self.name, "const", invoke, doc=doc, quick=True))
 
-    def register_raw(self, name: str, function: Callable[[State, bytes], Any], doc: str = "") -> None:
+    def register_raw(
+        self, name: str, function: Callable[[State, bytes], Any], doc: str = "", *, quick: bool = False
+    ) -> None:
         """A function `(state, words) -> words`, sync or async: codec words in and out, which it checks."""
         is_async = inspect.iscoroutinefunction(function)
         invoke: Callable[[State, Words], Any]
         invoke = _guarded_async(name, function) if is_async else _guarded(name, function)
         self._add(
-            FFI(name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or "")
-        )
+            FFI(
+                name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or "",
+                quick=quick and not is_async,
+            )
+        )  # fmt: skip
 
     def register_unsupported(self, name: str, reason: str) -> None:
         """A known name that cannot be had here: calling it says why."""
@@ -188,7 +201,7 @@ class FFIGroup:
         def invoke(state: State, args: Words) -> Words:
             raise FFIError(f"{name} is not supported here: {reason}")
 
-        self._add(FFI(name, self.name, "unsupported", invoke, doc=reason))
+        self._add(FFI(name, self.name, "unsupported", invoke, doc=reason, quick=True))
 
     def _add(self, ffi: FFI) -> None:
         if not _NAME.fullmatch(ffi.name):
@@ -199,7 +212,9 @@ class FFIGroup:
             raise FFIError(f"group {self.name!r} registers {ffi.name} twice")
         self._ffis[ffi.name] = ffi
 
-    def _add_typed(self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool) -> None:
+    def _add_typed(
+        self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool, quick: bool = False
+    ) -> None:
         params, result, is_result = _signature(name, function, with_state)
         encode = _result_encoder(name, result, is_result)
         bind = _binder(name, params)
@@ -211,7 +226,7 @@ class FFIGroup:
         self._add(
             FFI(
                 name, self.name, kind, invoke, params, result, is_result,
-                is_async=kind == "async", doc=inspect.getdoc(function) or "",
+                is_async=kind == "async", doc=inspect.getdoc(function) or "", quick=quick,
             )
         )  # fmt: skip
 
@@ -475,20 +490,17 @@ class FFITable:
         except KeyError:
             raise _unknown(name, self._ffis) from None
 
-    def dispatch(self, state: State, name: bytes, words: Words) -> tuple[FFI, Any]:
-        """Call an FFI for an agent: the only way in, where grants and the limits of calls are enforced.
+    def find(self, state: State, name: bytes, words: Words) -> FFI:
+        """The FFI that an agent calls: the only way to one, where grants and the limits of calls are enforced.
 
         Args:
             name: of the FFI, UTF-8, as the guest wrote it.
             words: codec words of an array of arguments.
 
-        Returns:
-            The FFI and its answer's codec words, or an awaitable of them when `ffi.is_async`.
-
         Raises:
             GrantError: not requested or not granted. A name that does not exist reads the same to an agent
                 that was not granted it.
-            LimitExceeded, FFIError, NotFound.
+            LimitExceeded, NotFound.
         """
         ffi = self._by_bytes.get(name)
         text = ffi.name if ffi is not None else printable(name[:100].decode("utf-8", "replace"))
@@ -503,6 +515,18 @@ class FFITable:
         budget.check_values(words, "call_values")
         if ffi is None:
             raise _unknown(text, self._ffis)
+        return ffi
+
+    def dispatch(self, state: State, name: bytes, words: Words) -> tuple[FFI, Any]:
+        """Find an FFI and call it.
+
+        Returns:
+            The FFI and its answer's codec words, or an awaitable of them when `ffi.is_async`.
+
+        Raises:
+            FFIError: what the call raises, and as `find`.
+        """
+        ffi = self.find(state, name, words)
         return ffi, ffi.invoke(state, words)
 
     def check_grant_options(self, keys: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from mixkit.grants import ALL, Grants
 from mixkit.kernel import Kernel
 from mixkit.limits import Budget, Limits
 from mixkit.state import State
+from mixkit.storage import Place
 from mixkit.vm.watchdog import watchdog
 
 __all__ = ["call_ffi"]
@@ -25,6 +26,7 @@ async def call_ffi(
     env: Env | None = None,
     limits: Limits | None = None,
     grants: Grants = ALL,
+    place: Place | None = None,
 ) -> Any:
     """Call an FFI in a run of its own, with the hooks that open and close a run, and answer its value.
 
@@ -32,6 +34,7 @@ async def call_ffi(
         name: of the FFI, as `"$http_do"`.
         args: Values, in order.
         limits: narrower than the profile's where given.
+        place: of the app to whose code the call belongs; none if not given.
 
     Raises:
         NotFound: the profile has no such FFI.
@@ -43,6 +46,7 @@ async def call_ffi(
         grants=grants,
         services=kernel,
         code=f"call of {name}",
+        place=place,
     )
     # What an FFI does that is not async only stops from another thread.
     alarm = watchdog.add(state.budget.deadline, state.interrupt)

@@ -24,6 +24,7 @@ from mixkit.storage import Place
 __all__ = [
     "ABSENT",
     "MAX_METADATA",
+    "MAX_NAMES",
     "PIECE",
     "FileInfo",
     "FileSystem",
@@ -43,6 +44,9 @@ PIECE: Final = 1 << 20
 
 MAX_METADATA: Final = 2_048
 """Bytes of a file's metadata: names and texts together, as UTF-8."""
+
+MAX_NAMES: Final = 64
+"""Names of a file's metadata."""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

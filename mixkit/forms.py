@@ -8,11 +8,22 @@ keeps as MessagePack becomes either. Each function here is two others one after 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mixkit import codec, msgpack_values, tagged_json
+from mixkit.value import Value
 
-__all__ = ["json_to_words", "msgpack_to_json", "msgpack_to_words", "words_to_json"]
+__all__ = [
+    "JSONText",
+    "Packed",
+    "json_to_words",
+    "msgpack_to_json",
+    "msgpack_to_words",
+    "packed",
+    "text_of",
+    "words_to_json",
+]
 
 TAGGED: Final = 0
 PLAIN: Final = 1
@@ -30,6 +41,33 @@ else:
 
         def _translate(data, source, target):
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A value by its codec words, for who may need no more of it."""
+
+    words: bytes
+
+    def value(self) -> Value:
+        """The value, made now."""
+        return codec.decode(self.words)
+
+
+class JSONText(bytes):
+    """A value by its tagged JSON, for who sends it on as it is."""
+
+
+def packed(text: bytes) -> Packed | None:
+    """The value in tagged JSON (UTF-8), if it is there in one walk; None for others to judge."""
+    words = _translate(text, TAGGED, WORDS)
+    return None if words is None else Packed(words)
+
+
+def text_of(words: bytes) -> JSONText | None:
+    """The tagged JSON of codec words, if it is there in one walk; None for others to judge."""
+    text = _translate(words, WORDS, TAGGED)
+    return None if text is None else JSONText(text)
 
 
 def json_to_words(data: bytes, *, plain: bool = False) -> bytes:

@@ -43,6 +43,11 @@ def mix_storages() -> dict[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mix_sql() -> dict[str, str]:  # type: ignore[empty-body]
+    """Engines for SQL over records: name to import string of a class that meets `mixkit.sql.SqlEngine`."""
+
+
+@hookspec
 def mix_compilers() -> dict[str, str]:  # type: ignore[empty-body]
     """Compilers: name of the language to import string of a class that meets `Compiler`."""
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from mixkit import action, codec
-from mixkit.contracts import Instance
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -21,29 +18,25 @@ from mixkit.errors import (
     CodecError,
     GuestError,
     InternalError,
-    LimitExceeded,
     MixError,
     RunError,
 )
-from mixkit.ffi import FFITable
+from mixkit.forms import JSONText, text_of
 from mixkit.grants import Grants
-from mixkit.limits import Limits, purse
+from mixkit.limits import Limits
 from mixkit.outside import is_ours
-from mixkit.schema import Converter, Mismatch
+from mixkit.schema import Mismatch
+from mixkit.shape import Declared
 from mixkit.state import State, weight
 from mixkit.storage import Place
-from mixkit.vm.loop import Run
-from mixkit.vm.machine import Machine
+from mixkit.vm.loop import LARGE, Run, Steps, Where
 from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
-from mixkit.vm.watchdog import watchdog
 
 __all__ = [
     "NO_ENV",
     "Agents",
     "Job",
-    "NotQuick",
-    "QuickRun",
     "RunOptions",
     "RunResult",
     "Target",
@@ -54,11 +47,6 @@ _log = logging.getLogger("mixkit.kernel")
 
 T = TypeVar("T")
 NO_ENV = Env()
-_MAX_LINES = 100
-_QUICK_MEMORY = 16 << 20
-"""Bytes of memory that a run on the event loop may have."""
-_QUICK_WORDS = 64 << 10
-"""Bytes of parameters or of a result that are encoded and decoded on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +72,8 @@ class Target:
     limits: Limits | None = None
     place: Place | None = None
     apps: Apps | None = None
-    check: Converter | None = None
-    answer: Converter | None = None
+    check: Declared | None = None
+    answer: Declared | None = None
 
 
 class Agents:
@@ -112,6 +100,9 @@ class RunOptions(TypedDict, total=False):
     apps: how names of other apps are resolved, whose databases the grants may open.
     answer: makes the result fit what the package says of it, or raises `Mismatch`; what the program says of it is
         checked anyhow.
+    pauses: called on the event loop, with True when the run, or one that it waits for, begins to wait there, which
+        holds no thread, and with False when it goes on.
+    as_json: answer the value as a `JSONText`, if that can be had without making the value.
     """
 
     env: Env | None
@@ -121,12 +112,18 @@ class RunOptions(TypedDict, total=False):
     agents: Agents | None
     place: Place | None
     apps: Apps | None
-    answer: Converter | None
+    pauses: Callable[[bool], None] | None
+    answer: Declared | None
+    as_json: bool
 
 
 class Surroundings(Protocol):
     """What a job asks of the kernel."""
 
+    @property
+    def has_open(self) -> bool: ...
+    @property
+    def has_close(self) -> bool: ...
     def static_env(self, env: Env) -> bytes: ...
     def open_state(self, state: State) -> None: ...
     def close_state(self, state: State) -> None: ...
@@ -142,8 +139,10 @@ class Job:
     words: bytes
     state: State
     limits: Limits
-    answer: Converter | None = None
+    answer: Declared | None = None
     """Makes the result fit what the package says; what the program says is checked, too."""
+    as_json: bool = False
+    """Whether the result is wanted as JSON."""
     held: int = 0
     """Bytes that `hold` has counted."""
 
@@ -155,48 +154,63 @@ class Job:
         Raises:
             LimitExceeded: it is too much.
         """
-        if len(self.words) > _QUICK_WORDS:
+        if len(self.words) > LARGE:
             held = 2 * len(self.words) + weight(self.words)
             self.state.budget.spend("memory", held)
             self.held = held
 
-    def execute(self, run: Run) -> RunResult:
-        """Run it on this thread, under the watchdog; the state is closed however it ends.
+    def steps(self, run: Run) -> Steps[RunResult]:
+        """Run it to its end; the state is closed however it ends.
 
         Raises:
             RunError, CancelledRun: see `Kernel.run`.
         """
         state = self.state
-        alarm = watchdog.add(run.deadline, run.expire)
+        closed = False
         try:
-            self.kernel.open_state(state)
+            if self.kernel.has_open:
+                yield Where.THREAD
+                self.kernel.open_state(state)
             env = self.kernel.static_env(state.env)
-            words = self.program.run(run, self.entry, self.words, env, self.limits)
+            words = yield from self.program.steps(run, self.entry, self.words, env, self.limits)
+            if len(words) > LARGE:
+                yield Where.THREAD
             state.budget.check_values(words)
+            text = self._text(words) if self.as_json else None
+            if text is not None:
+                return RunResult(text, [action.to_value(item) for item in state.actions.client])
             try:
                 value = codec.decode(words, token=state.token_from_handle)
             except CodecError as exc:
                 raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
             if self.answer is not None or self.entry.name in self.program.answers:
                 value = self._checked(value)
-            run.publish()
             return RunResult(value, [action.to_value(item) for item in state.actions.client])
-        except (CancelledRun, NotQuick):
+        except CancelledRun:
             raise
         except MixError as exc:
-            with contextlib.suppress(LimitExceeded):
-                run.publish()
             raise self._failed(exc) from exc
         except BaseException as exc:
-            if is_ours(exc):
+            closed = isinstance(exc, GeneratorExit)
+            if closed or is_ours(exc):
                 raise
             _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
             raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
         finally:
-            watchdog.cancel(alarm)
             if self.held:
                 state.budget.release("memory", self.held)
+            if not closed and (self.kernel.has_close or state.must_close):
+                # What plugins do then may block.
+                yield Where.THREAD
             self.kernel.close_state(state)
+
+    def _text(self, words: bytes) -> JSONText | None:
+        """The result as JSON; None if it must be looked at, because of what it is or of what was declared."""
+        text = text_of(words)
+        declared = self.program.answers.get(self.entry.name)
+        if text is None or not all(each is None or each.fits(words) for each in (declared, self.answer)):
+            return None
+        return text
 
     def _checked(self, value: Any) -> Any:
         """The result as it was declared."""
@@ -208,112 +222,26 @@ class Job:
         except Mismatch as exc:
             raise AnswerError(f"entry {self.entry.name!r} answered what it does not declare: {exc}") from None
 
-    def execute_timed(self, run: Run) -> RunResult:
-        """The same, noting for the program's next runs whether it was quick: little work, and no call out."""
-        began = time.thread_time()
-        try:
-            return self.execute(run)
-        finally:
-            self.program.note(time.thread_time() - began, called=self.state.budget.spent("host_calls") > 0)
-
-    def execute_quickly(self, run: QuickRun) -> RunResult:
-        """The same on the event loop's thread.
-
-        Raises:
-            NotQuick: it needs a thread of its own, and nothing has happened yet.
-        """
-        began = time.thread_time()
-        try:
-            return self.execute(run)
-        except NotQuick:
-            # A slice that went by while the processor was with others says nothing about the program.
-            self.program.was_not_quick(time.thread_time() - began, called=run.called)
-            raise
-
     def _failed(self, exc: MixError) -> RunError:
         return RunError(
             str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
         )
 
 
-class NotQuick(MixError):
-    """A run that was begun on the event loop needs a thread; nothing that it did can be seen from outside."""
-
-
-class QuickRun(Run):
-    """A run on the event loop's own thread, for code that has shown itself quick: no thread is woken for it.
-
-    It may neither call out nor take longer than a slice, nor have much memory, which one instruction fills that nothing
-    stops, nor a large result; a guest that tries is thrown away with all that it did, and
-    the run begins again in a thread. What it logs is held back until it has succeeded.
-    """
-
-    __slots__ = ("_lines", "called")
-
-    def __init__(self, state: State, table: FFITable, slice: float) -> None:
-        super().__init__(state, table, _refuse)
-        self.deadline = min(self.deadline, time.monotonic() + slice)
-        self.called = False
-        self.purse = purse(min(_QUICK_MEMORY, state.budget.limits.memory))
-        self._lines: list[tuple[int, str]] = []
-
-    def charge(self, instance: Instance) -> None:
-        try:
-            super().charge(instance)
-        except LimitExceeded:
-            self.called = True
-            raise NotQuick("much memory") from None
-
-    def drive(self, machine: Machine, entry: str, words: bytes) -> bytes:
-        result = super().drive(machine, entry, words)
-        if len(result) > _QUICK_WORDS:
-            self.called = True
-            raise NotQuick("a large result")
-        return result
-
-    def call(self, name: bytes, words: bytes) -> bytes:
-        self.called = True
-        raise NotQuick("an FFI")
-
-    def log(self, level: int, message: str) -> None:
-        if len(self._lines) >= _MAX_LINES:
-            raise NotQuick("many log lines")
-        self._lines.append((level, message))
-
-    def sleep(self, seconds: float) -> None:
-        self.called = True
-        raise NotQuick("a sleep")
-
-    def expire(self) -> None:
-        self.stop(NotQuick("the slice is used up"))
-
-    def publish(self) -> None:
-        """Log what was held back, unless the guest asked for more memory than it gets here, and may have noticed."""
-        if self.purse[1]:
-            self.called = True
-            raise NotQuick("more memory")
-        lines, self._lines = self._lines, []
-        for level, message in lines:
-            super().log(level, message)
-
-
-def _refuse(awaitable: object) -> object:
-    raise InternalError("a quick run calls no FFI")
+def fulfil(future: concurrent.futures.Future[T], function: Callable[..., T], *args: Any) -> None:
+    """Give a future what the function answers or raises, unless it was cancelled before."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function(*args))
+    except BaseException as exc:
+        future.set_exception(exc)
 
 
 def in_own_thread(function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:
-    """Execute a nested run in a thread of its own: in the shared pool its callers could hold all that it waits for.
-
-    Or load code, which is waited for no longer than a run may take, and cannot be stopped before its own limits do.
-    """
+    """Load code, say, which is waited for no longer than a run may take, and ends by its own limits only."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    future.set_running_or_notify_cancel()
-
-    def body() -> None:
-        try:
-            future.set_result(function(*args))
-        except BaseException as exc:
-            future.set_exception(exc)
-
-    threading.Thread(target=body, name="mixkit-nested", daemon=True).start()
+    threading.Thread(
+        target=fulfil, args=(future, function, *args), name="mixkit-loading", daemon=True
+    ).start()
     return future

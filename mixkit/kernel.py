@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, Unpack
@@ -24,10 +25,10 @@ from msgspec import Meta
 from mixkit import codec, core_ffis
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import Module, WasmEngine
+from mixkit.contracts import Compiled, WasmEngine
 from mixkit.databases import Databases
 from mixkit.disk_cache import DiskCache
-from mixkit.engines import Choice, choose
+from mixkit.engines import Choice, Engines, choose
 from mixkit.environment import Env
 from mixkit.errors import (
     CancelledRun,
@@ -40,8 +41,9 @@ from mixkit.errors import (
     StorageError,
 )
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
-from mixkit.job import NO_ENV, Agents, Job, NotQuick, QuickRun, RunOptions, RunResult, in_own_thread
+from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
@@ -50,15 +52,19 @@ from mixkit.plugins import call_each, each, installed, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
+from mixkit.sql import SqlEngine
 from mixkit.state import State
 from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
+from mixkit.vm.drive import drive, drive_async
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
+from mixkit.vm.started import start
+from mixkit.vm.threads import Threads
 
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
@@ -80,11 +86,13 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(
             ge=0,
             le=0.1,
-            description="Seconds that code which has shown itself quick may hold the event loop before it is begun "
-            "again in a thread; 0: always a thread.",
+            description="Seconds that a run may hold the event loop before it goes on in a thread; 0: a thread for all "
+            "but waiting.",
         ),
     ] = 0.005
-    threads: Annotated[Positive, Meta(description="Runs of Wasm guests at once; each holds a thread.")] = 32
+    threads: Annotated[
+        Positive, Meta(description="Runs at once that compute or are in plugins' code that blocks.")
+    ] = 32
     programs: Annotated[Positive, Meta(description="Compiled programs kept in memory.")] = 256
     idle_instances: Annotated[
         int, Meta(ge=0, description="Instances of a program kept for its next run.")
@@ -167,7 +175,9 @@ class Kernel:
         self.ffis = self._collect_ffis()
         self.compilers = self._collect("mix_compilers")
         engines = self._collect("mix_engines")
-        self.choice: Choice | None = choose(profile.engines, engines) if profile.engines else None
+        self.engines = Engines(
+            choose(profile.engines, engines) if profile.engines else (), self._make_engine, self._of_engine
+        )
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
         self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
         own: KernelSettings = self._settings["kernel"]
@@ -179,15 +189,15 @@ class Kernel:
         self._slice = own.slice
         self._keys = Keys(environ.get(VARIABLE), None if own.key_file is None else Path(own.key_file))
         self._databases: Databases | None = None
+        self._sql_engines = self._collect("mix_sql")
+        self._sql: SqlEngine | None = None
         self._files: AppFiles | None = None
-        self._engine: WasmEngine | None = None
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._lock = threading.Lock()
         self._portal = Portal()
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
-        self._threads_pid = 0
-        self._has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
-        self._has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
+        self._threads = Threads(own.threads, "mixkit-run")
+        self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
+        self.has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
         self._env_words: dict[int, tuple[weakref.ref[Env], bytes]] = {}
         self._closed = False
         self.signals = Signals()
@@ -331,6 +341,25 @@ class Kernel:
         return self._databases
 
     @property
+    def sql(self) -> SqlEngine:
+        """What runs SQL over records, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._sql is None:
+            if not self._sql_engines:
+                raise NotFound(
+                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
+                    "plugins"
+                )
+            with self._lock:
+                if self._sql is None:
+                    self._sql = self._make("engine for SQL", next(iter(self._sql_engines.values())))
+        return self._sql
+
+    @property
     def files(self) -> AppFiles:
         """The files of apps, in the file system that the profile names.
 
@@ -364,10 +393,15 @@ class Kernel:
         """Makes the error that names the plugin, for `foreign`."""
         return lambda reason: PluginError(f"{what}: {reason}", plugin)
 
-    def _of_engine(self, what: str) -> Callable[[str], MixError]:
+    def _of_engine(self, choice: Choice, what: str) -> Callable[[str], MixError]:
         """The same for the plugin that offers the engine."""
-        assert self.choice is not None
-        return self._failed(f"the engine {self.choice.engine!r} {what}", self._offered_by[self.choice.path])
+        return self._failed(f"the engine {choice.engine!r} {what}", self._offered_by[choice.path])
+
+    def _make_engine(self, choice: Choice) -> WasmEngine:
+        settings = self._settings.get(choice.engine)
+        cls = load_object(choice.path)
+        engine: WasmEngine = cls(settings) if settings is not None else cls()
+        return engine
 
     def keep_keys(self, home: Path) -> None:
         """Let `keyring` be that of the workspaces in `home`, and see that it fits what is stored there.
@@ -399,19 +433,6 @@ class Kernel:
 
     # -- code ---------------------------------------------------------------------------------
 
-    @property
-    def engine(self) -> WasmEngine:
-        """The engine that runs guests, made when first needed."""
-        with self._lock:
-            if self._engine is None:
-                if self.choice is None:
-                    raise ProfileError(f"profile {self.profile.name!r} has no engine", "engines")
-                with foreign(self._of_engine("cannot be made")):
-                    cls = load_object(self.choice.path)
-                    settings = self._settings.get(self.choice.engine)
-                    self._engine = cls(settings) if settings is not None else cls()
-            return self._engine
-
     def prepare(self) -> None:
         """Do what the first run of a process would wait for: import the event loop, load the engine.
 
@@ -419,16 +440,22 @@ class Kernel:
         """
         import asyncio  # noqa: F401
 
-        if self.choice is not None:
-            engine = self.engine
-            with foreign(self._of_engine("cannot be prepared")):
-                engine.prepare()
+        self.engines.prepare()
 
-    def compile(self, code: bytes) -> Module:
-        """Compile a Wasm module, guest or not, or find it compiled. `EngineError` if it is not valid."""
-        engine = self.engine
-        with foreign(self._of_engine("failed to compile the code")):
-            return engine.compile(code)
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all guests in this process, those that wait for their next run included."""
+        return sum(engine.memory_in_use for engine in self.engines.made())
+
+    def compile(self, code: bytes) -> Compiled:
+        """Compile a Wasm module, guest or not, or find it compiled, with the first engine that takes it.
+
+        Raises:
+            EngineError: it is not valid, or none takes it.
+            ProfileError: the profile has no engine.
+        """
+        engine, decision = self.engines.compile(code)
+        return Compiled(engine, decision.module)
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
@@ -449,7 +476,8 @@ class Kernel:
                 code = Path(code).read_bytes()
             except OSError as exc:
                 raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        engine, module = self.engine, self.compile(code)
+        compiled = self.compile(code)
+        module = compiled.module
         with self._lock:
             program = self._programs.get(module.hash)
             if program is not None:
@@ -457,7 +485,7 @@ class Kernel:
                 return program
         own: KernelSettings = self._settings["kernel"]
         made = Program(
-            engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
+            compiled.engine, module, name, self._snapshots, self.profile.name, own.idle_instances, self.idle
         )
         dropped: list[Program] = []
         with self._lock:
@@ -505,7 +533,8 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, budget)
         job = self._job(program, entry, params, limits, budget, options)
-        return job.execute(Run(job.state, self.ffis, self._portal.spawn, trace))  # type: ignore[arg-type]
+        run = Run(job.state, self.ffis, self._portal.spawn, trace)  # type: ignore[arg-type]
+        return drive(run, job.steps(run))
 
     async def run(
         self,
@@ -522,7 +551,7 @@ class Kernel:
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -537,7 +566,11 @@ class Kernel:
 
         loop = asyncio.get_running_loop()
         limits = self._limits(options, budget)
-        own = Budget(limits, time.monotonic() + limits.wall_time - spent) if budget is None else budget
+        if budget is None:
+            own = Budget(limits, time.monotonic() + limits.wall_time - spent)
+            own.pauses = options.get("pauses")
+        else:
+            own = budget
         if isinstance(code, Program):
             program = code
         else:
@@ -546,30 +579,47 @@ class Kernel:
                 program = await asyncio.wait_for(loading, own.remaining())
             except TimeoutError:
                 self._not_loaded(entry, own)
-        quick = budget is None and self._slice > 0 and program.quick
-        if budget is not None or is_large(params):
+        if is_large(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
             job = self._job(program, entry, params, limits, own, options)
-            if quick:
-                try:
-                    return job.execute_quickly(QuickRun(job.state, self.ffis, self._slice))
-                except NotQuick:
-                    again = Budget(limits, own.deadline)
-                    job = self._job(program, entry, params, limits, again, options)
-        run = Run(job.state, self.ffis, lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop))  # type: ignore[arg-type]
-        if budget is None:
-            thread = self._executor().submit(job.execute_timed, run)
-        else:
+        if budget is not None:
             job.hold()
-            thread = in_own_thread(job.execute, run)
-        done = asyncio.wrap_future(thread, loop=loop)
+        # The caller of a nested one waits, and this one works for it.
+        pauses = budget.pauses if budget is not None else None
+        if pauses is not None:
+            pauses(False)
+        try:
+            if program.suspends:
+                run = Run(job.state, self.ffis, partial(start, loop))
+                return await drive_async(run, job.steps(run), self._threads, self._slice)
+            run = Run(
+                job.state,
+                self.ffis,
+                lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop),  # type: ignore[arg-type]
+            )
+            return await self._run_in_thread(job, run, nested=budget is not None)
+        finally:
+            if pauses is not None:
+                pauses(True)
+
+    async def _run_in_thread(self, job: Job, run: Run, *, nested: bool) -> RunResult:
+        """For engines that cannot suspend a guest: it holds a thread, one of its own if another run waits for it."""
+        import asyncio
+
+        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        work = partial(fulfil, future, drive, run, job.steps(run))
+        if nested:
+            threading.Thread(target=work, name="mixkit-nested", daemon=True).start()
+        else:
+            self._threads.submit(work)
+        done = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             run.stop(CancelledRun("the caller went away"))
-            if not thread.cancel():
+            if not future.cancel():
                 # The guest stops within milliseconds; its instance must be back before we leave.
                 await asyncio.wait([done])
                 if not done.cancelled():
@@ -599,7 +649,12 @@ class Kernel:
         self, program: Program, entry: str, params: Any, limits: Limits, budget: Budget, options: RunOptions
     ) -> Job:
         target = program.entry(entry)
-        params = program.check_params(entry, params)
+        words = b""
+        if type(params) is Packed:
+            words = params.words if program.takes(entry, params.words) else b""
+            params = None if words else params.value()
+        if not words:
+            params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or NO_ENV,
             budget=budget,
@@ -615,10 +670,12 @@ class Kernel:
         apps = options.get("apps")
         if apps is not None:
             state.put(apps)
-        words = codec.encode(params, token=state.token_to_handle)
+        words = words or codec.encode(params, token=state.token_to_handle)
         state.budget.check_size("params_size", len(words))
         state.budget.check_values(words)
-        return Job(self, program, target, words, state, limits, options.get("answer"))
+        return Job(
+            self, program, target, words, state, limits, options.get("answer"), options.get("as_json", False)
+        )
 
     def _grants(self, program: Program, granted: Grants | None) -> Grants:
         """What a run of the program may call: what it requests, of that what is granted."""
@@ -651,13 +708,13 @@ class Kernel:
 
     def open_state(self, state: State) -> None:
         """Let every plugin put its resources on a run's state."""
-        if self._has_open:
+        if self.has_open:
             for _ in call_each(self.manager, "mix_state_open", state=state):
                 pass
 
     def close_state(self, state: State) -> None:
         """Let every plugin clean up, then close what the state holds. Nothing that fails here hides the result."""
-        if self._has_close:
+        if self.has_close:
             for plugin, close in each(self.manager, "mix_state_close"):
                 try:
                     close(state=state)
@@ -668,18 +725,6 @@ class Kernel:
         for failure in state.close():
             _log.error("closing a resource of run %s failed", state.run_id, exc_info=failure)
 
-    def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
-        # Threads do not survive a fork, and none is started before one.
-        if self._threads is None or self._threads_pid != os.getpid():
-            with self._lock:
-                if self._threads is None or self._threads_pid != os.getpid():
-                    own: KernelSettings = self._settings["kernel"]
-                    self._threads = concurrent.futures.ThreadPoolExecutor(
-                        own.threads, thread_name_prefix="mixkit-run"
-                    )
-                    self._threads_pid = os.getpid()
-        return self._threads
-
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -687,8 +732,7 @@ class Kernel:
         if self._closed:
             return
         self._closed = True
-        if self._threads is not None and self._threads_pid == os.getpid():
-            self._threads.shutdown(wait=True)
+        self._threads.close()
         self._portal.close()
         if self._shared_bus is not None:
             self._shared_bus.stop()

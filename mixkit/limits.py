@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
+from collections.abc import Callable
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
@@ -87,6 +88,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Positive, Meta(description="Bytes of the versions of records that are stored, deletions included.")
     ] = 128 * MIB
     depth: Annotated[Positive, Meta(description="Nested agent calls.")] = 16
+    file_bytes: Annotated[Positive, Meta(description="Bytes of files that are read, written and copied.")] = (
+        4096 * MIB
+    )
 
     def narrowed(self, other: Limits) -> Limits:
         """The smaller of both, key by key: what a package asks for never raises what the profile allows."""
@@ -114,6 +118,7 @@ UNITS = {
     "database_rows": "rows",
     "database_bytes": "bytes",
     "depth": "calls",
+    "file_bytes": "bytes",
 }
 """Unit of each limit, for messages and the reference."""
 
@@ -125,14 +130,19 @@ class Budget:
         limits: the limits that this budget was made from.
         deadline: `time.monotonic()` at which the run must have ended; by default `wall_time` from now.
         purse: what all instances of the run take their memory from, those of nested runs included.
+        pauses: called on the event loop, with True when the run or a nested one begins to wait there, which holds no
+            thread, and with False when it goes on; None for nobody.
+        turn: `time.monotonic()` at which the turn on the event loop ends that is being taken; 0.0 between two.
     """
 
-    __slots__ = ("_lock", "_names", "_spent", "deadline", "limits", "purse")
+    __slots__ = ("_lock", "_names", "_spent", "deadline", "limits", "pauses", "purse", "turn")
 
     def __init__(self, limits: Limits, deadline: float | None = None) -> None:
         self.limits = limits
         self.deadline = time.monotonic() + limits.wall_time if deadline is None else deadline
         self.purse = purse(limits.memory)
+        self.pauses: Callable[[bool], None] | None = None
+        self.turn = 0.0
         self._spent: dict[str, int] = {}
         self._names: set[str] | None = None
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from mixkit.errors import PluginError, ProfileError
 from mixkit.outside import is_ours
 from mixkit.profile import load_profile, profile_names
 
-__all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "pip_name"]
+__all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "offered", "pip_name"]
 
 GROUP = "mixkit"
 """Entry-point group: the name is the plugin's name in profiles, the value its module."""
@@ -36,7 +36,7 @@ def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
         # One by one: together, a malformed line of any package would take all plugins away.
         try:
             points = [point for point in distribution.entry_points if point.group == GROUP]
-            name = _normal(distribution.metadata["Name"]) if points else ""
+            name = _normal(_name(distribution)) if points else ""
         except Exception as exc:
             _warn(distribution, exc)
             continue
@@ -46,6 +46,13 @@ def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
             for point in points:
                 found.setdefault(point.name, []).append(point)
     return found
+
+
+def _name(distribution: importlib.metadata.Distribution) -> str:
+    # PERF: parsed, its metadata takes longer than all else of it; the README is in there too.
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    found = re.search(r"^Name:[ \t]*(\S+)", text, re.MULTILINE)
+    return found[1] if found else str(distribution.metadata["Name"])
 
 
 def _normal(name: str) -> str:
@@ -183,6 +190,24 @@ def _failed(what: str, plugin: str, exc: BaseException) -> PluginError:
 
 def _first_line(exc: Exception) -> str:
     return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
+
+
+def offered(hook: str) -> Iterator[tuple[str, Any]]:
+    """What installed plugins answer to a hook without arguments, where there is no profile that names them.
+
+    Raises:
+        PluginError: a plugin cannot be asked.
+    """
+    points = installed()
+    for name in sorted(points):
+        try:
+            answer = getattr(_import(name, points), hook, lambda: None)()
+        except PluginError:
+            raise
+        except BaseException as exc:
+            raise _failed(f"{hook} failed", name, exc) from exc
+        if answer is not None:
+            yield name, answer
 
 
 def each(manager: pluggy.PluginManager, hook: str) -> Iterator[tuple[str, Any]]:

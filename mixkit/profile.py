@@ -32,7 +32,7 @@ class Profile:
 
     Attributes:
         plugins: names of the plugins that are on; only these are imported.
-        engines: Wasm engines by preference; the first one that is installed runs guests.
+        engines: Wasm engines by preference; what one does not take goes to the next one that is installed.
         settings: for each plugin the layers (origin, values), the weakest first.
         limits: the same for `[limits]`.
         overrides: what the command line or the caller set, by dotted key.

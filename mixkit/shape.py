@@ -6,12 +6,35 @@ Python decides. The layout is described in `_forms.c`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mixkit import codec
-from mixkit.schema import ArrayType, LiteralType, MapType, RecordType, ScalarType, Type, UnionType
+from mixkit.schema import (
+    ANY,
+    ArrayType,
+    LiteralType,
+    MapType,
+    RecordType,
+    ScalarType,
+    Type,
+    UnionType,
+    converter,
+)
 
-__all__ = ["Shape", "shape"]
+if TYPE_CHECKING:
+
+    def _fits(words: bytes, shape: bytes, /) -> bool: ...
+
+else:
+    try:
+        from mixkit._forms import fits as _fits
+    except ModuleNotFoundError:
+
+        def _fits(words, shape):
+            return False
+
+
+__all__ = ["Declared", "Shape", "declared", "shape"]
 
 Shape = bytes
 
@@ -29,6 +52,35 @@ _TAGS: Final = {
 _ANYTHING: Final = 0xFFFF
 _FLOAT: Final = 1 << 5
 _MOST: Final = 0xFF
+
+
+class Declared:
+    """A type as values are held against it, and as codec words are, of which no value need be made then.
+
+    Called with a value it answers that made to fit, or raises `Mismatch`.
+    """
+
+    __slots__ = ("_convert", "_shape")
+
+    def __init__(self, type: Type) -> None:
+        self._convert = converter(type)
+        self._shape = shape(type)
+
+    def __call__(self, value: Any) -> Any:
+        return self._convert(value)
+
+    def fits(self, words: bytes) -> bool:
+        """Whether the words are of the type as they are. False says nothing: the value may be, or be made to fit.
+
+        Args:
+            words: of a value, made by us.
+        """
+        return self._shape is not None and _fits(words, self._shape)
+
+
+def declared(type: Type) -> Declared | None:
+    """What holds values against a type; None for one that takes all."""
+    return None if type == ANY else Declared(type)
 
 
 class _HasNone(Exception):

@@ -13,7 +13,7 @@ from mixkit import action, codec
 from mixkit.action import ActionQueue
 from mixkit.app_files import AppFiles
 from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import Module, WasmEngine
+from mixkit.contracts import Compiled
 from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -80,14 +80,10 @@ class Services(Protocol):
         """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
         ...
 
-    @property
-    def engine(self) -> WasmEngine:
-        """The engine that runs guests. Raises `ProfileError` where there is none."""
-        ...
-
-    def compile(self, code: bytes) -> Module:
-        """Compile Wasm with that engine, or find it compiled. It takes seconds, and cannot be stopped before the
-        engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile."""
+    def compile(self, code: bytes) -> Compiled:
+        """Compile Wasm with the engine that takes it, or find it compiled. It takes seconds, and cannot be stopped
+        before the engine's own limits do. Raises `EngineError` for what is no valid module, or too much to compile,
+        and `ProfileError` where there is no engine."""
         ...
 
     def settings(self, plugin: str) -> Any:
@@ -122,12 +118,8 @@ class NoServices:
     def keyring(self) -> KeyRing:
         raise KeyRingError("expected a key ring, found none: this state belongs to no kernel")
 
-    @property
-    def engine(self) -> WasmEngine:
+    def compile(self, code: bytes) -> Compiled:
         raise ProfileError("expected an engine, found none: this state belongs to no kernel", "engines")
-
-    def compile(self, code: bytes) -> Module:
-        return self.engine.compile(code)
 
     def settings(self, plugin: str) -> Any:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
@@ -185,6 +177,7 @@ class State:
         self._objects: dict[Token, tuple[Any, Callable[[Any], None] | None]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._closes = False
 
     @property
     def run_id(self) -> str:
@@ -206,6 +199,7 @@ class State:
                 raise InternalError(f"the state already holds a {type(resource).__name__}")
             if not self._closed:
                 self._resources[type(resource)] = (resource, close)
+                self._closes = self._closes or close is not None
                 return resource
         return self._refuse(resource, close)
 
@@ -356,6 +350,11 @@ class State:
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
         self.actions.push(parsed)
+
+    @property
+    def must_close(self) -> bool:
+        """Whether it holds something that `close` has to close."""
+        return self._closes or bool(self._objects)
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""Writes docs/reference/ from the code: hooks, FFIs, settings and limits, the command line.
+"""Writes docs/reference/ from the code: hooks, FFIs, settings and limits, the command line; and in docs/profiles.md
+what each profile contains.
 
 `python scripts/reference.py` writes; with `--check` it writes nothing and fails if a page is not up to date. The
 pages describe the profile `all`, so that everything of ours that is installed is in them.
@@ -7,8 +8,10 @@ pages describe the profile `all`, so that everything of ours that is installed i
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +22,26 @@ from mixkit.cli.group import Group
 from mixkit.errors import NotFound
 from mixkit.kernel import Kernel
 from mixkit.limits import UNITS, Limits
+from mixkit.profile import Profile, load_profile
 from mixkit.settings import Setting, describe
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "docs" / "reference"
+FOLDER = ROOT / "docs"
 PROFILE = "all"
+PROFILES = ("agent_server", "snowflake", "wasi", "test", "all")
 WRITTEN = "<!-- Written by scripts/reference.py from the code; change that, then run it. -->"
 
 
 def pages() -> dict[str, str]:
-    """File name to text of every page."""
+    """File name, below docs/, to text of every page."""
     with Kernel(PROFILE, environ={}) as kernel:
-        texts = {"hooks.md": hooks(kernel), "ffis.md": ffis(kernel), "settings.md": settings(kernel)}
-    return {**texts, "cli.md": commands()}
+        texts = {
+            "reference/hooks.md": hooks(kernel),
+            "reference/ffis.md": ffis(kernel),
+            "reference/settings.md": settings(kernel),
+        }
+    page = (FOLDER / "profiles.md").read_text(encoding="utf-8")
+    return {**texts, "reference/cli.md": commands(), "profiles.md": with_contents(page)}
 
 
 def specifications(kernel: Kernel) -> dict[str, tuple[Callable[..., Any], str]]:
@@ -147,6 +157,60 @@ def help_of(command: click.Command, path: tuple[str, ...]) -> str:
     text = command.get_help(context)
     assert not isinstance(command, Group) or "Commands of plugins are missing" not in text, text
     return text
+
+
+BEGIN, END = "<!-- Written by scripts/reference.py -->\n", "<!-- until here -->\n"
+
+
+def with_contents(page: str) -> str:
+    """The page about profiles, with what they contain between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin and end, "docs/profiles.md has lost its marks"
+    return "".join((before, BEGIN, "\n", *(f"{line}\n" for line in table(contents())), "\n", END, after))
+
+
+def contents() -> list[tuple[str, ...]]:
+    """What each profile contains: a row for each thing, a column for each profile."""
+    profiles = [load_profile(name, environ={}) for name in PROFILES]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    known = dict.fromkeys(name for profile in profiles for name in profile.plugins)
+    rows: list[tuple[str, ...]] = [("", *(f"`{name}`" for name in PROFILES))]
+    for name in sorted(known):
+        has = ("yes" if name in profile.plugins else "" for profile in profiles)
+        rows.append((f"[{name}](../plugins/mix-{name}/README.md)", *has))
+    rows += [
+        ("engines", *(listed(profile.engines) for profile in profiles)),
+        ("storage", *(profile.storage or "" for profile in profiles)),
+        ("file system", *(profile.filesystem or "" for profile in profiles)),
+        ("limits beside the defaults", *(listed(limits_of(profile)) for profile in profiles)),
+        ("the extra also brings", *(listed(besides(extras[name])) for name in PROFILES)),
+    ]
+    return rows
+
+
+def limits_of(profile: Profile) -> Iterator[str]:
+    merged: dict[str, Any] = {}
+    for _, layer in profile.limits:
+        merged |= layer
+    for key, value in merged.items():
+        yield f"`{key}` {value:,}".replace(",", " ")
+
+
+def besides(extra: list[str]) -> Iterator[str]:
+    """What an extra brings that is no plugin, or with one."""
+    for requirement in extra:
+        name, pinned, _ = requirement.partition("==")
+        if not (pinned and name.startswith("mix-")):
+            yield re.split("[<>=!~ ]", requirement)[0]
+        elif "[" in name:
+            yield f"`{name}`"
+
+
+def listed(items: Iterable[str]) -> str:
+    return ", ".join(items)
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

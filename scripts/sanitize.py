@@ -1,6 +1,6 @@
 """Runs tests over the C extensions built with AddressSanitizer and UBSan, in a folder of their own.
 
-    python scripts/sanitize.py [NAME…]        mix-wasmtime, mix-db, mixkit; all of them unless named
+    python scripts/sanitize.py [NAME…]        mix-wasmtime, mix-wasm2c, mix-db, mixkit; all of them unless named
     MIXKIT_SOAK_SECONDS=3600 python scripts/sanitize.py mix-wasmtime
 
 Needs a system C compiler with the sanitizers (GCC or Clang). What they find ends the tests with a report on stderr.
@@ -18,10 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TESTED = {
     "mix-wasmtime": ("plugins/mix-wasmtime", "mix_wasmtime", ["plugins/mix-wasmtime/tests"]),
+    "mix-wasm2c": ("plugins/mix-wasm2c", "mix_wasm2c", ["plugins/mix-wasm2c/tests"]),
     "mix-db": (
         "plugins/mix-db",
         "mix_db",
-        [f"plugins/mix-db/tests/test_db_{name}.py" for name in ("version", "index", "segments", "records")],
+        [
+            f"plugins/mix-db/tests/test_db_{name}.py"
+            for name in ("version", "index", "segments", "records", "columns")
+        ],
     ),
     "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_forms.py", "tests/test_value.py"]),
 }

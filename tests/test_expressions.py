@@ -20,6 +20,7 @@ SLOW = 0.15
 """Seconds. The square of `MANY` takes longer, `MANY` itself a thousandth."""
 OTHERS = {
     "mixkit.testing.snippets": "reads our own documents",
+    "mix_wasm2c.translation": "reads what wasm2c wrote of a module whose names were taken away, line by line",
     "mix_db.query.semantics": "compiles the patterns of queries, and bounds what searching for them costs",
 }
 

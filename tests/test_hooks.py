@@ -85,7 +85,7 @@ def test_mix_engines(load: Load) -> None:
             name, version = "slow", "1"
     """
     with load(source, overrides={"engines": ["slow", "wasmtime"]}) as kernel:
-        assert (kernel.engine.name, kernel.choice.engine) == ("slow", "slow")  # type: ignore[union-attr]
+        assert [engine.name for engine in kernel.engines.made()] == ["slow", "wasmtime"]
 
 
 def offers(load: Load, hook: str) -> None:
@@ -99,6 +99,19 @@ def test_mix_filesystems(load: Load) -> None:
 
 def test_mix_storages(load: Load) -> None:
     offers(load, "mix_storages")
+
+
+def test_mix_sql(load: Load) -> None:
+    source = """
+        @hookimpl
+        def mix_sql():
+            return {"mine": "mix_one_hooks:Mine"}
+        class Mine:
+            name = "mine"
+    """
+    with load(source) as kernel:
+        assert kernel.sql.name == "mine"
+        assert kernel.sql is kernel.sql
 
 
 def test_mix_compilers(load: Load) -> None:

@@ -558,53 +558,48 @@ def test_init_may_not_call_ffis(equipped: Kernel, guest: Guest) -> None:
         equipped.run_sync(code, "echo")
 
 
-# -- quick code runs on the event loop --------------------------------------------------------------
+# -- on the event loop, and in threads ----------------------------------------------------------------
 
 COUNTED = (
     """(global $n (mut i32) (i32.const 0)) (data (i32.const 64) "line") (data (i32.const 80) "$test_add")"""
 )
+ARGS = '(data (i32.const 96) "\\09\\02\\00\\00\\03\\01\\00\\00\\03\\01\\00\\00")'
 SOMETIMES = """(call $log (i32.const 1) (i32.const 64) (i32.const 4))
   (if (i32.eq (i32.load8_u (local.get $p)) (i32.const 2)) (then (if (i32.load8_u offset=1 (local.get $p)) (then %s))))
   (call $pair (local.get $p) (local.get $n))"""
 
 
-async def _warm(kernel: Kernel, code: bytes, entry: str) -> Any:
-    program = kernel.load(code)
-    for _ in range(5):
-        assert (await kernel.run(program, entry, False)).value is False
-    assert program.quick
-    return program
-
-
-def _threads_used(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> list[str]:
-    """Names of the threads in which programs ran."""
-    from mixkit.vm.program import Program
+def _threads_used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads in which guests are stepped."""
+    from mixkit.vm.guest import SuspendedMachine
 
     seen: list[str] = []
-    run = Program.run
+    step = SuspendedMachine.step
 
-    def spy(self: Any, *args: Any) -> bytes:
+    def spy(self: Any, budget: int) -> Any:
         seen.append(threading.current_thread().name)
-        return run(self, *args)
+        return step(self, budget)
 
-    monkeypatch.setattr(Program, "run", spy)
+    monkeypatch.setattr(SuspendedMachine, "step", spy)
     return seen
 
 
-async def test_quick_code_needs_no_thread(
+async def test_a_short_run_needs_no_thread(
     kernel: Kernel, guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = await _warm(kernel, guest(), "echo")
-    seen = _threads_used(monkeypatch, kernel)
+    program = kernel.load(guest())
+    await kernel.run(program, "echo", 1)
+    seen = _threads_used(monkeypatch)
     assert (await kernel.run(program, "echo", 1)).value == 1
     assert seen == ["MainThread"]
 
 
-async def test_code_that_is_quick_no_more_holds_the_loop_for_a_slice_only(
+async def test_a_run_that_computes_goes_on_in_a_thread(
     kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = await _warm(kernel, guest(COUNTED, turn=SOMETIMES % LOOP.replace("(unreachable)", "")), "turn")
-    seen = _threads_used(monkeypatch, kernel)
+    program = kernel.load(guest(COUNTED, turn=SOMETIMES % LOOP.replace("(unreachable)", "")))
+    await kernel.run(program, "turn", False)
+    seen = _threads_used(monkeypatch)
     caplog.set_level(logging.DEBUG, "mix-vm")
     longest = 0.0
 
@@ -622,34 +617,35 @@ async def test_code_that_is_quick_no_more_holds_the_loop_for_a_slice_only(
     assert seen[0] == "MainThread" and seen[1].startswith("mixkit-run")
     assert longest < 0.4, "the loop went on while the guest was looping"
     assert [record.getMessage() for record in caplog.records if record.name == "mix-vm"] == ["line"]
-    assert not program.quick
-    assert (await kernel.run(program, "turn", False)).value is False
-    assert seen[2].startswith("mixkit-run")
 
 
-async def test_code_that_calls_out_begins_again_in_a_thread(equipped: Kernel, guest: Guest) -> None:
+async def test_a_plugin_that_may_block_is_called_in_a_thread(
+    equipped: Kernel, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     call = "(drop (call $ffi (i32.const 80) (i32.const 9) (i32.const 96) (i32.const 12)))"
-    args = '(data (i32.const 96) "\\09\\02\\00\\00\\03\\01\\00\\00\\03\\01\\00\\00")'
-    program = await _warm(equipped, guest(COUNTED + args, turn=SOMETIMES % call), "turn")
+    program = equipped.load(guest(COUNTED + ARGS, turn=SOMETIMES % call))
+    await equipped.run(program, "turn", False)
+    seen = _threads_used(monkeypatch)
     assert (await equipped.run(program, "turn", True, grants=ALL)).value is True
-    assert not program.quick
+    assert seen[0] == "MainThread" and seen[-1].startswith("mixkit-run")
 
 
-async def test_a_quick_failure_is_an_ordinary_failure(
+async def test_a_failure_on_the_loop_is_an_ordinary_failure(
     kernel: Kernel, guest: Guest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = await _warm(kernel, guest(COUNTED, turn=SOMETIMES % "(unreachable)"), "turn")
+    program = kernel.load(guest(COUNTED, turn=SOMETIMES % "(unreachable)"))
+    await kernel.run(program, "turn", False)
+    caplog.clear()
     caplog.set_level(logging.DEBUG, "mix-vm")
     with pytest.raises(RunError, match="unreachable"):
         await kernel.run(program, "turn", True)
-    assert program.quick
     assert [record.getMessage() for record in caplog.records if record.name == "mix-vm"] == ["line"]
 
 
-async def test_the_slice_can_be_switched_off(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slice_of_nothing_is_a_thread_for_all(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     with Kernel("test", environ={}, overrides={"settings.kernel.slice": 0}) as kernel:
-        program = await _warm(kernel, guest(), "echo")
-        seen = _threads_used(monkeypatch, kernel)
+        program = kernel.load(guest())
+        seen = _threads_used(monkeypatch)
         await kernel.run(program, "echo", 1)
         assert seen[0].startswith("mixkit-run")
 

@@ -16,6 +16,7 @@ from mixkit.ffi import FFIGroup, FFITable
 from mixkit.grants import Grants
 from mixkit.limits import Budget, Limits
 from mixkit.state import State
+from mixkit.vm.drive import drive, drive_async
 from mixkit.vm.loop import Run
 from mixkit.vm.machine import (
     TERMINAL,
@@ -31,6 +32,7 @@ from mixkit.vm.machine import (
     check_transition,
 )
 from mixkit.vm.portal import Portal
+from mixkit.vm.threads import Threads
 
 S = RunState
 
@@ -43,6 +45,7 @@ class Scripted:
         self.entered: list[tuple[str, Any]] = []
         self.answers: dict[int, Any] = {}
         self.interrupted = threading.Event()
+        self.gave_way = False
 
     def enter(self, entry: str, words: bytes) -> None:
         self.entered.append((entry, codec.decode(words)))
@@ -53,6 +56,9 @@ class Scripted:
 
     def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
         self.answers[call_id] = error if words is None else codec.decode(words)
+
+    def give_way(self) -> None:
+        self.gave_way = True
 
     def interrupt(self) -> None:
         self.interrupted.set()
@@ -97,22 +103,28 @@ class Drive:
         self.transcript: list[RunState] = []
         self.state = State()
         self.run: Run | None = None
+        self.turn = 0.0 if how == "threads and a loop" else 0.005
 
     def __call__(self, machine: Scripted, entry: str = "main", params: Any = None) -> Any:
         words = codec.encode(params)
         if self.how == "thread":
             self.run = Run(self.state, table(), self.portal.spawn, self.transcript.append)  # type: ignore[arg-type]
-            return codec.decode(self.run.drive(machine, entry, words))
+            return codec.decode(drive(self.run, self.run.steps(machine, entry, words)))
 
         async def main() -> bytes:
-            self.run = Run(self.state, table(), asyncio.ensure_future, self.transcript.append)
-            return await self.run.drive_async(machine, entry, words)
+            loop = asyncio.get_running_loop()
+            self.run = Run(self.state, table(), loop.create_task, self.transcript.append)  # type: ignore[arg-type]
+            threads = Threads(2, "test")
+            try:
+                return await drive_async(self.run, self.run.steps(machine, entry, words), threads, self.turn)
+            finally:
+                threads.close()
 
         return codec.decode(asyncio.run(main()))
 
 
-@pytest.fixture(params=["thread", "coroutine"])
-def drive(request: pytest.FixtureRequest, portal: Portal) -> Drive:
+@pytest.fixture(name="drive", params=["thread", "loop", "threads and a loop"])
+def make_drive(request: pytest.FixtureRequest, portal: Portal) -> Drive:
     return Drive(request.param, portal)
 
 
@@ -225,9 +237,10 @@ def test_cancelling_the_task_cancels_pending_calls() -> None:
             cancelled.set()
 
     async def main() -> None:
-        run = Run(State(), FFITable([group]), asyncio.ensure_future)
+        run = Run(State(), FFITable([group]), asyncio.get_running_loop().create_task)  # type: ignore[arg-type]
         machine = Scripted(FFICall(1, b"$wait", words([])), Idle())
-        task = asyncio.create_task(run.drive_async(machine, "main", words(None)))
+        steps = run.steps(machine, "main", words(None))
+        task = asyncio.create_task(drive_async(run, steps, Threads(1, "test"), 0.005))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -251,7 +264,7 @@ def test_a_blocking_call_is_cancelled_by_stop(portal: Portal) -> None:
 
     machine.events = iter([block])
     with pytest.raises(CancelledRun, match="enough"):
-        run.drive(machine, "main", words(None))
+        drive(run, run.steps(machine, "main", words(None)))
 
 
 @pytest.mark.parametrize("old", list(RunState))

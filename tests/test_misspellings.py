@@ -146,7 +146,9 @@ def test_names_of_plugins_profiles_and_layers() -> None:
     is_told("wasmtime", lambda wrong: kernel(engines=wrong))
     # Of several the first that is installed counts; a misspelt one is no reason to take the next.
     is_told("wasmtime", lambda wrong: kernel(engines=[wrong, "wasmtime"]))
-    assert kernel(engines=["wasm2c", "wasmtime"]).choice is not None
+    assert [choice.engine for choice in kernel(engines=["wasm2c", "wasmtime"]).engines.choices] == [
+        "wasmtime"
+    ]
 
 
 # -- manifests ----------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from mixkit import __version__
 from mixkit.cli.params import read_json
 from mixkit.errors import ProfileError
 from mixkit.profile import load_profile, profile_names, profile_path
@@ -25,6 +28,27 @@ def test_the_shipped_profiles_load() -> None:
         assert profile.name == name
         assert profile.plugins
         assert profile.description
+
+
+EXTRAS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+]
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_the_extra_of_a_profile_brings_its_plugins(name: str) -> None:
+    """All of them, pinned to the version of the kernel, and no others."""
+    ours = [requirement for requirement in EXTRAS[name] if requirement.startswith("mix-")]
+    brought = [re.fullmatch(rf"mix-([a-z0-9]+)(?:\[\w+\])?=={re.escape(__version__)}", text) for text in ours]
+    assert all(brought), ours
+    assert sorted(match[1] for match in brought if match) == sorted(load_profile(name, environ={}).plugins)
+
+
+def test_the_profile_all_has_every_plugin_of_ours() -> None:
+    folders = (Path(__file__).parent.parent / "plugins").glob("mix-*/pyproject.toml")
+    assert {path.parent.name.removeprefix("mix-") for path in folders} == set(
+        load_profile("all", environ={}).plugins
+    )
 
 
 def test_a_child_wins_over_its_parent_and_settings_keep_their_layers(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from mixkit import Kernel
 from mixkit.errors import RunError
 from mixkit.grants import ALL
 from mixkit.job import Agents, Target
-from mixkit.limits import Limits
+from mixkit.limits import Budget, Limits
 from mixkit.state import State
 from mixkit.value import Case
-from mixkit.vm.program import Program
+from mixkit.vm.guest import SuspendedMachine
 
 MIB = 1 << 20
 CALL = '(data (i32.const 64) "$core_agent_call")'
@@ -114,44 +114,65 @@ TURNS = """(if (i32.eq (i32.load8_u (local.get $p)) (i32.const 2)) (then (if (i3
   (call $pair (local.get $p) (local.get $n))"""
 FILLS = """(if (i32.eq (memory.grow (i32.const 500)) (i32.const -1)) (then (unreachable)))
   (memory.fill (i32.const 131072) (i32.const 1) (i32.const 32000000))"""
-MAKES_DO = "(if (i32.eq (memory.grow (i32.const 500)) (i32.const -1)) (then (return (call $pair (i32.const 0) (i32.const 0)))))"
 LARGE = "(return (call $pair (i32.const 0) (i32.const 131072)))"
 
 
-@pytest.mark.parametrize("turn", [FILLS, MAKES_DO], ids=["fills", "makes do"])
-async def test_much_memory_is_not_had_on_the_event_loop(
-    kernel: Kernel, guest: Any, monkeypatch: pytest.MonkeyPatch, turn: str
+async def test_code_that_has_had_much_memory_is_entered_in_a_thread(
+    kernel: Kernel, guest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Code that was quick asks for much: it gets it in a thread, as if it had begun there."""
-    program = kernel.load(guest(turn=TURNS % turn))
-    for _ in range(5):
-        await kernel.run(program, "turn", False)
-    assert program.quick
-    threads = _threads(monkeypatch)
+    """One instruction fills all of it, and nothing stops that."""
+    program = kernel.load(guest(turn=TURNS % FILLS))
+    await kernel.run(program, "turn", False)
+    threads = _threads(monkeypatch, "step")
+    assert (await kernel.run(program, "turn", False)).value is False
+    assert set(threads) == {"MainThread"}
     assert (await kernel.run(program, "turn", True)).value is True
-    assert threads[0] == "MainThread" and threads[1].startswith("mixkit-run")
+    threads.clear()
+    assert (await kernel.run(program, "turn", False)).value is False
+    assert all(name.startswith("mixkit-run") for name in threads)
+
+
+async def test_code_that_comes_to_have_much_memory_goes_on_in_a_thread(
+    kernel: Kernel, guest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its next call of a function, say, and with its turn not yet over."""
+    fills = "(memory.fill (i32.const 131072) (i32.const 1) (i32.const 32000000))"
+    grows = "(if (i32.eq (memory.grow (i32.const 500)) (i32.const -1)) (then (unreachable))) (call $fills)"
+    kernel._slice = 60.0
+    program = kernel.load(guest(f"(func $fills {fills})", turn=TURNS % grows))
+    await kernel.run(program, "turn", False)
+    threads = _threads(monkeypatch, "step")
+    assert (await kernel.run(program, "turn", True)).value is True
+    assert threads[0] == "MainThread"
+    assert threads[1].startswith("mixkit-run")
 
 
 async def test_a_large_result_is_not_decoded_on_the_event_loop(
     kernel: Kernel, guest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = kernel.load(guest(turn=TURNS % LARGE))
-    for _ in range(5):
-        await kernel.run(program, "turn", False)
-    threads = _threads(monkeypatch)
+    await kernel.run(program, "turn", False)
+    seen: list[str] = []
+    check = Budget.check_values
+
+    def spy(self: Budget, *args: Any) -> None:
+        seen.append(threading.current_thread().name)
+        check(self, *args)
+
+    monkeypatch.setattr(Budget, "check_values", spy)
     with pytest.raises(RunError, match="no value"):
         await kernel.run(program, "turn", True)
-    assert threads[0] == "MainThread" and threads[1].startswith("mixkit-run")
+    assert seen[-1].startswith("mixkit-run")
 
 
-def _threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the threads in which programs run from now on."""
+def _threads(monkeypatch: pytest.MonkeyPatch, method: str) -> list[str]:
+    """Names of the threads in which guests run from now on."""
     seen: list[str] = []
-    run = Program.run
+    original = getattr(SuspendedMachine, method)
 
-    def spy(self: Any, *args: Any) -> bytes:
+    def spy(self: Any, *args: Any) -> Any:
         seen.append(threading.current_thread().name)
-        return run(self, *args)
+        return original(self, *args)
 
-    monkeypatch.setattr(Program, "run", spy)
+    monkeypatch.setattr(SuspendedMachine, method, spy)
     return seen

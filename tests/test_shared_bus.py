@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mixkit.bus import BusError, BusFull, BusLimits, Message, MessagesMissed
+from mixkit.bus import BusError, BusFull, BusLimits, BusLost, Message, MessagesMissed
 from mixkit.shared_bus import SharedBus
 from mixkit.shared_bus.frames import (
     Answer,
@@ -32,6 +32,7 @@ from mixkit.shared_bus.frames import (
     frame,
     most_bytes,
 )
+from mixkit.shared_bus.kept import Kept
 from mixkit.shared_bus.meeting import lead, reach
 from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
 
@@ -313,6 +314,27 @@ async def test_a_directory_that_is_none(tmp_path: Path) -> None:
             await bus.publish("a", b"x")
         assert str(tmp_path) not in str(caught.value)
         await bus.close()
+
+
+async def test_what_nobody_foresaw_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Kept) -> Iterator[tuple[Message, str]]:
+        raise ZeroDivisionError
+
+    bus = SharedBus(tmp_path / "bus")
+    with monkeypatch.context() as patched:
+        patched.setattr(Kept, "load", fail)
+        with pytest.raises(BusLost, match="joining the bus failed: ZeroDivisionError"):
+            await bus.publish("a", b"x")
+    assert "joining the bus failed" in caplog.text
+    for _ in range(100):
+        with suppress(BusLost):
+            await bus.publish("a", b"x")
+            break
+        await asyncio.sleep(0.05)
+    assert bus.leads
+    await bus.close()
 
 
 async def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

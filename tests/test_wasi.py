@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import struct
 import time
@@ -88,25 +89,24 @@ def test_a_sleep_ends_with_the_run(kernel: Kernel, guest: Guest) -> None:
     assert caught.value.__cause__.limit == "wall_time"
 
 
-async def test_a_sleeping_run_does_not_hold_the_event_loop(kernel: Kernel, guest: Guest) -> None:
-    """A program that is quick runs on the loop itself, until it sleeps: then it begins again in a thread."""
+async def test_a_sleeping_run_holds_neither_the_event_loop_nor_a_thread(guest: Guest) -> None:
     imports = (
         '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
     )
     sleep = f"(drop (call $poll (i32.const {PLACE}) (i32.const {PLACE}) (i32.const 1) (i32.const {PLACE})))"
-    text = "".join(f"\\{byte:02x}" for byte in clock(1, 50 * MILLISECOND))
+    text = "".join(f"\\{byte:02x}" for byte in clock(1, 300 * MILLISECOND))
     code = guest(
         f'(data (i32.const {PLACE}) "{text}")',
         imports=imports,
-        # The parameter true makes it sleep.
-        go=f"(if (i32.load8_u offset=1 (local.get $p)) (then {sleep})) (call $pair (local.get $p) (local.get $n))",
+        go=f"{sleep} (call $pair (local.get $p) (local.get $n))",
     )
-    program = kernel.load(code)
-    for _ in range(5):
-        await kernel.run(program, "go", False)
-    assert program.quick
-    assert (await kernel.run(program, "go", True)).value is True
-    assert not program.quick
+    with Kernel("test", environ={}, overrides={"settings.kernel.threads": 1}) as kernel:
+        program = kernel.load(code)
+        await kernel.run(program, "go", 0)
+        began = time.monotonic()
+        answers = await asyncio.gather(*(kernel.run(program, "go", number) for number in range(20)))
+        assert [answer.value for answer in answers] == list(range(20))
+        assert time.monotonic() - began < 20 * 0.3 / 2
 
 
 def test_standard_input_is_at_its_end_and_streams_are_no_files(kernel: Kernel, guest: Guest) -> None:

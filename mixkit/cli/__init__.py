@@ -12,10 +12,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
     0: done. 1: an error of mixkit or of the run, or a check that failed. 2: wrong usage. 130: interrupted.
     """
+    import gc
+
     from mixkit.cli.streams import open_closed
 
     # Before anything opens a file.
     open_closed()
-    from mixkit.cli.app import main
+    # PERF: starting makes many objects, none of which is garbage. A loaded kernel switches it on again.
+    gc.disable()
+    try:
+        from mixkit.cli.app import main
 
-    return main(args)
+        return main(args)
+    finally:
+        gc.enable()

@@ -22,13 +22,19 @@ __all__ = ["doctor"]
 
 
 @click.command()
+@click.option(
+    "--code",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A Wasm module: say which engine of the profile runs it, and why.",
+)
 @json_option
 @pass_session
-def doctor(session: Session) -> None:
+def doctor(session: Session, code: tuple[Path, ...]) -> None:
     """Check this installation and say what is in force. Exit status 1 if a check finds an error."""
     out = Output(session.as_json)
     with out.working("checking"):
-        found = list(_checks(session))
+        found = list(_checks(session, code))
     if session.as_json:
         out.document(
             [{"name": c.name, "level": c.level, "message": c.message, "remedy": c.remedy} for c in found]
@@ -43,7 +49,7 @@ def doctor(session: Session) -> None:
         click.get_current_context().exit(1)
 
 
-def _checks(session: Session) -> Iterator[Check]:
+def _checks(session: Session, code: tuple[Path, ...]) -> Iterator[Check]:
     from mixkit.contracts import Check
     from mixkit.errors import MixError
 
@@ -62,7 +68,8 @@ def _checks(session: Session) -> Iterator[Check]:
     with kernel:
         plugins = ", ".join(kernel.profile.plugins) or "none"
         yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
-        yield _engine(kernel)
+        yield from _engines(kernel)
+        yield from (_decision(kernel, path) for path in code)
         yield _limits(kernel)
         yield _idle(kernel)
         _place_keys(kernel)
@@ -83,24 +90,45 @@ def _codec() -> Check:
     )
 
 
-def _engine(kernel: Kernel) -> Check:
+def _engines(kernel: Kernel) -> Iterator[Check]:
+    """Which engines run guests, and in which order they are asked."""
     from mixkit.contracts import Check
     from mixkit.errors import MixError
     from mixkit.outside import foreign
 
-    if kernel.choice is None:
-        return Check(
+    choices = kernel.engines.choices
+    if not choices:
+        yield Check(
             "engine", "warning", "the profile has none: no guest can run", "name one in the profile's engines"
         )
+        return
     try:
-        engine = kernel.engine
-        with foreign(MixError):
-            found = f"{engine.name} {engine.version}"
+        made = kernel.engines.made()
     except MixError as exc:
-        return Check(
-            "engine", "error", f"{kernel.choice.engine}: {exc}", "reinstall the plugin of that engine"
-        )
-    return Check("engine", "ok", f"{found}; {kernel.choice.reason}")
+        yield Check("engine", "error", str(exc), "reinstall the plugin of that engine")
+        return
+    for choice, engine in zip(choices, made, strict=True):
+        try:
+            with foreign(MixError):
+                found = f"{engine.name} {engine.version}"
+        except MixError as exc:
+            yield Check("engine", "error", f"{choice.engine}: {exc}", "reinstall the plugin of that engine")
+        else:
+            last = "" if choice is choices[-1] else "; what it does not take goes to the next"
+            yield Check("engine", "ok", f"{found}; {choice.reason}{last}")
+
+
+def _decision(kernel: Kernel, path: Path) -> Check:
+    """Which engine runs the module."""
+    from mixkit.contracts import Check
+    from mixkit.errors import MixError
+
+    name = f"engine of {path.name}"
+    try:
+        engine, decision = kernel.engines.compile(path.read_bytes())
+    except (MixError, OSError) as exc:
+        return Check(name, "error", str(exc), "give it the path of a Wasm module that the profile can run")
+    return Check(name, "ok", f"{engine.name}; {decision.reason}")
 
 
 def _limits(kernel: Kernel) -> Check:

@@ -61,7 +61,10 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
                 app,
                 ws,
                 installed.place,
-                Apps(partial(workspace.place_beside, installed.place)),
+                Apps(
+                    partial(workspace.place_beside, installed.place),
+                    partial(workspace.file, installed.place, installed.generation),
+                ),
             )
             for name, agent in installed.agents.items()
         }

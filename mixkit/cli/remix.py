@@ -261,6 +261,7 @@ def install(
                 validate=kernel.check_code,
                 run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
                 load_records=lambda *given: _load_records(kernel, *given),
+                load_files=(lambda *given: _load_files(kernel, *given)) if kernel.filesystem else None,
             )
     out.record(
         {
@@ -402,7 +403,7 @@ def _run_setup(kernel: Kernel, workspace: Workspace, app: InstalledApp, agent: s
         grants=app.grants,
         limits=replace(kernel.limits, **limits),
         place=app.place,
-        apps=Apps(workspace.place),
+        apps=Apps(workspace.place, app.file),
     )
 
 
@@ -410,6 +411,12 @@ def _load_records(kernel: Kernel, app: InstalledApp, lines: Iterator[bytes], opt
     from mixkit.databases import load_records
 
     load_records(kernel.databases.open(app.place), lines, options)
+
+
+def _load_files(kernel: Kernel, app: InstalledApp, items: Iterator[tuple[str, Iterator[bytes]]]) -> None:
+    from mixkit.package_files import load_files
+
+    load_files(kernel.files.open(app.place), items)
 
 
 def _open(path: Path, out: Output) -> Package:

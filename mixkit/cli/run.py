@@ -148,6 +148,7 @@ def _run(
     from mixkit.cli.runnable import others_of
     from mixkit.errors import RunError
     from mixkit.schema import RecordType, converter
+    from mixkit.shape import declared
 
     if params is None and RecordType in map(type, (runnable.params, program.entry(runnable.entry).params)):
         # As over HTTP, where no body is no parameters.
@@ -167,7 +168,7 @@ def _run(
                     agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
                     place=place,
                     apps=runnable.apps,
-                    answer=converter(runnable.result),
+                    answer=declared(runnable.result),
                 )
             )
     except RunError as exc:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
 from mixkit.grants import Grants
 from mixkit.near import meant
-from mixkit.schema import ANY, Type, converter
+from mixkit.schema import ANY, Type
+from mixkit.shape import declared
 
 if TYPE_CHECKING:
     from mixkit.databases import Apps
@@ -144,8 +146,8 @@ def others_of(
             grants,
             place=place,
             apps=runnable.apps,
-            check=converter(other.params),
-            answer=converter(other.result),
+            check=declared(other.params),
+            answer=declared(other.result),
         )
 
     return Agents(resolve)
@@ -165,6 +167,7 @@ def _open(path: Path) -> Package:
 
 
 def _of_package(package: Package) -> dict[str, Runnable]:
+    from mixkit.databases import Apps
     from mixkit.package.manifest import param_types
 
     found = {}
@@ -182,5 +185,10 @@ def _of_package(package: Package) -> dict[str, Runnable]:
                 package.manifest.limits,
                 package.settings.get(app, {}),
                 app,
+                apps=Apps(_alone, partial(package.file, app)),
             )
     return found
+
+
+def _alone(name: str) -> Place:
+    raise NotFound(f"no app {name!r:.80}: this run was started alone, without other apps")

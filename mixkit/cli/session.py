@@ -40,9 +40,14 @@ class Session:
 
     def kernel(self) -> Kernel:
         """A kernel with the profile of this invocation, loaded. Use it as a context manager."""
+        import gc
+
         from mixkit.kernel import Kernel
 
-        return Kernel(self.profile, overrides=dict(self.overrides))
+        kernel = Kernel(self.profile, overrides=dict(self.overrides))
+        # Commands that come so far may go on for long.
+        gc.enable()
+        return kernel
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -19,7 +19,16 @@ from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
 from mixkit.storage import Place
 
-__all__ = ["Agent", "Installation", "InstalledApp"]
+__all__ = ["Agent", "Installation", "InstalledApp", "no_file"]
+
+
+def no_file(name: str, known: Iterable[str]) -> NotFound:
+    """The error of whoever asks for a file of a package that is not there."""
+    there = list(known)
+    return NotFound(
+        f"no file {name!r:.80} among the code of the package; there are: {', '.join(there[:50]) or 'none'}"
+        f"{meant(name, there)}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +134,28 @@ class InstalledApp:
                 f"no agent {agent!r:.80} in app {self.name!r}; there are: {', '.join(self.agents) or 'none'}"
                 f"{meant(agent, self.agents)}"
             )
+        return self._content(found.code, self.release.entries[found.code])
+
+    def file(self, name: str) -> bytes:
+        """A file that the package has in the folder of the app's code, an agent's or not, by its path below it.
+
+        Raises:
+            NotFound, PackageError, StorageError: as `code`.
+        """
+        code = self.release.code() if self.release else {}
+        folder = f"code/{self.name}/"
+        if folder + name not in code:
+            raise no_file(name, (path.removeprefix(folder) for path in code if path.startswith(folder)))
+        return self._content(folder + name, code[folder + name])
+
+    def _content(self, path: str, digest: str) -> bytes:
         if self._read is None:
             raise NotFound(f"app {self.name!r} was closed")
-        content = self._read(self.release.entries[found.code])
+        content = self._read(digest)
         if content is None:
             raise PackageError(
                 f"this code of app {self.name!r} is missing in the store, or was changed there; install it again",
-                found.code,
+                path,
             )
         return content
 

@@ -164,7 +164,7 @@ def _check_handlers(release: Release, options: Options) -> None:
     """Refuse what nobody here can handle: installed without it, the app would silently be another one."""
     needs: list[tuple[object, str, str, str]] = [
         (options.load_records, f"records/{release.app}.ndjson", "records", "a storage (plugin mix-db)"),
-        (options.load_files, f"files/{release.app}/", "files", "a file storage (plugin mix-files)"),
+        (options.load_files, f"files/{release.app}/", "files", "a file system (plugin mix-files)"),
     ]
     for handler, entry, what, remedy in needs:
         if handler is None and any(path.startswith(entry) for path in release.entries):

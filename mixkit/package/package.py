@@ -12,6 +12,7 @@ from typing import Any
 from mixkit.errors import PackageError
 from mixkit.grants import Grants
 from mixkit.package import manifest, signature
+from mixkit.package.app import no_file
 from mixkit.package.archive import Archive, ArchiveLimits
 from mixkit.package.document import MAX_DOCUMENT, parse
 from mixkit.package.manifest import Manifest
@@ -135,6 +136,19 @@ class Package:
             entries={path: digest for path, digest in self.digests.items() if _owner(path) == app},
             records=sum(1 for _ in self.lines(records)) if records in self.archive.entries else 0,
         )
+
+    def file(self, app: str, name: str) -> bytes:
+        """A file in the folder of the app's code, by its path below it.
+
+        Raises:
+            NotFound: there is none.
+            PackageError: it is damaged.
+        """
+        folder = f"code/{app}/"
+        entries = self.archive.entries
+        if folder + name not in entries:
+            raise no_file(name, (path.removeprefix(folder) for path in entries if path.startswith(folder)))
+        return self.archive.read(folder + name)
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of an entry that are not empty, without their ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from mixkit.app_files import AppFiles
@@ -110,7 +111,7 @@ class WorkspaceStore:
         for folder in trash.iterdir():
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
-            else:
+            elif not folder.name.startswith("."):
                 place = place_of(home, folder.name)
                 self._databases.remove(place)
                 if self._files is not None:
@@ -213,6 +214,20 @@ class Workspace:
         if place is None or entry is None:
             raise NotFound(f"no app {name!r} in workspace {self.name!r}: it has just been deleted")
         return InstalledApp(place, entry, page.code) if entry else InstalledApp(place)
+
+    def file(self, own: Place, generation: str, name: str) -> bytes:
+        """A file among the code of the app of the place `own`, for somebody who began with that generation of it.
+
+        Raises:
+            NotFound: there is no such file, or theirs is gone, or was installed anew.
+            PackageError: what the store has of it was changed.
+        """
+        with closing(self.app(own.app)) as app:
+            if app.place != own:
+                raise gone(own)
+            if app.generation != generation:
+                raise NotFound(f"app {own.app!r} was installed anew since this run began; start it again")
+            return app.file(name)
 
     def past(self, app: str) -> list[Event]:
         """When the app was made, what was installed and granted when, and when it was deleted; oldest first.

@@ -148,7 +148,11 @@ class Hub:
                 continue
             peer = _Peer(self, connection)
             self.peers.add(peer)
-            await loop.connect_accepted_socket(lambda peer=peer: peer, connection)  # type: ignore[misc]
+            try:
+                await loop.connect_accepted_socket(lambda peer=peer: peer, connection)  # type: ignore[misc]
+            except OSError:  # It has left again.
+                self.peers.discard(peer)
+                connection.close()
 
     async def _watch(self) -> None:
         while self._lead.stands:  # noqa: ASYNC110 - the file system tells nobody

@@ -158,7 +158,7 @@ class Member:
         stopping = asyncio.ensure_future(self._stopping.wait())
         pause, most = _PAUSE
         while not self._stopping.is_set():
-            if await self._join():
+            if await self._joined():
                 pause = _PAUSE[0]
                 assert self._link is not None
                 ends: list[asyncio.Future[Any]] = [self._link.lost, stopping]
@@ -175,6 +175,17 @@ class Member:
             self._link.transport.close()
             await self._link.lost
         await self._end_hub()
+
+    async def _joined(self) -> bool:
+        """As `_join`; what nobody foresaw must not leave a process without messages for ever."""
+        try:
+            return await self._join()
+        except Exception as exc:
+            _log.exception("joining the bus failed")
+            self._link = None
+            await self._end_hub()
+            self._say(f"joining the bus failed: {type(exc).__name__}")
+            return False
 
     async def _join(self) -> bool:
         """Lead, or reach who does; False if neither can be now."""

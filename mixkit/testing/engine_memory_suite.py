@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
 
+from mixkit.contracts import WasmEngine
 from mixkit.errors import LimitExceeded
 from mixkit.limits import Limits, purse
 from mixkit.testing.engine_suite import EngineFixtures, Make
@@ -93,6 +95,22 @@ class EngineMemorySuite(EngineFixtures):
         for instance in instances:
             instance.close()
         assert left[0] == (8 + 150) * PAGE
+
+    def test_what_all_have_is_counted(self, engine: WasmEngine, make: Make) -> None:
+        gc.collect()
+        before = engine.memory_in_use
+        instances = [make(GROWS) for _ in range(3)]
+        assert engine.memory_in_use - before == 6 * PAGE
+        instances[0].call("grow", 4)
+        assert engine.memory_in_use - before == 10 * PAGE
+        view = instances[0].memory()
+        for instance in instances:
+            instance.close()
+        # A view keeps the memory that it shows.
+        assert engine.memory_in_use - before == 5 * PAGE
+        del view
+        gc.collect()
+        assert engine.memory_in_use == before
 
     def test_a_footprint_follows_the_memories(self, make: Make) -> None:
         instance = make(GROWS)

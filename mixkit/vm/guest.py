@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from mixkit.contracts import FuncType, HostFunction, HostImports, Instance
+from mixkit.contracts import DONE, GAVE_WAY, LATER, Call, FuncType, HostFunction, HostImports, Instance
 from mixkit.errors import GuestError, InternalError, LimitExceeded
 from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
-from mixkit.vm.machine import Event, Host, Idle, Panic, Timeout
+from mixkit.vm.machine import Event, FFICall, Host, Idle, Panic, Running, Sleep, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
 from mixkit.vm.output import Output
 from mixkit.vm.wasi import WASI
 
-__all__ = ["HOST_IMPORTS", "GuestMachine"]
+__all__ = ["HOST_IMPORTS", "GuestMachine", "SuspendedMachine"]
 
 _MAX_NAME = 256
 _MAX_RANDOM = 1 << 20
@@ -28,7 +29,7 @@ _SEED: Final = 32
 
 
 class GuestMachine:
-    """An instance, ready to be entered. `step` blocks until the entry has finished.
+    """An instance, ready to be entered. `step` blocks until the entry has finished; see `SuspendedMachine`.
 
     Attributes:
         host: answers FFI calls; swapped between init and run.
@@ -98,15 +99,24 @@ class GuestMachine:
         return Idle(result)
 
     def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
-        raise InternalError("a Wasm guest gets its answers inside its step")
+        raise InternalError("this Wasm guest gets its answers inside its step")
+
+    def give_way(self) -> None:
+        """It holds its thread; nothing is waiting for it."""
 
     def interrupt(self) -> None:
         self.instance.interrupt()
 
+    def leave(self) -> None:
+        """The run has failed or was stopped: what the guest has written is logged, and the instance not used again."""
+        self.healthy = False
+        with contextlib.suppress(LimitExceeded):
+            self._flush()
+
     # -- what host functions use --------------------------------------------------------------
 
-    def ffi(self, name: bytes, words: bytes) -> int:
-        """Call an FFI and keep the answer for `take`; answers its length."""
+    def ffi(self, name: bytes, words: bytes) -> Any:
+        """Call an FFI and keep the answer for `take`; answers its length, or `LATER`."""
         self._answer = None
         self._answer = answer = self.host.call(name, words)
         return len(answer)
@@ -121,9 +131,10 @@ class GuestMachine:
     def log(self, level: int, message: str) -> None:
         self.host.log(level, message)
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, at most until the run ends."""
+    def sleep(self, seconds: float, then: Callable[[], int]) -> Any:
+        """Wait, at most until the run ends; answers what `then` does, or `LATER`."""
         self.host.sleep(seconds)
+        return then()
 
     def output(self, fd: int, data: bytes) -> None:
         """Bytes written to stdout (1) or stderr (2): logged by line."""
@@ -160,14 +171,86 @@ class GuestMachine:
         return error
 
 
-def _ffi(instance: Instance, name: int, name_len: int, args: int, args_len: int) -> int:
+class SuspendedMachine(GuestMachine):
+    """The same on an engine that suspends guests: no step waits for anything, and the thread is free meanwhile."""
+
+    __slots__ = ("_call", "_calls", "_then", "_wanted")
+
+    def __init__(self, instance: Instance, host: Host, *, direct: bool) -> None:
+        super().__init__(instance, host, direct=direct)
+        self._call: Call | None = None
+        self._calls = 0
+        self._wanted: FFICall | Sleep | None = None
+        self._then: Callable[[], int] | None = None
+
+    def step(self, budget: int) -> Event:
+        call = self._call
+        try:
+            if call is None:
+                if self._direct:
+                    call = self.instance.begin_bytes(ENTRY_PREFIX + self._entry, self._words)
+                else:
+                    call = self.instance.begin_bytes("mix_call", self._entry.encode(), self._words)
+                self._call = call
+            elif self._wanted is not None:
+                return Idle()
+            event = call.step()
+        except Exception as exc:
+            self._call = None
+            self.healthy = False
+            error = self._explained(exc)
+            return Timeout() if isinstance(error, GuestError) and error.trap == "interrupt" else Panic(error)
+        if event == DONE:
+            self._call = None
+            self._flush()
+            return Idle(call.result)
+        if event == GAVE_WAY:
+            return Running()
+        assert self._wanted is not None, "the host functions that answer later are those below"
+        return self._wanted
+
+    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+        call, wanted, then = self._call, self._wanted, self._then
+        if call is None or wanted is None or wanted.call_id != call_id:
+            raise InternalError(f"the guest does not wait for an answer to its call {call_id}")
+        self._wanted = self._then = None
+        if words is None:
+            call.fail(error or InternalError("a call of the guest was answered with nothing"))
+        elif then is None:
+            self._answer = words
+            call.resume(len(words))
+        else:
+            try:
+                call.resume(then())
+            except Exception as exc:
+                call.fail(exc)
+
+    def give_way(self) -> None:
+        self.instance.give_way()
+
+    def ffi(self, name: bytes, words: bytes) -> Any:
+        if self._call is None:
+            return super().ffi(name, words)
+        self._answer = None
+        self._calls += 1
+        self._wanted = FFICall(self._calls, name, words)
+        return LATER
+
+    def sleep(self, seconds: float, then: Callable[[], int]) -> Any:
+        if self._call is None:
+            return super().sleep(seconds, then)
+        self._calls += 1
+        self._wanted, self._then = Sleep(self._calls, seconds), then
+        return LATER
+
+
+def _ffi(instance: Instance, name: int, name_len: int, args: int, args_len: int) -> Any:
     if not 0 <= name_len <= _MAX_NAME:
         raise GuestError(
             f"an FFI name has at most {_MAX_NAME} bytes, found {name_len & _UNSIGNED}", trap="interface"
         )
     machine: Any = instance.owner
-    answer: int = machine.ffi(instance.read(name, name_len), instance.read(args, args_len))
-    return answer
+    return machine.ffi(instance.read(name, name_len), instance.read(args, args_len))
 
 
 def _take(instance: Instance, ptr: int) -> None:

@@ -1,23 +1,25 @@
-"""The loop: drives a machine from event to event until the run has a result, fails, or is stopped.
+"""The loop: takes a machine from event to event until the run has a result, fails, or is stopped.
 
-It is written once, as a generator that says what it waits for; `Run.drive` waits with a thread, `Run.drive_async`
-with a coroutine. A machine that blocks (a Wasm guest) calls FFIs through `Run.call` from inside its step; one
-that yields (QCode) answers `FFICall` events. Both pass the same states.
+It is written once, as a generator that says what it waits for and where it wants to go on; `mixkit.vm.drive` does so.
+A machine yields `FFICall` events; one that blocks, for lack of an engine that suspends guests, calls FFIs through
+`Run.call` from inside its step. Both pass the same states.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import enum
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mixkit import codec
 from mixkit.contracts import Instance
 from mixkit.errors import CancelledRun, InternalError
-from mixkit.ffi import FFITable
+from mixkit.ffi import FFI, FFITable
 from mixkit.state import State
 from mixkit.value import UNDEF
 from mixkit.vm.machine import (
@@ -30,15 +32,21 @@ from mixkit.vm.machine import (
     Panic,
     Running,
     RunState,
+    Sleep,
     Timeout,
     check_transition,
 )
 
-__all__ = ["Interruptible", "Run", "Spawn"]
+__all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
 _log = logging.getLogger("mixkit.vm")
+T = TypeVar("T")
 SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
+LARGE = 64 << 10
+"""Bytes of codec words above which they are encoded, decoded and checked in a thread."""
+_SLOW = 0.1
+"""Seconds after which a call is named in the log that should have been quick."""
 
 
 class Future(Protocol):
@@ -46,7 +54,9 @@ class Future(Protocol):
 
     def done(self) -> bool: ...
     def cancel(self) -> bool: ...
+    def cancelled(self) -> bool: ...
     def result(self) -> Any: ...
+    def add_done_callback(self, call: Callable[[Any], object], /) -> None: ...
 
 
 class Interruptible(Protocol):
@@ -55,10 +65,18 @@ class Interruptible(Protocol):
     def interrupt(self) -> None: ...
 
 
+class Where(enum.Enum):
+    """Where a run wants to go on. Who drives it on one thread need not care."""
+
+    LOOP = "on the event loop"
+    THREAD = "in a thread, for what may hold it"
+
+
 Spawn: TypeAlias = Callable[[Awaitable[bytes]], Any]
 """Starts an async FFI on an event loop and answers its future."""
-Pause: TypeAlias = "set[Future] | None"
-"""What the loop waits for: the first of some futures, or (None) only for its next turn."""
+Pause: TypeAlias = "set[Future] | Where | None"
+"""What a run asks for: the first of some futures, a place, or (None) that others get a turn."""
+Steps: TypeAlias = Generator[Pause, None, T]
 
 
 class Run:
@@ -67,24 +85,27 @@ class Run:
     Args:
         state: what FFIs may touch; its budget holds the deadline.
         table: the FFIs.
-        spawn: starts async FFIs. Answers concurrent futures for `drive`, asyncio tasks for `drive_async`.
+        spawn: starts async FFIs: called on the event loop and answering its tasks, or answering concurrent futures.
         trace: called with each state that the run enters, for tests and debugging.
 
     Attributes:
         deadline: `time.monotonic()` at which `expire` is to be called.
         purse: what its instance takes memory from.
+        late: whether this turn of the run is over.
     """
 
     __slots__ = (
         "_lock",
+        "_machine",
         "_pending",
         "_running",
         "_spawn",
         "_stop",
         "_table",
         "_trace",
-        "_waiting",
+        "_wake",
         "deadline",
+        "late",
         "phase",
         "purse",
         "state",
@@ -102,17 +123,22 @@ class Run:
         self._trace = trace
         self._lock = threading.Lock()
         self._running: Interruptible | None = None
-        self._waiting: Future | None = None
+        self._wake: Callable[[], object] | None = None
         self._pending: dict[Any, int] = {}
         self._stop: Exception | None = None
+        self._machine: Machine | None = None
+        self.late = False
 
     # -- stopping -----------------------------------------------------------------------------
 
     def attach(self, running: Interruptible | None) -> None:
         """Say what is running now, so that `stop` reaches it. Raises at once if the run is already stopped."""
+        if running is None:
+            self._running = None
+            return
         with self._lock:
             self._running = running
-            if self._stop is not None and running is not None:
+            if self._stop is not None:
                 raise self._stop
 
     def stop(self, reason: Exception) -> None:
@@ -123,9 +149,16 @@ class Run:
             self._stop = reason
             if self._running is not None:
                 self._running.interrupt()
-            if self._waiting is not None:
-                self._waiting.cancel()
+            wake = self._wake
+        if wake is not None:
+            wake()
         self.state.interrupt()
+
+    def on_stop(self, wake: Callable[[], object] | None) -> bool:
+        """Have `wake()` called, from any thread, when the run is stopped. False, and nothing, if it has been."""
+        with self._lock:
+            self._wake = wake
+            return self._stop is None
 
     def charge(self, instance: Instance) -> None:
         """Let an instance take its memory from what the run has left, and all that it was started by.
@@ -138,6 +171,17 @@ class Run:
     def expire(self) -> None:
         """The deadline has passed."""
         self.stop(self.state.budget.exceeded("wall_time"))
+
+    def alarm(self) -> None:
+        """A turn is over: the machine is to give way to others, unless the deadline has passed."""
+        if time.monotonic() >= self.deadline:
+            self.expire()
+            return
+        # It may come before there is a machine.
+        self.late = True
+        machine = self._machine
+        if machine is not None:
+            machine.give_way()
 
     @property
     def stopped(self) -> Exception | None:
@@ -168,33 +212,28 @@ class Run:
 
     def sleep(self, seconds: float) -> None:
         """Wait so long, at most until the run is stopped, which is then raised."""
-        # Little more than what is left: the watchdog comes first, and no number is too large.
         with contextlib.suppress(TimeoutError):
-            self._wait(concurrent.futures.Future(), min(seconds, self.state.budget.remaining() + 1))
+            self._wait(concurrent.futures.Future(), self._at_most(seconds))
 
-    def publish(self) -> None:
-        """Called once before the state is closed; nothing is held back here."""
+    def _at_most(self, seconds: float) -> float:
+        # Little more than what is left: the watchdog comes first, and no number is too large.
+        return min(seconds, self.state.budget.remaining() + 1)
 
     def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
-        with self._lock:
-            stop = self._stop
-            self._waiting = future
         try:
-            if stop is not None:
+            if not self.on_stop(future.cancel):
                 future.cancel()
-                raise stop
             answer: bytes = future.result(timeout)
             return answer
         except concurrent.futures.CancelledError:
             raise self._stop or CancelledRun("the host call was cancelled") from None
         finally:
-            with self._lock:
-                self._waiting = None
+            self.on_stop(None)
 
     # -- the loop -----------------------------------------------------------------------------
 
-    def drive(self, machine: Machine, entry: str, words: bytes) -> bytes:
-        """Run an entry to its result on this thread.
+    def steps(self, machine: Machine, entry: str, words: bytes) -> Steps[bytes]:
+        """Run an entry to its result.
 
         Returns:
             Codec words of the result.
@@ -202,49 +241,13 @@ class Run:
         Raises:
             Exception: the error that ended the run: the panic's, or the reason given to `stop`.
         """
-        steps = self._steps(machine, entry, words)
-        try:
-            while True:
-                wanted = next(steps)
-                if wanted:
-                    concurrent.futures.wait(
-                        wanted,  # type: ignore[arg-type]
-                        timeout=self.state.budget.remaining(),
-                        return_when=concurrent.futures.FIRST_COMPLETED,
-                    )
-        except StopIteration as done:
-            result: bytes = done.value
-            return result
-
-    async def drive_async(self, machine: Machine, entry: str, words: bytes) -> bytes:
-        """The same as a coroutine, for machines that do not block."""
-        import asyncio
-
-        steps = self._steps(machine, entry, words)
-        try:
-            while True:
-                wanted = next(steps)
-                if wanted:
-                    await asyncio.wait(
-                        wanted,  # type: ignore[type-var]
-                        timeout=self.state.budget.remaining(),
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                else:
-                    await asyncio.sleep(0)
-        except StopIteration as done:
-            result: bytes = done.value
-            return result
-        except asyncio.CancelledError:
-            self.stop(CancelledRun("the run was cancelled"))
-            raise
-        finally:
-            steps.close()
-
-    def _steps(self, machine: Machine, entry: str, words: bytes) -> Generator[Pause, None, bytes]:
         result: bytes | None = None
+        closed = False
         try:
             self.attach(machine)
+            self._machine = machine
+            if self.late:
+                machine.give_way()
             self._to(RunState.RUNNING)
             machine.enter(entry, words)
             while True:
@@ -268,8 +271,18 @@ class Run:
                             return codec.encode(UNDEF) if result is None else result
                     case FFICall(call_id, name, args):
                         self._to(RunState.FFI_CALL)
-                        self._begin_call(machine, call_id, name, args)
+                        ffi = self._table.find(self.state, name, args)
+                        if not (ffi.quick or ffi.is_async) or len(args) > LARGE:
+                            yield Where.THREAD
+                            self._check_stopped()
+                        answer = self._invoke(ffi, args)
+                        if ffi.is_async:
+                            yield from self._begin(machine, answer, call_id)
+                        else:
+                            machine.answer(call_id, self._table.check_answer(self.state, answer))
                         self._to(RunState.RUNNING)
+                    case Sleep(call_id, seconds):
+                        yield from self._begin(machine, _sleep(self._at_most(seconds)), call_id)
                     case Running():
                         self._to(RunState.RUNNING)
                         yield None
@@ -284,29 +297,73 @@ class Run:
                         raise self._stop or CancelledRun("the machine was stopped")
                     case _:
                         raise InternalError(f"a machine answered {event!r}, which is no event")
-        except Exception:
+        except GeneratorExit:
+            closed = True
+            raise
+        except Exception as exc:
             if self.phase not in TERMINAL:
                 self._to(RunState.TIMEOUT if self._stop is not None else RunState.PANIC)
+            if self._stop is not None and exc is not self._stop:
+                # An FFI that was made to end says so in its own words.
+                raise self._stop from None
             raise
         finally:
+            self._machine = None
             self.attach(None)
-            for future in self._pending:
-                future.cancel()
-            self._pending.clear()
+            if self._pending:
+                if not closed:
+                    # Tasks of the loop are cancelled there.
+                    yield Where.LOOP
+                for future in self._pending:
+                    future.add_done_callback(_forget)
+                    future.cancel()
+                self._pending.clear()
+
+    def _invoke(self, ffi: FFI, args: bytes) -> Any:
+        if not ffi.quick:
+            return ffi.invoke(self.state, args)
+        began = time.monotonic()
+        try:
+            return ffi.invoke(self.state, args)
+        finally:
+            if (taken := time.monotonic() - began) > _SLOW:
+                _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
+
+    def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
+        """Start an async FFI, on the event loop."""
+        try:
+            yield Where.LOOP
+            self._check_stopped()
+        except BaseException:
+            answer.close()
+            raise
+        future = self._spawn(answer)
+        self._pending[future] = call_id
+        if future.done():
+            self._answer_done(machine)
 
     def _check_stopped(self) -> None:
         if self._stop is not None:
             raise self._stop
         self.state.budget.check_time()
 
-    def _begin_call(self, machine: Machine, call_id: int, name: bytes, args: bytes) -> None:
-        ffi, answer = self._table.dispatch(self.state, name, args)
-        if ffi.is_async:
-            self._pending[self._spawn(answer)] = call_id
-        else:
-            machine.answer(call_id, self._table.check_answer(self.state, answer))
-
     def _answer_done(self, machine: Machine) -> None:
         for future in [future for future in self._pending if future.done()]:
             call_id = self._pending.pop(future)
+            if future.cancelled():
+                raise CancelledRun("the host call was cancelled")
             machine.answer(call_id, self._table.check_answer(self.state, future.result()))
+
+
+async def _sleep(seconds: float) -> bytes:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+    return b""
+
+
+def _forget(future: Future) -> None:
+    """Look at what a call raised that nobody waits for any more, or asyncio would log it."""
+    if not future.cancelled():
+        with contextlib.suppress(BaseException):
+            future.result()

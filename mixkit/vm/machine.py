@@ -1,6 +1,7 @@
 """What the loop sees of running code: states, events, and the contract of a machine.
 
-Two kinds of code run behind it: a Wasm guest blocks the thread that steps it, QCode is stepped in slices.
+A machine is stepped until there is something to say. A Wasm guest on an engine that cannot suspend it blocks the
+thread that steps it instead, and asks its `Host`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "Panic",
     "RunState",
     "Running",
+    "Sleep",
     "Timeout",
     "check_transition",
 ]
@@ -74,6 +76,14 @@ class FFICall:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """The machine wants to be answered after so many seconds, and not before. The words are ignored."""
+
+    call_id: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
@@ -102,7 +112,7 @@ class Timeout:
     """The machine was stopped from outside: the deadline passed, or the run was cancelled."""
 
 
-Event: TypeAlias = Running | FFICall | Idle | Exit | Panic | Timeout
+Event: TypeAlias = Running | FFICall | Sleep | Idle | Exit | Panic | Timeout
 
 
 class Host(Protocol):
@@ -134,6 +144,10 @@ class Machine(Protocol):
 
     def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
         """Answer an `FFICall`: with codec words, or with the error that it failed with."""
+        ...
+
+    def give_way(self) -> None:
+        """Make the running step end soon, as `Running`, if the machine can. Callable from any thread."""
         ...
 
     def interrupt(self) -> None:

@@ -16,7 +16,7 @@ class InstancePool:
     """Keeps up to `size` idle instances. Safe under threads; an instance belongs to one user at a time.
 
     Args:
-        engine, module, limits, imports, max_result: as `WasmEngine.instantiate` takes them.
+        engine, module, limits, imports, max_result, suspends: as `WasmEngine.instantiate` takes them.
         size: how many idle instances are kept; 0 for a fresh one every time.
         idle: bounds what the instances of all pools take together.
     """
@@ -31,6 +31,7 @@ class InstancePool:
         idle: IdleInstances,
         *,
         max_result: int | None = None,
+        suspends: bool = False,
     ) -> None:
         self._engine = engine
         self._module = module
@@ -38,6 +39,7 @@ class InstancePool:
         self._imports = imports
         self._size = size
         self._max_result = max_result
+        self._suspends = suspends
         self._idle = idle
         self._home: Home = deque()
         self._restorable = 0
@@ -49,7 +51,11 @@ class InstancePool:
             EngineError, LimitExceeded: as `WasmEngine.instantiate`.
         """
         return self._engine.instantiate(
-            self._module, self._limits, self._imports, max_result=self._max_result
+            self._module,
+            self._limits,
+            self._imports,
+            max_result=self._max_result,
+            suspends=self._suspends,
         )
 
     def acquire(self, snapshot: Snapshot | None = None) -> Instance:
@@ -69,19 +75,23 @@ class InstancePool:
         self._restorable = max(self._restorable, instance.footprint()[0])
         return instance
 
-    def release(self, instance: Instance, *, healthy: bool = True) -> None:
-        """Give an instance back. One that was interrupted or in which a call raised is not healthy: freed."""
+    def release(self, instance: Instance, *, healthy: bool = True) -> int:
+        """Give an instance back; answers the bytes of its memories.
+
+        One that was interrupted or in which a call raised is not healthy: freed.
+        """
         instance.owner = None
         footprint = instance.footprint()
         # Memories never shrink: one that has grown can be given no state of before.
         if not healthy or not self._size or footprint[0] > self._restorable > 0:
             self._idle.drop(instance)
-            return
+            return footprint[0]
         instance.charge(None)
         self._idle.keep(instance, footprint, self._home, self._size)
         if not self._size:
             # The pool was closed meanwhile.
             self._idle.clear(self._home)
+        return footprint[0]
 
     def __len__(self) -> int:
         """How many instances wait."""

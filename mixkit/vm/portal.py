@@ -49,12 +49,11 @@ class Portal:
 
     def close(self) -> None:
         """Stop the loop and its thread, cancelling what still runs on it."""
-        import asyncio
-
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None or self._pid != os.getpid():
             return
+        import asyncio
 
         async def cancel_all() -> None:
             tasks = asyncio.all_tasks() - {asyncio.current_task()}

@@ -6,26 +6,24 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from mixkit.contracts import Module, WasmEngine
+from mixkit.contracts import Module, Snapshot, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
 from mixkit.near import meant
-from mixkit.schema import ANY, Converter, converter
+from mixkit.schema import ANY
+from mixkit.shape import Declared
 from mixkit.vm import interface
-from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
+from mixkit.vm.guest import HOST_IMPORTS, GuestMachine, SuspendedMachine
 from mixkit.vm.idle import IdleInstances
-from mixkit.vm.loop import Run
+from mixkit.vm.loop import Run, Steps, Where
 from mixkit.vm.manifest import Entry, Manifest, read_manifest
 from mixkit.vm.pool import InstancePool
 from mixkit.vm.snapshot import SnapshotCache, snapshot_key
 
 __all__ = ["Program"]
 
-_QUICK = 0.001
-"""Seconds of processor time that a quick run takes at most."""
-_ENOUGH = 3
-_MOST = 100_000
-"""Quick runs in a row after which a program is expected to be quick, at first and at most."""
+_MUCH_MEMORY = 16 << 20
+"""Bytes of memory with which a guest is run in a thread: one instruction fills all of it, and nothing stops that."""
 
 
 class _InitHost:
@@ -56,6 +54,7 @@ class Program:
         hash: SHA-256 of the code, hex.
         manifest: entries, description, requested grants.
         answers: checks of results, of those entries that declare one.
+        suspends: whether its runs hold no thread while they wait.
     """
 
     def __init__(
@@ -81,16 +80,18 @@ class Program:
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
-        self._quick_runs = 0
-        self._enough = _ENOUGH
+        self.suspends = engine.suspends
+        self._has_much = False
         self._lock = threading.Lock()
-        self.answers: dict[str, Converter] = {
-            entry.name: converter(entry.result)
+        self.answers: dict[str, Declared] = {
+            entry.name: Declared(entry.result)
             for entry in self.manifest.entries.values()
             if entry.result != ANY
         }
-        self._converters: dict[str, Callable[[object], object]] = {
-            entry.name: converter(entry.params) for entry in self.manifest.entries.values()
+        self._params: dict[str, Declared] = {
+            entry.name: Declared(entry.params)
+            for entry in self.manifest.entries.values()
+            if entry.params != ANY
         }
 
     @property
@@ -111,29 +112,16 @@ class Program:
 
     def check_params(self, name: str, params: object) -> object:
         """The parameters as the entry's declared types want them, or `Mismatch`."""
-        convert = self._converters.get(name)
-        return params if convert is None else convert(params)
+        declared = self._params.get(name)
+        return params if declared is None else declared(params)
 
-    @property
-    def quick(self) -> bool:
-        """Whether the last runs were quick, and there were enough of them to go by."""
-        return self._quick_runs >= self._enough
+    def takes(self, name: str, words: bytes) -> bool:
+        """Whether codec words are parameters as the entry's declared types want them; if not, `check_params` says."""
+        declared = self._params.get(name)
+        return declared is None or declared.fits(words)
 
-    def note(self, seconds: float, *, called: bool) -> None:
-        """Remember how a run in a thread went: quick is one that took little time and called no FFI."""
-        if called or seconds > _QUICK:
-            self._quick_runs = 0
-        elif self._quick_runs < self._enough:
-            self._quick_runs += 1
-
-    def was_not_quick(self, seconds: float, *, called: bool) -> None:
-        """A run that was expected to be quick was not: trust the program again only after many more that are."""
-        if called or seconds > _QUICK:
-            self._quick_runs = 0
-            self._enough = min(self._enough * 8, _MOST)
-
-    def run(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> bytes:
-        """Run an entry on this thread, in an instance that equals the state after init.
+    def steps(self, run: Run, entry: Entry, words: bytes, env: bytes, limits: Limits) -> Steps[bytes]:
+        """Run an entry in an instance that equals the state after init.
 
         Args:
             run: its deadline and its FFIs.
@@ -144,17 +132,25 @@ class Program:
             Codec words of the result.
         """
         pool = self._pool(limits)
-        machine, frozen = self._machine(pool, run, env, direct=entry.direct)
+        key = self._key(env)
+        known, snapshot = True, self._snapshots.at_hand(key)
+        if snapshot is None or self._resumes or self._has_much:
+            # The guest runs before its entry, or may fill much memory, or a file is read.
+            yield Where.THREAD
+            known, snapshot = self._snapshots.get(key, self.engine)
+        machine, frozen = self._machine(pool, run, env, key, known, snapshot, direct=entry.direct)
         try:
             machine.host = run
-            result = run.drive(machine, entry.name, words)
+            result: bytes = yield from run.steps(machine, entry.name, words)
         except BaseException:
-            machine.healthy = False
+            machine.leave()
             raise
         finally:
             # A stop that came just after the last step has marked the instance: its next call would trap. Without
             # a snapshot every run takes a fresh instance, and nothing would ever take this one.
-            pool.release(machine.instance, healthy=frozen and machine.healthy and run.stopped is None)
+            healthy = frozen and machine.healthy and run.stopped is None
+            if pool.release(machine.instance, healthy=healthy) > _MUCH_MEMORY:
+                self._has_much = True
         return result
 
     def close(self) -> None:
@@ -179,24 +175,36 @@ class Program:
                         self._kept,
                         self._idle,
                         max_result=limits.result_size,
+                        suspends=self.suspends,
                     )
                     self._pools[key] = pool
         return pool
 
-    def _machine(
-        self, pool: InstancePool, run: Run, env: bytes, *, direct: bool
-    ) -> tuple[GuestMachine, bool]:
-        """A machine after init, and whether there is a snapshot to which its instance can be reset."""
+    def _key(self, env: bytes) -> str:
+        """Under which the snapshot is kept of what init makes of that environment."""
         key = self._keys.get(env)
         if key is None:
             key = snapshot_key(self.hash, self.engine, self._profile, env)
             if len(self._keys) < 1000:
                 self._keys[env] = key
-        known, snapshot = self._snapshots.get(key, self.engine)
+        return key
+
+    def _machine(
+        self,
+        pool: InstancePool,
+        run: Run,
+        env: bytes,
+        key: str,
+        known: bool,
+        snapshot: Snapshot | None,
+        *,
+        direct: bool,
+    ) -> tuple[GuestMachine, bool]:
+        """A machine after init, and whether there is a snapshot to which its instance can be reset."""
         instance = pool.fresh() if snapshot is None else pool.acquire(snapshot)
         try:
             run.charge(instance)
-            machine = GuestMachine(instance, run, direct=direct)
+            machine = (SuspendedMachine if self.suspends else GuestMachine)(instance, run, direct=direct)
             if snapshot is None:
                 self._prepare(machine, run, partial(machine.initialize, env))
             # Where memory was refused, init may have made do with less than another run has.

@@ -51,6 +51,15 @@ class SnapshotCache:
         """Bytes that are held in memory."""
         return self._bytes
 
+    def at_hand(self, key: SnapshotKey) -> Snapshot | None:
+        """The snapshot, if it is in memory."""
+        try:
+            # PERF: without the lock, as each run comes by here.
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        except KeyError:
+            return None
+
     def get(self, key: SnapshotKey, engine: WasmEngine) -> tuple[bool, Snapshot | None]:
         """(known, snapshot). Known without a snapshot means that this code cannot be frozen."""
         with self._lock:

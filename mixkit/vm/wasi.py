@@ -83,8 +83,8 @@ class Owner(Protocol):
         """Bytes that were written to stdout (1) or stderr (2)."""
         ...
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, at most until the instance is stopped, which is then raised."""
+    def sleep(self, seconds: float, then: Callable[[], int]) -> Any:
+        """Wait, at most until the instance is stopped, which is then raised; answers what `then` does, or `LATER`."""
         ...
 
     def exit(self, status: int) -> NoReturn:

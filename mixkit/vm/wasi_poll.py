@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import Final
+from typing import Any, Final
 
 from mixkit.contracts import Instance
 
@@ -23,7 +23,7 @@ _ROOM: Final = 1 << 16
 _CLOCKS: Final = {0: time.time_ns, 1: time.monotonic_ns}
 
 
-def poll_oneoff(instance: Instance, subscriptions: int, events: int, count: int, out: int) -> int:
+def poll_oneoff(instance: Instance, subscriptions: int, events: int, count: int, out: int) -> Any:
     """Wait for the first of some clocks, unless a stream is among them; write what has come, and how many.
 
     A wait ends with the run: at its deadline, or when it is stopped.
@@ -33,16 +33,18 @@ def poll_oneoff(instance: Instance, subscriptions: int, events: int, count: int,
     asked = list(_SUBSCRIPTION.iter_unpack(instance.read(subscriptions, count * _SUBSCRIPTION.size)))
     waits = [_wait(kind, *of) for _, kind, *of in asked]
     shortest = min(waits)
-    if shortest > 0:
-        instance.owner.sleep(shortest / 1e9)
-    found = [
-        _event(purpose, kind, of, instance.owner.waiting)
-        for (purpose, kind, of, *_), wait in zip(asked, waits, strict=True)
-        if wait <= max(shortest, 0)
-    ]
-    instance.write(events, b"".join(found))
-    instance.write(out, struct.pack("<I", len(found)))
-    return SUCCESS
+
+    def answer() -> int:
+        found = [
+            _event(purpose, kind, of, instance.owner.waiting)
+            for (purpose, kind, of, *_), wait in zip(asked, waits, strict=True)
+            if wait <= max(shortest, 0)
+        ]
+        instance.write(events, b"".join(found))
+        instance.write(out, struct.pack("<I", len(found)))
+        return SUCCESS
+
+    return instance.owner.sleep(shortest / 1e9, answer) if shortest > 0 else answer()
 
 
 def _wait(kind: int, of: int, moment: int, precision: int, flags: int) -> int:

@@ -56,9 +56,12 @@ class Watchdog:
 
     def cancel(self, ident: int) -> None:
         """Forget a deadline. A callback that has begun is not waited for."""
+        # PERF: without the lock, as each run comes by here.
+        self._callbacks.pop(ident, None)
+        if len(self._heap) <= 64 or len(self._heap) <= 2 * len(self._callbacks):
+            return
         with self._lock:
-            self._callbacks.pop(ident, None)
-            if len(self._heap) > 64 and len(self._heap) > 2 * len(self._callbacks):
+            if len(self._heap) > 2 * len(self._callbacks):
                 self._heap = [entry for entry in self._heap if entry[1] in self._callbacks]
                 heapq.heapify(self._heap)
 
@@ -80,9 +83,10 @@ class Watchdog:
                     self._condition.wait(self._wakes - now if self._wakes != float("inf") else None)
                     self._wakes = float("-inf")
                     continue
-                callback = self._callbacks.pop(heapq.heappop(self._heap)[1])
+                callback = self._callbacks.pop(heapq.heappop(self._heap)[1], None)
             try:
-                callback()
+                if callback is not None:
+                    callback()
             except BaseException:
                 # It may come down to a plugin's engine; without this thread no limit of time would hold any more.
                 _log.exception("a watchdog callback failed")

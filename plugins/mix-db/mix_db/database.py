@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast, overload
 
 from mix_db.engine.handle import Handle
 from mix_db.engine.opening import open_folder, open_memory
@@ -23,6 +23,9 @@ from mix_db.settings import Settings
 from mixkit.errors import NotFound, QueryError
 from mixkit.storage import Change, Cursor, Live, Moment, Reader, Record, SaveOptions
 from mixkit.value import Ref
+
+if TYPE_CHECKING:
+    from mix_db.sql import Sql, SqlRows
 
 __all__ = ["Database", "Id", "LiveRows", "Past", "Rows"]
 
@@ -85,6 +88,7 @@ class _Asking:
     """What a database and its past have in common."""
 
     _reader: Reader
+    _sql: Sql | None = None
 
     def watermark(self) -> str:
         """The position behind the last commit that is seen; watermarks sort as the commits do."""
@@ -122,6 +126,41 @@ class _Asking:
         """
         options = {"deleted": deleted, "superseded": superseded, "timeout": timeout}
         return Rows(self._reader, query, _params(params, named), options)
+
+    def sql(
+        self,
+        sql: str,
+        /,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        arrow: bool = False,
+        **named: Any,
+    ) -> SqlRows:
+        """Run SQL: each record type is a table of its newest versions, `records` has them all; see docs/sql.md.
+
+        It runs in a process of its own, with what the package mix-duckdb brings, and sees nothing but these tables.
+
+        Args:
+            params, named: values for `?` as a list, for `$age` as `age=18` or in a map.
+            timeout: seconds that the statement may take, and then each batch of its rows.
+            arrow: the rows are wanted with `SqlRows.table` or `SqlRows.arrow`, and not as maps.
+
+        Raises:
+            QueryError: the statement is refused, or failed; the message says where and what to do.
+            QueryTimeout: the time is over.
+            NotFound: mix-duckdb is not installed.
+        """
+        if self._sql is None:
+            from mix_db.sql import Sql
+
+            self._sql = Sql(self._reader)
+        given: Sequence[Any] | Mapping[str, Any] = params if params is not None else ()
+        if named:
+            if not isinstance(given, Mapping) and params:
+                raise QueryError("expected parameters in a list or by their names, found both")
+            given = _params(dict(given), named)
+        return self._sql.query(sql, given, timeout=timeout, arrow=arrow)
 
 
 class Past(_Asking):
@@ -319,6 +358,8 @@ class Database(_Asking):
 
     def close(self) -> None:
         """Nothing is lost without it. May be called twice."""
+        if self._sql is not None:
+            self._sql.close()
         self._reader.close()
 
     def __enter__(self) -> Self:

@@ -26,6 +26,11 @@ def mix_settings() -> str:
 
 
 @hookimpl
+def mix_sql() -> dict[str, str]:
+    return {"duckdb": "mix_duckdb.records:DuckdbSql"}
+
+
+@hookimpl
 def mix_doctor(kernel: Any) -> list[Check]:
     from mix_duckdb.doctor import checks
 

@@ -7,13 +7,14 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from mix_duckdb.engine import grow
+from mix_duckdb.rows import Batches, Rows, Shape, batches_of, direct_rows, rows_of, shape_of
 from mix_duckdb.settings import DuckdbSettings
 from mix_duckdb.statements import GROWING, admit
-from mix_duckdb.values import Form, form_of
+from mix_duckdb.wanted import wanted_columns
 from mix_duckdb.watch import Watch
 from mix_duckdb.wire import Batch as MoreRows
 from mix_duckdb.wire import Close, Failed, Need, Next, Offer, Query, Result, Table, Wire
@@ -23,95 +24,16 @@ from mixkit.errors import FFIError
 __all__ = ["Connection", "Lost", "full"]
 
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
-_MISSING: Final = re.compile(r"Table with name (.+?) does not exist")
+_MISSING: Final = re.compile(r"Table with name (.{1,500}?) does not exist")
 _RETURNING: Final = re.compile(r"\breturning\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 _OPEN: Final = 100
+_SHAPES: Final = 100
 _PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 class Lost(Exception):
     """The server is gone, or speaks another language."""
-
-
-class Rows:
-    """An answer that is being read: batches of Arrow, as they are or as values."""
-
-    def __init__(self, reader: Any, forms: list[Form] | None, settings: DuckdbSettings) -> None:
-        self._reader = reader
-        self._forms = forms
-        self._settings = settings
-        self._pieces: list[Any] = []
-        self._total = 0
-        self._ahead: Any = None
-        self.drained = False
-
-    def drain(self) -> None:
-        """Read all into memory, because the connection is needed for something else."""
-        if not self.drained:
-            self._pieces += self._fresh()
-            self.drained = True
-
-    def _fresh(self) -> Iterator[Any]:
-        for batch in self._reader:
-            if batch.num_rows:
-                self._count(batch.num_rows)
-                yield batch
-
-    def _count(self, rows: int) -> None:
-        self._total += rows
-        if self._total > self._settings.max_rows:
-            raise FFIError(
-                f"the answer has more than {self._settings.max_rows} rows; use LIMIT or an aggregate, or raise the "
-                "setting duckdb.max_rows"
-            )
-
-    def next(self) -> tuple[bytes, int, bool]:
-        """The next rows, how many they are, and whether they are the last."""
-        batch = self._take() if self._ahead is None else self._ahead
-        self._ahead = None
-        if batch is None:
-            return b"", 0, True
-        if batch.num_rows > 1 and batch.nbytes > self._settings.batch_bytes:
-            half = batch.num_rows // 2
-            self._pieces.insert(0, batch.slice(half))
-            self._ahead = batch.slice(0, half)
-            return self.next()
-        self._ahead = self._take()
-        return self._body(batch), batch.num_rows, self._ahead is None
-
-    def _take(self) -> Any:
-        if self._pieces:
-            return self._pieces.pop(0)
-        if self.drained:
-            return None
-        batch = next(self._fresh(), None)
-        self.drained = batch is None
-        return batch
-
-    def _body(self, batch: Any) -> bytes:
-        if self._forms is None:
-            import pyarrow
-
-            sink = pyarrow.BufferOutputStream()
-            with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            body = sink.getvalue().to_pybytes()
-        else:
-            body = codec.encode(
-                [
-                    values
-                    if form.make is None
-                    else [None if value is None else form.make(value) for value in values]
-                    for form, values in zip(self._forms, (c.to_pylist() for c in batch.columns), strict=True)
-                ]
-            )
-        most = 4 * self._settings.batch_bytes
-        if len(body) > most:
-            raise FFIError(
-                f"one row has {len(body)} bytes, at most {most} are handed over; select less of it"
-            )
-        return bytes(body)
 
 
 class Connection:
@@ -132,10 +54,16 @@ class Connection:
         self._file = bool(path)
         self._path = path
         self._in_transaction = False
+        self._mapped = 0
         self._offered: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
         self._registered: set[str] = set()
+        # The columns of tables that are loaded in part: as long as all that is asked is in the texts of the statements,
+        # and not in a view or a macro.
+        self._parts: dict[str, frozenset[str]] = {}
+        self._told = not self._file
         self._answers: dict[int, Rows] = {}
+        self._shapes: dict[str, Shape] = {}
 
     def handle(self, message: Any, body: bytes) -> tuple[Any, bytes] | None:
         """The answer to a message, None if it wants none.
@@ -154,10 +82,11 @@ class Connection:
                 with self._watch.over(self._connection, message.deadline):
                     return self._more(message.id, rows)
             case Close():
-                self._answers.pop(message.id, None)
+                if (rows := self._answers.pop(message.id, None)) is not None:
+                    rows.close()
                 return None
             case Offer():
-                self._offered |= {name.casefold(): name for name in message.names}
+                self._offer(message.names)
                 return None
         raise Lost
 
@@ -185,11 +114,16 @@ class Connection:
         result: tuple[Result, bytes] = Result([], 0, True, None), b""
         for number, statement in enumerate(statements, 1):
             last = number == len(statements)
-            self._prepare(statement)
+            if self._told and statement.type.name not in ("SELECT", "EXPLAIN"):
+                self._told = False
+                self._complete()
+            self._prepare(statement, message.deadline)
             with self._watch.over(self._connection, message.deadline):
+                if last and (quick := self._quickly(message, statement, params)) is not None:
+                    return quick
                 relation = self._execute(statement, params if last else None, message.deadline)
                 if last:
-                    result = self._result(message, statement, relation)
+                    result = self._result(message, statement, params, relation)
                 elif relation is not None:
                     # What nobody reads is executed all the same.
                     for _ in relation.to_arrow_reader(self._settings.batch_rows):
@@ -202,7 +136,7 @@ class Connection:
     def _execute(self, statement: Any, params: Any, deadline: float) -> Any:
         import duckdb
 
-        pauses = iter(_PAUSES)
+        pauses, tried = iter(_PAUSES), set[str]()
         while True:
             try:
                 if params:
@@ -215,13 +149,20 @@ class Connection:
                     raise
                 time.sleep(pause * (0.5 + random.random()))
             except duckdb.CatalogException as exc:
-                # A view of the file that names a table not known from the text.
+                # A view of the file names a table that the text does not, or somebody has dropped it.
                 found = _MISSING.search(str(exc))
                 name = found[1].strip('"').casefold() if found else ""
-                if name not in self._offered or name in self._registered:
+                if name not in self._offered or name in tried:
                     raise
+                tried.add(name)
                 with self._watch.pause(self._connection, deadline):
                     self._register(name)
+            except duckdb.BinderException:
+                # A column that is not there, or that the text does not name; whole tables tell.
+                if not self._parts:
+                    raise
+                with self._watch.pause(self._connection, deadline):
+                    self._complete()
 
     def _check_room(self) -> None:
         """Raise `FFIError` if the file is as large as it may be. What was deleted in it is room."""
@@ -230,11 +171,11 @@ class Connection:
             return
         used, block = self._connection.execute(
             "select used_blocks, block_size from pragma_database_size()"
-        ).fetchone()
+        ).fetchall()[0]
         if used * block + size(self._path + ".wal") >= most:
             raise full(most)
 
-    def _result(self, message: Query, statement: Any, relation: Any) -> tuple[Result, bytes]:
+    def _result(self, message: Query, statement: Any, params: Any, relation: Any) -> tuple[Result, bytes]:
         kind = statement.type.name
         if relation is None:
             return Result([], 0, True, None), b""
@@ -248,21 +189,68 @@ class Connection:
                 f"the answer has {len(types)} columns, at most {self._settings.max_columns} are answered; name those "
                 "that are needed, or raise the setting duckdb.max_columns"
             )
-        columns = [(name, str(type)) for name, type in zip(unique(relation.columns), types, strict=True)]
-        forms = None if message.arrow else [form_of(type) for type in types]
-        if forms is not None and any(form.cast != str(type) for form, type in zip(forms, types, strict=True)):
-            relation = relation.project(
-                ", ".join(f"CAST(#{at} AS {form.cast}) AS c{at}" for at, form in enumerate(forms, 1))
-            )
-        rows = Rows(relation.to_arrow_reader(self._settings.batch_rows), forms, self._settings)
+        shape = None if message.arrow else shape_of(statement, relation)
+        if shape is not None:
+            self._shapes[statement.query] = shape
+            if len(self._shapes) > _SHAPES:
+                self._shapes.pop(next(iter(self._shapes)))
+            quick = self._quickly(message, statement, params)
+            if quick is not None:
+                return quick
+        columns = [(name, str(type)) for name, type in zip(relation.columns, types, strict=True)]
+        batches = self._batches(message, relation.columns)
+        return self._first(message, columns, rows_of(relation, self._settings, batches, arrow=message.arrow))
+
+    @staticmethod
+    def _batches(message: Query, names: list[str]) -> Batches:
+        return batches_of(names, message.most_bytes, message.most_values, arrow=message.arrow)
+
+    def _quickly(self, message: Query, statement: Any, params: Any) -> tuple[Result, bytes] | None:
+        """The answer of a query that is known: it is executed without being looked at first. None if it is not."""
+        shape = None if message.arrow else self._shapes.get(statement.query)
+        if shape is None:
+            return None
+        import duckdb
+
+        try:
+            batches = self._batches(message, [name for name, _ in shape.columns])
+            rows = direct_rows(self._connection, statement, params, shape, self._settings, batches)
+        except duckdb.CatalogException:
+            if self._in_transaction:
+                raise
+            rows = None
+        if rows is None:
+            del self._shapes[statement.query]
+            return None
+        return self._first(message, shape.columns, rows)
+
+    def _first(self, message: Query, columns: list[tuple[str, str]], rows: Rows) -> tuple[Result, bytes]:
         body, count, done = rows.next()
         if not done:
             self._answers[message.id] = rows
-        return Result(columns, count, done, None), body
+        names = unique([name for name, _ in columns])
+        return Result(
+            [(name, type) for name, (_, type) in zip(names, columns, strict=True)], count, done, None
+        ), body
 
     # -- tables that are handed over ------------------------------------------------------------------
 
-    def _prepare(self, statement: Any) -> None:
+    def _offer(self, names: list[str]) -> None:
+        import duckdb
+
+        for name in names:
+            known = name.casefold()
+            self._loaded.pop(known, None)
+            self._parts.pop(known, None)
+            if known in self._registered:
+                self._registered.discard(known)
+                with suppress(
+                    duckdb.Error
+                ):  # In a transaction that was aborted: it is replaced when it is named.
+                    self._connection.unregister(self._offered[known])
+            self._offered[known] = name
+
+    def _prepare(self, statement: Any, deadline: float) -> None:
         """Have the tables that a statement names, as far as its text tells."""
         if not self._offered:
             return
@@ -271,38 +259,57 @@ class Connection:
         named = [
             name
             for name in self._offered
-            if name not in self._registered and (name in words or (not name.isidentifier() and name in text))
+            if (name not in self._registered or name in self._parts)
+            and (name in words or (not name.isidentifier() and name in text))
         ]
+        columns: frozenset[str] | None = None
         if named and statement.type.name == "SELECT":
             # A word may be the name of a column as well; DuckDB knows better.
-            known = self._named(statement)
+            known, readable = self._named(statement, deadline)
+            columns = readable if self._told else None
             named = [name for name in named if known is None or name in known]
         for name in named:
-            self._register(name)
+            if name not in self._registered or columns is None or not columns <= self._parts[name]:
+                self._register(name, columns)
 
-    def _named(self, statement: Any) -> set[str] | None:
+    def _named(self, statement: Any, deadline: float) -> tuple[set[str] | None, frozenset[str] | None]:
+        """The tables that a query names, and the columns that it can read of them; None if that is not known."""
         import duckdb
 
         # On a connection of its own: an error would abort the transaction.
         probe = self._connection.cursor()
         try:
-            return {name.casefold() for name in probe.get_table_names(statement.query)}
+            with self._watch.over(probe, deadline):
+                tables = {name.casefold() for name in probe.get_table_names(statement.query)}
+                return tables, wanted_columns(probe, statement.query)
         except duckdb.Error:
-            return None
+            return None, None
         finally:
             probe.close()
 
-    def _register(self, name: str) -> None:
-        table = self._loaded.get(name)
-        if table is None:
-            table = self._loaded[name] = self._fetch(self._offered[name])
+    def _register(self, name: str, columns: frozenset[str] | None = None) -> None:
+        """Have a table, with these columns at least, or all."""
+        table, part = self._loaded.get(name), self._parts.get(name)
+        if table is None or (part is not None and (columns is None or not columns <= part)):
+            # Who asks for others once does so again.
+            columns = columns if table is None else None
+            table = self._loaded[name] = self._fetch(self._offered[name], columns)
+            self._parts.pop(name, None)
+            if columns is not None:
+                self._parts[name] = columns
         self._connection.register(self._offered[name], table)
         self._registered.add(name)
 
-    def _fetch(self, name: str) -> Any:
+    def _complete(self) -> None:
+        """Have all columns of the tables that are there."""
+        for name in list(self._parts):
+            self._register(name)
+
+    def _fetch(self, name: str, columns: frozenset[str] | None) -> Any:
+        self._wire.send(Need(name, None if columns is None else sorted(columns)))
+        # While the server makes the table.
         import pyarrow
 
-        self._wire.send(Need(name))
         received = self._wire.receive()
         if received is None:
             raise Lost
@@ -313,6 +320,7 @@ class Connection:
             raise Lost
         try:
             grow(message.size)
+            self._mapped += message.size
             mapped = mmap.mmap(descriptors[0], message.size, prot=mmap.PROT_READ)
         finally:
             os.close(descriptors[0])
@@ -323,6 +331,7 @@ class Connection:
         self._answers.clear()
         self._connection.close()
         self._loaded.clear()
+        grow(-self._mapped)
 
 
 def size(path: str) -> int:

@@ -41,19 +41,21 @@ def connect(settings: DuckdbSettings, path: str = "") -> Any:
     return connection
 
 
-def bound(settings: DuckdbSettings, more: int = 0) -> None:
+def bound(settings: DuckdbSettings, statm: int, more: int) -> None:
     """Limit the address space of this process: to what it has, what the settings allow, and so much more.
 
     DuckDB's own limit does not bind all that functions of SQL make.
+
+    Args:
+        statm: a descriptor of `/proc/self/statm`.
     """
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        pages = int(file.read().split()[0])
+    pages = int(os.pread(statm, 64, 0).split()[0])
     size = pages * resource.getpagesize() + settings.process_memory + more
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
 
 
 def grow(size: int) -> None:
-    """Raise that limit, for what is mapped on the server's order."""
+    """Raise that limit, for what is mapped on the server's order; below zero, when that is gone."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (soft + size, hard))

@@ -1,10 +1,11 @@
-"""`$duckdb_query`, `$duckdb_execute`, `$duckdb_next`, `$duckdb_close`."""
+"""`$duckdb_query`, `$duckdb_execute`, `$duckdb_next`, `$duckdb_close`, `$duckdb_attach`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from mix_duckdb.files import OPTION, check_name, file_names, file_of
 from mix_duckdb.settings import DuckdbSettings
@@ -12,6 +13,7 @@ from mixkit import codec
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.importing import imported
+from mixkit.sql import tables_of
 from mixkit.state import State
 from mixkit.value import Case, Ref, Result, Token
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from mix_duckdb.session import Answer, Session
+    from mix_duckdb.shared import Tables
+    from mixkit.storage import Reader
 
 __all__ = ["group"]
 
@@ -36,6 +40,11 @@ group = FFIGroup(
 )
 
 
+_BESIDE: Final = 20_000
+"""Bytes, and values, that the answer of a call has beside its rows."""
+_PREFIX: Final = re.compile(r"\w{0,64}")
+
+
 class DuckdbRows:
     """Rows that a run has not read yet."""
 
@@ -49,6 +58,7 @@ class Sessions:
     def __init__(self) -> None:
         self._open: dict[str | None, Session] = {}
         self._opening: dict[str | None, asyncio.Lock] = {}
+        self._attached: dict[str | None, dict[str, Tables]] = {}
         self._closed = False
 
     async def get(self, state: State, db: str | None) -> Session:
@@ -74,8 +84,18 @@ class Sessions:
             opened = await open_session(settings, deadline=state.budget.deadline, file=file)
             if self._closed:
                 opened.close()
+            for tables in self._attached.get(db, {}).values():
+                opened.offer(tables)
             self._open[db] = opened
             return opened
+
+    def attach(self, db: str | None, tables: Tables, prefix: str) -> None:
+        """Let the statements of a database name more tables; of two of one name the later is meant."""
+        # Kept, too, for the session that takes the place of one whose process was killed.
+        self._attached.setdefault(db, {})[prefix] = tables
+        found = self._open.get(db)
+        if found is not None and not found.closed:
+            found.offer(tables)
 
     def close(self) -> None:
         self._closed = True
@@ -124,6 +144,51 @@ async def duckdb_next(state: State, next: Token) -> Result[list[dict[str, Any]]]
     return rows
 
 
+@group.register("$duckdb_attach")
+async def duckdb_attach(
+    state: State,
+    db: Db,
+    app: Annotated[str | None, "another app, that the grants open; null is the app itself"] = None,
+    as_of: Annotated[str | int | None, "a watermark, or Unix milliseconds; null is now"] = None,
+    prefix: Annotated[str, "stands before each name, as `shop_`"] = "",
+) -> Result[list[str]]:
+    """Let the statements of a database name the records of an app as they are now: a table for each type, `records`
+    for all. Answers the names. A table is made when it is first named.
+
+    As `$duckdb_attach(null)`, and then `$duckdb_query(null, "select kind, count(*) as n from records group by kind")`.
+    """
+    if db is not None:
+        check_name(db, state.grants)
+    if not _PREFIX.fullmatch(prefix):
+        raise FFIError(
+            f"argument 4 (prefix): expected at most 64 letters, digits and _, found {prefix!r:.100}"
+        )
+    if app is not None:
+        place = state.place_of(app)
+    elif state.place is not None:
+        place = state.place
+    else:
+        raise FFIError(
+            "this run has no records of its own: code that is no agent of an installed app has none, unless whoever "
+            "runs it says where (`mixkit run --database`)"
+        )
+    import asyncio
+
+    await imported("mix_duckdb.records")
+    from mix_duckdb.records import RecordsOf, cache_of
+
+    def opened() -> RecordsOf:
+        database = state.services.databases.open(place)
+        reader: Reader = database if as_of is None else database.as_of(as_of)
+        found = tables_of(reader)
+        return RecordsOf(found, found.names(), cache_of(_settings(state)), prefix)
+
+    tables = await asyncio.to_thread(opened)
+    sessions = state.get(Sessions) or state.put(Sessions(), Sessions.close)
+    sessions.attach(db, tables, prefix)
+    return sorted(tables.names())
+
+
 @group.register("$duckdb_close")
 def duckdb_close(state: State, next: Token) -> None:
     """Let go of the rows that were not read. Twice is harmless; the end of a run does it too."""
@@ -143,7 +208,11 @@ async def _execute(state: State, db: str | None, sql: str, params: Any) -> Answe
     with _timed(state):
         sessions = state.get(Sessions) or state.put(Sessions(), Sessions.close)
         session = await sessions.get(state, db)
-        answer = await session.query(sql, bound)
+        size, values = (
+            max(most - _BESIDE, most // 2)
+            for most in (state.budget.limits.call_size, state.budget.limits.call_values)
+        )
+        answer = await session.query(sql, bound, most_bytes=size, most_values=values)
     if answer.changed:
         state.budget.note("database_rows", answer.changed)
     return answer

@@ -19,6 +19,9 @@ import threading
 import time
 from typing import Any, Final
 
+import duckdb
+
+from mix_duckdb.confine import Confinement
 from mix_duckdb.connection import Connection, Lost, full
 from mix_duckdb.engine import bound, connect, reason
 from mix_duckdb.place import peer, socket_path
@@ -27,53 +30,59 @@ from mix_duckdb.watch import Watch
 from mix_duckdb.wire import Failed, Job, Ready, Taken, Wire
 from mixkit.errors import MixError
 
-__all__ = ["live"]
+__all__ = ["in_memory", "of_file"]
 
 _STACK: Final = 16 << 20
 _ROOM: Final = 64 << 20
+_PATIENCE: Final = 5.0
+_PAUSE: Final = 0.005
 
 
-def live(sock: socket.socket, settings: DuckdbSettings) -> None:
-    """The life of a process, in which nothing of DuckDB is open yet. Returns when it is to end.
+def in_memory(sock: socket.socket, settings: DuckdbSettings, confinement: Confinement) -> None:
+    """The life of a process for a database in memory. Returns when it is to end.
 
     Args:
-        sock: says what it is for, and is then its first session.
+        sock: of its one session, which begins with a `Job`.
     """
-    # Its threads are of this process: imported after the fork.
-    import pyarrow
-    import pyarrow.ipc  # noqa: F401
+    lacks, statm = _begin(confinement, "")
+    # No more can be written to any file: there is none.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    connection = connect(settings)
+    bound(settings, statm, _STACK)
+    received = Wire(sock).receive()
+    if received is not None and isinstance(received[0], Job):
+        _Owner(settings, connection, "", lacks).serve(None, sock)
 
-    threading.stack_size(_STACK)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    memory = connect(settings)
+
+def of_file(sock: socket.socket, settings: DuckdbSettings, confinement: Confinement) -> None:
+    """The life of a process for a database file. Returns when it is to end, or another has the file.
+
+    Args:
+        sock: of its first session, which begins with a `Job`.
+    """
     wire = Wire(sock)
     received = wire.receive()
     if received is None or not isinstance(received[0], Job):
         return
     job = received[0]
-    if not job.name:
-        _Owner(settings, memory, "").serve(None, sock)
-        return
-    memory.close()
     folder = os.open(job.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lock = _lock(folder, job.name)
     if lock is None:
         wire.send(Taken())
         return
     try:
+        listener = _listen(folder, job.name)
+        lacks, statm = _begin(confinement, job.folder)
+        bound(settings, statm, settings.sessions * _STACK)
         limit = 2 * settings.file_bytes + _ROOM  # A backstop: before each statement it is measured.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         path = f"{job.folder}/{job.name}.duckdb"
-        listener = _listen(folder, job.name)
         try:
             file = connect(settings, path)
         except Exception as exc:
-            Wire(sock).send(Failed("sql", f"the database file cannot be opened: {reason(exc, job.folder)}"))
+            wire.send(Failed("sql", f"the database file cannot be opened: {reason(exc, job.folder)}"))
             return
-        with contextlib.suppress(OSError):
-            os.chmod(path, 0o600)  # noqa: PTH101
-        _Owner(settings, file, path).serve(listener, sock)
+        _Owner(settings, file, path, lacks).serve(listener, sock)
         with contextlib.suppress(OSError):
             os.unlink(f"{job.name}.sock", dir_fd=folder)
         listener.close()
@@ -82,41 +91,77 @@ def live(sock: socket.socket, settings: DuckdbSettings) -> None:
         os.close(lock)
 
 
+def _begin(confinement: Confinement, folder: str) -> tuple[list[str], int]:
+    """What all of them have in common. Answers what the system does not confine, and a descriptor for `bound`."""
+    threading.stack_size(_STACK)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    lacks = confinement.take(folder)
+    # It has threads of its own: imported after the fork, and when nothing can be had any more.
+    import pyarrow
+    import pyarrow.ipc  # noqa: F401
+
+    return lacks, statm
+
+
 def _lock(folder: int, name: str) -> int | None:
-    """The lock of a file, None if another process has it, and does not end."""
+    """The lock of a file, None if another process has it, and answers or does not end."""
     lock = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            # It may be about to begin, or to end, which takes a while when there is much to be written.
+            if _answers(folder, name) or time.monotonic() >= until:
+                os.close(lock)
+                return None
+            time.sleep(_PAUSE)
+
+
+def _answers(folder: int, name: str) -> bool:
+    """Whether there is an owner that takes sessions."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_PATIENCE)
+        try:
+            sock.connect(socket_path(folder, name))
+        except OSError:
+            return False
+        return True
 
 
 def _listen(folder: int, name: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{name}.sock", dir_fd=folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    os.umask(0o077)
     listener.bind(socket_path(folder, name))
     listener.listen(256)
     listener.setblocking(False)
     return listener
 
 
+def _refuse(sock: socket.socket, message: str) -> None:
+    with contextlib.suppress(OSError):
+        Wire(sock).send(Failed("full", message))
+    sock.close()
+
+
 class _Owner:
     """The sessions of a process, each in a thread of its own; the first thread accepts, and watches the clock."""
 
-    def __init__(self, settings: DuckdbSettings, connection: Any, path: str) -> None:
+    def __init__(self, settings: DuckdbSettings, connection: Any, path: str, lacks: list[str]) -> None:
         self._settings = settings
         self._connection = connection
         self._path = path
+        self._lacks = lacks
         self._folder = os.path.dirname(path)  # noqa: PTH120
         self._watch = Watch()
         self._sessions: dict[int, tuple[socket.socket, Any]] = {}
         self._lock = threading.Lock()
         self._over = False
-        bound(settings)
 
     def serve(self, listener: socket.socket | None, first: socket.socket) -> None:
         """Until nobody has used it for as long as the settings say; without a listener, until the session ends."""
@@ -157,25 +202,28 @@ class _Owner:
         with self._lock:
             full = len(self._sessions) >= self._settings.sessions
         if full:
-            with contextlib.suppress(OSError):
-                Wire(sock).send(
-                    Failed(
-                        "full",
-                        f"{self._settings.sessions} runs use this database file; the setting duckdb.sessions "
-                        "raises it, or try again later",
-                    )
-                )
-            sock.close()
+            _refuse(
+                sock,
+                f"{self._settings.sessions} runs use this database file; the setting duckdb.sessions raises it, or "
+                "try again later",
+            )
             return
         self._begin(sock, poll)
 
     def _begin(self, sock: socket.socket, poll: select.poll) -> None:
-        cursor = self._connection.cursor()
-        with self._lock:
-            self._sessions[sock.fileno()] = (sock, cursor)
-        # Nothing is read here: that the other end is gone is all that this thread wants to know.
-        poll.register(sock, select.POLLRDHUP)
-        threading.Thread(target=self._session, args=(sock, cursor), daemon=True).start()
+        try:
+            cursor = self._connection.cursor()
+            thread = threading.Thread(target=self._session, args=(sock, cursor), daemon=True)
+            with self._lock:
+                self._sessions[sock.fileno()] = (sock, cursor)
+            # Nothing is read here: that the other end is gone is all that this thread wants to know.
+            poll.register(sock, select.POLLRDHUP)
+            thread.start()
+        except (MemoryError, RuntimeError, duckdb.Error):
+            # The others have all that there was.
+            with self._lock:
+                self._sessions.pop(sock.fileno(), None)
+            _refuse(sock, "the process of this database file has no memory left; try again later")
 
     def _gone(self, descriptor: int, poll: select.poll) -> None:
         with contextlib.suppress(KeyError):
@@ -189,7 +237,7 @@ class _Owner:
         wire = Wire(sock)
         session = Connection(wire, cursor, self._settings, self._watch, self._path)
         try:
-            wire.send(Ready(os.getpid()))
+            wire.send(Ready(os.getpid(), self._lacks))
             while (received := wire.receive()) is not None:
                 message, body, _ = received
                 try:
@@ -213,8 +261,6 @@ class _Owner:
             self._watch.wake()
 
     def _failure(self, exc: BaseException) -> Failed:
-        import duckdb
-
         if isinstance(exc, MixError):
             return Failed("sql", str(exc))
         if isinstance(exc, TimeoutError | duckdb.InterruptException):

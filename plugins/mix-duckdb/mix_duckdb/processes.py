@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -15,6 +16,7 @@ import msgspec
 
 from mix_duckdb.place import peer, socket_path
 from mix_duckdb.settings import DuckdbSettings
+from mix_duckdb.zygote import IN_MEMORY, OF_FILE
 from mixkit.errors import FFIError
 
 __all__ = ["OwnerLost", "Process", "forget", "found", "take"]
@@ -29,8 +31,11 @@ _ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
 }
+_FOR_PYTHON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Without which it may not start, where it does not lie as others do."""
 _DESCRIPTOR: Final = 3
 _CONNECT: Final = 5.0
+_ANSWER: Final = 15.0
 
 
 class OwnerLost(FFIError):
@@ -72,7 +77,7 @@ class _Zygote:
         self._pid = 0
         self._lock = threading.Lock()
 
-    def take(self) -> Process:
+    def take(self, kind: bytes) -> Process:
         """A process that waits for its job. Blocks, some 100 ms if there is no zygote.
 
         Raises:
@@ -82,17 +87,17 @@ class _Zygote:
             for _ in range(2):
                 if self._control is None:
                     self._start()
-                if (found := self._ask()) is not None:
+                if (found := self._ask(kind)) is not None:
                     return found
                 self.forget()
         raise OwnerLost(
             "the process for SQL cannot be started; `mixkit doctor` says why, if it is not for want of memory"
         )
 
-    def _ask(self) -> Process | None:
+    def _ask(self, kind: bytes) -> Process | None:
         assert self._control is not None
         try:
-            self._control.sendall(b"?")
+            self._control.sendall(kind)
             _, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
         except OSError:
             return None
@@ -108,7 +113,7 @@ class _Zygote:
             self._pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-c", code],
-                _ENVIRONMENT,
+                _ENVIRONMENT | {name: os.environ[name] for name in _FOR_PYTHON if name in os.environ},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -121,6 +126,7 @@ class _Zygote:
             raise OwnerLost(f"the process for SQL cannot be started: {exc.strerror}") from exc
         finally:
             theirs.close()
+        ours.settimeout(_ANSWER)
         self._control = ours
 
     def forget(self) -> None:
@@ -129,6 +135,7 @@ class _Zygote:
             self._control.close()
             self._control = None
             with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)  # Its spare process ends by itself.
                 os.waitpid(self._pid, 0)
 
     def inherited(self) -> None:
@@ -141,11 +148,11 @@ _zygotes: dict[DuckdbSettings, _Zygote] = {}
 _lock = threading.Lock()
 
 
-def take(settings: DuckdbSettings) -> Process:
+def take(settings: DuckdbSettings, *, of_file: bool = False) -> Process:
     """A process with these settings, that waits for its job. Blocks. `OwnerLost` if there is none to be had."""
     with _lock:
         zygote = _zygotes.get(settings) or _zygotes.setdefault(settings, _Zygote(settings))
-    return zygote.take()
+    return zygote.take(OF_FILE if of_file else IN_MEMORY)
 
 
 def found(folder: Path, name: str) -> Process | None:
@@ -157,7 +164,10 @@ def found(folder: Path, name: str) -> Process | None:
         sock.connect(socket_path(descriptor, name))
         pid, user = peer(sock)
         if user == os.geteuid():
-            return Process(sock, os.pidfd_open(pid))
+            try:
+                return Process(sock, os.pidfd_open(pid))
+            except OSError:  # It is seen from here by its socket alone, as from another container.
+                return Process(sock, -1)
     except OSError:
         pass
     finally:
@@ -185,3 +195,4 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+atexit.register(forget)

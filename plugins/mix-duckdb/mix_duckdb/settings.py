@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from mixkit.errors import ProfileError
+
 __all__ = ["DuckdbSettings"]
 
 MIB = 1024 * 1024
+_BESIDE: Final = 128 * MIB
 
 
 class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,3 +64,19 @@ class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     idle: Annotated[
         float, Meta(gt=0, description="Seconds after which the process of a file that nobody uses ends.")
     ] = 10.0
+    table_cache: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of tables of records that one process keeps in shared memory, for the next statement on "
+            "them; 0: none.",
+        ),
+    ] = 512 * MIB
+
+    def __post_init__(self) -> None:
+        if self.process_memory < self.memory_limit + _BESIDE:
+            raise ProfileError(
+                f"expected at least {_BESIDE >> 20} MiB more than memory_limit, {self.memory_limit + _BESIDE}, found "
+                f"{self.process_memory}: the process has buffers beside what DuckDB counts",
+                "settings.duckdb.process_memory",
+            )

@@ -54,8 +54,11 @@ class Tables(Protocol):
         """The names, as SQL spells them; DuckDB does not tell upper from lower case."""
         ...
 
-    async def load(self, name: str) -> Shared:
-        """The table of one of these names, called once for a session.
+    async def load(self, name: str, columns: Collection[str] | None) -> Shared:
+        """The table of one of these names, called once for a session, or twice if not all columns were asked for.
+
+        Args:
+            columns: names of those that are needed, whatever their case; all if None. There may be more.
 
         Raises:
             MixError: it cannot be had; the statement fails with that.

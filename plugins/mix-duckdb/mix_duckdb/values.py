@@ -18,13 +18,14 @@
 | UNION, VARIANT, TUPLE | string, as JSON |
 | NULL | null |
 
-What is not a value as it comes is cast by DuckDB itself, before it is handed over.
+What is not a value as it comes is cast by DuckDB itself, before it is handed over: Python has no such intervals and
+infinite dates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mixkit.value import INT64_MAX, INT64_MIN
 
@@ -43,22 +44,28 @@ class Form(NamedTuple):
 
     Attributes:
         cast: the type to cast to first.
-        make: from what Arrow's `to_pylist` answers, never None; None if that is the value.
+        make: from what Arrow's `to_pylist` answers then, never None; None if that is the value.
+        direct: from what DuckDB's own binding answers without a cast; False if that is not all there is to know.
     """
 
     cast: str
-    make: Callable[[Any], Any] | None
+    make: Callable[[Any], Any] | None = None
+    direct: Callable[[Any], Any] | Literal[False] | None = False
 
 
 def form_of(type: Any) -> Form:
     """For a type as DuckDB's relations tell it."""
     kind = type.id
     if kind in _SAME:
-        return Form(str(type), None)
+        return Form(str(type), None, None)
     if kind in _LARGE:
-        return Form("VARCHAR", _large)
+        return Form("VARCHAR", _large, _large)
     if kind == "decimal":
-        return Form("DOUBLE" if dict(type.children)["precision"] <= _EXACT else "VARCHAR", None)
+        if dict(type.children)["precision"] <= _EXACT:
+            return Form("DOUBLE", None, float)
+        return Form("VARCHAR", None, lambda value: f"{value:f}")
+    if kind == "uuid":
+        return Form("VARCHAR", None, str)
     if kind in ("list", "array"):
         item = form_of(type.child if kind == "list" else dict(type.children)["child"])
         return Form(f"{item.cast}[]", _each(item.make))
@@ -73,15 +80,15 @@ def form_of(type: Any) -> Form:
         texts = dict(type.children)["key"].id == "varchar"
         return Form(f"MAP({key.cast}, {item.cast})", _pairs(key.make, item.make, texts))
     if kind in ("union", "variant", "tuple"):
-        return Form("JSON", None)
+        return Form("JSON")
     if kind == "geometry":
-        return Form("BLOB", None)
-    return Form("VARCHAR", None)
+        return Form("BLOB")
+    return Form("VARCHAR")
 
 
-def _large(text: str) -> Any:
-    number = int(text)
-    return number if INT64_MIN <= number <= INT64_MAX else text
+def _large(digits: str | int) -> Any:
+    number = int(digits)
+    return number if INT64_MIN <= number <= INT64_MAX else str(digits)
 
 
 def _each(make: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:

@@ -56,9 +56,14 @@ class Job(msgspec.Struct, tag=True):
 
 
 class Ready(msgspec.Struct, tag=True):
-    """The session is open."""
+    """The session is open.
+
+    Attributes:
+        lacks: what the system does not have to confine the process, as "landlock".
+    """
 
     pid: int
+    lacks: list[str]
 
 
 class Taken(msgspec.Struct, tag=True):
@@ -78,12 +83,15 @@ class Query(msgspec.Struct, tag=True):
         id: by which `Next` and `Close` name the answer.
         deadline: `time.monotonic()`, which all processes of a machine share.
         arrow: whether rows are wanted as Arrow, or as values.
+        most_bytes, most_values: that rows may have which are handed over at once, as maps of values.
     """
 
     id: int
     text: str
     deadline: float
     arrow: bool
+    most_bytes: int
+    most_values: int
 
 
 class Next(msgspec.Struct, tag=True):
@@ -100,9 +108,10 @@ class Close(msgspec.Struct, tag=True):
 
 
 class Need(msgspec.Struct, tag=True):
-    """A statement names a table that was offered. `Table` answers, or `Failed`."""
+    """A statement names an offered table, and reads these columns of it, or all. `Table` or `Failed` answers."""
 
     name: str
+    columns: list[str] | None = None
 
 
 class Table(msgspec.Struct, tag=True):

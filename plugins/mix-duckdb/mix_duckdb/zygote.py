@@ -1,8 +1,8 @@
 """A fresh Python that has imported DuckDB and forks: a process for SQL is there in milliseconds, and holds nothing of
 the server's, neither memory nor descriptors.
 
-It keeps one process ready, and hands that over when it is asked. It has one thread and opens nothing of DuckDB, and
-ends when the server does, or when nobody has asked for long. The processes that it started live on while they are used.
+It keeps one process ready, for a database in memory. It has one thread and opens nothing of DuckDB, and ends when the
+server does, or when nobody has asked for long. The processes that it started live on while they are used.
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ import os
 import select
 import signal
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from mix_duckdb.settings import DuckdbSettings
 
-__all__ = ["REST", "main"]
+if TYPE_CHECKING:
+    from mix_duckdb.confine import Confinement
+
+__all__ = ["IN_MEMORY", "OF_FILE", "REST", "main"]
+
+IN_MEMORY: Final = b"m"
+OF_FILE: Final = b"f"
+"""What is asked for."""
 
 REST: Final = 60.0
 """Seconds without a request after which it ends."""
@@ -25,36 +33,39 @@ REST: Final = 60.0
 
 def main(control: socket.socket, settings: DuckdbSettings) -> None:
     """Answer each byte with a process: the descriptors of its socket and of itself."""
-    import duckdb  # noqa: F401 - for the children
+    from mix_duckdb.confine import Confinement
+    from mix_duckdb.owner import in_memory, of_file  # And DuckDB with them, for the children.
 
-    spare = _fork(control, settings)
+    confinement = Confinement()
+
+    def fork(live: Callable[[socket.socket, DuckdbSettings, Confinement], None]) -> tuple[socket.socket, int]:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return ours, os.pidfd_open(pid)
+        try:
+            control.close()
+            ours.close()
+            os.setsid()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            live(theirs, settings, confinement)
+        finally:
+            os._exit(0)
+
+    spare = fork(in_memory)
     while select.select([control], [], [], REST)[0]:
-        if not control.recv(1):
+        wanted = control.recv(1)
+        if not wanted:
             break
-        sock, process = spare
+        # One for a file is asked for seldom, and what it may touch must be known before it has threads.
+        sock, process = fork(of_file) if wanted == OF_FILE else spare
         socket.send_fds(control, [b"+"], [sock.fileno(), process])
         sock.close()
         os.close(process)
-        spare = _fork(control, settings)
+        if wanted != OF_FILE:
+            spare = fork(in_memory)
     spare[0].close()
-
-
-def _fork(control: socket.socket, settings: DuckdbSettings) -> tuple[socket.socket, int]:
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid:
-        theirs.close()
-        return ours, os.pidfd_open(pid)
-    try:
-        control.close()
-        ours.close()
-        os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        from mix_duckdb.owner import live
-
-        live(theirs, settings)
-    finally:
-        os._exit(0)
 
 
 def run(descriptor: int, settings: bytes) -> None:

@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mix_duckdb import processes
 from mix_duckdb.session import Session, open_session
 from mix_duckdb.settings import DuckdbSettings
+
+DEFAULT = DuckdbSettings(idle=1.0, process_memory=512 << 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +32,7 @@ class Opener:
     async def __call__(
         self, file: Path | None = None, *, seconds: float = 60.0, tables: Any = None, **changes: Any
     ) -> Session:
-        settings = DuckdbSettings(**({"idle": 1.0, "process_memory": 512 << 20} | changes))
+        settings = msgspec.structs.replace(DEFAULT, **changes)
         session = await open_session(settings, deadline=time.monotonic() + seconds, file=file, tables=tables)
         self.open.append(session)
         return session
@@ -41,6 +44,11 @@ async def connect() -> AsyncIterator[Opener]:
     yield opener
     for session in opener.open:
         session.close()
+    # A zygote and its spare for each that changed the settings would fill the machine.
+    for settings, zygote in list(processes._zygotes.items()):
+        if settings != DEFAULT:
+            del processes._zygotes[settings]
+            zygote.forget()
 
 
 @pytest.fixture

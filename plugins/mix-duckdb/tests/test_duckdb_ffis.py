@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mix_duckdb.ffis import Sessions, group
 from mix_duckdb.settings import DuckdbSettings
 
 from mixkit import Kernel, codec
+from mixkit.databases import Apps
 from mixkit.errors import FFIError, GrantError, LimitExceeded, MixError, NotFound
 from mixkit.ffi import FFITable
 from mixkit.ffi_call import call_ffi
@@ -181,6 +184,24 @@ async def test_rows_and_handles_are_counted(agents: Agents) -> None:
         await agent.call("execute", "main", "insert into t values (?)", ["x" * 2000])
 
 
+async def test_wide_rows_come_in_smaller_batches(agents: Agents) -> None:
+    """What an answer may have, and a call of an agent not at once, is no error."""
+    agent = agents()
+    for sql in (
+        "select " + ", ".join(f"i as column_{n}" for n in range(200)) + " from range(1200) t (i)",
+        "select range(300) as l, {'a': i} as s from range(1200) t (i)",
+        "select repeat('x', 40_000) as x from range(1200) t (i)",
+    ):
+        answer = await agent.ok("query", None, sql)
+        found = len(answer["rows"])
+        assert 0 < found < 1000
+        while rows := await agent.ok("next", answer["next"]):
+            found += len(rows)
+        assert found == 1200
+    answer = await agent.refused("query", None, "select range(100_000) as l")
+    assert "one row has" in answer and "duckdb.batch_bytes" in answer
+
+
 async def test_the_end_of_the_run(agents: Agents, ended: Any) -> None:
     agent = agents()
     await agent.ok("execute", "main", "create table t (a int); begin; insert into t values (1)")
@@ -216,6 +237,73 @@ async def test_a_killed_process_is_an_error_and_the_next_call_works(agents: Agen
     assert "Catalog Error" in await agent.refused("query", None, "from t")
 
 
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[tuple[Kernel, Place, Place]]:
+    """A kernel with the records of two apps."""
+    profile = tmp_path / "shop.toml"
+    profile.write_text(
+        'plugins = ["db", "duckdb"]\nengines = []\nstorage = "mixquery"\n[settings.duckdb]\nidle = 1.0\n'
+    )
+    with Kernel(str(profile)) as kernel:
+        places = [Place("w", app, tmp_path / app) for app in ("shop", "crm")]
+        for place in places:
+            kernel.databases.open(place).save(
+                [{"_rmx_type": "order", "app": place.app, "n": n} for n in range(3)]
+                + [{"_rmx_type": "person", "name": "Åse"}]
+            )
+        yield kernel, places[0], places[1]
+
+
+async def test_records_are_attached(shop: tuple[Kernel, Place, Place]) -> None:
+    kernel, own, other = shop
+    agent = Agent(None)
+    agent.state = State(
+        services=kernel,
+        place=own,
+        grants=Grants(["$duckdb_*"], {"db.apps": ["crm"]}),
+    )
+    agent.state.put(Apps({"crm": other}.__getitem__))
+    orders = 'select app, sum(n) as s from "order" group by app'
+    assert "Catalog Error" in await agent.refused("query", None, orders)
+    assert await agent.ok("attach", None) == ["order", "person", "records"]
+    assert (await agent.ok("query", None, orders))["rows"] == [{"app": "shop", "s": 3}]
+    then = kernel.databases.open(own).watermark()
+    kernel.databases.open(own).save([{"_rmx_type": "order", "app": "shop", "n": 10}])
+    # As they were when they were attached, until they are attached again.
+    assert (await agent.ok("query", None, orders))["rows"] == [{"app": "shop", "s": 3}]
+    await agent.ok("attach", None)
+    assert (await agent.ok("query", None, orders))["rows"] == [{"app": "shop", "s": 13}]
+    assert "old_order" in await agent.ok("attach", None, None, then, "old_")
+    assert (await agent.ok("query", None, "select sum(n) as s from old_order"))["rows"] == [{"s": 3}]
+    # Those of another app beside them, in a file of this one; what is made of them stays there.
+    await agent.ok("attach", "main", "crm", None, "crm_")
+    assert await agent.ok("execute", "main", "create table kept as select app, n from crm_order") is None
+    assert (await agent.ok("query", "main", "select app, sum(n) as s from kept group by app"))["rows"] == [
+        {"app": "crm", "s": 3}
+    ]
+    # No record can be changed so.
+    assert await agent.refused("execute", None, "delete from old_order")
+    # A process that was killed is replaced by one that knows the tables.
+    os.kill(pid_of(agent, None), signal.SIGKILL)
+    assert "try again" in await agent.refused("query", None, orders)
+    assert (await agent.ok("query", None, orders))["rows"] == [{"app": "shop", "s": 13}]
+    assert agent.state.close() == []
+    await asyncio.sleep(0)
+
+
+async def test_records_that_are_not_granted(shop: tuple[Kernel, Place, Place]) -> None:
+    kernel, own, other = shop
+    agent = Agent(None)
+    agent.state = State(services=kernel, place=own)
+    agent.state.put(Apps({"crm": other}.__getitem__))
+    with pytest.raises(GrantError, match=r"db\.apps"):
+        await agent.call("attach", None, "crm")
+    for prefix in ("a b", "x" * 65, 'a"'):
+        assert "argument 4 (prefix)" in await agent.refused("attach", None, None, None, prefix)
+    agent.state = State(services=kernel)
+    assert "no records of its own" in await agent.refused("attach", None)
+
+
 async def test_calls_at_once(agents: Agents) -> None:
     agent = agents()
     found = await asyncio.gather(*(agent.ok("query", "main", "select ? as a", [i]) for i in range(10)))
@@ -228,4 +316,33 @@ def test_with_a_kernel(tmp_path: Path) -> None:
     with Kernel(str(profile)) as kernel:
         answer = asyncio.run(call_ffi(kernel, "$duckdb_query", [None, "select 6 * 7 as n"]))
         assert answer.arg["rows"] == [{"n": 42}]
-        assert [check.level for check in checks(kernel.settings("duckdb"))] == ["ok"]
+        process, confinement = checks(kernel.settings("duckdb"))
+        assert process.level == "ok" and "DuckDB v2" in process.message
+        # It depends on the system, which doctor tells.
+        assert confinement.level == "ok" or confinement.remedy
+
+
+SERVER = """
+import asyncio, sys
+from mixkit import Kernel
+from mixkit.ffi_call import call_ffi
+
+with Kernel(sys.argv[1]) as kernel:
+    answer = asyncio.run(call_ffi(kernel, "$duckdb_query", [None, "select date '2026-11-27' as d"]))
+assert answer.arg["rows"] == [{"d": "2026-11-27"}]
+print(*{name.partition(".")[0] for name in sys.modules} & {"duckdb", "_duckdb", "pyarrow"})
+"""
+
+
+def test_the_server_imports_no_library(tmp_path: Path) -> None:
+    """DuckDB and pyarrow are in the processes that can be killed, and nowhere else."""
+    profile = tmp_path / "p.toml"
+    profile.write_text('plugins = ["duckdb"]\nengines = []\n')
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, str(profile)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "\n"

@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import pytest
 from mix_duckdb import processes
 from mix_duckdb.session import OwnerLost
+from mix_duckdb.settings import DuckdbSettings
 
-from mixkit.errors import FFIError
+from mixkit.errors import FFIError, ProfileError
 
 Connect: TypeAlias = Any
 Ended: TypeAlias = Callable[[int], Awaitable[None]]
@@ -174,7 +175,139 @@ async def test_a_folder_with_a_long_name(connect: Connect, tmp_path: Path) -> No
     assert sessions[0].pid == sessions[1].pid
 
 
+async def test_many_sessions(connect: Connect, file: Path) -> None:
+    """Each has a thread with a stack of its own, for which there is room beside the memory of statements."""
+    sessions = [await connect(file, memory_limit=32 << 20, process_memory=160 << 20) for _ in range(50)]
+    assert len({session.pid for session in sessions}) == 1
+    assert (
+        await asyncio.gather(*(rows(session, "select 1 as a") for session in sessions)) == [[{"a": 1}]] * 50
+    )
+
+
+def test_memory_that_cannot_be() -> None:
+    with pytest.raises(ProfileError, match="process_memory: expected at least 128 MiB more"):
+        DuckdbSettings(memory_limit=256 << 20, process_memory=300 << 20)
+
+
 async def test_as_many_sessions_as_are_allowed(connect: Connect, file: Path) -> None:
     await connect(file, sessions=1)
     with pytest.raises(FFIError, match=r"1 runs use this.*duckdb\.sessions"):
         await connect(file, sessions=1)
+
+
+FORKS = """
+import asyncio, os, sys, time
+from pathlib import Path
+from mix_duckdb import processes
+from mix_duckdb.session import session
+from mix_duckdb.settings import DuckdbSettings
+
+async def use(file):
+    settings = DuckdbSettings(idle=1.0, process_memory=512 << 20)
+    found = []
+    for path in (None, Path(file)):
+        async with session(settings, deadline=time.monotonic() + 60, file=path) as sql:
+            [row] = await (await sql.query("select ? as a", [os.getpid()])).rows()
+            assert row == {"a": os.getpid()}
+            found.append(sql.pid)
+    return found
+
+_, owner = asyncio.run(use(sys.argv[1]))
+[before] = [zygote._pid for zygote in processes._zygotes.values()]
+child = os.fork()
+assert asyncio.run(use(sys.argv[1]))[1] == owner
+[after] = [zygote._pid for zygote in processes._zygotes.values()]
+assert (before == after) is (child != 0)
+processes.forget()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    print("both")
+"""
+
+ENDS = """
+import asyncio, os, signal, time
+from mix_duckdb import processes
+from mix_duckdb.session import open_session
+from mix_duckdb.settings import DuckdbSettings
+
+async def main():
+    sql = await open_session(DuckdbSettings(process_memory=512 << 20), deadline=time.monotonic() + 60)
+    print(sql.pid, *(zygote._pid for zygote in processes._zygotes.values()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_workers_that_are_forked(file: Path) -> None:
+    command = [sys.executable, "-c", FORKS, str(file)]
+    done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "both\n")
+
+
+async def test_nothing_stays_behind_a_server_that_is_killed(ended: Ended) -> None:
+    command = [sys.executable, "-c", ENDS]
+    done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=100)
+    assert done.returncode == -signal.SIGKILL
+    for pid in done.stdout.split():
+        await ended(int(pid))
+
+
+async def test_who_is_cancelled_while_a_process_starts(connect: Connect, file: Path) -> None:
+    for path in (None, file):
+        with pytest.raises(TimeoutError):
+            # As many as are allowed: each that was not given back would be one too many.
+            await asyncio.wait_for(connect(path, processes=1, threads=1), 0.001)
+        assert await rows(await connect(path, processes=1, threads=1), "select 1 as a") == [{"a": 1}]
+
+
+KILLS = """
+import asyncio, os, random, signal, sys, time
+from pathlib import Path
+from mix_duckdb import processes
+from mix_duckdb.session import OwnerLost, session
+from mix_duckdb.settings import DuckdbSettings
+
+async def main():
+    file, who = Path(sys.argv[1]), int(sys.argv[2])
+    settings = DuckdbSettings(idle=0.5, process_memory=512 << 20)
+    acknowledged = set()
+
+    async def ask(text, params=()):
+        async with session(settings, deadline=time.monotonic() + 60, file=file) as sql:
+            return await (await sql.query(text, params)).rows(), sql.pid
+
+    for n in range(12):
+        try:
+            await ask("create table if not exists t (who int, n int)")
+            _, owner = await ask("insert into t values (?, ?)", [who, n])
+            acknowledged.add(n)
+            if n % 4 == who:
+                os.kill(owner, signal.SIGKILL)
+        except (OwnerLost, ProcessLookupError):  # The other worker kills it as well.
+            pass
+    while True:
+        try:
+            found, _ = await ask("select n from t where who = ?", [who])
+            break
+        except OwnerLost:
+            pass
+    print(len(acknowledged), sorted(acknowledged - {row["n"] for row in found or ()}))
+    processes.forget()
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_acknowledged_is_lost_when_owners_are_killed(file: Path) -> None:
+    async def work(number: int) -> str:
+        command = [sys.executable, "-c", KILLS, str(file), str(number)]
+        done = await asyncio.to_thread(
+            subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=200
+        )
+        assert done.returncode == 0
+        return done.stdout
+
+    for answer in await asyncio.gather(work(0), work(1)):
+        count, lost = answer.split(maxsplit=1)
+        assert int(count) > 0 and lost == "[]\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +13,7 @@ from mixkit.filesystem import PIECE, FileInfo, Page, Usage
 from mixkit.storage import Place
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["AsyncFileSystem", "StdFileSystem"]
 
@@ -41,8 +43,35 @@ class AsyncFileSystem(StdFileSystem):
 
     name = "async"
 
+    def __init__(self, settings: FilesSettings | None = None) -> None:
+        super().__init__(settings)
+        self._threads = Threads(self._settings.threads)
+
     def open(self, place: Place) -> FolderFiles:
-        return ThreadFiles(Folder(place, self._settings))
+        return ThreadFiles(Folder(place, self._settings), self._threads)
+
+
+class Threads:
+    """Threads that are made when they are first needed, in each process; they end with this object.
+
+    Of its own, since a lock or a disk that is waited for must not hold up what else is done in threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._made: ThreadPoolExecutor | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def get(self) -> ThreadPoolExecutor:
+        """Those of this process."""
+        with self._lock:
+            if self._made is None or self._pid != os.getpid():
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._made = ThreadPoolExecutor(self._most, thread_name_prefix="mixkit-files")
+                self._pid = os.getpid()
+            return self._made
 
 
 class FolderFiles:
@@ -113,12 +142,16 @@ class FolderFiles:
 
 
 class ThreadFiles(FolderFiles):
-    """The same, in threads of the event loop."""
+    """The same, in threads."""
+
+    def __init__(self, folder: Folder, threads: Threads) -> None:
+        super().__init__(folder)
+        self._threads = threads
 
     async def call(self, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
         import asyncio
 
-        done = asyncio.get_running_loop().run_in_executor(None, work)
+        done = asyncio.get_running_loop().run_in_executor(self._threads.get(), work)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:

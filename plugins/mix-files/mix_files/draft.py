@@ -22,7 +22,8 @@ from mixkit.errors import FileError
 __all__ = ["Draft", "reserved", "sweep"]
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCKED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# For writing, since NFS locks nothing else exclusively.
+_LOCKED: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ALONE: Final = 256 * 1024
 """Bytes from which on a thread of its own computes the SHA-256 while the disk works."""
 
@@ -39,6 +40,7 @@ class Draft:
         self.name = secrets.token_hex(12)
         self.size = 0
         self.room = 0
+        self._placed = False
         self._hash = hashlib.sha256()
         self._inside = os.dup(inside)
         self._file = -1
@@ -84,7 +86,7 @@ class Draft:
             os.fsync(self._file)
         finally:
             thread.join()
-        os.pwrite(self._file, self._hash.digest(), self.size + trailer.HASH_AT)
+        os.pwrite(self._file, trailer.packed_hash(self._hash.digest()), self.size + trailer.HASH_AT)
         os.utime(self._file, ns=when)
         return os.fstat(self._file)
 
@@ -120,12 +122,14 @@ class Draft:
     def place(self, inside: int, name: str) -> None:
         """Give it its name in an open folder."""
         os.rename(self.name, name, src_dir_fd=self._inside, dst_dir_fd=inside)
+        self._placed = True
 
     def forget(self) -> None:
         """Remove it unless it was placed, and free what it holds. Idempotent."""
         if self._inside >= 0:
-            with suppress(OSError):
-                os.unlink(self.name, dir_fd=self._inside)
+            if not self._placed:
+                with suppress(OSError):
+                    os.unlink(self.name, dir_fd=self._inside)
             os.close(self._inside)
             self._inside = -1
         if self._file >= 0:

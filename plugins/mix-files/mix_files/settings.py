@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
+
+from mix_files.s3.settings import S3Settings
 
 __all__ = ["FilesSettings"]
 
 MIB = 1024 * 1024
 
 
-class FilesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FilesSettings(S3Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the files of apps are kept, and how many there may be."""
 
     max_bytes: Annotated[
@@ -28,3 +29,7 @@ class FilesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             ge=1, description="Bytes of a file that one call of $file_read answers, unless it asks for fewer."
         ),
     ] = 8 * MIB
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="Threads of a process that wait for the disk, with async.")
+    ] = 8
+    uploads: Annotated[int, Meta(ge=1, description="Files that one run sends in pieces at once.")] = 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Hashable
@@ -15,6 +14,8 @@ from mixkit.importing import imported
 from mixkit.state import State
 
 if TYPE_CHECKING:
+    import asyncio
+
     from mix_mqtt.bus import BrokerBus
 
 __all__ = ["bus_for"]
@@ -57,6 +58,8 @@ async def bus_for(state: State, settings: MqttSettings) -> Bus:
     """
     if not settings.broker:
         return state.services.bus
+    import asyncio
+
     loop = asyncio.get_running_loop()
     # PERF: looking for it takes as long as checking a message.
     found = state.get(_Found)

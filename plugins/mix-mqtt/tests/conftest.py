@@ -7,6 +7,8 @@ import inspect
 import shutil
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,49 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     for agent in world.agents:
         assert agent.state.close() == []
     await asyncio.sleep(0)
+
+
+class Rumqttd:
+    """A broker by other people than mosquitto's, without TLS and passwords: rumqttd, which iotcore brings."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        lines = [
+            "id = 0",
+            "[router]",
+            "id = 0",
+            "max_connections = 100",
+            "max_outgoing_packet_count = 200",
+            "max_segment_size = 10485760",
+            "max_segment_count = 10",
+            "[v5.1]",
+            'name = "v5"',
+            f'listen = "127.0.0.1:{self.port}"',
+            "next_connection_delay_ms = 1",
+            "[v5.1.connections]",
+            "connection_timeout_ms = 60000",
+            "max_payload_size = 20480000",
+            "max_inflight_count = 100",
+        ]
+        config, log = folder / "rumqttd.toml", folder / "log"
+        config.write_text("\n".join(lines) + "\n")
+        with log.open("ab") as out:
+            command = [sys.executable, "-m", "iotcore", "--config", str(config)]
+            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"rumqttd did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def rumqttd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rumqttd]:
+    broker = Rumqttd(tmp_path_factory.mktemp("rumqttd"))
+    yield broker
+    broker.process.kill()
+    broker.process.wait()

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 from mix_mqtt.bus import BrokerBus
 
-from mixkit.bus import BusError, BusFull, BusLost, MessagesMissed
+from mixkit.bus import BusError, BusFull, BusLost, Message, MessagesMissed
 from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
 
 World: TypeAlias = Any
@@ -25,6 +25,33 @@ class TestBrokerBus(BusSuite):
         bus = BrokerBus(world.settings)
         yield bus
         await bus.close()
+
+
+class TestBusOfAnotherBroker(BusSuite):
+    @pytest.fixture
+    async def bus(self, world: World, rumqttd: Any) -> AsyncIterator[BrokerBus]:  # type: ignore[override]
+        world.change(
+            inbox=QUEUE,
+            max_message_bytes=MESSAGE,
+            dangerous_mqtt_mode=True,
+            broker=f"mqtt://127.0.0.1:{rumqttd.port}",
+        )
+        bus = BrokerBus(world.settings)
+        yield bus
+        await bus.close()
+
+    async def test_retained_messages_come_first_and_to_new_subscribers_only(
+        self, bus: BrokerBus, root: str
+    ) -> None:
+        """Except that rumqttd sends them to the first subscription of a connection to a filter alone, against MQTT 5,
+        section 3.3.1.3: so here the late subscriber has another one."""
+        early = await bus.subscribe(f"{root}/a")
+        await bus.publish(f"{root}/a", b"kept", retain=True, text=True)
+        assert await early.next(15) == Message(f"{root}/a", b"kept", text=True)
+        late = await bus.subscribe(f"{root}/+")
+        assert await late.next(15) == Message(f"{root}/a", b"kept", retained=True, text=True)
+        with pytest.raises(TimeoutError):
+            await early.next(0.05)
 
 
 @pytest.fixture

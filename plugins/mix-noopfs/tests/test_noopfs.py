@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from mix_noopfs.filesystem import NoopFileSystem
 
-from mixkit import Kernel
+from mixkit import Kernel, codec
 from mixkit.errors import FileError, NotFound, PathError
 from mixkit.filesystem import Files, FileSystem, Page
+from mixkit.state import State
 from mixkit.storage import Place
 from mixkit.testing.filesystem_suite import BAD_PATHS, ODD_PATHS
+from mixkit.value import Case, ok
 
 
 @pytest.fixture
@@ -31,6 +33,26 @@ def test_the_contained_profile_has_it() -> None:
         assert "the profile keeps none: what is stored is refused, and nothing is there" in [
             c.message for c in checks
         ]
+
+
+async def test_agents_are_told(tmp_path: Path) -> None:
+    with Kernel("wasi", environ={}) as kernel:
+        state = State(services=kernel, place=Place("office", "notes", tmp_path))
+
+        async def call(name: bytes, *args: object) -> object:
+            _, pending = kernel.ffis.dispatch(state, name, codec.encode(list(args)))
+            return codec.decode(await pending)
+
+        for name, args in (
+            (b"$file_create", ("/a", "x")),
+            (b"$file_read", ("/a",)),
+            (b"$file_delete", ("/a",)),
+        ):
+            answer = await call(name, *args)
+            assert isinstance(answer, Case)
+            assert answer.name == "error"
+            assert "this profile keeps no files" in str(answer.arg)
+        assert await call(b"$file_list") == ok({"files": [], "after": None})
 
 
 async def test_nothing_is_taken(files: Files, tmp_path: Path) -> None:

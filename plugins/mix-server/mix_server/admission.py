@@ -1,4 +1,4 @@
-"""How many runs there are at once, how many may wait, and when all have ended."""
+"""How many runs compute at once, how many wait for what they called or for a turn, and when all have ended."""
 
 from __future__ import annotations
 
@@ -19,29 +19,50 @@ class Admission:
         async with admission:
             ...
 
-    Entering raises `Overloaded` when the queue is full or does not move, and `Stopping` after `stop`.
+    Entering raises `Overloaded` when the queue is full or does not move, and `Stopping` after `stop`. A run that waits
+    for what it called gives its place to others for that time, see `pauses`.
 
     Args:
         max_runs: places.
+        max_paused: runs that wait for what they called, beyond which nobody is let in.
         max_waiting: length of the queue.
         max_wait: seconds that anybody stands in it.
-        watch: called with `active` and `waiting` whenever one of them has changed.
+        watch: called with `active`, `waiting` and `paused` whenever one of them has changed.
 
     Attributes:
-        active: runs that have a place.
+        active: runs that have a place. More than there are, when several go on at once after a pause.
+        paused: runs that wait for what they called.
         stopping: nobody is let in any more.
     """
 
-    __slots__ = ("_empty", "_queue", "_watch", "active", "max_runs", "max_wait", "max_waiting", "stopping")
+    __slots__ = (
+        "_empty",
+        "_queue",
+        "_watch",
+        "active",
+        "max_paused",
+        "max_runs",
+        "max_wait",
+        "max_waiting",
+        "paused",
+        "stopping",
+    )
 
     def __init__(
-        self, max_runs: int, max_waiting: int, max_wait: float, watch: Callable[[int, int], None]
+        self,
+        max_runs: int,
+        max_paused: int,
+        max_waiting: int,
+        max_wait: float,
+        watch: Callable[[int, int, int], None],
     ) -> None:
         self.max_runs = max_runs
+        self.max_paused = max_paused
         self.max_waiting = max_waiting
         self.max_wait = max_wait
         self._watch = watch
         self.active = 0
+        self.paused = 0
         self.stopping = False
         self._queue: deque[asyncio.Future[None]] = deque()
         self._empty: asyncio.Future[None] | None = None
@@ -54,15 +75,17 @@ class Admission:
     async def __aenter__(self) -> None:
         if self.stopping:
             raise Stopping
+        if self.paused >= self.max_paused:
+            raise Overloaded(f"{self.paused} runs wait for what they called, of at most {self.max_paused}")
         if self.active < self.max_runs:
             self.active += 1
-            self._watch(self.active, 0)
+            self._changed()
             return
         if len(self._queue) >= self.max_waiting:
             raise Overloaded(f"{len(self._queue)} runs are waiting already")
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
-        self._watch(self.active, len(self._queue))
+        self._changed()
         try:
             async with asyncio.timeout(self.max_wait):
                 await turn
@@ -72,7 +95,7 @@ class Admission:
                 self._leave()
             with contextlib.suppress(ValueError):
                 self._queue.remove(turn)
-            self._watch(self.active, len(self._queue))
+            self._changed()
             if isinstance(exc, TimeoutError):
                 raise Overloaded(f"no run ended within {self.max_wait:g} s") from None
             raise
@@ -82,23 +105,48 @@ class Admission:
     ) -> None:
         self._leave()
 
-    def _leave(self) -> None:
-        # A place goes from hand to hand, so that nobody who comes later can take it in between.
-        while self._queue:
+    def pauses(self) -> Callable[[bool], None]:
+        """For a run that has a place: to be called with True when it, or a run nested in it, begins to wait for what it
+        called, and with False when that goes on. All must have gone on before the place is left."""
+        working = 1
+
+        def pause(begins: bool) -> None:
+            nonlocal working
+            working += -1 if begins else 1
+            if begins and working == 0:
+                self.paused += 1
+                self._hand_on()
+            elif not begins and working == 1:
+                # At once and not in the queue: it holds memory, and what it has begun is best ended.
+                self.paused -= 1
+                self.active += 1
+                self._changed()
+
+        return pause
+
+    def _changed(self) -> None:
+        self._watch(self.active, len(self._queue), self.paused)
+
+    def _hand_on(self) -> None:
+        """A place is free. It goes from hand to hand, so that nobody who comes later can take it in between."""
+        while self._queue and self.active <= self.max_runs:
             turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)
-                self._watch(self.active, len(self._queue))
+                self._changed()
                 return
         self.active -= 1
-        self._watch(self.active, 0)
-        if self.active == 0 and self._empty is not None and not self._empty.done():
+        self._changed()
+
+    def _leave(self) -> None:
+        self._hand_on()
+        if not (self.active or self.paused) and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     async def stop(self, seconds: float) -> int:
         """Let nobody in any more and wait for all to leave; answers how many had not after that time."""
         self.stopping = True
-        if self.active:
+        if self.active or self.paused:
             self._empty = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._empty], timeout=seconds)
-        return self.active
+        return self.active + self.paused

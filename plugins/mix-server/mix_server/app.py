@@ -17,11 +17,13 @@ from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.files import File
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.query import Query
+from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
@@ -179,6 +181,9 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/query", query)
     app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
     app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
+    app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))
+
+    app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
 
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)

@@ -17,7 +17,9 @@ from mixkit.job import Agents
 from mixkit.limits import Limits
 from mixkit.outside import foreign
 from mixkit.package import Package
-from mixkit.schema import ANY, Converter, Type, converter
+from mixkit.package_files import load_files
+from mixkit.schema import ANY, Type
+from mixkit.shape import Declared, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +58,8 @@ class Target:
     description: str
     params: Type
     result: Type
-    check: Converter | None
-    answer: Converter | None
+    check: Declared | None
+    answer: Declared | None
     grants: Grants
     limits: Limits
     env: Env
@@ -151,13 +153,16 @@ class Catalog:
 
         return Agents(resolve)
 
-    def _apps(self, place: Place) -> Apps:
-        """How an app names the others of its workspace: the store decides what is one."""
+    def _apps(self, place: Place, generation: str) -> Apps:
+        """How an app names the others of its workspace, and its own files: the store decides what is one."""
 
         def resolve(name: str) -> Place:
             return self._store.workspace(place.workspace).place_beside(place, name)
 
-        return Apps(resolve)
+        def file(name: str) -> bytes:
+            return self._store.workspace(place.workspace).file(place, generation, name)
+
+        return Apps(resolve, file)
 
     async def _load(self, key: Key) -> Target:
         try:
@@ -191,14 +196,14 @@ class Catalog:
             description=agent.description or entry.description,
             params=entry.params if agent.in_params == ANY else agent.in_params,
             result=entry.result if agent.out_params == ANY else agent.out_params,
-            check=None if agent.in_params == ANY else converter(agent.in_params),
-            answer=None if agent.out_params == ANY else converter(agent.out_params),
+            check=declared(agent.in_params),
+            answer=declared(agent.out_params),
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
             others=self._others(installed.place),
             place=installed.place,
-            apps=self._apps(installed.place),
+            apps=self._apps(installed.place, installed.generation),
         )
 
     def _limits(self, installed: InstalledApp) -> Limits:
@@ -238,6 +243,7 @@ class Catalog:
             validate=self._kernel.check_code,
             run_setup=self._run_setup,
             load_records=self._load_records,
+            load_files=self._load_files if self._kernel.filesystem else None,
             force=force,
         )
         return installed, self._kernel.ffis.unknown_grants(package.grants)
@@ -253,8 +259,11 @@ class Catalog:
             grants=target.grants,
             place=target.place,
             # The app may not be there yet, and nobody can delete it or its workspace meanwhile.
-            apps=Apps(self._store.workspace(installed.workspace).place),
+            apps=Apps(self._store.workspace(installed.workspace).place, installed.file),
         )
 
     def _load_records(self, installed: InstalledApp, lines: Iterator[bytes], options: dict[str, Any]) -> None:
         load_records(self._kernel.databases.open(installed.place), lines, options)
+
+    def _load_files(self, installed: InstalledApp, items: Iterator[tuple[str, Iterator[bytes]]]) -> None:
+        load_files(self._kernel.files.open(installed.place), items)

@@ -19,6 +19,9 @@ from mixkit.errors import (
     DatabaseGone,
     EngineError,
     FFIError,
+    FileConflict,
+    FileError,
+    FilesFull,
     GrantError,
     GuestError,
     LimitExceeded,
@@ -26,6 +29,7 @@ from mixkit.errors import (
     MixError,
     NotFound,
     PackageError,
+    PathError,
     QueryCancelled,
     QueryError,
     QueryTimeout,
@@ -249,6 +253,9 @@ _STATUS: dict[type[MixError], int] = {
     Conflict: 409,
     CancelledRun: 503,
     Busy: 503,
+    PathError: 400,
+    FileConflict: 412,
+    FilesFull: 507,
 }
 """Errors that are the caller's to mend, or to wait for. The class nearest to the error counts."""
 
@@ -343,6 +350,9 @@ def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
             f"the database could not do it; the server's log has more under the request id {req.id}",
             {},
         )
+    if type(exc) is FileError:
+        _log_failure(req, exc)
+        return 503, f"the files could not be had; the server's log has more under the request id {req.id}", {}
     status = next((_STATUS[cls] for cls in type(exc).__mro__ if cls in _STATUS), 500)
     if status == 500:
         _log_failure(req, exc)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mixkit.storage import Commit, Database, Record
 
-__all__ = ["CONDITIONS", "Match", "etag", "not_modified", "refuse_conditions"]
+__all__ = ["CONDITIONS", "Match", "etag", "not_modified", "refuse_conditions", "tags_of"]
 
 CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 """Headers that say when a request that changes something is to be done."""
@@ -136,6 +136,11 @@ def _holds(tags: list[str], rev: str | None) -> bool:
     if rev is None:
         return False
     return "*" in tags or any((found := _ETAG.fullmatch(tag)) and found[1] == rev for tag in tags)
+
+
+def tags_of(name: str, header: str) -> list[str]:
+    """The ETags that a condition lists, as they stand there, or `*`. `PreconditionFailed` if it is none."""
+    return _listed(_checked(name, header))
 
 
 def _checked(name: str, header: str) -> str:

@@ -47,7 +47,13 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._runs = 0, 0
+        self._paused: Any = Gauge(
+            "mixkit_runs_paused",
+            "Runs that wait for what they called, and hold no place.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._runs = 0, 0, 0
         # Other processes read what is written at once; where there are none, nobody looks before it is rendered.
         self._shared = DIRECTORY_VARIABLE in os.environ
         # PERF: `labels()` takes a lock and builds a key; its answers never change.
@@ -64,16 +70,17 @@ class Metrics:
         found[0].inc()
         found[1].observe(seconds)
 
-    def runs(self, active: int, waiting: int) -> None:
-        """Note how many runs are under way and how many wait."""
-        self._runs = active, waiting
+    def runs(self, active: int, waiting: int, paused: int) -> None:
+        """Note how many runs are under way, wait for a turn, and wait for what they called."""
+        self._runs = active, waiting, paused
         if self._shared:
             self._write_runs()
 
     def _write_runs(self) -> None:
-        active, waiting = self._runs
+        active, waiting, paused = self._runs
         self._active.set(active)
         self._waiting.set(waiting)
+        self._paused.set(paused)
 
     def render(self) -> tuple[bytes, str] | None:
         """All processes' metrics as Prometheus reads them, and their type; None if others' are not known."""

@@ -31,6 +31,9 @@ access = logging.getLogger("mixkit.server.access")
 _LONGEST_PATH = 512
 """Characters of a path in the access log."""
 
+_FILE = re.compile(r"/v1/ws/[^/]+/app/[^/]+/files/.+", re.DOTALL)
+"""Paths of files. What else has such a path is asked for its caller like everything."""
+
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 """An id that a caller may choose: it goes into log lines and into a header."""
 
@@ -71,12 +74,15 @@ class Around:
         given = req.get_header("X-Request-Id")
         if given and _SANE_ID.fullmatch(given.encode()):
             req.id = given
-        if req.path not in self._public:
+        # A file may be for everybody; its resource knows, and asks for all others.
+        if req.path not in self._public and not ("/files/" in req.path and _FILE.fullmatch(req.path)):
             req.caller = self._authorize(req)
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
+        if req.caller is None and req.path not in self._public and not hasattr(resource, "admits_by_itself"):
+            req.caller = self._authorize(req)
         if req.judged:
             refuse_conditions(req, resource)
             refuse_options(req, resource)

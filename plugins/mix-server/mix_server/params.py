@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from mix_server.errors import BadRequest, UnsupportedBody
-from mix_server.payload import parse, parse_json
+from mix_server.payload import parse, parse_params
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.schema import ANY, ArrayType, LiteralType, Mismatch, RecordType, ScalarType, Type, UnionType
@@ -40,7 +40,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 async def read_body(req: Request, types: Type, limit: int, seconds: float, most: int) -> tuple[Any, bytes]:
-    """The parameters in the body of a request, and the body itself; no body is no parameters.
+    """The parameters in the body of a request, `Packed` perhaps, and the body itself; no body is no parameters.
 
     Args:
         types: what the entry takes, to read a form by.
@@ -62,7 +62,7 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float, most:
         except UnicodeDecodeError:
             raise BadRequest("expected UTF-8 in the form, percent-encoded or not") from None
         return _unticked(types) | from_texts(parse_pairs(text), types), body
-    return await parse(parse_json, body, most) if body else {}, body
+    return await parse(parse_params, body, most) if body else {}, body
 
 
 def read_query(query: str, types: Type) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.errors import BadRequest, UnsupportedBody
 from mix_server.richness import check_json, check_msgpack
-from mixkit import msgpack_values, tagged_json
+from mixkit import forms, msgpack_values, tagged_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mix_server.request import Request
 
-__all__ = ["parse", "parse_json", "read_record", "read_value"]
+__all__ = ["parse", "parse_json", "parse_params", "read_record", "read_value"]
 
 _JSON: Final = ("application/json", "text/json", "")
 _MSGPACK: Final = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
@@ -51,6 +51,14 @@ def parse_json(body: bytes, most: int) -> Any:
     """The value of tagged JSON with at most so many values in it; a byte order mark before it is not part of it."""
     check_json(body, most)
     return tagged_json.loads(body.removeprefix(codecs.BOM_UTF8))
+
+
+def parse_params(body: bytes, most: int) -> Any:
+    """The same of what an agent gets: packed, where nothing needs to look at the value."""
+    check_json(body, most)
+    body = body.removeprefix(codecs.BOM_UTF8)
+    found = forms.packed(body)
+    return tagged_json.loads(body) if found is None else found
 
 
 def _unpack(body: bytes, most: int) -> Any:

@@ -10,20 +10,25 @@ import falcon.asgi
 from mix_server.errors import NotAcceptable
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import TaggedJSONError, ValueKindError
+from mixkit.forms import JSONText
 
-__all__ = ["Response", "wants_msgpack", "write_value"]
+__all__ = ["Response", "is_json", "wants_msgpack", "write_value"]
 
 Response: TypeAlias = falcon.asgi.Response
 
 
 def write_value(accept: str, resp: Response, value: Any) -> None:
-    """Make `value` the answer: tagged JSON, or MessagePack where `accept` prefers it.
+    """Make `value` the answer: tagged JSON, or MessagePack where `accept` prefers it. A `JSONText` is one already.
 
     Raises:
         NotAcceptable: the form asked for cannot hold the value.
     """
+    if type(value) is JSONText:
+        resp.content_type = falcon.MEDIA_JSON
+        resp.data = value
+        return
     try:
-        if accept != "*/*" and wants_msgpack(accept):
+        if not is_json(accept):
             resp.content_type = falcon.MEDIA_MSGPACK
             resp.data = msgpack_values.pack(value)
         else:
@@ -31,6 +36,11 @@ def write_value(accept: str, resp: Response, value: Any) -> None:
             resp.data = tagged_json.dumps(value).encode()
     except (TaggedJSONError, ValueKindError) as exc:
         raise NotAcceptable(f"the result cannot be written: {exc}") from None
+
+
+def is_json(accept: str) -> bool:
+    """Whether an `Accept` header is answered by JSON as `write_value` does."""
+    return accept == "*/*" or not wants_msgpack(accept)
 
 
 def wants_msgpack(accept: str) -> bool:

@@ -97,7 +97,7 @@ def _exit(number: int, frame: Any) -> None:
 
 def _leave(server: Server) -> None:
     """End the process even where a run does not: a host call that blocks cannot be interrupted."""
-    if server.admission.active:
+    if server.admission.active or server.admission.paused:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

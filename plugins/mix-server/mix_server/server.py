@@ -14,6 +14,7 @@ from mix_server.admission import Admission
 from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
 from mix_server.databases import Databases
+from mix_server.errors import Overloaded
 from mix_server.followings import Followings
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
@@ -86,7 +87,11 @@ class Server:
         self.metrics = Metrics()
         kernel.prepare()
         self.admission = Admission(
-            settings.max_runs, settings.max_waiting, settings.max_wait, self.metrics.runs
+            settings.max_runs,
+            settings.max_waiting_runs,
+            settings.max_waiting,
+            settings.max_wait,
+            self.metrics.runs,
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
@@ -112,6 +117,12 @@ class Server:
         await self.followings.stop()
         self.databases.close()
         self.kernel.close()
+
+    def check_memory(self) -> None:
+        """Raise `Overloaded` while the guests have all the memory that they may have together."""
+        most, found = self.settings.max_memory, self.kernel.memory_in_use
+        if found >= most:
+            raise Overloaded(f"the guests have {found} bytes of memory, of at most {most}")
 
     def not_ready(self) -> str | None:
         """Why this process should get no requests now, or None."""

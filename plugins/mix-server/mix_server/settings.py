@@ -42,7 +42,18 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 500_000
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
-    max_runs: Annotated[int, Meta(ge=1, description="Runs at once in each process.")] = 16
+    max_runs: Annotated[int, Meta(ge=1, description="Runs that compute at once in each process.")] = 16
+    max_waiting_runs: Annotated[
+        int, Meta(ge=1, description="Runs in each process that wait for what they called, beside those.")
+    ] = 5_000
+    max_memory: Annotated[
+        int,
+        Meta(
+            ge=16 * MIB,
+            description="Bytes of all guests' memories in each process, beyond which no run is let in; those that are "
+            "kept for the next runs count, `settings.kernel.idle_bytes`.",
+        ),
+    ] = 4096 * MIB
     max_waiting: Annotated[int, Meta(ge=0, description="Runs that wait for a turn in each process.")] = 256
     max_wait: Annotated[float, Meta(gt=0, description="Seconds that a run waits for a turn.")] = 30.0
     query_timeout: Annotated[

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,13 @@ def guest_code() -> bytes:
 def make_package(guest_code: bytes) -> Callable[..., bytes]:
     """Makes a package of the app `demo`: an agent for each entry; keywords change the manifest."""
 
-    def make(*, code: bytes = guest_code, settings: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    def make(
+        *,
+        code: bytes = guest_code,
+        settings: dict[str, Any] | None = None,
+        files: dict[str, bytes] | None = None,
+        **changes: Any,
+    ) -> bytes:
         agents = {name: {"code": "code/demo/guest.wasm"} for name in ENTRIES}
         manifest = {
             "format": 3,
@@ -138,6 +145,8 @@ def make_package(guest_code: bytes) -> Callable[..., bytes]:
             "manifest.json": lambda: json.dumps(manifest).encode(),
             "code/demo/guest.wasm": lambda: code,
         }
+        for name, content in (files or {}).items():
+            entries[f"files/demo/{name}"] = partial(bytes, content)
         if settings:
             entries["runtime.json"] = lambda: json.dumps(settings).encode()
         return pack(entries)

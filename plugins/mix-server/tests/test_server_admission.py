@@ -16,7 +16,7 @@ from mix_server.server import Server
 DEMO = "/v1/ws/w/app/demo/agent/"
 
 
-def nobody(active: int, waiting: int) -> None:
+def nobody(active: int, waiting: int, paused: int) -> None:
     pass
 
 
@@ -26,7 +26,7 @@ async def hold(admission: Admission, until: asyncio.Event) -> None:
 
 
 async def test_first_come_first_served_and_never_more_than_places() -> None:
-    admission = Admission(2, 10, 5, nobody)
+    admission = Admission(2, 10, 10, 5, nobody)
     order: list[int] = []
 
     async def run(number: int) -> None:
@@ -41,7 +41,7 @@ async def test_first_come_first_served_and_never_more_than_places() -> None:
 
 
 async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
-    admission, done = Admission(1, 1, 0.05, nobody), asyncio.Event()
+    admission, done = Admission(1, 10, 1, 0.05, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     waiter = asyncio.create_task(hold(admission, done))
@@ -58,7 +58,7 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
     chance = random.Random(seed)
-    admission = Admission(3, 100, 5, nobody)
+    admission = Admission(3, 100, 100, 5, nobody)
 
     async def run() -> None:
         async with admission:
@@ -74,7 +74,7 @@ async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
 
 
 async def test_stopping_waits_and_lets_nobody_in() -> None:
-    admission, done = Admission(1, 1, 5, nobody), asyncio.Event()
+    admission, done = Admission(1, 10, 1, 5, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     assert await admission.stop(0.01) == 1
@@ -85,6 +85,99 @@ async def test_stopping_waits_and_lets_nobody_in() -> None:
     done.set()
     assert await stopping == 0
     await holder
+
+
+async def test_a_run_that_waits_for_what_it_called_gives_its_place_to_others() -> None:
+    admission, called, done = Admission(1, 2, 1, 5, nobody), asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with admission:
+            pause = admission.pauses()
+            pause(True)
+            await called.wait()
+            # A nested run works for it, and waits itself.
+            for begins in (False, True, False, True):
+                pause(begins)
+            pause(False)
+            await done.wait()
+
+    first, second = asyncio.create_task(run()), asyncio.create_task(run())
+    await asyncio.sleep(0.01)
+    assert (admission.active, admission.paused, admission.waiting) == (0, 2, 0)
+    with pytest.raises(Overloaded, match="2 runs wait for what they called, of at most 2"):
+        await run()
+    called.set()
+    await asyncio.sleep(0.01)
+    assert (admission.active, admission.paused) == (2, 0)
+    stopping = asyncio.create_task(admission.stop(5))
+    await asyncio.sleep(0)
+    done.set()
+    assert await stopping == 0
+    await asyncio.gather(first, second)
+    assert (admission.active, admission.paused) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_no_place_is_lost_whoever_pauses_when(seed: int) -> None:
+    chance = random.Random(seed)
+    admission = Admission(3, 1000, 100, 5, nobody)
+
+    async def run() -> None:
+        async with admission:
+            pause = admission.pauses()
+            for _ in range(3):
+                pause(True)
+                try:
+                    await asyncio.sleep(chance.random() / 1000)
+                finally:
+                    pause(False)
+                await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(run()) for _ in range(60)]
+    for task in chance.sample(tasks, 20):
+        await asyncio.sleep(chance.random() / 2000)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (admission.active, admission.paused, admission.waiting) == (0, 0, 0)
+
+
+async def test_runs_that_wait_do_not_keep_others_out(
+    make_server: Callable[..., Server],
+    connect: Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]],
+) -> None:
+    server = make_server(max_runs=1, max_waiting_runs=10, max_waiting=3)
+    async with connect(server) as client:
+        assert (await client.post(f"{DEMO}echo", json=1)).json() == 1
+        nested = client.post(f"{DEMO}delegate", json=["sleep", [2500]])
+        sleeping = [asyncio.create_task(nested)]
+        sleeping += [asyncio.create_task(client.post(f"{DEMO}sleep", json=[2500])) for _ in range(9)]
+        async with asyncio.timeout(20):
+            while server.admission.paused < 10:  # noqa: ASYNC110 - nobody says so
+                await asyncio.sleep(0.01)
+        assert server.admission.active == 0
+        assert "mixkit_runs_paused 10.0" in (await client.get("/metrics")).text
+        late = await client.post(f"{DEMO}echo", json=1)
+        assert late.status_code == 429
+        assert "10 runs wait for what they called, of at most 10" in late.text
+        assert {answer.status_code for answer in await asyncio.gather(*sleeping)} == {200}
+        assert (await client.post(f"{DEMO}echo", json=1)).json() == 1
+    assert (server.admission.active, server.admission.paused) == (0, 0)
+
+
+async def test_no_run_is_let_in_while_guests_have_all_memory(
+    make_server: Callable[..., Server],
+    connect: Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_server()
+    async with connect(server) as client:
+        assert (await client.post(f"{DEMO}echo", json=1)).status_code == 200
+        assert 128 * 1024 <= server.kernel.memory_in_use < server.settings.max_memory
+        most = server.settings.max_memory
+        monkeypatch.setattr(type(server.kernel), "memory_in_use", most)
+        refused = await client.post(f"{DEMO}echo", json=1)
+        assert refused.status_code == 429
+        assert f"the guests have {most} bytes of memory, of at most {most}" in refused.text
 
 
 async def test_a_flood_is_429_with_retry_after_and_the_server_goes_on(

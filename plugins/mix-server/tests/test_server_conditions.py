@@ -27,6 +27,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", f"{APP}/save", [{"_rmx_id": ID, "n": 2}]),
     ("POST", f"{APP}/query", {"query": "true"}),
     ("POST", f"{APP}/query/q", {}),
+    ("POST", f"{APP}/sql", {"sql": "select 1"}),
     ("PUT", f"{APP}/query/q", {"query": "n == 2"}),
     ("DELETE", f"{APP}/query/q", None),
     ("POST", "/ws", {"name": "other"}),

@@ -31,6 +31,7 @@ PATHS = [
     f"{APP}/query/q",
     f"{APP}/query/q?limit=1",
     f"{APP}/live",
+    f"{APP}/files/public/a",
     "/ws",
     "/ws/",
     "/ws/w",
@@ -64,7 +65,8 @@ def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:
         }
         assert ("GET" in done) == ("HEAD" in done), route.uri_template
         if "GET" in done:
-            assert route.uri_template.format(ws="w", app="demo", agent="echo", id=ID, name="q") in walked
+            path = route.uri_template.replace(":path}", "}")
+            assert path.format(ws="w", app="demo", agent="echo", id=ID, name="q", path="public/a") in walked
 
 
 async def test_head_is_answered_as_get(client: httpx.AsyncClient) -> None:

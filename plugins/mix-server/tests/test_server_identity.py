@@ -287,6 +287,8 @@ async def test_the_same_from_python(server: Server, connect: Connect, gate: Gate
         # Who holds a package's app as it was reads its code, and nothing that has the name now.
         assert app.place != workspace.app("notes").place
         with pytest.raises(NotFound, match="is gone"):
+            workspace.file(app.place, app.generation, "guest.wasm")
+        with pytest.raises(NotFound, match="is gone"):
             workspace.place_beside(app.place, "crm")
         assert workspace.place_beside(workspace.place("notes"), "crm") == workspace.place("crm")
 
@@ -398,3 +400,12 @@ async def test_requests_under_way_are_told_that_the_app_is_gone(
         for record in caplog.records
         if record.levelname == "ERROR" and record.name.startswith("mixkit")
     ]
+
+
+async def test_the_agents_of_an_app_reach_the_files_beside_their_code(server: Server) -> None:
+    for version in "1.0.0", "2.0.0":
+        server.store.workspace("w").install(Package.open(package("notes", version)))
+        target = await server.catalog.target("w", "notes", "save")
+        assert target.apps.file("guest.wasm") == guest(version)
+        with pytest.raises(NotFound, match=r"there are: guest\.wasm"):
+            target.apps.file("../notes/guest.wasm")

@@ -15,7 +15,7 @@ from mix_server.resources.agents import Agents
 from mixkit.near import meant
 
 ROOT = Path(__file__).parents[3]
-PLACES = {"ws": "w", "app": "demo", "agent": "typed", "id": "B" * 32, "name": "q"}
+PLACES = {"ws": "w", "app": "demo", "agent": "typed", "id": "B" * 32, "name": "q", "path": "a"}
 
 
 def routes(app: Any) -> Iterator[tuple[str, str, Any]]:
@@ -25,7 +25,7 @@ def routes(app: Any) -> Iterator[tuple[str, str, Any]]:
         for node in nodes:
             for method, responder in (node.method_map or {}).items():
                 if "responder" not in responder.__qualname__:
-                    yield method, node.uri_template.format(**PLACES), node.resource
+                    yield method, node.uri_template.replace(":path}", "}").format(**PLACES), node.resource
             yield from walk(node.children)
 
     return walk(app._router._roots)

@@ -319,6 +319,80 @@ def test_no_thread_runs_before_the_fork(start: Start, token: str, port: int) -> 
     assert len(list(Path(f"/proc/{process.child.pid}/task").iterdir())) == 1
 
 
+_TALKING = """
+import asyncio, json, os
+from mix_server.app import create_app
+from mix_server.server import Server
+from mixkit.bus import MessagesMissed
+from mixkit.kernel import Kernel
+
+server = Server(Kernel("agent_server"))
+serve = create_app(server)
+heard = []
+listening = None
+
+async def listen():
+    subscription = await server.kernel.bus.subscribe("news")
+    while True:
+        try:
+            heard.append((await subscription.next()).payload.decode())
+        except MessagesMissed:
+            pass
+
+async def app(scope, receive, send):
+    global listening
+    path = scope.get("path", "")
+    if not path.startswith("/talk"):
+        await serve(scope, receive, send)
+        return
+    listening = listening or asyncio.create_task(listen())
+    if said := path.removeprefix("/talk").strip("/"):
+        await server.kernel.bus.publish("news", said.encode())
+    body = json.dumps({"pid": os.getpid(), "heard": heard, "leads": server.kernel.bus.leads}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_workers_hear_each_other_and_another_carries_on(
+    start: Start, token: str, port: int, tmp_path: Path
+) -> None:
+    (tmp_path / "talking.py").write_text(_TALKING)
+    options = ("-w", "4", "--preload", "--pythonpath", str(tmp_path))
+    process = gunicorn(start, port, *options, app="talking:app").until_ready()
+    deadline = time.monotonic() + DEADLINE
+
+    def ask(path: str = "/talk") -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{process.url}{path}", timeout=DEADLINE).json()
+        return answer
+
+    def until(done: Callable[[dict[int, dict[str, Any]]], bool]) -> dict[int, dict[str, Any]]:
+        """The last answer of each worker, when there are four and they are as they should be."""
+        last: dict[int, dict[str, Any]] = {}
+        while time.monotonic() < deadline:
+            with ThreadPoolExecutor(8) as pool:
+                for answer in pool.map(lambda _: ask(), range(16)):
+                    last[answer["pid"]] = answer
+            alive = {pid: last[pid] for pid in process.workers() if pid in last}
+            if len(alive) == 4 and done(alive):
+                return alive
+        raise AssertionError((last, process.stderr))
+
+    until(lambda workers: sum(worker["leads"] for worker in workers.values()) == 1)
+    for number in range(5):
+        ask(f"/talk/{number}")
+    workers = until(lambda workers: all(len(worker["heard"]) >= 5 for worker in workers.values()))
+    assert [worker["heard"] for worker in workers.values()] == [["0", "1", "2", "3", "4"]] * 4
+    (leader,) = (pid for pid, worker in workers.items() if worker["leads"])
+    os.kill(leader, signal.SIGKILL)
+    until(lambda now: leader not in now and sum(worker["leads"] for worker in now.values()) == 1)
+    ask("/talk/again")
+    workers = until(lambda workers: all("again" in worker["heard"] for worker in workers.values()))
+    assert all(worker["heard"].count("again") == 1 for worker in workers.values())
+    assert process.end() == 0
+    assert "Traceback" not in process.stderr
+
+
 def test_gunicorn_without_a_token_does_not_start(start: Start, port: int) -> None:
     process = gunicorn(start, port, "-w", "2", MIXKIT_SERVER_TOKEN="")
     assert process.child.wait(DEADLINE) != 0

@@ -14,7 +14,7 @@ from mix_server.catalog import Catalog
 
 from mixkit.cli.logs import JSONFormatter, PrettyFormatter
 
-PLACES = {"ws": "w", "app": "demo", "agent": "typed", "id": "B" * 32, "name": "q"}
+PLACES = {"ws": "w", "app": "demo", "agent": "typed", "id": "B" * 32, "name": "q", "path": "public/a.txt"}
 LONG = "x\u2028" * 2_500
 MOST = 8_192
 """Bytes of an error or of a line of the log; the texts of all attacks are longer."""
@@ -23,6 +23,7 @@ QUERIES = (f"{LONG}=1", f"query={LONG}", f"as_of={LONG}", f"limit={LONG}", f"ret
            f"timeout={LONG}", f"mode={LONG}", f'ast=["{LONG}"]', f"query=n+%3D%3D+%24{'x' * 30_000}",
            "params=" + json.dumps({"x" * 30_000: 1}) + "&query=true")  # fmt: skip
 BODIES: tuple[Any, ...] = (
+    {"sql": LONG}, {"sql": "select 1", "params": {LONG: 1}},
     {LONG: 1}, {"name": LONG}, {"mode": LONG}, {"_rmx_id": LONG}, {"_rmx_type": LONG}, [{"_rmx_id": LONG}],
     {"query": "true", "params": {LONG: 1}}, {"ast": [LONG]}, {"records": [], "options": {LONG: 1}},
     {"query": "n == 1", "params": {LONG: LONG}}, {"query": "n == 1", "params": {"a": LONG}}, {"as_of": LONG},
@@ -41,7 +42,7 @@ def routes(app: Any) -> Iterator[tuple[str, str]]:
         for node in nodes:
             for method, responder in (node.method_map or {}).items():
                 if "responder" not in responder.__qualname__ and method != "HEAD":
-                    yield method, node.uri_template
+                    yield method, node.uri_template.replace("{path:path}", "{path}")
             yield from walk(node.children)
 
     return walk(app._router._roots)
@@ -80,7 +81,12 @@ async def test_no_error_and_no_log_line_is_longer_than_what_is_said(
                 raw: Any = {name: text.encode("latin-1") for name, text in headers.items()}
                 answer = await client.request(method, path, content=body, headers=raw)
                 tried += 1
-                assert answer.status_code < 500, (method, path[-60:], answer.text[:200])
+                # SQL needs an engine, which the profile has not.
+                assert answer.status_code < 500 or answer.status_code == 501, (
+                    method,
+                    path[-60:],
+                    answer.text[:200],
+                )
                 if answer.status_code >= 400:
                     refused += 1
                     assert len(answer.content) <= MOST, (method, path[:80], answer.text[:200])

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from mix_wasm.library import WasmModule
-from mix_wasm.loading import OPTION, check_option, loaded
-from mix_wasm.program import WasiProgram
+from mix_wasm.grants import OPTION, check_option
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Module
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.limits import Limits
 from mixkit.state import State
 from mixkit.value import Result, Token
 
+if TYPE_CHECKING:
+    from mixkit.contracts import Compiled
+
 __all__ = ["group"]
 
 group = FFIGroup(
     "wasm",
-    options={OPTION: 'which modules may be loaded: "bytes" for all that the agent has, or one as "sha256:…"'},
+    options={
+        OPTION: 'which modules may be loaded: all of "package", "files" or "bytes", or one as "sha256:…"'
+    },
     checks={OPTION: check_option},
 )
 
@@ -47,20 +49,27 @@ class ProgramOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 @group.register("$wasm_load")
 async def wasm_load(
     state: State,
-    source: Annotated[bytes, "the module itself"],
+    source: Annotated[
+        bytes | str, "the module, the path of a file, or the name of one beside the app's code"
+    ],
     options: LoadOptions = LoadOptions(),  # noqa: B008 - immutable
 ) -> Result[dict[str, Any]]:
     """Load a Wasm module and start an instance of it, which lives until `$wasm_shutdown` or the end of the run.
 
+    The source is the module itself; or the name of a file that the app's package has beside its code, in `code/APP`, as
+    `"adder.wasm"`; or the path of one of the app's files, as `"/lib/adder.wasm"`.
     Answers `{module, entries, functions}`: the handle for the other calls; the names of what takes and answers a value,
     if it speaks the guest interface; and what takes and answers numbers, by name with its signature. The module sees a
     clock and random bytes, may write to the log, and calls no FFIs. Its memory counts as the run's own.
 
-    `$wasm_load(bytes)` → `ok({module: token, entries: [], functions: {add: "(i32, i32) -> (i32)"}})`
+    `$wasm_load("adder.wasm")` → `ok({module: token, entries: [], functions: {add: "(i32, i32) -> (i32)"}})`
     """
+    from mix_wasm.library import WasmModule
+    from mix_wasm.loading import loaded
+
     limits = _limits(state, options.memory, options.stack)
 
-    def make(code: Module) -> dict[str, Any]:
+    def make(code: Compiled) -> dict[str, Any]:
         module = WasmModule(state, code, limits)
         try:
             handle = state.hold(module, WasmModule.close)
@@ -88,6 +97,8 @@ def wasm_call(
 
     `$wasm_call(module, "add", [2, 3])` → `ok(5)`; `$wasm_call(module, "greet", {name: "Ada"})` → `ok("Hello, Ada")`
     """
+    from mix_wasm.library import WasmModule
+
     return state.held(module, WasmModule).call(function, args, timeout_ms)
 
 
@@ -97,6 +108,9 @@ def wasm_shutdown(state: State, module: Token) -> None:
 
     `$wasm_shutdown(module)` → `null`
     """
+    from mix_wasm.library import WasmModule
+    from mix_wasm.program import WasiProgram
+
     for kind in (WasmModule, WasiProgram):
         try:
             state.held(module, kind)
@@ -107,14 +121,21 @@ def wasm_shutdown(state: State, module: Token) -> None:
 
 @group.register("$wasm_wasi_load")
 async def wasm_wasi_load(
-    state: State, source: Annotated[bytes, "the module itself"]
+    state: State,
+    source: Annotated[
+        bytes | str, "the module, the path of a file, or the name of one beside the app's code"
+    ],
 ) -> Result[dict[str, Any]]:
     """Load a WASI program (preview 1, a command with `_start`), to be run any number of times by `$wasm_wasi_call`.
 
-    `$wasm_wasi_load(bytes)` → `ok({module: token})`
-    """
+    The source is as that of `$wasm_load`.
 
-    def make(code: Module) -> dict[str, Any]:
+    `$wasm_wasi_load("wc.wasm")` → `ok({module: token})`
+    """
+    from mix_wasm.loading import loaded
+    from mix_wasm.program import WasiProgram
+
+    def make(code: Compiled) -> dict[str, Any]:
         return {"module": state.hold(WasiProgram(code), WasiProgram.close)}
 
     return await loaded(state, source, make)
@@ -135,6 +156,8 @@ def wasm_wasi_call(
     `$wasm_wasi_call(module, {args: ["wc", "-w"], stdin: "two words"})` →
     `ok({exit_code: 0, stdout: 0x32 0x0a, stderr: binary of no bytes})`
     """
+    from mix_wasm.program import WasiProgram
+
     for text in (*options.args, *options.env, *options.env.values()):
         if "\0" in text:
             raise FFIError(f"args and env: expected texts without zero characters, found {text!r:.80}")

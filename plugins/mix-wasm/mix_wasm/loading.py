@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from mix_wasm.gate import Gate
+from mix_wasm.grants import check_granted
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Module
-from mixkit.errors import FFIError, GrantError
+from mixkit.contracts import Compiled
+from mixkit.databases import Apps
+from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.job import in_own_thread
+from mixkit.paths import check_folder
 from mixkit.state import State
 
-__all__ = ["OPTION", "check_option", "loaded"]
-
-OPTION: Final = "wasm.modules"
-"""Grant option: which modules may be loaded."""
+__all__ = ["loaded"]
 
 T = TypeVar("T")
-_ORIGINS: Final = frozenset({"bytes"})
+_READ: Final = "files.read"
 _gate: Final = Gate()
 
 
@@ -30,17 +30,7 @@ class _Loads:
         self.count = 0
 
 
-def check_option(value: Any) -> list[str]:
-    """The value of the grant option. Raises `GrantError` for what it cannot be."""
-    if isinstance(value, list) and all(_is_allowed(item) for item in value):
-        return value
-    raise GrantError(
-        f'grant option {OPTION}: expected a list of "bytes", or "sha256:" and 64 hex digits, '
-        f"found {value!r:.100}"
-    )
-
-
-async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
+async def loaded(state: State, source: bytes | str, make: Callable[[Compiled], T]) -> T:
     """What `make` makes of the module that the agent names, once that is compiled.
 
     It happens in a thread that nobody waits for longer than the run may take. Compiling cannot be stopped, and a run
@@ -51,6 +41,7 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
 
     Raises:
         FFIError: it is too large, or the run has loaded too many.
+        NotFound, FileError: its package, or its app, has no such file.
         GrantError: it may not be loaded.
         EngineError: it is not valid, or too much to compile.
     """
@@ -61,16 +52,10 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
     if loads.count >= settings.loads:
         raise FFIError(f"this run has loaded {loads.count} modules; the setting wasm.loads raises that")
     loads.count += 1
-    code, origin = source, "bytes"
-    _check_granted(state, code, origin)
-    if len(code) > settings.module_bytes:
-        raise FFIError(
-            f"the module has {len(code)} bytes, at most {settings.module_bytes} are loaded; the setting "
-            "wasm.module_bytes raises that"
-        )
     await _gate.enter(settings.compiling)
     try:
-        pending = in_own_thread(_compile, state, code, make)
+        origin, read = await _found(state, source, settings.module_bytes)
+        pending = in_own_thread(_load, state, origin, read, settings.module_bytes, make)
     except BaseException:
         _gate.leave()
         raise
@@ -81,30 +66,50 @@ async def loaded(state: State, source: bytes, make: Callable[[Module], T]) -> T:
         raise state.budget.exceeded("wall_time", "a module was still being loaded") from None
 
 
-def _compile(state: State, code: bytes, make: Callable[[Module], T]) -> T:
+def _load(
+    state: State, origin: str, read: Callable[[], bytes], most: int, make: Callable[[Compiled], T]
+) -> T:
     try:
-        module = state.services.compile(code)
+        code = read()
+        if len(code) > most:
+            raise FFIError(
+                f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
+            )
+        check_granted(state, code, origin)
+        compiled = state.services.compile(code)
     finally:
         _gate.leave()
-    return make(module)
+    return make(compiled)
 
 
-def _check_granted(state: State, code: bytes, origin: str) -> None:
-    for allowed in state.grants.option(OPTION):
-        if origin in check_option(allowed):
-            continue
-        digest = f"sha256:{hashlib.sha256(code).hexdigest()}"
-        if digest not in allowed:
+async def _found(state: State, source: bytes | str, most: int) -> tuple[str, Callable[[], bytes]]:
+    """Where the module is from, as grants name it, and what reads it, in a thread."""
+    if isinstance(source, bytes):
+        return "bytes", lambda: source
+    if source.startswith("/"):
+        code = await _stored(state, source, most + 1)
+        return "files", lambda: code
+    apps = state.get(Apps)
+    if apps is None:
+        raise NotFound(f"no file {source!r:.80} of a package: this run was started without one")
+    return "package", partial(apps.file, source)
+
+
+async def _stored(state: State, path: str, most: int) -> bytes:
+    """The beginning of one of the app's files, if the run may read there."""
+    if state.place is None:
+        raise NotFound(f"no file {path!r:.80}: this run was started without an app")
+    for layer in state.grants.option(_READ):
+        # As $file_read has it, whose option this is.
+        if not any(path.startswith(check_folder(folder)) for folder in layer):
             raise GrantError(
-                f"the module {digest} from {origin} is not granted to {state.code or 'this code'}; its manifest must "
-                f"name {origin!r} or the digest in the option {OPTION}, and the installation must grant it"
+                f"{path!r:.200} is outside of the folders that {_READ} grants to {state.code or 'this code'}"
             )
-
-
-def _is_allowed(item: Any) -> bool:
-    if not isinstance(item, str):
-        return False
-    kind, colon, digest = item.partition(":")
-    if not colon:
-        return item in _ORIGINS
-    return kind == "sha256" and len(digest) == 64 and not digest.strip("0123456789abcdef")
+    reading = await state.services.files.open(state.place).read(path, stop=most)
+    try:
+        content = bytearray()
+        while piece := await reading.read():
+            content += piece
+        return bytes(content)
+    finally:
+        await reading.close()

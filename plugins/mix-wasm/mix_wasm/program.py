@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from mix_wasm.leash import Leash, opened
-from mixkit.contracts import FuncType, Module
+from mixkit.contracts import Compiled, FuncType, Module
 from mixkit.errors import FFIError, GuestError
 from mixkit.limits import Limits
 from mixkit.state import State
@@ -35,9 +36,9 @@ class WasiProgram:
         EngineError: it imports what programs are not given, or is no command.
     """
 
-    def __init__(self, module: Module) -> None:
-        refuse("no WASI program", [*import_problems(module, WASI), *_export_problems(module)])
-        self._module: Module | None = module
+    def __init__(self, code: Compiled) -> None:
+        refuse("no WASI program", [*import_problems(code.module, WASI), *_export_problems(code.module)])
+        self._code: Compiled | None = code
         self._leash: Leash | None = None
 
     def run(
@@ -59,10 +60,10 @@ class WasiProgram:
         Raises:
             FFIError: it trapped, wrote too much, or took longer than `timeout_ms`.
         """
-        module = self._module
-        if module is None:
+        code = self._code
+        if code is None:
             raise FFIError("the program was shut down; load it again")
-        instance = opened(state, module, limits, WASI)
+        instance = opened(state, code, limits, WASI)
         leash = self._leash = Leash(state, instance)
         process = _Process(state, leash, arguments, variables, stdin, output)
         try:
@@ -81,7 +82,7 @@ class WasiProgram:
 
     def close(self) -> None:
         """Forget the module; a call that runs is stopped. Idempotent, from any thread."""
-        self._module = None
+        self._code = None
         leash = self._leash
         if leash is not None:
             leash.close()
@@ -132,8 +133,9 @@ class _Process:
         self.held += len(data)
         self.written[fd] += data
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, then: Callable[[], int]) -> int:
         self._leash.sleep(seconds)
+        return then()
 
     def exit(self, status: int) -> NoReturn:
         self.status = status & 0xFFFFFFFF

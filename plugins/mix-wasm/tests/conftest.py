@@ -4,8 +4,10 @@ guests is tested against the interface and not against the kernel. The kernel ru
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,21 @@ class Agent:
         token: Token = self.ok("wasi_load", bytes(wasmtime.wat2wasm(text)))["module"]
         return token
 
+    @contextmanager
+    def once_running(self, action: Callable[[], object]) -> Iterator[None]:
+        """Within it, `action()` is called from another thread as soon as a module runs."""
+
+        def wait() -> None:
+            while not self.state.budget.spent("depth"):
+                time.sleep(0.002)
+            time.sleep(0.02)
+            action()
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        yield
+        waiting.join()
+
     def close(self) -> None:
         assert self.state.close() == []
         left = self.state.budget.purse[0]
@@ -178,7 +195,8 @@ def wasm_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """A kernel with small limits and the plugin."""
     profile = tmp_path_factory.mktemp("wasm") / "wasm.toml"
     profile.write_text(
-        'plugins = ["wasmtime", "wasm"]\nengines = ["wasmtime"]\n[limits]\nwall_time = 20\nmemory = 67_108_864\n'
+        'plugins = ["wasmtime", "wasm", "files"]\nengines = ["wasmtime"]\nfilesystem = "std"\n'
+        "[limits]\nwall_time = 20\nmemory = 67_108_864\n"
         "[settings.wasm]\noutput_bytes = 10_000\nloads = 8\nmodule_bytes = 100_000\n"
     )
     with Kernel(profile, environ={}) as kernel:

@@ -12,8 +12,6 @@ typedef struct {
     Stage stage;
     bool with_bytes, waits, gave_way;
     size_t slot, placed;
-    BytesCall bytes;
-    wasmtime_val_raw_t values[MAX_PARAMS];
 } Call;
 
 /* What `step` answers; the same numbers as in `mixkit.contracts`. */
@@ -23,9 +21,8 @@ static void let_go(Call *self) {
     Instance *instance = self->instance;
     self->stage = OVER;
     self->waits = false;
-    if (self->with_bytes) bytes_call_free(&self->bytes);
-    self->with_bytes = false;
     if (instance == NULL) return;
+    if (self->with_bytes) bytes_call_free(&instance->fiber->bytes);
     instance->pending = NULL;
     self->instance = NULL;
     Py_DECREF(instance);
@@ -49,8 +46,11 @@ static Call *new_call(Instance *instance) {
     }
     Call *self = PyObject_GC_New(Call, &CallType);
     if (self == NULL) return NULL;
-    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->instance = NULL;
+    self->result = NULL;
     self->stage = OVER;
+    self->with_bytes = self->waits = self->gave_way = false;
+    self->placed = 0;
     PyObject_GC_Track(self);
     return self;
 }
@@ -59,6 +59,7 @@ static Call *new_call(Instance *instance) {
 static PyObject *begin(Call *self, Instance *instance) {
     int needed = entry_needs_start(instance);
     if (needed < 0) {
+        if (self->with_bytes) bytes_call_free(&instance->fiber->bytes);
         Py_DECREF(self);
         return NULL;
     }
@@ -73,7 +74,7 @@ PyObject *instance_begin(PyObject *object, PyObject *const *args, Py_ssize_t cou
     Instance *instance = (Instance *)object;
     Call *self = new_call(instance);
     if (self == NULL) return NULL;
-    if (numbers_call_read(instance, args, count, &self->slot, self->values) == NULL) {
+    if (numbers_call_read(instance, args, count, &self->slot, instance->fiber->values) == NULL) {
         Py_DECREF(self);
         return NULL;
     }
@@ -84,27 +85,28 @@ PyObject *instance_begin_bytes(PyObject *object, PyObject *const *args, Py_ssize
     Instance *instance = (Instance *)object;
     Call *self = new_call(instance);
     if (self == NULL) return NULL;
-    if (!bytes_call_read(instance, &self->bytes, args, count, keywords)) {
+    if (!bytes_call_read(instance, &instance->fiber->bytes, args, count, keywords)) {
         Py_DECREF(self);
         return NULL;
     }
     self->with_bytes = true;
-    self->slot = self->bytes.function;
+    self->slot = instance->fiber->bytes.function;
     return begin(self, instance);
 }
 
 /* no GIL. Enters the guest for what comes next. */
 static void enter_next(Call *self, wasmtime_val_raw_t *value) {
     Instance *instance = self->instance;
-    if (self->stage == PLACING && self->placed == self->bytes.count) self->stage = CALLING;
+    const BytesCall *bytes = &instance->fiber->bytes;
+    if (self->stage == PLACING && self->placed == bytes->count) self->stage = CALLING;
     switch (self->stage) {
     case STARTING: fiber_begin(instance, instance->linked->function_count, NULL); break;
     case PLACING:
         memset(value, 0, sizeof *value);
-        value->i32 = (int32_t)(uint32_t)self->bytes.buffers[self->placed].len;
-        fiber_begin(instance, self->bytes.alloc, value);
+        value->i32 = (int32_t)(uint32_t)bytes->buffers[self->placed].len;
+        fiber_begin(instance, bytes->alloc, value);
         break;
-    default: fiber_begin(instance, self->slot, self->values);
+    default: fiber_begin(instance, self->slot, instance->fiber->values);
     }
 }
 
@@ -114,7 +116,8 @@ static Step take_value(Call *self, wasmtime_val_raw_t value, bool *finished) {
     if (self->stage == STARTING) {
         self->stage = self->with_bytes ? PLACING : CALLING;
     } else if (self->stage == PLACING) {
-        Step step = bytes_call_place(&self->bytes, self->placed, value, self->values);
+        Fiber *fiber = self->instance->fiber;
+        Step step = bytes_call_place(&fiber->bytes, self->placed, value, fiber->values);
         if (step != GOOD) return step;
         self->placed++;
     }
@@ -135,8 +138,8 @@ static FiberEvent go_on(Call *self, wasmtime_val_raw_t *value, Step *step) {
 
 static PyObject *take_result(Call *self, const wasmtime_val_raw_t *value, Step step) {
     Instance *instance = self->instance;
-    if (step != GOOD) return bytes_call_broken(instance, &self->bytes, step, self->placed, (uint32_t)value->i32);
-    if (self->with_bytes) return bytes_call_result(instance, &self->bytes, *value);
+    if (step != GOOD) return bytes_call_broken(instance, &instance->fiber->bytes, step, self->placed, (uint32_t)value->i32);
+    if (self->with_bytes) return bytes_call_result(instance, &instance->fiber->bytes, *value);
     return value_to_python(value, instance->linked->functions[self->slot].result);
 }
 
@@ -155,6 +158,7 @@ static bool enter(Call *self) {
         Py_XDECREF(none);
         return false;
     }
+    instance->pristine = false;
     instance->depth = 1;
     instance->thread = PyThread_get_thread_ident();
     return true;

@@ -44,6 +44,7 @@ bool entry_begin(Instance *self) {
                     "threading.stack_size is too small");
         return false;
     }
+    self->pristine = false;
     if (self->depth++ == 0) {
         self->account.refused = false;
         self->thread = PyThread_get_thread_ident();

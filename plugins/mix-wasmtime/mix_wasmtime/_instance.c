@@ -111,6 +111,10 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         PyErr_NoMemory();
         goto failed;
     }
+    if (self->fiber != NULL) {
+        self->account.give_way = &self->fiber->give_way;
+        self->account.engine = linked->engine;
+    }
     self->store = wt.wasmtime_store_new(linked->engine, self, NULL);
     self->context = wt.wasmtime_store_context(self->store);
     /* Memories are counted by their regions; -1 leaves a limit at Wasmtime's own. */
@@ -118,6 +122,7 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     wt.wasmtime_context_set_epoch_deadline(self->context, 1);
     wt.wasmtime_store_epoch_deadline_callback(self->store, entry_at_epoch, self, NULL);
     if (!instantiate(self)) goto failed;
+    self->pristine = true;
     /* No guest code has run, so this state is the same for every instance. */
     if (linked->restorable && linked->initial == NULL) {
         PyObject *state = state_get(self);

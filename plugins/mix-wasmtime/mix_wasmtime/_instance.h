@@ -4,20 +4,7 @@
 
 #include "_native.h"
 
-/* A call on a fiber. What Wasmtime points to while it is under way is in here, and stays where it is. */
-typedef struct {
-    wasmtime_call_future_t *future; /* NULL: none is under way */
-    wasmtime_val_t args[MAX_PARAMS], result;
-    wasm_trap_t *trap;
-    wasmtime_error_t *failure;
-    /* The host function in which the guest waits, and Wasmtime's places for its answer; NULL: in none. */
-    const HostCall *host;
-    const wasmtime_val_t *host_args;
-    wasmtime_val_t *host_result;
-    wasm_trap_t **host_trap;
-    bool answered;
-    atomic_bool give_way; /* the next epoch check leaves the guest */
-} Fiber;
+typedef struct Fiber Fiber;
 
 typedef struct {
     PyObject_HEAD
@@ -44,6 +31,7 @@ typedef struct {
     int depth; /* calls under way, one inside the other */
     size_t max_result;
     bool started, finished;
+    bool pristine; /* no guest code has run since the instantiation, and nobody has looked into a memory */
     atomic_bool interrupted; /* never cleared */
     atomic_bool running;
     atomic_bool passed; /* an epoch check let the guest go on, and it has not been seen outside since */
@@ -121,6 +109,24 @@ typedef struct {
     size_t function, alloc, count;
     Py_buffer buffers[MAX_PARAMS / 2];
 } BytesCall;
+/* A call on a fiber. What Wasmtime points to while it is under way is in here, and stays where it is. */
+struct Fiber {
+    wasmtime_call_future_t *future; /* NULL: none is under way */
+    wasmtime_val_t args[MAX_PARAMS], result;
+    wasm_trap_t *trap;
+    wasmtime_error_t *failure;
+    /* The host function in which the guest waits, and Wasmtime's places for its answer; NULL: in none. */
+    const HostCall *host;
+    const wasmtime_val_t *host_args;
+    wasmtime_val_t *host_result;
+    wasm_trap_t **host_trap;
+    bool answered;
+    atomic_bool give_way; /* the next epoch check leaves the guest */
+    /* What the call that was begun is to do, for _begin.c: here, so that the object of a call is small. */
+    wasmtime_val_raw_t values[MAX_PARAMS];
+    BytesCall bytes;
+};
+
 bool bytes_call_read(Instance *self, BytesCall *call, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 void bytes_call_free(BytesCall *call);
 /* Which step of it went wrong. */

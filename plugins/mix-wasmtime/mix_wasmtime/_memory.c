@@ -45,6 +45,7 @@ PyObject *instance_write(PyObject *object, PyObject *const *args, Py_ssize_t cou
     Region *region = memory_of(self);
     if (region == NULL || PyObject_GetBuffer(args[1], &data, PyBUF_SIMPLE) < 0) return NULL;
     bool fits = memory_holds(region, ptr, (size_t)data.len);
+    self->pristine = false;
     if (fits) memmove(region->base + ptr, data.buf, (size_t)data.len);
     else
         PyErr_Format(errors.guest_error, "cannot write %zd bytes at %u: outside the guest's memory of %zu bytes", data.len,
@@ -58,6 +59,7 @@ PyObject *instance_memory(PyObject *object, PyObject *unused) {
     Instance *self = (Instance *)object;
     (void)unused;
     if (!instance_usable(self, true)) return NULL;
+    self->pristine = false;
     Region *region = memory_of(self);
     return region == NULL ? NULL : region_view(region);
 }
@@ -65,6 +67,7 @@ PyObject *instance_memory(PyObject *object, PyObject *unused) {
 PyObject *instance_grow(PyObject *object, PyObject *pages) {
     Instance *self = (Instance *)object;
     if (!instance_usable(self, false) || !instance_free(self) || memory_of(self) == NULL) return NULL;
+    self->pristine = false;
     unsigned long long more = PyLong_AsUnsignedLongLong(pages);
     if (PyErr_Occurred()) return NULL;
     uint64_t before;

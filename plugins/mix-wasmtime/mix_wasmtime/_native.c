@@ -61,7 +61,13 @@ static PyObject *own_memories(PyObject *module, PyObject *config) {
     Py_RETURN_NONE;
 }
 
+static PyObject *memory_in_use(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromSize_t(region_in_use());
+}
+
 static PyMethodDef methods[] = {
+    {"memory_in_use", memory_in_use, METH_NOARGS, "memory_in_use() -> bytes of all linear memories of the process"},
     {"load", load, METH_VARARGS,
      "load(path, EngineError, GuestError, LimitExceeded, trap_error, later) -> bool\n\nFind the C API in Wasmtime's shared "
      "library; answers whether it has calls on fibers."},

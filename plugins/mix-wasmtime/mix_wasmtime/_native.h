@@ -197,6 +197,8 @@ typedef struct {
     size_t used, limit;
     bool refused;   /* a growth was refused since the outermost call began */
     int64_t *purse; /* all of `used` is taken from it; NULL for none */
+    atomic_bool *give_way; /* set when `used` has become much, for a guest on a fiber; NULL for none */
+    wasm_engine_t *engine; /* whose epoch makes the guest look at that */
 } Account;
 
 bool purse_take(int64_t *purse, size_t more); /* no GIL needed; false if that is too much, and nothing is taken */
@@ -229,6 +231,7 @@ size_t region_runs(const Region *region, Run **runs);
 
 extern const wasmtime_memory_creator_t region_creator;
 /* Mappings of the process that it takes. */
+size_t region_in_use(void); /* bytes of all regions of the process */
 size_t region_mappings(const Region *region);
 void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
 /* Zeroes [from, to): by writing what is small, or as long as there is budget, which goes down; else by giving pages back. */

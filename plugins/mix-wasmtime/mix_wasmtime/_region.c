@@ -22,7 +22,15 @@
 /* The first bytes of a memory, which get pages of the usual size. */
 #define SMALL_PAGES ((size_t)8 << 20)
 
+/* A guest on a fiber that comes to have more gives way: one instruction fills all of it, and nothing stops that. */
+#define MUCH ((size_t)16 << 20)
+
 _Thread_local Creation *region_creation;
+
+/* Bytes of all regions of the process. */
+static atomic_size_t in_use;
+
+size_t region_in_use(void) { return atomic_load(&in_use); }
 
 static uint8_t *get_memory(void *env, size_t *size, size_t *capacity) {
     Region *region = env;
@@ -78,6 +86,11 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
         account->refused = true;
         return wt.wasmtime_error_new("the system has no more memory");
     }
+    if (account->give_way != NULL && account->used > MUCH && account->used - more <= MUCH) {
+        atomic_store(account->give_way, true);
+        wt.wasmtime_engine_increment_epoch(account->engine);
+    }
+    atomic_fetch_add(&in_use, more);
     atomic_store_explicit(&region->size, new_size, memory_order_release);
     return NULL;
 }
@@ -90,6 +103,7 @@ size_t region_mappings(const Region *region) {
 
 void region_release(Region *region) {
     if (region == NULL || atomic_fetch_sub(&region->references, 1) != 1) return;
+    atomic_fetch_sub(&in_use, atomic_load(&region->size));
     munmap(region->base - region->guard, region->guard + region->capacity + region->guard);
     free(region);
 }
@@ -126,6 +140,7 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
     account->used += minimum;
     atomic_init(&region->references, 2); /* the store's and the instance's */
     atomic_init(&region->size, minimum);
+    atomic_fetch_add(&in_use, minimum);
     region->base = space + guard;
     region->capacity = reserved;
     region->guard = guard;

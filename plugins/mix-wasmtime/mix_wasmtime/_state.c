@@ -151,6 +151,21 @@ static void restore(Region *region, const Kept *kept) {
     region_clear(region, at, kept->size, &budget);
 }
 
+/* The same for a memory in which nothing has been written but the module's segments: it is zero elsewhere, and to write
+ * that would take pages of the system that hold nothing. */
+static void restore_fresh(Region *region, const Kept *initial, const Kept *kept) {
+    const char *from = kept->contents;
+    for (size_t i = 0; i < initial->count; i++) {
+        Run run = run_of(initial, i);
+        memset(region->base + run.offset, 0, (size_t)run.size);
+    }
+    for (size_t i = 0; i < kept->count; i++) {
+        Run run = run_of(kept, i);
+        memcpy(region->base + run.offset, from, (size_t)run.size);
+        from += run.size;
+    }
+}
+
 /* 1 done, 0 not possible, -1 exception. The shape is checked in full before anything is written. */
 int state_set(Instance *self, PyObject *state) {
     Linked *linked = self->linked;
@@ -181,8 +196,16 @@ int state_set(Instance *self, PyObject *state) {
     if (!find_globals(self)) return -1;
     for (size_t i = 0; i < self->region_count; i++)
         if (!grow_to(self, i, kept[i].size)) return -1;
+    Kept initial[MAX_MEMORIES];
+    bool fresh = self->pristine && linked->initial != NULL;
+    for (size_t i = 0; fresh && i < self->region_count; i++)
+        fresh = read_kept(PyTuple_GET_ITEM(PyTuple_GET_ITEM(linked->initial, 0), (Py_ssize_t)i), &initial[i]);
+    self->pristine = false;
     PyThreadState *thread_state = hold(self);
-    for (size_t i = 0; i < self->region_count; i++) restore(self->regions[i], &kept[i]);
+    for (size_t i = 0; i < self->region_count; i++) {
+        if (fresh) restore_fresh(self->regions[i], &initial[i], &kept[i]);
+        else restore(self->regions[i], &kept[i]);
+    }
     let_go(self, thread_state);
     const char *from = PyBytes_AS_STRING(globals);
     for (size_t i = 0; i < linked->variable_count; i++, from += sizeof(wasmtime_val_raw_t)) {

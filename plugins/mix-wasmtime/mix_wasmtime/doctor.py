@@ -42,7 +42,15 @@ def _runs(engine: WasmtimeEngine) -> Check:
         )
     if answer != 42:
         return Check("wasmtime", "error", f"a probe answered {answer!r}, expected 42", "report this")
-    return Check("wasmtime", "ok", f"wasmtime {version} compiles and runs a probe")
+    if not engine.suspends:
+        why = "the log says why" if engine.settings.fibers else "settings.wasmtime.fibers is off"
+        return Check(
+            "wasmtime",
+            "warning",
+            f"wasmtime {version} runs a probe, but a guest that waits holds its thread: {why}",
+            "set settings.wasmtime.fibers to true, and read the log of the start",
+        )
+    return Check("wasmtime", "ok", f"wasmtime {version} compiles, runs and suspends a probe")
 
 
 def _keeps(engine: WasmtimeEngine) -> Check:

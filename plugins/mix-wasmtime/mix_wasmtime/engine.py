@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from mix_wasmtime import _native
 from mix_wasmtime.settings import WasmtimeSettings
-from mix_wasmtime.snapshot import Snapshot, load_snapshot
 from mixkit import contracts
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
+from mixkit.vm.frozen import Snapshot, load_snapshot
 from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_state import is_restorable
 
@@ -208,6 +208,11 @@ class WasmtimeEngine:
 
             self._version = f"wasmtime-{version('wasmtime')}-4"
         return self._version
+
+    @property
+    def memory_in_use(self) -> int:
+        """Bytes of the linear memories of all instances in this process."""
+        return _native.memory_in_use()
 
     def prepare(self) -> None:
         """Load Wasmtime. Starts no thread and compiles nothing, so that a process may still fork."""

@@ -8,10 +8,10 @@ import pytest
 import wasmtime
 from mix_wasmtime.engine import Instance, WasmtimeEngine
 from mix_wasmtime.settings import WasmtimeSettings
-from mix_wasmtime.snapshot import load_snapshot
 
 from mixkit.errors import EngineError
 from mixkit.limits import Limits
+from mixkit.vm.frozen import load_snapshot
 
 PAGE = 65536
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -47,6 +46,8 @@ class Socket:
     """One open connection. All methods but `end` belong to the thread of its event loop."""
 
     def __init__(self, connection: ClientConnection, budget: Budget) -> None:
+        import asyncio
+
         self._connection = connection
         self._budget = budget
         self._loop = asyncio.get_running_loop()
@@ -62,6 +63,8 @@ class Socket:
             TimeoutError: none came; a message that is on its way is not lost.
             ConnectionClosed: there will be none.
         """
+        import asyncio
+
         async with asyncio.timeout(seconds):
             return await self._connection.recv()
 

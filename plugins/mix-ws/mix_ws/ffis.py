@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -77,6 +76,8 @@ async def ws_connect(state: State, request: ConnectRequest) -> Result[dict[str, 
 @group.register("$ws_send")
 async def ws_send(state: State, socket: Token, message: str | bytes) -> Result[None]:
     """Send a message: a string as text, binary as binary. Waits while the peer takes nothing."""
+    import asyncio
+
     from websockets.exceptions import ConnectionClosed
 
     found = state.held(socket, Socket)
@@ -120,6 +121,8 @@ async def ws_receive(
 async def ws_close(state: State, socket: Token, code: int = 1000, reason: str = "") -> None:
     """End a connection with a code (1000, 1001, 1003, 1007 to 1014, 3000 to 4999) and a reason of at most 123 bytes.
     Closing twice is harmless."""
+    import asyncio
+
     if not (code in (1000, 1001, 1003) or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         raise FFIError(f"code: expected 1000, 1001, 1003, 1007 to 1014 or 3000 to 4999, found {code}")
     if len(reason.encode()) > _REASON:

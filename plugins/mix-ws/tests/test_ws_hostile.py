@@ -16,34 +16,6 @@ World: TypeAlias = Any
 
 
 @pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "[::1]",
-        "10.0.0.1",
-        "169.254.169.254",
-        "[fd00::1]",
-        "[::ffff:127.0.0.1]",
-        "127.1",
-        "0x7f000001",
-    ],
-)
-async def test_addresses_that_are_not_public(world: World, host: str) -> None:
-    assert "refused" in await world.agent().refused(f"wss://{host}/")
-    assert world.asked == []
-
-
-@pytest.mark.parametrize(
-    "addresses", [["127.0.0.1"], ["10.1.2.3"], ["8.8.8.8", "127.0.0.1"], ["169.254.169.254"]]
-)
-async def test_names_that_lead_inside(world: World, addresses: list[str]) -> None:
-    world.names["evil.test"] = addresses
-    message = await world.agent().refused("wss://evil.test/")
-    assert "it resolves to" in message
-    assert not any(address in message for address in addresses), "agents could map the network inside"
-
-
-@pytest.mark.parametrize(
     "url", ["ws://server.test/", "https://server.test/", "wss://u:p@server.test/", "wss:/x"]
 )
 async def test_urls_that_are_refused(world: World, url: str) -> None:

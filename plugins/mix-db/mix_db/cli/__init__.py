@@ -23,6 +23,7 @@ for _name, _target, _help in (
     ("import", "moving:import_files", "Put the records of files into the database."),
     ("export", "moving:export", "Write records to a file."),
     ("query", "asking:query", "Run a query and print its rows."),
+    ("sql", "sql:sql", "Run SQL over the records and print its rows."),
     ("explain", "asking:explain", "Show how a query is run."),
     ("get", "records:get", "Print records by their ids."),
     ("put", "records:put", "Save records."),

@@ -34,8 +34,14 @@ def line_of(row: Mapping[str, Any]) -> str:
     return tagged_json.dumps(dict(row))
 
 
-def print_rows(rows: Iterable[Mapping[str, Any]], format: str | None, out: Output) -> int:
-    """Print rows as they come, save for `--json`, which prints all or none; answers how many."""
+def print_rows(
+    rows: Iterable[Mapping[str, Any]], format: str | None, out: Output, *, whole: bool = False
+) -> int:
+    """Print rows as they come, save for `--json`, which prints all or none; answers how many.
+
+    Args:
+        whole: in a table too the fields of the engine are wanted, because somebody has asked for them.
+    """
     if out.as_json:
         if format not in (None, "json"):
             raise click.UsageError(f"--json prints JSON, --format {format} something else; give one of them")
@@ -48,7 +54,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], format: str | None, out: Outpu
 
         # Where rows are versions of several times, the engine's fields are what tells them apart.
         past = {"_rmx_superseded", "_rmx_deleted"}
-        return print_table(row if past & row.keys() else stripped(row) for row in rows)
+        return print_table(row if whole or past & row.keys() else stripped(row) for row in rows)
     return _write(rows, format or "ndjson")
 
 

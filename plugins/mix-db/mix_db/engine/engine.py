@@ -27,7 +27,7 @@ from mix_db.engine.quota import Quota
 from mix_db.engine.records import Deleting, Saving
 from mix_db.engine.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
 from mix_db.engine.settling import Settling
-from mix_db.engine.state import Current, State
+from mix_db.engine.state import Current, Origin, State
 from mix_db.engine.tail import Tail
 from mix_db.engine.version import watermark
 from mix_db.files.compaction import Plan
@@ -132,7 +132,9 @@ class Engine:
         self._clock = max(self._clock, tails[-1].time, view.horizon_time)
         parts = {segment: self._parts.get(segment) or _opened(segment) for segment in view.segments}
         self._parts = parts
-        return State(view, view.rows, tuple(parts.values()), tails, current, view.last)
+        same = before is not None and before.view.generation == view.generation
+        origin = before.origin if before is not None and same else Origin()
+        return State(view, view.rows, tuple(parts.values()), tails, current, view.last, origin)
 
     # Commits
 
@@ -255,8 +257,9 @@ class Engine:
             if tail.part.start == commits[0].row and tail.number == commits[-1].number:
                 after = Tail(tail.log, tail.part.stop, tail.number)
                 self._state = State(
-                    state.view, state.rows, state.segments, (*state.tails, after), state.shared, state.last
-                )
+                    state.view, state.rows, state.segments, (*state.tails, after), state.shared, state.last,
+                    state.origin,
+                )  # fmt: skip
                 return write_segment(tail.part)
         # A flush that failed has parted it elsewhere.
         return _indexed(commits)

@@ -46,7 +46,10 @@ class Handle(StateReader):
         is_in_place: Callable[[], bool] = lambda: True,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(engine.settings.query_timeout, engine.settings.query_memory, weakref.WeakSet())
+        settings = engine.settings
+        super().__init__(
+            settings.query_timeout, settings.query_memory, settings.table_bytes, weakref.WeakSet()
+        )
         self._engine = engine
         self._read_only = read_only
         self._release = release

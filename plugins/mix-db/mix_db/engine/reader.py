@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mix_db.engine.records import read_id
 from mix_db.engine.state import State
@@ -13,6 +13,9 @@ from mix_db.query.execute import compile_query, run
 from mix_db.query.explain import explain
 from mixkit.storage import Cursor, Record
 from mixkit.value import Ref
+
+if TYPE_CHECKING:
+    from mix_db.columns.tables import RecordTables
 
 __all__ = ["PastReader", "StateReader"]
 
@@ -23,12 +26,14 @@ class StateReader:
     Args:
         timeout: seconds for queries that name none.
         memory: bytes that a query may hold at once.
+        table_bytes: bytes of records that a table of SQL may be made of.
         cursors: gets every cursor that is made, so that closing the database can cancel them.
     """
 
-    def __init__(self, timeout: float, memory: int, cursors: weakref.WeakSet[Any]) -> None:
+    def __init__(self, timeout: float, memory: int, table_bytes: int, cursors: weakref.WeakSet[Any]) -> None:
         self._timeout = timeout
         self._memory = memory
+        self._table_bytes = table_bytes
         self._cursors = cursors
 
     @abstractmethod
@@ -66,6 +71,12 @@ class StateReader:
         self._cursors.add(cursor)
         return cursor
 
+    def tables(self) -> RecordTables:
+        """Its records as tables, of this moment; see `mixkit.sql.Tabular`."""
+        from mix_db.columns.tables import RecordTables
+
+        return RecordTables(self.state(), self._table_bytes, self._timeout)
+
     def explain(
         self,
         query: Any,
@@ -91,7 +102,7 @@ class PastReader(StateReader):
     """The database as it was behind one commit."""
 
     def __init__(self, now: StateReader, past: State) -> None:
-        super().__init__(now._timeout, now._memory, now._cursors)
+        super().__init__(now._timeout, now._memory, now._table_bytes, now._cursors)
         self._now = now
         self._past = past
 

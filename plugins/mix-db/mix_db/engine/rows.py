@@ -92,6 +92,10 @@ class RowsView(Protocol):
         """The stored version. `IndexError` if there is none, `StorageError` if it is damaged."""
         ...
 
+    def read_many(self, rows: Iterable[int]) -> list[bytes]:
+        """Several, in the order given; raises what `read` does."""
+        ...
+
 
 class DraftView(Protocol):
     """What a commit will be; see `mix_db.files.store.Draft`."""
@@ -193,6 +197,9 @@ class _View:
         if not 0 <= row < self.rows:
             raise IndexError(f"row {row} of {self.rows}")
         return self.stored[row]
+
+    def read_many(self, rows: Iterable[int]) -> list[bytes]:
+        return [self.read(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

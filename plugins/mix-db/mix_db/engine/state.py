@@ -15,9 +15,20 @@ from mix_db.engine.version import read_version, watermark
 from mix_db.index.part import Column, Kind, Part, text_key
 from mixkit.errors import StorageError
 
-__all__ = ["Current", "State"]
+__all__ = ["Current", "Origin", "State"]
 
 _ID = ("_rmx_id",)
+
+
+class Origin:
+    """A generation of one engine: in its states equal watermarks mean the same rows under the same numbers.
+
+    Attributes:
+        tables: by name what is known of the tables of SQL that were made last (`mix_db.columns.tables`).
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Any] = {}
 
 
 class Current:
@@ -63,6 +74,7 @@ class State:
         tails: have the other rows, in order.
         current: shared by the states of the generation.
         last: number of the last commit that is seen.
+        origin: shared by the states of the generation, whatever is flushed or merged.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class State:
         tails: tuple[Tail, ...],
         current: Current,
         last: int,
+        origin: Origin,
     ) -> None:
         self.view = view
         self._rows = rows
@@ -80,6 +93,7 @@ class State:
         self.tails = tails
         self.shared = current
         self.last = last
+        self.origin = origin
         self._read = view.read
         self._current: BitMap | None = None
         self._ids: list[Column] | None = None
@@ -157,7 +171,7 @@ class State:
         """The state of the first so many rows, which must be those of whole commits up to number `last`."""
         if last is None:
             last = int(self._field(rows - 1, "_rmx_rev")) if rows else 0
-        return State(self.view, rows, self.segments, self.tails, self.shared, last)
+        return State(self.view, rows, self.segments, self.tails, self.shared, last, self.origin)
 
     def time(self) -> int:
         """When the last commit was, Unix milliseconds; 0 if there is none."""

@@ -12,8 +12,9 @@ import msgspec
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
-from mix_server.response import write_value
+from mix_server.response import is_json, write_value
 from mixkit.errors import LimitExceeded
+from mixkit.forms import Packed
 from mixkit.schema import json_schema
 
 if TYPE_CHECKING:
@@ -106,9 +107,11 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        if target.check is not None:
-            params = target.check(params)
+        if target.check is not None and not (type(params) is Packed and target.check.fits(params.words)):
+            params = target.check(params.value() if type(params) is Packed else params)
+        told = "actions" in (req.get_header("Prefer") or "")
         with req.watch():
+            self._server.check_memory()
             async with self._server.admission:
                 result = await self._run_agent(
                     target.program,
@@ -124,8 +127,10 @@ class Agents:
                     place=target.place,
                     apps=target.apps,
                     answer=target.answer,
+                    pauses=self._server.admission.pauses(),
+                    as_json=not told and is_json(req.accept),
                 )
-        if result.actions and "actions" in (req.get_header("Prefer") or ""):
+        if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
             write_value(req.accept, resp, {"result": result.value, "actions": result.actions})
         else:

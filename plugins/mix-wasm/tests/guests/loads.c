@@ -6,9 +6,9 @@ static mix_value given(mix_value params, const char *key) {
     return mix_kind_of(found) == MIX_UNDEF ? mix_null() : found;
 }
 
-/* load({code, function, args, times, timeout}): the answers of $wasm_call. */
+/* load({code, function, args, times, timeout}), code as a binary or the name of a file: the answers of $wasm_call. */
 static mix_value load(mix_value params) {
-    mix_value loaded = mix_expect_ok(mix_ffi("$wasm_load", mix_need(params, "code", MIX_BINARY)));
+    mix_value loaded = mix_expect_ok(mix_ffi("$wasm_load", mix_get(params, "code")));
     mix_value module = mix_get(loaded, "module");
     mix_out out = {0};
     mix_put_array(&out);
@@ -23,7 +23,7 @@ MIX_ENTRY("load", load)
 
 /* wasi({code, options}): the answer of $wasm_wasi_call. */
 static mix_value wasi(mix_value params) {
-    mix_value loaded = mix_expect_ok(mix_ffi("$wasm_wasi_load", mix_need(params, "code", MIX_BINARY)));
+    mix_value loaded = mix_expect_ok(mix_ffi("$wasm_wasi_load", mix_get(params, "code")));
     return mix_ffi("$wasm_wasi_call", mix_get(loaded, "module"), mix_get(params, "options"));
 }
 MIX_ENTRY("wasi", wasi)
@@ -32,7 +32,7 @@ MIX_ENTRY("wasi", wasi)
 static mix_value bomb(mix_value params) {
     int64_t loaded = 0;
     for (int64_t left = mix_as_int(mix_get(params, "times"), 1); left > 0; left--) {
-        mix_value answer = mix_ffi("$wasm_load", mix_need(params, "code", MIX_BINARY));
+        mix_value answer = mix_ffi("$wasm_load", mix_get(params, "code"));
         if (!mix_text_is(mix_as_text(answer), "ok")) return mix_case_arg(answer);
         loaded++;
     }
