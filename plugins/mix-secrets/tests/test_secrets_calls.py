@@ -248,3 +248,34 @@ async def test_a_kernel_uses_the_key_of_its_workspaces(world: World) -> None:
         pytest.raises(KeyRingError, match="was sealed with the key"),
     ):
         kernel.keep_keys(world.root)
+
+
+async def test_a_secret_goes_out_as_a_credential(world: World) -> None:
+    world.root.mkdir()
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        with Kernel("all", overrides={"settings.http.dangerous_http_mode": True}) as kernel:
+            kernel.keep_keys(world.root)
+            state = State(services=kernel, place=world.place(), grants=ALL)
+
+            async def call(name: str, *args: Any) -> Any:
+                words = codec.encode(list(args), token=state.token_to_handle)
+                ffi, found = kernel.ffis.dispatch(state, name.encode(), words)
+                return codec.decode(await found if ffi.is_async else found, token=state.token_from_handle)
+
+            await call("$secrets_set", "stripe", SECRET)
+            token = (await call("$secrets_get", "stripe")).arg
+            assert (await call("$http_do", {"url": url, "oauthToken": token}))["status"] == 204
+            basic = {"username": "ada", "password": token}
+            assert (await call("$http_do", {"url": url, "basicAuth": basic}))["status"] == 204
+    assert f"Authorization: Bearer {SECRET}".encode() in heads[0]
+    assert b"Authorization: Basic " in heads[1]
