@@ -1,7 +1,8 @@
 """What `$wasm_call` costs beside the engine's own call of the same code.
 
 The call of an entry with 100 bytes, and of a function with two numbers: by way of dispatch, with grants, limits,
-codec and everything that stops it, and on the bare instance. Both take turns in one run.
+codec and everything that stops it, and on the bare instance; and a WASI program that ends at once, in an instance of
+its own. All take turns in one run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MODULE = bytes(
         (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))
       (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))""")
 )
+PROGRAM = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start")))'))
 PAYLOAD = bytes(range(100))
 
 
@@ -50,15 +52,20 @@ def main() -> None:
             encoded = name.encode()
             return lambda: kernel.ffis.dispatch(state, encoded, words)[1]
 
-        loaded = codec.decode(asyncio.run(dispatch("$wasm_load", MODULE)()), token=state.token_from_handle)  # type: ignore[arg-type]
-        module = loaded.arg["module"]  # type: ignore[union-attr]
-        instance = kernel.engine.instantiate(kernel.compile(MODULE), limits, HOST_IMPORTS)
+        def load(name: str, code: bytes) -> object:
+            words = asyncio.run(dispatch(name, code)())  # type: ignore[arg-type]
+            return codec.decode(words, token=state.token_from_handle).arg["module"]  # type: ignore[union-attr]
+
+        module, program = load("$wasm_load", MODULE), load("$wasm_wasi_load", PROGRAM)
+        compiled = kernel.compile(MODULE)
+        instance = compiled.engine.instantiate(compiled.module, limits, HOST_IMPORTS)
         words = codec.encode(PAYLOAD)
         calls = {
             "engine, 100 bytes": lambda: instance.call_bytes("mix_entry_echo", words),
             "$wasm_call, 100 bytes": dispatch("$wasm_call", module, "echo", PAYLOAD),
             "engine, two numbers": lambda: instance.call("add", 2, 3),
             "$wasm_call, two numbers": dispatch("$wasm_call", module, "add", [2, 3]),
+            "$wasm_wasi_call": dispatch("$wasm_wasi_call", program),
         }
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(ROUNDS):

@@ -98,7 +98,8 @@ class _Sweep:
 class _Passing:
     """Files, of which those below `/ephemeral` pass: they are not there any more after a time, and go in a while.
 
-    One whose time is over is deleted by whoever stores another one, if it is still of the version that was looked at.
+    One whose time is over is deleted by whoever comes upon it, and by whoever stores another one, if it is still of the
+    version that was looked at.
     """
 
     def __init__(self, files: Files, lifetime: float, sweep: _Sweep) -> None:
@@ -107,14 +108,14 @@ class _Passing:
         self._lifetime = int(lifetime * 1_000)
 
     async def stat(self, path: str) -> FileInfo:
-        return self._there(await self._files.stat(path))
+        return await self._there(await self._files.stat(path))
 
     async def read(
         self, path: str, *, start: int = 0, stop: int | None = None, only_if: str | None = None
     ) -> Reading:
         reading = await self._files.read(path, start=start, stop=stop, only_if=only_if)
         try:
-            self._there(reading.info)
+            await self._there(reading.info)
         except BaseException:
             await reading.close()
             raise
@@ -149,7 +150,11 @@ class _Passing:
 
     async def list(self, folder: str = "/", *, after: str | None = None, most: int = 1_000) -> Page:
         page = await self._files.list(folder, after=after, most=most)
-        if any(self._is_over(info) for info in page.files):
+        over = [info for info in page.files if self._is_over(info)]
+        if over:
+            with suppress(FileError):
+                for info in over:
+                    await self._end(info)
             return Page([info for info in page.files if not self._is_over(info)], page.after)
         return page
 
@@ -190,8 +195,11 @@ class _Passing:
             info.path.startswith(EPHEMERAL) and info.modified + self._lifetime <= time.time_ns() // 1_000_000
         )
 
-    def _there(self, info: FileInfo) -> FileInfo:
+    async def _there(self, info: FileInfo) -> FileInfo:
         if self._is_over(info):
+            # A store that lets nobody delete is no reason to tell of another error.
+            with suppress(FileError):
+                await self._end(info)
             raise NotFound(f"no file {info.path!r:.200} any more: its time below {EPHEMERAL} is over")
         return info
 

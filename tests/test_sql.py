@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from hypothesis import strategies as st
 from mix_db import Database
 from mix_db.testing.strategies import record_fields
 
+from mixkit import tagged_json
 from mixkit.cli import main
 from mixkit.errors import NotFound, QueryCancelled, QueryError, QueryTimeout, StorageError
-from mixkit.value import Ref
+from mixkit.value import Case, Ref
 
 pytestmark = pytest.mark.xdist_group("sql")
 
@@ -139,6 +141,47 @@ def test_nested_values_are_structs_and_lists(database: Database) -> None:
     }
 
 
+def test_values_are_what_the_document_says(database: Database) -> None:
+    person = database.save({"_rmx_type": "person", "name": "Ann"})
+    database.save(
+        [
+            {
+                "_rmx_type": "v",
+                "day": "2026-01-31T12:00:00Z",
+                "ms": 1_769_860_800_000,
+                "by": person["_rmx_id"],
+            },
+            {
+                "_rmx_type": "v",
+                "f": math.nan,
+                "raw": b"\0\xff",
+                "case": Case("x", 1),
+                "any": 1,
+                "nothing": None,
+            },
+            {"_rmx_type": "v", "f": 2, "any": "text", "big": 2**53 + 1},
+            {"_rmx_type": "v", "f": math.inf, "any": [1], "big": 0.5},
+        ]
+    )
+    kinds = {column.name: column.type for column in database.sql("from v").columns}
+    assert kinds == kinds | {
+        "day": "VARCHAR", "ms": "BIGINT", "by": "VARCHAR", "f": "DOUBLE", "raw": "BLOB", "case": "JSON",
+        "any": "JSON", "nothing": "JSON", "big": "JSON",
+    }  # fmt: skip
+    moment = database.sql(
+        "select day::timestamptz = make_timestamp(ms * 1000)::timestamptz as same from v limit 1"
+    )
+    assert moment.first() == {"same": True}
+    assert database.sql("select name from v join person on person._rmx_id = v.by").all() == [{"name": "Ann"}]
+    ordered = database.sql("select f from v where f is not null order by f").all()
+    assert repr(ordered) == "[{'f': 2.0}, {'f': inf}, {'f': nan}]"
+    texts = database.sql('select "any"->>\'$\' as t from v where "any" is not null order by _rmx_row').all()
+    assert [row["t"] for row in texts] == ["1", "text", "[1]"]
+    [row] = database.sql('select "case" as c, raw as b from v where "case" is not null')
+    assert (tagged_json.loads(row["c"]), row["b"]) == (Case("x", 1), b"\0\xff")
+    assert database.sql("select count(nothing) as n from v").first() == {"n": 0}
+
+
 def test_the_past_is_asked_as_it_was(database: Database) -> None:
     [first, second] = database.save([{"_rmx_type": "t", "n": 1}, {"_rmx_type": "t", "n": 2}])
     moments = [database.watermark()]
@@ -215,6 +258,23 @@ def test_a_process_that_is_killed_is_an_error_and_the_next_statement_works(datab
     os.kill(owner.session._session.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     with pytest.raises(QueryCancelled, match="try again"):
         database.sql("select n from t")
+    assert database.sql("select n from t").all() == [{"n": 1}]
+
+
+def test_a_session_that_nobody_uses_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mix_db.sql._IDLE", 0.05)
+    database.save({"_rmx_type": "t", "n": 1})
+    rows = database.sql("select n from t")
+    owner = rows._owner
+    assert owner is not None
+    time.sleep(0.3)
+    # It stays for what is still read.
+    assert not owner.session.closed and rows.all() == [{"n": 1}]
+    for _ in range(1_000):
+        if owner.session.closed:
+            break
+        time.sleep(0.01)
+    assert owner.session.closed
     assert database.sql("select n from t").all() == [{"n": 1}]
 
 

@@ -54,9 +54,9 @@ class Owners:
         self.served: Counter[int] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, kind: str, port: int, parent: int) -> None:
-        """A request came over the connection from that port."""
-        holders = _holders(port, [parent, *_children(parent)])
+    def note(self, kind: str, port: int, server: int, parent: int) -> None:
+        """A request came over the connection from that port to that of the server."""
+        holders = _holders(port, server, [parent, *_children(parent)])
         with self._lock:
             self.found.setdefault((kind, port), set()).update(holders)
             self.served.update(holders)
@@ -67,10 +67,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
-def _holders(port: int, pids: list[int]) -> set[int]:
-    local = f"{struct.unpack('=I', socket.inet_aton('127.0.0.1'))[0]:08X}:{port:04X}"
+def _holders(port: int, server: int, pids: list[int]) -> set[int]:
+    here = f"{struct.unpack('=I', socket.inet_aton('127.0.0.1'))[0]:08X}"
+    ends = [f"{here}:{port:04X}", f"{here}:{server:04X}"]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    nodes = {f"socket:[{row[9]}]" for row in rows if row[1] == local}
+    nodes = {f"socket:[{row[9]}]" for row in rows if row[1:3] == ends}
     holders = set()
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -111,7 +112,8 @@ class Outside:
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def _heard(self, kind: str, port: int, text: str) -> None:
-        self.owners.note(kind, port, self.parent)
+        server = self.http if kind == "http" else self.ws
+        self.owners.note(kind, port, server.socket.getsockname()[1], self.parent)
         self.said[f"{kind} {text}"] += 1
 
     def _echo(self, connection: ServerConnection) -> None:

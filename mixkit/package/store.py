@@ -111,7 +111,7 @@ class WorkspaceStore:
         for folder in trash.iterdir():
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
-            else:
+            elif not folder.name.startswith("."):
                 place = place_of(home, folder.name)
                 self._databases.remove(place)
                 if self._files is not None:

@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 256 * MIB
     table_bytes: Annotated[
         int, Meta(ge=1024, description="Bytes of stored records that one table of SQL may be made of.")
-    ] = 512 * MIB
+    ] = 256 * MIB
     lock_timeout: Annotated[
         float, Meta(gt=0, description="Seconds that a save waits while another process writes.")
     ] = 30.0

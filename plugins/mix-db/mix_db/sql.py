@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from mix_db.columns.arrow import pyarrow
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 _portal: Final = Portal()
 _FOREVER: Final = float("inf")
+_IDLE: Final = 60.0
+"""Seconds after which a session that nobody uses ends: it has a process, and holds on to a state of the database."""
 
 
 def _wait(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
@@ -34,8 +38,13 @@ def _wait(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
         except TimeoutError:
             raise QueryTimeout(seconds or 0.0, "aggregate or filter earlier, or give it more time") from None
 
-    done: T = _portal.spawn(bounded()).result()
-    return done
+    future: Future[T] = _portal.spawn(bounded())
+    try:
+        return future.result()
+    except BaseException:
+        # Whoever pressed Ctrl+C does not want it any more.
+        future.cancel()
+        raise
 
 
 class _Session:
@@ -144,7 +153,8 @@ class SqlRows:
 class Sql:
     """Statements on the tables of a reader: all see the records as they are when the statement begins.
 
-    They share a session, with what they have made in it, until the records change. Usable from any thread.
+    They share a session, with what they have made in it, until the records change or nobody has used it for a minute.
+    Usable from any thread.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -152,6 +162,7 @@ class Sql:
         self._turn = threading.Lock()
         self._open: _Session | None = None
         self._closed = False
+        self._expiry: Future[None] | None = None
 
     def query(
         self, sql: str, params: Params = (), *, timeout: float | None = None, arrow: bool = False
@@ -170,8 +181,13 @@ class Sql:
         """
         with self._turn:
             owner = self._session(tables_of(self._reader), timeout)
-            answer = _wait(owner.session.query(sql, params, arrow=arrow), timeout)
-            return SqlRows(owner, answer, timeout)
+            try:
+                answer = _wait(owner.session.query(sql, params, arrow=arrow), timeout)
+                return SqlRows(owner, answer, timeout)
+            finally:
+                if self._expiry is not None:
+                    self._expiry.cancel()
+                self._expiry = _portal.spawn(_expire(weakref.ref(self)))
 
     def _session(self, tables: RecordTables, timeout: float | None) -> _Session:
         if self._closed:
@@ -183,14 +199,32 @@ class Sql:
             self._open = _Session(opened, tables)
         return self._open
 
+    def expire(self) -> None:
+        """End the session if nobody uses it."""
+        # Never waited for: who has the turn waits for the loop that this is called in.
+        if self._turn.acquire(blocking=False):
+            found, self._open = self._open, None
+            self._turn.release()
+            if found is not None:
+                found.leave()
+
     def close(self) -> None:
         """End the session, when its answers are read. Twice is harmless."""
         with self._turn:
             self._closed = True
             found, self._open = self._open, None
+            if self._expiry is not None:
+                self._expiry.cancel()
         if found is not None:
             found.leave()
 
     def __del__(self) -> None:
         if getattr(self, "_open", None) is not None:
             self.close()
+
+
+async def _expire(asked: weakref.ref[Sql]) -> None:
+    await asyncio.sleep(_IDLE)
+    found = asked()
+    if found is not None:
+        found.expire()

@@ -354,6 +354,7 @@ def test_which_database(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("init", *place)
     shell("put", '{"n": 1}', *place)
     assert len(shell("query", "true", *place).rows) == 1
+    assert shell("sql", "--tables", *place).rows == [{"table": "records", "type": None, "records": 1}]
     assert shell("query", "true").rows == []
     assert "not both" in shell("query", "true", "--db", "x", *place, status=2).err
     assert "WS/APP" in shell("query", "true", "--ws-dir", "ws", "--app", "notes", status=2).err

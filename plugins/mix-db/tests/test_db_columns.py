@@ -328,3 +328,29 @@ def test_seen_is_said_in_bits_that_do_not_change() -> None:
     assert [int(one) for one in Seen] == [1 << place for place in range(12)]
     assert [int(one) for one in Code] == list(range(12))
     assert RecordTables.__doc__
+
+
+@pytest.mark.skipif(walk.scan is scan_python, reason="built where there is a C compiler")
+def test_no_memory_is_an_error_wherever_it_is_short() -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="not in every build of Python")
+    record = {"n": 1, "m": {"l": [1, {"d": "x"}], "e": 1.5}, **{f"f{n}": n for n in range(30)}}
+    rows = stored([record | {"mixed": n if n % 2 else "text"} for n in range(20)])
+    seen = walk.scan(rows, 20, 100, 10)
+    plan = shape.shape_of(seen).plan()
+    filled = walk.fill(rows, plan)
+    for work, expected in (
+        (lambda: walk.scan(rows, 20, 100, 10), seen),
+        (lambda: walk.fill(rows, plan), filled),
+    ):
+        failed = 0
+        for start in range(600):
+            found: Any = None
+            testcapi.set_nomemory(start, start + 1)
+            try:
+                found = work()
+            except MemoryError:
+                failed += 1
+            finally:
+                testcapi.remove_mem_hooks()
+            assert found is None or found == expected
+        assert failed > 20

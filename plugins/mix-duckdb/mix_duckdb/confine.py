@@ -58,12 +58,21 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _MACHINE_AT, _FAMILY_AT, _AF_UNIX = 0, 4, 16, 1
 
 
+def _mapped() -> set[str]:
+    """Files that this process has mapped."""
+    with open("/proc/self/maps") as file:  # noqa: PTH123
+        lines = [line.rstrip("\n").split(maxsplit=5) for line in file]
+    return {parts[5] for parts in lines if len(parts) == 6 and parts[5].startswith("/")}
+
+
 class Confinement:
     """Made where there is time, and taken on in the process itself."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
         roots = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "/usr/lib", "/lib", "/lib64"}
+        # Where this system has its libraries, which is not the same everywhere.
+        roots |= {os.path.dirname(path) for path in _mapped() if ".so" in path}  # noqa: PTH120
         for name in _PACKAGES:
             found = importlib.util.find_spec(name)
             if found is not None and found.origin is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -30,6 +31,8 @@ _ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
 }
+_FOR_PYTHON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Without which it may not start, where it does not lie as others do."""
 _DESCRIPTOR: Final = 3
 _CONNECT: Final = 5.0
 _ANSWER: Final = 15.0
@@ -110,7 +113,7 @@ class _Zygote:
             self._pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-c", code],
-                _ENVIRONMENT,
+                _ENVIRONMENT | {name: os.environ[name] for name in _FOR_PYTHON if name in os.environ},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -192,3 +195,4 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+atexit.register(forget)

@@ -119,11 +119,20 @@ class _Arrow:
     """Batches of Arrow: as IPC streams, or as columns of values that were cast."""
 
     def __init__(self, relation: Any, forms: list[Form] | None, settings: DuckdbSettings) -> None:
-        if forms is not None and any(
-            form.cast != str(type) for form, type in zip(forms, relation.types, strict=True)
-        ):
+        types = [str(type) for type in relation.types]
+        # NOTE: DuckDB 2.0 makes Arrow's decimals of 128 bits of UHUGEINT, in which the upper half of them is negative.
+        casts = (
+            [form_of(type).cast if "UHUGEINT" in str(type) else str(type) for type in relation.types]
+            if forms is None
+            else [form.cast for form in forms]
+        )
+        if casts != types:
+            names = [name.replace('"', '""') for name in relation.columns]
             relation = relation.project(
-                ", ".join(f"CAST(#{at} AS {form.cast}) AS c{at}" for at, form in enumerate(forms, 1))
+                ", ".join(
+                    f'#{at} AS "{name}"' if cast == type else f'CAST(#{at} AS {cast}) AS "{name}"'
+                    for at, (name, cast, type) in enumerate(zip(names, casts, types, strict=True), 1)
+                )
             )
         self._reader = relation.to_arrow_reader(settings.batch_rows)
         self._forms = forms

@@ -71,7 +71,7 @@ class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             description="Bytes of tables of records that one process keeps in shared memory, for the next statement on "
             "them; 0: none.",
         ),
-    ] = 256 * MIB
+    ] = 512 * MIB
 
     def __post_init__(self) -> None:
         if self.process_memory < self.memory_limit + _BESIDE:

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -318,3 +320,29 @@ def test_with_a_kernel(tmp_path: Path) -> None:
         assert process.level == "ok" and "DuckDB v2" in process.message
         # It depends on the system, which doctor tells.
         assert confinement.level == "ok" or confinement.remedy
+
+
+SERVER = """
+import asyncio, sys
+from mixkit import Kernel
+from mixkit.ffi_call import call_ffi
+
+with Kernel(sys.argv[1]) as kernel:
+    answer = asyncio.run(call_ffi(kernel, "$duckdb_query", [None, "select date '2026-11-27' as d"]))
+assert answer.arg["rows"] == [{"d": "2026-11-27"}]
+print(*{name.partition(".")[0] for name in sys.modules} & {"duckdb", "_duckdb", "pyarrow"})
+"""
+
+
+def test_the_server_imports_no_library(tmp_path: Path) -> None:
+    """DuckDB and pyarrow are in the processes that can be killed, and nowhere else."""
+    profile = tmp_path / "p.toml"
+    profile.write_text('plugins = ["duckdb"]\nengines = []\n')
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, str(profile)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "\n"

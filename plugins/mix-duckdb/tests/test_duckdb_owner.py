@@ -259,3 +259,55 @@ async def test_who_is_cancelled_while_a_process_starts(connect: Connect, file: P
             # As many as are allowed: each that was not given back would be one too many.
             await asyncio.wait_for(connect(path, processes=1, threads=1), 0.001)
         assert await rows(await connect(path, processes=1, threads=1), "select 1 as a") == [{"a": 1}]
+
+
+KILLS = """
+import asyncio, os, random, signal, sys, time
+from pathlib import Path
+from mix_duckdb import processes
+from mix_duckdb.session import OwnerLost, session
+from mix_duckdb.settings import DuckdbSettings
+
+async def main():
+    file, who = Path(sys.argv[1]), int(sys.argv[2])
+    settings = DuckdbSettings(idle=0.5, process_memory=512 << 20)
+    acknowledged = set()
+
+    async def ask(text, params=()):
+        async with session(settings, deadline=time.monotonic() + 60, file=file) as sql:
+            return await (await sql.query(text, params)).rows(), sql.pid
+
+    for n in range(12):
+        try:
+            await ask("create table if not exists t (who int, n int)")
+            _, owner = await ask("insert into t values (?, ?)", [who, n])
+            acknowledged.add(n)
+            if n % 4 == who:
+                os.kill(owner, signal.SIGKILL)
+        except (OwnerLost, ProcessLookupError):  # The other worker kills it as well.
+            pass
+    while True:
+        try:
+            found, _ = await ask("select n from t where who = ?", [who])
+            break
+        except OwnerLost:
+            pass
+    print(len(acknowledged), sorted(acknowledged - {row["n"] for row in found or ()}))
+    processes.forget()
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_acknowledged_is_lost_when_owners_are_killed(file: Path) -> None:
+    async def work(number: int) -> str:
+        command = [sys.executable, "-c", KILLS, str(file), str(number)]
+        done = await asyncio.to_thread(
+            subprocess.run, command, stdout=subprocess.PIPE, text=True, timeout=200
+        )
+        assert done.returncode == 0
+        return done.stdout
+
+    for answer in await asyncio.gather(work(0), work(1)):
+        count, lost = answer.split(maxsplit=1)
+        assert int(count) > 0 and lost == "[]\n"

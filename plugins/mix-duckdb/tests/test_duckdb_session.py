@@ -172,6 +172,14 @@ async def test_arrow(session: Any) -> None:
     assert str(whole.schema.field("d").type) == "date32[day]"
     with pytest.raises(FFIError, match="as they were asked for"):
         await answer.rows()
+    # What Arrow has no type for is text, not another number.
+    answer = await session.query(
+        'select 340282366920938463463374607431768211455::uhugeint as "a""b", 1 as b', arrow=True
+    )
+    stream = await answer.arrow()
+    assert pyarrow.ipc.open_stream(stream).read_all().to_pylist() == [
+        {'a"b': "340282366920938463463374607431768211455", "b": 1}
+    ]
 
 
 async def test_no_more_than_is_allowed(connect: Connect) -> None:

@@ -40,6 +40,7 @@ class Draft:
         self.name = secrets.token_hex(12)
         self.size = 0
         self.room = 0
+        self._placed = False
         self._hash = hashlib.sha256()
         self._inside = os.dup(inside)
         self._file = -1
@@ -121,12 +122,14 @@ class Draft:
     def place(self, inside: int, name: str) -> None:
         """Give it its name in an open folder."""
         os.rename(self.name, name, src_dir_fd=self._inside, dst_dir_fd=inside)
+        self._placed = True
 
     def forget(self) -> None:
         """Remove it unless it was placed, and free what it holds. Idempotent."""
         if self._inside >= 0:
-            with suppress(OSError):
-                os.unlink(self.name, dir_fd=self._inside)
+            if not self._placed:
+                with suppress(OSError):
+                    os.unlink(self.name, dir_fd=self._inside)
             os.close(self._inside)
             self._inside = -1
         if self._file >= 0:

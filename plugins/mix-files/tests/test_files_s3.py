@@ -317,6 +317,9 @@ async def test_over_tls_too(place: Place, tmp_path: Path, monkeypatch: pytest.Mo
         return (307, {"location": location}) if location else (404, {})
 
     monkeypatch.setattr(egress, "system_resolver", resolve)
+    monkeypatch.setenv("AWS_ALLOW_INVALID_CERTIFICATES", "true")
+    monkeypatch.setenv("AWS_PROXY_EXCLUDES", "store.test")
+    monkeypatch.setenv("NO_PROXY", "*")
     with _store(answer, context) as plain:
         port = int(plain.s3_endpoint.rpartition(":")[2])
         trusted = msgspec.structs.replace(
@@ -346,14 +349,58 @@ async def test_over_tls_too(place: Place, tmp_path: Path, monkeypatch: pytest.Mo
         assert seen == []
 
 
-async def test_proxies_of_the_environment_are_not_used(
+async def test_the_environment_changes_nothing(
     moto: Moto, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+    """obstore reads some variables by itself: proxies, whom not to ask, and what else AWS's tools know."""
+    asked: list[str] = []
+
+    async def resolve(host: str) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(egress, "system_resolver", resolve)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    files = S3FileSystem(moto.settings()).open(place)
-    await files.put("/a", b"x")
+    for name in ("NO_PROXY", "no_proxy", "AWS_PROXY_EXCLUDES"):
+        monkeypatch.setenv(name, "*,localhost,127.0.0.1")
+    for name, text in {
+        "AWS_ACCESS_KEY_ID": "other",
+        "AWS_SECRET_ACCESS_KEY": "other",
+        "AWS_SESSION_TOKEN": "other",
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_REGION": "nowhere-1",
+        "AWS_BUCKET": "other",
+        "AWS_PROXY_URL": "http://127.0.0.1:1",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true",
+        "AWS_CONDITIONAL_PUT": "disabled",
+        "AWS_ALLOW_INVALID_CERTIFICATES": "true",
+        "AWS_S3_EXPRESS": "true",
+        "AWS_UNSIGNED_PAYLOAD": "true",
+        "AWS_DEFAULT_CONTENT_TYPE": "text/other",
+    }.items():
+        monkeypatch.setenv(name, text)
+    filesystem = S3FileSystem(moto.settings(s3_endpoint=f"http://localhost:{moto.port}"))
+    files = filesystem.open(place)
+    await files.put("/a", b"x", only_if=ABSENT)
     assert await content(files, "/a") == b"x"
+    assert await filesystem.store().heeds_conditions()
+    assert asked and set(asked) == {"localhost"}
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+        signed.append(headers)
+        return 404, {}
+
+    signed: list[Mapping[str, str]] = []
+    with _store(answer) as settings, pytest.raises(NotFound):
+        await S3FileSystem(settings).open(place).stat("/a")
+    assert f"Credential={KEY}/" in signed[0]["authorization"]
+    assert "/us-east-1/s3/" in signed[0]["authorization"]
+    assert "x-amz-security-token" not in signed[0]
+    assert signed[0]["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD"
 
 
 async def test_names_are_resolved_and_checked_by_us(

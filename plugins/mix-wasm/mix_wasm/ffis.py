@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from mix_wasm.library import WasmModule
-from mix_wasm.loading import OPTION, check_option, loaded
-from mix_wasm.program import WasiProgram
+from mix_wasm.grants import OPTION, check_option
 from mix_wasm.settings import WasmSettings
-from mixkit.contracts import Compiled
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.limits import Limits
 from mixkit.state import State
 from mixkit.value import Result, Token
+
+if TYPE_CHECKING:
+    from mixkit.contracts import Compiled
 
 __all__ = ["group"]
 
@@ -64,6 +64,9 @@ async def wasm_load(
 
     `$wasm_load("adder.wasm")` → `ok({module: token, entries: [], functions: {add: "(i32, i32) -> (i32)"}})`
     """
+    from mix_wasm.library import WasmModule
+    from mix_wasm.loading import loaded
+
     limits = _limits(state, options.memory, options.stack)
 
     def make(code: Compiled) -> dict[str, Any]:
@@ -94,6 +97,8 @@ def wasm_call(
 
     `$wasm_call(module, "add", [2, 3])` → `ok(5)`; `$wasm_call(module, "greet", {name: "Ada"})` → `ok("Hello, Ada")`
     """
+    from mix_wasm.library import WasmModule
+
     return state.held(module, WasmModule).call(function, args, timeout_ms)
 
 
@@ -103,6 +108,9 @@ def wasm_shutdown(state: State, module: Token) -> None:
 
     `$wasm_shutdown(module)` → `null`
     """
+    from mix_wasm.library import WasmModule
+    from mix_wasm.program import WasiProgram
+
     for kind in (WasmModule, WasiProgram):
         try:
             state.held(module, kind)
@@ -124,6 +132,8 @@ async def wasm_wasi_load(
 
     `$wasm_wasi_load("wc.wasm")` → `ok({module: token})`
     """
+    from mix_wasm.loading import loaded
+    from mix_wasm.program import WasiProgram
 
     def make(code: Compiled) -> dict[str, Any]:
         return {"module": state.hold(WasiProgram(code), WasiProgram.close)}
@@ -146,6 +156,8 @@ def wasm_wasi_call(
     `$wasm_wasi_call(module, {args: ["wc", "-w"], stdin: "two words"})` →
     `ok({exit_code: 0, stdout: 0x32 0x0a, stderr: binary of no bytes})`
     """
+    from mix_wasm.program import WasiProgram
+
     for text in (*options.args, *options.env, *options.env.values()):
         if "\0" in text:
             raise FFIError(f"args and env: expected texts without zero characters, found {text!r:.80}")

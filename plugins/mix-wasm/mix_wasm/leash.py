@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NoReturn
 
-from mixkit.contracts import Compiled, HostImports, Instance
-from mixkit.errors import CancelledRun, FFIError, GuestError, LimitExceeded
+from mixkit.contracts import Compiled, HostImports, Instance, Snapshot
+from mixkit.errors import CancelledRun, EngineError, FFIError, GuestError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.state import State
 from mixkit.vm.watchdog import watchdog
@@ -36,10 +36,27 @@ def opened(
     except BaseException as exc:
         if instance is not None:
             instance.close()
-        if isinstance(exc, LimitExceeded) and exc.limit in _OF_THE_INSTANCE:
-            raise FFIError(f"the module cannot be started: {exc}") from None
-        raise
+        raise _unstartable(exc) from None
     return instance
+
+
+def restore(instance: Instance, snapshot: Snapshot) -> None:
+    """Give a fresh instance the state of a snapshot of its module.
+
+    Raises:
+        FFIError: it needs more memory than the instance may have.
+    """
+    try:
+        if not instance.reset(snapshot):
+            raise EngineError("a fresh instance cannot be given the state of its own module's snapshot")
+    except LimitExceeded as exc:
+        raise _unstartable(exc) from None
+
+
+def _unstartable(exc: BaseException) -> BaseException:
+    if isinstance(exc, LimitExceeded) and exc.limit in _OF_THE_INSTANCE:
+        return FFIError(f"the module cannot be started: {exc}")
+    return exc
 
 
 class Leash:

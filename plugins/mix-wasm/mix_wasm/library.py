@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
-from mix_wasm.leash import Leash, opened
+from mix_wasm.leash import Leash, opened, restore
 from mixkit import codec
 from mixkit.contracts import Compiled, FuncType
 from mixkit.errors import CodecError, FFIError, GuestError
@@ -17,12 +18,17 @@ from mixkit.vm.guest import HOST_IMPORTS, GuestMachine
 from mixkit.vm.interface import import_problems, problems, refuse
 from mixkit.vm.machine import Idle, Panic
 from mixkit.vm.manifest import Entry, read_manifest
+from mixkit.vm.snapshot import SnapshotCache, snapshot_key
 
 __all__ = ["WasmModule"]
 
 _INTEGERS: Final = frozenset({"i32", "i64"})
 _FLOATS: Final = frozenset({"f32", "f64"})
 _NO_ENVIRONMENT: Final = codec.encode({})
+_LONG: Final = 0.001
+"""Seconds of initialising from which on its outcome is kept."""
+_snapshots: Final = SnapshotCache(64, 64 * 1024 * 1024)
+"""Of modules as they are initialised, without anything of a run; for this process."""
 
 
 class WasmModule:
@@ -58,14 +64,32 @@ class WasmModule:
         self._instance = instance
         self._leash = Leash(state, instance)
         try:
-            self._machine = _Machine(instance, _Host(state, self._leash), direct=True)
-            with self._leash.running():
-                self._machine.initialize(_NO_ENVIRONMENT)
-                if is_guest and "mix_resume" in module.exports:
+            self._start(code, limits)
+            if is_guest and "mix_resume" in module.exports:
+                with self._leash.running():
                     self._machine.resume()
         except BaseException:
             self.close()
             raise
+
+    def _start(self, code: Compiled, limits: Limits) -> None:
+        """Have it initialised: by its own code, or as that left it for somebody else, if it took its time."""
+        # With other limits it may come out different, when something is refused to it.
+        given = f"{limits.memory} {limits.table} {limits.stack}"
+        key = snapshot_key(code.module.hash, code.engine, given, _NO_ENVIRONMENT)
+        known, snapshot = _snapshots.get(key, code.engine)
+        if snapshot is not None:
+            restore(self._instance, snapshot)
+        self._machine = _Machine(self._instance, _Host(self._state, self._leash), direct=True)
+        if snapshot is not None:
+            return
+        began = time.thread_time()
+        with self._leash.running():
+            self._machine.initialize(_NO_ENVIRONMENT)
+        # Where the run had no more memory, it may have made do with less than others have.
+        if not known and not self._state.budget.purse[1] and time.thread_time() - began > _LONG:
+            # Random numbers and times that it has drawn would be the same for all.
+            _snapshots.put(key, None if self._machine.unique else self._instance.freeze())
 
     def call(self, name: str, args: Any, timeout_ms: float | None) -> Any:
         """Call an entry with a value, or a function with an array of numbers.
@@ -160,7 +184,7 @@ class _Host:
 
 
 def _is_numeric(name: str, kind: FuncType | str, is_guest: bool) -> bool:
-    if not isinstance(kind, FuncType) or (is_guest and (name.startswith("mix_") or name == "_initialize")):
+    if not isinstance(kind, FuncType) or name == "_initialize" or (is_guest and name.startswith("mix_")):
         return False
     numeric = _INTEGERS | _FLOATS
     return len(kind.results) <= 1 and all(item in numeric for item in (*kind.params, *kind.results))

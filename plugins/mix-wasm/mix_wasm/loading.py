@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from mix_wasm.gate import Gate
+from mix_wasm.grants import check_granted
 from mix_wasm.settings import WasmSettings
 from mixkit.contracts import Compiled
 from mixkit.databases import Apps
@@ -16,14 +16,10 @@ from mixkit.job import in_own_thread
 from mixkit.paths import check_folder
 from mixkit.state import State
 
-__all__ = ["OPTION", "check_option", "loaded"]
-
-OPTION: Final = "wasm.modules"
-"""Grant option: which modules may be loaded."""
+__all__ = ["loaded"]
 
 T = TypeVar("T")
 _READ: Final = "files.read"
-_ORIGINS: Final = frozenset({"bytes", "package", "files"})
 _gate: Final = Gate()
 
 
@@ -32,16 +28,6 @@ class _Loads:
 
     def __init__(self) -> None:
         self.count = 0
-
-
-def check_option(value: Any) -> list[str]:
-    """The value of the grant option. Raises `GrantError` for what it cannot be."""
-    if isinstance(value, list) and all(_is_allowed(item) for item in value):
-        return value
-    raise GrantError(
-        f'grant option {OPTION}: expected a list of "bytes", "package", "files", or "sha256:" and 64 hex digits, '
-        f"found {value!r:.100}"
-    )
 
 
 async def loaded(state: State, source: bytes | str, make: Callable[[Compiled], T]) -> T:
@@ -89,7 +75,7 @@ def _load(
             raise FFIError(
                 f"the module has more than {most} bytes; the setting wasm.module_bytes says how many are loaded"
             )
-        _check_granted(state, code, origin)
+        check_granted(state, code, origin)
         compiled = state.services.compile(code)
     finally:
         _gate.leave()
@@ -127,24 +113,3 @@ async def _stored(state: State, path: str, most: int) -> bytes:
         return bytes(content)
     finally:
         await reading.close()
-
-
-def _check_granted(state: State, code: bytes, origin: str) -> None:
-    for allowed in state.grants.option(OPTION):
-        if origin in check_option(allowed):
-            continue
-        digest = f"sha256:{hashlib.sha256(code).hexdigest()}"
-        if digest not in allowed:
-            raise GrantError(
-                f"the module {digest} from {origin} is not granted to {state.code or 'this code'}; its manifest must "
-                f"name {origin!r} or the digest in the option {OPTION}, and the installation must grant it"
-            )
-
-
-def _is_allowed(item: Any) -> bool:
-    if not isinstance(item, str):
-        return False
-    kind, colon, digest = item.partition(":")
-    if not colon:
-        return item in _ORIGINS
-    return kind == "sha256" and len(digest) == 64 and not digest.strip("0123456789abcdef")

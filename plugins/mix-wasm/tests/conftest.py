@@ -4,8 +4,10 @@ guests is tested against the interface and not against the kernel. The kernel ru
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,21 @@ class Agent:
         """Load a WASI program from its text, and answer the handle."""
         token: Token = self.ok("wasi_load", bytes(wasmtime.wat2wasm(text)))["module"]
         return token
+
+    @contextmanager
+    def once_running(self, action: Callable[[], object]) -> Iterator[None]:
+        """Within it, `action()` is called from another thread as soon as a module runs."""
+
+        def wait() -> None:
+            while not self.state.budget.spent("depth"):
+                time.sleep(0.002)
+            time.sleep(0.02)
+            action()
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        yield
+        waiting.join()
 
     def close(self) -> None:
         assert self.state.close() == []

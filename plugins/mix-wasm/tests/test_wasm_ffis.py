@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import wasmtime
+from mix_wasm import library
 
 from mixkit.errors import CancelledRun, GrantError, LimitExceeded
 from mixkit.ffi_call import call_ffi
@@ -20,6 +21,8 @@ from mixkit.kernel import Kernel
 from mixkit.limits import Limits
 from mixkit.testing.snippets import Session, read_snippets
 from mixkit.value import Token
+from mixkit.vm.guest import GuestMachine
+from mixkit.vm.snapshot import SnapshotCache
 
 Agents = Callable[..., Any]
 
@@ -233,10 +236,10 @@ def test_an_endless_loop_ends_in_its_own_time_and_the_run_goes_on(agent: Agents)
 
 @pytest.mark.parametrize("timeout_ms", [None, 60_000])
 def test_the_runs_deadline_ends_a_call(agent: Agents, timeout_ms: float | None) -> None:
-    run = agent(wall_time=0.3)
+    run = agent(wall_time=1)
     module = run.load(NUMBERS)
     # What the watchdog of a run does.
-    alarm = threading.Timer(0.4, run.state.interrupt)
+    alarm = threading.Timer(1.05, run.state.interrupt)
     alarm.start()
     with pytest.raises(LimitExceeded, match="wall_time"):
         run.call("call", module, "spin", [], timeout_ms)
@@ -248,11 +251,8 @@ def test_the_runs_deadline_ends_a_call(agent: Agents, timeout_ms: float | None) 
 def test_a_cancelled_run_ends_a_call(agent: Agents) -> None:
     run = agent()
     module = run.load(NUMBERS)
-    alarm = threading.Timer(0.05, run.state.interrupt)
-    alarm.start()
-    with pytest.raises(CancelledRun):
+    with pytest.raises(CancelledRun), run.once_running(run.state.interrupt):
         run.call("call", module, "spin")
-    alarm.join()
 
 
 def test_a_timeout_that_is_none_is_refused(agent: Agents) -> None:
@@ -312,7 +312,8 @@ def test_a_trap_costs_the_module_and_not_the_run(agent: Agents) -> None:
 def test_calls_are_as_deep_as_agents_may_call(agent: Agents) -> None:
     run = agent(depth=0)
     with pytest.raises(LimitExceeded, match="depth"):
-        run.call("load", wasm(NUMBERS))
+        # Already to start it, unless it takes so long that it was done before.
+        run.call("call", run.load(NUMBERS), "add", [1, 1])
     run = agent(depth=1)
     module = run.load(NUMBERS)
     for _ in range(3):
@@ -344,8 +345,8 @@ def test_a_run_does_not_load_without_end(agent: Agents) -> None:
 
 
 def test_code_that_runs_when_a_module_is_loaded_is_stopped_too(agent: Agents) -> None:
-    run = agent(wall_time=0.3)
-    alarm = threading.Timer(0.4, run.state.interrupt)
+    run = agent(wall_time=1)
+    alarm = threading.Timer(1.05, run.state.interrupt)
     alarm.start()
     began = time.monotonic()
     with pytest.raises(LimitExceeded, match="wall_time"):
@@ -357,22 +358,22 @@ def test_code_that_runs_when_a_module_is_loaded_is_stopped_too(agent: Agents) ->
 def test_shutting_down_what_runs_stops_it(agent: Agents) -> None:
     run = agent()
     module = run.load(NUMBERS)
-    alarm = threading.Timer(0.05, run.state.release, [module])
-    alarm.start()
-    assert "the module was shut down while it ran" in run.refused("call", module, "spin")
-    alarm.join()
+    with run.once_running(lambda: run.state.release(module)):
+        assert "the module was shut down while it ran" in run.refused("call", module, "spin")
 
 
 def test_a_module_runs_one_call_at_a_time(agent: Agents) -> None:
     run = agent()
     module = run.load(NUMBERS)
     found: list[str] = []
-    spinning = threading.Thread(target=lambda: found.append(run.refused("call", module, "spin", [], 500)))
-    spinning.start()
-    time.sleep(0.1)
-    assert "is running a call; it runs one at a time" in run.refused("call", module, "add", [1, 1])
-    spinning.join()
-    assert "500 ms" in found[0]
+
+    def meanwhile() -> None:
+        found.append(run.refused("call", module, "add", [1, 1]))
+        run.state.release(module)
+
+    with run.once_running(meanwhile):
+        assert "shut down while it ran" in run.refused("call", module, "spin")
+    assert "is running a call; it runs one at a time" in found[0]
 
 
 def test_what_is_left_open_closes_with_the_run(agent: Agents) -> None:
@@ -389,6 +390,53 @@ async def test_a_call_from_the_command_line_ends_as_well(wasm_kernel: Kernel) ->
     spinning = wasm("(module (func $go (loop $again (br $again))) (start $go))")
     with pytest.raises(LimitExceeded, match="wall_time"):
         await call_ffi(wasm_kernel, "$wasm_load", [spinning], limits=Limits(wall_time=0.3))
+
+
+SLOW = """(module {imports} (memory (export "memory") 1)
+  (global $n (mut i32) (i32.const 0))
+  (func $work (loop $more
+    (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+    (br_if $more (i32.lt_u (i32.load (i32.const 8)) (i32.const 20000000)))))
+  (func (export "_initialize")
+    (call $work) {more} (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1))))
+  (func (export "look") (result i32) (i32.load (i32.const 8)))
+  (func (export "count") (result i32)
+    (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1))) (i32.load (i32.const 16))))"""
+"""A module that takes long to initialise itself."""
+
+
+def test_what_takes_long_to_start_is_started_once(agent: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = agent()
+    monkeypatch.setattr(library, "_snapshots", SnapshotCache(4, 1 << 20))
+    begun: list[str] = []
+    initialize = GuestMachine.initialize
+
+    def noted(self: GuestMachine, env: bytes) -> None:
+        begun.append("module")
+        initialize(self, env)
+
+    monkeypatch.setattr(GuestMachine, "initialize", noted)
+    text = SLOW.format(imports="", more="")
+    first, second = run.load(text), run.load(text)
+    assert len(begun) == 1
+    for module in (first, second):
+        assert run.ok("call", module, "look") == 20_000_000
+        assert [run.ok("call", module, "count") for _ in range(2)] == [2, 3], (
+            "each has its own state from there on"
+        )
+    # What has drawn random numbers is started anew.
+    drawing = SLOW.format(
+        imports='(import "mix" "random" (func $random (param i32 i32)))',
+        more="(call $random (i32.const 64) (i32.const 8))",
+    )
+    for _ in range(2):
+        run.load(drawing)
+    assert len(begun) == 3
+    other = agent()
+    assert other.ok("call", other.load(text), "count") == 2, "other runs have it too, as it was"
+    assert len(begun) == 3
+    other.ok("call", other.load(text, {"memory": 131_072}), "count")
+    assert len(begun) == 4, "with less memory it may be another"
 
 
 def test_the_readme_is_true(tmp_path: Path) -> None:

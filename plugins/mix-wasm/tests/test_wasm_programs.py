@@ -233,14 +233,11 @@ def test_a_program_ends_in_its_own_time(agent: Agents, text: str) -> None:
 def test_a_program_ends_with_the_run(agent: Agents, text: str) -> None:
     run = agent()
     endless = run.program(text)
-    alarm = threading.Timer(0.05, run.state.interrupt)
-    alarm.start()
-    with pytest.raises(CancelledRun):
+    with pytest.raises(CancelledRun), run.once_running(run.state.interrupt):
         run.call("wasi_call", endless)
-    alarm.join()
-    run = agent(wall_time=0.2)
+    run = agent(wall_time=1)
     endless = run.program(text)
-    alarm = threading.Timer(0.3, run.state.interrupt)
+    alarm = threading.Timer(1.05, run.state.interrupt)
     alarm.start()
     with pytest.raises(LimitExceeded, match="wall_time"):
         run.call("wasi_call", endless)
@@ -251,10 +248,8 @@ def test_a_program_ends_with_the_run(agent: Agents, text: str) -> None:
 def test_shutting_down_a_program_that_runs_stops_it(agent: Agents, text: str) -> None:
     run = agent()
     endless = run.program(text)
-    alarm = threading.Timer(0.05, run.state.release, [endless])
-    alarm.start()
-    assert "was shut down while it ran" in run.refused("wasi_call", endless)
-    alarm.join()
+    with run.once_running(lambda: run.state.release(endless)):
+        assert "was shut down while it ran" in run.refused("wasi_call", endless)
     assert "not an open WasiProgram" in run.refused("wasi_call", endless)
 
 

@@ -52,8 +52,10 @@ _FLAGS: Final = (
 )
 _GCC: Final = ("-fno-reorder-blocks-and-partition", "-fsignaling-nans")
 _NO_MEMORY: Final = re.compile(
-    rb"out of memory|memory exhausted|annot allocate|bad_alloc|MemoryError", re.IGNORECASE
+    rb"out of memory|memory exhausted|annot allocate|bad_alloc|MemoryError|Segmentation fault", re.IGNORECASE
 )
+"""What tools say that get no more; compilers do not all look at what they get."""
+_CRASHES: Final = (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT)
 _KEPT: Final = ("PATH", "HOME", "LANG")
 
 
@@ -181,10 +183,10 @@ class Toolchain:
                 f"the Wasm module becomes more than {most} bytes of C or of machine code; make it smaller"
             )
         # Killed from outside is the work of a system that runs out of memory.
-        if process.returncode == -signal.SIGKILL or (process.returncode != 0 and _NO_MEMORY.search(words)):
+        if process.returncode in _CRASHES or (process.returncode != 0 and _NO_MEMORY.search(words)):
             raise EngineError(
-                f"compiling the Wasm module takes more than {memory} bytes of memory; make its functions smaller, or "
-                "raise settings.wasm2c.compile_memory in the profile"
+                f"compiling the Wasm module takes more than {memory} bytes of memory, or broke the compiler; make its "
+                "functions smaller, or raise settings.wasm2c.compile_memory in the profile"
             )
         return done
 

@@ -60,8 +60,11 @@ class Store:
         self._gate = Gate(frozenset(hosts), target.scheme, settings.s3_policy(), settings.s3_timeout)
         weakref.finalize(self, self._gate.close)
         seconds = f"{round(settings.s3_timeout * 1000)}ms"
+        # Whatever is not said here, and below, obstore takes from variables of the environment.
         options: dict[str, Any] = {
             "proxy_url": self._gate.url,
+            "proxy_excludes": "",
+            "allow_invalid_certificates": False,
             "allow_http": target.scheme == "http",
             "connect_timeout": seconds,
             "read_timeout": seconds,
@@ -77,9 +80,13 @@ class Store:
         self.objects: S3Store = S3Store(
             settings.s3_bucket,
             endpoint=f"{target.scheme}://{host}",
+            aws_endpoint_url_s3=f"{target.scheme}://{host}",
             region=settings.s3_region,
             virtual_hosted_style_request=settings.s3_virtual_hosts,
             conditional_put="etag",
+            s3_express=False,
+            skip_signature=False,
+            unsigned_payload=False,
             client_options=options,  # type: ignore[arg-type]
             # Given so that obstore asks neither its own variables nor a metadata service for others.
             credential_provider=_Credentials(settings),
