@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -60,6 +61,17 @@ def found_in(folder: Path, workspace: str, ring: KeyRing) -> Vault:
     return known.of(folder, workspace, ring)
 
 
+class _Own:
+    """What a run has in its vault, worked out once."""
+
+    __slots__ = ("app", "folder", "home")
+
+    def __init__(self, place: Place) -> None:
+        self.app = app_of(place)
+        self.folder = (root_of(place) if place.workspace else place.home) / FOLDER
+        self.home = str(place.home.parent)
+
+
 def vault_of(state: State) -> Vault:
     """The vault of the workspace whose app runs.
 
@@ -68,19 +80,18 @@ def vault_of(state: State) -> Vault:
         NotFound: the app was deleted.
         KeyRingError: there is no master key that fits.
     """
-    place = _place(state)
-    if not place.home.parent.is_dir():
+    place, own = _place(state), _own(state)
+    if not os.path.isdir(own.home):  # noqa: PTH112 - at every call of an agent
         raise gone(place)
-    return found_in(_root(place) / FOLDER, place.workspace, state.services.keyring)
+    return found_in(own.folder, place.workspace, state.services.keyring)
 
 
 def name_of(state: State, kind: Kind, name: str) -> Name:
     """What a secret of that name is called that belongs to the run's app and user."""
-    place = _place(state)
     user = state.env.user or ""
     if not user.isprintable():
         raise FFIError("expected a user whose name can be printed, found one that has other characters")
-    return Name(app_of(place), user, kind, name)
+    return Name(_own(state).app, user, kind, name)
 
 
 def app_of(place: Place) -> str:
@@ -88,8 +99,8 @@ def app_of(place: Place) -> str:
     return place.home.parent.name if place.workspace else ""
 
 
-def _root(place: Place) -> Path:
-    return root_of(place) if place.workspace else place.home
+def _own(state: State) -> _Own:
+    return state.get(_Own) or state.put(_Own(_place(state)))
 
 
 def _place(state: State) -> Place:
