@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Final
 
 from mix_secrets.names import Kind, check_name
@@ -65,6 +64,8 @@ async def secrets_set(
             "the setting secrets.max_bytes raises it"
         )
     called = name_of(state, "secret", _granted(state, name))
+    import asyncio
+
     vault = vault_of(state)
     await asyncio.to_thread(vault.put, called, data, most=settings.most)
 
@@ -165,6 +166,8 @@ def _token(state: State, kind: Kind, name: str) -> Token:
 
 async def _delete(state: State, kind: Kind, name: str) -> bool:
     called = name_of(state, kind, _granted(state, name))
+    import asyncio
+
     vault = vault_of(state)
     return await asyncio.to_thread(vault.delete, called)
 
