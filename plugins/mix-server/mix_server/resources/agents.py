@@ -14,7 +14,7 @@ from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import is_json, write_value
 from mixkit.errors import LimitExceeded
-from mixkit.forms import Packed
+from mixkit.job import fitted
 from mixkit.schema import json_schema
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        if target.check is not None and not (type(params) is Packed and target.check.fits(params.words)):
-            params = target.check(params.value() if type(params) is Packed else params)
+        params = await fitted(target.check, params)
         told = "actions" in (req.get_header("Prefer") or "")
         with req.watch():
             self._server.check_memory()
