@@ -12,7 +12,7 @@ import msgspec
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
-from mix_server.response import is_json, write_value
+from mix_server.response import is_json, write_any
 from mixkit.errors import LimitExceeded
 from mixkit.job import fitted
 from mixkit.schema import json_schema
@@ -131,9 +131,9 @@ class Agents:
                 )
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
-            write_value(req.accept, resp, {"result": result.value, "actions": result.actions})
+            await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
         else:
-            write_value(req.accept, resp, result.value)
+            await write_any(req.accept, resp, result.value)
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
