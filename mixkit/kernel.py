@@ -6,6 +6,7 @@ An object without globals: several kernels with different profiles may live in o
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import os
 import threading
@@ -619,7 +620,9 @@ class Kernel:
             run.stop(CancelledRun("the caller went away"))
             if not future.cancel():
                 # The guest stops within milliseconds; its instance must be back before we leave.
-                await asyncio.wait([done])
+                while not done.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([done])
                 if not done.cancelled():
                     done.exception()
             raise
