@@ -1239,60 +1239,77 @@ static int walk_pack(Sink *sink, Span data)
  *     'r' open count {optional key-size size key node}   a record; fields in the order of their keys, sizes of two and four
  *     'l' count {size words}                     one of these constants, whose words are these
  *
- * The words are ours: canonical, and as long as they say.
+ * The words are canonical. Words that are shorter than they say fit nothing.
  */
 typedef struct {
     const uint8_t *words;
-    int64_t position;
+    int64_t position, end; /* in words */
 } Cursor;
 
-static int64_t length_at(const Cursor *c, int64_t *header_words)
+static bool is_at_end(const Cursor *c) { return c->position >= c->end; }
+
+static uint32_t word_at(const Cursor *c) { return load32(c->words + 4 * c->position); }
+
+/* Moves behind the head of what has a length. */
+static bool take_length(Cursor *c, int64_t *length)
 {
-    uint32_t aux = load32(c->words + 4 * c->position) >> 8;
-    *header_words = aux == LONG_FORM ? 2 : 1;
-    return aux == LONG_FORM ? load32(c->words + 4 * (c->position + 1)) : aux;
+    if (is_at_end(c))
+        return false;
+    *length = word_at(c) >> 8;
+    c->position++;
+    if (*length != LONG_FORM)
+        return true;
+    if (is_at_end(c))
+        return false;
+    *length = word_at(c);
+    c->position++;
+    return true;
 }
 
 /* Moves behind a value. */
-static void skip_words(Cursor *c)
+static bool skip_words(Cursor *c)
 {
     for (int64_t left = 1; left > 0; left--) {
-        int64_t header, length;
-        uint32_t tag = load32(c->words + 4 * c->position) & 0xFF;
+        int64_t length;
+        if (is_at_end(c))
+            return false;
+        uint32_t tag = word_at(c) & 0xFF;
         if (tag < STRING) {
             c->position += tag == INT64 || tag == NUMBER ? 3 : 1;
         } else if (tag == CASE) {
-            left += 1 + (load32(c->words + 4 * c->position) >> 8);
+            left += 1 + (word_at(c) >> 8);
             c->position++;
+        } else if (!take_length(c, &length)) {
+            return false;
+        } else if (tag == ARRAY || tag == MAP) {
+            left += tag == MAP ? 2 * length : length;
         } else {
-            length = length_at(c, &header);
-            c->position += header;
-            if (tag == ARRAY || tag == MAP)
-                left += tag == MAP ? 2 * length : length;
-            else
-                c->position += words_of(length);
+            c->position += words_of(length);
         }
     }
+    return c->position <= c->end;
 }
 
-static Span take_key(Cursor *c)
+static bool take_key(Cursor *c, Span *key)
 {
-    int64_t header, length = length_at(c, &header);
-    Span key = {c->words + 4 * (c->position + header), (Py_ssize_t)length};
-    c->position += header + words_of(length);
-    return key;
+    int64_t length;
+    if (!take_length(c, &length))
+        return false;
+    *key = (Span){c->words + 4 * c->position, (Py_ssize_t)length};
+    c->position += words_of(length);
+    return c->position <= c->end;
 }
 
 static bool fits(Cursor *c, const uint8_t *shape);
 
 static bool fits_items(Cursor *c, const uint8_t *shape, bool are_entries)
 {
-    int64_t header, count = length_at(c, &header);
-    c->position += header;
+    int64_t count;
+    Span key;
+    if (!take_length(c, &count))
+        return false;
     for (; count > 0; count--) {
-        if (are_entries)
-            take_key(c);
-        if (!fits(c, shape))
+        if ((are_entries && !take_key(c, &key)) || !fits(c, shape))
             return false;
     }
     return true;
@@ -1301,14 +1318,17 @@ static bool fits_items(Cursor *c, const uint8_t *shape, bool are_entries)
 /* Both the map's keys and the record's fields ascend, so they are gone through together. */
 static bool fits_record(Cursor *c, const uint8_t *p)
 {
-    int64_t header, count = length_at(c, &header);
+    int64_t count;
     bool open = p[0];
     uint32_t fields = p[1] | (uint32_t)p[2] << 8;
     p += 3;
-    c->position += header;
+    if (!take_length(c, &count))
+        return false;
     for (; count > 0; count--) {
-        Span key = take_key(c);
+        Span key;
         int order = 1;
+        if (!take_key(c, &key))
+            return false;
         for (; fields > 0; fields--) {
             Span name = {p + 7, p[1] | p[2] << 8};
             order = compare_spans(&name, &key);
@@ -1324,9 +1344,7 @@ static bool fits_record(Cursor *c, const uint8_t *p)
                 return false;
             p += 7 + size + load32(p + 3);
             fields--;
-        } else if (open) {
-            skip_words(c);
-        } else {
+        } else if (!open || !skip_words(c)) {
             return false;
         }
     }
@@ -1341,7 +1359,8 @@ static bool fits_record(Cursor *c, const uint8_t *p)
 static bool fits_constant(Cursor *c, const uint8_t *p)
 {
     Cursor end = *c;
-    skip_words(&end);
+    if (!skip_words(&end))
+        return false;
     int64_t size = 4 * (end.position - c->position);
     for (int count = *p++; count > 0; count--) {
         uint32_t length = load32(p);
@@ -1356,13 +1375,14 @@ static bool fits_constant(Cursor *c, const uint8_t *p)
 
 static bool fits(Cursor *c, const uint8_t *shape)
 {
-    uint32_t tag = load32(c->words + 4 * c->position) & 0xFF;
+    if (is_at_end(c))
+        return false;
+    uint32_t tag = word_at(c) & 0xFF;
     switch (shape[0]) {
     case 'k':
         if (((shape[1] | (uint32_t)shape[2] << 8) >> tag & 1) == 0)
             return false;
-        skip_words(c);
-        return true;
+        return skip_words(c);
     case 'a': return tag == ARRAY && fits_items(c, shape + 1, false);
     case 'm': return tag == MAP && fits_items(c, shape + 1, true);
     case 'r': return tag == MAP && fits_record(c, shape + 1);
@@ -1376,8 +1396,9 @@ static PyObject *forms_fits(PyObject *module, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "fits(words, shape) takes two bytes objects");
         return NULL;
     }
-    Cursor cursor = {(const uint8_t *)PyBytes_AS_STRING(args[0]), 0};
-    return PyBool_FromLong(fits(&cursor, (const uint8_t *)PyBytes_AS_STRING(args[1])));
+    Cursor cursor = {(const uint8_t *)PyBytes_AS_STRING(args[0]), 0, PyBytes_GET_SIZE(args[0]) / 4};
+    bool found = fits(&cursor, (const uint8_t *)PyBytes_AS_STRING(args[1])) && is_at_end(&cursor);
+    return PyBool_FromLong(found);
 }
 
 /* ------------------------------------------------------------------------------------------------------ module */

@@ -21,7 +21,7 @@ from mixkit.errors import (
     MixError,
     RunError,
 )
-from mixkit.forms import JSONText, text_of
+from mixkit.forms import JSONText, Packed, text_of
 from mixkit.grants import Grants
 from mixkit.limits import Limits
 from mixkit.outside import is_ours
@@ -29,6 +29,7 @@ from mixkit.schema import Mismatch
 from mixkit.shape import Declared
 from mixkit.state import State, weight
 from mixkit.storage import Place
+from mixkit.value import is_large
 from mixkit.vm.loop import LARGE, Run, Steps, Where
 from mixkit.vm.manifest import Entry
 from mixkit.vm.program import Program
@@ -40,7 +41,9 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "Target",
+    "fitted",
     "in_own_thread",
+    "is_much",
 ]
 
 _log = logging.getLogger("mixkit.kernel")
@@ -226,6 +229,30 @@ class Job:
         return RunError(
             str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
         )
+
+
+def is_much(params: Any) -> bool:
+    """Whether parameters, `Packed` or not, are more than an event loop can check and encode in passing."""
+    return len(params.words) > LARGE if type(params) is Packed else is_large(params)
+
+
+async def fitted(declared: Declared | None, params: Any) -> Any:
+    """Parameters as a package declares them, `Packed` still where they are so as they are.
+
+    Raises:
+        Mismatch: they do not fit.
+    """
+    if declared is None or (type(params) is Packed and declared.fits(params.words)):
+        return params
+    if not is_much(params):
+        return _made(declared, params)
+    import asyncio
+
+    return await asyncio.to_thread(_made, declared, params)
+
+
+def _made(declared: Declared, params: Any) -> Any:
+    return declared(params.value() if type(params) is Packed else params)
 
 
 def fulfil(future: concurrent.futures.Future[T], function: Callable[..., T], *args: Any) -> None:

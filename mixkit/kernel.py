@@ -6,6 +6,7 @@ An object without globals: several kernels with different profiles may live in o
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import logging
 import os
@@ -44,7 +45,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.forms import Packed
 from mixkit.grants import CORE, Grants
-from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fulfil, in_own_thread
+from mixkit.job import NO_ENV, Agents, Job, RunOptions, RunResult, fitted, fulfil, in_own_thread, is_much
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.limits import Budget, Limits
 from mixkit.near import meant
@@ -55,7 +56,6 @@ from mixkit.settings import Origin, fill, load_object
 from mixkit.signals import Signals
 from mixkit.sql import SqlEngine
 from mixkit.state import State
-from mixkit.value import is_large
 from mixkit.variables import refuse_unknown
 from mixkit.vm.drive import drive, drive_async
 from mixkit.vm.idle import IdleInstances
@@ -311,8 +311,7 @@ class Kernel:
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
         target = await agents.resolve(state, name)
-        if target.check is not None:
-            params = target.check(params)
+        params = await fitted(target.check, params)
         state.budget.spend("depth")
         try:
             result = await self.run(
@@ -583,7 +582,7 @@ class Kernel:
                 program = await asyncio.wait_for(loading, own.remaining())
             except TimeoutError:
                 self._not_loaded(entry, own)
-        if is_large(params):
+        if is_much(params):
             # Checking and encoding what is large is not for the event loop.
             job = await asyncio.to_thread(self._job, program, entry, params, limits, own, options)
         else:
@@ -625,7 +624,9 @@ class Kernel:
             run.stop(CancelledRun("the caller went away"))
             if not future.cancel():
                 # The guest stops within milliseconds; its instance must be back before we leave.
-                await asyncio.wait([done])
+                while not done.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([done])
                 if not done.cancelled():
                     done.exception()
             raise
@@ -655,8 +656,13 @@ class Kernel:
         target = program.entry(entry)
         words = b""
         if type(params) is Packed:
-            words = params.words if program.takes(entry, params.words) else b""
-            params = None if words else params.value()
+            if program.takes(entry, params.words):
+                words, params = params.words, None
+            else:
+                # A value takes many times the memory of its words.
+                budget.check_size("params_size", len(params.words))
+                budget.check_values(params.words)
+                params = params.value()
         if not words:
             params = program.check_params(entry, params)
         state = State(

@@ -73,7 +73,7 @@ class Declared:
         """Whether the words are of the type as they are. False says nothing: the value may be, or be made to fit.
 
         Args:
-            words: of a value, made by us.
+            words: canonical, as the codec takes them; what is cut short fits nothing.
         """
         return self._shape is not None and _fits(words, self._shape)
 

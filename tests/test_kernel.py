@@ -68,6 +68,12 @@ def equipped(kernel: Kernel) -> Iterator[Kernel]:
         await asyncio.sleep(seconds)
         return "slept"
 
+    group.register_simple("$test_pause", lambda: time.sleep(0.01), quick=True)
+
+    @group.register("$test_pause_async")
+    async def pause() -> None:
+        time.sleep(0.01)  # noqa: ASYNC251 - it holds the loop
+
     @group.register("$test_fail")
     def fail(text: str) -> None:
         raise ValueError(text)
@@ -617,6 +623,24 @@ async def test_a_run_that_computes_goes_on_in_a_thread(
     assert seen[0] == "MainThread" and seen[1].startswith("mixkit-run")
     assert longest < 0.4, "the loop went on while the guest was looping"
     assert [record.getMessage() for record in caplog.records if record.name == "mix-vm"] == ["line"]
+
+
+@pytest.mark.parametrize("name", ["$test_pause", "$test_pause_async"])
+async def test_a_guest_that_only_calls_goes_on_in_a_thread(
+    equipped: Kernel, guest: Guest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It comes by no loop and no function of its own, where it would give way."""
+    call = f"(drop (call $ffi (i32.const 80) (i32.const {len(name)}) (i32.const 112) (i32.const 4)))"
+    data = f'(data (i32.const 80) "{name}") (data (i32.const 112) "\\09\\00\\00\\00")'
+    program = equipped.load(guest(COUNTED.replace("$test_add", "") + data, turn=SOMETIMES % (call * 50)))
+    await equipped.run(program, "turn", False)
+    seen = _threads_used(monkeypatch)
+    assert (await equipped.run(program, "turn", True, grants=ALL)).value is True
+    assert seen[0] == "MainThread" and seen.count("MainThread") < 25 < len(seen)
+    seen.clear()
+    with pytest.raises(RunError, match="wall_time"):
+        await equipped.run(program, "turn", True, grants=ALL, limits=Limits(wall_time=0.05))
+    assert len(seen) < 25
 
 
 async def test_a_plugin_that_may_block_is_called_in_a_thread(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from wasmtime import wat2wasm
 
 from mixkit import codec, forms
-from mixkit.errors import RunError
+from mixkit.errors import LimitExceeded, RunError
 from mixkit.forms import JSONText, Packed
+from mixkit.job import fitted
 from mixkit.kernel import Kernel
+from mixkit.limits import Limits
 from mixkit.schema import Field, Mismatch, RecordType, ScalarType
 from mixkit.shape import declared
 from mixkit.value import Case, Ref
@@ -83,3 +86,38 @@ async def test_an_entry_that_declares_its_parameters_refuses_others(kernel: Kern
     assert made.value == b'{"x":5}'
     with pytest.raises(Mismatch, match=r"expected int, found string at \.x"):
         await kernel.run(program, "go", Packed(codec.encode({"x": "5"})))
+
+
+@pytest.mark.parametrize(("count", "in_a_thread"), [(1, False), (6_000, True)])
+async def test_what_is_much_is_held_against_its_type_in_a_thread(
+    kernel: Kernel, echo: Any, monkeypatch: pytest.MonkeyPatch, count: int, in_a_thread: bool
+) -> None:
+    seen = []
+
+    def check(*args: Any) -> Any:
+        seen.append(threading.current_thread() is not threading.main_thread())
+        return args[-1]
+
+    class Unfit:
+        fits = staticmethod(lambda words: False)
+        __call__ = staticmethod(check)
+
+    value = [1.0] * count
+    for params in (value, Packed(codec.encode(value))):
+        assert await fitted(Unfit(), params) == value  # type: ignore[arg-type]
+    monkeypatch.setattr(echo, "takes", lambda entry, words: False)
+    monkeypatch.setattr(echo, "check_params", check)
+    for params in (value, Packed(codec.encode(value))):
+        assert (await kernel.run(echo, "go", params)).value == value
+    assert seen == [in_a_thread] * 4
+
+
+async def test_no_value_is_made_of_parameters_that_are_too_many(
+    kernel: Kernel, echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = Packed(codec.encode([1.0] * 100))
+    monkeypatch.setattr(echo, "takes", lambda entry, words: False)
+    monkeypatch.setattr(Packed, "value", lambda self: pytest.fail("a value was made"))
+    for limits in (Limits(values=10), Limits(params_size=100)):
+        with pytest.raises(LimitExceeded):
+            await kernel.run(echo, "go", packed, limits=limits)

@@ -24,6 +24,7 @@ from mixkit.schema import (
 )
 from mixkit.shape import shape
 from mixkit.testing.strategies import identical, values
+from mixkit.value import Case
 
 _forms = pytest.importorskip("mixkit._forms", reason="the extensions were not built here")
 
@@ -102,3 +103,23 @@ def test_cases(type: Type, value: Any, fits: bool) -> None:
 )
 def test_some_types_have_none(type: Type) -> None:
     assert shape(type) is None
+
+
+@pytest.mark.parametrize(
+    ("type", "value"),
+    [
+        (ANY, {"a": ["text", 1.5, 1 << 40], "b": Case("ok", [True])}),
+        (ArrayType(MapType(ScalarType("int"))), [{"a": 1}, {"b": 2, "c": 1 << 40}]),
+        (RecordType({"a": Field(ScalarType("string")), "b": Field(ANY)}, open=True), {"a": "x", "b": [], "c": b"y"}),
+        (LiteralType(("on", "off")), "on"),
+    ],
+)  # fmt: skip
+def test_words_that_are_not_as_long_as_they_say_fit_nothing(type: Type, value: Any) -> None:
+    words = codec.encode(value)
+    found = shape(type)
+    assert found is not None
+    assert _forms.fits(words, found)
+    for end in range(0, len(words), 4):
+        # A bytes object of that size, so that what lies behind it is not the rest.
+        assert not _forms.fits(words[:end], found)
+    assert not _forms.fits(words + b"\x01\0\0\0", found)

@@ -287,6 +287,31 @@ def test_without_fibers_everything_goes_in_threads(guest: Guest, monkeypatch: py
         assert kernel.run_sync(last, "go").value is None
 
 
+@pytest.mark.parametrize("fibers", [True, False])
+async def test_a_run_that_is_cancelled_twice_has_ended_when_its_task_has(
+    guest: Guest, group: FFIGroup, fibers: bool
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    @group.register("$test_deaf")
+    def deaf() -> None:
+        begun.set()
+        assert end.wait(20)
+
+    with Kernel("test", environ={}, overrides={"settings.wasmtime.fibers": fibers}) as kernel:
+        kernel.ffis = FFITable([group])
+        head, body = calls("$test_deaf")
+        task = asyncio.create_task(kernel.run(guest(head, go=body), "go", grants=ALL))
+        assert await asyncio.to_thread(begun.wait, 20)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.wait([task], timeout=0.05)
+            assert not task.done(), "its thread is still in the FFI"
+        end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 @pytest.mark.parametrize("turn", [0.005, 0.0])
 async def test_what_an_ffi_says_when_it_is_stopped_is_not_why_the_run_ended(
     kernel: Kernel, guest: Guest, group: FFIGroup, turn: float

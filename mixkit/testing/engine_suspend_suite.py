@@ -302,6 +302,24 @@ class EngineSuspendSuite(EngineFixtures):
         assert gave_way > 0
         assert _to_the_end(call) == 1_000_000
 
+    def test_a_guest_gives_way_between_two_calls_of_its_host(self, make: Make) -> None:
+        """It may make thousands of them and come by no loop."""
+
+        def asked(instance: Any, number: int) -> int:
+            instance.give_way()
+            return number + 1
+
+        instance = make(ASKS, _asks(asked))
+        call = instance.begin("ask_twice", 5)
+        assert [call.step() for _ in range(3)] == [GAVE_WAY, GAVE_WAY, DONE]
+        assert call.result == 7
+        call = instance.begin("ask_twice", 5)
+        assert call.step() == GAVE_WAY
+        instance.interrupt()
+        with pytest.raises(GuestError) as caught:
+            call.step()
+        assert caught.value.trap == "interrupt"
+
     def test_an_endless_guest_gives_way_to_another_thread(self, make: Make) -> None:
         instance = make(ASKS, _asks())
         call = instance.begin("spin")

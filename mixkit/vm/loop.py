@@ -299,6 +299,10 @@ class Run:
                         else:
                             machine.answer(call_id, self._table.check_answer(self.state, answer))
                         self._to(RunState.RUNNING)
+                        if self.late:
+                            # Between its calls a guest may come by no loop and no function, where it would give way.
+                            yield None
+                            self._check_stopped()
                     case Sleep(call_id, seconds):
                         yield from self._begin(machine, _sleep(self._at_most(seconds)), call_id)
                     case Running():

@@ -11,8 +11,9 @@ from mix_server.errors import NotAcceptable
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import TaggedJSONError, ValueKindError
 from mixkit.forms import JSONText
+from mixkit.value import is_large
 
-__all__ = ["Response", "is_json", "wants_msgpack", "write_value"]
+__all__ = ["Response", "is_json", "wants_msgpack", "write_any", "write_value"]
 
 Response: TypeAlias = falcon.asgi.Response
 
@@ -36,6 +37,16 @@ def write_value(accept: str, resp: Response, value: Any) -> None:
             resp.data = tagged_json.dumps(value).encode()
     except (TaggedJSONError, ValueKindError) as exc:
         raise NotAcceptable(f"the result cannot be written: {exc}") from None
+
+
+async def write_any(accept: str, resp: Response, value: Any) -> None:
+    """The same for a value of any size: a large one is written in a thread."""
+    if not is_large(value):
+        write_value(accept, resp, value)
+        return
+    import asyncio
+
+    await asyncio.to_thread(write_value, accept, resp, value)
 
 
 def is_json(accept: str) -> bool:

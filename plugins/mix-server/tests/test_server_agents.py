@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,8 @@ import httpx
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from mix_server.server import Server
+
+from mixkit import msgpack_values
 
 DEMO = "/v1/ws/w/app/demo/agent/"
 Make = Callable[..., Server]
@@ -50,6 +53,24 @@ async def test_message_pack_where_asked_for(client: httpx.AsyncClient) -> None:
     ):
         answer = await client.post(f"{DEMO}echo", json=value, headers={"Accept": accept})
         assert answer.json() == value, accept
+
+
+async def test_a_large_answer_is_written_in_a_thread(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    pack = msgpack_values.pack
+
+    def spy(value: Any) -> bytes:
+        seen.append(threading.get_ident())
+        return pack(value)
+
+    monkeypatch.setattr(msgpack_values, "pack", spy)
+    for count in (1, 5_000):
+        value = [1] * count
+        answer = await client.post(f"{DEMO}echo", json=value, headers={"Accept": "application/msgpack"})
+        assert msgpack.unpackb(answer.content) == value
+    assert seen[0] != seen[1]
 
 
 async def test_undefined_has_no_message_pack(client: httpx.AsyncClient) -> None:

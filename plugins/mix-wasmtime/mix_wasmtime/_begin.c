@@ -208,10 +208,17 @@ static PyObject *call_step(PyObject *object, PyObject *unused) {
             self->gave_way = true;
             return PyLong_FromLong(GAVE_WAY);
         }
-        if (fiber_call_host(instance) == HOST_LATER) {
+        HostEnd end = fiber_call_host(instance);
+        if (end == HOST_LATER) {
             leave(instance);
             self->waits = true;
             return PyLong_FromLong(WAITS);
+        }
+        /* Between two calls of its host a guest may come by no epoch check. */
+        if (end == HOST_ANSWERED && atomic_exchange(&instance->fiber->give_way, false)) {
+            leave(instance);
+            self->gave_way = true;
+            return PyLong_FromLong(GAVE_WAY);
         }
     }
 }

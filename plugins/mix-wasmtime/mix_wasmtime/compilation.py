@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ _SMALL: Final = 2048
 """Bytes of code, and of everything else that is compiled, which are done in milliseconds whatever they say."""
 _SMALL_LOCALS: Final = 500
 _SMALL_SIGNATURE: Final = 16
+
+_KEPT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
+"""Variables without which the child may not start, or would name files otherwise."""
 
 _TYPES, _CODE, _DATA = 1, 10, 11
 
@@ -82,7 +86,9 @@ def compile_apart(code: bytes, stack: int, exceptions: bool, settings: WasmtimeS
     ]
     try:
         # `run` kills and reaps the child when its time is over, and when this thread is interrupted.
-        done = subprocess.run(child, input=code, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            child, input=code, env=_environment(), capture_output=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise _too_long(seconds) from None
     except OSError as exc:
@@ -110,6 +116,11 @@ def compile_apart(code: bytes, stack: int, exceptions: bool, settings: WasmtimeS
             "raise settings.wasmtime.compile_memory in the profile"
         )
     raise EngineError(f"the compiler ended with status {done.returncode}: {words[-500:] or 'no message'}")
+
+
+def _environment() -> dict[str, str]:
+    """What the child needs to start: the server's variables hold secrets, and the code is anybody's."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
 def invalid(message: str) -> EngineError:

@@ -131,3 +131,16 @@ def test_damaged_code_is_not_taken_for_small() -> None:
     code[-5] = 0x7F
     with pytest.raises(EngineError):
         make().compile(bytes(code))
+
+
+def test_the_child_gets_none_of_our_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIXKIT_SECRETS_KEY", "secret")
+    script = f'#!/bin/sh\nenv > "{tmp_path}/seen"\nexec "{sys.executable}" "$@"\n'
+    fake = tmp_path / "python"
+    fake.write_text(script)
+    fake.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    make().compile(large())
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen
+    assert "secret" not in seen

@@ -12,9 +12,9 @@ import msgspec
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
-from mix_server.response import is_json, write_value
+from mix_server.response import is_json, write_any
 from mixkit.errors import LimitExceeded
-from mixkit.forms import Packed
+from mixkit.job import fitted
 from mixkit.schema import json_schema
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        if target.check is not None and not (type(params) is Packed and target.check.fits(params.words)):
-            params = target.check(params.value() if type(params) is Packed else params)
+        params = await fitted(target.check, params)
         told = "actions" in (req.get_header("Prefer") or "")
         with req.watch():
             self._server.check_memory()
@@ -132,9 +131,9 @@ class Agents:
                 )
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
-            write_value(req.accept, resp, {"result": result.value, "actions": result.actions})
+            await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
         else:
-            write_value(req.accept, resp, result.value)
+            await write_any(req.accept, resp, result.value)
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
