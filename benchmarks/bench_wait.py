@@ -151,7 +151,7 @@ async def latency(run: Callable[[str], Awaitable[Any]]) -> dict[str, float]:
 
 def of(folder: Path, runs: int) -> dict[str, float]:
     """The figures of a checkout, in a process of its own."""
-    path = os.pathsep.join(map(str, (folder, folder / "plugins" / "mix-wasmtime")))
+    path = os.pathsep.join(map(str, (folder, *sorted((folder / "plugins").iterdir()))))
     command = [sys.executable, __file__, "--json", "--runs", str(runs)]
     environ = {**os.environ, "PYTHONPATH": path}
     figures: dict[str, float] = json.loads(subprocess.check_output(command, env=environ))

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from mixkit.errors import GrantError
 
-__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "check_apps", "matches", "overlap"]
+__all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "check_apps", "check_true", "matches", "overlap"]
 
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
 
-OPENING: Final = frozenset({"db.apps"})
+OPENING: Final = frozenset({"db.apps", "secrets.reveal"})
 """Options that open what is closed without them. All others restrict what is open without them."""
 
 
@@ -108,6 +108,12 @@ def check_apps(value: object) -> None:
         raise GrantError(
             f'grant option db.apps: expected a list of names of apps, or "*", found {value!r:.80}'
         )
+
+
+def check_true(key: str, value: object) -> None:
+    """Raise `GrantError` unless the value of an option that only opens is `true`."""
+    if value is not True:
+        raise GrantError(f"grant option {key}: expected true, or nothing at all, found {value!r:.80}")
 
 
 ALL: Final = Grants(("*",))

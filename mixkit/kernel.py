@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import logging
 import os
 import threading
@@ -179,7 +180,10 @@ class Kernel:
             choose(profile.engines, engines) if profile.engines else (), self._make_engine, self._of_engine
         )
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
-        self.filesystem = self._declared("filesystem", profile.filesystem, self._collect("mix_filesystems"))
+        filesystems = self._collect("mix_filesystems")
+        if profile.filesystem not in filesystems and profile.left_behind("filesystem"):
+            self.profile = profile = dataclasses.replace(profile, filesystem=None)
+        self.filesystem = self._declared("filesystem", profile.filesystem, filesystems)
         own: KernelSettings = self._settings["kernel"]
         disk = (
             DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot") if own.snapshot_dir else None

@@ -212,6 +212,11 @@ class Keys:
         file = self._file or self._own_file()
         return "nowhere" if file is None else str(file)
 
+    def are_there(self) -> bool:
+        """Whether there are keys, so that none would be made."""
+        own = self._own_file()
+        return self._given() or (own is not None and own.exists())
+
     def _given(self) -> bool:
         return self._words is not None or self._file is not None
 

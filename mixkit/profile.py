@@ -36,7 +36,7 @@ class Profile:
         settings: for each plugin the layers (origin, values), the weakest first.
         limits: the same for `[limits]`.
         overrides: what the command line or the caller set, by dotted key.
-        origins: origin of each of the other keys.
+        origins: origin of each of the other keys, in the order in which the layers set them.
     """
 
     name: str
@@ -49,6 +49,14 @@ class Profile:
     limits: list[tuple[Origin, Mapping[str, Any]]] = field(default_factory=list)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    def left_behind(self, key: str) -> bool:
+        """Whether what `key` names is only inherited, and a stronger layer has replaced the plugins, of which one
+        brings it."""
+        order = list(self.origins)
+        if key not in order or "plugins" not in order or self.origins[key] == self.origins["plugins"]:
+            return False
+        return order.index(key) < order.index("plugins")
 
 
 def _shipped() -> Path:
@@ -214,6 +222,8 @@ def _merge(
         for key in (*_TEXTS, *_LISTS):
             if key in layer:
                 values[key] = tuple(layer[key]) if key in _LISTS else layer[key]
+                # Behind those that were set before: their order is that of the layers.
+                origins.pop(key, None)
                 origins[key] = origin
         for plugin, table in layer.get("settings", {}).items():
             settings.setdefault(plugin, []).append((origin, table))

@@ -119,3 +119,18 @@ def test_files_are_forgotten_with_their_app_and_with_its_workspace(tmp_path: Pat
 )
 def test_what_is_public(path: str, expected: bool) -> None:
     assert is_public(path) is expected
+
+
+def test_a_profile_that_leaves_out_the_plugin_of_an_inherited_file_system_has_none(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "test"\nplugins = ["wasmtime", "db"]\n')
+    with Kernel(mine, environ={}) as kernel:
+        assert kernel.filesystem is None and kernel.profile.filesystem is None
+        with pytest.raises(FileError, match="found none"):
+            kernel.files  # noqa: B018 - it is made now
+    mine.write_text('extends = "test"\nplugins = ["wasmtime", "db"]\nfilesystem = "std"\n')
+    with pytest.raises(ProfileError, match=r"mine\.toml: filesystem"):
+        Kernel(mine, environ={})
+    mine.write_text('extends = "test"\nfilesystem = "sdt"\n')
+    with pytest.raises(ProfileError, match="did you mean"):
+        Kernel(mine, environ={})

@@ -42,7 +42,7 @@ def test_a_command_that_the_profile_lacks(say: Callable[..., str]) -> None:
     text = say("-p", "test", "serve", "--port", "0")
     assert "plugin 'server' brings it" in text and "mixkit -p agent_server serve" in text
     for profile in ("agent_server", "test"):
-        assert "Did you mean 'serve'?" in say("-p", profile, "sevre")
+        assert "Did you mean 'serve'?" in say("-p", profile, "srve")
 
 
 def test_a_bare_installation_is_told_one_line(

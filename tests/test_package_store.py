@@ -701,3 +701,18 @@ def test_an_option_that_opens_waits_for_a_yes(workspace: Workspace) -> None:
     assert workspace.install(asks("7.0", **{"db.apps": "*"}), granted=consent).withheld == ("db.apps: any",)
     assert is_open("tasks")
     assert not is_open("crm")
+
+
+def test_reading_tokens_waits_for_a_yes(workspace: Workspace) -> None:
+    def asks(version: str, **options: Any) -> Package:
+        return package(version, grants={"ffis": ["*"], "options": options})
+
+    def may_read() -> bool:
+        return all(layer is True for layer in workspace.app("demo").grants.opened("secrets.reveal"))
+
+    workspace.install(asks("1.0"))
+    done = workspace.install(asks("2.0", **{"secrets.reveal": True}))
+    assert done.withheld == ("secrets.reveal: True",)
+    assert not may_read()
+    assert workspace.install(asks("3.0", **{"secrets.reveal": True}), granted=ALL).withheld == ()
+    assert may_read()

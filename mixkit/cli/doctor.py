@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,7 @@ def _checks(session: Session, code: tuple[Path, ...]) -> Iterator[Check]:
         yield from (_decision(kernel, path) for path in code)
         yield _limits(kernel)
         yield _idle(kernel)
+        _place_keys(kernel)
         yield from _of_plugins(kernel)
 
 
@@ -156,6 +158,15 @@ def _idle(kernel: Kernel) -> Check:
         message,
         "set settings.kernel.idle_mappings to half of that, or raise vm.max_map_count",
     )
+
+
+def _place_keys(kernel: Kernel) -> None:
+    """Let the master keys be those of the server's workspaces; plugins that use them say what is wrong with them."""
+    from mixkit.cli.workspaces import served_dir
+    from mixkit.errors import KeyRingError
+
+    with contextlib.suppress(click.UsageError, KeyRingError):
+        kernel.keep_keys(served_dir(kernel))
 
 
 def _of_plugins(kernel: Kernel) -> Iterator[Check]:

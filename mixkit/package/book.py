@@ -42,7 +42,7 @@ from mixkit.storage import Database, Place, Reader, Record, SaveOptions
 if TYPE_CHECKING:
     from mixkit.databases import Databases
 
-__all__ = ["FOLDER", "MAX_CODE", "Book", "Page", "Standing", "place_of"]
+__all__ = ["FOLDER", "MAX_CODE", "Book", "Page", "Standing", "place_of", "root_of"]
 
 FOLDER: Final = "workspace.db"
 """The folder of the database, in that of the workspace. Where it is, there is a workspace."""
@@ -76,6 +76,11 @@ def place_of(workspace: Path, folder: str) -> Place:
     """Where the database of the app is that has that folder of the workspace."""
     # No name has a dot.
     return Place(workspace.name, folder.partition(".")[0], workspace / folder / "data")
+
+
+def root_of(place: Place) -> Path:
+    """The folder of the workspace that a place is of."""
+    return place.home.parent.parent
 
 
 class Page:

@@ -231,7 +231,9 @@ class SuspendedMachine(GuestMachine):
     def ffi(self, name: bytes, words: bytes) -> Any:
         if self._call is None:
             return super().ffi(name, words)
-        self._answer = None
+        self._answer = self.host.call_quick(name, words)
+        if self._answer is not None:
+            return len(self._answer)
         self._calls += 1
         self._wanted = FFICall(self._calls, name, words)
         return LATER

@@ -116,7 +116,11 @@ Event: TypeAlias = Running | FFICall | Sleep | Idle | Exit | Panic | Timeout
 
 
 class Host(Protocol):
-    """What a machine that blocks may ask of its run while it is being stepped."""
+    """What a machine may ask of its run while it is being stepped; to wait is for machines that block."""
+
+    def call_quick(self, name: bytes, words: bytes) -> bytes | None:
+        """Call an FFI that answers at once; None if it is to be an `FFICall`, and nothing else comes before that."""
+        ...
 
     def call(self, name: bytes, words: bytes) -> bytes:
         """Call an FFI and wait for the answer's codec words."""

@@ -45,31 +45,31 @@ def _settings(state: State) -> CryptoSettings:
 # -- digests ----------------------------------------------------------------------------------------
 
 
-@ffis.register("$crypto_md5")
+@ffis.register("$crypto_md5", quick=True)
 def md5(state: State, data: Data) -> str:
     """MD5 in hex. Broken: only for peers that ask for it."""
     return hashlib.md5(_bounded(state, data), usedforsecurity=False).hexdigest()
 
 
-@ffis.register("$crypto_sha1")
+@ffis.register("$crypto_sha1", quick=True)
 def sha1(state: State, data: Data) -> str:
     """SHA-1 in hex. Broken: only for peers that ask for it."""
     return hashlib.sha1(_bounded(state, data), usedforsecurity=False).hexdigest()
 
 
-@ffis.register("$crypto_sha256")
+@ffis.register("$crypto_sha256", quick=True)
 def sha256(state: State, data: Data) -> str:
     """SHA-256 in hex."""
     return hashlib.sha256(_bounded(state, data)).hexdigest()
 
 
-@ffis.register("$crypto_sha512")
+@ffis.register("$crypto_sha512", quick=True)
 def sha512(state: State, data: Data) -> str:
     """SHA-512 in hex."""
     return hashlib.sha512(_bounded(state, data)).hexdigest()
 
 
-@ffis.register("$crypto_sha256_generic")
+@ffis.register("$crypto_sha256_generic", quick=True)
 def sha256_generic(state: State, value: Value) -> str:
     """SHA-256 in hex of the codec bytes of any value; equal values of equal kinds have equal digests."""
     try:
@@ -87,25 +87,25 @@ def _same_hex(expected: bytes, signature: str) -> bool:
     return signature.isascii() and hmac.compare_digest(expected.hex(), signature.lower())
 
 
-@ffis.register("$crypto_hmacSha1")
+@ffis.register("$crypto_hmacSha1", quick=True)
 def hmac_sha1(state: State, key: Key, data: Data) -> str:
     """HMAC-SHA-1 in hex."""
     return hmac.digest(secret(key), _bounded(state, data), "sha1").hex()
 
 
-@ffis.register("$crypto_hmacSha1Verify")
+@ffis.register("$crypto_hmacSha1Verify", quick=True)
 def hmac_sha1_verify(state: State, key: Key, data: Data, signature: str) -> bool:
     """Whether the hex signature is that HMAC-SHA-1; compared in constant time."""
     return _same_hex(hmac.digest(secret(key), _bounded(state, data), "sha1"), signature)
 
 
-@ffis.register("$crypto_hmacSha256")
+@ffis.register("$crypto_hmacSha256", quick=True)
 def hmac_sha256(state: State, key: Key, data: Data) -> str:
     """HMAC-SHA-256 in hex."""
     return hmac.digest(secret(key), _bounded(state, data), "sha256").hex()
 
 
-@ffis.register("$crypto_hmacSha256Verify")
+@ffis.register("$crypto_hmacSha256Verify", quick=True)
 def hmac_sha256_verify(state: State, key: Key, data: Data, signature: str) -> bool:
     """Whether the hex signature is that HMAC-SHA-256; compared in constant time."""
     return _same_hex(hmac.digest(secret(key), _bounded(state, data), "sha256"), signature)
@@ -144,7 +144,7 @@ def ed25519_verify(state: State, key: Key, data: Data, signature: bytes) -> bool
 # -- encryption -------------------------------------------------------------------------------------
 
 
-@ffis.register("$crypto_randomKey32")
+@ffis.register("$crypto_randomKey32", quick=True)
 def random_key32() -> bytes:
     """32 random bytes, good as a key of `aesGcmEncrypt`, `hmacSha256` and `jwtSign`."""
     return secrets.token_bytes(32)
