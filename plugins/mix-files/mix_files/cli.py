@@ -64,8 +64,14 @@ def _app_command(function: F) -> Callable[..., None]:
 @click.argument("folder", metavar="[FOLDER]", default="/")
 @_app_command
 async def ls(folder: str, held: Files, out: Output) -> None:
-    """List the files in FOLDER and all folders in it."""
-    rows = [(info.path, info.size, _when(info), info.etag) async for info in _all(held, folder)]
+    """List the files in FOLDER and all folders in it, or the one file of that path."""
+    from mixkit.errors import NotFound
+
+    found = [info async for info in _all(held, folder)]
+    if not found and not folder.endswith("/"):
+        with suppress(NotFound):
+            found = [await held.stat(folder)]
+    rows = [(info.path, info.size, _when(info), info.etag) for info in found]
     shown = rows if out.as_json else [row[:3] for row in rows]
     out.table(_COLUMNS if out.as_json else _COLUMNS[:3], shown)
     if not rows:

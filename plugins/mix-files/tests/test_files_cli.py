@@ -78,6 +78,9 @@ def test_files_go_in_and_out(shell: Shell) -> None:
     line = shell("ls", "/img").decode()
     assert line.split("\t")[:2] == ["/img/a.png", str(len(data))]
     assert line.endswith("Z\n")
+    assert shell.json("ls", "/img/a.png") == [listed]
+    assert shell.json("ls", "/img/") == [listed]
+    assert shell.json("ls", "/img/a.pn") == shell.json("ls", "/img/a.png/") == []
     assert shell("rm", "/img/a.png") == b"/img/a.png\n"
     assert shell.json("ls") == []
 
