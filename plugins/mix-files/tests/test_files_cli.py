@@ -130,6 +130,10 @@ def test_folders_are_removed(shell: Shell) -> None:
         shell("put", "-", path)
     assert shell("rm", "-r", "/a", "--yes") == b"/a/1\n/a/b/2\n"
     assert shell.json("rm", "-r", "/none", "-y") == []
+    shell("put", "-", "/c/1", stdin=b"1")
+    # As without -r: one file is named, and nobody is asked.
+    assert shell("rm", "-r", "/c/1") == b"/c/1\n"
+    assert shell.json("ls", "/c") == []
     assert [row["path"] for row in shell.json("ls")] == ["/ab"]
 
 
