@@ -381,6 +381,42 @@ def test_tables_are_listed(run: Run, shelf: str) -> None:
     ]
 
 
+def test_tables_refuses_what_belongs_to_a_statement(run: Run, shelf: str, tmp_path: Path) -> None:
+    file = tmp_path / "out.parquet"
+    for option in (["-p", "n=1"], ["--limit", "1"], ["--timeout", "1"], ["--parquet", str(file)]):
+        status, out, err = run("--tables", *option, "--db", shelf)
+        assert (status, out) == (2, "") and option[0].strip("-")[0] in err, option
+    assert not file.exists()
+
+
+def test_a_parquet_file_is_told_as_json_too(run: Run, shelf: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "out.parquet")
+    status, out, err = run("select title from note", "--parquet", file, "--json", "--db", shelf)
+    assert (status, json.loads(out), err) == (0, {"file": file, "rows": 2}, "")
+    assert run("from note limit 1", "--parquet", file, "--db", shelf)[2] == f"1 row in {file}\n"
+
+
+def test_the_profile_says_whether_and_how_sql_runs(
+    shelf: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def asked(*before: str) -> tuple[int, str]:
+        status = main([*before, "db", "sql", "from note", "--db", shelf])
+        return status, capfd.readouterr().err
+
+    assert asked("--set", "settings.duckdb.max_rows=2")[0] == 0
+    status, err = asked("--set", "settings.duckdb.max_rows=1")
+    assert status == 1 and "more than 1 rows" in err
+    status, err = asked("--set", "settings.duckdb.max_row=1")
+    assert status == 1 and "did you mean 'max_rows'" in err
+    mine = tmp_path / "mine.toml"
+    mine.write_text('plugins = ["db"]\n')
+    status, err = asked("-p", str(mine))
+    assert status == 1 and "name duckdb in its plugins" in err
+    mine.write_text('plugins = ["db", "duckdb"]\n[settings.duckdb]\nmax_rows = 1\n')
+    status, err = asked("-p", str(mine))
+    assert status == 1 and "more than 1 rows" in err
+
+
 def test_mistakes_point_at_the_sql(run: Run, shelf: str) -> None:
     status, out, err = run("select title\nfrom note\nwher x", "--db", shelf)
     assert (status, out) == (1, "") and "LINE 3" in err and "^" in err

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
     from mixkit.kernel import Kernel
+    from mixkit.profile import Profile
 
 __all__ = ["DEFAULT_PROFILE", "PROFILE_VARIABLE", "Session", "json_option", "parse_overrides", "pass_session"]
 
@@ -17,6 +19,7 @@ PROFILE_VARIABLE = "MIXKIT_PROFILE"
 DEFAULT_PROFILE = "agent_server"
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,6 +51,25 @@ class Session:
         # Commands that come so far may go on for long.
         gc.enable()
         return kernel
+
+    def loaded_profile(self) -> Profile:
+        """The profile of this invocation, with what `--set` says, for what needs no kernel."""
+        from mixkit.profile import load_profile
+
+        return load_profile(self.profile, overrides=self.overrides)
+
+    def settings(self, plugin: str, cls: type[T]) -> T:
+        """A plugin's settings as this invocation has them, for commands of its own that load no other plugin.
+
+        Raises:
+            ProfileError: an unknown key or a wrong value, with where it stands.
+        """
+        from mixkit.settings import fill
+
+        profile = self.loaded_profile()
+        given = profile.overrides.get(plugin, {})
+        filled, _ = fill(plugin, cls, profile.settings.get(plugin, []), os.environ, given)
+        return cast(T, filled)
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from mix_db.columns.arrow import pyarrow
 from mixkit.errors import QueryTimeout, StorageError
-from mixkit.sql import Params, RecordTables, SqlAnswer, SqlColumn, SqlSession, tables_of
+from mixkit.sql import Params, RecordTables, SqlAnswer, SqlColumn, SqlEngine, SqlSession, tables_of
 from mixkit.sql_engine import sql_engine
 from mixkit.storage import Reader, Record
 from mixkit.vm.portal import Portal
@@ -155,10 +155,14 @@ class Sql:
 
     They share a session, with what they have made in it, until the records change or nobody has used it for a minute.
     Usable from any thread.
+
+    Args:
+        engine: what runs them; by default that of the process.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, engine: SqlEngine | None = None) -> None:
         self._reader = reader
+        self._engine = engine
         self._turn = threading.Lock()
         self._open: _Session | None = None
         self._closed = False
@@ -193,7 +197,8 @@ class Sql:
         if self._closed:
             raise StorageError("expected an open database, found a closed one; open it again")
         if self._open is None or not self._open.serves(tables):
-            opened = _wait(sql_engine().open(tables, deadline=_FOREVER), timeout)
+            engine = self._engine or sql_engine()
+            opened = _wait(engine.open(tables, deadline=_FOREVER), timeout)
             if self._open is not None:
                 self._open.leave()
             self._open = _Session(opened, tables)

@@ -77,6 +77,22 @@ def people(shell: Shell, count: int = 5) -> list[str]:
     return shell("put", stdin=lines.encode()).out.split()
 
 
+def test_settings_count_as_for_any_command(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell("init")
+    shell("put", '{"n": 1}')
+    shell.profile.write_text('plugins = ["db"]\n[settings.db]\nmax_record_bytes = 1024\n')
+    long = json.dumps({"text": "x" * 2_000})
+    assert "1024" in shell("put", long, status=1).err.replace(",", "")
+    monkeypatch.setenv("MIXKIT_DB_MAX_RECORD_BYTES", "4096")
+    shell("put", long)
+    monkeypatch.setenv("MIXKIT_DB_MAX_RECORD_BYTES", "many")
+    assert "MIXKIT_DB_MAX_RECORD_BYTES" in shell("get", "x" * 32, status=1).err
+    monkeypatch.delenv("MIXKIT_DB_MAX_RECORD_BYTES")
+    shell.profile.write_text('plugins = ["db"]\n[settings.db]\nquotta = 1\n')
+    for words in (["query", "n == 1"], ["put", "{}"], ["check"]):
+        assert "did you mean 'quota'" in shell(*words, status=1).err, words
+
+
 def test_put_get_delete_history(shell: Shell) -> None:
     (id,) = shell("put", '{"name": "Ann", "_rmx_type": "person"}').out.split()
     shell("put", "--upsert", json.dumps({"_rmx_id": id, "age": 4}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from mix_db import Database
 from mix_db.engine.compaction import Compaction
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
@@ -300,3 +302,10 @@ def test_links_lead_to_the_new_numbers_of_rows(tmp_path: Path, flushed: bool) ->
         handle.as_of(watermarks[2])
     assert handle.check() == []
     handle.close()
+
+
+def test_what_is_no_moment_is_told_all_that_may_be_one() -> None:
+    with Database.in_memory() as database:
+        for bad in ("yesterday", "2026-01-31", "", "9" * 17, 1.5, datetime(2026, 1, 31)):
+            with pytest.raises(QueryError, match=r"watermark.*Unix milliseconds,? or a time with its zone"):
+                database.as_of(bad)  # type: ignore[arg-type]

@@ -64,8 +64,9 @@ def _app_command(function: F) -> Callable[..., None]:
 @click.argument("folder", metavar="[FOLDER]", default="/")
 @_app_command
 async def ls(folder: str, held: Files, out: Output) -> None:
-    """List the files in FOLDER and all folders in it."""
-    rows = [(info.path, info.size, _when(info), info.etag) async for info in _all(held, folder)]
+    """List the files in FOLDER and all folders in it, or the one file of that path."""
+    found = await _below(held, folder)
+    rows = [(info.path, info.size, _when(info), info.etag) for info in found]
     shown = rows if out.as_json else [row[:3] for row in rows]
     out.table(_COLUMNS if out.as_json else _COLUMNS[:3], shown)
     if not rows:
@@ -164,8 +165,8 @@ async def rm(paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, ou
             await held.delete(path)
             removed.append(path)
             continue
-        found = [info.path async for info in _all(held, path)]
-        if found:
+        found = [info.path for info in await _below(held, path)]
+        if found and found != [path]:
             agreed(f"Remove {len(found)} files in {path}?", yes, out)
         for name in found:
             # Somebody else may have done it meanwhile.
@@ -173,6 +174,17 @@ async def rm(paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, ou
                 await held.delete(name)
             removed.append(name)
     out.table(("removed",), [(path,) for path in removed])
+
+
+async def _below(held: Files, path: str) -> list[FileInfo]:
+    """The files in a folder and all folders in it, or the one file of that path."""
+    from mixkit.errors import NotFound
+
+    found = [info async for info in _all(held, path)]
+    if not found and not path.endswith("/"):
+        with suppress(NotFound):
+            found = [await held.stat(path)]
+    return found
 
 
 async def _all(held: Files, folder: str) -> AsyncIterator[FileInfo]:

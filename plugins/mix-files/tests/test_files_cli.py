@@ -78,6 +78,9 @@ def test_files_go_in_and_out(shell: Shell) -> None:
     line = shell("ls", "/img").decode()
     assert line.split("\t")[:2] == ["/img/a.png", str(len(data))]
     assert line.endswith("Z\n")
+    assert shell.json("ls", "/img/a.png") == [listed]
+    assert shell.json("ls", "/img/") == [listed]
+    assert shell.json("ls", "/img/a.pn") == shell.json("ls", "/img/a.png/") == []
     assert shell("rm", "/img/a.png") == b"/img/a.png\n"
     assert shell.json("ls") == []
 
@@ -127,6 +130,10 @@ def test_folders_are_removed(shell: Shell) -> None:
         shell("put", "-", path)
     assert shell("rm", "-r", "/a", "--yes") == b"/a/1\n/a/b/2\n"
     assert shell.json("rm", "-r", "/none", "-y") == []
+    shell("put", "-", "/c/1", stdin=b"1")
+    # As without -r: one file is named, and nobody is asked.
+    assert shell("rm", "-r", "/c/1") == b"/c/1\n"
+    assert shell.json("ls", "/c") == []
     assert [row["path"] for row in shell.json("ls")] == ["/ab"]
 
 

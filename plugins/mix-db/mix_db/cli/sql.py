@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,49 +67,44 @@ def sql(
     mixkit db sql 'select kind, count(*) from note group by kind' --db shelf
     mixkit db sql 'from records where stars >= $least' -p least=3 --db shelf
 
-    Each record type is a table, and records has them all. DuckDB runs it (pip install mix-duckdb), in a process of its
-    own that sees nothing else and changes no record.
+    Each record type is a table, and records has them all. DuckDB runs it (the plugin duckdb of the profile), in a
+    process of its own that sees nothing else and changes no record.
     """
     out = Output(session.as_json)
     if (text is None) is not listed:
         raise click.UsageError("give SQL, or --tables")
+    if listed and (pairs or limit is not None or timeout is not None or parquet is not None):
+        raise click.UsageError("--tables runs no SQL; leave --param, --limit, --timeout and --parquet away")
     if sum((csv, parquet is not None, format is not None)) > 1:
         raise click.UsageError("give one of --format, --csv and --parquet")
-    with target.open("read") as database:
-        reader = seen_by(database, as_of)
-        if listed:
-            print_rows(_tables(reader), "csv" if csv else format, out, whole=True)
-            return
-        count = _print(
-            reader, text or "", read_params(pairs), timeout, limit, "csv" if csv else format, parquet, out
-        )
-    if not count and sys.stdout.isatty() and not out.as_json:
-        out.note("no rows")
-
-
-def _print(
-    reader: Reader,
-    text: str,
-    params: Mapping[str, Any],
-    timeout: float | None,
-    limit: int | None,
-    format: str | None,
-    parquet: Path | None,
-    out: Output,
-) -> int:
-    from contextlib import closing
-
+    shown = "csv" if csv else format
+    if listed:
+        with target.open("read") as database:
+            print_rows(_tables(seen_by(database, as_of)), shown, out, whole=True)
+        return
     from mix_db.sql import Sql
     from mixkit.cli.params import read_text
+    from mixkit.sql_engine import sql_engine_of
 
-    with closing(Sql(reader)) as asked:
-        rows = asked.query(read_text(text, "SQL"), params, timeout=timeout, arrow=parquet is not None)
-        with closing(rows):
+    statement, params = read_text(text or "", "SQL"), read_params(pairs)
+    engine = sql_engine_of(session.loaded_profile())
+    with target.open("read") as database:
+        reader = seen_by(database, as_of)
+        with (
+            closing(Sql(reader, engine)) as asked,
+            closing(asked.query(statement, params, timeout=timeout, arrow=parquet is not None)) as rows,
+        ):
             if parquet is None:
-                return print_rows(islice(rows, limit), format, out, whole=True)
-            count = _write(rows, parquet, limit)
-    out.note(f"{count} rows in {parquet}")
-    return count
+                count = print_rows(islice(rows, limit), shown, out, whole=True)
+            else:
+                count = _write(rows, parquet, limit)
+    if parquet is not None:
+        if out.as_json:
+            out.document({"file": str(parquet), "rows": count})
+        else:
+            out.note(f"{count} {'row' if count == 1 else 'rows'} in {parquet}")
+    elif not count and sys.stdout.isatty() and not out.as_json:
+        out.note("no rows")
 
 
 def _tables(reader: Reader) -> Iterator[dict[str, Any]]:

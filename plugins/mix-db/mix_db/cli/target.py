@@ -37,6 +37,7 @@ class Target:
 
         Raises:
             NotFound: there is none, and it is not to be made.
+            ProfileError: a setting of the plugin is wrong.
             StorageError: it cannot be opened.
         """
         with closing(open_database(self.folder, mode)) as database:
@@ -49,8 +50,9 @@ def open_database(folder: Path, mode: Mode) -> Handle:
     from mix_db.settings import Settings
     from mixkit.errors import NotFound
 
+    settings = click.get_current_context().ensure_object(Session).settings("db", Settings)
     try:
-        return open_folder(folder, create=mode == "create", read_only=mode == "read", settings=Settings())
+        return open_folder(folder, create=mode == "create", read_only=mode == "read", settings=settings)
     except NotFound:
         raise NotFound(
             f"no database in {str(folder)!r}; make one there with: mixkit db init --db {folder}"

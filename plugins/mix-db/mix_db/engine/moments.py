@@ -19,11 +19,14 @@ _SLACK: Final = 60_000
 """So far clocks are apart, in milliseconds, without anybody having to know."""
 
 
-def read_watermark(watermark: object) -> int:
+_IS_ONE: Final = "a watermark, which is a string of 16 digits"
+
+
+def read_watermark(watermark: object, expected: str = _IS_ONE) -> int:
     """The number of the commit that a watermark names. Raises `QueryError` if it is none."""
     if type(watermark) is not str or not _WATERMARK.fullmatch(watermark):
         shown = printable(repr(watermark)[:80])
-        raise QueryError(f"expected a watermark, which is a string of 16 digits, found {shown}")
+        raise QueryError(f"expected {expected}, found {shown}")
     return int(watermark)
 
 
@@ -46,7 +49,7 @@ def state_at(present: State, when: object) -> State:
     """
     horizon = present.view.horizon
     if type(when) is str:
-        number = read_watermark(when)
+        number = read_watermark(when, f"{_IS_ONE}, Unix milliseconds, or a time with its zone")
         rows = present.first_after(when)
         last = min(number, present.last)
     else:
