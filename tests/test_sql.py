@@ -426,6 +426,15 @@ def test_mistakes_point_at_the_sql(run: Run, shelf: str) -> None:
     assert run("select 1", "--db", shelf + "x")[0] == 1
 
 
+def test_tables_of_a_text_end_with_it(run: Run, shelf: str) -> None:
+    made = "create table few as from note where stars > 2; select title from few where stars = $n"
+    assert run(made, "-p", "n=3", "--db", shelf)[:2] == (0, '{"title":"Milk"}\n')
+    assert "no table few" in run("from few", "--db", shelf)[2]
+    for change in ("delete from note", "update note set stars = 1", "insert into note (stars) values (1)"):
+        assert run(change, "--db", shelf)[0] == 1, change
+    assert run("select count(*) as c from note", "--db", shelf)[1] == '{"c":2}\n'
+
+
 def test_the_past_on_the_command_line(run: Run, shelf: str) -> None:
     with Database(shelf) as database:
         before = database.watermark()
