@@ -153,8 +153,8 @@ class Vault:
         with self._reading() as db:
             rows = () if db is None else db.execute(
                 "SELECT app, user, kind, name, version, changed FROM secrets "
-                "WHERE (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR user = ?2) ORDER BY app, user, name, kind",
-                (app, user),
+                "WHERE (:app IS NULL OR app = :app) AND (:user IS NULL OR user = :user) ORDER BY app, user, name, kind",
+                {"app": app, "user": user},
             ).fetchall()  # fmt: skip
         return [Entry(Name(*row[:4]), *row[4:]) for row in rows]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_libraries_are_unloaded_and_their_files_closed(kept: Path) -> None:
         return files, Path("/proc/self/maps").read_text().count("memfd:mix-wasm2c")
 
     engine = Wasm2cEngine(Wasm2cSettings(trust_all=True, cache_dir=str(kept), optimize=False, modules=2))
+    # Those of other tests may not have gone yet.
+    gc.collect()
     begin = loaded()
     for number in range(6):
         text = f'(func (export "f") (result i32) (i32.const {number}))'
