@@ -6,6 +6,7 @@ Python decides. The layout is described in `_forms.c`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mixkit import codec
@@ -51,6 +52,7 @@ _TAGS: Final = {
 }
 _ANYTHING: Final = 0xFFFF
 _FLOAT: Final = 1 << 5
+_TAKE_FLOATS: Final = (ANY, ScalarType("number"), ScalarType("int"))
 _MOST: Final = 0xFF
 
 
@@ -119,11 +121,22 @@ def _mask(type: Type) -> int:
             return sum(1 << tag for tag in _TAGS[name])
         case UnionType(options):
             mask = 0
-            for option in options:
+            flat = list(_flat(options))
+            for option in flat:
                 mask |= _mask(option)
-            # Whichever comes first takes a float: where one of them changes it, Python looks which.
-            return mask & ~_FLOAT if ScalarType("int") in options else mask
+            # The first that takes a float has it: an int changes a whole one.
+            first = next((option for option in flat if option in _TAKE_FLOATS), None)
+            return mask & ~_FLOAT if first == ScalarType("int") else mask
     raise _HasNone
+
+
+def _flat(options: Iterable[Type]) -> Iterator[Type]:
+    """The options, and in place of a union those of it."""
+    for option in options:
+        if isinstance(option, UnionType):
+            yield from _flat(option.options)
+        else:
+            yield option
 
 
 def _record(type: RecordType) -> bytes:
