@@ -63,12 +63,30 @@ def taken_as_it_is(type: Type, value: Any) -> bool:
         return False
 
 
+def has_floats(value: Any) -> bool:
+    match value:
+        case float():
+            return True
+        case list():
+            return any(map(has_floats, value))
+        case dict():
+            return any(map(has_floats, value.values()))
+        case Case():
+            return has_floats(value.arg)
+    return False
+
+
 @settings(max_examples=500)
 @given(_types, values(undef=False) | _near)
 def test_what_fits_is_what_the_converter_leaves_as_it_is(type: Type, value: Any) -> None:
     found = shape(type)
-    if found is not None:
-        assert _forms.fits(codec.encode(value), found) == taken_as_it_is(type, value)
+    if found is None:
+        return
+    if _forms.fits(codec.encode(value), found):
+        assert taken_as_it_is(type, value)
+    elif not has_floats(value):
+        # Of a float that an int would change if it were whole, only Python says whether it is.
+        assert not taken_as_it_is(type, value)
 
 
 @pytest.mark.parametrize(
