@@ -162,7 +162,6 @@ class Kernel:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self._environ = environ
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
@@ -412,9 +411,7 @@ class Kernel:
         Raises:
             KeyRingError: it does not, or cannot be used.
         """
-        own: KernelSettings = self._settings["kernel"]
-        file = None if own.key_file is None else Path(own.key_file)
-        self._keys = Keys(self._environ.get(VARIABLE), file, home)
+        self._keys = self._keys.of(home)
         self._keys.check()
 
     @property

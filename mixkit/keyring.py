@@ -178,6 +178,10 @@ class Keys:
         self._home = None if home is None else home / ".keyring"
         self._ring: KeyRing | None = None
 
+    def of(self, home: Path) -> Keys:
+        """Those of the workspaces in `home`, with the same variable and setting."""
+        return Keys(self._words, self._file, home)
+
     def check(self) -> None:
         """Read the keys if there are some already, and see that they fit; makes none.
 
