@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PLUGINS := $(sort $(wildcard plugins/mix-*))
 TYPED := mixkit scripts $(foreach plugin,$(PLUGINS),$(plugin)/$(subst -,_,$(notdir $(plugin))))
-SOURCES := pyproject.toml setup.py requirements.lock $(wildcard mixkit/*.c) $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.[ch])
+SOURCES := pyproject.toml setup.py requirements.lock $(wildcard mixkit/*.[ch]) $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.[ch])
 
 .PHONY: setup lock test lint sanitize bench quickstart wheels clean
 

@@ -46,6 +46,7 @@ setup(
         Extension(
             f"mixkit.{name}",
             [f"mixkit/{name}.c"],
+            depends=["mixkit/_words.h"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
         )
         for name in ("_codec", "_forms")

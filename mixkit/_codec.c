@@ -3,36 +3,10 @@
  * The format and the rule for error offsets are in docs/values.md. Where a value cannot be encoded, this file only
  * notices; the walk that finds the reason and the path is Python's (`refuse`), and runs when there is an error.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
-
-enum tag {
-    TAG_UNDEF,
-    TAG_NULL,
-    TAG_BOOL,
-    TAG_INT,
-    TAG_INT64,
-    TAG_NUMBER,
-    TAG_STRING,
-    TAG_REF,
-    TAG_BINARY,
-    TAG_ARRAY,
-    TAG_MAP,
-    TAG_CASE,
-    TAG_TOKEN,
-};
+#include "_words.h"
 
 static const char *const TAG_NAMES[] = {"Undef",  "Null", "Bool",   "Int",   "Int64", "Number", "String",
                                         "Ref",    "Binary", "Array", "Map",   "Case",  "Token"};
-
-#define INT24_MIN (-(1 << 23))
-#define INT24_MAX ((1 << 23) - 1)
-#define LONG_FORM 0xFFFFFFu /* in aux: the length or count stands in the next word */
-#define CANONICAL_NAN UINT64_C(0x7FF8000000000000)
-#define MAX_DEPTH 256 /* mixkit.value.MAX_DEPTH; the module refuses to load when they differ */
 
 /* ------------------------------------------------------------------------------------------------ module state */
 
@@ -53,31 +27,6 @@ typedef struct {
 static State *get_state(PyObject *module) { return (State *)PyModule_GetState(module); }
 
 /* ------------------------------------------------------------------------------------------------------- words */
-
-/* Bytes one by one, because the buffer may lie at any address; compilers make one load or store of it. */
-
-static inline uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static inline uint64_t load64(const uint8_t *p) { return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32; }
-
-static inline void store32(uint8_t *p, uint32_t word)
-{
-    p[0] = (uint8_t)word;
-    p[1] = (uint8_t)(word >> 8);
-    p[2] = (uint8_t)(word >> 16);
-    p[3] = (uint8_t)(word >> 24);
-}
-
-static inline void store64(uint8_t *p, uint64_t words)
-{
-    store32(p, (uint32_t)words);
-    store32(p + 4, (uint32_t)(words >> 32));
-}
-
-static inline int64_t words_of(int64_t bytes) { return (bytes >> 2) + ((bytes & 3) != 0); }
 
 static inline bool is_nan_bits(uint64_t bits)
 {
@@ -122,15 +71,6 @@ static uint8_t *reserve(Writer *w, Py_ssize_t bytes)
     uint8_t *p = (uint8_t *)PyBytes_AS_STRING(w->bytes) + w->size;
     w->size += bytes;
     return p;
-}
-
-/* Lets other threads run now and then, who would wait for as long as many values take. */
-static void breathe(unsigned *ticks)
-{
-    if (++*ticks % 4096 == 0) {
-        PyThreadState *thread = PyEval_SaveThread();
-        PyEval_RestoreThread(thread);
-    }
 }
 
 static int encode_header(Writer *w, enum tag tag, uint32_t aux)
@@ -995,25 +935,10 @@ static int import_name(const char *module_name, const char *name, void *target)
     return *(PyObject **)target == NULL ? -1 : 0;
 }
 
-static int same_depth(void)
-{
-    PyObject *depth = NULL;
-    if (import_name("mixkit.value", "MAX_DEPTH", &depth) < 0)
-        return -1;
-    long found = PyLong_AsLong(depth);
-    Py_DECREF(depth);
-    if (found == MAX_DEPTH)
-        return 0;
-    if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ImportError, "mixkit._codec was built for MAX_DEPTH %d, found %ld; build it again",
-                     MAX_DEPTH, found);
-    return -1;
-}
-
 static int module_exec(PyObject *module)
 {
     State *state = get_state(module);
-    if (same_depth() < 0 || import_name("mixkit.value", "UNDEF", &state->undef) < 0 ||
+    if (same_depth("mixkit._codec") < 0 || import_name("mixkit.value", "UNDEF", &state->undef) < 0 ||
         import_name("mixkit.value", "Ref", &state->ref_type) < 0 ||
         import_name("mixkit.value", "Case", &state->case_type) < 0 ||
         import_name("mixkit.value", "Token", &state->token_type) < 0 ||

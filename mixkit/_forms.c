@@ -5,20 +5,10 @@
  * the walk gives up, `translate` answers None, and mixkit/forms.py goes by way of Python values, which finds the same
  * result, or the error and its path.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
+#include "_words.h"
 
-#define MAX_DEPTH 256 /* mixkit.value.MAX_DEPTH; the module refuses to load when they differ */
-#define LONG_FORM 0xFFFFFFu
-#define INT24_MIN (-(1 << 23))
-#define INT24_MAX ((1 << 23) - 1)
-#define CANONICAL_NAN UINT64_C(0x7FF8000000000000)
 #define SORTED_BY_HAND 24
 
-enum tag { UNDEF, NIL, BOOL, INT, INT64, NUMBER, STRING, REF, BINARY, ARRAY, MAP, CASE, TOKEN };
 enum form { JSON_TAGGED, JSON_PLAIN, MSGPACK, WORDS };
 
 typedef struct {
@@ -37,21 +27,6 @@ static bool is_special(Span text) { return STARTS(text, TAG) || STARTS(text, ESC
 
 /* ------------------------------------------------------------------------------------------------------- bytes */
 
-static inline uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static inline uint64_t load64(const uint8_t *p) { return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32; }
-
-static inline void store32(uint8_t *p, uint32_t word)
-{
-    p[0] = (uint8_t)word;
-    p[1] = (uint8_t)(word >> 8);
-    p[2] = (uint8_t)(word >> 16);
-    p[3] = (uint8_t)(word >> 24);
-}
-
 static inline uint64_t load_big(const uint8_t *p, int bytes)
 {
     uint64_t number = 0;
@@ -59,8 +34,6 @@ static inline uint64_t load_big(const uint8_t *p, int bytes)
         number = number << 8 | p[i];
     return number;
 }
-
-static inline int64_t words_of(int64_t bytes) { return (bytes >> 2) + ((bytes & 3) != 0); }
 
 static inline double double_of(uint64_t bits)
 {
@@ -103,15 +76,6 @@ static bool is_utf8(const uint8_t *p, Py_ssize_t size)
         p += more;
     }
     return true;
-}
-
-/* Lets other threads run now and then, who would wait for as long as many values take. */
-static inline void breathe(unsigned *ticks)
-{
-    if (++*ticks % 4096 == 0) {
-        PyThreadState *thread = PyEval_SaveThread();
-        PyEval_RestoreThread(thread);
-    }
 }
 
 static int compare_spans(const void *left, const void *right)
@@ -391,8 +355,8 @@ static int sink_constant(Sink *sink, enum tag tag, bool truth)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_word(sink, tag, tag == BOOL && truth);
-    if (tag == NIL)
+        return put_word(sink, tag, tag == TAG_BOOL && truth);
+    if (tag == TAG_NULL)
         return PUT(sink, "null");
     return truth ? PUT(sink, "true") : PUT(sink, "false");
 }
@@ -403,15 +367,15 @@ static int sink_int(Sink *sink, int64_t number)
     if (sink->form != WORDS)
         return put_int(sink, number);
     if (number >= INT24_MIN && number <= INT24_MAX)
-        return put_word(sink, INT, (uint32_t)number & 0xFFFFFFu);
-    return put_pair(sink, INT64, (uint64_t)number);
+        return put_word(sink, TAG_INT, (uint32_t)number & 0xFFFFFFu);
+    return put_pair(sink, TAG_INT64, (uint64_t)number);
 }
 
 static int sink_number(Sink *sink, double number)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_pair(sink, NUMBER, number != number ? CANONICAL_NAN : bits_of(number));
+        return put_pair(sink, TAG_NUMBER, number != number ? CANONICAL_NAN : bits_of(number));
     if (number - number == 0)
         return put_double(sink, number);
     if (sink->form == JSON_PLAIN)
@@ -426,7 +390,7 @@ static int sink_string(Sink *sink, Span text)
     bool marked = sink->marked;
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_octets(sink, STRING, text);
+        return put_octets(sink, TAG_STRING, text);
     if (!marked || !is_special(text))
         return put_quoted(sink, text);
     return PUT(sink, "\"{str}") < 0 || put_escaped(sink, text) < 0 || PUT(sink, "\"") < 0 ? -1 : 0;
@@ -436,7 +400,7 @@ static int sink_ref(Sink *sink, Span id)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_octets(sink, REF, id);
+        return put_octets(sink, TAG_REF, id);
     if (sink->form == JSON_PLAIN)
         return -1;
     return PUT(sink, "{\"_rmx_type\":\"{tag}case:db.ref\",\"_rmx_value\":") < 0 || put_quoted(sink, id) < 0 ||
@@ -449,7 +413,7 @@ static int sink_binary(Sink *sink, Span octets)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_octets(sink, BINARY, octets);
+        return put_octets(sink, TAG_BINARY, octets);
     if (sink->form == JSON_PLAIN)
         return -1;
     return PUT(sink, "{\"_rmx_type\":\"{tag}bin\",\"_rmx_value\":\"") < 0 || put_base64(sink, octets) < 0 ||
@@ -463,7 +427,7 @@ static int sink_case(Sink *sink, Span name, bool has_arg)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_word(sink, CASE, has_arg) < 0 ? -1 : put_octets(sink, STRING, name);
+        return put_word(sink, TAG_CASE, has_arg) < 0 ? -1 : put_octets(sink, TAG_STRING, name);
     if (sink->form == JSON_PLAIN || IS(name, REF_NAME))
         return -1;
     if (PUT(sink, "{\"_rmx_type\":\"{tag}case:") < 0 || put_escaped(sink, name) < 0 || PUT(sink, "\"") < 0)
@@ -480,7 +444,7 @@ static Py_ssize_t sink_begin(Sink *sink, enum tag tag)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_word(sink, tag, 0) < 0 ? -1 : at;
-    return (tag == MAP ? PUT(sink, "{") : PUT(sink, "[")) < 0 ? -1 : at;
+    return (tag == TAG_MAP ? PUT(sink, "{") : PUT(sink, "[")) < 0 ? -1 : at;
 }
 
 /* Before each item of an array. */
@@ -496,7 +460,7 @@ static int sink_array_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
         return PUT(sink, "]");
     if (count >= (Py_ssize_t)LONG_FORM)
         return -1;
-    store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, ARRAY | (uint32_t)count << 8);
+    store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, TAG_ARRAY | (uint32_t)count << 8);
     return 0;
 }
 
@@ -518,7 +482,7 @@ static int sink_key(Sink *sink, Py_ssize_t index, Span key)
         return -1;
     entry->start = sink->size;
     entry->key = sink->size + (sink->form == WORDS ? 4 : 1);
-    if (sink->form == WORDS ? put_octets(sink, STRING, key) < 0 : put_quoted(sink, key) < 0)
+    if (sink->form == WORDS ? put_octets(sink, TAG_STRING, key) < 0 : put_quoted(sink, key) < 0)
         return -1;
     /* In JSON the escaped key stands for the key: two are the same if these are. */
     entry->key_size = sink->form == WORDS ? key.size : sink->size - entry->key - 1;
@@ -626,7 +590,7 @@ static int sink_map_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
         return -1;
     if (sink->form != WORDS)
         return PUT(sink, "}");
-    store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, MAP | (uint32_t)count << 8);
+    store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, TAG_MAP | (uint32_t)count << 8);
     return in_order ? 0 : reorder(sink, at + 4, entries, count);
 }
 
@@ -831,7 +795,7 @@ static int read_json_number(JSONReader *r)
 
 static int read_json_array(JSONReader *r, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, ARRAY), count = 0;
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY), count = 0;
     if (at < 0)
         return -1;
     if (next_is(r, ']'))
@@ -868,7 +832,7 @@ static int read_tag(JSONReader *r, Py_ssize_t at, Py_ssize_t count)
         return sink_map_end(sink, at, count);
     const uint8_t *all = (const uint8_t *)PyBytes_AS_STRING(sink->bytes);
     Py_ssize_t mark_value = mark->key + 4 * (Py_ssize_t)words_of(mark->key_size);
-    if ((load32(all + mark_value) & 0xFF) != STRING || !is_special(string_at(sink, mark_value)))
+    if ((load32(all + mark_value) & 0xFF) != TAG_STRING || !is_special(string_at(sink, mark_value)))
         return sink_map_end(sink, at, count);
     Span tag = string_at(sink, mark_value);
     if (!STARTS(tag, CASE_TAG) || count != 1 + (value != NULL))
@@ -876,7 +840,7 @@ static int read_tag(JSONReader *r, Py_ssize_t at, Py_ssize_t count)
     Span name = {tag.at + sizeof CASE_TAG - 1, tag.size - (Py_ssize_t)(sizeof CASE_TAG - 1)};
     Py_ssize_t arg = value == NULL ? 0 : value->key + 4 * (Py_ssize_t)words_of(value->key_size);
     Py_ssize_t arg_size = value == NULL ? 0 : value->end - arg;
-    if (IS(name, REF_NAME) && (value == NULL || (load32(all + arg) & 0xFF) != STRING))
+    if (IS(name, REF_NAME) && (value == NULL || (load32(all + arg) & 0xFF) != TAG_STRING))
         return -1;
     uint8_t *copy = PyMem_Malloc((size_t)(name.size + arg_size + 1));
     if (copy == NULL) {
@@ -894,14 +858,14 @@ static int read_tag(JSONReader *r, Py_ssize_t at, Py_ssize_t count)
     if (!failed && value != NULL)
         failed = put(sink, copy + name.size, arg_size);
     if (!failed && is_ref) /* a Ref is laid out as the String it is written with */
-        ((uint8_t *)PyBytes_AS_STRING(sink->bytes))[at] = REF;
+        ((uint8_t *)PyBytes_AS_STRING(sink->bytes))[at] = TAG_REF;
     PyMem_Free(copy);
     return failed;
 }
 
 static int read_json_object(JSONReader *r, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, MAP), count = 0;
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP), count = 0;
     if (at < 0)
         return -1;
     if (next_is(r, '}'))
@@ -935,9 +899,9 @@ static int read_json(JSONReader *r, int depth)
     case '[':
         r->p++;
         return read_json_array(r, depth);
-    case 't': return read_word(r, "true", 4) ? sink_constant(r->sink, BOOL, true) : -1;
-    case 'f': return read_word(r, "false", 5) ? sink_constant(r->sink, BOOL, false) : -1;
-    case 'n': return read_word(r, "null", 4) ? sink_constant(r->sink, NIL, false) : -1;
+    case 't': return read_word(r, "true", 4) ? sink_constant(r->sink, TAG_BOOL, true) : -1;
+    case 'f': return read_word(r, "false", 5) ? sink_constant(r->sink, TAG_BOOL, false) : -1;
+    case 'n': return read_word(r, "null", 4) ? sink_constant(r->sink, TAG_NULL, false) : -1;
     case '-':
         if (r->end - r->p < 2)
             return -1;
@@ -993,12 +957,12 @@ static bool read_octets(WordReader *r, uint32_t aux, bool is_text, Span *octets)
 static bool read_name(WordReader *r, Span *name)
 {
     uint32_t header = load32(r->words + 4 * r->position++);
-    return (header & 0xFF) == STRING && read_octets(r, header >> 8, true, name);
+    return (header & 0xFF) == TAG_STRING && read_octets(r, header >> 8, true, name);
 }
 
 static int read_word_array(WordReader *r, uint32_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, ARRAY);
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY);
     if (at < 0 || count >= LONG_FORM || !claim(r, count))
         return -1;
     for (uint32_t i = 0; i < count; i++) {
@@ -1010,7 +974,7 @@ static int read_word_array(WordReader *r, uint32_t count, int depth)
 
 static int read_word_map(WordReader *r, uint32_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, MAP);
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP);
     Span last = {NULL, 0}, key;
     if (at < 0 || count >= LONG_FORM || !claim(r, 2 * (int64_t)count))
         return -1;
@@ -1041,7 +1005,7 @@ static int read_word_pair(WordReader *r, enum tag tag, uint32_t aux)
         return -1;
     uint64_t bits = load64(r->words + 4 * r->position);
     r->position += 2;
-    if (tag == NUMBER) {
+    if (tag == TAG_NUMBER) {
         double number = double_of(bits);
         return number != number && bits != CANONICAL_NAN ? -1 : sink_number(r->sink, number);
     }
@@ -1056,21 +1020,21 @@ static int read_words(WordReader *r, int depth, bool inside)
         return -1;
     uint32_t header = load32(r->words + 4 * r->position++), aux = header >> 8;
     switch (header & 0xFF) {
-    case UNDEF:
+    case TAG_UNDEF:
         if (inside || aux != 0 || r->sink->form != JSON_TAGGED)
             return -1;
         return PUT(r->sink, "{\"_rmx_type\":\"{tag}undefined\"}");
-    case NIL: return aux != 0 ? -1 : sink_constant(r->sink, NIL, false);
-    case BOOL: return aux > 1 ? -1 : sink_constant(r->sink, BOOL, aux);
-    case INT: return sink_int(r->sink, (int64_t)aux - (aux > INT24_MAX ? 1 << 24 : 0));
-    case INT64: return read_word_pair(r, INT64, aux);
-    case NUMBER: return read_word_pair(r, NUMBER, aux);
-    case STRING: return read_octets(r, aux, true, &octets) ? sink_string(r->sink, octets) : -1;
-    case REF: return read_octets(r, aux, true, &octets) ? sink_ref(r->sink, octets) : -1;
-    case BINARY: return read_octets(r, aux, false, &octets) ? sink_binary(r->sink, octets) : -1;
-    case ARRAY: return read_word_array(r, aux, depth);
-    case MAP: return read_word_map(r, aux, depth);
-    case CASE: return read_word_case(r, aux, depth);
+    case TAG_NULL: return aux != 0 ? -1 : sink_constant(r->sink, TAG_NULL, false);
+    case TAG_BOOL: return aux > 1 ? -1 : sink_constant(r->sink, TAG_BOOL, aux);
+    case TAG_INT: return sink_int(r->sink, (int64_t)aux - (aux > INT24_MAX ? 1 << 24 : 0));
+    case TAG_INT64: return read_word_pair(r, TAG_INT64, aux);
+    case TAG_NUMBER: return read_word_pair(r, TAG_NUMBER, aux);
+    case TAG_STRING: return read_octets(r, aux, true, &octets) ? sink_string(r->sink, octets) : -1;
+    case TAG_REF: return read_octets(r, aux, true, &octets) ? sink_ref(r->sink, octets) : -1;
+    case TAG_BINARY: return read_octets(r, aux, false, &octets) ? sink_binary(r->sink, octets) : -1;
+    case TAG_ARRAY: return read_word_array(r, aux, depth);
+    case TAG_MAP: return read_word_map(r, aux, depth);
+    case TAG_CASE: return read_word_case(r, aux, depth);
     default: return -1; /* a Token, or no tag */
     }
 }
@@ -1122,7 +1086,7 @@ static bool take_text(PackReader *r, uint8_t head, Span *text)
 
 static int read_pack_array(PackReader *r, uint64_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, ARRAY);
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY);
     if (at < 0 || count > (uint64_t)(r->end - r->p))
         return -1;
     for (uint64_t i = 0; i < count; i++) {
@@ -1134,7 +1098,7 @@ static int read_pack_array(PackReader *r, uint64_t count, int depth)
 
 static int read_pack_map(PackReader *r, uint64_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, MAP);
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP);
     if (at < 0 || count > (uint64_t)(r->end - r->p))
         return -1;
     for (uint64_t i = 0; i < count; i++) {
@@ -1202,9 +1166,9 @@ static int read_pack(PackReader *r, int depth)
     if (head < 0xC0 || (head >= 0xD9 && head <= 0xDB))
         return take_text(r, head, &octets) ? sink_string(r->sink, octets) : -1;
     switch (head) {
-    case 0xC0: return sink_constant(r->sink, NIL, false);
-    case 0xC2: return sink_constant(r->sink, BOOL, false);
-    case 0xC3: return sink_constant(r->sink, BOOL, true);
+    case 0xC0: return sink_constant(r->sink, TAG_NULL, false);
+    case 0xC2: return sink_constant(r->sink, TAG_BOOL, false);
+    case 0xC3: return sink_constant(r->sink, TAG_BOOL, true);
     case 0xC4: case 0xC5: case 0xC6:
         return take_number(r, 1 << (head - 0xC4), &number) && take_span(r, number, &octets) ? sink_binary(r->sink, octets)
                                                                                          : -1;
@@ -1274,15 +1238,15 @@ static bool skip_words(Cursor *c)
         if (is_at_end(c))
             return false;
         uint32_t tag = word_at(c) & 0xFF;
-        if (tag < STRING) {
-            c->position += tag == INT64 || tag == NUMBER ? 3 : 1;
-        } else if (tag == CASE) {
+        if (tag < TAG_STRING) {
+            c->position += tag == TAG_INT64 || tag == TAG_NUMBER ? 3 : 1;
+        } else if (tag == TAG_CASE) {
             left += 1 + (word_at(c) >> 8);
             c->position++;
         } else if (!take_length(c, &length)) {
             return false;
-        } else if (tag == ARRAY || tag == MAP) {
-            left += tag == MAP ? 2 * length : length;
+        } else if (tag == TAG_ARRAY || tag == TAG_MAP) {
+            left += tag == TAG_MAP ? 2 * length : length;
         } else {
             c->position += words_of(length);
         }
@@ -1383,9 +1347,9 @@ static bool fits(Cursor *c, const uint8_t *shape)
         if (((shape[1] | (uint32_t)shape[2] << 8) >> tag & 1) == 0)
             return false;
         return skip_words(c);
-    case 'a': return tag == ARRAY && fits_items(c, shape + 1, false);
-    case 'm': return tag == MAP && fits_items(c, shape + 1, true);
-    case 'r': return tag == MAP && fits_record(c, shape + 1);
+    case 'a': return tag == TAG_ARRAY && fits_items(c, shape + 1, false);
+    case 'm': return tag == TAG_MAP && fits_items(c, shape + 1, true);
+    case 'r': return tag == TAG_MAP && fits_record(c, shape + 1);
     default: return fits_constant(c, shape + 1);
     }
 }
@@ -1441,27 +1405,10 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     Py_RETURN_NONE;
 }
 
-static int same_depth(void)
-{
-    PyObject *module = PyImport_ImportModule("mixkit.value");
-    PyObject *depth = module == NULL ? NULL : PyObject_GetAttrString(module, "MAX_DEPTH");
-    Py_XDECREF(module);
-    if (depth == NULL)
-        return -1;
-    long found = PyLong_AsLong(depth);
-    Py_DECREF(depth);
-    if (found == MAX_DEPTH)
-        return 0;
-    if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ImportError, "mixkit._forms was built for MAX_DEPTH %d, found %ld; build it again", MAX_DEPTH,
-                     found);
-    return -1;
-}
-
 static int module_exec(PyObject *module)
 {
     fill_escapes();
-    if (same_depth() < 0 || PyModule_AddIntConstant(module, "JSON_TAGGED", JSON_TAGGED) < 0 ||
+    if (same_depth("mixkit._forms") < 0 || PyModule_AddIntConstant(module, "JSON_TAGGED", JSON_TAGGED) < 0 ||
         PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 ||
         PyModule_AddIntConstant(module, "MSGPACK", MSGPACK) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
         return -1;
