@@ -44,9 +44,4 @@ def mix_commands(group: Group) -> None:
 def mix_doctor(kernel: Any) -> list[Check]:
     from mix_files.doctor import checks
 
-    found = checks(kernel)
-    if kernel.profile.filesystem == "s3":
-        from mix_files.s3 import doctor
-
-        found += doctor.checks(kernel.settings("files"))
-    return found
+    return checks(kernel)

@@ -33,6 +33,10 @@ def checks(kernel: Any) -> list[Check]:
     settings: FilesSettings = kernel.settings("files")
     most = f"{settings.max_bytes} bytes" if settings.max_bytes else "any number of bytes"
     found = [Check("file system", "ok", f"{name}; an app has at most {most}")]
+    if name == "s3":
+        from mix_files.s3 import doctor
+
+        return found + doctor.checks(settings)
     if name not in ("std", "async"):
         return found
     if name == "std" and "server" in kernel.profile.plugins:
