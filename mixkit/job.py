@@ -251,12 +251,10 @@ class Job(Run):
 
     def _result(self, words: bytes) -> Any:
         """What the guest answered, as it was declared: by the program, and by the package."""
-        declared = [
-            each for each in (self._program.answers.get(self._entry.name), self._answer) if each is not None
-        ]
+        declared = (self._program.answers.get(self._entry.name), self._answer)
         if self._as_json:
             text: JSONText | None = text_of(words)
-            if text is not None and all(each.fits(words) for each in declared):
+            if text is not None and all(each is None or each.fits(words) for each in declared):
                 return text
         try:
             value = codec.decode(words, token=self.state.token_from_handle)
@@ -264,7 +262,8 @@ class Job(Run):
             raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
         try:
             for each in declared:
-                value = each(value)
+                if each is not None:
+                    value = each(value)
         except Mismatch as exc:
             raise AnswerError(
                 f"entry {self._entry.name!r} answered what it does not declare: {exc}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Unpack, cast
+from typing import Any, NoReturn, Unpack
 
 from mixkit.assembly import Assembly
 from mixkit.contracts import Compiled
@@ -147,7 +147,8 @@ class Kernel(Resources):
                 code = in_own_thread(self.load, code).result(budget.remaining())
             except TimeoutError:
                 _not_loaded(entry, budget)
-        job = Job(self, code, entry, params, options, limits, budget, cast(Spawn, self._portal.spawn), trace)
+        spawn: Spawn = self._portal.spawn  # type: ignore[assignment]
+        job = Job(self, code, entry, params, options, limits, budget, spawn, trace)
         return drive(job, job.to_end())
 
     async def run(
@@ -191,15 +192,16 @@ class Kernel(Resources):
                 code = await asyncio.wait_for(loading, budget.remaining())
             except TimeoutError:
                 _not_loaded(entry, budget)
-        threads, turn, spawn = self._threads, self._slice, cast(Spawn, partial(start, loop))
+        threads, turn = self._threads, self._slice
+        spawn: Spawn = partial(start, loop)
         if not code.suspends:
             # It holds a thread to its end, one of its own if another run waits for it in one.
             turn, spawn = 0.0, lambda call: asyncio.run_coroutine_threadsafe(call, loop)  # type: ignore[arg-type]
             if nested:
                 threads = Threads(1, "mixkit-nested")
-        make = partial(Job, self, code, entry, params, options, limits, budget, spawn)
+        of = (self, code, entry, params, options, limits, budget, spawn)
         # Checking and encoding what is large is not for the event loop.
-        job = await asyncio.to_thread(make) if is_much(params) else make()
+        job = await asyncio.to_thread(Job, *of) if is_much(params) else Job(*of)
         if not nested:
             return await drive_async(job, job.to_end(), threads, turn)
         job.hold()
