@@ -36,9 +36,6 @@ _LONGEST_PATH = 512
 _FILE = re.compile(r"/v1/ws/[^/]+/app/[^/]+/files/.+", re.DOTALL)
 """Paths of files. What else has such a path is asked for its caller like everything."""
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
-"""An id that a caller may choose: it goes into log lines and into a header."""
-
 
 class Around:
     """The server's own middleware, outside of all others.
@@ -53,7 +50,7 @@ class Around:
         self._server = server
         self._authorizer = server.authorizer
         self._metrics = server.metrics
-        self._arrivals = server.arrivals
+        self._clients = server.clients
         self._public = public
         self._deprecated = deprecated
         self._log = server.settings.access_log
@@ -72,10 +69,7 @@ class Around:
         await self._server.stop()
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        req.arrivals = self._arrivals
-        given = req.get_header("X-Request-Id")
-        if given and _SANE_ID.fullmatch(given.encode()):
-            req.id = given
+        req.clients = self._clients
         # A file may be for everybody; its resource knows, and asks for all others.
         if req.path not in self._public and not ("/files/" in req.path and _FILE.fullmatch(req.path)):
             req.caller = self._authorizer.authorize(req)
