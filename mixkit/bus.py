@@ -12,8 +12,10 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from mixkit.errors import FFIError
 
@@ -199,8 +201,7 @@ class Filters(Generic[T]):
 # -- messages and subscriptions ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """What arrives.
 
     Attributes:
@@ -377,8 +378,7 @@ class Bus(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BusLimits:
+class BusLimits(msgspec.Struct, frozen=True):
     """How much a bus of ours takes.
 
     Attributes:
@@ -485,7 +485,7 @@ class Exchange(Generic[T]):
             _take(self._kept_bytes, known[1], _size(known[0]))
             del self._retained[message.topic]
         if message.payload:
-            self._retained[message.topic] = (replace(message, retained=True), owner)
+            self._retained[message.topic] = (msgspec.structs.replace(message, retained=True), owner)
             self._kept[owner] += 1
             self._kept_bytes[owner] += _size(message)
 

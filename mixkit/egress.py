@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urljoin, urlsplit
 
+import msgspec
+
 from mixkit.errors import FFIError, GrantError
 
 if TYPE_CHECKING:
@@ -168,8 +170,7 @@ def _classify(ip: IPAddress) -> str | None:
     return reason or (None if ip.is_global else "not a global address")
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedNetwork:
+class AllowedNetwork(msgspec.Struct, frozen=True):
     """An exception that the operator makes: a network that may be reached although it is not public.
 
     `port` None is every port. A metadata address is opened only by naming exactly that address.
@@ -255,8 +256,7 @@ def _ascii(host: str) -> str:
         raise EgressDenied(host, f"not a valid international name: {exc}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class HostPattern:
+class HostPattern(msgspec.Struct, frozen=True):
     """Hosts that a grant names: `example.com`, `*.example.com` (any depth below, not itself) or `*`.
 
     With `:port` only that port, else all.
@@ -369,8 +369,7 @@ class EgressPolicy:
 # -- URLs -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A URL in parts, each in its one canonical form. `path` has the query, but no fragment."""
 
     scheme: str
@@ -460,8 +459,7 @@ def _shown(url: str) -> str:
 # -- the check ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PinnedAddress:
+class PinnedAddress(msgspec.Struct, frozen=True):
     """An address that passed the check. Connect to `address`, and do not resolve `host` again."""
 
     host: str

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from mixkit import codec
 from mixkit.errors import (
     CancelledRun,
@@ -44,8 +46,7 @@ MAX_PARAMS = 9
 _NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """A parameter of an FFI."""
 
     name: str

@@ -13,7 +13,6 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -76,8 +75,7 @@ class UnknownField(Mismatch):
         return super().__str__() + meant(self.name, self.known)
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarType:
+class ScalarType(msgspec.Struct, frozen=True):
     """`data` (anything), or one kind: null bool int number string binary ref token case."""
 
     name: str
@@ -86,8 +84,7 @@ class ScalarType:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayType:
+class ArrayType(msgspec.Struct, frozen=True):
     """An array of one type."""
 
     item: Type
@@ -96,8 +93,7 @@ class ArrayType:
         return f"array({self.item})"
 
 
-@dataclass(frozen=True, slots=True)
-class MapType:
+class MapType(msgspec.Struct, frozen=True):
     """A map with any keys and values of one type."""
 
     item: Type
@@ -106,8 +102,7 @@ class MapType:
         return f"map({self.item})"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of a record."""
 
     type: Type
@@ -115,8 +110,7 @@ class Field:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordType:
+class RecordType(msgspec.Struct, frozen=True):
     """A map with known fields, and with any others if it is `open`. `make` builds a Python object from them."""
 
     fields: Mapping[str, Field]
@@ -129,8 +123,7 @@ class RecordType:
         return "{" + ", ".join([*texts, REST] if self.open else texts) + "}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnionType:
+class UnionType(msgspec.Struct, frozen=True):
     """One of several types; the first that fits converts."""
 
     options: tuple[Type, ...]
@@ -139,8 +132,7 @@ class UnionType:
         return " | ".join(str(option) for option in self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralType:
+class LiteralType(msgspec.Struct, frozen=True):
     """One of several constants."""
 
     values: tuple[str | int | bool, ...]
@@ -384,7 +376,7 @@ def _record(record: RecordType, out: bool) -> Converter:
     make, is_open = record.make, record.open
 
     if out and make is not None:
-        convert_map = _record(dataclasses.replace(record, make=None), out)
+        convert_map = _record(msgspec.structs.replace(record, make=None), out)
 
         def leave(value: Any) -> Any:
             if type(value) is make:

@@ -277,8 +277,8 @@ def test_options_of_saves(full: Kernel) -> None:
 def test_keys_and_kinds_of_actions() -> None:
     for kind, cls in action._TYPES.items():
         is_told(kind, lambda wrong: action.parse({"_rmx_type": wrong}))
-        given = {name: "x" for name in ("name", "url") if name in cls.__dataclass_fields__}
-        for key in cls.__dataclass_fields__:
+        given = {name: "x" for name in ("name", "url") if name in cls.__struct_fields__}
+        for key in cls.__struct_fields__:
             if key not in given:
                 is_told(
                     key, lambda wrong, whole=given | {"_rmx_type": kind}: action.parse({**whole, wrong: None})
