@@ -15,13 +15,14 @@ import pluggy
 
 from mixkit import core_ffis
 from mixkit.engines import Choice, choose
+from mixkit.entry_points import installed
 from mixkit.errors import MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.kernel_settings import KernelSettings
 from mixkit.limits import Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
-from mixkit.plugins import call_each, each, installed, load_plugins
+from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.variables import refuse_unknown

@@ -184,8 +184,6 @@ def from_annotation(annotation: Any) -> Type:
 
 def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
     """`inside` are the classes whose fields are being looked at."""
-    if annotation == Value:
-        return ANY
     try:
         known = _ANNOTATIONS.get(annotation)
     except TypeError:  # Annotated with something that cannot be hashed.
@@ -200,6 +198,8 @@ def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
     if origin is dict and args[0] is str:
         return MapType(_from_annotation(args[1], inside))
     if origin in (typing.Union, types.UnionType):
+        if annotation == Value:
+            return ANY
         return UnionType(tuple(_from_annotation(arg, inside) for arg in args))
     if origin is Literal and all(type(arg) in (str, int, bool) for arg in args):
         return LiteralType(args)
@@ -236,11 +236,15 @@ def _optional_fields(cls: type, hints: Mapping[str, Any]) -> dict[str, bool]:
             for item in dataclasses.fields(cls)
             if item.init
         }
-    fields = msgspec.structs.fields(cls)
-    renamed = next((field.name for field in fields if field.name != field.encode_name), None)
-    if renamed is not None:
-        raise TypeError(f"{cls.__name__} renames its field {renamed!r}; a record has the class's own names")
-    return {field.name: not field.required for field in fields}
+    assert issubclass(cls, msgspec.Struct)
+    # PERF: `msgspec.structs.fields` would evaluate the annotations once more.
+    names = cls.__struct_fields__
+    for name, outside in zip(names, cls.__struct_encode_fields__, strict=True):
+        if name != outside:
+            raise TypeError(f"{cls.__name__} renames its field {name!r}; a record has the class's own names")
+    defaults = cls.__struct_defaults__
+    defaults = (msgspec.NODEFAULT,) * (len(names) - len(defaults)) + defaults
+    return {name: default is not msgspec.NODEFAULT for name, default in zip(names, defaults, strict=True)}
 
 
 def _from_class(cls: type, inside: tuple[type, ...]) -> RecordType:
