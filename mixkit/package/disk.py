@@ -1,4 +1,4 @@
-"""Files and folders that change at once, and locks."""
+"""Folders that go at once, and locks."""
 
 from __future__ import annotations
 
@@ -14,46 +14,19 @@ from typing import Final
 
 from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
+from mixkit.whole_file import sync_folder
 
-__all__ = ["empty_trash", "locked", "replace_file", "sync", "to_trash"]
+__all__ = ["empty_trash", "locked", "to_trash"]
 
 _LOCK: Final = ".lock"
-_STAGING: Final = ".staging-"
 _TRASH: Final = ".trash-"
 _LOCK_SECONDS: Final = 60.0
-
-
-def sync(directory: Path) -> None:
-    """Flush the names in a directory to the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Let `path` have that content: at any moment, and after any crash, it has the old or the new one."""
-    fd, name = tempfile.mkstemp(prefix=_STAGING, dir=path.parent)
-    os.close(fd)
-    staged = Path(name)
-    try:
-        staged.unlink()
-        with staged.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def to_trash(folder: Path) -> None:
     """Take a folder out of sight with one rename, so that one that is half removed is never taken for a whole one."""
     folder.rename(tempfile.mkdtemp(prefix=f"{_TRASH}{folder.name}-", dir=folder.parent))
-    sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda name, trash: None) -> None:
