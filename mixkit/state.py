@@ -106,7 +106,7 @@ class NoServices:
     """For FFIs called outside a kernel, in tests of a plugin: no settings, nobody to intercept, no agents."""
 
     def __init__(self) -> None:
-        from mixkit.bus import LocalBus
+        from mixkit.local_bus import LocalBus
         from mixkit.signals import Signals
 
         self.signals = Signals()
