@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from mixkit import codec
+from mixkit.converter import Converter, converter
 from mixkit.errors import (
     CancelledRun,
     CodecError,
@@ -31,7 +32,7 @@ from mixkit.errors import (
 from mixkit.grants import Grants, matches
 from mixkit.near import meant
 from mixkit.outside import is_ours
-from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
+from mixkit.schema import ANY, Mismatch, Type, from_annotation, json_schema
 from mixkit.state import State
 from mixkit.value import Result, error, is_large, ok
 

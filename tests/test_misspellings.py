@@ -20,6 +20,7 @@ from mixkit.cli.app import cli
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session
 from mixkit.contracts import FuncType
+from mixkit.converter import converter
 from mixkit.databases import load_records
 from mixkit.errors import MixError
 from mixkit.grants import Grants
@@ -28,7 +29,7 @@ from mixkit.limits import Limits
 from mixkit.package.manifest import AgentSpec, AppSpec, GrantsSpec, Manifest
 from mixkit.profile import _KEYS as PROFILE_KEYS
 from mixkit.profile import load_profile, profile_names
-from mixkit.schema import ArrayType, MapType, RecordType, Type, UnionType, converter
+from mixkit.schema import ArrayType, MapType, RecordType, Type, UnionType
 from mixkit.settings import variable
 from mixkit.storage import SaveOptions
 from mixkit.variables import OURS
