@@ -14,8 +14,8 @@ from typing import Any
 import pluggy
 
 from mixkit import core_ffis
+from mixkit.distributions import installed
 from mixkit.engines import Choice, choose
-from mixkit.entry_points import installed
 from mixkit.errors import MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
 from mixkit.kernel_settings import KernelSettings

@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from mixkit import hookspecs
-from mixkit.entry_points import EntryPoint, installed
+from mixkit.distributions import EntryPoint, installed
 from mixkit.errors import PluginError, ProfileError
 from mixkit.outside import is_ours
 from mixkit.profile import load_profile, profile_names

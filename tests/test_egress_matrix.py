@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from mixkit import egress
-from mixkit.entry_points import installed
+from mixkit.distributions import installed
 from mixkit.errors import MixError
 from mixkit.ffi_call import call_ffi
 from mixkit.grants import ALL, Grants

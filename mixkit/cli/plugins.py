@@ -19,7 +19,7 @@ STYLES = {"loaded": "ok", "not in the profile": "dim", "not installed": "error"}
 def plugins(session: Session) -> None:
     """List the installed plugins, and which of them the profile loads. Exit status 1 if one does not load."""
     from mixkit.cli.plugin_commands import load_working
-    from mixkit.entry_points import installed
+    from mixkit.distributions import installed
     from mixkit.profile import load_profile
 
     wanted = load_profile(session.profile, overrides=session.overrides).plugins

@@ -1,4 +1,4 @@
-"""Which plugins are installed, wherever Python finds distributions."""
+"""What is installed, wherever Python finds distributions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mixkit.entry_points import GROUP, EntryPoint, installed
+from mixkit.distributions import GROUP, EntryPoint, installed, version
+from mixkit.errors import NotFound
 
 
 @pytest.fixture
@@ -86,3 +87,17 @@ def test_a_distribution_that_another_importer_knows(alone: Path, monkeypatch: py
 
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
     assert [point.value for point in installed()["odd"]] == ["mix_odd"]
+
+
+@pytest.mark.parametrize("name", ["mixkit", "pluggy", "mix-http", "MIX_http", "msgspec", "click"])
+def test_versions_are_those_of_the_library(name: str) -> None:
+    assert version(name) == importlib.metadata.version(name)
+
+
+def test_the_version_of_what_is_not_there(alone: Path) -> None:
+    distribution(alone / "some_thing_more-2.dist-info", "", name="some-thing-more")
+    (alone / "some_thing-3.dist-info").mkdir()
+    with pytest.raises(NotFound, match="some-thing"):
+        version("some-thing")
+    distribution(alone / "Some_Thing.egg-info", "", file="PKG-INFO")
+    assert version("some-thing") == "1.5"

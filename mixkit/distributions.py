@@ -1,8 +1,8 @@
-"""Which plugins are installed: the entry points of the group `mixkit`, read where installers write them.
+"""What is installed: the plugins, by their entry points in the group `mixkit`, and versions.
 
-That is `entry_points.txt` in the folder of a distribution's metadata (the specification "Entry points" of PyPA).
-`importlib.metadata` reads it as well, but its import takes longer than all else that a short command does, so it is
-asked only for what is no folder.
+Both are read where installers write them: in the files of a distribution's metadata (PyPA's specifications "Recording
+installed projects" and "Entry points"). `importlib.metadata` reads them as well, but its import takes longer than all
+else that a short command does, so it is asked only for what is in no folder.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mixkit.errors import NotFound
+
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["GROUP", "EntryPoint", "installed"]
+__all__ = ["GROUP", "EntryPoint", "installed", "version"]
 
 GROUP: Final = "mixkit"
 """Entry-point group: the name is the plugin's name in profiles, the value its module."""
@@ -65,12 +67,32 @@ def installed() -> dict[str, list[EntryPoint]]:
             _warn(place, exc)
             continue
         # The same distribution further down the path is hidden by the first, as its modules are.
-        known = re.sub(r"[-_.]+", "-", name).lower()
-        if known not in seen:
-            seen.add(known)
+        if _normal(name) not in seen:
+            seen.add(_normal(name))
             for point, value in values.items():
                 found.setdefault(point, []).append(EntryPoint(point, value, name, version))
     return found
+
+
+def version(name: str) -> str:
+    """The version of an installed distribution.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    wanted = _normal(name)
+    for place, read in _distributions():
+        # PERF: the name of the folder begins with it; only that one is read.
+        if place.endswith(_METADATA) and not _normal(os.path.basename(place)).startswith(wanted):  # noqa: PTH119 - as below
+            continue
+        metadata = read("METADATA") or read("PKG-INFO")
+        if metadata and _normal(_field(metadata, "Name")) == wanted:
+            return _field(metadata, "Version")
+    raise NotFound(f"expected the distribution {name!r} to be installed, found none of that name")
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _distributions() -> Iterator[tuple[str, Callable[[str], bytes]]]:
