@@ -1,4 +1,4 @@
-"""Files and folders that change at once, and locks."""
+"""Folders that go at once, and locks."""
 
 from __future__ import annotations
 
@@ -14,50 +14,23 @@ from typing import Final, TypeAlias
 
 from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
+from mixkit.whole_file import sync_folder
 
-__all__ = ["LOCK", "Mark", "empty_trash", "locked", "mark", "replace_file", "sync", "to_trash"]
+__all__ = ["LOCK", "Mark", "empty_trash", "locked", "mark", "to_trash"]
 
 LOCK: Final = ".lock"
 """File of a directory that is locked. Its size, in bytes that nobody writes, counts: odd while somebody changes the
 directory, or was killed while doing so; even between two changes, and another number after each."""
 
 Mark: TypeAlias = tuple[int, int, int]
-_STAGING: Final = ".staging-"
 _TRASH: Final = ".trash-"
 _LOCK_SECONDS: Final = 60.0
-
-
-def sync(directory: Path) -> None:
-    """Flush the names in a directory to the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Let `path` have that content: at any moment, and after any crash, it has the old or the new one."""
-    fd, name = tempfile.mkstemp(prefix=_STAGING, dir=path.parent)
-    os.close(fd)
-    staged = Path(name)
-    try:
-        staged.unlink()
-        with staged.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def to_trash(folder: Path) -> None:
     """Take a folder out of sight with one rename, so that one that is half removed is never taken for a whole one."""
     folder.rename(tempfile.mkdtemp(prefix=f"{_TRASH}{folder.name}-", dir=folder.parent))
-    sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda name, trash: None) -> None:

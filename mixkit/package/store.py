@@ -22,6 +22,7 @@ from mixkit.package.names import check_name
 from mixkit.package.package import Package
 from mixkit.package.past import Event
 from mixkit.storage import Database, Place
+from mixkit.whole_file import sync_folder
 
 __all__ = ["Workspace", "WorkspaceStore"]
 
@@ -77,9 +78,9 @@ class WorkspaceStore:
                 raise Exists(f"there is a workspace {name!r} already")
             home.mkdir(exist_ok=True)
             try:
-                disk.sync(self.root)
+                sync_folder(self.root)
                 (home / FOLDER).mkdir()
-                disk.sync(home)
+                sync_folder(home)
                 workspace = self.workspace(name)
                 workspace.apps()
             except BaseException:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 
 from mix_crypto import jwts
 from mix_crypto.keys import Data, Key, aes_key, ed25519_private, ed25519_public, octets, rsa_private, secret
@@ -147,7 +147,7 @@ def ed25519_verify(state: State, key: Key, data: Data, signature: bytes) -> bool
 @ffis.register("$crypto_randomKey32", quick=True)
 def random_key32() -> bytes:
     """32 random bytes, good as a key of `aesGcmEncrypt`, `hmacSha256` and `jwtSign`."""
-    return secrets.token_bytes(32)
+    return os.urandom(32)
 
 
 @ffis.register("$crypto_aesGcmEncrypt")
@@ -155,7 +155,7 @@ def aes_gcm_encrypt(state: State, key: bytes | Token, plaintext: Data, aad: Data
     """AES-256-GCM: a random nonce of 12 bytes, the ciphertext, the tag of 16. `aad` is only authenticated."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    nonce = secrets.token_bytes(_NONCE)
+    nonce = os.urandom(_NONCE)
     return nonce + AESGCM(aes_key(key)).encrypt(nonce, _bounded(state, plaintext, aad), octets(aad))
 
 

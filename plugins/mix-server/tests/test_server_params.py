@@ -11,8 +11,9 @@ from mix_server.errors import BadRequest
 from mix_server.params import from_texts, read_body, read_query
 
 from mixkit import tagged_json
+from mixkit.converter import converter
 from mixkit.errors import TaggedJSONError
-from mixkit.schema import ANY, Mismatch, converter
+from mixkit.schema import ANY, Mismatch
 from mixkit.schema_text import parse, parse_params
 from mixkit.value import Case, Ref, check
 

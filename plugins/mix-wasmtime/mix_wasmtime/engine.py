@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mix_wasmtime import _native
 from mix_wasmtime.settings import WasmtimeSettings
-from mixkit import contracts
+from mixkit import contracts, distributions
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
@@ -204,9 +204,7 @@ class WasmtimeEngine:
     def version(self) -> str:
         """Version of Wasmtime and of what the engine keeps in files."""
         if not self._version:
-            from importlib.metadata import version
-
-            self._version = f"wasmtime-{version('wasmtime')}-4"
+            self._version = f"wasmtime-{distributions.version('wasmtime')}-4"
         return self._version
 
     @property
