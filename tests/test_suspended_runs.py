@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import os
-import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,32 +227,6 @@ async def test_an_ffi_that_is_cancelled_by_others_ends_the_run(
     head, body = calls("$test_gone")
     with pytest.raises((RunError, CancelledRun)):
         await kernel.run(guest(head, go=body), "go", grants=ALL)
-
-
-async def test_runs_dropped_at_random_moments_leave_nothing(kernel: Kernel, guest: Guest) -> None:
-    order = random.Random(7)
-    sleeper, spinner = kernel.load(waiter(guest, 20)), kernel.load(guest(spin=LOOP))
-    before = 0
-
-    async def one() -> None:
-        program, entry = (spinner, "spin") if order.random() < 0.1 else (sleeper, "go")
-        wall_time = order.choice((0.005, 0.02, 5))
-        with contextlib.suppress(RunError, TimeoutError, CancelledRun):
-            async with asyncio.timeout(order.random() * 0.03):
-                await kernel.run(program, entry, limits=Limits(wall_time=wall_time))
-
-    for turn in range(int(os.environ.get("MIXKIT_SUSPENDED_RUNS", "600")) // 50):
-        await asyncio.gather(*(one() for _ in range(50)))
-        if turn == 3:
-            gc.collect()
-            before = _resident()
-    gc.collect()
-    assert _resident() - before < 16 << 20
-    assert (await kernel.run(sleeper, "go")).value is None
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def test_without_fibers_everything_goes_in_threads(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
