@@ -395,7 +395,7 @@ def _async_invoker(
 
     def invoke(state: State, words: Words) -> Awaitable[Words]:
         # In the thread of the run: large arguments are not for an event loop.
-        return answer(state, bind(state, words))
+        return _named(name, answer(state, bind(state, words)))
 
     return invoke
 
@@ -423,13 +423,20 @@ def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[St
 def _guarded_async(
     name: str, function: Callable[[State, bytes], Any]
 ) -> Callable[[State, Words], Awaitable[Words]]:
-    async def invoke(state: State, words: Words) -> Words:
+    async def answer(state: State, words: Words) -> Words:
         try:
             return _raw_answer(name, await function(state, words))
         except BaseException as exc:
             return _failure(name, exc, False)
 
-    return invoke
+    return lambda state, words: _named(name, answer(state, words))
+
+
+def _named(name: str, answer: Any) -> Awaitable[Words]:
+    """The coroutine of an FFI, as logs call it."""
+    answer.__qualname__ = name
+    coroutine: Awaitable[Words] = answer
+    return coroutine
 
 
 class Registry:

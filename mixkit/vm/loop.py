@@ -36,6 +36,7 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
+from mixkit.vm.started import SLOW
 
 __all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
@@ -45,8 +46,6 @@ SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
 LARGE = 64 << 10
 """Bytes of codec words above which they are encoded, decoded and checked in a thread."""
-_SLOW = 0.1
-"""Seconds after which a call is named in the log that should have been quick."""
 
 
 class Future(Protocol):
@@ -348,7 +347,7 @@ class Run:
         try:
             return ffi.invoke(self.state, args)
         finally:
-            if (taken := time.monotonic() - began) > _SLOW:
+            if (taken := time.monotonic() - began) > SLOW:
                 _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
