@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mix_db.files.layer import State
 from mix_db.files.rows import RowReader
 from mix_db.files.segments import SegmentFile
 from mix_db.files.write_log import Commit, WriteLog
@@ -24,6 +23,7 @@ class View:
         horizon: of commits up to this number, history may have been dropped.
         horizon_time: when that commit was, Unix milliseconds; 0 if there is none.
         extent_rows: rows that are in the row files; those behind are in `commits`.
+        end: where the last of these commits ends in its log.
         segments: index segments, which cover the rows up to `extent_rows` in order and without gaps; none if the
             store was opened without an index.
     """
@@ -40,9 +40,9 @@ class View:
     records: list[bytes] = field(repr=False)
     log: WriteLog = field(repr=False)
     count: int
-    state: State
+    end: int
 
-    def grown(self, rows: int, last: int, count: int, state: State) -> View:
+    def grown(self, rows: int, last: int, count: int, end: int) -> View:
         """The same with what was committed to its log since. Part of every commit, where `replace` takes its time."""
         return View(
             rows,
@@ -56,7 +56,7 @@ class View:
             self.records,
             self.log,
             count,
-            state,
+            end,
         )
 
     @property
