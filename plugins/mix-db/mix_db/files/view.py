@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mix_db.files.rows import RowReader
 from mix_db.files.segments import SegmentFile
 from mix_db.files.write_log import Commit, WriteLog
 
-__all__ = ["View"]
+__all__ = ["View", "read_each"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,9 +84,24 @@ class View:
             raise IndexError(f"row {row} of {self.rows}")
         return self.records[row - self.extent_rows]
 
-    def read_many(self, rows: Iterable[int]) -> list[bytes]:
-        """The records of several rows, in the order given; quicker than one by one, and raises what `read` does."""
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        """The records of several rows, in the order given, up to the one with which they have `most` bytes.
+
+        Quicker than one by one, and raises what `read` does."""
         wanted = list(rows)
         if not wanted or max(wanted) < self.extent_rows:
-            return self.reader.read_many(wanted)
-        return [self.read(row) for row in wanted]
+            return self.reader.read_many(wanted, most)
+        return read_each(self.read, wanted, most)
+
+
+def read_each(read: Callable[[int], bytes], rows: Iterable[int], most: int | None) -> list[bytes]:
+    """Rows read one by one, as `View.read_many` answers them."""
+    records: list[bytes] = []
+    left = most
+    for row in rows:
+        records.append(read(row))
+        if left is not None:
+            left -= len(records[-1])
+            if left <= 0:
+                break
+    return records
