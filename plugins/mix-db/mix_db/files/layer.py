@@ -222,9 +222,9 @@ class DiskFolder:
 
     def lock(self, timeout: float, name: str = names.LOCK) -> AbstractContextManager[None]:
         # Its fork handlers are registered only in processes that write.
-        from mix_db.files.lock import hold
+        from mix_db.files.lock import Hold
 
-        return hold(self._descriptor, timeout, name)
+        return Hold(self._descriptor, timeout, name)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -423,7 +423,10 @@ class WriteLog:
 
 def check_size(records: Sequence[bytes]) -> None:
     """Raise `FilesError` if the records are too many bytes for one commit."""
-    size = sum(len(record) + len(varcode.write(len(record))) for record in records)
+    size = sum(map(len, records))
+    if size + varcode.MAX_SIZE * len(records) <= MAX_COMMIT:
+        return
+    size += sum(len(varcode.write(len(record))) for record in records)
     if size > MAX_COMMIT:
         raise FilesError(f"a commit of at most {MAX_COMMIT} bytes is expected, found {size}; save in parts")
 
