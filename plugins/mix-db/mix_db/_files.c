@@ -14,18 +14,21 @@
 static int look(int directory, const char *name, unsigned long long *device, unsigned long long *inode)
 {
 #if defined(__linux__) && defined(STATX_INO)
-    struct statx found;
-    if (statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_INO, &found))
+    struct statx asked;
+    if (!statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_INO, &asked)) {
+        *device = makedev(asked.stx_dev_major, asked.stx_dev_minor);
+        *inode = asked.stx_ino;
+        return 0;
+    }
+    if (errno == ENOENT)
         return -1;
-    *device = makedev(found.stx_dev_major, found.stx_dev_minor);
-    *inode = found.stx_ino;
-#else
+    /* Old kernels do not know the call, old containers forbid it. */
+#endif
     struct stat found;
     if (fstatat(directory, name, &found, AT_SYMLINK_NOFOLLOW))
         return -1;
     *device = (unsigned long long)found.st_dev;
     *inode = (unsigned long long)found.st_ino;
-#endif
     return 0;
 }
 
