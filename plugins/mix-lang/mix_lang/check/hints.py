@@ -1,0 +1,16 @@
+"""What a message says after a name that is not known, where that is certain enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from mixkit.near import meant
+
+__all__ = ["near"]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'length'?`, or nothing. Names of about the same length are looked at, and not more than 300."""
+    like = (other for other in known if abs(len(other) - len(name)) <= 3 and not other.startswith("$"))
+    return meant(name, islice(like, 300), 0.7).removeprefix("; ")
