@@ -6,7 +6,7 @@ from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.check.globals import ARITIES, CASES, TYPES
-from mix_lang.check.hints import near
+from mix_lang.check.hints import counted, near
 from mix_lang.check.scope import Local, LocalKind, Place, Scope
 from mix_lang.check.walk import every
 from mix_lang.diagnostic import Report
@@ -27,6 +27,7 @@ class BodyChecker:
         self._here = 0
         self._defining = ""
         self._in_def = False
+        self._circles: set[str] = set()
 
     def _unknown(self, name: str, span: Span, known: object = ()) -> None:
         raise NotImplementedError
@@ -519,7 +520,10 @@ class BodyChecker:
             # `array` alone is an array of anything.
             if args != TYPES[name] and not (args == 0 and TYPES[name]):
                 self._report.add(
-                    "M0402", span, f"the type {name} takes {TYPES[name]} arguments, found {args}", name=name
+                    "M0402",
+                    span,
+                    f"the type {name} takes {counted(TYPES[name], 'argument')}, found {args}",
+                    name=name,
                 )
             return
         named, member = unit.types.get(name), unit.members.get(name)
@@ -528,7 +532,7 @@ class BodyChecker:
                 self._report.add(
                     "M0402",
                     span,
-                    f"the type {name} takes {len(named.params)} arguments, found {args}",
+                    f"the type {name} takes {counted(len(named.params), 'argument')}, found {args}",
                     name=name,
                 )
         elif member is None or member.kind not in ("case", "broken"):
@@ -548,6 +552,9 @@ class BodyChecker:
             for node in every(current.type):
                 if isinstance(node, s.TName | s.TApply) and node.qualifier in ("", "self"):
                     if node.name == item.name and node.name in self._unit.types:
+                        if self._circles & seen:
+                            return
+                        self._circles.add(item.name)
                         self._report.add(
                             "M0403", item.name_span, f"the type '{item.name}' stands for itself",
                             hint="a type abbreviates and is not recursive: use data for the inner part", name=item.name,

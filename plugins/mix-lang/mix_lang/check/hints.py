@@ -7,10 +7,15 @@ from itertools import islice
 
 from mixkit.near import meant
 
-__all__ = ["near"]
+__all__ = ["counted", "near"]
 
 
 def near(name: str, known: Iterable[str]) -> str:
     """`did you mean 'length'?`, or nothing. Names of about the same length are looked at, and not more than 300."""
     like = (other for other in known if abs(len(other) - len(name)) <= 3 and not other.startswith("$"))
     return meant(name, islice(like, 300), 0.7).removeprefix("; ")
+
+
+def counted(count: int, word: str) -> str:
+    """`no arguments`, `1 argument`, `2 arguments`."""
+    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"

@@ -7,8 +7,8 @@ from typing import Final
 from mix_lang import syntax as s
 from mix_lang.check.bodies import BodyChecker
 from mix_lang.check.globals import ARITIES, HOSTS, SCREEN_MODULES
-from mix_lang.check.hints import near
-from mix_lang.check.scope import Place, Scope
+from mix_lang.check.hints import counted, near
+from mix_lang.check.scope import Local, Place, Scope
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
@@ -132,19 +132,19 @@ class _Names(BodyChecker):
             case s.TypeDef():
                 self._type_def(item)
             case s.Initializer(block=block) | s.Test(block=block):
-                self._block(block, self._writing())
+                self._block(block, self._writing(item.span))
             case s.Observer(cells=cells, condition=condition, block=block):
                 for cell in cells:
                     self._watched(cell)
                 if condition is not None:
                     self._expr(condition, Scope(_CELL))
-                self._block(block, self._writing())
+                self._block(block, self._writing(item.span))
             case s.Meta() | s.Pragma() | s.Broken():
                 pass
 
     @staticmethod
-    def _writing() -> Scope:
-        return Scope(_WRITES)
+    def _writing(span: Span) -> Scope:
+        return Scope(_WRITES, None, {"appstate": Local("appstate", "param", span, True)})
 
     def _def_item(self, item: s.Def) -> None:
         self._type(item.type)
@@ -211,7 +211,7 @@ class _Names(BodyChecker):
         if given > needed:
             self._report.add(
                 "M0317", item.span,
-                f"the module '{item.module}' takes {_count(needed, 'argument')}, found {given}",
+                f"the module '{item.module}' takes {counted(needed, 'argument')}, found {given}",
                 expected=needed, found=given,
             )  # fmt: skip
         for name, _ in item.types:
@@ -261,10 +261,6 @@ def _kind(item: s.Item) -> str:
     return {
         s.Def: "def", s.Foreign: "def", s.CellDef: "cell", s.Alias: "alias", s.CaseDef: "case", s.Import: "import",
     }.get(type(item), "name")  # fmt: skip
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
 
 
 def _statements(block: s.Block) -> list[s.Stmt]:

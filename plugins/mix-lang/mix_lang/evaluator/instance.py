@@ -216,7 +216,8 @@ def _spoil(cell: Cell) -> None:
     """Everything that depends on the cell is stale; it notes anew what it reads."""
     todo = [cell]
     while todo:
-        dependents, todo[-1].dependents = todo.pop().dependents, set()
+        changed = todo.pop()
+        dependents, changed.dependents = changed.dependents, set()
         for dependent in dependents:
             if not dependent.stale:
                 dependent.stale = True

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
 from mix_lang.lexer import Token
-from mix_lang.parser.structure import CLOSERS, begins_item, structure
+from mix_lang.parser.structure import CLOSERS, structure
 from mix_lang.source import Span
 
 __all__ = ["MAX_NESTING", "Cursor", "Fault"]
@@ -33,7 +33,7 @@ class Cursor:
 
     def __init__(self, tokens: list[Token], report: Report) -> None:
         self._tokens, self._report = tokens, report
-        self._structure = structure(tokens)
+        self._structure = structure(tokens, report.source)
         self._at = 0
         self._nesting = 0
 
@@ -42,6 +42,11 @@ class Cursor:
     @property
     def _token(self) -> Token:
         return self._tokens[self._at]
+
+    @property
+    def _at_item(self) -> bool:
+        """Whether a definition begins here, whatever brackets are open."""
+        return self._at in self._structure.items
 
     def _ahead(self, count: int) -> Token:
         return self._tokens[min(self._at + count, len(self._tokens) - 1)]
@@ -100,11 +105,7 @@ class Cursor:
         if self._sees(closer):
             return self._next()
         token = self._token
-        if (
-            token.kind in ("eof", "end")
-            or begins_item(self._tokens, self._at)
-            or self._sees(*CLOSERS.values())
-        ):
+        if token.kind in ("eof", "end") or self._at_item or self._sees(*CLOSERS.values()):
             raise Fault(
                 "M0202", opener.span, f"this '{opener.value}' is never closed",
                 f"expected '{closer}' before {self._found(token)} in line {self._line(token)}",
@@ -153,7 +154,7 @@ class Cursor:
     def _where(self) -> Span:
         """Where something is missing: at the token, or behind the one before if this begins something else."""
         token = self._token
-        if self._at and (token.kind in ("eof", "end") or begins_item(self._tokens, self._at)):
+        if self._at and (token.kind in ("eof", "end") or self._at_item):
             end = self._tokens[self._at - 1].span.end
             return Span(end, end)
         return token.span
@@ -177,7 +178,7 @@ class Cursor:
     def _skip(self, depth: int, stops: Callable[[Token], bool]) -> None:
         """Go on to a token at that depth (or less deep) for which `stops` is true, or to the next definition."""
         depths = self._structure.depth
-        while self._token.kind != "eof" and not begins_item(self._tokens, self._at):
+        while self._token.kind != "eof" and not self._at_item:
             if depths[self._at] <= depth and (stops(self._token) or self._token.kind == "end"):
                 return
             self._at += 1

@@ -312,7 +312,7 @@ class ExpressionParser(PostfixParser, PatternParser):
         return params
 
     def _param(self) -> s.Param:
-        if self._token.kind != "name" and not self._sees("self", "global", "private"):
+        if self._token.kind == "op":
             raise self._fault(
                 "the name of a parameter", "parameters of a def are names; take a pattern apart with let"
             )

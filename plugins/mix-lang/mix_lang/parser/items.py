@@ -8,7 +8,6 @@ from mix_lang import syntax as s
 from mix_lang.lexer import Token
 from mix_lang.parser.cursor import Fault
 from mix_lang.parser.statements import StatementParser
-from mix_lang.parser.structure import begins_item
 from mix_lang.source import Span
 
 __all__ = ["SCREEN_WORDS", "ItemParser"]
@@ -68,7 +67,7 @@ class ItemParser(StatementParser):
     def _behind(self) -> None:
         """What may follow an item: the next one, `;;` or the end."""
         token = self._token
-        if token.kind in ("eof", "end") or self._sees(";") or begins_item(self._tokens, self._at):
+        if token.kind in ("eof", "end") or self._sees(";") or self._at_item:
             return
         if self._starts_item(token):
             return
@@ -88,7 +87,7 @@ class ItemParser(StatementParser):
             self._next()
         while self._token.kind not in ("eof", "end"):
             token = self._token
-            if begins_item(self._tokens, self._at):
+            if self._at_item:
                 return
             if token.first and self._starts_item(token) and self._column(token) <= column:
                 return

@@ -8,7 +8,6 @@ from mix_lang import syntax as s
 from mix_lang.lexer import Token
 from mix_lang.parser.cursor import Fault
 from mix_lang.parser.expressions import ExpressionParser
-from mix_lang.parser.structure import begins_item
 from mix_lang.source import Span
 
 __all__ = ["StatementParser"]
@@ -35,7 +34,7 @@ class StatementParser(ExpressionParser):
                 pass
             if self._sees("}") or self._sees("case") or self._token.kind in ("eof", "end"):
                 return tuple(found)
-            if begins_item(self._tokens, self._at):
+            if self._at_item:
                 return tuple(found)
             at = self._at
             try:
@@ -46,9 +45,23 @@ class StatementParser(ExpressionParser):
                     # Nothing in here says where the bracket was meant to end.
                     raise
                 self._say(fault)
+                found += self._names_of_broken(at)
                 self._skip(depth, _ends_statement)
                 if self._at == at:
                     self._next()
+
+    def _names_of_broken(self, at: int) -> list[s.Stmt]:
+        """A statement that could not be read may have given names, whose uses are no errors."""
+        if self._tokens[at].value not in ("let", "var", "def"):
+            return []
+        slots: dict[str, s.Slot] = {}
+        for token in self._tokens[at + 1 :]:
+            if token.value in ("=", ";", "}") or token.kind == "eof":
+                break
+            if token.kind == "name":
+                slots[token.value] = s.Slot(token.span, "one", s.PVar(token.span, token.value))
+        span = self._tokens[at].span
+        return [s.LetStmt(span, s.PArray(span, tuple(slots.values())), None, s.Const(span, None))]
 
     def _separator(self) -> None:
         """What ends a statement: `;`, `}`, a block's end, or that the next one is on a line of its own."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mix_lang.lexer import Token
+from mix_lang.source import Source
 
-__all__ = ["CLOSERS", "Structure", "begins_item"]
+__all__ = ["CLOSERS", "Structure", "structure"]
 
 CLOSERS: Final = {"(": ")", "[": "]", "{": "}"}
 _ENDS: Final = frozenset(CLOSERS.values())
@@ -35,14 +36,15 @@ _RESETS: Final = frozenset((",", ";", "|", "=", ":"))
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """`depth[i]`: brackets that are open before token i. `lambdas`: indices at which a lambda's patterns begin."""
+    """`depth[i]`: brackets that are open before token i. `lambdas`: indices at which a lambda's patterns begin.
+    `items`: indices at which a definition begins, whatever brackets are open."""
 
     depth: list[int]
     lambdas: frozenset[int]
+    items: frozenset[int]
 
 
-def begins_item(tokens: list[Token], at: int) -> bool:
-    """Whether a definition begins here, whatever brackets are open: at the start of a line, and no key."""
+def _looks_like_item(tokens: list[Token], at: int) -> bool:
     token = tokens[at]
     if token.kind != "keyword" or not token.first:
         return False
@@ -52,15 +54,22 @@ def begins_item(tokens: list[Token], at: int) -> bool:
     return token.value in _STARTERS and behind.kind in ("name", "keyword")
 
 
-def structure(tokens: list[Token]) -> Structure:
-    """Read the brackets. One that is never closed is closed where the next definition begins."""
+def structure(tokens: list[Token], source: Source) -> Structure:
+    """Read the brackets. One that is never closed is closed where the next definition begins: at the start of a line,
+    and no further to the right than the definition before."""
     depth: list[int] = []
     lambdas: set[int] = set()
+    items: set[int] = set()
+    column = 0
     # An open bracket, and where its present item begins.
     stack: list[list[int | str]] = []
     for at, token in enumerate(tokens):
-        if begins_item(tokens, at):
-            stack.clear()
+        if _looks_like_item(tokens, at):
+            here = source.place(token.span.start)[2]
+            if not stack or here <= column:
+                column = here
+                items.add(at)
+                stack.clear()
         depth.append(len(stack))
         if token.kind != "op":
             continue
@@ -77,4 +86,4 @@ def structure(tokens: list[Token]) -> Structure:
             stack[-1][1] = at + 1
         elif value in _RESETS:
             stack[-1][1] = at + 1
-    return Structure(depth, frozenset(lambdas))
+    return Structure(depth, frozenset(lambdas), frozenset(items))
