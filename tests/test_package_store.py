@@ -76,7 +76,7 @@ def folder(workspace: Workspace, app: str = "demo") -> str:
 
 def book(workspace: Workspace) -> Database:
     """The workspace's own database."""
-    return workspace._book._database()
+    return workspace.database()
 
 
 def code_of(workspace: Workspace) -> set[str]:

@@ -17,7 +17,8 @@ in whatever process, finds nothing there. Installs keep it.
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
 
-Nobody but the store opens the database: names from agents and requests are looked up among the apps, and no app can
+Others may keep records of other types in it, which belong to the workspace and to no app; but only who has the store
+opens it: names from agents and requests are looked up among the apps, and no app can
 have the name of its folder.
 """
 
@@ -145,11 +146,11 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(self._database())
+        return self._apps(self.database())
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
-        database = self._databases.at_hand(self._place)
+        database = self.database_at_hand()
         return None if database is None else self._apps(database)
 
     def _apps(self, database: Database) -> Mapping[str, Standing]:
@@ -164,13 +165,13 @@ class Book:
 
     def page(self) -> Page:
         """What it says now. Raises as `apps`."""
-        database = self._database()
+        database = self.database()
         return Page(database.as_of(database.watermark()), self._root)
 
     def note(self, app: str) -> str:
         """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
         folder = f"{app}.{secrets.token_hex(8)}"
-        self._database().save([_record(app, folder, None)], _BY_NAME)
+        self.database().save([_record(app, folder, None)], _BY_NAME)
         return folder
 
     def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
@@ -180,7 +181,7 @@ class Book:
         Args:
             code: content by SHA-256.
         """
-        database = self._database()
+        database = self.database()
         with database.query(_APPS) as cursor:
             known = {record["name"]: record for record in cursor}
         before = {app: set(record.get("code", ())) for app, record in known.items()}
@@ -198,7 +199,7 @@ class Book:
         """What became of an app, oldest first, as far as the history goes back."""
         events: list[Event] = []
         there = False
-        for record in self._database().history(f"app:{app}"):
+        for record in self.database().history(f"app:{app}"):
             entry = _entry(record)
             # An app is noted before its folder is made.
             if entry is not None or there:
@@ -207,8 +208,13 @@ class Book:
             there = entry is not None
         return events
 
-    def _database(self) -> Database:
-        found = self._databases.at_hand(self._place)
+    def database_at_hand(self) -> Database | None:
+        """The database itself, if it is open. Never waits for anybody."""
+        return self._databases.at_hand(self._place)
+
+    def database(self) -> Database:
+        """The database itself, opened if it is not. Raises as `apps`."""
+        found = self.database_at_hand()
         if found is not None:
             return found
         # Opening it would make one in any folder of that name.

@@ -134,6 +134,12 @@ class Request(falcon.asgi.Request):
         except falcon.HTTPError:
             return True
 
+    @property
+    def who(self) -> Caller:
+        """Who asks, of a request that comes to a resource that not everybody may ask."""
+        assert self.caller is not None
+        return self.caller
+
     async def body(self, limit: int, seconds: float) -> bytes:
         """The whole body, decompressed.
 

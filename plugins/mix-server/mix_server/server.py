@@ -9,7 +9,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mix_server import auth
+import msgspec
+
+from mix_server.access.accounts import make
+from mix_server.access.server_key import ServerKey
+from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
 from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
@@ -44,14 +48,17 @@ class Server:
 
     Args:
         kernel: runs the agents. The server closes it when it stops.
-        authorizer: decides who asks; made from the settings if not given.
+        token: the operator's, if the settings have none.
 
     Raises:
         ProfileError: settings that do not go together, a workspace directory that is not one, a storage that forgets.
 
     Attributes:
-        kernel, settings, authorizer: as given.
+        kernel, settings: as given.
+        authorizer: decides who asks, and what they may do.
         store: the workspaces.
+        grants: who may do what in them.
+        key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
@@ -61,8 +68,10 @@ class Server:
         metrics: the counters.
     """
 
-    def __init__(self, kernel: Kernel, authorizer: auth.Authorizer | None = None) -> None:
+    def __init__(self, kernel: Kernel, token: str | None = None) -> None:
         settings: ServerSettings = kernel.settings("server")
+        if token is not None:
+            settings = msgspec.structs.replace(settings, token=token)
         if kernel.limits.wall_time > MAX_WALL_TIME:
             raise ProfileError(
                 f"expected at most {MAX_WALL_TIME:g} s for what runs in a request, found "
@@ -78,8 +87,10 @@ class Server:
             )
         self.kernel = kernel
         self.settings = settings
-        self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir, kernel)
+        self.grants = GrantStore(self.store)
+        self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
+        self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)

@@ -139,14 +139,13 @@ class Agents:
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
-    assert req.caller is not None
     hidden = _SECRET_HEADERS if not req.coded or req.coding is None else _SECRET_HEADERS | _CODING_HEADERS
     headers = {
         name.decode("latin-1"): text.decode("latin-1")
         for name, text in req.scope["headers"]
         if name not in hidden
     }
-    return target.env.for_request(user=req.caller.user, headers=headers, body=body)
+    return target.env.for_request(user=req.who.user, headers=headers, body=body)
 
 
 def _limits(req: Request, target: Target) -> Limits:
