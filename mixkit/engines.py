@@ -125,6 +125,8 @@ class Engines:
 
     def made(self) -> tuple[WasmEngine, ...]:
         """The engines in the order of the choices."""
+        if self._made is not None:
+            return self._made
         with self._lock:
             if self._made is None:
                 made = []

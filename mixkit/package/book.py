@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mixkit.errors import NotFound, PackageError
 from mixkit.package.app import Installation
+from mixkit.package.disk import LOCK, Mark, mark
 from mixkit.package.document import dump, load
 from mixkit.package.past import Event
 from mixkit.storage import Database, Place, Reader, Record, SaveOptions
@@ -135,7 +136,8 @@ class Book:
         self._root = root
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
-        self._seen: tuple[weakref.ref[Database], str, Mapping[str, Standing]] | None = None
+        self._lock = str(root / LOCK)
+        self._seen: tuple[Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
 
     def apps(self) -> Mapping[str, Standing]:
         """How it stands with all apps that there ever were, by name.
@@ -146,21 +148,28 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(self.database())
+        return self._apps(mark(self._lock), self.database())
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
+        # PERF: asked for every request; nobody writes of apps without the lock.
+        now, seen = mark(self._lock), self._seen
+        if now is not None and seen is not None and seen[0] == now:
+            return seen[3]
         database = self.database_at_hand()
-        return None if database is None else self._apps(database)
+        return None if database is None else self._apps(now, database)
 
-    def _apps(self, database: Database) -> Mapping[str, Standing]:
+    def _apps(self, now: Mark | None, database: Database) -> Mapping[str, Standing]:
+        """Args: `now` is the mark from before `database` was asked for."""
         seen = self._seen
         # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is not None and seen[1] == database.watermark() and seen[0]() is database:
-            return seen[2]
+        if seen is not None and seen[2] == database.watermark() and seen[1]() is database:
+            apps = seen[3]
+            self._seen = now, seen[1], seen[2], apps
+            return apps
         with database.query(_APPS) as cursor:
             apps = {record["name"]: _standing(self._root, record) for record in cursor}
-            self._seen = weakref.ref(database), cursor.watermark, apps
+            self._seen = now, weakref.ref(database), cursor.watermark, apps
         return apps
 
     def page(self) -> Page:

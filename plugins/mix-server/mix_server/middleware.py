@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,6 @@ access = logging.getLogger("mixkit.server.access")
 _LONGEST_PATH = 512
 """Characters of a path in the access log."""
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
-"""An id that a caller may choose: it goes into log lines and into a header."""
-
 
 class Around:
     """The server's own middleware, outside of all others.
@@ -49,7 +45,7 @@ class Around:
         self._server = server
         self._authorizer = server.authorizer
         self._metrics = server.metrics
-        self._arrivals = server.arrivals
+        self._clients = server.clients
         self._deprecated = deprecated
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
@@ -67,10 +63,7 @@ class Around:
         await self._server.stop()
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        req.arrivals = self._arrivals
-        given = req.get_header("X-Request-Id")
-        if given and _SANE_ID.fullmatch(given.encode()):
-            req.id = given
+        req.clients = self._clients
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]

@@ -15,8 +15,8 @@ from mix_server.access.accounts import make
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
-from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
+from mix_server.clients import Clients
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
@@ -64,7 +64,7 @@ class Server:
         databases: those of the apps.
         followings: the live queries, which streams share.
         streams: the answers that are being sent part by part.
-        arrivals: the bodies that are arriving.
+        clients: what is waited for from them.
         metrics: the counters.
     """
 
@@ -107,7 +107,7 @@ class Server:
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
-        self.arrivals = Arrivals()
+        self.clients = Clients()
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -116,7 +116,7 @@ class Server:
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
-        self.arrivals.stop()
+        self.clients.stop()
         self.streams.stop()
 
     async def stop(self) -> None:
@@ -127,6 +127,7 @@ class Server:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
         self.databases.close()
+        self.metrics.flush()
         self.kernel.close()
 
     def check_memory(self) -> None:

@@ -98,7 +98,7 @@ async def read_form(body: bytes, types: dict[str, str]) -> Any:
     class Form:
         content_type = "application/x-www-form-urlencoded"
 
-        async def body(self, limit: int, seconds: float) -> bytes:
+        def body_at_hand(self, limit: int) -> bytes:
             return body
 
     return (await read_body(Form(), parse_params(types), 1000, 1.0, 1_000))[0]  # type: ignore[arg-type]
