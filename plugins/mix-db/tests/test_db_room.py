@@ -244,7 +244,7 @@ def test_who_has_it_open_sees_every_commit_though_its_size_stays(tmp_path: Path)
 
 
 def test_commits_that_are_written_while_a_reader_is_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads ahead: of a commit what was there before it was written, and behind that commits that follow its sync."""
+    """It reads ahead: what was there before a commit was written, and behind that commits that follow its sync."""
     folder = FaultyFolder()
     store = Store(folder)
     save(store, b"0")
