@@ -327,6 +327,8 @@ def clients_gone(directory: str, requests: int, order: random.Random) -> list[st
 
 def stops(directory: str, count: int, order: random.Random) -> None:
     async def main(pid: int, port: int) -> None:
+        # It listens before it is ready to be stopped.
+        await ask(port, "echo", 7, None)
         tasks = [
             asyncio.ensure_future(ask(port, "sleep", [60_000], None))
             if order.random() < 0.9

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Final
+from typing import Any, Final
 
 from mixkit.errors import EngineError
 
@@ -40,14 +40,19 @@ _MAX_MEMORY: Final = 1 << 32
 
 
 class Snapshot:
-    """Frozen state of an instance of one module; immutable, usable from any thread."""
+    """Frozen state of an instance of one module; immutable, usable from any thread.
 
-    __slots__ = ("code_hash", "size", "state", "version")
+    Attributes:
+        image: what an engine has made of it to restore it faster.
+    """
+
+    __slots__ = ("code_hash", "image", "size", "state", "version")
 
     def __init__(self, code_hash: str, version: str, state: State) -> None:
         self.code_hash = code_hash
         self.version = version
         self.state = state
+        self.image: Any = None
         self.size: int = sum(len(runs) + len(contents) for _, runs, contents in state[0]) + len(state[1])
 
     def __repr__(self) -> str:

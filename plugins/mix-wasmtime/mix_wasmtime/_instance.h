@@ -95,7 +95,8 @@ PyObject *value_to_python(const wasmtime_val_raw_t *raw, char type);
 /* ---- _state.c: freezing and restoring -------------------------------------------------------------------- */
 
 PyObject *state_get(Instance *self);                /* ((a memory each, …), the globals at 16 bytes each) */
-int state_set(Instance *self, PyObject *state);     /* 1 done, 0 not possible, -1 exception */
+/* 1 done, 0 not possible, -1 exception. The image is of that state; NULL for none. */
+int state_set(Instance *self, PyObject *state, const Image *image);
 
 /* ---- _memory.c and _call.c ------------------------------------------------------------------------------- */
 
