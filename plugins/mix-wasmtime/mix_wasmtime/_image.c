@@ -61,15 +61,20 @@ static PyObject *image_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
             Py_DECREF(self);
             return NULL;
         }
-        if (kept.length >= LEAST) make_file(&self->parts[i], &kept);
+        if (kept.length < LEAST) continue;
+        Py_BEGIN_ALLOW_THREADS
+        make_file(&self->parts[i], &kept);
+        Py_END_ALLOW_THREADS
     }
     return (PyObject *)self;
 }
 
 static void image_dealloc(PyObject *object) {
     Image *self = (Image *)object;
+    Py_BEGIN_ALLOW_THREADS
     for (size_t i = 0; i < MAX_MEMORIES; i++)
         if (self->parts[i].file >= 0) close(self->parts[i].file);
+    Py_END_ALLOW_THREADS
     Py_TYPE(object)->tp_free(object);
 }
 

@@ -102,6 +102,8 @@ int state_set(Instance *self, PyObject *state, const Image *image);
 
 Region *memory_of(Instance *self); /* what is exported as "memory"; NULL with an exception */
 bool memory_holds(Region *region, uint32_t ptr, size_t size);
+/* Before so much is written: pages of the usual size come one by one, and take several times as long (measured). */
+void memory_large_pages(char *bytes, size_t size);
 PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size); /* of what it holds, as bytes */
 
 /* What a call with bytes has to know, checked; `region` is the memory that they go to. */

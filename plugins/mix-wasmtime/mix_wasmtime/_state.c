@@ -52,7 +52,10 @@ static PyObject *get_memory(Instance *self, const Region *region) {
     PyObject *contents = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total), *item = NULL;
     if (contents != NULL) {
         char *to = PyBytes_AS_STRING(contents);
+        memory_large_pages(to, total);
+        thread_state = hold(self);
         for (size_t i = 0; i < count; to += runs[i++].size) memcpy(to, region->base + runs[i].offset, runs[i].size);
+        let_go(self, thread_state);
         item = Py_BuildValue("ny#N", (Py_ssize_t)atomic_load(&region->size), count == 0 ? "" : (char *)runs,
                              (Py_ssize_t)(count * sizeof *runs), contents);
     }
