@@ -15,7 +15,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from mixkit import codec
+from mixkit.converter import Converter, converter
 from mixkit.errors import (
     CancelledRun,
     CodecError,
@@ -31,7 +34,7 @@ from mixkit.grants import Grants, matches
 from mixkit.near import meant
 from mixkit.octets import LEAST, Answer, Octets, arguments
 from mixkit.outside import is_ours
-from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
+from mixkit.schema import ANY, Mismatch, Type, from_annotation, json_schema
 from mixkit.state import State
 from mixkit.value import Result, error, is_large, ok
 
@@ -46,8 +49,7 @@ MAX_PARAMS = 9
 _NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """A parameter of an FFI."""
 
     name: str

