@@ -121,6 +121,8 @@ Value builtin_string_has_suffix(struct vm *vm, const Value *arguments)
 
 static bool append(struct vm *vm, struct buffer *to, const char *bytes, size_t size)
 {
+    if (size == 0)
+        return true;
     if (to->size + size > MAX_TEXT) {
         vm->fault = FAULT_MEMORY;
         return false;
