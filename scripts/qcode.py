@@ -84,7 +84,7 @@ def fields(pairs: list[tuple[str, str]]) -> list[str]:
 
 def c_kind(kind: str) -> str:
     """The name that C gives to a kind: `const` and `CONST` would be one otherwise."""
-    return f"WIDE_{kind}" if kind.isupper() else kind.upper()
+    return f"OPERAND_WIDE_{kind}" if kind.isupper() else f"OPERAND_{kind.upper()}"
 
 
 def c_header() -> str:
@@ -99,7 +99,7 @@ def c_header() -> str:
 
 def c_builtins() -> str:
     lines = [
-        "/* Written by scripts/qcode.py from builtins.toml: BUILTIN(name, number of parameters, their names). */",
+        "/* Written by scripts/qcode.py from builtins.toml: BUILTIN(name, number of parameters, names and kinds). */",
         "#define BUILTINS(BUILTIN) \\",
     ]
     for name, (parameters, _) in builtins().items():
