@@ -1,0 +1,71 @@
+"""Functions within functions: what they capture, and their alternatives."""
+
+from __future__ import annotations
+
+from mix_lang import syntax as s
+from mix_lang.codegen import expressions, patterns
+from mix_lang.codegen.function import Fn
+
+__all__ = ["body_of", "closure"]
+
+
+def closure(fn: Fn, clauses: tuple[s.Clause, ...], to: int, name: str = "", key: str = "") -> None:
+    """Put a new closure into a register."""
+    gen = fn.gen
+    shown = name or f"{fn.b.name}/lambda"
+    key = key or gen.new_key(shown)
+    inner = Fn(gen, gen.assembly.function(key, len(clauses[0].patterns), name=shown), fn.unit, fn)
+    body_of(inner, clauses)
+    count = len(inner.captured)
+    inner.b.captures = count
+    if not count:
+        fn.b.emit("func", to, key)
+        return
+    mark = fn.mark()
+    first = fn.b.register(count)
+    for local, index in inner.captured.items():
+        fn.raw(local, first + index)
+    fn.b.emit("closure", to, first, key)
+    fn.release(mark)
+
+
+def body_of(fn: Fn, clauses: tuple[s.Clause, ...]) -> None:
+    """The body of a function: its alternatives are tried in order, its arguments are in the first registers."""
+    for clause in clauses:
+        mark = fn.mark()
+        fn.scopes.append({})
+        other = fn.b.label()
+        certain = clause.guard is None
+        for number, pattern in enumerate(clause.patterns):
+            if isinstance(pattern, s.PVar):
+                # An argument never changes: its register is the name's.
+                fn.declare(pattern.name, number)
+            elif not isinstance(pattern, s.PAny):
+                certain = False
+                fn.at(pattern.span)
+                patterns.names_of(fn, pattern)
+                patterns.match(fn, pattern, number, other)
+        if clause.guard is not None:
+            expressions.jump_unless(fn, clause.guard, other)
+        if isinstance(clause.body, s.Block):
+            expressions.block_body(fn, clause.body)
+        else:
+            expressions.tail(fn, clause.body)
+        fn.scopes.pop()
+        fn.release(mark)
+        fn.b.place(other)
+        if certain:
+            break
+    else:
+        fn.at(clauses[0].span)
+        if len(clauses[0].patterns) == 1:
+            fn.b.emit("no_match", 0)
+        else:
+            register = fn.temp()
+            fn.b.emit("array", register, 0, len(clauses[0].patterns))
+            fn.b.emit("no_match", register)
+        return
+    # A label may stand behind the last alternative: there is an instruction for it, though nothing reaches it.
+    register = fn.temp()
+    fn.b.emit("literal", register, "null")
+    fn.b.emit("return", register)
