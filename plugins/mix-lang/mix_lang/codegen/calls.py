@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mix_lang import syntax as s
 from mix_lang.codegen import expressions, names, types
-from mix_lang.codegen.function import Fn, NotYet
+from mix_lang.codegen.function import Fn
 from mix_lang.program import Member, Unit, arity_of
 
-__all__ = ["call", "call_global", "tail_call"]
+__all__ = ["call", "call_cells", "call_global", "tail_call"]
 
 
 def call(fn: Fn, node: s.Call, to: int) -> None:
@@ -29,7 +29,7 @@ def call(fn: Fn, node: s.Call, to: int) -> None:
 
 def tail_call(fn: Fn, node: s.Call) -> bool:
     """Call in place of the running function; False if this call is none that can."""
-    if isinstance(node.function, s.TypeCheck) or _inlined(fn, node) is not None:
+    if isinstance(node.function, s.TypeCheck) or _inlined(fn, node) is not None or _names_cell(fn, node):
         return False
     known = _known(fn, node)
     window = fn.b.window(len(node.args))
@@ -47,7 +47,16 @@ def tail_call(fn: Fn, node: s.Call) -> bool:
 
 def call_global(fn: Fn, name: str, to: int, args: list[int]) -> None:
     """Call a function of the prelude with registers."""
-    key = fn.gen.function_key(fn.gen.prelude, fn.gen.prelude.members[name])
+    _call_member(fn, fn.gen.prelude, name, to, args)
+
+
+def call_cells(fn: Fn, name: str, to: int, args: list[int]) -> None:
+    """Call a function of what runs the cells."""
+    _call_member(fn, fn.gen.cells, name, to, args)
+
+
+def _call_member(fn: Fn, unit: Unit, name: str, to: int, args: list[int]) -> None:
+    key = fn.gen.function_key(unit, unit.members[name])
     mark = fn.mark()
     window = fn.b.window(len(args))
     for index, register in enumerate(args):
@@ -101,8 +110,6 @@ def _inlined(fn: Fn, node: s.Call) -> str | s.Foreign | None:
     )
     if name in ("some", "ok", "error") and not local and not mine and len(node.args) == 1:
         return name
-    if name in ("contents", "link") and not local and not mine:
-        raise NotYet(fn.unit, node.span, "links")
     target = _target(fn, function)
     if target is None:
         return None
@@ -115,6 +122,31 @@ def _inlined(fn: Fn, node: s.Call) -> str | s.Foreign | None:
     return None
 
 
+def _names_cell(fn: Fn, node: s.Call) -> str:
+    """The cell that `contents(c)` and `link(c)` name; they take it as such, and not its value."""
+    function = node.function
+    if not isinstance(function, s.Name) or function.name not in ("contents", "link") or len(node.args) != 1:
+        return ""
+    arg = node.args[0]
+    if fn.find(function.name) or function.name in fn.unit.members:
+        return ""
+    if not isinstance(arg, s.Name | s.Qualified) or (isinstance(arg, s.Name) and fn.find(arg.name)):
+        return ""
+    found = fn.unit.members.get(arg.name)
+    return arg.name if found is not None and found.kind in ("cell", "alias") else ""
+
+
+def _cell_itself(fn: Fn, node: s.Call, to: int) -> bool:
+    name = _names_cell(fn, node)
+    if not name:
+        return False
+    names.cell(fn, name, to)
+    if isinstance(node.function, s.Name) and node.function.name == "contents":
+        fn.at(node.span)
+        call_cells(fn, "fresh", to, [to])
+    return True
+
+
 def _special(fn: Fn, node: s.Call, to: int) -> bool:
     if isinstance(node.function, s.TypeCheck) and len(node.args) == 1:
         register = expressions.value(fn, node.args[0])
@@ -122,6 +154,8 @@ def _special(fn: Fn, node: s.Call, to: int) -> bool:
         types.checked(fn, node.function.type, register)
         if register != to:
             fn.b.emit("move", to, register)
+        return True
+    if _cell_itself(fn, node, to):
         return True
     inlined = _inlined(fn, node)
     if inlined is None:

@@ -14,18 +14,10 @@ from mixkit.value import UNDEF
 if TYPE_CHECKING:
     from mix_lang.codegen.generator import Generator
 
-__all__ = ["INSTANCE", "Fn", "Local", "NotYet"]
+__all__ = ["INSTANCE", "Fn", "Local"]
 
 INSTANCE = "$instance"
 """The local that holds the instance of the module: an object of slots."""
-
-
-class NotYet(Exception):
-    """Something that the code generator cannot do yet, though the evaluator can."""
-
-    def __init__(self, unit: Unit, span: Span, what: str) -> None:
-        super().__init__(what)
-        self.unit, self.span, self.what = unit, span, what
 
 
 @dataclass(eq=False, slots=True)
@@ -36,6 +28,7 @@ class Local:
     register: int
     fn: Fn
     boxed: bool = False
+    var: bool = False
 
 
 class Fn:
@@ -50,9 +43,9 @@ class Fn:
 
     # Names
 
-    def declare(self, name: str, register: int, boxed: bool = False) -> Local:
+    def declare(self, name: str, register: int, boxed: bool = False, var: bool = False) -> Local:
         """A name for a register, in the innermost scope."""
-        local = Local(name, register, self, boxed)
+        local = Local(name, register, self, boxed, var)
         self.scopes[-1][name] = local
         return local
 

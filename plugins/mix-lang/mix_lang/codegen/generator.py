@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
-from typing import Any
 
 from mix_rt.qcode import Assembly
 
 from mix_lang import syntax as s
-from mix_lang.check.cells import cell_order, definition_order
+from mix_lang.check.cells import definition_order
 from mix_lang.check.walk import every
-from mix_lang.codegen import closures, expressions
-from mix_lang.codegen.function import INSTANCE, Fn, NotYet
+from mix_lang.codegen import closures, expressions, instances
+from mix_lang.codegen.function import Fn
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, members_of
@@ -20,11 +20,21 @@ from mix_lang.source import Source
 __all__ = ["Generator", "generate"]
 
 
+def _runtime(name: str) -> Unit:
+    """A module of what the generated code itself needs; programs cannot name it."""
+    file = f"{name}.mix"
+    text = resources.files("mix_lang.codegen").joinpath(file).read_text(encoding="utf-8")
+    source = Source(file, text)
+    (module,) = parse(source, name, Report(source))
+    module = replace(module, name=f"mix.{name}")
+    return Unit(module, source, *members_of(module), library=True)
+
+
 def generate(program: Program, module: str) -> Assembly:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
-    Raises:
-        NotYet: it has something that is not generated yet.
+    Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(action, args)` runs one, and the next ones that
+    it asks for; `$idleTime()` runs those that were put off. Both answer the output then.
     """
     generator = Generator(program)
     generator.agent(program.units[module])
@@ -41,10 +51,7 @@ class Generator:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.assembly = Assembly()
-        text = resources.files("mix_lang.codegen").joinpath("prelude.mix").read_text(encoding="utf-8")
-        source = Source("prelude.mix", text)
-        (module,) = parse(source, "prelude", Report(source))
-        self.prelude = Unit(module, source, *members_of(module), library=True)
+        self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
         self._functions: dict[tuple[str, str], str] = {}
         self._values: dict[tuple[str, str], int] = {}
@@ -61,12 +68,16 @@ class Generator:
             self._bound[unit.name] = self._find_bound(unit)
         return name in self._bound[unit.name]
 
+    def imported(self, unit: Unit, name: str) -> Unit:
+        """The module of that name that a module imports."""
+        return self.cells if unit is self.prelude else self.program.units[name]
+
     def _find_bound(self, unit: Unit) -> set[str]:
         bound = {member.name for member in unit.members.values() if member.kind in ("param", "cell", "alias")}
         uses = {}
         for member in unit.members.values():
             item = member.item
-            if isinstance(item, s.Import) and self._has_state(item.module):
+            if isinstance(item, s.Import) and self._has_own(unit, item.module):
                 bound.add(member.name)
             uses[member.name] = {node.name for node in every(item) if isinstance(node, s.Name | s.Qualified)}
         while True:
@@ -75,14 +86,31 @@ class Generator:
                 return bound
             bound |= more
 
-    def _has_state(self, module: str) -> bool:
-        """Whether each importing instance has an instance of its own: the module has cells."""
-        return any(member.kind in ("cell", "alias") for member in self.program.units[module].members.values())
+    def _has_own(self, unit: Unit, module: str) -> bool:
+        """Whether each instance of `unit` has an instance of its own of a module that it imports."""
+        if unit is self.prelude:
+            return False
+        return self.has_state(module) and not self.program.units[module].module.static
+
+    def has_state(self, module: str) -> bool:
+        """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""
+        unit = self.program.units[module]
+        return any(
+            isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer) for item in unit.module.items
+        )
 
     def slot(self, unit: Unit, name: str) -> int:
         """The slot of a member that needs the instance."""
-        slots = self._slots.setdefault(unit.name, {})
-        return slots.setdefault(name, len(slots))
+        return self._slots_of(unit)[name]
+
+    def slot_count(self, unit: Unit) -> int:
+        return len(self._slots_of(unit))
+
+    def _slots_of(self, unit: Unit) -> dict[str, int]:
+        if unit.name not in self._slots:
+            names = [name for name in unit.members if self.bound(unit, name)]
+            self._slots[unit.name] = {name: index for index, name in enumerate(names)}
+        return self._slots[unit.name]
 
     # Functions and values
 
@@ -97,17 +125,12 @@ class Generator:
 
     def arity(self, unit: Unit, member: Member) -> int:
         """Parameters of a def that is a function."""
-        item = member.item
-        assert isinstance(item, s.Def)
-        if item.params is not None:
-            return len(item.params)
-        assert isinstance(item.body, s.Lambda)
-        return len(item.body.clauses[0].patterns)
+        assert isinstance(member.item, s.Def)
+        return len(instances.clauses_of(member.item)[0].patterns)
 
     def function_key(self, unit: Unit, member: Member) -> str | None:
         """The function of a static def; None if it is a value. It is generated when its turn comes."""
-        item = member.item
-        if not isinstance(item, s.Def) or (item.params is None and not isinstance(item.body, s.Lambda)):
+        if not instances.is_function(member.item):
             return None
         where = (unit.name, member.name)
         if where not in self._functions:
@@ -118,11 +141,17 @@ class Generator:
 
     def value(self, unit: Unit, member: Member) -> int:
         """The global of a static value."""
-        where = (unit.name, member.name)
+        where = self._where(unit, member)
         if where not in self._values:
             self._values[where] = self.assembly.new_global()
             self._todo.append((unit, member, self.new_key(f"{unit.name}.{member.name}")))
         return self._values[where]
+
+    def _where(self, unit: Unit, member: Member) -> tuple[str, str]:
+        """Under what a value is kept: that of a static module is one for all that import it."""
+        if isinstance(member.item, s.Import) and self.imported(unit, member.item.module).module.static:
+            return member.item.module, "$instance"
+        return unit.name, member.name
 
     def constructor(self, name: str) -> str:
         """A function that makes a case."""
@@ -169,8 +198,16 @@ class Generator:
             fn.b.emit("ffi", to, first, item.ffi)
             return
         name = item.ffi[1:]
+        name, _, number = name.partition(" ")
         if name == "length":
             fn.b.emit("length", to, first)
+        elif name == "slots":
+            fn.b.emit("slots", to, int(number))
+        elif name == "slot":
+            fn.b.emit("slot", to, first, int(number))
+        elif name == "set_slot":
+            fn.b.emit("set_slot", first, int(number), first + 1)
+            fn.b.emit("literal", to, "null")
         elif name == "raise":
             fn.b.emit("raise", first)
         elif name == "stream_next":
@@ -213,6 +250,10 @@ class Generator:
     def agent(self, unit: Unit) -> None:
         """The agent's own function, everything that it needs, and what runs at init."""
         self.assembly.exports[unit.name] = self.maker(unit, "output")
+        for name in ("invoke", "idleTime"):
+            key = self.function_key(self.cells, self.cells.members[name])
+            assert key is not None
+            self.assembly.exports[f"${name}"] = key
         done: dict[tuple[str, str], str] = {}
         while self._todo:
             owner, member, key = self._todo.pop()
@@ -220,11 +261,11 @@ class Generator:
                 self._function(owner, member.item, key)
             else:
                 self._initial(owner, member, key)
-                done[owner.name, member.name] = key
+                done[self._where(owner, member)] = key
         self._init(done)
 
     def _function(self, unit: Unit, item: s.Def, key: str) -> None:
-        clauses = _clauses(item)
+        clauses = instances.clauses_of(item)
         fn = Fn(self, self.assembly.function(key, len(clauses[0].patterns), name=key), unit)
         closures.body_of(fn, clauses)
         assert not fn.captured, "a static function captures nothing"
@@ -233,34 +274,21 @@ class Generator:
         """The function that computes a static value."""
         fn = Fn(self, self.assembly.function(key, 0, name=key), unit)
         register = fn.temp()
-        self._compute(fn, member.item, register)
-        fn.b.emit("return", register)
-
-    def _compute(self, fn: Fn, item: Any, to: int) -> None:
+        item = member.item
         if isinstance(item, s.Import):
-            fn.at(item.span)
-            args = item.args or ()
-            needed = len(self.program.units[item.module].module.params)
-            window = fn.b.window(len(args))
-            fn.b.emit("func", window, self.maker(self.program.units[item.module], ""))
-            for index, arg in enumerate(args):
-                expressions.into(fn, arg, window + 2 + index)
-            if args or not needed:
-                fn.b.emit("call", to, window, len(args))
-            else:
-                fn.b.emit("move", to, window)
-            return
-        assert isinstance(item, s.Def) and item.body is not None and not isinstance(item.body, s.Block)
-        expressions.into(fn, item.body, to)
+            instances.import_into(fn, item, register)
+        else:
+            assert isinstance(item, s.Def) and item.body is not None and not isinstance(item.body, s.Block)
+            expressions.into(fn, item.body, register)
+        fn.b.emit("return", register)
 
     def _init(self, done: dict[tuple[str, str], str]) -> None:
         """Values are computed module by module, imported ones first, and in a module in the order of their need."""
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
-            names = [*definition_order(unit), *(m.name for m in unit.members.values() if m.kind == "import")]
-            imports_first = sorted(names, key=lambda name: unit.members[name].kind != "import")
-            for name in imports_first:
+            imports = [member.name for member in unit.members.values() if member.kind == "import"]
+            for name in [*imports, *definition_order(unit), "$instance"]:
                 key = done.get((unit.name, name))
                 if key is None:
                     continue
@@ -275,7 +303,7 @@ class Generator:
         self.assembly.init = "init"
 
     def _units_in_order(self) -> list[Unit]:
-        order: list[Unit] = [self.prelude]
+        order: list[Unit] = [self.cells, self.prelude]
         state: set[str] = set()
         for start in self.program.units.values():
             way = [(start, [i.module for i in start.module.items if isinstance(i, s.Import)])]
@@ -295,101 +323,10 @@ class Generator:
                     way.append((other, [i.module for i in other.module.items if isinstance(i, s.Import)]))
         return order
 
-    def maker(self, unit: Unit, result: str) -> str:
-        """The function that makes an instance: it answers the cell `result`, or a map of what can be used outside."""
-        key = f"{unit.name}.new {result}".rstrip()
-        if key in self._keys:
-            return key
-        self._keys.add(key)
-        params = unit.module.params
-        count = max(len(params), 1) if result else len(params)
-        fn = Fn(self, self.assembly.function(key, count, name=unit.name), unit)
-        fn.at(unit.module.span)
-        instance = fn.temp()
-        placed = len(fn.b._code)
-        fn.b.emit("slots", instance, 0)
-        fn.declare(INSTANCE, instance)
-        for index, param in enumerate(params):
-            fn.b.emit("set_slot", instance, self.slot(unit, param.name), index)
-        self._members_of_instance(fn, unit, instance)
-        answer = fn.temp()
-        if result:
-            fn.b.emit("slot", answer, instance, self.slot(unit, result))
-        else:
-            self._exports(fn, unit, answer)
-        fn.b.emit("return", answer)
-        # How many slots there are is known now.
-        fn.b._code[placed] = ("slots", [instance, len(self._slots.get(unit.name, {}))])
+    def maker(self, unit: Unit, output: str) -> str:
+        """The function that makes an instance of a module."""
+        key = f"{unit.name}.new {output}".rstrip()
+        if key not in self._keys:
+            self._keys.add(key)
+            instances.maker(self, unit, output, key)
         return key
-
-    def _members_of_instance(self, fn: Fn, unit: Unit, instance: int) -> None:
-        for item in unit.module.items:
-            if isinstance(item, s.Initializer | s.Observer):
-                raise NotYet(unit, item.span, "initializers and observers")
-            if isinstance(item, s.Alias):
-                raise NotYet(unit, item.span, "aliases")
-            if isinstance(item, s.Def) and item.name == "_" and not unit.library:
-                raise NotYet(unit, item.span, "definitions for their effect")
-        members = [unit.members[name] for name in unit.members if self.bound(unit, name)]
-        register = fn.temp()
-        for member in members:
-            # Functions first: what they use is in slots by the time they are called.
-            if isinstance(member.item, s.Def) and self._is_function(member.item):
-                clauses = _clauses(member.item)
-                key = self.new_key(f"{unit.name}.{member.name}")
-                closures.closure(fn, clauses, register, f"{unit.name}.{member.name}", key)
-                fn.b.emit("set_slot", instance, self.slot(unit, member.name), register)
-        for member in members:
-            if isinstance(member.item, s.Import):
-                self._compute(fn, member.item, register)
-                fn.b.emit("set_slot", instance, self.slot(unit, member.name), register)
-        for name in definition_order(unit):
-            given = unit.members[name].item
-            if self.bound(unit, name) and isinstance(given, s.Def):
-                self._compute(fn, given, register)
-                fn.b.emit("set_slot", instance, self.slot(unit, name), register)
-        for name in cell_order(unit):
-            cell = unit.members[name].item
-            assert isinstance(cell, s.CellDef)
-            self._cell(fn, unit, cell, register)
-            fn.b.emit("set_slot", instance, self.slot(unit, name), register)
-
-    @staticmethod
-    def _is_function(item: s.Def) -> bool:
-        return item.params is not None or isinstance(item.body, s.Lambda)
-
-    def _cell(self, fn: Fn, unit: Unit, item: s.CellDef, to: int) -> None:
-        assert item.body is not None
-        if item.params is not None:
-            patterns = tuple(s.PVar(param.span, param.name) for param in item.params)
-            clause = s.Clause(item.span, patterns, None, item.body)
-            closures.closure(fn, (clause,), to, f"{unit.name}.{item.name}")
-            return
-        if isinstance(item.body, s.Block):
-            expressions.into(fn, s.Do(item.body.span, item.body), to)
-        else:
-            expressions.into(fn, item.body, to)
-        fn.at(item.body.span)
-        fn.b.emit("check_stored", to, f"the cell '{item.name}'")
-
-    def _exports(self, fn: Fn, unit: Unit, to: int) -> None:
-        """A map of the members that other modules may use; of cells there are links, which are not here yet."""
-        from mix_lang.codegen import names
-
-        shown = sorted(
-            name for name, member in unit.members.items()
-            if not member.private and member.kind in ("def", "case")
-        )  # fmt: skip
-        first = fn.b.register(max(len(shown), 1))
-        for index, name in enumerate(shown):
-            names.member(fn, unit, unit.members[name], first + index, unit.module.span)
-        fn.b.emit("record", to, first, shown)
-
-
-def _clauses(item: s.Def) -> tuple[s.Clause, ...]:
-    if item.params is None:
-        assert isinstance(item.body, s.Lambda)
-        return item.body.clauses
-    assert item.body is not None
-    patterns = tuple(s.PVar(param.span, param.name) for param in item.params)
-    return (s.Clause(item.span, patterns, None, item.body),)

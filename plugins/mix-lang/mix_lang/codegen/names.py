@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
-from mix_lang.codegen.function import INSTANCE, Fn, NotYet
+from mix_lang.codegen import calls, expressions, places
+from mix_lang.codegen.function import INSTANCE, Fn
 from mix_lang.program import Unit, arity_of
-from mix_lang.source import Span
 from mixkit.value import Case
 
 if TYPE_CHECKING:
     from mix_lang.program import Member
 
-__all__ = ["assign", "field", "inverse", "member", "member_of", "name", "qualified"]
+__all__ = ["assign", "cell", "field", "inverse", "member", "member_of", "name", "previous", "qualified"]
 
 
 def name(fn: Fn, node: s.Name, to: int) -> None:
@@ -25,7 +24,7 @@ def name(fn: Fn, node: s.Name, to: int) -> None:
     found = fn.unit.members.get(node.name)
     if found is not None:
         fn.at(node.span)
-        member(fn, fn.unit, found, to, node.span)
+        member(fn, fn.unit, found, to)
     else:
         global_name(fn, node.name, to)
 
@@ -35,7 +34,7 @@ def qualified(fn: Fn, node: s.Qualified, to: int) -> None:
         global_name(fn, node.name, to)
     else:
         fn.at(node.span)
-        member(fn, fn.unit, fn.unit.members[node.name], to, node.span)
+        member(fn, fn.unit, fn.unit.members[node.name], to)
 
 
 def global_name(fn: Fn, name: str, to: int) -> None:
@@ -44,13 +43,11 @@ def global_name(fn: Fn, name: str, to: int) -> None:
         fn.constant(to, Case("unset"))
     elif name in ("some", "ok", "error"):
         fn.b.emit("func", to, fn.gen.constructor(name))
-    elif name in fn.gen.prelude.members:
-        member(fn, fn.gen.prelude, fn.gen.prelude.members[name], to, Span(0, 0))
     else:
-        raise NotYet(fn.unit, Span(0, 0), name)
+        member(fn, fn.gen.prelude, fn.gen.prelude.members[name], to)
 
 
-def member(fn: Fn, unit: Unit, found: Member, to: int, span: Span) -> None:
+def member(fn: Fn, unit: Unit, found: Member, to: int) -> None:
     """The value of a module's member, inside or outside of it."""
     item = found.item
     match item:
@@ -71,13 +68,15 @@ def member(fn: Fn, unit: Unit, found: Member, to: int, span: Span) -> None:
             assert local is not None and unit is fn.unit, "an instance is known inside of its module only"
             mark = fn.mark()
             fn.b.emit("slot", to, fn.raw(local), slot)
+            if found.kind in ("cell", "alias"):
+                calls.call_cells(fn, "read", to, [to])
             fn.release(mark)
         case s.Def() if (function := fn.gen.function_key(unit, found)) is not None:
             fn.b.emit("func", to, function)
         case s.Def() | s.Import():
             fn.b.emit("global", to, fn.gen.value(unit, found))
         case _:
-            raise NotYet(fn.unit, span, f"a {found.kind} of another module")
+            raise AssertionError(f"a {found.kind} without an instance")
 
 
 def member_of(fn: Fn, node: s.Expr) -> tuple[Unit, Member] | None:
@@ -87,18 +86,15 @@ def member_of(fn: Fn, node: s.Expr) -> tuple[Unit, Member] | None:
     imported = fn.unit.members.get(node.object.name)
     if imported is None or not isinstance(imported.item, s.Import):
         return None
-    unit = fn.gen.program.units[imported.item.module]
-    found = unit.members[node.name]
-    if found.kind in ("cell", "alias"):
-        raise NotYet(fn.unit, node.span, "cells of other modules")
-    return None if fn.gen.bound(unit, node.name) else (unit, found)
+    unit = fn.gen.imported(fn.unit, imported.item.module)
+    return None if fn.gen.bound(unit, node.name) else (unit, unit.members[node.name])
 
 
 def field(fn: Fn, node: s.Field, to: int) -> None:
     certain = member_of(fn, node)
     if certain is not None:
         fn.at(node.span)
-        member(fn, certain[0], certain[1], to, node.span)
+        member(fn, certain[0], certain[1], to)
         return
     from_ = expressions.value(fn, node.object)
     fn.at(node.span)
@@ -107,12 +103,46 @@ def field(fn: Fn, node: s.Field, to: int) -> None:
 
 def inverse(fn: Fn, node: s.Inverse, to: int) -> None:
     case = node.case
-    name_ = case.name if isinstance(case, s.Name | s.Qualified | s.Field) else ""
-    if not name_:
-        raise NotYet(fn.unit, node.span, "the inverse of a case that is computed")
-    fn.b.emit("func", to, fn.gen.destructor(name_))
+    assert isinstance(case, s.Name | s.Qualified | s.Field), "the check of names lets nothing else through"
+    fn.b.emit("func", to, fn.gen.destructor(case.name))
+
+
+def cell(fn: Fn, name: str, to: int) -> bool:
+    """The cell itself of a member that is one."""
+    found = fn.unit.members.get(name)
+    local = fn.find(INSTANCE)
+    if found is None or found.kind not in ("cell", "alias") or local is None:
+        return False
+    mark = fn.mark()
+    fn.b.emit("slot", to, fn.raw(local), fn.gen.slot(fn.unit, name))
+    fn.release(mark)
+    return True
 
 
 def assign(fn: Fn, node: s.Assign) -> None:
-    """To a cell."""
-    raise NotYet(fn.unit, node.span, "assignments to cells")
+    """To a cell of the module, or one that a link leads to."""
+    target = node.target
+    assert isinstance(target, s.Name | s.Qualified)
+    mark = fn.mark()
+    pair = fn.b.register(2)
+    local = fn.find(target.name) if isinstance(target, s.Name) else None
+    if local is not None:
+        fn.read(local, pair)
+    else:
+        cell(fn, target.name, pair)
+    if node.steps:
+        calls.call_cells(fn, "fresh", pair + 1, [pair])
+        places.update(fn, pair + 1, node.steps, node.value)
+    else:
+        expressions.into(fn, node.value, pair + 1)
+        expressions.stored(fn, pair + 1, node.value, f"the cell '{target.name}'")
+    fn.at(node.span)
+    calls.call_cells(fn, "assign", fn.temp(), [pair, pair + 1])
+    fn.release(mark)
+
+
+def previous(fn: Fn, node: s.Previous, to: int) -> None:
+    """`c'`."""
+    cell(fn, node.name, to)
+    fn.at(node.span)
+    calls.call_cells(fn, "previous", to, [to])

@@ -88,13 +88,13 @@ def _var(fn: Fn, node: s.VarStmt, captured: set[str]) -> None:
         fn.b.emit("set_slot", register, 0, value)
     fn.release(mark)
     fn.scopes.append({})
-    fn.declare(node.name, register, boxed)
+    fn.declare(node.name, register, boxed, True)
 
 
 def _assign(fn: Fn, node: s.Assign) -> None:
     target = node.target
     local = fn.find(target.name) if isinstance(target, s.Name) else None
-    if local is None:
+    if local is None or not local.var:
         names.assign(fn, node)
         return
     mark = fn.mark()
