@@ -7,7 +7,7 @@
 #include "value.h"
 
 enum opcode {
-#define OPCODE(name, a, b, c) OP_##name,
+#define OPCODE(name, text, a, b, c) OP_##name,
     OPCODES(OPCODE)
 #undef OPCODE
         OPCODE_COUNT,

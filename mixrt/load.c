@@ -166,6 +166,9 @@ static bool make_closures(struct vm *vm)
     Value *closures = new_table(vm, count, sizeof(Value));
     if (closures == NULL)
         return false;
+    for (uint32_t index = 0; index < count; index++)
+        closures[index] = UNDEF;
+    vm->code.closures = closures;
     for (uint32_t index = 0; index < count; index++) {
         struct object *closure = heap_new(vm, CLOSURE, sizeof(struct object));
         if (closure == NULL)
@@ -173,7 +176,6 @@ static bool make_closures(struct vm *vm)
         closure->aux = (uint16_t)index;
         closures[index] = of_object(closure);
     }
-    vm->code.closures = closures;
     return true;
 }
 

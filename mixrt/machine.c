@@ -197,12 +197,14 @@ static void done(struct vm *vm)
 
 static void load_code(struct vm *vm, const char *bytes, size_t size)
 {
-    if (vm->loaded)
-        refuse_text(vm, "code is loaded already");
-    else if (load(vm, bytes, size) == FAILED)
+    if (vm->loaded || is_over) {
+        refuse_text(vm, "code was given already");
+    } else if (load(vm, bytes, size) == FAILED) {
+        is_over = true;
         refuse(vm);
-    else
+    } else {
         done(vm);
+    }
 }
 
 static void echo(struct vm *vm, const char *words, size_t size)

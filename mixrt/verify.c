@@ -7,7 +7,7 @@ static const struct {
     const char *name;
     uint8_t kinds[3];
 } operations[] = {
-#define OPCODE(name, a, b, c) {#name, {a, b, c}},
+#define OPCODE(name, text, a, b, c) {text, {a, b, c}},
     OPCODES(OPCODE)
 #undef OPCODE
 };

@@ -89,11 +89,12 @@ def c_kind(kind: str) -> str:
 
 def c_header() -> str:
     lines = [
-        "/* Written by scripts/qcode.py from opcodes.toml: OPCODE(name, kind of a, of b, of c). */",
+        "/* Written by scripts/qcode.py from opcodes.toml: OPCODE(NAME, name, kind of a, of b, of c). */",
         "#define OPCODES(OPCODE) \\",
     ]
     for name, (pairs, _) in opcodes().items():
-        lines.append(f"    OPCODE({', '.join([name.upper(), *map(c_kind, fields(pairs))])}) \\")
+        kinds = ", ".join(c_kind(kind) for kind in fields(pairs))
+        lines.append(f'    OPCODE({name.upper()}, "{name}", {kinds}) \\')
     return "\n".join(lines)[:-2] + "\n"
 
 

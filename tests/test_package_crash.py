@@ -50,7 +50,7 @@ def look(workspace):
 def clean(workspace):
     '''Nothing is there that no app needs.'''
     apps = [workspace.app(name) for name in workspace.apps()]
-    database = workspace._book._database()
+    database = workspace.database()
     there = {row["_rmx_id"].id.split(":")[1] for row in database.query('"_rmx_type" == "code" and exists content')}
     needed = {digest for app in apps if app.release for digest in app.release.code().values()}
     assert there == needed, there ^ needed

@@ -17,7 +17,8 @@ in whatever process, finds nothing there. Installs keep it.
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
 
-Nobody but the store opens the database: names from agents and requests are looked up among the apps, and no app can
+Others may keep records of other types in it, which belong to the workspace and to no app; but only who has the store
+opens it: names from agents and requests are looked up among the apps, and no app can
 have the name of its folder.
 """
 
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mixkit.errors import NotFound, PackageError
 from mixkit.package.app import Installation
+from mixkit.package.disk import LOCK, Mark, mark
 from mixkit.package.document import dump, load
 from mixkit.package.past import Event
 from mixkit.storage import Database, Place, Reader, Record, SaveOptions
@@ -134,7 +136,8 @@ class Book:
         self._root = root
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
-        self._seen: tuple[weakref.ref[Database], str, Mapping[str, Standing]] | None = None
+        self._lock = str(root / LOCK)
+        self._seen: tuple[Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
 
     def apps(self) -> Mapping[str, Standing]:
         """How it stands with all apps that there ever were, by name.
@@ -145,32 +148,39 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(self._database())
+        return self._apps(mark(self._lock), self.database())
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
-        database = self._databases.at_hand(self._place)
-        return None if database is None else self._apps(database)
+        # PERF: asked for every request; nobody writes of apps without the lock.
+        now, seen = mark(self._lock), self._seen
+        if now is not None and seen is not None and seen[0] == now:
+            return seen[3]
+        database = self.database_at_hand()
+        return None if database is None else self._apps(now, database)
 
-    def _apps(self, database: Database) -> Mapping[str, Standing]:
+    def _apps(self, now: Mark | None, database: Database) -> Mapping[str, Standing]:
+        """Args: `now` is the mark from before `database` was asked for."""
         seen = self._seen
         # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is not None and seen[1] == database.watermark() and seen[0]() is database:
-            return seen[2]
+        if seen is not None and seen[2] == database.watermark() and seen[1]() is database:
+            apps = seen[3]
+            self._seen = now, seen[1], seen[2], apps
+            return apps
         with database.query(_APPS) as cursor:
             apps = {record["name"]: _standing(self._root, record) for record in cursor}
-            self._seen = weakref.ref(database), cursor.watermark, apps
+            self._seen = now, weakref.ref(database), cursor.watermark, apps
         return apps
 
     def page(self) -> Page:
         """What it says now. Raises as `apps`."""
-        database = self._database()
+        database = self.database()
         return Page(database.as_of(database.watermark()), self._root)
 
     def note(self, app: str) -> str:
         """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
         folder = f"{app}.{secrets.token_hex(8)}"
-        self._database().save([_record(app, folder, None)], _BY_NAME)
+        self.database().save([_record(app, folder, None)], _BY_NAME)
         return folder
 
     def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
@@ -180,7 +190,7 @@ class Book:
         Args:
             code: content by SHA-256.
         """
-        database = self._database()
+        database = self.database()
         with database.query(_APPS) as cursor:
             known = {record["name"]: record for record in cursor}
         before = {app: set(record.get("code", ())) for app, record in known.items()}
@@ -198,7 +208,7 @@ class Book:
         """What became of an app, oldest first, as far as the history goes back."""
         events: list[Event] = []
         there = False
-        for record in self._database().history(f"app:{app}"):
+        for record in self.database().history(f"app:{app}"):
             entry = _entry(record)
             # An app is noted before its folder is made.
             if entry is not None or there:
@@ -207,8 +217,13 @@ class Book:
             there = entry is not None
         return events
 
-    def _database(self) -> Database:
-        found = self._databases.at_hand(self._place)
+    def database_at_hand(self) -> Database | None:
+        """The database itself, if it is open. Never waits for anybody."""
+        return self._databases.at_hand(self._place)
+
+    def database(self) -> Database:
+        """The database itself, opened if it is not. Raises as `apps`."""
+        found = self.database_at_hand()
         if found is not None:
             return found
         # Opening it would make one in any folder of that name.

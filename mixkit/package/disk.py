@@ -1,4 +1,4 @@
-"""Files and folders that change at once, and locks."""
+"""Folders that go at once, and locks."""
 
 from __future__ import annotations
 
@@ -10,50 +10,27 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
+from mixkit.whole_file import sync_folder
 
-__all__ = ["empty_trash", "locked", "replace_file", "sync", "to_trash"]
+__all__ = ["LOCK", "Mark", "empty_trash", "locked", "mark", "to_trash"]
 
-_LOCK: Final = ".lock"
-_STAGING: Final = ".staging-"
+LOCK: Final = ".lock"
+"""File of a directory that is locked. Its size, in bytes that nobody writes, counts: odd while somebody changes the
+directory, or was killed while doing so; even between two changes, and another number after each."""
+
+Mark: TypeAlias = tuple[int, int, int]
 _TRASH: Final = ".trash-"
 _LOCK_SECONDS: Final = 60.0
-
-
-def sync(directory: Path) -> None:
-    """Flush the names in a directory to the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Let `path` have that content: at any moment, and after any crash, it has the old or the new one."""
-    fd, name = tempfile.mkstemp(prefix=_STAGING, dir=path.parent)
-    os.close(fd)
-    staged = Path(name)
-    try:
-        staged.unlink()
-        with staged.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def to_trash(folder: Path) -> None:
     """Take a folder out of sight with one rename, so that one that is half removed is never taken for a whole one."""
     folder.rename(tempfile.mkdtemp(prefix=f"{_TRASH}{folder.name}-", dir=folder.parent))
-    sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda name, trash: None) -> None:
@@ -71,12 +48,14 @@ def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda 
 def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
     """Be the only one, of all processes and threads, who changes the directory. It ends with the process.
 
+    Whoever has read the directory sees by `mark` that it may be another one by now.
+
     Raises:
         NotFound: there is no such directory (any more).
         Busy: somebody else has kept it locked for so many seconds.
     """
     deadline = time.monotonic() + seconds
-    path = directory / _LOCK
+    path = directory / LOCK
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -95,9 +74,30 @@ def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]
         # Whoever held the lock may have deleted the directory.
         if not _same(path, fd):
             raise NotFound(f"no {directory.name!r} here")
-        yield
+        # Whoever was killed has left it odd.
+        changing = os.fstat(fd).st_size | 1
+        os.ftruncate(fd, changing)
+        try:
+            yield
+        finally:
+            os.ftruncate(fd, changing + 1)
     finally:
         os.close(fd)
+
+
+def mark(lock: str) -> Mark | None:
+    """What stays the same as long as nobody has changed a directory; None while somebody does, and for one that is not
+    there or never was changed. What is read after it is as it was when the mark was.
+
+    Args:
+        lock: path of the directory's `LOCK`.
+    """
+    try:
+        found = os.stat(lock)  # noqa: PTH116 - at every call of an agent
+    except OSError:
+        return None
+    # NOTE: a directory that was made anew may have a file of that number and size, but not from the same moment.
+    return None if found.st_size & 1 else (found.st_size, found.st_ino, found.st_mtime_ns)
 
 
 def _same(path: Path, fd: int) -> bool:

@@ -21,7 +21,8 @@ from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, R
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
 from mixkit.package.past import Event
-from mixkit.storage import Place
+from mixkit.storage import Database, Place
+from mixkit.whole_file import sync_folder
 
 __all__ = ["Workspace", "WorkspaceStore"]
 
@@ -77,9 +78,9 @@ class WorkspaceStore:
                 raise Exists(f"there is a workspace {name!r} already")
             home.mkdir(exist_ok=True)
             try:
-                disk.sync(self.root)
+                sync_folder(self.root)
                 (home / FOLDER).mkdir()
-                disk.sync(home)
+                sync_folder(home)
                 workspace = self.workspace(name)
                 workspace.apps()
             except BaseException:
@@ -150,6 +151,15 @@ class Workspace:
     def apps(self) -> list[str]:
         """Names of the apps, sorted."""
         return sorted(name for name, app in self._book.apps().items() if app.generation is not None)
+
+    def database(self) -> Database:
+        """The workspace's own: for what belongs to it and to no app. Records of the types `app` and `code` are the
+        store's. Cheap if it is open."""
+        return self._book.database()
+
+    def database_at_hand(self) -> Database | None:
+        """The same if it is open, else None. An event loop may ask."""
+        return self._book.database_at_hand()
 
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.

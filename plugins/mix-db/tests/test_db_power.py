@@ -26,7 +26,8 @@ from mix_db.files.view import View
 
 Commits = list[tuple[bytes, ...]]
 
-# A commit of several records, an empty one, an empty record, a long one; flushes between (None).
+# A commit of several records, an empty one, an empty record, a long one; flushes between (None). At last one for which
+# there is no room in the log, and one that makes new room.
 PLAN: list[tuple[bytes, ...] | None] = [
     (b"a1", b"a2", b"a3"),
     None,
@@ -36,6 +37,8 @@ PLAN: list[tuple[bytes, ...] | None] = [
     None,
     (b"d1", b"d2"),
     (b"e" * 9,),
+    (b"f" * 4000,),
+    (b"g",),
 ]
 
 
@@ -159,7 +162,8 @@ def test_a_reader_that_saw_a_commit_which_then_failed() -> None:
         return real(self, name)
 
     folder.step = look.__get__(folder)  # type: ignore[attr-defined,method-assign]
-    folder.fail = len(folder.steps) + 2
+    # It writes the commit, and room for others.
+    folder.fail = len(folder.steps) + 3
     with pytest.raises(FilesError):
         store.commit(lambda draft: [b"gone"])
     assert reader.rows == 1
@@ -172,7 +176,7 @@ def test_a_log_that_cannot_be_put_right_is_read_anew() -> None:
     """Neither the sync nor the undoing works: it is in doubt what is stored until the next commit finds out."""
     folder = FaultyFolder()
     store = Store(folder)
-    folder.fail = len(folder.steps) + 2
+    folder.fail = len(folder.steps) + 3
     real = FaultyFolder.rename
 
     def full(self: FaultyFolder, old: str, new: str) -> None:

@@ -14,6 +14,18 @@ from mixkit import codec
 from mixkit.value import UNDEF, Case
 
 
+@pytest.fixture(params=["plain", "stress"])
+def native(request: pytest.FixtureRequest, native: Callable[[], Virtual]) -> Callable[[], Virtual]:
+    """Machines as they are, and those that move everything after each instruction that allocates."""
+
+    def make() -> Virtual:
+        virtual = native()
+        virtual.test(stress=request.param == "stress")
+        return virtual
+
+    return make
+
+
 def fib_assembly() -> Assembly:
     assembly = Assembly()
     fib = assembly.function("fib", params=1)

@@ -41,13 +41,18 @@ def _authentication(settings: ServerSettings) -> Check:
     if settings.no_auth:
         message = "off: everybody on this machine may do everything"
         return Check(name, "warning", message, "leave settings.server.no_auth away")
-    if settings.token is None:
-        return Check(name, "ok", "by a token that each start makes; set MIXKIT_SERVER_TOKEN to keep one")
     try:
-        auth.TokenAuthorizer(settings.token)
+        if settings.token is not None:
+            auth.OperatorToken(settings.token)
     except ProfileError as exc:
         return Check(name, "error", str(exc), "set a longer MIXKIT_SERVER_TOKEN")
-    return Check(name, "ok", "by the token that is set")
+    operator = (
+        "by the token that is set"
+        if settings.token is not None
+        else "by a token that each start makes; set MIXKIT_SERVER_TOKEN to keep one"
+    )
+    users = "" if settings.jwks_url is None else f"; users by tokens for {settings.jwt_audience!r}"
+    return Check(name, "ok", operator + users)
 
 
 def _time(wall_time: float) -> Check:

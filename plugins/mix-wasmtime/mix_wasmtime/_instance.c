@@ -111,10 +111,6 @@ static PyObject *instance_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         PyErr_NoMemory();
         goto failed;
     }
-    if (self->fiber != NULL) {
-        self->account.give_way = &self->fiber->give_way;
-        self->account.engine = linked->engine;
-    }
     self->store = wt.wasmtime_store_new(linked->engine, self, NULL);
     self->context = wt.wasmtime_store_context(self->store);
     /* Memories are counted by their regions; -1 leaves a limit at Wasmtime's own. */

@@ -101,6 +101,7 @@ int state_set(Instance *self, PyObject *state);     /* 1 done, 0 not possible, -
 
 Region *memory_of(Instance *self); /* what is exported as "memory"; NULL with an exception */
 bool memory_holds(Region *region, uint32_t ptr, size_t size);
+PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size); /* of what it holds, as bytes */
 
 /* What a call with bytes has to know, checked; `region` is the memory that they go to. */
 typedef struct {

@@ -197,8 +197,6 @@ typedef struct {
     size_t used, limit;
     bool refused;   /* a growth was refused since the outermost call began */
     int64_t *purse; /* all of `used` is taken from it; NULL for none */
-    atomic_bool *give_way; /* set when `used` has become much, for a guest on a fiber; NULL for none */
-    wasm_engine_t *engine; /* whose epoch makes the guest look at that */
 } Account;
 
 bool purse_take(int64_t *purse, size_t more); /* no GIL needed; false if that is too much, and nothing is taken */
@@ -298,6 +296,7 @@ typedef struct {
     size_t heaps; /* 1 if Wasmtime may keep exceptions in a memory of its own, else 0 */
     size_t stack;
     Py_ssize_t shift; /* bytes that the functions stand further back than in the module's file */
+    size_t own;       /* the functions of that file; those behind them are ours */
     PyObject *initial; /* state right after instantiation; NULL until the first instance */
 } Linked;
 

@@ -34,6 +34,7 @@ class Linked:
         heaps: int,
         stack: int,
         shift: int,
+        own: int,
         suspends: bool,
     ) -> Linked: ...
 

@@ -121,7 +121,7 @@ def read_log(
         yield from found.commits
         after = found.commits[-1] if found.commits else after
         position = found.end
-        if position == len(log):
+        if not found.torn:
             return
         # Not believed any more: the numbers of what follows, only that it is whole.
         following = write_log.find_frame(header, log, position + 1)
