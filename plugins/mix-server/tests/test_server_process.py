@@ -858,3 +858,26 @@ def test_garbage_on_the_wire_does_no_harm(start: Start, token: str) -> None:
     with process.client(token) as client:
         assert client.post(f"{DEMO}echo", json=1).json() == 1
     assert process.end() == 0
+
+
+def test_what_is_revoked_is_refused_by_every_worker(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--workers", "4").until_ready()
+    with process.client(token) as operator:
+        all_serve(process, token, 4)
+
+        def statuses(headers: dict[str, str]) -> set[int]:
+            # A new connection each time, to get to all workers.
+            return {
+                httpx.get(f"{process.url}/v1/ws/w/app/demo", headers=headers).status_code for _ in range(40)
+            }
+
+        made = operator.post("/v1/ws/w/tokens", json={"name": "ci", "rights": [{"role": "runner"}]}).json()
+        machine = {"Authorization": f"Bearer {made['token']}"}
+        assert statuses(machine) == {200}
+        assert statuses({}) == {401}
+        granted = operator.post("/v1/ws/w/permissions", json={"subject": "anonymous", "role": "runner"})
+        assert statuses({}) == {200}
+        assert operator.delete(granted.headers["Location"]).status_code == 204
+        assert statuses({}) == {401}
+        assert operator.delete(f"/v1/ws/w/tokens/{made['id']}").status_code == 204
+        assert statuses(machine) == {401}
