@@ -113,7 +113,7 @@ class DiskFile:
         self.descriptor = descriptor
 
     def size(self) -> int:
-        # Not fstat, as every commit asks; nobody uses the position.
+        # Not fstat, as commits ask; nobody uses the position.
         return os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def identity(self) -> Identity:
