@@ -121,12 +121,11 @@ class DiskFile:
         return found.st_dev, found.st_ino
 
     def read(self, offset: int, size: int) -> bytes:
-        parts = []
-        while size > 0 and (part := os.pread(self.descriptor, size, offset)):
-            parts.append(part)
-            offset += len(part)
-            size -= len(part)
-        return b"".join(parts)
+        found = part = os.pread(self.descriptor, size, offset)
+        while part and len(found) < size:
+            part = os.pread(self.descriptor, size - len(found), offset + len(found))
+            found += part
+        return found
 
     def write(self, offset: int, data: bytes) -> None:
         rest = memoryview(data)
