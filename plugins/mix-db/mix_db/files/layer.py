@@ -11,6 +11,7 @@ read would note its time, and since Linux 6.13 a stat makes the next write note 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from collections.abc import Callable, Iterable
@@ -179,8 +180,10 @@ class DiskFolder:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(_plain(name), flags | _NOATIME, 0o600, dir_fd=self._descriptor)
-        except PermissionError:
-            # The file is another user's: its times are not ours to leave alone.
+        except OSError as exc:
+            # The file is another user's, whose times are not ours to leave alone; or the file system cannot.
+            if exc.errno not in (errno.EPERM, errno.EINVAL):
+                raise
             descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         return DiskFile(descriptor)
 
