@@ -162,7 +162,8 @@ class FFIGroup:
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
         """A coroutine function, with or without the state as its first parameter.
 
-        It may wait, and is cancelled with the run.
+        It may wait, and is cancelled with the run, which ends when it has: what it awaits in a `finally` has two
+        seconds.
         """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 

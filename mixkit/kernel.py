@@ -64,7 +64,7 @@ from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
-from mixkit.vm.started import start
+from mixkit.vm.spawned import Spawned
 from mixkit.vm.threads import Threads
 
 if TYPE_CHECKING:
@@ -533,7 +533,7 @@ class Kernel:
             except TimeoutError:
                 self._not_loaded(entry, budget)
         job = self._job(program, entry, params, limits, budget, options)
-        run = Run(job.state, self.ffis, self._portal.spawn, trace)  # type: ignore[arg-type]
+        run = Run(job.state, self.ffis, self._portal.spawn, trace)
         return drive(run, job.steps(run))
 
     async def run(
@@ -592,13 +592,9 @@ class Kernel:
             pauses(False)
         try:
             if program.suspends:
-                run = Run(job.state, self.ffis, partial(start, loop))
+                run = Run(job.state, self.ffis, loop.create_task)
                 return await drive_async(run, job.steps(run), self._threads, self._slice)
-            run = Run(
-                job.state,
-                self.ffis,
-                lambda awaitable: asyncio.run_coroutine_threadsafe(awaitable, loop),  # type: ignore[arg-type]
-            )
+            run = Run(job.state, self.ffis, partial(Spawned, loop))
             return await self._run_in_thread(job, run, nested=budget is not None)
         finally:
             if pauses is not None:

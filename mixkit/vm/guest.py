@@ -235,7 +235,7 @@ class SuspendedMachine(GuestMachine):
         if self._answer is not None:
             return len(self._answer)
         self._calls += 1
-        self._wanted = FFICall(self._calls, name, words)
+        self._wanted = FFICall(self._calls, name, words, True)
         return LATER
 
     def sleep(self, seconds: float, then: Callable[[], int]) -> Any:

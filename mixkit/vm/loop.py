@@ -13,7 +13,7 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mixkit import codec
@@ -36,6 +36,7 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
+from mixkit.vm.spawned import CLEANUP
 
 __all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
@@ -72,11 +73,12 @@ class Where(enum.Enum):
     THREAD = "in a thread, for what may hold it"
 
 
-Spawn: TypeAlias = Callable[[Awaitable[bytes]], Any]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, bytes]], Any]
 """Starts an async FFI on an event loop and answers its future."""
-Pause: TypeAlias = "set[Future] | Where | None"
-"""What a run asks for: the first of some futures, a place, or (None) that others get a turn."""
-Steps: TypeAlias = Generator[Pause, None, T]
+Pause: TypeAlias = "Coroutine[Any, Any, bytes] | set[Future] | Where | None"
+"""What a run asks for: the answer of an async FFI, the first of some futures, a place, or (None) that others get a
+turn. The answer is sent to it, or what was raised in its place is thrown."""
+Steps: TypeAlias = Generator[Pause, Any, T]
 
 
 class Run:
@@ -85,7 +87,8 @@ class Run:
     Args:
         state: what FFIs may touch; its budget holds the deadline.
         table: the FFIs.
-        spawn: starts async FFIs: called on the event loop and answering its tasks, or answering concurrent futures.
+        spawn: starts async FFIs that overlap, or all where a thread waits for them: called on the event loop and
+            answering its tasks, or answering concurrent futures.
         trace: called with each state that the run enters, for tests and debugging.
 
     Attributes:
@@ -218,7 +221,7 @@ class Run:
         self._to(RunState.FFI_CALL)
         ffi, answer = self._table.dispatch(self.state, name, words)
         if ffi.is_async:
-            answer = self._wait(self._spawn(answer))
+            answer = self.wait_for(answer)
         self._to(RunState.RUNNING)
         return self._table.check_answer(self.state, answer)
 
@@ -234,6 +237,11 @@ class Run:
     def _at_most(self, seconds: float) -> float:
         # Little more than what is left: the watchdog comes first, and no number is too large.
         return min(seconds, self.state.budget.remaining() + 1)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, bytes]) -> bytes:
+        """Start an async FFI and wait, on this thread, until it has ended. Raises what it raises, or why the run was
+        stopped."""
+        return self._wait(self._spawn(coroutine))
 
     def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
         try:
@@ -285,7 +293,7 @@ class Run:
                         else:
                             self._to(RunState.EXIT)
                             return codec.encode(UNDEF) if result is None else result
-                    case FFICall(call_id, name, args):
+                    case FFICall(call_id, name, args, blocks):
                         ffi, self._found = self._found, None
                         if ffi is None:
                             self._to(RunState.FFI_CALL)
@@ -294,9 +302,12 @@ class Run:
                             yield Where.THREAD
                             self._check_stopped()
                         answer = self._invoke(ffi, args)
-                        if ffi.is_async:
+                        if ffi.is_async and not blocks:
                             yield from self._begin(machine, answer, call_id)
                         else:
+                            if ffi.is_async:
+                                answer = yield answer
+                                self._check_stopped()
                             machine.answer(call_id, self._table.check_answer(self.state, answer))
                         self._to(RunState.RUNNING)
                         if self.late:
@@ -304,7 +315,9 @@ class Run:
                             yield None
                             self._check_stopped()
                     case Sleep(call_id, seconds):
-                        yield from self._begin(machine, _sleep(self._at_most(seconds)), call_id)
+                        yield _sleep(self._at_most(seconds))
+                        self._check_stopped()
+                        machine.answer(call_id, b"")
                     case Running():
                         self._to(RunState.RUNNING)
                         yield None
@@ -336,10 +349,7 @@ class Run:
                 if not closed:
                     # Tasks of the loop are cancelled there.
                     yield Where.LOOP
-                for future in self._pending:
-                    future.add_done_callback(_forget)
-                    future.cancel()
-                self._pending.clear()
+                yield from self._leave(closed)
 
     def _invoke(self, ffi: FFI, args: bytes) -> Any:
         if not ffi.quick:
@@ -363,6 +373,22 @@ class Run:
         self._pending[future] = call_id
         if future.done():
             self._answer_done(machine)
+
+    def _leave(self, closed: bool) -> Steps[None]:
+        """Cancel what it has called and is not over, and wait for it as long as it may clean up."""
+        left: set[Future] = set(self._pending)
+        self._pending.clear()
+        for future in left:
+            future.add_done_callback(_forget)
+            future.cancel()
+        end = time.monotonic() + CLEANUP
+        while not closed and left and time.monotonic() < end:
+            yield left
+            left = {future for future in left if not future.done()}
+        if not closed and left:
+            _log.error(
+                "run %s of %s ends without %d FFIs that do not", self.state.run_id, self.state.code, len(left)
+            )
 
     def _check_stopped(self) -> None:
         if self._stop is not None:

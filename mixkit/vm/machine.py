@@ -68,16 +68,20 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class FFICall:
-    """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it."""
+    """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it.
+
+    With `blocks` it does nothing more until it is answered, nor does it wait for anything else.
+    """
 
     call_id: int
     name: bytes
     words: bytes
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """The machine wants to be answered after so many seconds, and not before. The words are ignored."""
+    """The machine does nothing more and wants to be answered after so many seconds. The words are ignored."""
 
     call_id: int
     seconds: float

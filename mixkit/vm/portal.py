@@ -7,9 +7,10 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from mixkit.vm.spawned import Spawned
+
 if TYPE_CHECKING:
     import asyncio
-    import concurrent.futures
 
 __all__ = ["Portal"]
 
@@ -23,11 +24,9 @@ class Portal:
         self._thread: threading.Thread | None = None
         self._pid = 0
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+    def spawn(self, coroutine: Coroutine[Any, Any, bytes]) -> Spawned:
         """Run a coroutine on the portal's loop; answers its future."""
-        import asyncio
-
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        return Spawned(self._running(), coroutine)
 
     @property
     def running(self) -> bool:
