@@ -175,9 +175,10 @@ class FFIGroup:
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
         """A name that always answers the same value."""
         words = codec.encode(value)
+        bind = _binder(name, ())
 
         def invoke(state: State, args: Words) -> Words:
-            _decode_args(name, state, args, 0, 0)
+            bind(state, args)
             return words
 
         self._add(FFI(name, self.name, "const", invoke, doc=doc, quick=True))
@@ -279,17 +280,12 @@ def _signature(
         raise FFIError(f"{name}: result: {exc}") from None
 
 
-def _decode_args(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
-    try:
-        args = codec.decode(words, token=state.token_from_handle)
-    except CodecError as exc:
-        raise FFIError(f"{name}: the arguments are malformed: {exc}") from None
+def _misfit(name: str, args: Any, least: int, most: int) -> FFIError:
+    """What is wrong with arguments that are too few, too many, or none at all."""
     if type(args) is not list:
-        raise FFIError(f"{name} takes an array of arguments")
-    if not least <= len(args) <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
-        raise FFIError(f"{name} takes {expected} argument{'' if expected == '1' else 's'}, found {len(args)}")
-    return args
+        return FFIError(f"{name} takes an array of arguments")
+    expected = f"{least}" if least == most else f"{least} to {most}"
+    return FFIError(f"{name} takes {expected} argument{'' if expected == '1' else 's'}, found {len(args)}")
 
 
 def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], list[Any]]:
@@ -299,7 +295,12 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
     converters: list[Converter] = [converter(param.type) for param in params]
 
     def bind(state: State, words: Words) -> list[Any]:
-        args = _decode_args(name, state, words, least, most)
+        try:
+            args = codec.decode(words, token=state.token_from_handle)
+        except CodecError as exc:
+            raise FFIError(f"{name}: the arguments are malformed: {exc}") from None
+        if type(args) is not list or not least <= len(args) <= most:
+            raise _misfit(name, args, least, most)
         index = 0
         try:
             # PERF: one block for all of them, since every call comes past here.
@@ -510,10 +511,7 @@ class FFITable:
                 f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
                 "and the installation must grant it"
             )
-        budget = state.budget
-        budget.spend("host_calls")
-        budget.check_size("call_size", len(words))
-        budget.check_values(words, "call_values")
+        state.budget.spend_call(words)
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi
@@ -571,9 +569,3 @@ class FFITable:
         known = ", ".join(sorted(self.options)) or "none"
         near = meant(key, self.options)
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
-
-    def check_answer(self, state: State, words: Words) -> Words:
-        """The answer, if it is within `call_size` and `call_values`."""
-        state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words, "call_values")
-        return words

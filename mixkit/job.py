@@ -6,8 +6,10 @@ import concurrent.futures
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, TypeVar
+
+import msgspec
 
 from mixkit import action, codec
 from mixkit.databases import Apps
@@ -52,12 +54,11 @@ T = TypeVar("T")
 NO_ENV = Env()
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(msgspec.Struct, frozen=True):
     """What a run answered: its value, and the actions that are for the caller, as Maps."""
 
     value: Any
-    actions: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,7 @@ class Surroundings(Protocol):
     def close_state(self, state: State) -> None: ...
 
 
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct):
     """One run: its program and entry, the codec words of its parameters, its state."""
 
     kernel: Surroundings

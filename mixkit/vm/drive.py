@@ -24,7 +24,7 @@ def drive(run: Run, steps: Steps[T]) -> T:
     Raises:
         Exception: what the steps raise.
     """
-    alarm = watchdog.add(run.deadline, run.expire)
+    watchdog.begin(run.deadline, run.expire)
     go_on: Callable[[], Pause] = partial(next, steps)
     try:
         while True:
@@ -41,7 +41,7 @@ def drive(run: Run, steps: Steps[T]) -> T:
         result: T = done.value
         return result
     finally:
-        watchdog.cancel(alarm)
+        watchdog.end()
         steps.close()
 
 

@@ -333,11 +333,11 @@ class Driven(Generic[T]):
         try:
             while outcome.wanted is Where.THREAD:
                 self._run.late = False
-                alarm = watchdog.add(time.monotonic() + _TURN, self._run.alarm)
+                watchdog.begin(time.monotonic() + _TURN, self._run.alarm)
                 try:
                     wanted = self._step()
                 finally:
-                    watchdog.cancel(alarm)
+                    watchdog.end()
                 if wanted is not None:
                     outcome.wanted = wanted
                 elif self._threads.crowded:

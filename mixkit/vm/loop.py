@@ -212,9 +212,10 @@ class Run:
         if not ffi.quick or len(words) > LARGE:
             self._found = ffi
             return None
-        answer = self._invoke(ffi, words)
+        answer: bytes = self._invoke(ffi, words)
         self._to(RunState.RUNNING)
-        return self._table.check_answer(self.state, answer)
+        self.state.budget.check_call(answer)
+        return answer
 
     def call(self, name: bytes, words: bytes) -> bytes:
         """Answer an FFI call of a machine that blocks: at once, or when the async FFI is done."""
@@ -223,7 +224,8 @@ class Run:
         if ffi.is_async:
             answer = self.wait_for(answer)
         self._to(RunState.RUNNING)
-        return self._table.check_answer(self.state, answer)
+        self.state.budget.check_call(answer)
+        return bytes(answer)
 
     def log(self, level: int, message: str) -> None:
         """A line of guest output."""
@@ -308,7 +310,8 @@ class Run:
                             if ffi.is_async:
                                 answer = yield answer
                                 self._check_stopped()
-                            machine.answer(call_id, self._table.check_answer(self.state, answer))
+                            self.state.budget.check_call(answer)
+                            machine.answer(call_id, answer)
                         self._to(RunState.RUNNING)
                         if self.late:
                             # Between its calls a guest may come by no loop and no function, where it would give way.
@@ -400,7 +403,9 @@ class Run:
             call_id = self._pending.pop(future)
             if future.cancelled():
                 raise CancelledRun("the host call was cancelled")
-            machine.answer(call_id, self._table.check_answer(self.state, future.result()))
+            answer = future.result()
+            self.state.budget.check_call(answer)
+            machine.answer(call_id, answer)
 
 
 async def _sleep(seconds: float) -> bytes:

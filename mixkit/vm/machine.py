@@ -7,8 +7,9 @@ thread that steps it instead, and asks its `Host`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from mixkit.errors import InternalError
 
@@ -61,13 +62,11 @@ def check_transition(old: RunState, new: RunState) -> None:
         raise InternalError(f"illegal transition of a run from {old.value} to {new.value}")
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(msgspec.Struct, frozen=True, gc=False):
     """The step's budget is used up; others get a turn, then the machine is stepped again."""
 
 
-@dataclass(frozen=True, slots=True)
-class FFICall:
+class FFICall(msgspec.Struct, frozen=True, gc=False):
     """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it.
 
     With `blocks` it does nothing more until it is answered, nor does it wait for anything else.
@@ -79,16 +78,14 @@ class FFICall:
     blocks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True, gc=False):
     """The machine does nothing more and wants to be answered after so many seconds. The words are ignored."""
 
     call_id: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
     `words` is the result of the entry that has just finished, None if none has.
@@ -97,22 +94,19 @@ class Idle:
     words: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True, gc=False):
     """The machine is done for good, with the codec words of its result."""
 
     words: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Panic:
+class Panic(msgspec.Struct, frozen=True):
     """The code failed. `error` is the exception that says why."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(msgspec.Struct, frozen=True, gc=False):
     """The machine was stopped from outside: the deadline passed, or the run was cancelled."""
 
 

@@ -18,11 +18,11 @@ def take_turn(run: Run, go_on: Callable[[], Pause], seconds: float) -> Pause:
     # A nested run begins in the turn of the run that calls it, and gets what is left of that.
     budget.turn = end = before or time.monotonic() + seconds
     run.late = False
-    alarm = watchdog.add(min(run.deadline, end), run.alarm)
+    watchdog.begin(end if end < run.deadline else run.deadline, run.alarm)
     try:
         while (wanted := go_on()) is Where.LOOP:
             pass
         return wanted
     finally:
         budget.turn = before
-        watchdog.cancel(alarm)
+        watchdog.end()
