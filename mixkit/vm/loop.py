@@ -138,13 +138,10 @@ class Run:
 
     def attach(self, running: Interruptible | None) -> None:
         """Say what is running now, so that `stop` reaches it. Raises at once if the run is already stopped."""
-        if running is None:
-            self._running = None
-            return
-        with self._lock:
-            self._running = running
-            if self._stop is not None:
-                raise self._stop
+        # PERF: without the lock. Whoever of this and `stop` writes last sees what the other has written.
+        self._running = running
+        if self._stop is not None and running is not None:
+            raise self._stop
 
     def stop(self, reason: Exception) -> None:
         """End the run from any thread, wherever it is; the first reason is the one that is raised."""
@@ -152,18 +149,17 @@ class Run:
             if self._stop is not None or self.phase in TERMINAL:
                 return
             self._stop = reason
-            if self._running is not None:
-                self._running.interrupt()
-            wake = self._wake
+        running, wake = self._running, self._wake
+        if running is not None:
+            running.interrupt()
         if wake is not None:
             wake()
         self.state.interrupt()
 
     def on_stop(self, wake: Callable[[], object] | None) -> bool:
-        """Have `wake()` called, from any thread, when the run is stopped. False, and nothing, if it has been."""
-        with self._lock:
-            self._wake = wake
-            return self._stop is None
+        """Have `wake()` called, from any thread, when the run is stopped. False if it has been, and maybe the call."""
+        self._wake = wake
+        return self._stop is None
 
     def charge(self, instance: Instance) -> None:
         """Let an instance take its memory from what the run has left, and all that it was started by.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mixkit.vm.spawned import Spawned
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Portal"]
+
+T = TypeVar("T")
 
 
 class Portal:
@@ -24,7 +26,7 @@ class Portal:
         self._thread: threading.Thread | None = None
         self._pid = 0
 
-    def spawn(self, coroutine: Coroutine[Any, Any, bytes]) -> Spawned:
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Spawned[T]:
         """Run a coroutine on the portal's loop; answers its future."""
         return Spawned(self._running(), coroutine)
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["CLEANUP", "Spawned"]
 
+T = TypeVar("T")
 _log = logging.getLogger("mixkit.vm")
 CLEANUP: Final = 2.0
 """Seconds that what a run has called gets to end once it was cancelled: the run waits for it so long, and no longer."""
 
 
-class Spawned(concurrent.futures.Future[bytes]):
+class Spawned(concurrent.futures.Future[T]):
     """Done when the coroutine has ended, also when it is cancelled, which may take it a while: at most `CLEANUP`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, bytes]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
         super().__init__()
         self._loop = loop
-        self._task: asyncio.Task[bytes] | None = None
+        self._task: asyncio.Task[T] | None = None
         self._cancelled = False
         loop.call_soon_threadsafe(self._begin, coroutine)
 
@@ -38,7 +39,7 @@ class Spawned(concurrent.futures.Future[bytes]):
             self._be_cancelled()
         return True
 
-    def _begin(self, coroutine: Coroutine[Any, Any, bytes]) -> None:
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._task = self._loop.create_task(coroutine)
         self._task.add_done_callback(self._end)
 
@@ -56,7 +57,7 @@ class Spawned(concurrent.futures.Future[bytes]):
             )
             super().cancel()
 
-    def _end(self, task: asyncio.Task[bytes]) -> None:
+    def _end(self, task: asyncio.Task[T]) -> None:
         error = None if task.cancelled() else task.exception()
         if self.done():
             pass
