@@ -6,8 +6,9 @@ import base64
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from mixkit.errors import FFIError
 from mixkit.value import Token
@@ -72,8 +73,7 @@ KEPT_ACROSS_ORIGINS: Final = frozenset(
 """What may follow a redirect to another origin. Anything else could be a credential by another name."""
 
 
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
+class BasicAuth(msgspec.Struct, frozen=True):
     username: str
     password: str | Token
 

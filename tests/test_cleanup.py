@@ -96,13 +96,14 @@ async def test_when_the_task_is_cancelled_and_more_than_once(
 
 def test_at_the_deadline(kernel: Kernel, guest: Guest, group: FFIGroup, events: list[str]) -> None:
     code = calls(kernel, guest, group, "$test_wait")
+    kernel.run_sync(code, "echo")
 
     async def run() -> None:
-        await kernel.run(code, "go", grants=ALL, limits=Limits(wall_time=0.3))
+        await kernel.run(code, "go", grants=ALL, limits=Limits(wall_time=1))
 
     for go in (
         lambda: asyncio.run(run()),
-        lambda: kernel.run_sync(code, "go", grants=ALL, limits=Limits(wall_time=0.3)),
+        lambda: kernel.run_sync(code, "go", grants=ALL, limits=Limits(wall_time=1)),
     ):
         with pytest.raises(RunError) as caught:
             go()

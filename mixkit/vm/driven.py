@@ -18,8 +18,9 @@ from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
 from mixkit.errors import CancelledRun
+from mixkit.octets import Answer
 from mixkit.vm.begun import begin
-from mixkit.vm.loop import Future, Pause, Run, Steps, Where
+from mixkit.vm.loop import SLOW, Future, Pause, Run, Steps, Where
 from mixkit.vm.spawned import CLEANUP
 from mixkit.vm.threads import Threads
 from mixkit.vm.turn import take_turn
@@ -86,7 +87,7 @@ class Driven(Generic[T]):
         self._back: asyncio.Future[None] | None = None
         self._ticket: list[_Outcome] = []
         # An async FFI that has begun, and what that waits for.
-        self._coroutine: Coroutine[Any, Any, bytes] | None = None
+        self._coroutine: Coroutine[Any, Any, Answer] | None = None
         self._yielded: Any = None
         # Whether it ends what it waits for to cancel its task; when that is given up, and that it has been.
         self._waits = False
@@ -96,7 +97,7 @@ class Driven(Generic[T]):
     async def take(self, wanted: Pause) -> T:
         """Take it from what it wants now to its end. As `drive_async`."""
         alarm = watchdog.add(self._run.deadline, self._run.expire)
-        self._run.on_stop(partial(_on, self._loop, self._stopped))
+        self._run.on_stop(self._hear)
         try:
             needed = await self._go(wanted)
             if needed is not None:
@@ -179,13 +180,13 @@ class Driven(Generic[T]):
             wanted = self._begin(wanted)
         return wanted
 
-    def _begin(self, coroutine: Coroutine[Any, Any, bytes]) -> Pause:
+    def _begin(self, coroutine: Coroutine[Any, Any, Answer]) -> Pause:
         """Call an async FFI; go on with the steps, unless it waits, which is answered."""
         if self._run.stopped is not None:
             coroutine.close()
             return self._steps.throw(self._run.stopped)
         try:
-            self._yielded = coroutine.send(None)
+            self._yielded = _step_of(coroutine, coroutine.send, None)
         except StopIteration as end:
             answer = end.value
         except (Exception, asyncio.CancelledError) as exc:
@@ -198,7 +199,7 @@ class Driven(Generic[T]):
     # -- what it waits for --------------------------------------------------------------------
 
     @types.coroutine
-    def _attend(self, coroutine: Coroutine[Any, Any, bytes]) -> Generator[Any, Any, None]:
+    def _attend(self, coroutine: Coroutine[Any, Any, Answer]) -> Generator[Any, Any, None]:
         """Wait for an async FFI that has begun, in its own task."""
         pauses = self._run.state.budget.pauses
         if pauses is not None:
@@ -217,7 +218,7 @@ class Driven(Generic[T]):
                         self._leave(coroutine)
                         raise
                     go_on, given = coroutine.throw, exc
-                self._yielded = go_on(given)
+                self._yielded = _step_of(coroutine, go_on, given)
         except StopIteration as end:
             self._go_on = partial(self._steps.send, end.value)
         except (Exception, asyncio.CancelledError) as exc:
@@ -271,6 +272,9 @@ class Driven(Generic[T]):
 
     # -- stopping -----------------------------------------------------------------------------
 
+    def _hear(self) -> None:
+        _on(self._loop, self._stopped)
+
     def _stopped(self) -> None:
         """The run was stopped, and this is the event loop: end what it waits for."""
         if self._waits and self._task is not None:
@@ -288,7 +292,7 @@ class Driven(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
-    def _leave(self, coroutine: Coroutine[Any, Any, bytes]) -> None:
+    def _leave(self, coroutine: Coroutine[Any, Any, Answer]) -> None:
         """Its time to clean up is over."""
         _log.error(
             "run %s of %s has ended without an FFI that was cancelled and has not ended within %g s",
@@ -314,6 +318,8 @@ class Driven(Generic[T]):
             self._turns(outcome)
             return partial(_on, self._loop, partial(self._came_back, outcome))
 
+        # Before the thread has it, where what the guest waits for is told to stop by the same way.
+        self._run.on_stop(self._hear)
         self._threads.submit(work)
         if self._run.stopped is not None:
             self._stopped()
@@ -349,6 +355,21 @@ class Driven(Generic[T]):
         outcome.ended = True
         if self._back is not None and not self._back.done():
             self._back.set_result(None)
+
+
+def _step_of(coroutine: Coroutine[Any, Any, Answer], go_on: Callable[[Any], Any], given: Any) -> Any:
+    """Go on with an async FFI until it waits. One that holds the loop is named."""
+    began = time.monotonic()
+    try:
+        return go_on(given)
+    finally:
+        if (taken := time.monotonic() - began) > SLOW:
+            _log.warning(
+                "%s is async and held the event loop for %.0f ms; what blocks belongs in a function that is not "
+                "async, or in asyncio.to_thread",
+                getattr(coroutine, "__qualname__", coroutine),
+                taken * 1000,
+            )
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:

@@ -14,12 +14,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from mixkit import codec
 from mixkit.contracts import Instance
 from mixkit.errors import CancelledRun, InternalError
 from mixkit.ffi import FFI, FFITable
+from mixkit.octets import Answer
 from mixkit.state import State
 from mixkit.value import UNDEF
 from mixkit.vm.machine import (
@@ -38,7 +39,7 @@ from mixkit.vm.machine import (
 )
 from mixkit.vm.spawned import CLEANUP
 
-__all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
+__all__ = ["LARGE", "SLOW", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
 _log = logging.getLogger("mixkit.vm")
 T = TypeVar("T")
@@ -46,8 +47,8 @@ SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
 LARGE = 64 << 10
 """Bytes of codec words above which they are encoded, decoded and checked in a thread."""
-_SLOW = 0.1
-"""Seconds after which a call is named in the log that should have been quick."""
+SLOW = 0.1
+"""Seconds on the event loop after which a call is named in the log."""
 
 
 class Future(Protocol):
@@ -73,9 +74,9 @@ class Where(enum.Enum):
     THREAD = "in a thread, for what may hold it"
 
 
-Spawn: TypeAlias = Callable[[Coroutine[Any, Any, bytes]], Any]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, Answer]], Any]
 """Starts an async FFI on an event loop and answers its future."""
-Pause: TypeAlias = "Coroutine[Any, Any, bytes] | set[Future] | Where | None"
+Pause: TypeAlias = "Coroutine[Any, Any, Answer] | set[Future] | Where | None"
 """What a run asks for: the answer of an async FFI, the first of some futures, a place, or (None) that others get a
 turn. The answer is sent to it, or what was raised in its place is thrown."""
 Steps: TypeAlias = Generator[Pause, Any, T]
@@ -198,7 +199,7 @@ class Run:
 
     # -- what a machine calls while it is stepped ------------------------------------------------
 
-    def call_quick(self, name: bytes, words: bytes) -> bytes | None:
+    def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Answer an FFI call at once, if that FFI is quick; None for one that the machine has to make an event of.
 
         PERF: leaving a guest and going on with it costs as much as a quick FFI does.
@@ -208,12 +209,12 @@ class Run:
         if not ffi.quick or len(words) > LARGE:
             self._found = ffi
             return None
-        answer: bytes = self._invoke(ffi, words)
+        answer: Answer = self._invoke(ffi, words)
         self._to(RunState.RUNNING)
         self.state.budget.check_call(answer)
         return answer
 
-    def call(self, name: bytes, words: bytes) -> bytes:
+    def call(self, name: bytes, words: bytes) -> Answer:
         """Answer an FFI call of a machine that blocks: at once, or when the async FFI is done."""
         self._to(RunState.FFI_CALL)
         ffi, answer = self._table.dispatch(self.state, name, words)
@@ -221,7 +222,7 @@ class Run:
             answer = self.wait_for(answer)
         self._to(RunState.RUNNING)
         self.state.budget.check_call(answer)
-        return bytes(answer)
+        return cast("Answer", answer)
 
     def log(self, level: int, message: str) -> None:
         """A line of guest output."""
@@ -236,16 +237,16 @@ class Run:
         # Little more than what is left: the watchdog comes first, and no number is too large.
         return min(seconds, self.state.budget.remaining() + 1)
 
-    def wait_for(self, coroutine: Coroutine[Any, Any, bytes]) -> bytes:
+    def wait_for(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         """Start an async FFI and wait, on this thread, until it has ended. Raises what it raises, or why the run was
         stopped."""
         return self._wait(self._spawn(coroutine))
 
-    def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
+    def _wait(self, future: concurrent.futures.Future[Answer], timeout: float | None = None) -> Answer:
         try:
             if not self.on_stop(future.cancel):
                 future.cancel()
-            answer: bytes = future.result(timeout)
+            answer: Answer = future.result(timeout)
             return answer
         except concurrent.futures.CancelledError:
             raise self._stop or CancelledRun("the host call was cancelled") from None
@@ -351,13 +352,13 @@ class Run:
                 yield from self._leave(closed)
 
     def _invoke(self, ffi: FFI, args: bytes) -> Any:
-        if not ffi.quick:
+        if not ffi.quick or len(args) > LARGE:
             return ffi.invoke(self.state, args)
         began = time.monotonic()
         try:
             return ffi.invoke(self.state, args)
         finally:
-            if (taken := time.monotonic() - began) > _SLOW:
+            if (taken := time.monotonic() - began) > SLOW:
                 _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from mixkit.errors import InternalError
+from mixkit.octets import Answer
 
 __all__ = [
     "TERMINAL",
@@ -116,11 +117,11 @@ Event: TypeAlias = Running | FFICall | Sleep | Idle | Exit | Panic | Timeout
 class Host(Protocol):
     """What a machine may ask of its run while it is being stepped; to wait is for machines that block."""
 
-    def call_quick(self, name: bytes, words: bytes) -> bytes | None:
+    def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Call an FFI that answers at once; None if it is to be an `FFICall`, and nothing else comes before that."""
         ...
 
-    def call(self, name: bytes, words: bytes) -> bytes:
+    def call(self, name: bytes, words: bytes) -> Answer:
         """Call an FFI and wait for the answer's codec words."""
         ...
 
@@ -144,7 +145,7 @@ class Machine(Protocol):
         """Run until there is something to say. `budget` counts instructions, for machines that count."""
         ...
 
-    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+    def answer(self, call_id: int, words: Answer | None, error: Exception | None = None) -> None:
         """Answer an `FFICall`: with codec words, or with the error that it failed with."""
         ...
 

@@ -10,7 +10,8 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, install_handlers, message_body
+from mix_server.error_answer import install_handlers
+from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
@@ -22,9 +23,11 @@ from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
+from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -32,14 +35,13 @@ from mix_server.streams import CutOff
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each
 
-__all__ = ["App", "create_app"]
+__all__ = ["App", "Router", "create_app"]
 
 _log = logging.getLogger("mixkit.server")
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _MOST_KNOWN = 1_024
 _LONGEST_KNOWN = 256
-_PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
     "/ws": "/v1/ws",
@@ -48,6 +50,7 @@ _DEPRECATED = {
     "/ws/{ws}/{app}": "/v1/ws/{ws}/app/{app}",
     "/run-agent/{ws}/{app}/{agent}": "/v1/ws/{ws}/app/{app}/agent/{agent}",
     "/install-remix-file/{ws}": "/v1/ws/{ws}/install",
+    "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
 }
@@ -111,7 +114,7 @@ async def _send_refusal(send: Any, refusal: Refusal) -> None:
     await send({"type": "http.response.body", "body": message_body(str(refusal))})
 
 
-class _Router(CompiledRouter):
+class Router(CompiledRouter):
     """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then."""
 
     def __init__(self) -> None:
@@ -147,10 +150,10 @@ class _Router(CompiledRouter):
 def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
-    middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
+    middleware: list[Any] = [Around(server, deprecated)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    app = App(request_type=Request, middleware=middleware, router=_Router())
+    app = App(request_type=Request, middleware=middleware, router=Router())
     install_handlers(app)
     _add_routes(app, server)
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
@@ -172,6 +175,16 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
 
+    grants, grant = Permissions(server), OneGrant(server)
+    for of in ("/v1/ws/{ws}", "/v1/ws/{ws}/app/{app}", "/v1/ws/{ws}/app/{app}/agent/{agent}"):
+        app.add_route(f"{of}/permissions", grants)
+        app.add_route(f"{of}/permissions/{{id}}", grant)
+    app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
+    app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
+    app.add_route("/v1/auth/token", Token(server))
+    app.add_route("/v1/auth/session", Session(server))
+    app.add_route("/v1/auth/keys", KeySetPage(server))
+
     stored = StoredQueries(server)
     query = Query(server, stored)
     app.add_route("/v1/ws/{ws}/app/{app}/documents", Documents(server))
@@ -191,5 +204,6 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/ws/{ws}/{app}", apps, suffix="v0")
     app.add_route("/run-agent/{ws}/{app}/{agent}", agents, suffix="v0")
     app.add_route("/install-remix-file/{ws}", install)
+    app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")

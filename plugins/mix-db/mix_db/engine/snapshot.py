@@ -44,6 +44,11 @@ class Snapshot(Protocol):
         """
         ...
 
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """What `read` answers for the first of these rows, one or more of them: those before one that is damaged, and
+        no more than are well kept in memory at once. Raises what `read` does, if the very first one is damaged."""
+        ...
+
     def row_of(self, id: str) -> int | None:
         """The newest row of a record, which may be a tombstone; None if the id is unknown."""
         ...

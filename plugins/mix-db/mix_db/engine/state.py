@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
@@ -17,7 +17,9 @@ from mixkit.errors import StorageError
 
 __all__ = ["Current", "Origin", "State"]
 
-_ID = ("_rmx_id",)
+_ID: Final = ("_rmx_id",)
+_AT_ONCE: Final = 1 << 18
+"""Bytes of stored rows that are read at once."""
 
 
 class Origin:
@@ -133,6 +135,22 @@ class State:
         if row not in self.current():
             self._mark(record, row)
         return record
+
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        current = self.current()
+        records: list[dict[str, Any]] = []
+        try:
+            for row, data in zip(rows, self.view.read_many(rows, _AT_ONCE), strict=False):
+                record = read_version(data)
+                record["_rmx_row"] = row
+                if row not in current:
+                    self._mark(record, row)
+                records.append(record)
+        except (StorageError, ValueError, TypeError):
+            # One by one up to the row that is damaged, which then says so itself.
+            if not records:
+                records.append(self.read(rows[0]))
+        return records
 
     def newest(self, id: str) -> dict[str, Any] | None:
         """The present version of a record; None if it is unknown or deleted."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from crc32c import crc32c
 
@@ -30,7 +30,7 @@ from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file"]
+__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file", "rows_python"]
 
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
@@ -103,21 +103,18 @@ class RowReader:
                     return whole[2:]
         return self._read_with_care(row)
 
-    def read_many(self, rows: Iterable[int]) -> list[bytes]:
-        """The records of several rows, in the order given; raises what `read` does."""
-        data, offsets, sums, last = self._data, self._offsets, self._sums, self._last
-        records = []
-        for row in rows:
-            if 0 <= row < last:
-                whole = data[offsets[row] : offsets[row + 1]]
-                if whole and crc32c(whole) == sums[row]:
-                    if len(whole) <= _ONE:
-                        records.append(whole[1:])
-                        continue
-                    if len(whole) <= _TWO:
-                        records.append(whole[2:])
-                        continue
-            records.append(self._read_with_care(row))
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        """The records of several rows, in the order given, up to the one with which they have `most` bytes; raises what
+        `read` does."""
+        wanted = list(rows)
+        records: list[bytes] = []
+        left = sys.maxsize if most is None else most
+        while len(records) < len(wanted) and left > 0:
+            some = _rows(self._data, self._offsets, self._sums, wanted, len(records), left)
+            if not some:
+                some = [self._read_with_care(wanted[len(records)])]
+            records += some
+            left -= sum(map(len, some))
         return records
 
     def _read_with_care(self, row: int) -> bytes:
@@ -144,6 +141,37 @@ class RowReader:
             message = f"row {row} does not match its checksum at offset {4 * row} of {sums_name}, {where}"
             raise DamagedFile(data_name, offset, message)
         return record
+
+
+def rows_python(
+    data: Mapped, offsets: Sequence[int], sums: Sequence[int], wanted: Sequence[int], at: int, most: int
+) -> list[bytes]:
+    """The records of the rows that are wanted from place `at` on, up to the one with which they have `most` bytes, or
+    before one that has to be read with care. `mix_db._files.rows` is the twin in C."""
+    records: list[bytes] = []
+    last = len(sums) - 1
+    for row in wanted[at:]:
+        if most <= 0 or not 0 <= row < last:
+            break
+        whole = data[offsets[row] : offsets[row + 1]]
+        size = len(whole)
+        if not 0 < size <= _TWO or crc32c(whole) != sums[row]:
+            break
+        record = whole[1 if size <= _ONE else 2 :]
+        records.append(record)
+        most -= len(record)
+    return records
+
+
+def _reader() -> Callable[[Any, Any, Any, list[int], int, int], list[bytes]]:
+    try:
+        from mix_db._files import rows
+    except ImportError:
+        return rows_python
+    return rows
+
+
+_rows: Final = _reader()
 
 
 def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:

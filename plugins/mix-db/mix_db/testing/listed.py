@@ -76,6 +76,9 @@ class ListedSnapshot:
     def read(self, row: int) -> dict[str, Any]:
         return copy.deepcopy(self.records[row])
 
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.read(row) for row in rows]
+
     def row_of(self, id: str) -> int | None:
         return self._newest.get(id)
 
