@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
@@ -126,7 +126,7 @@ class EgressPolicy:
             GrantError: a layer is something else.
         """
         hosts = (*self.hosts, *(host_patterns(option, layer) for layer in layers))
-        return replace(self, hosts=hosts, count=count or self.count)
+        return EgressPolicy(self.schemes, self.dangerous, self.allow, hosts, count or self.count)
 
     def refusal(self, ip: IPAddress, port: int) -> str | None:
         """Why that address may not be connected to, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import Final
@@ -41,6 +42,7 @@ _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _AMBIGUOUS: Final = re.compile("[ßẞς\u200c\u200d]")
 
 
+@functools.lru_cache(maxsize=1024)
 def canonical_host(host: str) -> tuple[str, IPAddress | None]:
     """The ASCII form of a host name, or the address that the host is.
 
@@ -127,6 +129,8 @@ class Target(msgspec.Struct, frozen=True):
 
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PORT: Final = re.compile(r":[0-9]*\Z")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _URL_SAFE: Final = "/:@!$&'()*+,;=~-._%?[]"
 
@@ -147,7 +151,7 @@ def parse_url(url: str) -> Target:
         port = parts.port
     except ValueError as exc:
         raise EgressDenied(_shown(url), f"not a URL: {exc}") from None
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) or not parts.netloc:
+    if not _ABSOLUTE.match(url) or not parts.netloc:
         raise EgressDenied(_shown(url), "expected an absolute URL as https://host/path")
     if "@" in parts.netloc:
         raise EgressDenied(parts.netloc.rpartition("@")[2], "a URL may not carry a user name or password")
@@ -159,7 +163,7 @@ def parse_url(url: str) -> Target:
     bracketed = parts.netloc.startswith("[")
     if not bracketed and parts.netloc.count(":") > 1:
         raise EgressDenied(parts.netloc, "expected an IPv6 address in brackets")
-    host = re.sub(r":[0-9]*\Z", "", parts.netloc)
+    host = _PORT.sub("", parts.netloc)
     name, ip = canonical_host(host)
     path = parts.path or "/"
     if parts.query:
