@@ -2,14 +2,14 @@
  *
  * JSON text (tagged or plain), MessagePack, and codec words; all three are described in docs/values.md. A walk reads one
  * form and tells a `Sink` what it finds, which writes another. Whatever is not both valid and common is not judged here:
- * the walk gives up, `translate` answers None, and mixkit/forms.py goes by way of Python values, which finds the same
- * result, or the error and its path.
+ * the walk gives up, `translate` and `rows` answer None, and mixkit/forms.py goes by way of Python values, which finds the
+ * same result, or the error and its path.
  */
 #include "_words.h"
 
-#define SORTED_BY_HAND 24
+#define SORTED_BY_HAND 24 /* keys of a map at most whose order is remembered for the next map of as many */
 
-enum form { JSON_TAGGED, JSON_PLAIN, MSGPACK, WORDS };
+enum form { JSON_TAGGED, JSON_PLAIN, WORDS };
 
 typedef struct {
     const uint8_t *at;
@@ -78,6 +78,14 @@ static bool is_utf8(const uint8_t *p, Py_ssize_t size)
     return true;
 }
 
+/* The first eight bytes as a number, zeros behind a text that is shorter. */
+static inline uint64_t head_of(Span text)
+{
+    if (text.size >= 8)
+        return load_big(text.at, 8);
+    return text.size == 0 ? 0 : load_big(text.at, (int)text.size) << (64 - 8 * text.size);
+}
+
 static int compare_spans(const void *left, const void *right)
 {
     const Span *a = left, *b = right;
@@ -90,7 +98,11 @@ static int compare_spans(const void *left, const void *right)
 /* A map entry of words: where its key and all of it stand in what is written. */
 typedef struct {
     Py_ssize_t key, key_size, start, end;
+    uint64_t head; /* the first bytes of the key as a number: keys are in the order of these, where they differ */
 } Entry;
+
+/* The order of the keys of a map, by their places in it. */
+typedef uint8_t Order[SORTED_BY_HAND];
 
 typedef struct {
     enum form form; /* WORDS or one of JSON */
@@ -100,6 +112,7 @@ typedef struct {
     Py_ssize_t used, capacity;
     bool marked; /* JSON: the next value is that of the key `_rmx_type` */
     unsigned ticks;
+    Order orders[SORTED_BY_HAND + 1]; /* by the number of keys, that of the last map: records of a kind have one */
 } Sink;
 
 /* Everything below answers 0, or -1: with an exception set it is raised, without one the walk gives up. */
@@ -464,6 +477,11 @@ static int sink_array_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
     return 0;
 }
 
+static Span key_of(const Sink *sink, const Entry *entry)
+{
+    return (Span){(const uint8_t *)PyBytes_AS_STRING(sink->bytes) + entry->key, entry->key_size};
+}
+
 static int sink_key(Sink *sink, Py_ssize_t index, Span key)
 {
     breathe(&sink->ticks);
@@ -486,47 +504,45 @@ static int sink_key(Sink *sink, Py_ssize_t index, Span key)
         return -1;
     /* In JSON the escaped key stands for the key: two are the same if these are. */
     entry->key_size = sink->form == WORDS ? key.size : sink->size - entry->key - 1;
+    entry->head = head_of(sink->form == WORDS ? key : key_of(sink, entry));
     if (sink->form != WORDS && PUT(sink, ":") < 0)
         return -1;
     sink->marked = sink->form == JSON_TAGGED && IS(key, MARK);
     return 0;
 }
 
-static Span key_of(const Sink *sink, const Entry *entry)
-{
-    return (Span){(const uint8_t *)PyBytes_AS_STRING(sink->bytes) + entry->key, entry->key_size};
-}
-
 static int compare_entries(const Sink *sink, const Entry *left, const Entry *right)
 {
+    if (left->head != right->head)
+        return left->head < right->head ? -1 : 1;
     Span a = key_of(sink, left), b = key_of(sink, right);
     return compare_spans(&a, &b);
 }
 
-/* 1 if the keys ascend strictly, 0 if they do not, -1 if one stands twice that is beside its like. */
-static int ascending(const Sink *sink, const Entry *entries, Py_ssize_t count)
+/* Whether the keys ascend strictly, as they are, or in an order. */
+static bool ascending(const Sink *sink, const Entry *entries, Py_ssize_t count, const uint8_t *order)
 {
     for (Py_ssize_t i = 1; i < count; i++) {
-        int order = compare_entries(sink, &entries[i - 1], &entries[i]);
-        if (order >= 0)
-            return order == 0 ? -1 : 0;
+        if (compare_entries(sink, &entries[order ? order[i - 1] : i - 1], &entries[order ? order[i] : i]) >= 0)
+            return false;
     }
-    return 1;
+    return true;
+}
+
+/* The order of few keys. */
+static void sort_few(const Sink *sink, const Entry *entries, Py_ssize_t count, Order order)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t j = i;
+        for (; j > 0 && compare_entries(sink, &entries[order[j - 1]], &entries[i]) > 0; j--)
+            order[j] = order[j - 1];
+        order[j] = (uint8_t)i;
+    }
 }
 
 /* Bottom-up merge sort: no worst case, and the comparison needs the sink. */
-static int sort_entries(const Sink *sink, Entry *entries, Py_ssize_t count)
+static int sort_many(const Sink *sink, Entry *entries, Py_ssize_t count)
 {
-    if (count <= SORTED_BY_HAND) {
-        for (Py_ssize_t i = 1; i < count; i++) {
-            Entry moved = entries[i];
-            Py_ssize_t j = i;
-            for (; j > 0 && compare_entries(sink, &entries[j - 1], &moved) > 0; j--)
-                entries[j] = entries[j - 1];
-            entries[j] = moved;
-        }
-        return 0;
-    }
     Entry *other = PyMem_New(Entry, (size_t)count), *from = entries, *to = other;
     if (other == NULL) {
         PyErr_NoMemory();
@@ -552,8 +568,8 @@ static int sort_entries(const Sink *sink, Entry *entries, Py_ssize_t count)
     return 0;
 }
 
-/* Put the entries of a map of words, from `begin` to the end of what is written, into their order. */
-static int reorder(Sink *sink, Py_ssize_t begin, const Entry *entries, Py_ssize_t count)
+/* Put the entries of a map of words, from `begin` to the end of what is written, into an order. */
+static int reorder(Sink *sink, Py_ssize_t begin, const Entry *entries, Py_ssize_t count, const uint8_t *order)
 {
     uint8_t *all = (uint8_t *)PyBytes_AS_STRING(sink->bytes);
     Py_ssize_t size = sink->size - begin;
@@ -563,8 +579,9 @@ static int reorder(Sink *sink, Py_ssize_t begin, const Entry *entries, Py_ssize_
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
-        memcpy(p, all + entries[i].start, (size_t)(entries[i].end - entries[i].start));
-        p += entries[i].end - entries[i].start;
+        const Entry *entry = &entries[order ? order[i] : i];
+        memcpy(p, all + entry->start, (size_t)(entry->end - entry->start));
+        p += entry->end - entry->start;
     }
     memcpy(all + begin, copy, (size_t)size);
     PyMem_Free(copy);
@@ -580,18 +597,22 @@ static int sink_map_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
     sink->used -= count;
     if (count >= (Py_ssize_t)LONG_FORM)
         return -1;
-    int in_order = ascending(sink, entries, count);
-    if (in_order == 0) {
-        if (sort_entries(sink, entries, count) < 0)
-            return -1;
-        in_order = ascending(sink, entries, count) == 1 ? 0 : -1;
-    }
-    if (in_order < 0)
+    const uint8_t *order = NULL;
+    bool moved = !ascending(sink, entries, count, NULL);
+    if (moved && count <= SORTED_BY_HAND) {
+        order = sink->orders[count];
+        if (!ascending(sink, entries, count, order)) {
+            sort_few(sink, entries, count, sink->orders[count]);
+            if (!ascending(sink, entries, count, order))
+                return -1;
+        }
+    } else if (moved && (sort_many(sink, entries, count) < 0 || !ascending(sink, entries, count, NULL))) {
         return -1;
+    }
     if (sink->form != WORDS)
         return PUT(sink, "}");
     store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, TAG_MAP | (uint32_t)count << 8);
-    return in_order ? 0 : reorder(sink, at + 4, entries, count);
+    return moved ? reorder(sink, at + 4, entries, count, order) : 0;
 }
 
 /* -------------------------------------------------------------------------------------------------------- JSON */
@@ -1188,10 +1209,22 @@ static int read_pack(PackReader *r, int depth)
     }
 }
 
-static int walk_pack(Sink *sink, Span data)
+/* So many values one behind the other: JSON with `between` between them, or the words of an array of them. */
+static int walk_pack(Sink *sink, Span data, Py_ssize_t count, Span between)
 {
     PackReader r = {data.at, data.at + data.size, sink};
-    return read_pack(&r, 0) < 0 || r.p != r.end ? -1 : 0;
+    bool to_words = sink->form == WORDS;
+    Py_ssize_t at = to_words ? sink_begin(sink, TAG_ARRAY) : 0;
+    if (at < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        breathe(&sink->ticks);
+        if ((i > 0 && !to_words && put(sink, between.at, between.size) < 0) || read_pack(&r, to_words) < 0)
+            return -1;
+    }
+    if (r.p != r.end)
+        return -1;
+    return to_words ? sink_array_end(sink, at, count) : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------- shape */
@@ -1367,6 +1400,21 @@ static PyObject *forms_fits(PyObject *module, PyObject *const *args, Py_ssize_t 
 
 /* ------------------------------------------------------------------------------------------------------ module */
 
+/* What a walk has written, or None if it gave up; the sink is done with. */
+static PyObject *finished(Sink *sink, int failed)
+{
+    PyMem_Free(sink->entries);
+    if (!failed) {
+        if (_PyBytes_Resize(&sink->bytes, sink->size) < 0)
+            return NULL;
+        return sink->bytes;
+    }
+    Py_XDECREF(sink->bytes);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 3) {
@@ -1377,7 +1425,7 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     if (PyErr_Occurred())
         return NULL;
     bool to_json = target == JSON_TAGGED || target == JSON_PLAIN, from_json = source == JSON_TAGGED || source == JSON_PLAIN;
-    if (!(from_json && target == WORDS) && !(source == WORDS && to_json) && !(source == MSGPACK && (to_json || target == WORDS))) {
+    if (!(from_json && target == WORDS) && !(source == WORDS && to_json)) {
         PyErr_Format(PyExc_ValueError, "there is no walk from form %ld to form %ld", source, target);
         return NULL;
     }
@@ -1389,28 +1437,40 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     int failed = -1;
     sink.bytes = PyBytes_FromStringAndSize(NULL, data.size + data.size / 2 + 64);
     if (sink.bytes != NULL)
-        failed = from_json         ? walk_json(&sink, data, source == JSON_TAGGED)
-                 : source == WORDS ? walk_words(&sink, data)
-                                   : walk_pack(&sink, data);
+        failed = from_json ? walk_json(&sink, data, source == JSON_TAGGED) : walk_words(&sink, data);
     PyBuffer_Release(&view);
-    PyMem_Free(sink.entries);
-    if (!failed) {
-        if (_PyBytes_Resize(&sink.bytes, sink.size) < 0)
-            return NULL;
-        return sink.bytes;
+    return finished(&sink, failed);
+}
+
+static PyObject *forms_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 4 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "rows(packed, count, target, between) takes bytes, two ints, and bytes");
+        return NULL;
     }
-    Py_XDECREF(sink.bytes);
+    Py_ssize_t count = PyLong_AsSsize_t(args[1]);
+    long target = PyLong_AsLong(args[2]);
     if (PyErr_Occurred())
         return NULL;
-    Py_RETURN_NONE;
+    if (target != JSON_TAGGED && target != WORDS) {
+        PyErr_Format(PyExc_ValueError, "there is no walk from rows to form %ld", target);
+        return NULL;
+    }
+    Span data = {(const uint8_t *)PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0])};
+    Span between = {(const uint8_t *)PyBytes_AS_STRING(args[3]), PyBytes_GET_SIZE(args[3])};
+    Sink sink = {.form = (enum form)target};
+    int failed = -1;
+    sink.bytes = PyBytes_FromStringAndSize(NULL, data.size + data.size / 2 + 64);
+    if (sink.bytes != NULL)
+        failed = walk_pack(&sink, data, count, between);
+    return finished(&sink, failed);
 }
 
 static int module_exec(PyObject *module)
 {
     fill_escapes();
     if (same_depth("mixkit._forms") < 0 || PyModule_AddIntConstant(module, "JSON_TAGGED", JSON_TAGGED) < 0 ||
-        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 ||
-        PyModule_AddIntConstant(module, "MSGPACK", MSGPACK) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
+        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
         return -1;
     return 0;
 }
@@ -1418,6 +1478,8 @@ static int module_exec(PyObject *module)
 static PyMethodDef methods[] = {
     {"translate", (PyCFunction)(void (*)(void))translate, METH_FASTCALL,
      "translate($module, data, source, target, /)\n--\n\nThe same value in another form; None if it is for others to judge."},
+    {"rows", (PyCFunction)(void (*)(void))forms_rows, METH_FASTCALL,
+     "rows($module, packed, count, target, between, /)\n--\n\nMessagePack of values in another form; None as `translate`."},
     {"fits", (PyCFunction)(void (*)(void))forms_fits, METH_FASTCALL,
      "fits($module, words, shape, /)\n--\n\nWhether words are of the type of a shape; see mixkit.shape."},
     {NULL, NULL, 0, NULL},

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from mixkit import codec
+from mixkit import codec, shape
 from mixkit.errors import (
     CancelledRun,
     CodecError,
@@ -26,10 +26,22 @@ from mixkit.errors import (
     NotFound,
     printable,
 )
+from mixkit.forms import Packed
 from mixkit.grants import Grants, matches
 from mixkit.near import meant
 from mixkit.outside import is_ours
-from mixkit.schema import ANY, Converter, Mismatch, Type, converter, from_annotation, json_schema
+from mixkit.rows import Rows
+from mixkit.schema import (
+    ANY,
+    ArrayType,
+    Converter,
+    MapType,
+    Mismatch,
+    Type,
+    converter,
+    from_annotation,
+    json_schema,
+)
 from mixkit.state import State
 from mixkit.value import Result, error, is_large, ok
 
@@ -134,7 +146,8 @@ class FFIGroup:
 
         `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
         run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers
-        `ok(value)`, and `error(message)` when the function raises.
+        `ok(value)`, and `error(message)` when the function raises. One that answers `mixkit.rows.Rows` hands on maps
+        in the form in which they are at hand.
 
         Args:
             quick: it answers within microseconds and waits for nothing, no lock and no file; it may then be called on
@@ -273,7 +286,8 @@ def _signature(
     if is_result:
         returned = typing.get_args(returned)[0]
     try:
-        return tuple(params), from_annotation(returned), is_result
+        result = _ROWS if returned is Rows else from_annotation(returned)
+        return tuple(params), result, is_result
     except TypeError as exc:
         raise FFIError(f"{name}: result: {exc}") from None
 
@@ -317,11 +331,25 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
     return bind
 
 
+_ROWS = ArrayType(MapType(ANY))
+"""What an FFI answers that is annotated to answer `Rows`."""
+
+_OK = codec.encode(ok(None))[: -len(codec.encode(None))]
+"""What stands before the words of a value to make `ok(value)` of it."""
+
+
 def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, Any], Words]:
     convert = None if type == ANY else converter(type, out=True)
+    declared = shape.declared(type)
 
     def encode(state: State, value: Any) -> Words:
         try:
+            if isinstance(value, Rows | Packed):
+                # PERF: of what nobody has looked at so far, no values are made here either.
+                words = value.words if isinstance(value, Packed) else value.words()
+                if declared is None or declared.fits(words):
+                    return _OK + words if is_result else words
+                value = codec.decode(words)
             if convert is not None:
                 value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
@@ -387,7 +415,7 @@ def _async_invoker(
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        if not is_large(value):
+        if not isinstance(value, Rows) and not is_large(value):
             return encode(state, value)
         import asyncio
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import msgspec
 
+from mixkit.rows import Rows
 from mixkit.value import Ref
 
 __all__ = [
@@ -127,6 +128,11 @@ class Cursor(Protocol):
         """
         ...
 
+    def next_rows(self) -> Rows:
+        """The same rows for whoever sends them on whole, in the form in which they are at hand, which is
+        `ValueRows(self.next())` where that is as maps. Raises what `next` does."""
+        ...
+
     def cancel(self) -> None:
         """From any thread: make a `next` that runs, or the next one, end soon (within 50 ms)."""
         ...
@@ -164,6 +170,8 @@ class Reader(Protocol):
         *,
         deleted: bool = False,
         superseded: bool = False,
+        skip: int = 0,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Cursor:
         """Run a query.
@@ -172,6 +180,7 @@ class Reader(Protocol):
             query: its text, its JSON form (a list), or an object of the storage's own that stands for one.
             params: a value for each parameter, and nothing else.
             deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
+            skip, limit: which of the rows are wanted, by their places in the answer; numbers up to 2^63.
             timeout: seconds of work over all calls of `next`; the storage's own limit if None.
 
         Raises:

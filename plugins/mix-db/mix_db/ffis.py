@@ -27,6 +27,7 @@ from mixkit.errors import (
 )
 from mixkit.ffi import FFIGroup
 from mixkit.grants import check_apps
+from mixkit.rows import Rows
 from mixkit.state import State
 from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
@@ -295,20 +296,16 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
 
 
 @group.register("$db_execute_next")
-def execute_next(state: State, handle: Token) -> list[Record]:
+def execute_next(state: State, handle: Token) -> Rows:
     """The next rows of a query, at most 100; none when there are no more."""
     query = state.held(handle, QueryIter)
     with _told(state):
         # What is in memory of an app that was deleted is not its data any more.
         locate(state, query.where)
-        rows = _interruptible(state, query.cursor.cancel, query.cursor.next)
+        with state.interruptible(query.cursor.cancel):
+            rows = query.cursor.next_rows()
     state.budget.spend("database_rows", len(rows))
     return rows
-
-
-def _interruptible(state: State, stop: Callable[[], None], work: Callable[[], list[Record]]) -> list[Record]:
-    with state.interruptible(stop):
-        return work()
 
 
 @group.register("$db_execute_close")

@@ -6,9 +6,8 @@ before, so that an answer of any length takes the memory of one batch.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import falcon
 import msgpack  # type: ignore[import-untyped]
@@ -16,15 +15,14 @@ import msgpack  # type: ignore[import-untyped]
 from mix_server.errors import BadRequest, NotAcceptable, Stopping, error_line
 from mix_server.response import wants_msgpack, write_value
 from mix_server.streams import CutOff, Stream
-from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError, TaggedJSONError, ValueKindError, printable
-from mixkit.storage import BATCH, BATCH_BYTES
 
 if TYPE_CHECKING:
     from mix_server.question import Question
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.rows import Rows
     from mixkit.storage import Cursor, Database
 
 __all__ = ["NDJSON", "WARNING", "WATERMARK", "Size", "answer", "wants_ndjson"]
@@ -87,7 +85,6 @@ class _Reading:
         self._database = database
         self._most_seconds = most_seconds
         self._cursor: Cursor | None = None
-        self._rows: Iterator[Any] = iter(())
         self._cancelled = False
         self._warnings: Sequence[str] = ()
 
@@ -104,16 +101,15 @@ class _Reading:
         assert self._cursor is not None, "nothing was read yet"
         return self._cursor.watermark
 
-    def rows(self) -> Iterator[Any]:
-        """The rows that are wanted; the same iterator each time."""
-        if self._cursor is None:
-            self._cursor = self._question.run(self._database, self._most_seconds)
+    def next(self) -> Rows:
+        """The next of the rows that are wanted; none when there are no more."""
+        cursor = self._cursor
+        if cursor is None:
+            cursor = self._cursor = self._question.run(self._database, self._most_seconds)
             if self._cancelled:
-                self._cursor.cancel()
-            self._warnings = self._cursor.warnings()
-            skip, limit = self._question.skip, self._question.limit
-            self._rows = islice(self._cursor, skip, None if limit is None else min(skip + limit, _MOST))
-        return self._rows
+                cursor.cancel()
+            self._warnings = cursor.warnings()
+        return cursor.next_rows()
 
     def cancel(self) -> None:
         """Let what reads end soon."""
@@ -127,28 +123,27 @@ class _Reading:
             self._cursor.close()
 
 
-_MOST: Final = 2**63 - 1
-"""What `islice` counts to."""
-
-
 async def _whole(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
     reading = _Reading(question, database, server.settings.query_timeout)
     size = Size(server.settings.answer_limit)
     packed = req.accept != "*/*" and wants_msgpack(req.accept)
-    write = msgpack_values.pack if packed else _json
 
     def work() -> bytes:
+        parts: list[bytes] = []
+        count = 0
         try:
-            rows = [size.add(write(row)) for row in reading.rows()]
+            while rows := reading.next():
+                parts.append(size.add(rows.msgpack() if packed else rows.json()))
+                count += len(rows)
         except (TaggedJSONError, ValueKindError) as exc:
             raise NotAcceptable(f"a row cannot be written: {exc}") from None
         finally:
             reading.close()
         if packed:
-            return b"".join([msgpack.Packer().pack_array_header(len(rows)), *rows])
-        return b"[" + b",".join(rows) + b"]"
+            return b"".join([msgpack.Packer().pack_array_header(count), *parts])
+        return b"[" + b",".join(parts) + b"]"
 
     with req.watch():
         resp.data = await server.databases.call(work, reading.cancel)
@@ -163,14 +158,8 @@ async def _stream(
     reading = _Reading(question, database, server.settings.query_timeout)
 
     def batch() -> bytes:
-        lines: list[bytes] = []
-        left = BATCH_BYTES
-        for row in islice(reading.rows(), BATCH):
-            lines.append(_json(row) + b"\n")
-            left -= len(lines[-1])
-            if left <= 0:
-                break
-        return b"".join(lines)
+        rows = reading.next()
+        return rows.json(b"\n") + b"\n" if rows else b""
 
     async def parts(first: bytes) -> AsyncGenerator[bytes, None]:
         part = first
@@ -194,7 +183,3 @@ async def _stream(
     resp.content_type = NDJSON
     reading.label(resp)
     resp.stream = Stream(server.streams, req, parts(first), reading.close)
-
-
-def _json(row: Any) -> bytes:
-    return tagged_json.dumps(row).encode()

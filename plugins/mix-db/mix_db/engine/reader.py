@@ -57,6 +57,8 @@ class StateReader:
         *,
         deleted: bool = False,
         superseded: bool = False,
+        skip: int = 0,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Cursor:
         cursor = run(
@@ -65,6 +67,8 @@ class StateReader:
             self.state(),
             deleted=deleted,
             superseded=superseded,
+            skip=skip,
+            limit=limit,
             timeout=self._timeout if timeout is None else timeout,
             memory=self._memory,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from pyroaring import AbstractBitMap
 
+from mix_db.engine.public import Choice
 from mix_db.index.part import Part
+from mixkit.rows import Rows
 
 __all__ = ["Snapshot"]
 
@@ -42,6 +44,11 @@ class Snapshot(Protocol):
         Raises:
             StorageError: the row is damaged.
         """
+        ...
+
+    def take(self, rows: Iterable[int], choice: Choice) -> Rows:
+        """What `read` answers of the next of these rows, or what is chosen of that; fewer as soon as they have
+        `BATCH_BYTES`. Raises what `read` does."""
         ...
 
     def row_of(self, id: str) -> int | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.engine.public import Choice, publish
 from mix_db.engine.rows import RowsView
 from mix_db.engine.tail import Tail
 from mix_db.engine.version import read_version, watermark
 from mix_db.index.part import Column, Kind, Part, text_key
 from mixkit.errors import StorageError
+from mixkit.rows import PackedRows
+from mixkit.storage import BATCH_BYTES
 
 __all__ = ["Current", "Origin", "State"]
 
@@ -134,6 +137,20 @@ class State:
             self._mark(record, row)
         return record
 
+    def take(self, rows: Iterable[int], choice: Choice) -> PackedRows:
+        records: list[bytes] = []
+        numbers: list[int] = []
+        left = BATCH_BYTES
+        read = self._read
+        for row in rows:
+            data = read(row)
+            records.append(data)
+            numbers.append(row)
+            left -= len(data)
+            if left <= 0:
+                break
+        return PackedRows(len(numbers), self._published(records, numbers, choice))
+
     def newest(self, id: str) -> dict[str, Any] | None:
         """The present version of a record; None if it is unknown or deleted."""
         row = self.row_of(id)
@@ -195,16 +212,42 @@ class State:
         try:
             record = read_version(data)
         except (ValueError, TypeError) as exc:
-            raise StorageError(
-                f"expected a record in row {row}, found bytes that are none ({exc}); see mixkit db check"
-            ) from None
+            raise _no_record(row, exc) from None
         record["_rmx_row"] = row
         return record
 
+    def _published(self, records: list[bytes], numbers: list[int], choice: Choice) -> bytes:
+        """The versions of these rows in public form."""
+        late = BitMap(numbers) - self.current()
+        marks = {row: since for row in late if (since := self._superseded_at(row)) is not None}
+        dropped, picks = choice.packed()
+        try:
+            return publish(records, numbers, marks, dropped, picks)
+        except (ValueError, TypeError):
+            for record, row in zip(records, numbers, strict=True):
+                try:
+                    publish([record], [row], {}, dropped, picks)
+                except (ValueError, TypeError) as exc:
+                    raise _no_record(row, exc) from None
+            raise
+
     def _mark(self, record: dict[str, Any], row: int) -> None:
+        since = self._superseded_at(row)
+        if since is not None:
+            record["_rmx_superseded"] = True
+            record["_rmx_superseded_at"] = since
+
+    def _superseded_at(self, row: int) -> int | None:
+        """When a row was superseded; None if it is not."""
         for part in self._parts:
             successor = part.links.successor(row) if part.stop > row else None
             if successor is not None and successor < self._rows:
-                record["_rmx_superseded"] = True
-                record["_rmx_superseded_at"] = self._field(successor, "_rmx_last_modified_at")
-                return
+                since: int = self._field(successor, "_rmx_last_modified_at")
+                return since
+        return None
+
+
+def _no_record(row: int, exc: Exception) -> StorageError:
+    return StorageError(
+        f"expected a record in row {row}, found bytes that are none ({exc}); see mixkit db check"
+    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.engine.public import Choice
 from mix_db.index.memory import MemoryPart
 from mix_db.index.part import Part
 from mix_db.index.segment import Segment
 from mix_db.index.write import build
 from mix_db.query.evaluate import is_current
+from mixkit.rows import Rows, ValueRows
 
 __all__ = ["ListedSnapshot"]
 
@@ -75,6 +77,9 @@ class ListedSnapshot:
 
     def read(self, row: int) -> dict[str, Any]:
         return copy.deepcopy(self.records[row])
+
+    def take(self, rows: Iterable[int], choice: Choice) -> Rows:
+        return ValueRows([choice.of(self.read(row)) for row in rows])
 
     def row_of(self, id: str) -> int | None:
         return self._newest.get(id)

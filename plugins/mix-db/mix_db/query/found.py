@@ -1,0 +1,132 @@
+"""The rows of a query, batch by batch, in the form that is asked for: as maps, or as they are kept.
+
+Rows that are whole records, or whole fields of these, are known by their numbers to the end. Nothing of them is made
+unless somebody asks for maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Protocol, TypeAlias
+
+from mix_db.engine.public import ALL, MAX_PICKS, Choice
+from mix_db.engine.snapshot import Snapshot
+from mix_db.query.ast import AssignMember, CloneMembers, Field, Member, Object, RemoveMember
+from mix_db.query.weight import weigh
+from mixkit.rows import Rows, ValueRows
+from mixkit.storage import BATCH, BATCH_BYTES
+
+__all__ = ["Found", "Made", "Reading", "Stored", "choice_of"]
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Found(Protocol):
+    """Rows that are not given yet. Each call gives the next ones, at most `BATCH`, and fewer as soon as they have
+    `BATCH_BYTES`; none when there are no more."""
+
+    def values(self) -> list[Row]:
+        """As maps."""
+        ...
+
+    def rows(self) -> Rows:
+        """As they are at hand."""
+        ...
+
+
+class Made:
+    """Rows that were calculated."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+
+    def values(self) -> list[Row]:
+        batch: list[Row] = []
+        left = BATCH_BYTES
+        for row in self._rows:
+            batch.append(row)
+            left -= weigh(row, left)
+            if left <= 0 or len(batch) == BATCH:
+                break
+        return batch
+
+    def rows(self) -> Rows:
+        return ValueRows(self.values())
+
+
+class Stored:
+    """Versions by the numbers of their rows.
+
+    Args:
+        snapshot: where they are.
+        numbers: the rows, in the order of the answer.
+        read: makes the map of a row that `numbers` has just given.
+        choice: what of them is wanted.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, numbers: Iterator[int], read: Callable[[int], Row], choice: Choice = ALL
+    ) -> None:
+        self.numbers = numbers
+        self.read = read
+        self._snapshot = snapshot
+        self._choice = choice
+        self._made = Made(iter(self))
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.numbers:
+            record = self.read(row)
+            yield record if self._choice is ALL else self._choice.of(record)
+
+    def of(self, numbers: Iterator[int], choice: Choice = ALL) -> Stored:
+        """The same with what was made of the numbers, and a choice."""
+        return Stored(self._snapshot, numbers, self.read, choice)
+
+    def values(self) -> list[Row]:
+        return self._made.values()
+
+    def rows(self) -> Rows:
+        return self._snapshot.take(islice(self.numbers, BATCH), self._choice)
+
+
+class Reading:
+    """The numbers of rows that had to be read to find out whether they are wanted; the last of them as it was read."""
+
+    def __init__(self, rows: Iterator[tuple[int, Row]]) -> None:
+        self._rows = rows
+        self._last: Row = {}
+
+    def __iter__(self) -> Iterator[int]:
+        for row, record in self._rows:
+            self._last = record
+            yield row
+
+    def read(self, row: int) -> Row:
+        """The row that was given last."""
+        return self._last
+
+
+def choice_of(block: Object) -> Choice | None:
+    """The whole fields that an object keeps of a record; None if it makes anything else, or one twice."""
+    dropped: set[str] = set()
+    picks: dict[str, str] = {}
+    everything = False
+    for member in block.members:
+        match member:
+            case CloneMembers(expand=False) if not everything and not picks:
+                everything = True
+                dropped.clear()
+            case RemoveMember(name):
+                dropped.add(name)
+                picks.pop(name, None)
+            case AssignMember(name, Field(source) | Member(None, source), None) if not everything:
+                picks.pop(name, None)
+                picks[name] = source
+            case _:
+                return None
+    if everything:
+        return Choice(frozenset(dropped))
+    if len(set(picks.values())) < len(picks) or len(picks) > MAX_PICKS:
+        return None
+    return Choice(picks=tuple([(source, called) for called, source in picks.items()]))
