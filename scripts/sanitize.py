@@ -24,7 +24,7 @@ TESTED = {
         "mix_db",
         [
             f"plugins/mix-db/tests/test_db_{name}.py"
-            for name in ("version", "index", "segments", "records", "columns")
+            for name in ("version", "public", "index", "segments", "records", "columns")
         ],
     ),
     "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_forms.py", "tests/test_value.py"]),

@@ -1,5 +1,5 @@
 /* Stored versions read: `read` exactly as read_python in mix_db/engine/version.py, for the price of making the objects;
- * and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
+ * `rows` as rows_python in mix_db/files/rows.py; and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
  *
  * The bytes come from files that were checked, and are trusted no more for it: every length is compared with what is
  * there, nesting is bounded, and what is not MessagePack of a map raises ValueError.
@@ -10,6 +10,7 @@
 
 /* A case takes two levels, since its content is an array. */
 #define MAX_DEPTH 600
+#define MAX_COMMIT INT64_C(9999999999999999) /* mix_db.engine.version.MAX_WATERMARK */
 #define NAMES 1024
 #define NAME_MAX_SIZE 32
 #define PICKS 256 /* fields that a projection picks at most */
@@ -293,7 +294,7 @@ static PyObject *watermark(PyObject *number)
 {
     char digits[32];
     long long count = PyLong_CheckExact(number) ? PyLong_AsLongLong(number) : -1;
-    if (count < 0 || count > 9999999999999999) {
+    if (count < 0 || count > MAX_COMMIT) {
         PyErr_Clear();
         return malformed("a commit that has no number");
     }
@@ -369,6 +370,65 @@ static PyObject *version_read(PyObject *module, PyObject *data)
     }
     PyBuffer_Release(&buffer);
     return record;
+}
+
+/* ------------------------------------------------------------------------------------------------------- rows */
+
+/* Bytes of the longest rows whose length takes one byte, and two; see mix_db/files/rows.py. */
+#define ONE_BYTE (1 + 0x7F)
+#define TWO_BYTES (2 + 0x3FFF)
+
+typedef struct {
+    Py_buffer data, offsets, sums;
+} RowFiles;
+
+/* The record of a row; NULL, without an exception, for one that is to be read with care. */
+static PyObject *read_row(const RowFiles *files, PyObject *number, PyObject *crc32c)
+{
+    Py_ssize_t row = PyLong_AsSsize_t(number);
+    if (row == -1 && PyErr_Occurred())
+        return NULL;
+    if (row < 0 || row >= files->offsets.len / 8 - 1 || row >= files->sums.len / 4)
+        return NULL;
+    uint64_t start = ((const uint64_t *)files->offsets.buf)[row], end = ((const uint64_t *)files->offsets.buf)[row + 1];
+    if (start >= end || end > (uint64_t)files->data.len || end - start > TWO_BYTES)
+        return NULL;
+    const char *whole = (const char *)files->data.buf + start;
+    Py_ssize_t size = (Py_ssize_t)(end - start), head = size <= ONE_BYTE ? 1 : 2;
+    PyObject *bytes = PyBytes_FromStringAndSize(whole, size);
+    PyObject *sum = bytes ? PyObject_CallOneArg(crc32c, bytes) : NULL;
+    unsigned long found = sum ? PyLong_AsUnsignedLong(sum) : 0;
+    Py_XDECREF(sum);
+    /* Of the bytes that were checked, whatever becomes of the file. */
+    PyObject *record = NULL;
+    if (!PyErr_Occurred() && found == ((const uint32_t *)files->sums.buf)[row])
+        record = PyBytes_FromStringAndSize(PyBytes_AS_STRING(bytes) + head, size - head);
+    Py_XDECREF(bytes);
+    return record;
+}
+
+static PyObject *version_rows(PyObject *module, PyObject *args)
+{
+    RowFiles files;
+    PyObject *numbers, *crc32c;
+    Py_ssize_t at, most;
+    if (!PyArg_ParseTuple(args, "y*y*y*O!nnO:rows", &files.data, &files.offsets, &files.sums, &PyList_Type, &numbers, &at,
+                          &most, &crc32c))
+        return NULL;
+    PyObject *records = PyList_New(0);
+    for (; records && most > 0 && at >= 0 && at < PyList_GET_SIZE(numbers); at++) {
+        PyObject *record = read_row(&files, PyList_GET_ITEM(numbers, at), crc32c);
+        if (!record && !PyErr_Occurred())
+            break;
+        if (!record || PyList_Append(records, record) < 0)
+            Py_CLEAR(records);
+        most -= record ? PyBytes_GET_SIZE(record) : 0;
+        Py_XDECREF(record);
+    }
+    PyBuffer_Release(&files.data);
+    PyBuffer_Release(&files.offsets);
+    PyBuffer_Release(&files.sums);
+    return records;
 }
 
 /* ------------------------------------------------------------------------------------------------ public form */
@@ -466,7 +526,7 @@ static uint8_t *write_natural(uint8_t *p, uint64_t value)
     return p;
 }
 
-static Field *add_field(Version *version)
+static inline Field *add_field(Version *version)
 {
     if (version->count == version->capacity) {
         size_t capacity = version->capacity ? 2 * version->capacity : 64;
@@ -481,7 +541,7 @@ static Field *add_field(Version *version)
     return &version->fields[version->count++];
 }
 
-static bool add_own(Version *version, const char *name, const uint8_t *value, size_t size)
+static inline bool add_own(Version *version, const char *name, const uint8_t *value, size_t size)
 {
     Field *field = add_field(version);
     if (!field)
@@ -490,44 +550,60 @@ static bool add_own(Version *version, const char *name, const uint8_t *value, si
     return true;
 }
 
+/* Writes decimal digits, with zeros before them up to `width`; answers their end. */
+static uint8_t *write_digits(uint8_t *p, int64_t value, int width)
+{
+    uint8_t digits[20];
+    int count = 0;
+    for (; value > 0 || count < width; value /= 10)
+        digits[count++] = (uint8_t)('0' + value % 10);
+    while (count > 0)
+        *p++ = digits[--count];
+    return p;
+}
+
+static bool add_commit(Version *version, const Field *stored)
+{
+    int64_t commit = read_natural(stored);
+    if (commit > MAX_COMMIT)
+        malformed("a commit that has no number");
+    if (commit < 0 || commit > MAX_COMMIT)
+        return false;
+    version->commit[0] = 0xb0;
+    write_digits(version->commit + 1, commit, 16);
+    return add_own(version, OWN_NAMES[COMMIT], version->commit, sizeof version->commit);
+}
+
+static bool add_previous(Version *version, const Field *stored)
+{
+    int64_t previous = read_natural(stored);
+    if (previous < 0)
+        return false;
+    uint8_t digits[20], *p = version->previous;
+    int size = (int)(write_digits(digits, previous, 1) - digits);
+    /* An extension of 1, 2, 4, 8 or 16 bytes has a tag of its own. */
+    if ((size & (size - 1)) == 0) {
+        *p++ = (uint8_t)(0xd4 + (size >= 2) + (size >= 4) + (size >= 8) + (size >= 16));
+    } else {
+        *p++ = 0xc7;
+        *p++ = (uint8_t)size;
+    }
+    *p++ = EXT_REF;
+    memcpy(p, digits, (size_t)size);
+    return add_own(version, OWN_NAMES[PREVIOUS], version->previous, (size_t)(p + size - version->previous));
+}
+
 /* The fields of the engine's own, behind the client's. */
 static bool add_engine_fields(Version *version, const Field *own, PyObject *row, PyObject *since)
 {
-    char text[32];
     if (own[ID].value && !add_own(version, OWN_NAMES[ID], own[ID].value, own[ID].value_size))
         return false;
-    if (own[COMMIT].value) {
-        int64_t commit = read_natural(&own[COMMIT]);
-        if (commit < 0 || commit > INT64_C(9999999999999999)) {
-            if (commit >= 0)
-                malformed("a commit that has no number");
-            return false;
-        }
-        snprintf(text, sizeof text, "\xb0%016lld", (long long)commit);
-        memcpy(version->commit, text, sizeof version->commit);
-        if (!add_own(version, OWN_NAMES[COMMIT], version->commit, sizeof version->commit))
-            return false;
-    }
+    if (own[COMMIT].value && !add_commit(version, &own[COMMIT]))
+        return false;
     if (own[TIME].value && !add_own(version, OWN_NAMES[TIME], own[TIME].value, own[TIME].value_size))
         return false;
-    if (own[PREVIOUS].value) {
-        int64_t previous = read_natural(&own[PREVIOUS]);
-        if (previous < 0)
-            return false;
-        int size = snprintf(text, sizeof text, "%lld", (long long)previous);
-        uint8_t *p = version->previous;
-        /* An extension of 1, 2, 4, 8 or 16 bytes has a tag of its own. */
-        if ((size & (size - 1)) == 0 && size <= 16) {
-            *p++ = (uint8_t)(0xd4 + (size >= 2) + (size >= 4) + (size >= 8) + (size >= 16));
-        } else {
-            *p++ = 0xc7;
-            *p++ = (uint8_t)size;
-        }
-        *p++ = EXT_REF;
-        memcpy(p, text, (size_t)size);
-        if (!add_own(version, OWN_NAMES[PREVIOUS], version->previous, (size_t)(p + size - version->previous)))
-            return false;
-    }
+    if (own[PREVIOUS].value && !add_previous(version, &own[PREVIOUS]))
+        return false;
     if (own[DELETED].value && !add_own(version, OWN_NAMES[DELETED], TRUE_BYTE, 1))
         return false;
     unsigned long long place = PyLong_AsUnsignedLongLong(row);
@@ -622,16 +698,32 @@ static uint8_t *write_field(uint8_t *p, const Field *field)
     return p + field->name_size + field->value_size;
 }
 
+/* All fields; those of the client together, where they stand together. */
+static uint8_t *write_all(uint8_t *p, const Version *version)
+{
+    p = write_map(p, version->count);
+    for (size_t i = 0, next; i < version->count; i = next) {
+        Field field = version->fields[i];
+        for (next = i + 1; field.packed && next < version->count; next++) {
+            const Field *other = &version->fields[next];
+            if (other->packed != field.value + field.value_size)
+                break;
+            field.value_size = (size_t)(other->value + other->value_size - field.value);
+        }
+        p = write_field(p, &field);
+    }
+    return p;
+}
+
 /* All fields but some. */
 static uint8_t *write_most(uint8_t *p, const Version *version, PyObject *dropped)
 {
     size_t count = version->count;
-    if (PyTuple_GET_SIZE(dropped) > 0)
-        for (size_t i = 0; i < version->count; i++)
-            count -= is_one_of(&version->fields[i], dropped);
+    for (size_t i = 0; i < version->count; i++)
+        count -= is_one_of(&version->fields[i], dropped);
     p = write_map(p, count);
     for (size_t i = 0; i < version->count; i++)
-        if (PyTuple_GET_SIZE(dropped) == 0 || !is_one_of(&version->fields[i], dropped))
+        if (!is_one_of(&version->fields[i], dropped))
             p = write_field(p, &version->fields[i]);
     return p;
 }
@@ -705,7 +797,9 @@ static uint8_t *write_versions(uint8_t *p, State *state, PyObject *records, PyOb
         if (PyErr_Occurred() || !find_fields(&r, &version, row, since))
             p = NULL;
         else
-            p = picks == Py_None ? write_most(p, &version, dropped) : write_picks(p, &version, picks);
+            p = picks != Py_None                ? write_picks(p, &version, picks)
+                : PyTuple_GET_SIZE(dropped) > 0 ? write_most(p, &version, dropped)
+                                                : write_all(p, &version);
     }
     PyMem_Free(version.fields);
     return p;
@@ -832,6 +926,8 @@ static void module_free(void *module) { module_clear(module); }
 static PyMethodDef methods[] = {
     {"read", version_read, METH_O,
      "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.engine.version.read_python."},
+    {"rows", version_rows, METH_VARARGS,
+     "rows($module, data, offsets, sums, numbers, at, most, crc32c, /)\n--\n\nRecords; see mix_db.files.rows."},
     {"publish", version_publish, METH_VARARGS,
      "publish($module, records, rows, marks, dropped, picks, /)\n--\n\nIn public form; see mix_db.engine.public."},
     {"weigh", version_weigh, METH_VARARGS,

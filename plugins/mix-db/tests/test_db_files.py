@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -309,6 +311,70 @@ def test_no_overwriting_yields_a_wrong_record(name: str, offset: int, garbage: b
     findings = list(check(FaultyFolder.of(folder.files())))
     whole = readable(folder)
     assert whole or findings
+
+
+def readings() -> list[Callable[..., list[bytes]]]:
+    """The loop that reads several rows: in Python, and in C where it was built."""
+    return [rows.rows_python] if rows._rows is rows.rows_python else [rows.rows_python, rows._rows]
+
+
+def one(reader: RowReader, row: int) -> list[bytes]:
+    return [reader.read(row)]
+
+
+def outcome(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except (DamagedFile, IndexError) as exc:
+        return type(exc), str(exc)
+
+
+def extent_of(records: list[bytes]) -> tuple[FaultyFolder, Extent]:
+    folder = FaultyFolder()
+    return folder, rows.append(folder, Extent(), records)
+
+
+SIZES = [0, 1, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 100_000, 3, 2]
+
+
+@pytest.mark.parametrize("loop", readings())
+def test_several_rows_are_read_as_one_by_one(
+    loop: Callable[..., list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_rows", loop)
+    records = [b"%d" % (n % 10) * size for n, size in enumerate(SIZES)]
+    reader = RowReader(*extent_of(records))
+    every = list(range(len(SIZES)))
+    assert reader.read_many(every) == records
+    assert reader.read_many(every[::-1]) == records[::-1]
+    assert reader.read_many([5, 5, 0]) == [records[5], records[5], b""]
+    assert reader.read_many([]) == []
+    for most in (0, 1, 2, 128, 129, 20_000, 10**9):
+        found = reader.read_many(every, most)
+        assert found == records[: len(found)]
+        assert (
+            len(found) == len(SIZES) or sum(map(len, found)) >= most > sum(map(len, found[:-1])) or not most
+        )
+    for row in (-1, len(SIZES), 2**62):
+        with pytest.raises(IndexError):
+            reader.read_many([0, row])
+
+
+@pytest.mark.parametrize("loop", readings())
+def test_of_damaged_rows_several_say_what_one_says(
+    loop: Callable[..., list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_rows", loop)
+    records = [b"a" * 10, b"b" * 200, b"c" * 17_000, b"d", b"e"]
+    folder, extent = extent_of(records)
+    whole = folder.files()
+    for name, content in whole.items():
+        for place in range(4 if name == "db.off" else 0, len(content), 1 if len(content) < 100 else 997):
+            data = bytearray(content)
+            data[place] ^= 1
+            reader = RowReader(FaultyFolder.of({**whole, name: bytes(data)}), extent)
+            for row in range(len(records)):
+                assert outcome(partial(reader.read_many, [row])) == outcome(partial(one, reader, row))
 
 
 def test_check_finds_its_way_again() -> None:

@@ -72,8 +72,8 @@ def test_the_twins_publish_what_is_read(
     records, rows = [record for record, _ in stored], [row for _, row in stored]
     marked = data.draw(st.lists(st.sampled_from(rows), max_size=2)) if data and rows else []
     marks = {row: 10**12 + row for row in marked}
-    made = publish(records, rows, marks, *choice.packed())
-    assert made == publish_python(records, rows, marks, *choice.packed())
+    made = publish(records, rows, marks, *choice.packed)
+    assert made == publish_python(records, rows, marks, *choice.packed)
     found = [expected(record, row, marks, choice) for record, row in stored]
     assert made == b"".join(map(packer(), found))
     assert identical(PackedRows(len(rows), made).values(), found)
@@ -84,9 +84,9 @@ def test_the_twins_publish_what_is_read(
 def test_every_number_of_fields(publisher: Callable[..., bytes], count: int) -> None:
     given = {f"f{i}": i for i in range(count)}
     data = stamp(1, 2)(unstamped(split(packer()(given), count), "i" * 32), 3, False)
-    assert publisher([data], [4], {}, *ALL.packed()) == packer()(expected(data, 4, {}, ALL))
+    assert publisher([data], [4], {}, *ALL.packed) == packer()(expected(data, 4, {}, ALL))
     few = Choice(frozenset(f"f{i}" for i in range(0, count, 2)) if count < 1000 else frozenset({"f9"}))
-    assert publisher([data], [4], {}, *few.packed()) == packer()(expected(data, 4, {}, few))
+    assert publisher([data], [4], {}, *few.packed) == packer()(expected(data, 4, {}, few))
 
 
 @BOTH
@@ -100,7 +100,7 @@ def test_every_number_of_fields(publisher: Callable[..., bytes], count: int) -> 
 )  # fmt: skip
 def test_bytes_that_are_no_version_are_refused(publisher: Callable[..., bytes], data: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
-        publisher([data], [0], {}, *ALL.packed())
+        publisher([data], [0], {}, *ALL.packed)
 
 
 @given(versions(), st.data())
@@ -109,7 +109,7 @@ def test_spoiled_bytes_are_refused_or_published(version: bytes, data: st.DataObj
     spoiled[data.draw(st.integers(0, len(spoiled) - 1))] ^= data.draw(st.integers(1, 255))
     for choice in (ALL, Choice(picks=(("a", "x"), ("_rmx_id", "id")))):
         try:
-            made = publish([bytes(spoiled)], [7], {7: 8}, *choice.packed())
+            made = publish([bytes(spoiled)], [7], {7: 8}, *choice.packed)
         except ValueError:
             continue
         assert type(made) is bytes
@@ -136,10 +136,10 @@ def test_it_is_the_one_that_is_used() -> None:
 def test_what_stands_twice_in_a_row_is_refused_by_who_reads_it() -> None:
     data = b"\x82\xa1a\x01\xa1a\x02"
     with pytest.raises(msgpack_values.MessagePackError):
-        PackedRows(1, publish([data], [0], {}, *ALL.packed())).words()
+        PackedRows(1, publish([data], [0], {}, *ALL.packed)).words()
 
 
 @pytest.mark.parametrize("key", [b"\x01", b"\x03"])
 def test_a_commit_or_row_beyond_any_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match="no number"):
-        publish([b"\x81" + key + b"\xcf" + b"\xff" * 8], [0], {}, *ALL.packed())
+        publish([b"\x81" + key + b"\xcf" + b"\xff" * 8], [0], {}, *ALL.packed)

@@ -135,15 +135,18 @@ async def _whole(
         count = 0
         try:
             while rows := reading.next():
+                if not packed:
+                    parts.append(b"," if count else b"[")
                 parts.append(size.add(rows.msgpack() if packed else rows.json()))
                 count += len(rows)
         except (TaggedJSONError, ValueKindError) as exc:
             raise NotAcceptable(f"a row cannot be written: {exc}") from None
         finally:
             reading.close()
+        # PERF: put together once, since to copy a large answer costs as much as to write it.
         if packed:
             return b"".join([msgpack.Packer().pack_array_header(count), *parts])
-        return b"[" + b",".join(parts) + b"]"
+        return b"".join([*parts, b"]"]) if count else b"[]"
 
     with req.watch():
         resp.data = await server.databases.call(work, reading.cancel)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from mix_db.engine.version import packer, read_python
@@ -21,7 +22,7 @@ _Dropped = tuple[bytes, ...]
 _Picks = tuple[tuple[bytes, bytes], ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
     """Which fields of a version are wanted; all but those of `dropped`, or only `picks`.
 
@@ -34,6 +35,7 @@ class Choice:
     dropped: frozenset[str] = frozenset()
     picks: tuple[tuple[str, str], ...] | None = None
 
+    @cached_property
     def packed(self) -> tuple[_Dropped, _Picks]:
         """As `publish` takes it."""
         pack = packer()
@@ -61,7 +63,7 @@ def publish_python(
         records: the versions.
         rows: their numbers.
         marks: since when those of them that are superseded are, by their numbers.
-        dropped, picks: as `Choice.packed` answers them.
+        dropped, picks: as `Choice.packed` has them.
 
     Raises:
         ValueError, TypeError: the bytes of one are no version.

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from mix_db.engine.indexing import index_rows
 from mix_db.files.compaction import Plan
+from mix_db.files.rows import taken
 from mix_db.files.store import MakeSegment
 from mix_db.files.write_log import Commit
 
@@ -92,8 +93,8 @@ class RowsView(Protocol):
         """The stored version. `IndexError` if there is none, `StorageError` if it is damaged."""
         ...
 
-    def read_many(self, rows: Iterable[int]) -> list[bytes]:
-        """Several, in the order given; raises what `read` does."""
+    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
+        """Several, in the order given, and fewer as soon as they have `most` bytes; raises what `read` does."""
         ...
 
 
@@ -198,8 +199,8 @@ class _View:
             raise IndexError(f"row {row} of {self.rows}")
         return self.stored[row]
 
-    def read_many(self, rows: Iterable[int]) -> list[bytes]:
-        return [self.read(row) for row in rows]
+    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
+        return taken(map(self.read, rows), most)
 
 
 @dataclass(frozen=True, slots=True)

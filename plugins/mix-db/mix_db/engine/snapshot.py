@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pyroaring import AbstractBitMap
@@ -46,9 +46,9 @@ class Snapshot(Protocol):
         """
         ...
 
-    def take(self, rows: Iterable[int], choice: Choice) -> Rows:
-        """What `read` answers of the next of these rows, or what is chosen of that; fewer as soon as they have
-        `BATCH_BYTES`. Raises what `read` does."""
+    def take(self, rows: list[int], choice: Choice) -> Rows:
+        """What `read` answers of these rows, or what is chosen of that; of fewer as soon as they have `BATCH_BYTES`.
+        Raises what `read` does."""
         ...
 
     def row_of(self, id: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
@@ -137,19 +137,9 @@ class State:
             self._mark(record, row)
         return record
 
-    def take(self, rows: Iterable[int], choice: Choice) -> PackedRows:
-        records: list[bytes] = []
-        numbers: list[int] = []
-        left = BATCH_BYTES
-        read = self._read
-        for row in rows:
-            data = read(row)
-            records.append(data)
-            numbers.append(row)
-            left -= len(data)
-            if left <= 0:
-                break
-        return PackedRows(len(numbers), self._published(records, numbers, choice))
+    def take(self, rows: list[int], choice: Choice) -> PackedRows:
+        records = self.view.read_many(rows, BATCH_BYTES)
+        return PackedRows(len(records), self._published(records, rows[: len(records)], choice))
 
     def newest(self, id: str) -> dict[str, Any] | None:
         """The present version of a record; None if it is unknown or deleted."""
@@ -220,7 +210,7 @@ class State:
         """The versions of these rows in public form."""
         late = BitMap(numbers) - self.current()
         marks = {row: since for row in late if (since := self._superseded_at(row)) is not None}
-        dropped, picks = choice.packed()
+        dropped, picks = choice.packed
         try:
             return publish(records, numbers, marks, dropped, picks)
         except (ValueError, TypeError):

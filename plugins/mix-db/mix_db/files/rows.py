@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from struct import Struct
@@ -30,13 +30,14 @@ from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file"]
+__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file", "taken"]
 
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
 _U32: Final = Struct("<I")
 _CHUNK: Final = 1 << 20
 _SUM: Final = (1 << 64) - 1
+_ALL: Final = 1 << 62
 # Bytes of the longest rows whose varcode takes one byte, and two.
 _ONE: Final = 1 + 0x7F
 _TWO: Final = 2 + 0x3FFF
@@ -103,22 +104,20 @@ class RowReader:
                     return whole[2:]
         return self._read_with_care(row)
 
-    def read_many(self, rows: Iterable[int]) -> list[bytes]:
-        """The records of several rows, in the order given; raises what `read` does."""
-        data, offsets, sums, last = self._data, self._offsets, self._sums, self._last
-        records = []
-        for row in rows:
-            if 0 <= row < last:
-                whole = data[offsets[row] : offsets[row + 1]]
-                if whole and crc32c(whole) == sums[row]:
-                    if len(whole) <= _ONE:
-                        records.append(whole[1:])
-                        continue
-                    if len(whole) <= _TWO:
-                        records.append(whole[2:])
-                        continue
-            records.append(self._read_with_care(row))
-        return records
+    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
+        """The records of several rows, in the order given, and fewer as soon as they have `most` bytes; raises what
+        `read` does."""
+        wanted = list(rows)
+        left = _ALL if most is None else most
+        records: list[bytes] = []
+        while True:
+            found = _rows(self._data, self._offsets, self._sums, wanted, len(records), left, crc32c)
+            records += found
+            left -= sum(map(len, found))
+            if left <= 0 or len(records) == len(wanted):
+                return records
+            records.append(self._read_with_care(wanted[len(records)]))
+            left -= len(records[-1])
 
     def _read_with_care(self, row: int) -> bytes:
         """Long rows, the last one, and those whose neighbour's offset may be wrong; says what is damaged."""
@@ -144,6 +143,41 @@ class RowReader:
             message = f"row {row} does not match its checksum at offset {4 * row} of {sums_name}, {where}"
             raise DamagedFile(data_name, offset, message)
         return record
+
+
+def rows_python(
+    data: Mapped,
+    offsets: Sequence[int],
+    sums: Sequence[int],
+    numbers: list[int],
+    at: int,
+    most: int,
+    crc32c: Callable[[bytes], int],
+) -> list[bytes]:
+    """The records of rows from the one at place `at` on, until they have `most` bytes, or one is not as nearly all are,
+    and must be read with care. `mix_db._version.rows` is the twin in C."""
+    records: list[bytes] = []
+    last = len(offsets) - 1
+    for row in numbers[at:]:
+        if most <= 0 or not 0 <= row < last:
+            break
+        whole = data[offsets[row] : offsets[row + 1]]
+        if not 0 < len(whole) <= _TWO or crc32c(whole) != sums[row]:
+            break
+        records.append(whole[1:] if len(whole) <= _ONE else whole[2:])
+        most -= len(records[-1])
+    return records
+
+
+def _reader() -> Callable[..., list[bytes]]:
+    try:
+        from mix_db._version import rows
+    except ImportError:
+        return rows_python
+    return rows
+
+
+_rows: Final = _reader()
 
 
 def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
@@ -195,6 +229,18 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
     if extent.rows == 0:
         folder.sync()
     return Extent(rows, size, extent.generation, total)
+
+
+def taken(records: Iterable[bytes], most: int | None) -> list[bytes]:
+    """The first of the records, and no more as soon as they have `most` bytes."""
+    left = _ALL if most is None else most
+    found: list[bytes] = []
+    for record in records:
+        found.append(record)
+        left -= len(record)
+        if left <= 0:
+            break
+    return found
 
 
 def added(total: int, checksums: int) -> int:

@@ -208,7 +208,7 @@ class Execution:
         rest = [*blocks(self._query.stages), *self._window]
         if not unsettled:
             return self._settled(candidates, rest)
-        reading = Reading(self._checked(candidates, unsettled))
+        reading = Reading(self._checked(candidates, unsettled), self._snapshot.read)
         rows = Stored(self._snapshot, iter(reading), reading.read)
         if self._trace:
             return self._trace.check(iter(rows), unsettled, len(candidates)), rest

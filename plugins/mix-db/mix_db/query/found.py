@@ -7,7 +7,7 @@ unless somebody asks for maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
 from mix_db.engine.public import ALL, MAX_PICKS, Choice
@@ -75,7 +75,8 @@ class Stored:
         self._made = Made(iter(self))
 
     def __iter__(self) -> Iterator[Row]:
-        for row in self.numbers:
+        # They may be others by the next step, where some were taken and put back.
+        while (row := next(self.numbers, None)) is not None:
             record = self.read(row)
             yield record if self._choice is ALL else self._choice.of(record)
 
@@ -87,24 +88,35 @@ class Stored:
         return self._made.values()
 
     def rows(self) -> Rows:
-        return self._snapshot.take(islice(self.numbers, BATCH), self._choice)
+        numbers = list(islice(self.numbers, BATCH))
+        found = self._snapshot.take(numbers, self._choice)
+        if len(found) < len(numbers):
+            self.numbers = chain(numbers[len(found) :], self.numbers)
+        return found
 
 
 class Reading:
-    """The numbers of rows that had to be read to find out whether they are wanted; the last of them as it was read."""
+    """The numbers of rows that had to be read to find out whether they are wanted; the last of them as it was read.
 
-    def __init__(self, rows: Iterator[tuple[int, Row]]) -> None:
+    Args:
+        rows: the rows and their numbers.
+        read: reads one.
+    """
+
+    def __init__(self, rows: Iterator[tuple[int, Row]], read: Callable[[int], Row]) -> None:
         self._rows = rows
-        self._last: Row = {}
+        self._read = read
+        self._last: tuple[int, Row] | None = None
 
     def __iter__(self) -> Iterator[int]:
-        for row, record in self._rows:
-            self._last = record
-            yield row
+        for last in self._rows:
+            self._last = last
+            yield last[0]
 
     def read(self, row: int) -> Row:
-        """The row that was given last."""
-        return self._last
+        """A row, which was read already if it is the last one."""
+        last, self._last = self._last, None
+        return last[1] if last is not None and last[0] == row else self._read(row)
 
 
 def choice_of(block: Object) -> Choice | None:

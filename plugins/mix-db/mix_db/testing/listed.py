@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -78,7 +78,7 @@ class ListedSnapshot:
     def read(self, row: int) -> dict[str, Any]:
         return copy.deepcopy(self.records[row])
 
-    def take(self, rows: Iterable[int], choice: Choice) -> Rows:
+    def take(self, rows: list[int], choice: Choice) -> Rows:
         return ValueRows([choice.of(self.read(row)) for row in rows])
 
     def row_of(self, id: str) -> int | None:
