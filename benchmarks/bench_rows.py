@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 APP = "/v1/ws/w/app/bench"
 QUERY = 'status == "open"'
 FIELDS = QUERY + " | { _rmx_id, name, owner, amount, tags }"
-REQUESTS = 60
+REQUESTS = 150
 
 # Begins the query of its parameter, takes all rows, and answers how many there were.
 GUEST = """(module
@@ -58,7 +58,9 @@ GUEST = """(module
       ;; As long as it is not the empty array.
       (br_if $more (i32.ne (i32.load (i32.const 65536)) (i32.const 9))))
     (i32.store (i32.const 128) (i32.or (i32.const 3) (i32.shl (local.get $count) (i32.const 8))))
-    (i64.const 0x8000000004)))
+    (i64.const 0x8000000004))
+  (func (export "mix_entry_nothing") (param $p i32) (param $n i32) (result i64)
+    (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n)))))
 """
 
 Ask = tuple[str, Any, str]
@@ -69,6 +71,8 @@ ASKS: dict[str, Ask] = {
     "HTTP, JSON, five fields": ("/query", {"query": FIELDS}, "application/json"),
     "$db_execute, by an agent": ("/agent/rows", QUERY, "application/json"),
     "$db_execute, five fields": ("/agent/rows", FIELDS, "application/json"),
+    "no rows, by an agent": ("/agent/nothing", 0, "application/json"),
+    "no rows, JSON": ("/query", {"query": "status == 0"}, "application/json"),
 }
 
 
@@ -87,7 +91,9 @@ def make(directory: Path, rows: int) -> None:
         "version": "1",
         "kind": "app",
         "grants": {"ffis": ["$db_*"]},
-        "apps": {"bench": {"agents": {"rows": {"code": "code/bench/guest.wasm"}}}},
+        "apps": {
+            "bench": {"agents": {name: {"code": "code/bench/guest.wasm"} for name in ("rows", "nothing")}}
+        },
     }
     entries = {
         "manifest.json": lambda: json.dumps(manifest).encode(),

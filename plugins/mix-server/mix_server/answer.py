@@ -6,6 +6,7 @@ before, so that an answer of any length takes the memory of one batch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -154,15 +155,39 @@ async def _whole(
     reading.label(resp)
 
 
+_PART: Final = 256 << 10
+"""About how many bytes of NDJSON are sent at once: each part costs a call in a thread, and more."""
+_SOON: Final = 0.02
+"""Seconds for which rows that are there wait for more of them."""
+
+
 async def _stream(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
     server.streams.check()
     reading = _Reading(question, database, server.settings.query_timeout)
 
+    failed: MixError | None = None
+
     def batch() -> bytes:
-        rows = reading.next()
-        return rows.json(b"\n") + b"\n" if rows else b""
+        nonlocal failed
+        if failed is not None:
+            raise failed
+        lines: list[bytes] = []
+        left = _PART
+        until = time.monotonic() + _SOON
+        try:
+            while rows := reading.next():
+                lines += (rows.json(b"\n"), b"\n")
+                left -= len(lines[-2])
+                if left <= 0 or time.monotonic() > until:
+                    break
+        except MixError as exc:
+            if not lines:
+                raise
+            # What was read before it is sent before it.
+            failed = exc
+        return b"".join(lines)
 
     async def parts(first: bytes) -> AsyncGenerator[bytes, None]:
         part = first
