@@ -166,15 +166,16 @@ async def _stream(
 ) -> None:
     server.streams.check()
     reading = _Reading(question, database, server.settings.query_timeout)
-
+    # The first rows do not wait for others.
+    wanted = 0
     failed: MixError | None = None
 
     def batch() -> bytes:
-        nonlocal failed
+        nonlocal wanted, failed
         if failed is not None:
             raise failed
         lines: list[bytes] = []
-        left = _PART
+        left, wanted = wanted, _PART
         until = time.monotonic() + _SOON
         try:
             while rows := reading.next():
