@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
+from mixkit import codec
 from mixkit.value import Token
 
 __all__ = ["Env", "HostEnvironment", "Platform"]
@@ -14,7 +16,7 @@ HostEnvironment = Literal["AgentServer", "Builder", "Server", "Web", "Widget"]
 Platform = Literal["Web", "Desktop", "Mobile"]
 
 
-class Env(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
+class Env(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What an agent may know about its surroundings.
 
     `token` and `origin_secret` are credentials: FFIs may use them, an agent sees only opaque Tokens.
@@ -50,6 +52,15 @@ class Env(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
         return msgspec.structs.replace(
             self, user=None, request_headers={}, request_body=None, token=None, origin_secret=None, base=None
         )
+
+    def static_words(self) -> bytes:
+        """Codec words of `static`, worked out once for this environment and all that are for requests of it."""
+        # Nothing of a request may outlive it: what is remembered of an environment goes with it.
+        return (self.base or self)._static_words
+
+    @cached_property
+    def _static_words(self) -> bytes:
+        return codec.encode(self.static().to_value())
 
     def to_value(self) -> dict[str, Any]:
         """As the Map that agents read, with the original's camelCase names; absent parts are left out."""

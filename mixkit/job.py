@@ -1,13 +1,11 @@
-"""One run, ready to be executed on some thread, and what is said when it is asked for."""
+"""One run of a program's entry, from what is asked for to what is answered, and what it may call other agents by."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, Final, Protocol, TypedDict
 
 from mixkit import action, codec
 from mixkit.databases import Apps
@@ -21,35 +19,26 @@ from mixkit.errors import (
     MixError,
     RunError,
 )
+from mixkit.ffi import FFITable
 from mixkit.forms import JSONText, Packed, text_of
-from mixkit.grants import Grants
-from mixkit.limits import Limits
+from mixkit.grants import CORE, Grants
+from mixkit.limits import Budget, Limits
+from mixkit.near import meant
 from mixkit.outside import is_ours
 from mixkit.schema import Mismatch
 from mixkit.shape import Declared
-from mixkit.state import State, weight
+from mixkit.state import Services, State, weight
 from mixkit.storage import Place
 from mixkit.value import is_large
-from mixkit.vm.loop import LARGE, Run, Steps, Where
-from mixkit.vm.manifest import Entry
+from mixkit.vm.loop import LARGE, Run, Spawn, Steps, Where
+from mixkit.vm.machine import RunState
 from mixkit.vm.program import Program
 
-__all__ = [
-    "NO_ENV",
-    "Agents",
-    "Job",
-    "RunOptions",
-    "RunResult",
-    "Target",
-    "fitted",
-    "in_own_thread",
-    "is_much",
-]
+__all__ = ["Agents", "Job", "RunOptions", "RunResult", "Target", "check_options", "fitted", "is_much"]
 
 _log = logging.getLogger("mixkit.kernel")
 
-T = TypeVar("T")
-NO_ENV = Env()
+_NO_ENV: Final = Env()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,34 +109,95 @@ class RunOptions(TypedDict, total=False):
     as_json: bool
 
 
-class Surroundings(Protocol):
-    """What a job asks of the kernel."""
+_OPTIONS: Final = frozenset(RunOptions.__annotations__)
 
+
+def check_options(options: RunOptions) -> None:
+    """Raise `TypeError` for an option that no run has."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise TypeError(f"a run has no option {name!r}{meant(name, _OPTIONS)}")
+
+
+class Surroundings(Services, Protocol):
+    """What a job asks of the kernel, beside what its FFIs do."""
+
+    @property
+    def ffis(self) -> FFITable: ...
     @property
     def has_open(self) -> bool: ...
     @property
     def has_close(self) -> bool: ...
-    def static_env(self, env: Env) -> bytes: ...
     def open_state(self, state: State) -> None: ...
     def close_state(self, state: State) -> None: ...
 
 
-@dataclass(slots=True)
-class Job:
-    """One run: its program and entry, the codec words of its parameters, its state."""
+class Job(Run):
+    """One run: what stops it and answers its FFIs, and what it is of, is given and has to answer.
 
-    kernel: Surroundings
-    program: Program
-    entry: Entry
-    words: bytes
-    state: State
-    limits: Limits
-    answer: Declared | None = None
-    """Makes the result fit what the package says; what the program says is checked, too."""
-    as_json: bool = False
-    """Whether the result is wanted as JSON."""
-    held: int = 0
-    """Bytes that `hold` has counted."""
+    Args:
+        kernel: what its FFIs use, and whose plugins' hooks open and close its state.
+        program: whose entry is run.
+        params: a Value, or a `Packed` one.
+        options: as they are said of the run.
+        limits: its own; those of the budget may be of the run that calls it.
+        budget: what it and all that it calls may still use.
+        spawn, trace: see `Run`.
+
+    Raises:
+        NotFound: no such entry.
+        Mismatch: the parameters are not of the declared types.
+        LimitExceeded: they are too large.
+    """
+
+    __slots__ = ("_answer", "_as_json", "_entry", "_held", "_kernel", "_limits", "_program", "_words")
+
+    def __init__(
+        self,
+        kernel: Surroundings,
+        program: Program,
+        entry: str,
+        params: Any,
+        options: RunOptions,
+        limits: Limits,
+        budget: Budget,
+        spawn: Spawn,
+        trace: Callable[[RunState], None] | None = None,
+    ) -> None:
+        self._kernel = kernel
+        self._program = program
+        self._entry = program.entry(entry)
+        self._limits = limits
+        self._answer = options.get("answer")
+        self._as_json = options.get("as_json", False)
+        self._held = 0
+        words = b""
+        if type(params) is Packed:
+            if program.takes(entry, params.words):
+                words, params = params.words, None
+            else:
+                # A value takes many times the memory of its words.
+                budget.check_size("params_size", len(params.words))
+                budget.check_values(params.words)
+                params = params.value()
+        if not words:
+            params = program.check_params(entry, params)
+        state = State(
+            env=options.get("env") or _NO_ENV,
+            budget=budget,
+            grants=_granted(kernel, program, options.get("grants")),
+            services=kernel,
+            run_id=options.get("run_id"),
+            code=program.name or entry,
+            place=options.get("place"),
+        )
+        for resolver in (options.get("agents"), options.get("apps")):
+            if resolver is not None:
+                state.put(resolver)
+        self._words = words or codec.encode(params, token=state.token_to_handle)
+        budget.check_size("params_size", len(self._words))
+        budget.check_values(self._words)
+        super().__init__(state, kernel.ffis, spawn, trace)
 
     def hold(self) -> None:
         """Count what the host keeps for a nested run against `memory`, until it has ended: a chain keeps all of it.
@@ -157,38 +207,30 @@ class Job:
         Raises:
             LimitExceeded: it is too much.
         """
-        if len(self.words) > LARGE:
-            held = 2 * len(self.words) + weight(self.words)
+        if len(self._words) > LARGE:
+            held = 2 * len(self._words) + weight(self._words)
             self.state.budget.spend("memory", held)
-            self.held = held
+            self._held = held
 
-    def steps(self, run: Run) -> Steps[RunResult]:
-        """Run it to its end; the state is closed however it ends.
+    def to_end(self) -> Steps[RunResult]:
+        """Run it; its state is closed however it ends.
 
         Raises:
             RunError, CancelledRun: see `Kernel.run`.
         """
-        state = self.state
+        state, kernel = self.state, self._kernel
         closed = False
         try:
-            if self.kernel.has_open:
+            if kernel.has_open:
                 yield Where.THREAD
-                self.kernel.open_state(state)
-            env = self.kernel.static_env(state.env)
-            words = yield from self.program.steps(run, self.entry, self.words, env, self.limits)
+                kernel.open_state(state)
+            words = yield from self._program.steps(
+                self, self._entry, self._words, state.env.static_words(), self._limits
+            )
             if len(words) > LARGE:
                 yield Where.THREAD
             state.budget.check_values(words)
-            text = self._text(words) if self.as_json else None
-            if text is not None:
-                return RunResult(text, [action.to_value(item) for item in state.actions.client])
-            try:
-                value = codec.decode(words, token=state.token_from_handle)
-            except CodecError as exc:
-                raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
-            if self.answer is not None or self.entry.name in self.program.answers:
-                value = self._checked(value)
-            return RunResult(value, [action.to_value(item) for item in state.actions.client])
+            return RunResult(self._result(words), [action.to_value(item) for item in state.actions.client])
         except CancelledRun:
             raise
         except MixError as exc:
@@ -200,35 +242,50 @@ class Job:
             _log.exception("run %s of %s failed inside mixkit", state.run_id, state.code)
             raise self._failed(InternalError("the run failed inside mixkit; the log says why")) from exc
         finally:
-            if self.held:
-                state.budget.release("memory", self.held)
-            if not closed and (self.kernel.has_close or state.must_close):
+            if self._held:
+                state.budget.release("memory", self._held)
+            if not closed and (kernel.has_close or state.must_close):
                 # What plugins do then may block.
                 yield Where.THREAD
-            self.kernel.close_state(state)
+            kernel.close_state(state)
 
-    def _text(self, words: bytes) -> JSONText | None:
-        """The result as JSON; None if it must be looked at, because of what it is or of what was declared."""
-        text = text_of(words)
-        declared = self.program.answers.get(self.entry.name)
-        if text is None or not all(each is None or each.fits(words) for each in (declared, self.answer)):
-            return None
-        return text
-
-    def _checked(self, value: Any) -> Any:
-        """The result as it was declared."""
-        declared = self.program.answers.get(self.entry.name)
+    def _result(self, words: bytes) -> Any:
+        """What the guest answered, as it was declared: by the program, and by the package."""
+        declared = (self._program.answers.get(self._entry.name), self._answer)
+        if self._as_json:
+            text: JSONText | None = text_of(words)
+            if text is not None and all(each is None or each.fits(words) for each in declared):
+                return text
         try:
-            if declared is not None:
-                value = declared(value)
-            return value if self.answer is None else self.answer(value)
+            value = codec.decode(words, token=self.state.token_from_handle)
+        except CodecError as exc:
+            raise GuestError(f"the guest's result is no value: {exc}", trap="interface") from None
+        try:
+            for each in declared:
+                if each is not None:
+                    value = each(value)
         except Mismatch as exc:
-            raise AnswerError(f"entry {self.entry.name!r} answered what it does not declare: {exc}") from None
+            raise AnswerError(
+                f"entry {self._entry.name!r} answered what it does not declare: {exc}"
+            ) from None
+        return value
 
     def _failed(self, exc: MixError) -> RunError:
         return RunError(
-            str(exc), agent=self.entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
+            str(exc), agent=self._entry.name, panic_code=exc.code, backtrace=getattr(exc, "backtrace", None)
         )
+
+
+def _granted(kernel: Surroundings, program: Program, granted: Grants | None) -> Grants:
+    """What a run of the program may call: what it requests, of that what is granted."""
+    requested = program.manifest.grants
+    if granted is None:
+        granted = requested or CORE
+    elif requested is not None:
+        granted = granted & requested
+    if granted is not CORE:
+        kernel.ffis.check_grant_options(granted.option_keys())
+    return granted
 
 
 def is_much(params: Any) -> bool:
@@ -253,22 +310,3 @@ async def fitted(declared: Declared | None, params: Any) -> Any:
 
 def _made(declared: Declared, params: Any) -> Any:
     return declared(params.value() if type(params) is Packed else params)
-
-
-def fulfil(future: concurrent.futures.Future[T], function: Callable[..., T], *args: Any) -> None:
-    """Give a future what the function answers or raises, unless it was cancelled before."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function(*args))
-    except BaseException as exc:
-        future.set_exception(exc)
-
-
-def in_own_thread(function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:
-    """Load code, say, which is waited for no longer than a run may take, and ends by its own limits only."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    threading.Thread(
-        target=fulfil, args=(future, function, *args), name="mixkit-loading", daemon=True
-    ).start()
-    return future

@@ -10,7 +10,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from mixkit import Kernel
 from mixkit.cli.failure import run_guarded
 from mixkit.environment import Env
 from mixkit.errors import MAX_MESSAGE, GuestError, LimitExceeded, MixError, RunError
@@ -85,13 +84,12 @@ def test_no_line_of_an_error_looks_like_one_of_the_command_s(capsys: pytest.Capt
 
 
 def test_nothing_of_a_request_outlives_it() -> None:
-    with Kernel("test") as kernel:
-        shared = Env(app="a")
-        for number in range(20):
-            kernel.static_env(Env(app="a", request_body=b"secret %d" % number))
-            kernel.static_env(shared.for_request(user="u", headers={}, body=b"secret"))
-        gc.collect()
-        kept = [env for env in gc.get_objects() if isinstance(env, Env) and env.request_body is not None]
-        assert kept == []
-        assert len(kernel._env_words) == 1
-        assert kernel.static_env(shared) is kernel.static_env(shared), "what is shared is worked out once"
+    shared = Env(app="a")
+    for number in range(20):
+        Env(app="a", request_body=b"secret %d" % number).static_words()
+        shared.for_request(user="u", headers={}, body=b"secret").static_words()
+    gc.collect()
+    kept = [env for env in gc.get_objects() if isinstance(env, Env) and env.request_body is not None]
+    assert kept == []
+    request = shared.for_request(user="u", headers={}, body=b"secret")
+    assert request.static_words() is shared.static_words(), "what is shared is worked out once"

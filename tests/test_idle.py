@@ -118,9 +118,9 @@ def test_a_guest_that_grew_is_not_kept(kernel: Kernel, guest: Any) -> None:
     code = guest(grow="(drop (memory.grow (i32.const 160))) (call $pair (local.get $p) (local.get $n))")
     for _ in range(3):
         kernel.run_sync(code, "echo", 1)
-    assert 0 < kernel.idle.size < 1 << 20
+    assert 0 < kernel.programs.idle.size < 1 << 20
     kernel.run_sync(code, "grow", 1)
-    assert kernel.idle.size == 0
+    assert kernel.programs.idle.size == 0
 
 
 def test_programs_share_the_total(guest: Any) -> None:
@@ -130,9 +130,9 @@ def test_programs_share_the_total(guest: Any) -> None:
             init = f'(func (export "_initialize") (drop (memory.grow (i32.const {150 + n}))))'
             for _ in range(2):
                 kernel.run_sync(guest(init), "echo", 1)
-        assert limit // 2 < kernel.idle.size <= limit
+        assert limit // 2 < kernel.programs.idle.size <= limit
         assert kernel.run_sync(guest(init), "echo", 2).value == 2
-    assert kernel.idle.size == 0
+    assert kernel.programs.idle.size == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not show its mappings")
@@ -144,7 +144,7 @@ def test_many_memories_leave_mappings_for_others(guest: Any) -> None:
     with Kernel("test", environ={}, overrides={"settings.kernel.idle_mappings": most}) as kernel:
         for n in range(20):
             kernel.run_sync(guest(MANY_MEMORIES + f"(global i32 (i32.const {n}))"), "echo", 1)
-        assert 0 < kernel.idle.mappings <= most
+        assert 0 < kernel.programs.idle.mappings <= most
         # Each module has some for its code.
         assert mappings() - before < most + 20 * 12
 
@@ -153,9 +153,9 @@ def test_many_memories_leave_mappings_for_others(guest: Any) -> None:
 def test_a_forked_child_goes_on_with_what_waits(kernel: Kernel, guest: Any) -> None:
     for _ in range(2):
         kernel.run_sync(guest(), "echo", 1)
-    kernel.idle._lock.acquire()
+    kernel.programs.idle._lock.acquire()
     child = os.fork()
     if child == 0:
         os._exit(0 if kernel.run_sync(guest(), "echo", 5).value == 5 else 1)
-    kernel.idle._lock.release()
+    kernel.programs.idle._lock.release()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -265,6 +266,41 @@ def test_a_blocking_call_is_cancelled_by_stop(portal: Portal) -> None:
     machine.events = iter([block])
     with pytest.raises(CancelledRun, match="enough"):
         drive(run, run.steps(machine, "main", words(None)))
+
+
+def test_a_call_that_blocks_its_thread_from_the_first_moment_is_stopped_too() -> None:
+    """The thread may wait in a call before whoever gave it the run has gone on."""
+    blocked = threading.Event()
+    waited_for: list[Never] = []
+
+    class Never(concurrent.futures.Future[bytes]):
+        def result(self, timeout: float | None = None) -> bytes:
+            blocked.set()
+            return super().result(5)
+
+    def spawn(coroutine: Any) -> Never:
+        coroutine.close()
+        waited_for.append(Never())
+        return waited_for[-1]
+
+    class Eager(Threads):
+        def submit(self, work: Any) -> None:
+            super().submit(work)
+            assert blocked.wait(20)
+
+    async def main() -> None:
+        run = Run(State(), table(), spawn)
+        machine = Scripted(lambda: Idle(run.call(b"$never", words([]))))
+        threads = Eager(1, "test")
+        task = asyncio.create_task(drive_async(run, run.steps(machine, "main", words(None)), threads, 0.0))
+        assert await asyncio.to_thread(blocked.wait, 20)
+        run.stop(CancelledRun("enough"))
+        with pytest.raises(CancelledRun, match="enough"):
+            await task
+        threads.close()
+        assert [future.cancelled() for future in waited_for] == [True]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("old", list(RunState))

@@ -82,7 +82,7 @@ def full() -> Iterator[Kernel]:
 
 
 def settings_of(kernel: Kernel) -> dict[str, tuple[str, ...]]:
-    found = {name: type(settings).__struct_fields__ for name, settings in kernel._settings.items()}
+    found = {name: type(settings).__struct_fields__ for name, settings in kernel.assembly._settings.items()}
     assert set(found) >= {"kernel", "http", "db", "server", "crypto", "wasmtime"}
     return found
 

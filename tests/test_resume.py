@@ -39,10 +39,10 @@ def test_a_seed_made_in_init_is_not_frozen(kernel: Kernel, guest: Guest, seed: s
     # Only whether it can be frozen is looked at: clocks may stand still between two runs.
     code = guest(init(SEEDS[seed]), imports=CLOCK, go="(call $pair (local.get $p) (local.get $n))")
     drawn(kernel, code)
-    assert kernel._snapshots.size == 0
+    assert kernel.programs.snapshots.size == 0
     other = guest(init(SEEDS[seed]) + RESUME, imports=CLOCK, go="(call $pair (local.get $p) (local.get $n))")
     drawn(kernel, other)
-    assert kernel._snapshots.size > 0
+    assert kernel.programs.snapshots.size > 0
 
 
 def test_a_guest_that_resumes_gets_a_seed_once_before_every_run(kernel: Kernel, guest: Guest) -> None:

@@ -175,4 +175,4 @@ def test_another_environment_is_another_snapshot(kernel: Kernel, guest: Guest) -
     code = guest(INIT, seven="(call $pair (i32.const 64) (i32.const 4))")
     for app in ("a", "b", "a"):
         kernel.run_sync(code, "seven", env=Env(app=app))
-    assert len(kernel._snapshots) == 2
+    assert len(kernel.programs.snapshots) == 2

@@ -176,7 +176,7 @@ async def test_a_cancelled_run_ends_at_once_with_what_it_waited_for(
             await task
         await asyncio.sleep(0.01)
         assert events in (["begun", "ended"], [])
-    assert len(kernel.idle._known) == 0
+    assert len(kernel.programs.idle._known) == 0
 
 
 def test_a_waiting_run_ends_at_its_deadline(

@@ -175,7 +175,7 @@ def test_seeds_differ_and_the_date_is_in_milliseconds(kernel: Kernel, guest: Gue
 def test_neither_is_frozen(kernel: Kernel, guest: Guest, what: str) -> None:
     init = f'(func (export "mix_init") (param i32 i32) (drop (call ${what})))'
     kernel.run_sync(guest(init, imports=ENV), "echo", 1)
-    assert kernel._snapshots.size == 0
+    assert kernel.programs.snapshots.size == 0
 
 
 # -- memory that is used up ---------------------------------------------------------------------------

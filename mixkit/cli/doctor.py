@@ -143,7 +143,7 @@ def _idle(kernel: Kernel) -> Check:
     """What instances that wait may take of what the system gives a process."""
     from mixkit.contracts import Check
 
-    idle = kernel.idle
+    idle = kernel.programs.idle
     message = f"instances that wait take at most {idle.most_bytes} bytes and {idle.most_mappings} mappings"
     try:
         allowed = int(Path("/proc/sys/vm/max_map_count").read_text())

@@ -268,6 +268,7 @@ class EngineSuite(EngineFixtures):
             ("(call_indirect (i32.const 9))", "table_out_of_bounds"),
             ("(call_indirect (i32.const 0))", "indirect_call_to_null"),
             ("(drop (i32.trunc_f32_s (f32.const nan)))", "bad_conversion_to_integer"),
+            ("(drop (i32.trunc_f64_s (f64.const 1e10)))", "integer_overflow"),
         ],
     )
     def test_a_trap_has_a_name_and_a_backtrace_and_finishes(self, make: Make, body: str, trap: str) -> None:
@@ -280,6 +281,35 @@ class EngineSuite(EngineFixtures):
         with pytest.raises(EngineError, match="finished"):
             instance.call("f")
         assert instance.reset() is False
+
+    @pytest.mark.parametrize(
+        ("kinds", "operation", "args", "result"),
+        [
+            ("f32 f32", "f32.add", (16777216.0, 1.0), 16777216.0),
+            ("f32 f32", "f32.div", (1.0, 3.0), 0.3333333432674408),
+            ("f64", "f64.ceil", (-0.5,), -0.0),
+            ("f64", "f64.floor", (-0.0,), -0.0),
+            ("f64", "f64.trunc", (-0.5,), -0.0),
+            ("f64", "f64.nearest", (-0.5,), -0.0),
+            ("f64", "f64.nearest", (2.5,), 2.0),
+            ("f64 f64", "f64.min", (0.0, -0.0), -0.0),
+            ("f64 f64", "f64.max", (-0.0, 0.0), 0.0),
+            ("f64 f64", "f64.min", (0.0, math.nan), math.nan),
+            ("f32 f32", "f32.max", (math.nan, 0.0), math.nan),
+            ("i64 i64", "i64.div_u", (-1, 1), -1),
+            ("i64 i64", "i64.rem_u", (-1, 10), 5),
+            ("i32 i32", "i32.shl", (1, 33), 2),
+            ("f64", "i64.trunc_sat_f64_u", (1e30,), -1),
+        ],
+    )
+    def test_arithmetic_is_that_of_the_specification(
+        self, make: Make, kinds: str, operation: str, args: tuple[int | float, ...], result: int | float
+    ) -> None:
+        operands = " ".join(f"(local.get {i})" for i in range(len(args)))
+        instance = make(
+            f'(func (export "f") (param {kinds}) (result {operation[:3]}) ({operation} {operands}))'
+        )
+        assert repr(instance.call("f", *args)) == repr(result)
 
     # -- call_bytes ---------------------------------------------------------------------------
 

@@ -203,10 +203,12 @@ async def _in_thread(
             ticket.pop().wanted = Where.LOOP
             wake()
 
+    # Before the thread has it: what the guest waits for there is told to stop by the same way.
+    stopped = not run.on_stop(partial(_on, loop, give_up))
     threads.submit(work)
-    cancelled: BaseException | None = None
-    if not run.on_stop(partial(_on, loop, give_up)):
+    if stopped:
         give_up()
+    cancelled: BaseException | None = None
     try:
         await asyncio.shield(waiter)
     except asyncio.CancelledError as exc:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Threads"]
+__all__ = ["Threads", "in_own_thread"]
+
+T = TypeVar("T")
 
 Work: TypeAlias = "Callable[[], Callable[[], object] | None]"
 """What is done, and answers what is called when the thread is free again: whoever hears of the end may submit more."""
@@ -70,3 +73,18 @@ class Threads:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+
+
+def in_own_thread(function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:
+    """Load code, say, which is waited for no longer than a run may take, and ends by its own limits only."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def work() -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(function(*args))
+            except BaseException as exc:
+                future.set_exception(exc)
+
+    threading.Thread(target=work, name="mixkit-loading", daemon=True).start()
+    return future

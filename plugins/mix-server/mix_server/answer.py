@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 import falcon
 import msgpack  # type: ignore[import-untyped]
 
-from mix_server.errors import BadRequest, NotAcceptable, Stopping, error_line
-from mix_server.response import wants_msgpack, write_value
+from mix_server.error_answer import error_line
+from mix_server.errors import NotAcceptable, Stopping
+from mix_server.response import NDJSON, wants_msgpack, wants_ndjson, write_value
+from mix_server.size import Size
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError, TaggedJSONError, ValueKindError, printable
 
@@ -26,21 +28,13 @@ if TYPE_CHECKING:
     from mixkit.rows import Rows
     from mixkit.storage import Cursor, Database
 
-__all__ = ["NDJSON", "WARNING", "WATERMARK", "Size", "answer", "wants_ndjson"]
+__all__ = ["WARNING", "WATERMARK", "answer"]
 
-NDJSON: Final = "application/x-ndjson"
 WATERMARK: Final = "Mix-Watermark"
 """The header that says which state of the database was read."""
 
 WARNING: Final = "Mix-Warning"
 """The header that says what a query names that no record has."""
-
-_MEDIA: Final = [falcon.MEDIA_JSON, falcon.MEDIA_MSGPACK, "application/x-msgpack", NDJSON]
-
-
-def wants_ndjson(accept: str) -> bool:
-    """Whether an `Accept` header prefers NDJSON to what is made whole."""
-    return "ndjson" in accept and falcon.mediatypes.best_match(_MEDIA, accept) == NDJSON
 
 
 async def answer(
@@ -56,26 +50,6 @@ async def answer(
         await _stream(server, req, resp, database, question)
     else:
         await _whole(server, req, resp, database, question)
-
-
-class Size:
-    """How large an answer may become; raises `BadRequest` with a remedy when it is larger."""
-
-    def __init__(
-        self, limit: int, remedy: str = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
-    ) -> None:
-        self.limit = limit
-        self._left = limit
-        self._remedy = remedy
-
-    def add(self, part: bytes) -> bytes:
-        """Count a part, and answer it."""
-        self._left -= len(part)
-        if self._left < 0:
-            raise BadRequest(
-                f"the answer is larger than the {self.limit} bytes that are made whole here; {self._remedy}"
-            )
-        return part
 
 
 class _Reading:
@@ -124,11 +98,14 @@ class _Reading:
             self._cursor.close()
 
 
+_REMEDY: Final = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
+
+
 async def _whole(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
     reading = _Reading(question, database, server.settings.query_timeout)
-    size = Size(server.settings.answer_limit)
+    size = Size(server.settings.answer_limit, _REMEDY)
     packed = req.accept != "*/*" and wants_msgpack(req.accept)
 
     def work() -> bytes:

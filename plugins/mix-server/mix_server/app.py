@@ -10,7 +10,8 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, install_handlers, message_body
+from mix_server.error_answer import install_handlers
+from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.request import Request
@@ -32,7 +33,7 @@ from mix_server.streams import CutOff
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each
 
-__all__ = ["App", "create_app"]
+__all__ = ["App", "Router", "create_app"]
 
 _log = logging.getLogger("mixkit.server")
 
@@ -111,7 +112,7 @@ async def _send_refusal(send: Any, refusal: Refusal) -> None:
     await send({"type": "http.response.body", "body": message_body(str(refusal))})
 
 
-class _Router(CompiledRouter):
+class Router(CompiledRouter):
     """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then."""
 
     def __init__(self) -> None:
@@ -150,7 +151,7 @@ def create_app(server: Server) -> App:
     middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    app = App(request_type=Request, middleware=middleware, router=_Router())
+    app = App(request_type=Request, middleware=middleware, router=Router())
     install_handlers(app)
     _add_routes(app, server)
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):

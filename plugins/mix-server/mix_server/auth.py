@@ -1,6 +1,7 @@
-"""Who asks. For now: whoever holds the server's token, or without one whoever is on this machine.
+"""Who asks, and what they may do. For now: whoever holds the server's token, or without one whoever is on this machine,
+may do everything.
 
-Everything else asks `Authorizer.authorize` and nothing more, so accounts will be another authorizer.
+Everything else asks `Authorizer.authorize` and `require`, and nothing more, so accounts will be another authorizer.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mix_server.caller import Caller, Permission, Resource
 from mix_server.errors import Forbidden, Unauthorized
-from mixkit.errors import ProfileError
+from mixkit.errors import NotFound, ProfileError
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "MIN_TOKEN",
     "Authorizer",
-    "Caller",
     "LoopbackAuthorizer",
     "TokenAuthorizer",
     "is_loopback",
     "make",
+    "permission_of",
+    "require",
 ]
 
 _HOST: Final = re.compile(
@@ -42,19 +44,13 @@ _PROXY: Final = frozenset(
     )
 )
 _PROXY_PREFIXES: Final = ("x-forwarded", "x-original-", "x-proxy", "x-envoy-")
+_ALIASES: Final = {"HEAD": "GET"}
 MIN_TOKEN: Final = 16
 """Shortest token that is taken, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. `user` is what agents see as their user; None is nobody in particular."""
-
-    user: str | None
-
-
 class Authorizer(Protocol):
-    """Decides who asks."""
+    """Decides who asks, and what they may do."""
 
     def authorize(self, request: Request) -> Caller:
         """Who sent the request.
@@ -64,8 +60,42 @@ class Authorizer(Protocol):
         """
         ...
 
+    def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
+        """Whether somebody may do something. Answered at once, from memory: every request asks."""
+        ...
 
-class TokenAuthorizer:
+
+def require(authorizer: Authorizer, subject: Caller, permission: Permission, resource: Resource) -> None:
+    """Go on if the subject may do that.
+
+    Raises:
+        NotFound: not even know that the resource is there.
+        Forbidden: only that.
+    """
+    if authorizer.may(subject, permission, resource):
+        return
+    if permission is Permission.SEE or not authorizer.may(subject, Permission.SEE, resource):
+        raise NotFound("the caller may not see it")
+    raise Forbidden(f"expected the permission {permission} here, which you do not have")
+
+
+def permission_of(handler: Any, method: str) -> Permission | None:
+    """What is needed for a method of a Falcon resource, as its `permissions` say; `EVERYBODY` where nothing is."""
+    if method == "OPTIONS":
+        return Permission.SEE
+    declared: dict[str, Permission | None] = getattr(handler, "permissions", {})
+    return declared.get(_ALIASES.get(method, method), Permission.ADMIN)
+
+
+class _Owners:
+    """Whoever is let in may do everything."""
+
+    def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
+        """Yes."""
+        return True
+
+
+class TokenAuthorizer(_Owners):
     """Takes one token, as `Authorization: Bearer TOKEN`."""
 
     def __init__(self, token: str) -> None:
@@ -87,7 +117,7 @@ class TokenAuthorizer:
         raise Unauthorized("expected the server's token as Authorization: Bearer TOKEN")
 
 
-class LoopbackAuthorizer:
+class LoopbackAuthorizer(_Owners):
     """Takes everybody on this machine, and no web page that a browser on this machine shows.
 
     A page from elsewhere can make the browser send requests to a loopback address, and can by its DNS server

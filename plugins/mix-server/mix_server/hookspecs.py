@@ -20,8 +20,10 @@ __all__ = ["mix_middleware", "mix_routes"]
 def mix_routes(app: App[Request, Response], server: Server) -> None:
     """Add routes: `app.add_route("/v1/ext/weather/{city}", Weather(server))`. Called once, before any fork.
 
-    A request has been authorized before it comes to a resource: `req.caller` says who asks. One that changes something
-    and has `If-Match` or `If-None-Match` comes to a resource only for the methods in its `heeds_conditions`; else it is
+    A request has been authorized before it comes to a resource: `req.caller` says who asks. What a method needs, the
+    resource says in its `permissions`, as `{"GET": Permission.READ}` (`mix_server.caller`): it is asked of the names
+    `ws`, `app` and `agent` in the path. What it does not say needs `Permission.ADMIN`. One that changes something and
+    has `If-Match` or `If-None-Match` comes to a resource only for the methods in its `heeds_conditions`; else it is
     refused with 412. Names in a query string are refused with 400 unless they are in its `options`, as
     `{"GET": {"unit"}}`, or it judges them by itself: `{"GET": mix_server.options.ITS_OWN}`.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_server.answer import Size
 from mix_server.errors import BadRequest
+from mix_server.size import Size
 from mixkit import tagged_json
 from mixkit.errors import QueryError
 from mixkit.value import Ref

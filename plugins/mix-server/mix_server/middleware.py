@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
+from mix_server.auth import permission_of, require
+from mix_server.caller import EVERYBODY, Resource
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
@@ -49,7 +51,7 @@ class Around:
 
     def __init__(self, server: Server, public: frozenset[str], deprecated: dict[str, str]) -> None:
         self._server = server
-        self._authorize = server.authorizer.authorize
+        self._authorizer = server.authorizer
         self._metrics = server.metrics
         self._arrivals = server.arrivals
         self._public = public
@@ -76,13 +78,17 @@ class Around:
             req.id = given
         # A file may be for everybody; its resource knows, and asks for all others.
         if req.path not in self._public and not ("/files/" in req.path and _FILE.fullmatch(req.path)):
-            req.caller = self._authorize(req)
+            req.caller = self._authorizer.authorize(req)
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
-        if req.caller is None and req.path not in self._public and not hasattr(resource, "admits_by_itself"):
-            req.caller = self._authorize(req)
+        permission = permission_of(resource, req.method)
+        if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
+            if req.caller is None:
+                req.caller = self._authorizer.authorize(req)
+            about = Resource(params.get("ws"), params.get("app"), params.get("agent"))
+            require(self._authorizer, req.caller, permission, about)
         if req.judged:
             refuse_conditions(req, resource)
             refuse_options(req, resource)

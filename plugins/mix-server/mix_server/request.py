@@ -16,7 +16,7 @@ import falcon.asgi
 from falcon.request import RequestOptions
 
 from mix_server.arrivals import Arrivals
-from mix_server.auth import Caller
+from mix_server.caller import Caller
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import (
     BodyTimeout,

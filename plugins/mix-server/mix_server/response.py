@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import falcon
 import falcon.asgi
@@ -13,9 +13,13 @@ from mixkit.errors import TaggedJSONError, ValueKindError
 from mixkit.forms import JSONText
 from mixkit.value import is_large
 
-__all__ = ["Response", "is_json", "wants_msgpack", "write_any", "write_value"]
+__all__ = ["NDJSON", "Response", "is_json", "wants_msgpack", "wants_ndjson", "write_any", "write_value"]
 
 Response: TypeAlias = falcon.asgi.Response
+
+NDJSON: Final = "application/x-ndjson"
+_X_MSGPACK: Final = "application/x-msgpack"
+_WHOLE: Final = [falcon.MEDIA_JSON, falcon.MEDIA_MSGPACK, _X_MSGPACK]
 
 
 def write_value(accept: str, resp: Response, value: Any) -> None:
@@ -58,8 +62,10 @@ def wants_msgpack(accept: str) -> bool:
     """Whether an `Accept` header prefers MessagePack to JSON."""
     if "msgpack" not in accept:
         return False
-    best = falcon.mediatypes.best_match([falcon.MEDIA_JSON, falcon.MEDIA_MSGPACK, _X_MSGPACK], accept)
+    best = falcon.mediatypes.best_match(_WHOLE, accept)
     return best in (falcon.MEDIA_MSGPACK, _X_MSGPACK)
 
 
-_X_MSGPACK = "application/x-msgpack"
+def wants_ndjson(accept: str) -> bool:
+    """Whether an `Accept` header prefers NDJSON to what is made whole."""
+    return "ndjson" in accept and falcon.mediatypes.best_match([*_WHOLE, NDJSON], accept) == NDJSON

@@ -7,20 +7,20 @@ period and is cancelled after it, and the process ends with status 0.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mix_server.uvicorn_options import quiet_uvicorn, uvicorn_options
 from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
     from mix_server.app import App
     from mix_server.server import Server
 
-__all__ = ["bind", "serve", "serve_with_workers", "uvicorn_options"]
+__all__ = ["bind", "serve", "serve_with_workers"]
 
 _BACKLOG = 2048
 
@@ -52,33 +52,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_options(grace_period: float) -> dict[str, Any]:
-    """Options of uvicorn that are the same with and without workers.
-
-    Args:
-        grace_period: seconds in which runs may end when it stops.
-    """
-    from mix_server.protocol import Protocol
-
-    return {
-        "loop": "uvloop",
-        "http": Protocol,
-        "ws": "none",
-        "lifespan": "on",
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        # Nobody asks for the client's address, and what a stranger's header says of it is not to be believed.
-        "proxy_headers": False,
-        "timeout_graceful_shutdown": math.ceil(grace_period),
-    }
-
-
 def serve(app: App, server: Server, listener: socket.socket) -> None:
     """Serve in this process until a signal ends it."""
     import uvicorn
 
-    _quiet_uvicorn()
+    quiet_uvicorn()
     config = uvicorn.Config(app, **uvicorn_options(server.settings.grace_period))
     # uvicorn raises the signal again once it has stopped; by then there is nothing left to stop.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,12 +86,5 @@ def serve_with_workers(app: App, server: Server, listener: socket.socket) -> Non
     """Serve in `settings.workers` processes, forked from this one, until a signal ends it; never returns."""
     from mix_server.workers import Workers
 
-    _quiet_uvicorn()
+    quiet_uvicorn()
     Workers(app, server, listener).run()
-
-
-def _quiet_uvicorn() -> None:
-    """uvicorn tells of each start and stop of its parts; who wants to read that sets its logger's level."""
-    logger = logging.getLogger("uvicorn")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)

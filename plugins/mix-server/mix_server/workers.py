@@ -14,7 +14,7 @@ import gunicorn.glogging  # type: ignore[import-untyped]
 import uvicorn_worker  # type: ignore[import-untyped]
 
 from mix_server import metrics
-from mix_server.serve import uvicorn_options
+from mix_server.uvicorn_options import uvicorn_options
 
 if TYPE_CHECKING:
     from mix_server.app import App

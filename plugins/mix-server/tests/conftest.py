@@ -183,7 +183,6 @@ def make_server(
             overrides[f"limits.{limit}" if limit != name else f"settings.server.{name}"] = value
         kernel = Kernel("agent_server", overrides=overrides, environ={})
         # Not the profile's: a storage that is obviously right is no plugin's.
-        kernel.storage = storage
         kernel._databases = Databases(lambda: kept)
         kernels.append(kernel)
         server = Server(kernel)

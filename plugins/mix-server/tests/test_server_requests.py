@@ -21,6 +21,7 @@ from mix_server.server import Server
 
 from mixkit import Kernel
 from mixkit.databases import Databases
+from mixkit.environment import Env
 from mixkit.errors import ProfileError
 
 DEMO = "/v1/ws/w/app/demo/agent/"
@@ -302,7 +303,7 @@ async def test_a_fault_inside_a_run_is_the_servers(
         raise ValueError("a secret of /the/inside")
 
     async with connect(server) as client:
-        monkeypatch.setattr(server.kernel, "static_env", broken)
+        monkeypatch.setattr(Env, "static_words", broken)
         answer = await client.post(f"{DEMO}echo")
     assert (answer.status_code, answer.json()["kind"]) == (500, "message")
     assert "secret" not in answer.text
@@ -355,7 +356,7 @@ def test_a_server_needs_a_storage_that_keeps_what_it_is_given(
 ) -> None:
     overrides = {"settings.server.ws_dir": str(ws_dir), "settings.server.token": token}
     with Kernel("agent_server", overrides=overrides, environ={}) as kernel:
-        kernel.storage, kernel._databases = None, databases
+        kernel._databases = databases
         with pytest.raises(ProfileError, match=r"storage.*storage = ") as caught:
             Server(kernel)
         assert caught.value.where == "storage"

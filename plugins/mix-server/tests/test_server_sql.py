@@ -131,7 +131,7 @@ async def test_an_app_sees_its_own_records_and_nothing_of_the_machine(
 
 async def test_a_server_without_an_engine_says_so(make_server: Make, connect: Connect) -> None:
     server = make_server()
-    server.kernel._sql_engines = {}
+    server.kernel.assembly.sql_engines = {}
     with pytest.raises(NotFound, match="duckdb"):
         server.kernel.sql  # noqa: B018
     async with connect(server) as client:

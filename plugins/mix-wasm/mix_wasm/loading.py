@@ -12,9 +12,9 @@ from mix_wasm.settings import WasmSettings
 from mixkit.contracts import Compiled
 from mixkit.databases import Apps
 from mixkit.errors import FFIError, GrantError, NotFound
-from mixkit.job import in_own_thread
 from mixkit.paths import check_folder
 from mixkit.state import State
+from mixkit.vm.threads import in_own_thread
 
 __all__ = ["loaded"]
 

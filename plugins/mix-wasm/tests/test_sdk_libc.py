@@ -22,7 +22,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_generator_seeded_in_init_differs_between_runs(mixkit_kernel: Kernel, code: Path) -> None:
     assert len({mixkit_kernel.run_sync(code, "draw").value for _ in range(6)}) > 3
-    assert mixkit_kernel._snapshots.size > 0, "and the state after init is kept all the same"
+    assert mixkit_kernel.programs.snapshots.size > 0, "and the state after init is kept all the same"
 
 
 def test_assert_works(mixkit_kernel: Kernel, code: Path) -> None:
@@ -46,7 +46,7 @@ def test_setjmp_and_longjmp(mixkit_kernel: Kernel, code: Path, tmp_path: Path, d
     if debug:
         code = build(GUEST, tmp_path / "debug.wasm", debug=True)
     assert [mixkit_kernel.run_sync(code, "jumps", times).value for times in (0, 3, 5_000)] == [0, 3, 5_000]
-    assert mixkit_kernel._snapshots.size > 0, "the state after init is kept"
+    assert mixkit_kernel.programs.snapshots.size > 0, "the state after init is kept"
 
 
 def test_only_guests_that_jump_have_exceptions(code: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from mix_server.caller import Permission
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
@@ -40,6 +41,7 @@ class Agents:
     `/run-agent/{ws}/{app}/{agent}`: both run.
     """
 
+    permissions: ClassVar = {"GET": Permission.RUN, "POST": Permission.RUN}
     options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
 
     def __init__(self, server: Server) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from mix_server.caller import Permission
 from mix_server.errors import BadRequest
 from mixkit.package.errors import BadName
 
@@ -19,6 +20,8 @@ __all__ = ["Apps"]
 
 class Apps:
     """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`."""
+
+    permissions: ClassVar = {"GET": Permission.SEE, "PUT": Permission.CREATE, "DELETE": Permission.DELETE}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
-from mix_server.answer import Size, answer
+from mix_server.answer import answer
+from mix_server.caller import Permission
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
 from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, FIELDS, from_query_string, reader_at
 from mix_server.response import write_value
+from mix_server.size import Size
 from mixkit.errors import NotFound
 from mixkit.fields import valid
 from mixkit.storage import SaveOptions
@@ -39,6 +41,7 @@ _AS_OF: Final = "as_of"
 class Documents:
     """`…/app/{app}/documents`: GET lists or queries, POST saves a record."""
 
+    permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.WRITE}
     options: ClassVar = {"GET": FIELDS}
 
     def __init__(self, server: Server) -> None:
@@ -66,6 +69,12 @@ class Documents:
 class Document:
     """`…/documents/{id}`: one record, as it is now or was `?as_of=`."""
 
+    permissions: ClassVar = {
+        "GET": Permission.READ,
+        "PUT": Permission.WRITE,
+        "PATCH": Permission.WRITE,
+        "DELETE": Permission.WRITE,
+    }
     heeds_conditions = frozenset({"PUT", "PATCH", "DELETE"})
     options: ClassVar = {"GET": frozenset({_AS_OF})}
 
@@ -134,6 +143,7 @@ class Document:
 class History:
     """`GET …/documents/{id}/history`: all versions of a record, oldest first."""
 
+    permissions: ClassVar = {"GET": Permission.READ}
     options: ClassVar = {"GET": frozenset({_AS_OF})}
 
     def __init__(self, server: Server) -> None:
@@ -166,6 +176,7 @@ class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Save:
     """`POST …/app/{app}/save`: many records in one commit, all or none; `?return=ids` answers only their ids."""
 
+    permissions: ClassVar = {"POST": Permission.WRITE}
     options: ClassVar = {"POST": frozenset({"return"})}
 
     def __init__(self, server: Server) -> None:

@@ -13,6 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote
 
+from mix_server.auth import require
+from mix_server.caller import Permission, Resource
 from mix_server.errors import BadRequest, Forbidden, Overloaded, Refusal
 from mix_server.part import http_date, is_known, part_of
 from mix_server.streams import CutOff, Stream
@@ -68,6 +70,7 @@ class Elsewhere(Refusal):
 class File:
     """`GET /v1/ws/{ws}/app/{app}/files/{path}`: a file or a part of it; below `/public` for everybody."""
 
+    permissions: ClassVar = {"GET": Permission.READ}
     admits_by_itself = True
     options: ClassVar = {"GET": frozenset({"expires", "signature"})}
 
@@ -78,7 +81,9 @@ class File:
         path = f"/{path}"
         link = _link(req)
         if link is None and not is_public(path):
-            req.caller = self._server.authorizer.authorize(req)
+            authorizer = self._server.authorizer
+            req.caller = authorizer.authorize(req)
+            require(authorizer, req.caller, Permission.READ, Resource(ws, app))
         check_path(path)
         try:
             place = await self._place(ws, app)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from mix_server.errors import write_message
+from mix_server.caller import EVERYBODY
+from mix_server.error_answer import write_message
 from mixkit import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["About", "Health", "Readiness"]
 class About:
     """`GET /`: name, version, build."""
 
+    permissions: ClassVar = {"GET": EVERYBODY}
+
     async def on_get(self, req: Request, resp: Response) -> None:
         build = f"{platform.python_implementation()} {platform.python_version()}"
         resp.media = {"name": "mixkit", "version": __version__, "build": build}
@@ -27,12 +30,16 @@ class About:
 class Health:
     """`GET /healthz`: the process answers."""
 
+    permissions: ClassVar = {"GET": EVERYBODY}
+
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"ok": True}
 
 
 class Readiness:
     """`GET /readyz`: 200 when the process should get requests, else 503."""
+
+    permissions: ClassVar = {"GET": EVERYBODY}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from falcon.media import MultipartFormHandler
 
+from mix_server.caller import Permission
 from mix_server.errors import BadRequest, UnsupportedBody
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Install:
     is there.
     """
 
+    permissions: ClassVar = {"POST": Permission.INSTALL}
     options: ClassVar = {"POST": frozenset({"force"})}
 
     def __init__(self, server: Server) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mix_server.errors import error_line
+from mix_server.caller import Permission
+from mix_server.error_answer import error_line
 from mix_server.question import FIELDS, OPTIONS, from_query_string
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError
@@ -30,6 +31,7 @@ class Live:
     client that has taken too little for a while.
     """
 
+    permissions: ClassVar = {"GET": Permission.READ}
     options: ClassVar = {"GET": FIELDS - OPTIONS}
 
     def __init__(self, server: Server) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from mix_server.errors import write_message
+from mix_server.caller import Permission
+from mix_server.error_answer import write_message
 from mix_server.metrics import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ __all__ = ["MetricsPage"]
 
 class MetricsPage:
     """`GET /metrics`, for Prometheus: the sums over all workers, or 503 where only this one's are known."""
+
+    permissions: ClassVar = {"GET": Permission.ADMIN}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from mix_server.answer import answer
+from mix_server.caller import Permission
 from mix_server.payload import read_value
 from mix_server.question import FIELDS, from_query_string, from_value
 from mix_server.resources.stored_queries import StoredQueries
@@ -23,6 +24,7 @@ class Query:
     `POST /query/{ws}/{app}` runs one too.
     """
 
+    permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.READ}
     options: ClassVar = {"GET": FIELDS}
 
     def __init__(self, server: Server, stored: StoredQueries) -> None:

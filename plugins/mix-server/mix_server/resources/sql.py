@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import falcon
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 from msgspec import Meta
 
-from mix_server.answer import NDJSON, WATERMARK, Size, wants_ndjson
-from mix_server.errors import BadRequest, NotAcceptable, Stopping, Unsupported, error_line
+from mix_server.answer import WATERMARK
+from mix_server.caller import Permission
+from mix_server.error_answer import error_line
+from mix_server.errors import BadRequest, NotAcceptable, Stopping, Unsupported
 from mix_server.payload import read_value
 from mix_server.question import reader_at
-from mix_server.response import wants_msgpack
+from mix_server.response import NDJSON, wants_msgpack, wants_ndjson
+from mix_server.size import Size
 from mix_server.streams import CutOff, Stream
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError, NotFound, QueryTimeout, TaggedJSONError, ValueKindError
@@ -51,6 +54,8 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 class Sql:
     """`…/app/{app}/sql`: POST runs statements on the records, each type a table, and changes none."""
+
+    permissions: ClassVar = {"POST": Permission.READ}
 
     def __init__(self, server: Server) -> None:
         self._server = server

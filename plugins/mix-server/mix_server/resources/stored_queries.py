@@ -8,6 +8,7 @@ import msgspec
 
 from mix_server import stored_queries
 from mix_server.answer import answer
+from mix_server.caller import Permission
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
 from mix_server.options import ITS_OWN
@@ -36,6 +37,12 @@ class StoredQueries:
     `DELETE /query/{ws}/{app}/{name}` removes too.
     """
 
+    permissions: ClassVar = {
+        "GET": Permission.READ,
+        "POST": Permission.READ,
+        "PUT": Permission.WRITE,
+        "DELETE": Permission.WRITE,
+    }
     heeds_conditions = frozenset({"PUT", "DELETE"})
     options: ClassVar = {"GET": ITS_OWN}
 

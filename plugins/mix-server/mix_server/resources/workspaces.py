@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import codecs
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from mix_server.caller import Permission, Resource
 from mix_server.errors import BadRequest
 from mixkit.fields import valid
 from mixkit.package.errors import BadName
@@ -30,13 +31,19 @@ class _Creation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Workspaces:
-    """`/ws`."""
+    """`/ws`: GET lists those that the caller may see, POST makes one."""
+
+    permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.CREATE}
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        resp.media = {"workspaces": await asyncio.to_thread(self._server.store.list)}
+        assert req.caller is not None
+        may, caller = self._server.authorizer.may, req.caller
+        names = await asyncio.to_thread(self._server.store.list)
+        seen = [name for name in names if may(caller, Permission.SEE, Resource(name))]
+        resp.media = {"workspaces": seen}
 
     async def on_post(self, req: Request, resp: Response) -> None:
         body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
@@ -58,6 +65,8 @@ class Workspaces:
 
 class Workspace:
     """`/ws/{ws}`."""
+
+    permissions: ClassVar = {"GET": Permission.SEE, "DELETE": Permission.DELETE}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -1,0 +1,508 @@
+"""A program in QCode as data: symbolic while it is put together (`Assembly`), in numbers as it is stored (`Code`).
+
+The format is in docs/qcode.md. `Code.from_bytes` checks the container and that each number names an instruction; what
+the instructions may do is checked by the machine when it loads them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from mix_rt.errors import QCodeError
+from mix_rt.opcodes import BUILTINS, OPCODES
+from mixkit import codec
+from mixkit.errors import CodecError
+
+__all__ = [
+    "EXECUTABLE",
+    "FFI",
+    "KINDS",
+    "LIBRARY",
+    "LITERALS",
+    "OPERANDS",
+    "WIDE",
+    "Assembly",
+    "Code",
+    "Function",
+    "FunctionBuilder",
+    "Instruction",
+    "Label",
+    "Place",
+]
+
+LIBRARY: Final = 1
+EXECUTABLE: Final = 2
+
+_MAGIC: Final = b"QCOD"
+_VERSION: Final = 1
+_NONE: Final = 0xFFFFFFFF
+_CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST = 1, 2, 3, 4, 16, 17, 18
+
+KINDS: Final = {
+    "undef": 0, "null": 1, "bool": 2, "int": 3, "number": 5, "string": 6, "ref": 7, "binary": 8, "array": 9, "map": 10,
+    "case": 11, "token": 12, "function": 13, "stream": 14, "slots": 15, "coroutine": 16,
+}  # fmt: skip
+"""Kinds of values by name."""
+
+LITERALS: Final = {"undef": 0, "null": 1, "false": 2, "true": 3, "end": 4}
+"""What the instruction `literal` makes, by name."""
+
+OPERANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    name: tuple((part.split(":")[0], part.split(":")[1]) for part in operands.split())
+    for name, operands in OPCODES.items()
+}
+"""Names and kinds of each instruction's operands."""
+
+WIDE: Final = frozenset({"CONST", "FUNC", "INT", "JUMP", "global"})
+"""The kinds of operands that take the fields b and c."""
+
+_NAMES: Final = tuple(OPCODES)
+_NUMBERS: Final = {name: number for number, name in enumerate(OPCODES)}
+_BUILTIN_NUMBERS: Final = {name: number for number, name in enumerate(BUILTINS)}
+_CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
+_SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
+
+
+class Instruction(NamedTuple):
+    """One instruction: its name and the numbers of its operands, in the order of the list."""
+
+    name: str
+    operands: tuple[int, ...]
+
+
+class Place(NamedTuple):
+    """From the instruction of that number on, the code is of that place in a source."""
+
+    start: int
+    file: int
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Function:
+    """A function in numbers. `places` is empty where there are no symbols."""
+
+    name: str
+    params: int
+    captures: int
+    registers: int
+    code: list[Instruction]
+    places: list[Place] = field(default_factory=list)
+
+
+class FFI(NamedTuple):
+    """An FFI that the code calls, with its number of parameters."""
+
+    name: str
+    params: int
+
+
+@dataclass(slots=True)
+class Code:
+    """A container in numbers.
+
+    Attributes:
+        kind: `LIBRARY` or `EXECUTABLE`.
+        constants: values, of which the instructions' operands are indices.
+        exports: names to indices of functions.
+        init: index of the function that runs at init, or None.
+        files: names of sources, to which `Place.file` is the index.
+        manifest: what callers see.
+    """
+
+    kind: int = EXECUTABLE
+    constants: list[Any] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    ffis: list[FFI] = field(default_factory=list)
+    globals: int = 0
+    init: int | None = None
+    exports: dict[str, int] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The container. `QCodeError` names the function and the operand that does not fit in its field."""
+        constants = list(self.constants)
+        texts = {value: index for index, value in enumerate(constants) if type(value) is str}
+
+        def text(value: str) -> int:
+            if value not in texts:
+                texts[value] = len(constants)
+                constants.append(value)
+            return texts[value]
+
+        table, code = bytearray(), bytearray()
+        for function in self.functions:
+            start = len(code) // 8
+            for instruction in function.code:
+                code += _pack(function, instruction)
+            shape = function.params | function.captures << 16
+            table += struct.pack(
+                "<5I", text(function.name), shape, function.registers, start, len(function.code)
+            )
+        ffis = b"".join(struct.pack("<2I", text(ffi.name), ffi.params) for ffi in self.ffis)
+        sections = [
+            (_CONSTANTS, codec.encode(constants)), (_FUNCTIONS, bytes(table)), (_CODE, bytes(code)), (_FFIS, ffis),
+            (_EXPORTS, codec.encode(self.exports)),
+        ]  # fmt: skip
+        if self.files:
+            lines = [[number for place in function.places for number in place] for function in self.functions]
+            sections.append((_SYMBOLS, codec.encode({"files": self.files, "lines": lines})))
+        if self.manifest:
+            sections.append((_MANIFEST, codec.encode(self.manifest)))
+        return _container(self.kind, self.globals, _NONE if self.init is None else self.init, sections)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Code:
+        """Read a container. `QCodeError` says what is wrong with it, and at which byte."""
+        if len(data) < 40 or data[:4] != _MAGIC:
+            raise QCodeError("expected QCode, which starts with the bytes QCOD; found something else", 0)
+        version, kind, size, count, number_of_globals, init = struct.unpack_from("<6I", data, 4)
+        if version != _VERSION:
+            raise QCodeError(
+                f"expected version {_VERSION} of QCode, found {version}: compile the source again", 4
+            )
+        if kind not in (LIBRARY, EXECUTABLE):
+            raise QCodeError(f"expected a library (1) or an executable (2), found {kind}", 8)
+        if size != len(data):
+            raise QCodeError(f"expected {size} bytes, found {len(data)}", 12)
+        sections = _sections(data, count)
+        constants = _value(sections, _CONSTANTS, list)
+        code = cls(kind, constants, globals=number_of_globals, init=None if init == _NONE else init)
+        code.exports = _value(sections, _EXPORTS, dict)
+        code.manifest = _value(sections, _MANIFEST, dict)
+        code.functions = _functions(sections, constants)
+        at, octets = sections.get(_FFIS, (0, b""))
+        if len(octets) % 8:
+            raise QCodeError("the section of FFIs ends inside an entry", at)
+        code.ffis = [
+            FFI(_name(constants, name, at), params) for name, params in struct.iter_unpack("<2I", octets)
+        ]
+        for name, index in code.exports.items():
+            if type(index) is not int or not 0 <= index < len(code.functions):
+                raise QCodeError(f"the export {name!r} is no function of the code")
+        if code.init is not None and code.init >= len(code.functions):
+            raise QCodeError(f"the function {code.init} that runs at init is not in the code", 24)
+        _symbols(code, _value(sections, _SYMBOLS, dict))
+        return code
+
+
+def _pack(function: Function, instruction: Instruction) -> bytes:
+    fields, wide = [_NUMBERS[instruction.name]], None
+    for (name, kind), number in zip(OPERANDS[instruction.name], instruction.operands, strict=True):
+        bits = 32 if kind in WIDE else 16
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if kind in _SIGNED else (0, 1 << bits)
+        if not low <= number < high:
+            raise QCodeError(
+                f"{function.name}: {instruction.name}: expected {name} within {bits} bits, found {number}"
+                + ("; the function is too long" if kind == "jump" else "")
+            )
+        if kind in WIDE:
+            wide = number & _NONE
+        else:
+            fields.append(number & 0xFFFF)
+    if wide is not None:
+        fields += [0] * (2 - len(fields)) + [wide & 0xFFFF, wide >> 16]
+    return struct.pack("<4H", *fields, *[0] * (4 - len(fields)))
+
+
+def _container(kind: int, number_of_globals: int, init: int, sections: list[tuple[int, bytes]]) -> bytes:
+    at = (40 + 12 * len(sections) + 7) & -8
+    table, body = bytearray(), bytearray()
+    for tag, content in sections:
+        table += struct.pack("<3I", tag, at + len(body), len(content))
+        body += content + bytes(-len(content) % 8)
+    size = at + len(body)
+    header = struct.pack(
+        "<4s9I", _MAGIC, _VERSION, kind, size, len(sections), number_of_globals, init, 0, 0, 0
+    )
+    return (header + table).ljust(at, b"\0") + body
+
+
+def _sections(data: bytes, count: int) -> dict[int, tuple[int, bytes]]:
+    """Tag to (where it starts, content)."""
+    if 40 + 12 * count > len(data):
+        raise QCodeError(f"{count} sections do not fit in {len(data)} bytes", 16)
+    sections: dict[int, tuple[int, bytes]] = {}
+    end, last = 40 + 12 * count, 0
+    for index in range(count):
+        tag, start, size = struct.unpack_from("<3I", data, 40 + 12 * index)
+        if tag <= last or start % 8 or start < end or start + size > len(data):
+            raise QCodeError(
+                f"the section {tag} overlaps, is out of order, or reaches beyond the end", 40 + 12 * index
+            )
+        sections[tag] = (start, data[start : start + size])
+        end, last = start + size, tag
+    return sections
+
+
+def _value(sections: dict[int, tuple[int, bytes]], tag: int, kind: type) -> Any:
+    at, octets = sections.get(tag, (0, b""))
+    if not octets:
+        return kind()
+    try:
+        value = codec.decode(octets)
+    except CodecError as exc:
+        raise QCodeError(f"section {tag}: {exc}", at) from None
+    if type(value) is not kind:
+        raise QCodeError(f"section {tag}: expected {kind.__name__}, found {type(value).__name__}", at)
+    return value
+
+
+def _name(constants: list[Any], index: int, at: int) -> str:
+    if index >= len(constants) or type(constants[index]) is not str:
+        raise QCodeError(f"expected the index of a string constant as a name, found {index}", at)
+    name: str = constants[index]
+    return name
+
+
+def _functions(sections: dict[int, tuple[int, bytes]], constants: list[Any]) -> list[Function]:
+    at, table = sections.get(_FUNCTIONS, (0, b""))
+    start_of_code, code = sections.get(_CODE, (0, b""))
+    if len(table) % 20 or len(code) % 8:
+        raise QCodeError("the sections of functions or code end inside an entry", at)
+    functions, end = [], 0
+    for name, shape, registers, start, count in struct.iter_unpack("<5I", table):
+        if start != end or (start + count) * 8 > len(code):
+            raise QCodeError("the functions' code has gaps, overlaps, or reaches beyond the end", at)
+        end = start + count
+        instructions = [
+            _unpack(fields, start_of_code) for fields in struct.iter_unpack("<4H", code[start * 8 : end * 8])
+        ]
+        functions.append(
+            Function(_name(constants, name, at), shape & 0xFFFF, shape >> 16, registers, instructions)
+        )
+    return functions
+
+
+def _unpack(fields: tuple[int, ...], at: int) -> Instruction:
+    number, a, b, c = fields
+    if number >= len(_NAMES):
+        raise QCodeError(f"expected an instruction, 0 to {len(_NAMES) - 1}, found {number}", at)
+    name = _NAMES[number]
+    kinds = [kind for _, kind in OPERANDS[name]]
+    if kinds and kinds[-1] in WIDE:
+        wide = b | c << 16
+        if kinds[-1] in _SIGNED and wide >> 31:
+            wide -= 1 << 32
+        return Instruction(name, (a, wide)[2 - len(kinds) :])
+    numbers = [
+        number - 0x10000 if kind in _SIGNED and number >> 15 else number
+        for kind, number in zip(kinds, (a, b, c), strict=False)
+    ]
+    return Instruction(name, tuple(numbers))
+
+
+def _symbols(code: Code, symbols: dict[str, Any]) -> None:
+    if not symbols:
+        return
+    files, lines = symbols.get("files"), symbols.get("lines")
+    if type(files) is not list or type(lines) is not list or len(lines) != len(code.functions):
+        raise QCodeError("symbols: expected files, and lines for each function")
+    code.files = files
+    for function, numbers in zip(code.functions, lines, strict=True):
+        if (
+            type(numbers) is not list
+            or len(numbers) % 4
+            or not all(type(number) is int for number in numbers)
+        ):
+            raise QCodeError(f"symbols: {function.name}: expected four integers an entry")
+        function.places = [Place(*numbers[index : index + 4]) for index in range(0, len(numbers), 4)]
+        if not all(0 <= place.file < len(files) for place in function.places):
+            raise QCodeError(f"symbols: {function.name}: a file that is not listed")
+
+
+class Label:
+    """A place in a function's code, to jump to; known once it is placed."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at: int | None = None
+
+
+class FunctionBuilder:
+    """Puts one function together.
+
+    Registers 0 … params−1 hold the arguments. `register` and `window` hand out the next ones, `release` takes back all
+    from one on, so that registers are used like a stack.
+    """
+
+    def __init__(self, assembly: Assembly, key: str, name: str, params: int, captures: int) -> None:
+        self._assembly = assembly
+        self._code: list[tuple[str, list[Any]]] = []
+        self._places: list[Place] = []
+        self._place: tuple[int, int, int] | None = None
+        self._next = params
+        self.key, self.name, self.params, self.captures = key, name, params, captures
+        self.registers = params
+
+    def register(self, count: int = 1) -> int:
+        """The first of so many new registers."""
+        first = self._next
+        self._next += count
+        self.registers = max(self.registers, self._next)
+        return first
+
+    def window(self, arguments: int) -> int:
+        """A call window: the function goes into the register answered, the arguments from two further on."""
+        return self.register(2 + arguments)
+
+    def release(self, first: int) -> None:
+        """All registers from that one on are free again."""
+        self._next = first
+
+    def label(self) -> Label:
+        return Label()
+
+    def place(self, label: Label) -> None:
+        """The next instruction is where the label is."""
+        label.at = len(self._code)
+
+    def source(self, file: str, line: int, column: int) -> None:
+        """What is emitted from now on comes from that place; lines and columns count from 1."""
+        place = (self._assembly.file(file), line, column)
+        if place != self._place:
+            self._place = place
+            if self._places and self._places[-1].start == len(self._code):
+                self._places.pop()
+            self._places.append(Place(len(self._code), *place))
+
+    def emit(self, name: str, *operands: Any) -> int:
+        """Append an instruction; answers its index.
+
+        Operands: registers and numbers as ints; constants, strings and keys as values; functions by key; built-ins,
+        FFIs, kinds and literals by name; jumps as labels.
+        """
+        if name not in OPERANDS:
+            raise QCodeError(f"{self.name}: there is no instruction {name!r}")
+        if len(operands) != len(OPERANDS[name]):
+            wanted = " ".join(operand for operand, _ in OPERANDS[name]) or "nothing"
+            raise QCodeError(f"{self.name}: {name} takes {wanted}; found {len(operands)} operands")
+        self._code.append((name, list(operands)))
+        return len(self._code) - 1
+
+    def _finish(self, number_of: Callable[[str, str, Any], int]) -> Function:
+        code = []
+        for index, (name, operands) in enumerate(self._code):
+            numbers = []
+            for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
+                if kind in ("jump", "JUMP"):
+                    if operand.at is None:
+                        raise QCodeError(f"{self.name}: {name} jumps to a label that was not placed")
+                    numbers.append(operand.at - index - 1)
+                else:
+                    numbers.append(number_of(self.name, kind, operand))
+            code.append(Instruction(name, tuple(numbers)))
+        return Function(self.name, self.params, self.captures, self.registers, code, self._places)
+
+
+class Assembly:
+    """Puts a container together from functions whose operands are names and values.
+
+    Attributes:
+        exports: names to keys of functions.
+        init: key of the function that runs at init.
+    """
+
+    def __init__(self, kind: int = EXECUTABLE) -> None:
+        self._kind = kind
+        self._constants: list[Any] = []
+        self._indices: dict[bytes, int] = {}
+        self._functions: dict[str, FunctionBuilder] = {}
+        self._ffis: dict[str, FFI] = {}
+        self._files: dict[str, int] = {}
+        self._globals = 0
+        self.exports: dict[str, str] = {}
+        self.init: str | None = None
+        self.manifest: dict[str, Any] = {}
+
+    def function(
+        self, key: str, params: int = 0, captures: int = 0, *, name: str | None = None
+    ) -> FunctionBuilder:
+        """A new function. Others name it by the key; people see the name."""
+        if key in self._functions:
+            raise QCodeError(f"there is a function {key!r} already")
+        builder = FunctionBuilder(self, key, key if name is None else name, params, captures)
+        self._functions[key] = builder
+        return builder
+
+    def constant(self, value: Any) -> int:
+        """Index of a constant: equal ones (of the same kinds) share it."""
+        words = codec.encode(value)
+        index = self._indices.get(words)
+        if index is None:
+            index = self._indices[words] = len(self._constants)
+            self._constants.append(value)
+        return index
+
+    def ffi(self, name: str, params: int) -> str:
+        """Declare an FFI; `emit("ffi", to, first, name)` calls it."""
+        self._ffis[name] = FFI(name, params)
+        return name
+
+    def new_global(self) -> int:
+        """Index of a new global."""
+        self._globals += 1
+        return self._globals - 1
+
+    def file(self, name: str) -> int:
+        """Index of a source file."""
+        return self._files.setdefault(name, len(self._files))
+
+    def code(self) -> Code:
+        """All of it in numbers. `QCodeError` names what is missing."""
+        indices = {key: index for index, key in enumerate(self._functions)}
+        ffis = {name: index for index, name in enumerate(self._ffis)}
+        named = {
+            "func": indices, "FUNC": indices, "ffi": ffis, "builtin": _BUILTIN_NUMBERS, "kind": KINDS,
+            "literal": LITERALS,
+        }  # fmt: skip
+
+        def number_of(where: str, kind: str, operand: Any) -> int:
+            if kind in _CONSTANT_KINDS:
+                return self.constant(operand)
+            if kind in named and type(operand) is str:
+                if operand not in named[kind]:
+                    raise QCodeError(f"{where}: there is no {kind.lower()} {operand!r}")
+                return named[kind][operand]
+            if type(operand) is not int:
+                raise QCodeError(f"{where}: expected a number or name as {kind}, found {operand!r}")
+            return operand
+
+        functions = [builder._finish(number_of) for builder in self._functions.values()]
+        for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
+            if key not in indices:
+                raise QCodeError(f"there is no function {key!r}")
+        return Code(
+            self._kind,
+            self._constants,
+            functions,
+            list(self._ffis.values()),
+            self._globals,
+            None if self.init is None else indices[self.init],
+            {name: indices[key] for name, key in sorted(self.exports.items())},
+            list(self._files),
+            self.manifest,
+        )
+
+
+def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[tuple[str, str, int, int]]:
+    """(function, file, line, column) of addresses (function, instruction); file "" where there are no symbols."""
+    found = []
+    for function_index, at in panics:
+        function = code.functions[function_index]
+        place = None
+        for candidate in function.places:
+            if candidate.start > at:
+                break
+            place = candidate
+        found.append(
+            (function.name, "", 0, 0) if place is None
+            else (function.name, code.files[place.file], place.line, place.column)
+        )  # fmt: skip
+    return found

@@ -1,0 +1,49 @@
+"""Who asks, for what, and of what: values of a request. Who decides is in `auth.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["EVERYBODY", "Caller", "Permission", "Resource"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `user` is what agents see as their user; None is nobody in particular."""
+
+    user: str | None
+
+
+class Permission(StrEnum):
+    """What somebody may do with a resource and all that is in it."""
+
+    SEE = "see"
+    """Know that it is there, and the names of its parts. Who may do anything else with it may do this too."""
+    RUN = "run"
+    """Run agents, and read what they take and answer."""
+    READ = "read"
+    """Read records and files."""
+    WRITE = "write"
+    """Change records and what belongs to them."""
+    CREATE = "create"
+    """Make a workspace or an app."""
+    DELETE = "delete"
+    """Delete a workspace or an app, and all its data."""
+    INSTALL = "install"
+    """Install packages, and grant them what they ask for."""
+    ADMIN = "admin"
+    """All else: what is not declared is done for who may do everything."""
+
+
+EVERYBODY = None
+"""In the place of a permission: done for everybody, without asking who asks."""
+
+
+class Resource(NamedTuple):
+    """What a request is about. A part without a name is all of what is before it; no name at all is the server."""
+
+    workspace: str | None = None
+    app: str | None = None
+    agent: str | None = None

@@ -1,0 +1,175 @@
+"""How every error becomes an answer.
+
+An agent that failed is 422 `{"kind": "run_error", "run_error": {message, code, backtrace, agent}}`; all else
+is `{"ok": false, "kind": "message", "message": …}` with the status that fits. A 5xx says nothing about the
+inside: the log does, under the request id.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import falcon
+
+from mix_server.errors import NOT_FOUND, Refusal, encode, message_body
+from mix_server.request import Request
+from mix_server.response import Response
+from mixkit.errors import (
+    CancelledRun,
+    Conflict,
+    DatabaseGone,
+    EngineError,
+    FFIError,
+    FileConflict,
+    FileError,
+    FilesFull,
+    GrantError,
+    GuestError,
+    LimitExceeded,
+    MessagePackError,
+    MixError,
+    NotFound,
+    PackageError,
+    PathError,
+    QueryCancelled,
+    QueryError,
+    QueryTimeout,
+    QuotaExceeded,
+    RecordError,
+    RunError,
+    StorageError,
+    TaggedJSONError,
+)
+from mixkit.package.errors import Busy, Exists
+from mixkit.schema import Mismatch
+
+if TYPE_CHECKING:
+    from falcon.asgi import App
+
+__all__ = ["error_line", "install_handlers", "write_message"]
+
+log = logging.getLogger("mixkit.server")
+
+_STATUS: dict[type[MixError], int] = {
+    Mismatch: 400,
+    TaggedJSONError: 400,
+    MessagePackError: 400,
+    PackageError: 400,
+    RecordError: 400,
+    QueryError: 400,
+    QueryTimeout: 504,
+    QueryCancelled: 503,
+    NotFound: 404,
+    DatabaseGone: 404,
+    Exists: 409,
+    Conflict: 409,
+    CancelledRun: 503,
+    Busy: 503,
+    PathError: 400,
+    FileConflict: 412,
+    FilesFull: 507,
+}
+"""Errors that are the caller's to mend, or to wait for. The class nearest to the error counts."""
+
+_AGENT_FAULTS = (EngineError, FFIError, GrantError, GuestError, LimitExceeded)
+
+
+def install_handlers(app: App[Request, Response]) -> None:
+    """Let every error that leaves a resource or a middleware of `app` end here."""
+    app.add_error_handler(falcon.HTTPError, _on_falcon_error)
+    app.add_error_handler(Exception, _on_error)
+
+
+def write_message(resp: Response, status: int, message: str, **details: Any) -> None:
+    """Make the answer an error with a message, and with what a program wants to know besides."""
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = message_body(message, **details)
+
+
+def error_line(req: Request, exc: Exception) -> bytes:
+    """The error as JSON on one line, for an answer whose status has been sent already."""
+    _, message, details = (0, str(exc), {}) if isinstance(exc, Refusal) else _judge(req, exc)
+    return message_body(message, **details)
+
+
+async def _on_falcon_error(req: Request, resp: Response, exc: falcon.HTTPError, params: Any) -> None:
+    if exc.headers:
+        resp.set_headers(exc.headers)
+    status = exc.status_code
+    if status == 404:
+        message = NOT_FOUND
+    elif status == 405:
+        message = f"{req.method} is not among what is done here: {resp.get_header('Allow')}"
+    else:
+        message = exc.description or exc.title
+    write_message(resp, status, message)
+
+
+async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[str, Any]) -> None:
+    if isinstance(exc, Refusal):
+        resp.set_headers(exc.headers)
+        write_message(resp, exc.status, str(exc))
+        return
+    if _timed_out(exc):
+        write_message(resp, 504, str(exc))
+        return
+    agent = f"{params.get('ws')}/{params.get('app')}/{params.get('agent')}"
+    if isinstance(exc, RunError) and exc.panic_code != "internal":
+        _write_run_error(resp, exc.to_dict() | {"agent": agent})
+    elif isinstance(exc, _AGENT_FAULTS) and "agent" in params:
+        backtrace = exc.backtrace if isinstance(exc, GuestError) else []
+        _write_run_error(
+            resp, {"message": str(exc), "code": exc.code, "backtrace": backtrace, "agent": agent}
+        )
+    else:
+        _write_other(req, resp, exc)
+
+
+def _write_other(req: Request, resp: Response, exc: Exception) -> None:
+    status, message, details = _judge(req, exc)
+    write_message(resp, status, message, **details)
+
+
+def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
+    """Status, message and details of an error that is no refusal; what is the server's own goes to the log."""
+    if isinstance(exc, QuotaExceeded):
+        return 507, str(exc), {}
+    if isinstance(exc, StorageError) and not isinstance(exc, DatabaseGone):
+        _log_failure(req, exc)
+        return (
+            503,
+            f"the database could not do it; the server's log has more under the request id {req.id}",
+            {},
+        )
+    if type(exc) is FileError:
+        _log_failure(req, exc)
+        return 503, f"the files could not be had; the server's log has more under the request id {req.id}", {}
+    status = next((_STATUS[cls] for cls in type(exc).__mro__ if cls in _STATUS), 500)
+    if status == 500:
+        _log_failure(req, exc)
+        return 500, f"a fault of the server; its log has more under the request id {req.id}", {}
+    details: dict[str, Any] = {}
+    if isinstance(exc, QueryError | RecordError):
+        # Where in the query or the record: what a storage's own errors have of these.
+        places = ((name, getattr(exc, name, None)) for name in ("line", "column", "path"))
+        details = {name: place for name, place in places if isinstance(place, int | str)}
+    elif isinstance(exc, Conflict):
+        details = {"id": exc.id, "expected": exc.expected, "found": exc.found, "path": exc.path}
+    return status, NOT_FOUND if status == 404 else str(exc), details
+
+
+def _log_failure(req: Request, exc: Exception) -> None:
+    log.error("request failed: %s", exc, exc_info=exc, extra={"request_id": req.id})
+
+
+def _timed_out(exc: BaseException) -> bool:
+    cause = exc.__cause__ if isinstance(exc, RunError) else exc
+    return isinstance(cause, LimitExceeded) and cause.limit == "wall_time"
+
+
+def _write_run_error(resp: Response, run_error: dict[str, Any]) -> None:
+    resp.status = 422
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = encode({"ok": False, "kind": "run_error", "run_error": run_error})
