@@ -27,7 +27,11 @@ TESTED = {
             for name in ("version", "public", "index", "segments", "records", "columns")
         ],
     ),
-    "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_forms.py", "tests/test_value.py"]),
+    "mixkit": (
+        "",
+        "mixkit",
+        ["tests/test_codec.py", "tests/test_forms.py", "tests/test_rows.py", "tests/test_value.py"],
+    ),
 }
 """What is built: its folder and package, and the tests that go through its C code."""
 
