@@ -8,6 +8,7 @@ paths; in C (`_forms.c`) it is one walk, where the value is valid and holds noth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from mixkit.value import Value
 __all__ = [
     "JSONText",
     "Packed",
+    "array_of",
     "json_to_words",
     "packed",
     "rows_to_json",
@@ -28,6 +30,9 @@ __all__ = [
 TAGGED: Final = 0
 PLAIN: Final = 1
 WORDS: Final = 2
+_ARRAY: Final = 9
+_LONG: Final = 0xFFFFFF
+"""From so many items on, the count stands in a word of its own."""
 
 if TYPE_CHECKING:
 
@@ -60,6 +65,14 @@ class Packed:
 
 class JSONText(bytes):
     """A value by its tagged JSON, for who sends it on as it is."""
+
+
+def array_of(parts: Sequence[bytes]) -> Packed:
+    """The array of values that are at hand by their words."""
+    count = len(parts)
+    head = count << 8 | _ARRAY if count < _LONG else _LONG << 8 | _ARRAY
+    long = b"" if count < _LONG else count.to_bytes(4, "little")
+    return Packed(b"".join((head.to_bytes(4, "little"), long, *parts)))
 
 
 def packed(text: bytes) -> Packed | None:

@@ -159,6 +159,11 @@ class Reader(Protocol):
         """The present version of a record; None if it is unknown or deleted."""
         ...
 
+    def get_rows(self, ids: Sequence[Ref | str]) -> Rows:
+        """What `get` answers for each id, None where there is no record, for whoever sends it on whole; as `next_rows`
+        of a cursor."""
+        ...
+
     def history(self, id: Ref | str) -> list[Record]:
         """All versions of a record, oldest first, a tombstone as `{"_rmx_deleted": True, …}`; `[]` if unknown."""
         ...

@@ -224,6 +224,17 @@ def test_a_key_that_stands_twice_is_refused_wherever_it_is(count: int) -> None:
         agree_on_rows(msgpack.packb(dict.fromkeys(map(str, range(count)))), head + pairs)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 300])
+def test_an_array_is_put_together_of_words(count: int) -> None:
+    assert forms.array_of([codec.encode(count)] * count).words == codec.encode([count] * count)
+
+
+def test_the_count_of_a_long_array_has_a_word_of_its_own() -> None:
+    most = 2**24 - 2
+    assert forms.array_of([b""] * most).words == b"\x09\xfe\xff\xff"
+    assert forms.array_of([b""] * (most + 1)).words == b"\x09\xff\xff\xff\xff\xff\xff\x00"
+
+
 def test_a_token_does_not_leave() -> None:
     words = codec.encode(Token("secret"), token=lambda token: b"handle")
     agree("words_to_json", words)

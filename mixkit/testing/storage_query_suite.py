@@ -236,6 +236,20 @@ class StorageQuerySuite(StorageFixtures):
                 assert found.json(b"\n") == b"\n".join(tagged_json.dumps(row).encode() for row in rows)
                 assert found.msgpack() == b"".join(map(msgpack_values.pack, rows))
 
+    def test_records_are_got_in_whatever_form(self, database: Database) -> None:
+        kept, changed, deleted = save(database, {"n": 1, "m": {"a": [Ref("x"), b"b"]}}, {"n": 2}, {"n": 3})
+        database.flush()
+        save(database, {"_rmx_id": changed["_rmx_id"], "n": 20})
+        database.delete([deleted["_rmx_id"]])
+        ids = [kept["_rmx_id"], "unknown", deleted["_rmx_id"], changed["_rmx_id"].id, kept["_rmx_id"]]
+        for reader in (database, database.as_of(database.watermark())):
+            expected = [reader.get(id) for id in ids]
+            found = reader.get_rows(ids)
+            assert found.values() == expected
+            assert found.words() == codec.encode(expected)
+            assert found.json() == b",".join(tagged_json.dumps(row).encode() for row in expected)
+        assert len(database.get_rows([])) == 0
+
     def test_a_cursor_goes_on_in_another_form(self, database: Database) -> None:
         database.save([{"n": number} for number in range(3 * BATCH)])
         with database.query("true") as cursor:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.public import Choice, publish
+from mix_db.engine.public import ALL, Choice, publish
 from mix_db.engine.rows import RowsView
 from mix_db.engine.tail import Tail
-from mix_db.engine.version import read_version, watermark
+from mix_db.engine.version import is_tombstone, read_version, watermark
 from mix_db.index.part import Column, Kind, Part, text_key
 from mixkit.errors import StorageError
 from mixkit.rows import PackedRows
@@ -21,6 +21,7 @@ from mixkit.storage import BATCH_BYTES
 __all__ = ["Current", "Origin", "State"]
 
 _ID = ("_rmx_id",)
+_NULL = b"\xc0"
 
 
 class Origin:
@@ -148,6 +149,17 @@ class State:
             return None
         record = self._stored(row)
         return None if record.get("_rmx_deleted") is True else record
+
+    def newest_rows(self, ids: Sequence[str]) -> PackedRows:
+        """The same of several, None for each that is unknown or deleted."""
+        return PackedRows(len(ids), b"".join(map(self._newest_packed, ids)))
+
+    def _newest_packed(self, id: str) -> bytes:
+        row = self.row_of(id)
+        data = None if row is None else self._read(row)
+        if row is None or data is None or is_tombstone(data):
+            return _NULL
+        return self._published([data], [row], ALL)
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):

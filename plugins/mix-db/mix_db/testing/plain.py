@@ -114,6 +114,9 @@ class _Reader:
         found = self.history(id)
         return None if not found or "_rmx_deleted" in found[-1] else found[-1]
 
+    def get_rows(self, ids: Sequence[Ref | str]) -> Rows:
+        return ValueRows([self.get(id) for id in ids])
+
     def history(self, id: Ref | str) -> list[Record]:
         ref = Ref(_id_text(id, "$"))
         return [row for row in self._seen()[0] if row["_rmx_id"] == ref]
