@@ -229,10 +229,11 @@ def test_an_array_is_put_together_of_words(count: int) -> None:
     assert forms.array_of([codec.encode(count)] * count).words == codec.encode([count] * count)
 
 
-def test_the_count_of_a_long_array_has_a_word_of_its_own() -> None:
-    most = 2**24 - 2
-    assert forms.array_of([b""] * most).words == b"\x09\xfe\xff\xff"
-    assert forms.array_of([b""] * (most + 1)).words == b"\x09\xff\xff\xff\xff\xff\xff\x00"
+def test_the_count_of_a_long_array_has_a_word_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert forms._LONG == 2**24 - 1
+    monkeypatch.setattr(forms, "_LONG", 3)
+    assert forms.array_of([b""] * 2).words == b"\x09\x02\x00\x00"
+    assert forms.array_of([b"abcd"] * 3).words == b"\x09\x03\x00\x00\x03\x00\x00\x00" + b"abcd" * 3
 
 
 def test_a_token_does_not_leave() -> None:

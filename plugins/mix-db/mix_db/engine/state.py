@@ -140,7 +140,10 @@ class State:
 
     def take(self, rows: list[int], choice: Choice) -> PackedRows:
         records = self.view.read_many(rows, BATCH_BYTES)
-        return PackedRows(len(records), self._published(records, rows[: len(records)], choice))
+        numbers = rows[: len(records)]
+        late = BitMap(numbers) - self.current()
+        marks = {row: since for row in late if (since := self._superseded_at(row)) is not None}
+        return PackedRows(len(records), self._published(records, numbers, marks, choice))
 
     def newest(self, id: str) -> dict[str, Any] | None:
         """The present version of a record; None if it is unknown or deleted."""
@@ -152,14 +155,15 @@ class State:
 
     def newest_rows(self, ids: Sequence[str]) -> PackedRows:
         """The same of several, None for each that is unknown or deleted."""
-        return PackedRows(len(ids), b"".join(map(self._newest_packed, ids)))
+        return PackedRows(len(ids), b"".join([self._newest_packed(id) for id in ids]))
 
     def _newest_packed(self, id: str) -> bytes:
         row = self.row_of(id)
         data = None if row is None else self._read(row)
         if row is None or data is None or is_tombstone(data):
             return _NULL
-        return self._published([data], [row], ALL)
+        # The newest of a state is never superseded.
+        return self._published([data], [row], {}, ALL)
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):
@@ -218,10 +222,9 @@ class State:
         record["_rmx_row"] = row
         return record
 
-    def _published(self, records: list[bytes], numbers: list[int], choice: Choice) -> bytes:
+    @staticmethod
+    def _published(records: list[bytes], numbers: list[int], marks: dict[int, int], choice: Choice) -> bytes:
         """The versions of these rows in public form."""
-        late = BitMap(numbers) - self.current()
-        marks = {row: since for row in late if (since := self._superseded_at(row)) is not None}
         dropped, picks = choice.packed
         try:
             return publish(records, numbers, marks, dropped, picks)
