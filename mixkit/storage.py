@@ -128,9 +128,10 @@ class Cursor(Protocol):
         """
         ...
 
-    def next_rows(self) -> Rows:
+    def next_rows(self, most: int = BATCH) -> Rows:
         """The same rows for whoever sends them on whole, in the form in which they are at hand, which is
-        `ValueRows(self.next())` where that is as maps. Raises what `next` does."""
+        `ValueRows(self.next())` where that is as maps. May be up to `most`, if that is more than `BATCH`. Raises what
+        `next` does."""
         ...
 
     def cancel(self) -> None:

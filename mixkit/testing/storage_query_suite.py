@@ -250,6 +250,16 @@ class StorageQuerySuite(StorageFixtures):
             assert found.json() == b",".join(tagged_json.dumps(row).encode() for row in expected)
         assert len(database.get_rows([])) == 0
 
+    def test_more_rows_at_once_are_the_same_rows(self, database: Database) -> None:
+        database.save([{"n": number} for number in range(3 * BATCH + 50)])
+        for query in ("true", "n >= 0 | orderAsc(n)", "true | { n: .n + 0 }"):
+            found: list[Any] = []
+            with database.query(query) as cursor:
+                while rows := cursor.next_rows(3 * BATCH):
+                    assert len(rows) <= 3 * BATCH
+                    found += rows.values()
+            assert [row["n"] for row in found] == list(range(3 * BATCH + 50))
+
     def test_a_cursor_goes_on_in_another_form(self, database: Database) -> None:
         database.save([{"n": number} for number in range(3 * BATCH)])
         with database.query("true") as cursor:

@@ -416,19 +416,20 @@ static PyObject *version_rows(PyObject *module, PyObject *args)
                           &most, &crc32c))
         return NULL;
     PyObject *records = PyList_New(0);
-    for (; records && most > 0 && at >= 0 && at < PyList_GET_SIZE(numbers); at++) {
+    Py_ssize_t left = most;
+    for (; records && left > 0 && at >= 0 && at < PyList_GET_SIZE(numbers); at++) {
         PyObject *record = read_row(&files, PyList_GET_ITEM(numbers, at), crc32c);
         if (!record && !PyErr_Occurred())
             break;
         if (!record || PyList_Append(records, record) < 0)
             Py_CLEAR(records);
-        most -= record ? PyBytes_GET_SIZE(record) : 0;
+        left -= record ? PyBytes_GET_SIZE(record) : 0;
         Py_XDECREF(record);
     }
     PyBuffer_Release(&files.data);
     PyBuffer_Release(&files.offsets);
     PyBuffer_Release(&files.sums);
-    return records;
+    return records ? Py_BuildValue("Nn", records, left) : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------ public form */

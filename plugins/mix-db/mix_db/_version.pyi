@@ -17,7 +17,7 @@ def rows(
     most: int,
     crc32c: Callable[[bytes], int],
     /,
-) -> list[bytes]:
+) -> tuple[list[bytes], int]:
     """`mix_db.files.rows.rows_python`."""
 
 def publish(

@@ -313,7 +313,7 @@ def test_no_overwriting_yields_a_wrong_record(name: str, offset: int, garbage: b
     assert whole or findings
 
 
-def readings() -> list[Callable[..., list[bytes]]]:
+def readings() -> list[Callable[..., object]]:
     """The loop that reads several rows: in Python, and in C where it was built."""
     return [rows.rows_python] if rows._rows is rows.rows_python else [rows.rows_python, rows._rows]
 
@@ -339,7 +339,7 @@ SIZES = [0, 1, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 100_000, 3, 2]
 
 @pytest.mark.parametrize("loop", readings())
 def test_several_rows_are_read_as_one_by_one(
-    loop: Callable[..., list[bytes]], monkeypatch: pytest.MonkeyPatch
+    loop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "_rows", loop)
     records = [b"%d" % (n % 10) * size for n, size in enumerate(SIZES)]
@@ -362,7 +362,7 @@ def test_several_rows_are_read_as_one_by_one(
 
 @pytest.mark.parametrize("loop", readings())
 def test_of_damaged_rows_several_say_what_one_says(
-    loop: Callable[..., list[bytes]], monkeypatch: pytest.MonkeyPatch
+    loop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "_rows", loop)
     records = [b"a" * 10, b"b" * 200, b"c" * 17_000, b"d", b"e"]

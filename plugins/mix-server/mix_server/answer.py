@@ -19,6 +19,7 @@ from mix_server.response import NDJSON, wants_msgpack, wants_ndjson, write_value
 from mix_server.size import Size
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError, TaggedJSONError, ValueKindError, printable
+from mixkit.storage import BATCH
 
 if TYPE_CHECKING:
     from mix_server.question import Question
@@ -76,15 +77,15 @@ class _Reading:
         assert self._cursor is not None, "nothing was read yet"
         return self._cursor.watermark
 
-    def next(self) -> Rows:
-        """The next of the rows that are wanted; none when there are no more."""
+    def next(self, most: int = BATCH) -> Rows:
+        """The next of the rows that are wanted, about so many at most; none when there are no more."""
         cursor = self._cursor
         if cursor is None:
             cursor = self._cursor = self._question.run(self._database, self._most_seconds)
             if self._cancelled:
                 cursor.cancel()
             self._warnings = cursor.warnings()
-        return cursor.next_rows()
+        return cursor.next_rows(most)
 
     def cancel(self) -> None:
         """Let what reads end soon."""
@@ -101,6 +102,10 @@ class _Reading:
 _REMEDY: Final = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
 
 
+_MANY: Final = 1000
+"""Rows that are asked for at once where nobody waits for the first of them."""
+
+
 async def _whole(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
@@ -112,7 +117,7 @@ async def _whole(
         parts: list[bytes] = []
         count = 0
         try:
-            while rows := reading.next():
+            while rows := reading.next(_MANY):
                 if not packed:
                     parts.append(b"," if count else b"[")
                 parts.append(size.add(rows.msgpack() if packed else rows.json()))

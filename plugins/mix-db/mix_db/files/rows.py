@@ -111,9 +111,8 @@ class RowReader:
         left = _ALL if most is None else most
         records: list[bytes] = []
         while True:
-            found = _rows(self._data, self._offsets, self._sums, wanted, len(records), left, crc32c)
+            found, left = _rows(self._data, self._offsets, self._sums, wanted, len(records), left, crc32c)
             records += found
-            left -= sum(map(len, found))
             if left <= 0 or len(records) == len(wanted):
                 return records
             records.append(self._read_with_care(wanted[len(records)]))
@@ -153,9 +152,9 @@ def rows_python(
     at: int,
     most: int,
     crc32c: Callable[[bytes], int],
-) -> list[bytes]:
+) -> tuple[list[bytes], int]:
     """The records of rows from the one at place `at` on, until they have `most` bytes, or one is not as nearly all are,
-    and must be read with care. `mix_db._version.rows` is the twin in C."""
+    and must be read with care; and how many bytes are left of these. `mix_db._version.rows` is the twin in C."""
     records: list[bytes] = []
     last = len(offsets) - 1
     for row in numbers[at:]:
@@ -166,10 +165,10 @@ def rows_python(
             break
         records.append(whole[1:] if len(whole) <= _ONE else whole[2:])
         most -= len(records[-1])
-    return records
+    return records, most
 
 
-def _reader() -> Callable[..., list[bytes]]:
+def _reader() -> Callable[..., tuple[list[bytes], int]]:
     try:
         from mix_db._version import rows
     except ImportError:

@@ -11,6 +11,7 @@ from mix_db.query.clock import Clock
 from mix_db.query.found import Found, Made
 from mixkit.errors import MixError, QueryError
 from mixkit.rows import Rows
+from mixkit.storage import BATCH
 
 __all__ = ["QueryCursor"]
 
@@ -63,9 +64,9 @@ class QueryCursor:
         """
         return self._next(lambda found: found.values())
 
-    def next_rows(self) -> Rows:
-        """The same in whatever form they are at hand. Raises what `next` does."""
-        return self._next(lambda found: found.rows())
+    def next_rows(self, most: int = BATCH) -> Rows:
+        """The same in whatever form they are at hand, at most `most`. Raises what `next` does."""
+        return self._next(lambda found: found.rows(most))
 
     def _next(self, batch: Callable[[Found], T]) -> T:
         with self._lock:

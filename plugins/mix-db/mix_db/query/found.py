@@ -23,14 +23,14 @@ Row: TypeAlias = dict[str, Any]
 
 
 class Found(Protocol):
-    """Rows that are not given yet. Each call gives the next ones, at most `BATCH`, and fewer as soon as they have
-    `BATCH_BYTES`; none when there are no more."""
+    """Rows that are not given yet. Each call gives the next ones, at most as many as are asked for, and fewer as soon
+    as they have `BATCH_BYTES`; none when there are no more."""
 
-    def values(self) -> list[Row]:
+    def values(self, most: int = BATCH) -> list[Row]:
         """As maps."""
         ...
 
-    def rows(self) -> Rows:
+    def rows(self, most: int = BATCH) -> Rows:
         """As they are at hand."""
         ...
 
@@ -41,18 +41,18 @@ class Made:
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
 
-    def values(self) -> list[Row]:
+    def values(self, most: int = BATCH) -> list[Row]:
         batch: list[Row] = []
         left = BATCH_BYTES
         for row in self._rows:
             batch.append(row)
             left -= weigh(row, left)
-            if left <= 0 or len(batch) == BATCH:
+            if left <= 0 or len(batch) == most:
                 break
         return batch
 
-    def rows(self) -> Rows:
-        return ValueRows(self.values())
+    def rows(self, most: int = BATCH) -> Rows:
+        return ValueRows(self.values(most))
 
 
 class Stored:
@@ -84,11 +84,11 @@ class Stored:
         """The same with what was made of the numbers, and a choice."""
         return Stored(self._snapshot, numbers, self.read, choice)
 
-    def values(self) -> list[Row]:
-        return self._made.values()
+    def values(self, most: int = BATCH) -> list[Row]:
+        return self._made.values(most)
 
-    def rows(self) -> Rows:
-        numbers = list(islice(self.numbers, BATCH))
+    def rows(self, most: int = BATCH) -> Rows:
+        numbers = list(islice(self.numbers, most))
         found = self._snapshot.take(numbers, self._choice)
         if len(found) < len(numbers):
             self.numbers = chain(numbers[len(found) :], self.numbers)

@@ -466,7 +466,7 @@ class PlainCursor:
             self._rest = self._rest[len(batch) :]
             return batch
 
-    def next_rows(self) -> Rows:
+    def next_rows(self, most: int = BATCH) -> Rows:
         return ValueRows(self.next())
 
     def _check_cancelled(self) -> None:
