@@ -309,35 +309,36 @@ static int put_quoted(Sink *sink, Span text)
     return !is_utf8(text.at, text.size) || put_escaped(sink, text) < 0 || PUT(sink, "\"") < 0 ? -1 : 0;
 }
 
-/* A number with few decimals, as prices and measures are: no other number of 15 digits or less is read as the same double,
- * so these are its shortest digits. Answers their end, or NULL for all other numbers. */
+/* A number with at most six decimals, as prices and measures have: no other number of 15 digits or less is read as the same
+ * double, so these are its shortest digits. Answers their end, or NULL for all other numbers. */
 static char *write_decimal(char *out, double number)
 {
-    static const double POWERS[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
     double size = number < 0 ? -number : number;
     if (!(size >= 1e-3 && size < 1e9))
         return NULL;
-    for (int places = 0; places < 7; places++) {
-        double shifted = size * POWERS[places];
-        int64_t whole = (int64_t)(shifted + 0.5);
-        if ((double)whole / POWERS[places] != size)
-            continue;
-        char digits[24];
-        int count = 0;
-        for (; whole > 0 || count <= places; whole /= 10)
-            digits[count++] = (char)('0' + whole % 10);
-        if (number < 0)
-            *out++ = '-';
-        while (count > places)
-            *out++ = digits[--count];
-        *out++ = '.';
-        if (places == 0)
-            *out++ = '0';
-        while (count > 0)
-            *out++ = digits[--count];
-        return out;
-    }
-    return NULL;
+    int64_t millionths = (int64_t)(size * 1e6 + 0.5);
+    if ((double)millionths / 1e6 != size)
+        return NULL;
+    int64_t whole = millionths / 1000000;
+    uint32_t rest = (uint32_t)(millionths % 1000000);
+    char digits[6], before[16], *p = before + sizeof before;
+    if (number < 0)
+        *out++ = '-';
+    do {
+        *--p = (char)('0' + whole % 10);
+        whole /= 10;
+    } while (whole > 0);
+    memcpy(out, p, (size_t)(before + sizeof before - p));
+    out += before + sizeof before - p;
+    *out++ = '.';
+    memcpy(digits, PAIRS[rest / 10000], 2);
+    memcpy(digits + 2, PAIRS[rest / 100 % 100], 2);
+    memcpy(digits + 4, PAIRS[rest % 100], 2);
+    int places = 6;
+    while (places > 1 && digits[places - 1] == '0')
+        places--;
+    memcpy(out, digits, 6);
+    return out + places;
 }
 
 /* As msgspec writes it: the shortest digits, with an exponent below 1e-5 and from 1e16 on. */
