@@ -102,7 +102,7 @@ class _Reading:
 _REMEDY: Final = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
 
 
-_MANY: Final = 1000
+_MANY: Final = 500
 """Rows that are asked for at once where nobody waits for the first of them."""
 
 
