@@ -30,7 +30,7 @@ from mixkit.forms import Packed
 from mixkit.grants import Grants, matches
 from mixkit.near import meant
 from mixkit.outside import is_ours
-from mixkit.rows import Rows
+from mixkit.rows import PackedRows, Rows
 from mixkit.schema import (
     ANY,
     ArrayType,
@@ -344,12 +344,16 @@ def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, 
 
     def encode(state: State, value: Any) -> Words:
         try:
-            if isinstance(value, Rows | Packed):
-                # PERF: of what nobody has looked at so far, no values are made here either.
-                words = value.words if isinstance(value, Packed) else value.words()
-                if declared is None or declared.fits(words):
-                    return _OK + words if is_result else words
-                value = codec.decode(words)
+            # PERF: of what nobody has looked at so far, no values are made here either.
+            if isinstance(value, Packed):
+                if declared is None or declared.fits(value.words):
+                    return _OK + value.words if is_result else value.words
+                value = value.value()
+            elif isinstance(value, PackedRows) and type in (_ROWS, ANY):
+                # Whoever packed them vouches for what they are.
+                return _OK + value.words() if is_result else value.words()
+            elif isinstance(value, Rows):
+                value = value.values()
             if convert is not None:
                 value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)

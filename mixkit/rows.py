@@ -50,7 +50,8 @@ class Rows(ABC):
 
 
 class PackedRows(Rows):
-    """Rows by their MessagePack, one behind the other, which whoever makes them vouches for."""
+    """Rows by their MessagePack, one behind the other. Whoever makes them vouches for it, and that they are maps, or
+    None where a record is not there."""
 
     # PERF: no dataclass, since a frozen one takes several times as long to make.
     __slots__ = ("_count", "_packed")
