@@ -67,6 +67,7 @@ static uint8_t *reserve(Writer *w, Py_ssize_t bytes)
         Py_ssize_t wanted = (w->size + bytes) + (w->size + bytes) / 2;
         if (_PyBytes_Resize(&w->bytes, wanted) < 0)
             return NULL;
+        take_large_pages(PyBytes_AS_STRING(w->bytes) + w->size, (size_t)bytes);
     }
     uint8_t *p = (uint8_t *)PyBytes_AS_STRING(w->bytes) + w->size;
     w->size += bytes;
@@ -550,7 +551,12 @@ static PyObject *decode_binary(Reader *r, uint32_t aux, Py_ssize_t at, enum tag 
     Span span;
     if (!read_octets(r, tag, aux, at, &span))
         return NULL;
-    return PyBytes_FromStringAndSize((const char *)span.octets, span.size);
+    PyObject *binary = PyBytes_FromStringAndSize(NULL, span.size);
+    if (binary == NULL)
+        return NULL;
+    take_large_pages(PyBytes_AS_STRING(binary), (size_t)span.size);
+    memcpy(PyBytes_AS_STRING(binary), span.octets, (size_t)span.size);
+    return binary;
 }
 
 /* An object of one of our classes. They are immutable, so their attributes are set below `__setattr__`. */

@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 enum tag {
     TAG_UNDEF,
@@ -54,6 +57,20 @@ static inline void store64(uint8_t *p, uint64_t words)
 }
 
 static inline int64_t words_of(int64_t bytes) { return (bytes >> 2) + ((bytes & 3) != 0); }
+
+/* Has the pages of much memory that is about to be written come as large ones, where the system has such: one by one they
+ * take several times as long as the writing (measured). */
+static inline void take_large_pages(void *memory, size_t size)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = 2 << 20;
+    uintptr_t first = ((uintptr_t)memory + page - 1) / page * page, last = ((uintptr_t)memory + size) / page * page;
+    if (size >= 2 * page && first < last)
+        (void)madvise((void *)first, last - first, MADV_HUGEPAGE); /* advice: without it, it is slower */
+#else
+    (void)memory, (void)size;
+#endif
+}
 
 /* Lets other threads run now and then, who would wait for as long as many values take. */
 static inline void breathe(unsigned *ticks)

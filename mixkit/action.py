@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import msgspec
 
 from mixkit.errors import FFIError
 from mixkit.near import meant
@@ -13,17 +14,15 @@ from mixkit.near import meant
 __all__ = ["Action", "ActionQueue", "Invoke", "LocationCapture", "OpenLink", "PerformHostEffect"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoke:
+class Invoke(msgspec.Struct, frozen=True, kw_only=True):
     """Enter the machine again at `name` with `env`, the closure's variables, as parameters."""
 
     name: str
-    env: Any = field(default_factory=dict)
+    env: Any = {}
     next: Action | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerformHostEffect:
+class PerformHostEffect(msgspec.Struct, frozen=True, kw_only=True):
     """Ask the caller for an effect of its own, by name."""
 
     name: str
@@ -31,16 +30,14 @@ class PerformHostEffect:
     next: Action | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLink:
+class OpenLink(msgspec.Struct, frozen=True, kw_only=True):
     """Ask the caller to open a link."""
 
     url: str
     next: Action | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocationCapture:
+class LocationCapture(msgspec.Struct, frozen=True, kw_only=True):
     """Ask the caller for its location."""
 
     next: Action | None = None
@@ -75,7 +72,7 @@ def parse(value: Any) -> Action:
             raise FFIError(f"an action is a map whose _rmx_type is one of {', '.join(_TYPES)}{found}")
         cls = _TYPES[kind]
         fields = {key: part for key, part in item.items() if key not in ("_rmx_type", "next")}
-        allowed = set(cls.__dataclass_fields__) - {"next"}
+        allowed = set(cls.__struct_fields__) - {"next"}
         for key in ("name", "url"):
             if key in allowed and not isinstance(fields.get(key), str):
                 raise FFIError(f"{kind} needs {key!r}, a string")
@@ -84,7 +81,7 @@ def parse(value: Any) -> Action:
             key = min(unknown)
             raise FFIError(
                 f"{kind} has no key {key[:80]!r}; it has {', '.join(sorted(allowed)) or 'none'}"
-                f"{meant(key, cls.__dataclass_fields__)}"
+                f"{meant(key, cls.__struct_fields__)}"
             )
         chain.append((cls, fields))
         item = item.get("next")
@@ -109,7 +106,7 @@ def length(action: Action) -> int:
 def to_value(action: Action) -> dict[str, Any]:
     """The Map of an action, as `parse` reads it."""
     value: dict[str, Any] = {"_rmx_type": _NAMES[type(action)]}
-    for name in action.__dataclass_fields__:
+    for name in action.__struct_fields__:
         part = getattr(action, name)
         if name == "next":
             if part is not None:

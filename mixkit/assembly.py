@@ -14,6 +14,7 @@ from typing import Any
 import pluggy
 
 from mixkit import core_ffis
+from mixkit.distributions import installed
 from mixkit.engines import Choice, choose
 from mixkit.errors import MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
@@ -21,7 +22,7 @@ from mixkit.kernel_settings import KernelSettings
 from mixkit.limits import Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
-from mixkit.plugins import call_each, each, installed, load_plugins
+from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.settings import Origin, fill, load_object
 from mixkit.variables import refuse_unknown

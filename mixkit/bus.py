@@ -1,34 +1,32 @@
-"""A bus: messages on topics, to whoever subscribes, with the rules of MQTT. Its contract, and one inside the process.
+"""A bus: messages on topics, to whoever subscribes, with the rules of MQTT. Its contract.
 
-`LocalBus` is what there is without a broker; `mix-mqtt` has one over a broker. `mixkit.testing.bus_suite` is what
-both must pass. What is shared by them stands here as well: which topics and filters there may be, what a filter
-matches, and a `Subscription` with its bounded queue.
+`mixkit.local_bus` is what there is without a broker, `mixkit.shared_bus` the same for several processes; `mix-mqtt` has
+one over a broker. `mixkit.testing.bus_suite` is what all must pass. What they share stands here as well: which topics
+and filters there may be, what a filter matches, and a `Subscription` with its bounded queue.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from mixkit.errors import FFIError
 
 __all__ = [
-    "DEFAULT_LIMITS",
     "MAX_LEVELS",
     "QUEUE_FULL",
     "Bus",
     "BusError",
     "BusFull",
-    "BusLimits",
     "BusLost",
-    "Exchange",
     "Filters",
-    "LocalBus",
     "Message",
     "MessagesMissed",
     "Subscription",
@@ -43,12 +41,12 @@ T = TypeVar("T")
 MAX_LEVELS: Final = 200
 _MAX_BYTES: Final = 65_535
 # Controls, surrogates and noncharacters: MQTT 5, section 1.5.4, lets a peer end the connection for each of them.
-_FORBIDDEN: Final = re.compile(
+# PERF: compiled by the first who needs it.
+_FORBIDDEN: Final = (
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
     + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
     + "]"
 )
-MIB: Final = 1024 * 1024
 QUEUE_FULL: Final = "the queue was full"
 
 
@@ -102,7 +100,7 @@ def check_filter(filter: str) -> None:
 
 
 def _check(what: str, text: str) -> None:
-    if found := _FORBIDDEN.search(text):
+    if found := re.search(_FORBIDDEN, text):
         raise BusError(f"{what} {text!r:.100}: it has the character U+{ord(found[0]):04X}")
     size = len(text.encode())
     if not 0 < size <= _MAX_BYTES:
@@ -199,8 +197,7 @@ class Filters(Generic[T]):
 # -- messages and subscriptions ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """What arrives.
 
     Attributes:
@@ -212,6 +209,11 @@ class Message:
     payload: bytes
     retained: bool = False
     text: bool = False
+
+    @property
+    def size(self) -> int:
+        """What it counts, about in bytes."""
+        return len(self.payload) + len(self.topic)
 
 
 @dataclass(slots=True)
@@ -248,7 +250,7 @@ class Subscription:
 
     def offer(self, message: Message) -> None:
         """Queue a message, or note that there was no room for it."""
-        size = _size(message)
+        size = message.size
         with self._lock:
             if self._end:
                 return
@@ -309,7 +311,7 @@ class Subscription:
             raise MessagesMissed(f"{count} missed: {entry.reason}")
         with self._lock:
             self._waiting -= 1
-            self._bytes -= _size(entry)
+            self._bytes -= entry.size
         return entry
 
     def close(self) -> None:
@@ -325,10 +327,6 @@ class Subscription:
             waiters, self._waiters = self._waiters, set()
         _wake(waiters)
         self._on_close(self)
-
-
-def _size(message: Message) -> int:
-    return len(message.payload) + len(message.topic)
 
 
 def _wake(waiters: Iterable[Future[None]]) -> None:
@@ -375,185 +373,3 @@ class Bus(Protocol):
     async def close(self) -> None:
         """End it and all of its subscriptions. Twice is harmless."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BusLimits:
-    """How much a bus of ours takes.
-
-    Attributes:
-        queue: messages that wait for one subscriber.
-        queue_bytes: bytes of them.
-        max_message_bytes: bytes of one payload.
-        max_subscriptions: of all subscribers together.
-        max_retained: topics with a retained message.
-        max_retained_bytes: bytes of all of them.
-        share: how many times one owner fits into each of these three, so that no one takes them all.
-    """
-
-    queue: int = 1_000
-    queue_bytes: int = 2 * MIB
-    max_message_bytes: int = MIB
-    max_subscriptions: int = 10_000
-    max_retained: int = 10_000
-    max_retained_bytes: int = 64 * MIB
-    share: int = 10
-
-    def check(self, topic: str, payload: bytes) -> None:
-        """Raise `BusError` unless that can be published."""
-        check_topic(topic)
-        if len(payload) > self.max_message_bytes:
-            raise BusError(
-                f"a message has at most {self.max_message_bytes} bytes, found {len(payload)} on topic {topic!r:.100}"
-            )
-
-
-DEFAULT_LIMITS: Final = BusLimits()
-
-
-class Exchange(Generic[T]):
-    """Who is subscribed to what, and what is retained: a bus without its queues. Not thread-safe.
-
-    Subscribers are anything hashable.
-    """
-
-    def __init__(self, limits: BusLimits) -> None:
-        self._limits = limits
-        self._filters: Filters[T] = Filters()
-        self._subscribers: dict[T, tuple[str, Hashable]] = {}
-        self._retained: dict[str, tuple[Message, Hashable]] = {}
-        # By owner.
-        self._subscribed: Counter[Hashable] = Counter()
-        self._kept: Counter[Hashable] = Counter()
-        self._kept_bytes: Counter[Hashable] = Counter()
-
-    @property
-    def subscribers(self) -> list[T]:
-        """All there are."""
-        return list(self._subscribers)
-
-    def __len__(self) -> int:
-        return len(self._subscribers)
-
-    def matching(self, topic: str) -> list[T]:
-        """Who gets a message on that topic."""
-        return self._filters.matching(topic)
-
-    def subscribe(self, filter: str, subscriber: T, owner: Hashable) -> list[Message]:
-        """Add a subscriber; answers the retained messages that it gets first.
-
-        Raises:
-            BusFull: there are too many.
-        """
-        self._check_room("subscriptions", self._subscribed, owner, 1, self._limits.max_subscriptions)
-        self._subscribers[subscriber] = filter, owner
-        self._subscribed[owner] += 1
-        self._filters.add(filter, subscriber)
-        return [message for topic, (message, _) in self._retained.items() if covers(filter, topic)]
-
-    def leave(self, subscriber: T) -> None:
-        """Forget a subscriber; one that is not there is ignored."""
-        if subscriber in self._subscribers:
-            filter, owner = self._subscribers.pop(subscriber)
-            _take(self._subscribed, owner, 1)
-            self._filters.remove(filter, subscriber)
-
-    def retain(
-        self, message: Message, owner: Hashable, keep: Callable[[Message], None] = lambda message: None
-    ) -> None:
-        """Keep a message in place of the one that its topic had; one without a payload only forgets that.
-
-        Args:
-            keep: called when there is room, before anything changes.
-
-        Raises:
-            BusFull: there is no room.
-        """
-        limits = self._limits
-        known = self._retained.get(message.topic)
-        if message.payload:
-            # What it replaces gives its room to its own owner only.
-            mine = known[0] if known and known[1] == owner else None
-            size = _size(message) - (_size(mine) if mine else 0)
-            self._check_room("retained messages", self._kept, owner, 0 if mine else 1, limits.max_retained)
-            self._check_room(
-                "bytes of retained messages", self._kept_bytes, owner, size, limits.max_retained_bytes
-            )
-        keep(message)
-        if known:
-            _take(self._kept, known[1], 1)
-            _take(self._kept_bytes, known[1], _size(known[0]))
-            del self._retained[message.topic]
-        if message.payload:
-            self._retained[message.topic] = (replace(message, retained=True), owner)
-            self._kept[owner] += 1
-            self._kept_bytes[owner] += _size(message)
-
-    def _check_room(self, what: str, of: Counter[Hashable], owner: Hashable, more: int, most: int) -> None:
-        share = max(1, most // self._limits.share)
-        if more > 0 and of[owner] + more > share:
-            raise BusFull(f"you have {of[owner]} {what} on the bus, and {share} is the limit; give some back")
-        if more > 0 and of.total() + more > most:
-            raise BusFull(f"there are {of.total()} {what} on the bus, and {most} is the limit")
-
-
-def _take(of: Counter[Hashable], owner: Hashable, amount: int) -> None:
-    """Owners who have nothing are not remembered."""
-    of[owner] -= amount
-    if not of[owner]:
-        del of[owner]
-
-
-class LocalBus:
-    """A bus inside this process, for all threads and event loops of it."""
-
-    def __init__(self, limits: BusLimits = DEFAULT_LIMITS) -> None:
-        self._limits = limits
-        self._exchange: Exchange[Subscription] = Exchange(limits)
-        self._closed = False
-        self._lock = threading.Lock()
-
-    @property
-    def subscriptions(self) -> int:
-        """How many there are."""
-        return len(self._exchange)
-
-    async def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, text: bool = False, owner: Hashable = None
-    ) -> None:
-        self._limits.check(topic, payload)
-        message = Message(topic, payload, text=text)
-        # Under the lock, so that all subscribers get the messages of a topic in one order.
-        with self._lock:
-            self._check_open()
-            if retain:
-                self._exchange.retain(message, owner)
-            for subscription in self._exchange.matching(topic):
-                subscription.offer(message)
-
-    async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
-        check_filter(filter)
-        limits = self._limits
-        subscription = Subscription(
-            filter, messages=limits.queue, size=limits.queue_bytes, closed=self._forget
-        )
-        with self._lock:
-            self._check_open()
-            for message in self._exchange.subscribe(filter, subscription, owner):
-                subscription.offer(message)
-        return subscription
-
-    async def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            subscriptions = self._exchange.subscribers
-        for subscription in subscriptions:
-            subscription.finish("the bus is closed")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BusLost("the bus is closed")
-
-    def _forget(self, subscription: Subscription) -> None:
-        with self._lock:
-            self._exchange.leave(subscription)

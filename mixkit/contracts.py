@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
 
 from mixkit.limits import Limits, Purse
 
@@ -34,8 +35,7 @@ __all__ = [
 ValType: TypeAlias = Literal["i32", "i64", "f32", "f64", "v128", "funcref", "exnref"]
 
 
-@dataclass(frozen=True, slots=True)
-class FuncType:
+class FuncType(msgspec.Struct, frozen=True):
     """Signature of a core-Wasm function."""
 
     params: tuple[ValType, ...]
@@ -45,8 +45,7 @@ class FuncType:
         return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
 
 
-@dataclass(frozen=True, slots=True)
-class HostFunction:
+class HostFunction(msgspec.Struct, frozen=True):
     """A function that a guest may import, answered by Python.
 
     `call(instance, *args)` gets the calling instance and the arguments: i32 and i64 as *signed* ints as Wasm
@@ -341,8 +340,7 @@ class WasmEngine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(msgspec.Struct, frozen=True):
     """A module, and the engine that compiled it, which alone can run it."""
 
     engine: WasmEngine
@@ -359,8 +357,7 @@ class Compiler(Protocol):
     def compile(self, sources: Mapping[str, str]) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One finding of `mixkit doctor`. `remedy` says what to do unless `level` is `"ok"`."""
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import secrets
+import os
 import time
 from collections.abc import Hashable
 from typing import Literal
@@ -64,7 +64,7 @@ def random(n: int) -> bytes:
     """Random bytes for cryptography, at most 65536."""
     if not 0 <= n <= _MAX_RANDOM:
         raise FFIError(f"expected 0 to {_MAX_RANDOM} bytes, found {n}")
-    return secrets.token_bytes(n)
+    return os.urandom(n)
 
 
 @ffis.register("$core_push_actions", quick=True)

@@ -20,11 +20,11 @@ import hashlib
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from mixkit.errors import MixError
+from mixkit.whole_file import STAGED, whole_file
 
 __all__ = ["CacheError", "DiskCache", "default_directory"]
 
@@ -98,22 +98,14 @@ class DiskCache:
         """Keep the content, in one step for whoever reads at the same time."""
         if len(content) + _HEADER > self.limit:
             return
-        temporary = None
         try:
             self.check()
-            descriptor, temporary = tempfile.mkstemp(dir=self.directory, suffix=".tmp")
-            with open(descriptor, "wb") as file:  # noqa: PTH123
+            with whole_file(self._path(key), private=True, durable=False) as file:
                 file.write(_MAGIC + hashlib.sha256(content).digest())
                 file.write(content)
-            Path(temporary).rename(self._path(key))
-            temporary = None
             self._trim()
         except (OSError, CacheError) as exc:
             self._warn(exc)
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
 
     def discard(self, key: str) -> None:
         """Forget one entry."""
@@ -128,7 +120,7 @@ class DiskCache:
         for entry in os.scandir(self.directory):
             # Another worker may remove it between the two calls. Files of killed writers age like the rest.
             with contextlib.suppress(FileNotFoundError):
-                if entry.name.endswith((self._suffix, ".tmp")):
+                if entry.name.endswith((self._suffix, STAGED)):
                     found = entry.stat(follow_symlinks=False)
                     entries.append((found.st_mtime_ns, found.st_size, entry.path))
         total = sum(size for _, size, _ in entries)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from mixkit.contracts import Module, WasmEngine
 from mixkit.errors import EngineError, MixError, ProfileError
@@ -26,8 +26,7 @@ _DECIDED: Final = 10_000
 _LONGEST: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """An engine of the profile, with the reason for `mixkit doctor`."""
 
     engine: str
@@ -35,8 +34,7 @@ class Choice:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Which of the engines runs a module, compiled by it, and why: what those before it said."""
 
     index: int
@@ -127,6 +125,8 @@ class Engines:
 
     def made(self) -> tuple[WasmEngine, ...]:
         """The engines in the order of the choices."""
+        if self._made is not None:
+            return self._made
         with self._lock:
             if self._made is None:
                 made = []
@@ -158,6 +158,8 @@ class Engines:
         ]
         if len(made) == 1:
             return made[0], decide(code, compilers)
+        import hashlib
+
         # What an engine has left to the next one, after minutes perhaps, it is not asked again.
         digest = hashlib.sha256(code).hexdigest()
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -34,14 +35,14 @@ class Env(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     platform: Platform = "Web"
     os: str = "linux"
     urls: dict[str, str] = {}
-    request_headers: dict[str, str] = {}
+    request_headers: Mapping[str, str] = {}
     request_body: bytes | None = None
     token: Token | None = None
     origin_secret: Token | None = None
     extra: dict[str, Any] = {}
     base: Env | None = None
 
-    def for_request(self, *, user: str | None, headers: dict[str, str], body: bytes | None) -> Env:
+    def for_request(self, *, user: str | None, headers: Mapping[str, str], body: bytes | None) -> Env:
         """This environment for one request. What `static` answers stays the same, so it is worked out once."""
         return msgspec.structs.replace(
             self, user=user, request_headers=headers, request_body=body, base=self.base or self
@@ -76,7 +77,7 @@ class Env(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "platform": self.platform,
             "os": self.os,
             "urls": self.urls or None,
-            "requestHeaders": self.request_headers or None,
+            "requestHeaders": dict(self.request_headers) or None,
             "requestBody": self.request_body,
             "token": self.token,
             "originSecret": self.origin_secret,

@@ -9,12 +9,16 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from mixkit import codec, shape
+from mixkit.converter import Converter, converter
 from mixkit.errors import (
     CancelledRun,
     CodecError,
@@ -29,19 +33,10 @@ from mixkit.errors import (
 from mixkit.forms import Packed
 from mixkit.grants import Grants, matches
 from mixkit.near import meant
+from mixkit.octets import LEAST, Answer, Octets, arguments
 from mixkit.outside import is_ours
 from mixkit.rows import PackedRows, Rows
-from mixkit.schema import (
-    ANY,
-    ArrayType,
-    Converter,
-    MapType,
-    Mismatch,
-    Type,
-    converter,
-    from_annotation,
-    json_schema,
-)
+from mixkit.schema import ANY, ArrayType, MapType, Mismatch, Type, from_annotation, json_schema
 from mixkit.state import State
 from mixkit.value import Result, error, is_large, ok
 
@@ -56,13 +51,14 @@ MAX_PARAMS = 9
 _NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """A parameter of an FFI."""
 
     name: str
     type: Type
     optional: bool = False
+    view: bool = False
+    """Whether binary that is large comes as a memoryview of the guest's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +184,7 @@ class FFIGroup:
         """A name that always answers the same value."""
         words = codec.encode(value)
 
-        def invoke(state: State, args: Words) -> Words:
+        def invoke(state: State, args: Words) -> Answer:
             _decode_args(name, state, args, 0, 0)
             return words
 
@@ -211,7 +207,7 @@ class FFIGroup:
     def register_unsupported(self, name: str, reason: str) -> None:
         """A known name that cannot be had here: calling it says why."""
 
-        def invoke(state: State, args: Words) -> Words:
+        def invoke(state: State, args: Words) -> Answer:
             raise FFIError(f"{name} is not supported here: {reason}")
 
         self._add(FFI(name, self.name, "unsupported", invoke, doc=reason, quick=True))
@@ -276,20 +272,33 @@ def _signature(
     for parameter in parameters:
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             raise FFIError(f"{name}: argument {parameter.name!r} must be positional")
+        hint = hints.get(parameter.name, Any)
+        plain = _as_binary(memoryview, hint)
         try:
-            type_ = from_annotation(hints.get(parameter.name, Any))
+            type_ = from_annotation(plain)
         except TypeError as exc:
             raise FFIError(f"{name}: argument {parameter.name!r}: {exc}") from None
-        params.append(Param(parameter.name, type_, parameter.default is not parameter.empty))
+        optional = parameter.default is not parameter.empty
+        params.append(Param(parameter.name, type_, optional, view=plain is not hint))
     returned = hints.get("return", Any)
     is_result = typing.get_origin(returned) is Result
     if is_result:
         returned = typing.get_args(returned)[0]
     try:
-        result = _ROWS if returned is Rows else from_annotation(returned)
+        result = _ROWS if returned is Rows else from_annotation(_as_binary(Octets, returned))
         return tuple(params), result, is_result
     except TypeError as exc:
         raise FFIError(f"{name}: result: {exc}") from None
+
+
+def _as_binary(cls: type, annotation: Any) -> Any:
+    """The annotation with `bytes` for a class that is binary without a copy; itself if it has none of that."""
+    if annotation is cls:
+        return bytes
+    options = typing.get_args(annotation)
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType) or cls not in options:
+        return annotation
+    return typing.Union[tuple(bytes if option is cls else option for option in options)]  # noqa: UP007 - made here
 
 
 def _decode_args(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
@@ -305,19 +314,31 @@ def _decode_args(name: str, state: State, words: Words, least: int, most: int) -
     return args
 
 
+def _with_views(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
+    args = arguments(words, state.token_from_handle)
+    return args if args and least <= len(args) <= most else _decode_args(name, state, words, least, most)
+
+
 def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], list[Any]]:
     """Decodes, counts and converts the arguments of one FFI."""
     least = sum(not param.optional for param in params)
     most = len(params)
     converters: list[Converter] = [converter(param.type) for param in params]
+    views = [param.view for param in params]
 
     def bind(state: State, words: Words) -> list[Any]:
-        args = _decode_args(name, state, words, least, most)
+        if len(words) >= LEAST and True in views:
+            args = _with_views(name, state, words, least, most)
+        else:
+            args = _decode_args(name, state, words, least, most)
         index = 0
         try:
             # PERF: one block for all of them, since every call comes past here.
             for index, value in enumerate(args):
-                args[index] = converters[index](value)
+                if type(value) is not memoryview:
+                    args[index] = converters[index](value)
+                elif not views[index]:
+                    args[index] = converters[index](bytes(value))
         except Mismatch as exc:
             raise FFIError(f"{name}: argument {index + 1} ({params[index].name}): {exc}") from None
         except BaseException as exc:
@@ -338,18 +359,22 @@ _OK = codec.encode(ok(None))[: -len(codec.encode(None))]
 """What stands before the words of a value to make `ok(value)` of it."""
 
 
-def _result_encoder(name: str, type: Type, is_result: bool) -> Callable[[State, Any], Words]:
-    convert = None if type == ANY else converter(type, out=True)
-    declared = shape.declared(type)
+def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, Any], Answer]:
+    convert = None if kind == ANY else converter(kind, out=True)
+    declared = shape.declared(kind)
 
-    def encode(state: State, value: Any) -> Words:
+    def encode(state: State, value: Any) -> Answer:
         try:
+            if type(value) is Octets:
+                if convert is not None:
+                    convert(b"")
+                return value.words(is_ok=is_result)
             # PERF: of what nobody has looked at so far, no values are made here either.
             if isinstance(value, Packed):
                 if declared is None or declared.fits(value.words):
                     return _OK + value.words if is_result else value.words
                 value = value.value()
-            elif isinstance(value, PackedRows) and type in (_ROWS, ANY):
+            elif isinstance(value, PackedRows) and kind in (_ROWS, ANY):
                 # Whoever packed them vouches for what they are.
                 return _OK + value.words() if is_result else value.words()
             elif isinstance(value, Rows):
@@ -391,11 +416,11 @@ def _sync_invoker(
     name: str,
     function: Callable[..., Any],
     bind: Callable[[State, Words], list[Any]],
-    encode: Callable[[State, Any], Words],
+    encode: Callable[[State, Any], Answer],
     with_state: bool,
     is_result: bool,
-) -> Callable[[State, Words], Words]:
-    def invoke(state: State, words: Words) -> Words:
+) -> Callable[[State, Words], Answer]:
+    def invoke(state: State, words: Words) -> Answer:
         args = bind(state, words)
         try:
             value = function(state, *args) if with_state else function(*args)
@@ -410,11 +435,11 @@ def _async_invoker(
     name: str,
     function: Callable[..., Any],
     bind: Callable[[State, Words], list[Any]],
-    encode: Callable[[State, Any], Words],
+    encode: Callable[[State, Any], Answer],
     with_state: bool,
     is_result: bool,
-) -> Callable[[State, Words], Awaitable[Words]]:
-    async def answer(state: State, args: list[Any]) -> Words:
+) -> Callable[[State, Words], Awaitable[Answer]]:
+    async def answer(state: State, args: list[Any]) -> Answer:
         try:
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
@@ -425,9 +450,9 @@ def _async_invoker(
 
         return await asyncio.to_thread(encode, state, value)
 
-    def invoke(state: State, words: Words) -> Awaitable[Words]:
+    def invoke(state: State, words: Words) -> Awaitable[Answer]:
         # In the thread of the run: large arguments are not for an event loop.
-        return answer(state, bind(state, words))
+        return _named(name, answer(state, bind(state, words)))
 
     return invoke
 
@@ -442,8 +467,8 @@ def _raw_answer(name: str, answer: object) -> Words:
     return words
 
 
-def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Words]:
-    def invoke(state: State, words: Words) -> Words:
+def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Answer]:
+    def invoke(state: State, words: Words) -> Answer:
         try:
             return _raw_answer(name, function(state, words))
         except BaseException as exc:
@@ -454,14 +479,21 @@ def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[St
 
 def _guarded_async(
     name: str, function: Callable[[State, bytes], Any]
-) -> Callable[[State, Words], Awaitable[Words]]:
-    async def invoke(state: State, words: Words) -> Words:
+) -> Callable[[State, Words], Awaitable[Answer]]:
+    async def answer(state: State, words: Words) -> Answer:
         try:
             return _raw_answer(name, await function(state, words))
         except BaseException as exc:
             return _failure(name, exc, False)
 
-    return invoke
+    return lambda state, words: _named(name, answer(state, words))
+
+
+def _named(name: str, answer: Any) -> Awaitable[Answer]:
+    """The coroutine of an FFI, as logs call it."""
+    answer.__qualname__ = name
+    coroutine: Awaitable[Answer] = answer
+    return coroutine
 
 
 class Registry:
@@ -603,7 +635,7 @@ class FFITable:
         near = meant(key, self.options)
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
 
-    def check_answer(self, state: State, words: Words) -> Words:
+    def check_answer(self, state: State, words: Answer) -> Answer:
         """The answer, if it is within `call_size` and `call_values`."""
         state.budget.check_size("call_size", len(words))
         state.budget.check_values(words, "call_values")

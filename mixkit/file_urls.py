@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import re
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from mixkit.keyring import KeyRing
 from mixkit.storage import Place
+
+if TYPE_CHECKING:
+    from mixkit.keyring import KeyRing
 
 __all__ = ["MAX_LIFETIME", "is_signed", "signed_query", "url_of"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from mixkit.errors import FFIError
 from mixkit.value import Token
@@ -69,8 +70,7 @@ KEPT_ACROSS_ORIGINS: Final = frozenset(
 """What may follow a redirect to another origin. Anything else could be a credential by another name."""
 
 
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
+class BasicAuth(msgspec.Struct, frozen=True):
     username: str
     password: str | Token
 

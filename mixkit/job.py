@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypedDict
+
+import msgspec
 
 from mixkit import action, codec
 from mixkit.databases import Apps
@@ -41,16 +42,14 @@ _log = logging.getLogger("mixkit.kernel")
 _NO_ENV: Final = Env()
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(msgspec.Struct, frozen=True):
     """What a run answered: its value, and the actions that are for the caller, as Maps."""
 
     value: Any
-    actions: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[dict[str, Any]] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
 
     `check` makes parameters fit what the package says of the agent, `answer` its result; what the program says, the

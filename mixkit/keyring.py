@@ -28,12 +28,12 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mixkit.errors import KeyRingError
+from mixkit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -200,14 +200,14 @@ class Keys:
         if self._ring is None:
             self._ring = self._read()
             if self._home is not None and self._mark() is None:
-                _write_new(self._home / _MARK, f"{self._ring.id}\n")
+                _write(self._home / _MARK, f"{self._ring.id}\n", replaces=False)
         return self._ring
 
     def renew(self) -> None:
         """Let what is stored be that of the first key, now that all of it has been sealed anew."""
         ring = self.ring()
         if self._home is not None and self._mark() != ring.id:
-            _replace(self._home / _MARK, f"{ring.id}\n")
+            _write(self._home / _MARK, f"{ring.id}\n", replaces=True)
 
     def described(self) -> str:
         """Where the keys are from, or would be; for people, without any of them."""
@@ -253,7 +253,7 @@ class Keys:
                 )
             # After the mark: whoever makes the first key makes the mark behind it.
             if mark is None:
-                _write_new(own, base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode() + "\n")
+                _write(own, base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode() + "\n", replaces=False)
             ring = _of_file(own)
         if mark is not None and mark not in ring:
             raise KeyRingError(
@@ -301,42 +301,14 @@ def _parsed(words: str, source: str) -> list[bytes]:
     return keys
 
 
-def _write_new(path: Path, text: str) -> None:
-    """Make a file that nobody else may read, whole or not at all; if there is one by then, it stays."""
+def _write(path: Path, text: str, *, replaces: bool) -> None:
+    """Make a file that nobody else may read; if there is one by then that it does not replace, that one stays."""
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        staged = _staged(path, text)
-        try:
-            # A link never replaces.
-            with contextlib.suppress(FileExistsError):
-                os.link(staged, path)
-        finally:
-            os.unlink(staged)  # noqa: PTH108 - a text
-        _sync(path.parent)
+        with (
+            contextlib.suppress(FileExistsError),
+            whole_file(path, private=True, replaces=replaces) as file,
+        ):
+            file.write(text.encode("ascii"))
     except OSError as exc:
         raise KeyRingError(f"cannot write {str(path)!r}: {exc.strerror}") from None
-
-
-def _replace(path: Path, text: str) -> None:
-    try:
-        os.replace(_staged(path, text), path)  # noqa: PTH105 - a text
-        _sync(path.parent)
-    except OSError as exc:
-        raise KeyRingError(f"cannot write {str(path)!r}: {exc.strerror}") from None
-
-
-def _staged(path: Path, text: str) -> str:
-    fd, name = tempfile.mkstemp(prefix=".staging-", dir=path.parent)
-    with open(fd, "w") as file:  # noqa: PTH123 - a descriptor
-        file.write(text)
-        file.flush()
-        os.fsync(fd)
-    return name
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixkit.addresses import AllowedNetwork
 from mixkit.contracts import Check
-from mixkit.egress import AllowedNetwork, EgressDenied, EgressPolicy, parse_url
+from mixkit.egress import EgressDenied, EgressPolicy, parse_url
 from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:

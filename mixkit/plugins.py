@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -12,64 +10,12 @@ from typing import Any
 import pluggy
 
 from mixkit import hookspecs
+from mixkit.distributions import EntryPoint, installed
 from mixkit.errors import PluginError, ProfileError
 from mixkit.outside import is_ours
 from mixkit.profile import load_profile, profile_names
 
-__all__ = ["GROUP", "call_each", "each", "installed", "load_plugins", "offered", "pip_name"]
-
-GROUP = "mixkit"
-"""Entry-point group: the name is the plugin's name in profiles, the value its module."""
-
-
-_unreadable: set[str] = set()
-
-
-def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
-    """Entry points of all installed plugins by name; more than one if several bring that name. Nothing is imported.
-
-    A distribution whose entry points cannot be read is passed over, with a warning that names it.
-    """
-    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
-        # One by one: together, a malformed line of any package would take all plugins away.
-        try:
-            points = [point for point in distribution.entry_points if point.group == GROUP]
-            name = _normal(_name(distribution)) if points else ""
-        except Exception as exc:
-            _warn(distribution, exc)
-            continue
-        # The same distribution further down the path is hidden by the first, as its modules are.
-        if points and name not in seen:
-            seen.add(name)
-            for point in points:
-                found.setdefault(point.name, []).append(point)
-    return found
-
-
-def _name(distribution: importlib.metadata.Distribution) -> str:
-    # PERF: parsed, its metadata takes longer than all else of it; the README is in there too.
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    found = re.search(r"^Name:[ \t]*(\S+)", text, re.MULTILINE)
-    return found[1] if found else str(distribution.metadata["Name"])
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _warn(distribution: importlib.metadata.Distribution, exc: Exception) -> None:
-    import logging  # `mixkit --help` comes past here, and is fast without it.
-
-    # The name may be what cannot be read; its folder carries it too.
-    place = str(getattr(distribution, "_path", distribution))
-    if place not in _unreadable:
-        _unreadable.add(place)
-        reason = f"{type(exc).__name__}: {exc}"
-        logging.getLogger("mixkit.plugins").warning(
-            "the entry points of %s cannot be read, it is passed over: %s", place, reason
-        )
+__all__ = ["call_each", "each", "load_plugins", "offered", "pip_name"]
 
 
 def pip_name(plugin: str) -> str:
@@ -143,12 +89,10 @@ def _profiles_of(fits: Callable[[tuple[str, ...]], object]) -> list[str]:
     return sorted(found, key=lambda name: -found[name])
 
 
-def _import(name: str, points: dict[str, list[importlib.metadata.EntryPoint]]) -> ModuleType:
+def _import(name: str, points: dict[str, list[EntryPoint]]) -> ModuleType:
     brought = points[name]
     if len(brought) > 1:
-        owners = " and ".join(
-            f"{point.dist.name if point.dist else '?'} ({point.value})" for point in brought
-        )
+        owners = " and ".join(f"{point.distribution} ({point.value})" for point in brought)
         raise PluginError(f"is brought by {owners}; uninstall all but one of them", name)
     point = brought[0]
     try:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.app_files import AppFiles
 from mixkit.assembly import Assembly
-from mixkit.bus import Bus, LocalBus
+from mixkit.bus import Bus
 from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
 from mixkit.keyring import VARIABLE, KeyRing, Keys
+from mixkit.local_bus import LocalBus
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
 from mixkit.signals import Signals

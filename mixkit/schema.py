@@ -1,8 +1,7 @@
 """Types of FFI arguments and agent parameters: one description that feeds checks, listings and JSON Schema.
 
 A type is made from a Python annotation (`from_annotation`) or from the type texts of the Mix language that
-guests write in their manifests (`mixkit.schema_text.parse`). `converter(type)` chooses, once, the function
-that checks and converts a value; nothing is decided again at call time.
+guests write in their manifests (`mixkit.schema_text.parse`). `mixkit.converter` makes of it what checks a value.
 """
 
 from __future__ import annotations
@@ -12,22 +11,19 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from mixkit._fault import step
 from mixkit.errors import MixError
 from mixkit.near import meant
-from mixkit.value import INT64_MAX, INT64_MIN, Case, Ref, Token, Value, kind_of
+from mixkit.value import Case, Ref, Token, Value
 
 __all__ = [
     "ANY",
     "REST",
     "ArrayType",
-    "Converter",
     "Field",
     "LiteralType",
     "MapType",
@@ -37,10 +33,15 @@ __all__ = [
     "Type",
     "UnionType",
     "UnknownField",
-    "converter",
     "from_annotation",
     "json_schema",
+    "shown",
 ]
+
+
+def shown(text: str) -> str:
+    """A text of a guest, as a message shows it."""
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 class Mismatch(MixError, TypeError):
@@ -66,7 +67,7 @@ class UnknownField(Mismatch):
         self.name = name
         self.known = tuple(known)
         listed = ", ".join(self.known[:_LISTED]) + (", …" if len(self.known) > _LISTED else "")
-        super().__init__(f"one of the keys {listed}" if listed else "no keys", f"key {_shown(name)}", path)
+        super().__init__(f"one of the keys {listed}" if listed else "no keys", f"key {shown(name)}", path)
 
     def under(self, step: str) -> UnknownField:
         return UnknownField(self.name, self.known, step + self.path)
@@ -76,8 +77,7 @@ class UnknownField(Mismatch):
         return super().__str__() + meant(self.name, self.known)
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarType:
+class ScalarType(msgspec.Struct, frozen=True):
     """`data` (anything), or one kind: null bool int number string binary ref token case."""
 
     name: str
@@ -86,8 +86,7 @@ class ScalarType:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayType:
+class ArrayType(msgspec.Struct, frozen=True):
     """An array of one type."""
 
     item: Type
@@ -96,8 +95,7 @@ class ArrayType:
         return f"array({self.item})"
 
 
-@dataclass(frozen=True, slots=True)
-class MapType:
+class MapType(msgspec.Struct, frozen=True):
     """A map with any keys and values of one type."""
 
     item: Type
@@ -106,8 +104,7 @@ class MapType:
         return f"map({self.item})"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of a record."""
 
     type: Type
@@ -115,8 +112,7 @@ class Field:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordType:
+class RecordType(msgspec.Struct, frozen=True):
     """A map with known fields, and with any others if it is `open`. `make` builds a Python object from them."""
 
     fields: Mapping[str, Field]
@@ -129,8 +125,7 @@ class RecordType:
         return "{" + ", ".join([*texts, REST] if self.open else texts) + "}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnionType:
+class UnionType(msgspec.Struct, frozen=True):
     """One of several types; the first that fits converts."""
 
     options: tuple[Type, ...]
@@ -139,8 +134,7 @@ class UnionType:
         return " | ".join(str(option) for option in self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralType:
+class LiteralType(msgspec.Struct, frozen=True):
     """One of several constants."""
 
     values: tuple[str | int | bool, ...]
@@ -150,10 +144,8 @@ class LiteralType:
 
 
 Type: TypeAlias = ScalarType | ArrayType | MapType | RecordType | UnionType | LiteralType
-Converter: TypeAlias = Callable[[Any], Any]
 
 ANY = ScalarType("data")
-_CLASSES = (type(None), bool, int, float, str, bytes, Ref, Token, Case, list, dict)
 REST: Final = "..."
 """What stands for the fields that are not named, in the text of an open record."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -192,8 +184,6 @@ def from_annotation(annotation: Any) -> Type:
 
 def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
     """`inside` are the classes whose fields are being looked at."""
-    if annotation == Value:
-        return ANY
     try:
         known = _ANNOTATIONS.get(annotation)
     except TypeError:  # Annotated with something that cannot be hashed.
@@ -208,6 +198,8 @@ def _from_annotation(annotation: Any, inside: tuple[type, ...]) -> Type:
     if origin is dict and args[0] is str:
         return MapType(_from_annotation(args[1], inside))
     if origin in (typing.Union, types.UnionType):
+        if annotation == Value:
+            return ANY
         return UnionType(tuple(_from_annotation(arg, inside) for arg in args))
     if origin is Literal and all(type(arg) in (str, int, bool) for arg in args):
         return LiteralType(args)
@@ -244,11 +236,15 @@ def _optional_fields(cls: type, hints: Mapping[str, Any]) -> dict[str, bool]:
             for item in dataclasses.fields(cls)
             if item.init
         }
-    fields = msgspec.structs.fields(cls)
-    renamed = next((field.name for field in fields if field.name != field.encode_name), None)
-    if renamed is not None:
-        raise TypeError(f"{cls.__name__} renames its field {renamed!r}; a record has the class's own names")
-    return {field.name: not field.required for field in fields}
+    assert issubclass(cls, msgspec.Struct)
+    # PERF: `msgspec.structs.fields` would evaluate the annotations once more.
+    names = cls.__struct_fields__
+    for name, outside in zip(names, cls.__struct_encode_fields__, strict=True):
+        if name != outside:
+            raise TypeError(f"{cls.__name__} renames its field {name!r}; a record has the class's own names")
+    defaults = cls.__struct_defaults__
+    defaults = (msgspec.NODEFAULT,) * (len(names) - len(defaults)) + defaults
+    return {name: default is not msgspec.NODEFAULT for name, default in zip(names, defaults, strict=True)}
 
 
 def _from_class(cls: type, inside: tuple[type, ...]) -> RecordType:
@@ -272,215 +268,6 @@ def _bare(annotation: Any) -> Any:
 def _doc(annotation: Any) -> str:
     """The description in `Annotated[T, "description"]`, or nothing."""
     return next((m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, str)), "")
-
-
-def converter(type: Type, *, out: bool = False) -> Converter:
-    """The function that answers the converted value or raises `Mismatch`.
-
-    Args:
-        out: for what Python code answers: a record may come as the object that `make` builds, and leaves as a map.
-    """
-    match type:
-        case ScalarType("data"):
-            return _identity
-        case ScalarType(name):
-            return _SCALARS[name]
-        case ArrayType(item):
-            return _identity_of(list, "array") if item == ANY else _array(converter(item, out=out))
-        case MapType(item):
-            return _identity_of(dict, "map") if item == ANY else _map(converter(item, out=out))
-        case RecordType():
-            return _record(type, out)
-        case UnionType():
-            return _union(type, out)
-        case LiteralType(values):
-            return _literal(str(type), values)
-
-
-def _identity(value: Any) -> Any:
-    return value
-
-
-def _found(value: Any) -> str:
-    """What a message says of a value: its kind, and the value if it is a number. Never a token's content."""
-    kind = kind_of(value)
-    return f"{kind} {value!r}" if kind in ("bool", "int", "number") else kind
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
-
-
-def _identity_of(cls: type, name: str) -> Converter:
-    def convert(value: Any) -> Any:
-        if type(value) is cls:
-            return value
-        raise Mismatch(name, _found(value))
-
-    return convert
-
-
-def _to_int(value: Any) -> int:
-    # bool is an int for Python, not for us; a float of a whole number is that number in the language.
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer() and INT64_MIN <= value <= INT64_MAX:
-        return int(value)
-    raise Mismatch("int", _found(value))
-
-
-def _to_float(value: Any) -> float:
-    if type(value) is float or type(value) is int:
-        return value
-    raise Mismatch("number", _found(value))
-
-
-_SCALARS: dict[str, Converter] = {
-    "int": _to_int,
-    "number": _to_float,
-    "null": _identity_of(type(None), "null"),
-    "bool": _identity_of(bool, "bool"),
-    "string": _identity_of(str, "string"),
-    "binary": _identity_of(bytes, "binary"),
-    "ref": _identity_of(Ref, "ref"),
-    "token": _identity_of(Token, "token"),
-    "case": _identity_of(Case, "case"),
-}
-
-
-def _array(convert_item: Converter) -> Converter:
-    def convert(value: Any) -> list[Any]:
-        if type(value) is not list:
-            raise Mismatch("array", _found(value))
-        result: list[Any] = []
-        try:
-            for item in value:
-                result.append(convert_item(item))
-        except Mismatch as exc:
-            raise exc.under(f"[{len(result)}]") from None
-        return result
-
-    return convert
-
-
-def _map(convert_item: Converter) -> Converter:
-    def convert(value: Any) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise Mismatch("map", _found(value))
-        result = {}
-        for key, item in value.items():
-            try:
-                result[key] = convert_item(item)
-            except Mismatch as exc:
-                raise exc.under(step(key)) from None
-        return result
-
-    return convert
-
-
-def _record(record: RecordType, out: bool) -> Converter:
-    converters = {key: converter(field.type, out=out) for key, field in record.fields.items()}
-    required = [key for key, field in record.fields.items() if not field.optional]
-    make, is_open = record.make, record.open
-
-    if out and make is not None:
-        convert_map = _record(dataclasses.replace(record, make=None), out)
-
-        def leave(value: Any) -> Any:
-            if type(value) is make:
-                value = {key: getattr(value, key) for key in converters}
-            return convert_map(value)
-
-        return leave
-
-    def convert(value: Any) -> Any:
-        if type(value) is not dict:
-            raise Mismatch(f"map {record}", _found(value))
-        result = value
-        for key, item in value.items():
-            convert_item = converters.get(key)
-            if convert_item is None:
-                if not is_open:
-                    raise UnknownField(key, converters)
-                continue
-            try:
-                found = convert_item(item)
-            except Mismatch as exc:
-                raise exc.under(step(key)) from None
-            if found is not item:
-                # PERF: copied only if something changes, which is rare.
-                if result is value:
-                    result = dict(value)
-                result[key] = found
-        for key in required:
-            if key not in value:
-                raise Mismatch(str(record.fields[key].type), "nothing", step(key))
-        if make is None:
-            return result
-        try:
-            return make(**result)
-        except ValueError as exc:  # Of the class's own __post_init__.
-            raise Mismatch(str(record), f"a map that it refuses: {exc}") from None
-
-    return convert
-
-
-def _union(union: UnionType, out: bool) -> Converter:
-    text = str(union)
-    # PERF: an option that cannot take a value of that Python type is not asked, since to fail is slow.
-    options = [(converter(option, out=out), _classes(option, out)) for option in union.options]
-    anything = [convert for convert, classes in options if classes is None]
-    by_class = {
-        cls: [convert for convert, classes in options if classes is None or cls in classes]
-        for cls in {*_CLASSES, *(cls for _, classes in options for cls in classes or ())}
-    }
-
-    def convert(value: Any) -> Any:
-        deepest: Mismatch | None = None
-        for convert_option in by_class.get(type(value), anything):
-            try:
-                return convert_option(value)
-            except Mismatch as exc:
-                # An option that failed inside the value says more than one that failed at once.
-                inside = exc.path or isinstance(exc, UnknownField)
-                if inside and (deepest is None or len(exc.path) > len(deepest.path)):
-                    deepest = exc
-        raise deepest or Mismatch(text, _found(value))
-
-    return convert
-
-
-def _classes(type: Type, out: bool) -> tuple[type, ...] | None:
-    """The Python types of the values that a type may take; None if they are all."""
-    match type:
-        case ScalarType("data"):
-            return None
-        case ScalarType("int" | "number"):
-            return (int, float)
-        case ScalarType():
-            return next((cls,) for cls, known in _ANNOTATIONS.items() if known == type and cls is not None)
-        case ArrayType():
-            return (list,)
-        case RecordType(make=make) if out and make is not None:
-            return (dict, make)
-        case MapType() | RecordType():
-            return (dict,)
-        case LiteralType(values):
-            return tuple({value.__class__ for value in values})
-        case UnionType(options):
-            found = [_classes(option, out) for option in options]
-            return None if None in found else tuple({cls for classes in found for cls in classes or ()})
-
-
-def _literal(text: str, values: tuple[Any, ...]) -> Converter:
-    allowed = {(type(v), v) for v in values}
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, str | int) and (type(value), value) in allowed:
-            return value
-        raise Mismatch(text, _shown(value) if type(value) is str else _found(value))
-
-    return convert
 
 
 _JSON_SCALARS: dict[str, dict[str, Any]] = {

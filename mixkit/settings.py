@@ -135,7 +135,11 @@ def fill(
     """
     import msgspec
 
-    known = {field.name: field.type for field in msgspec.structs.fields(cls)}
+    if not (isinstance(cls, type) and issubclass(cls, msgspec.Struct)):
+        raise TypeError(f"expected a class of settings, a msgspec.Struct, found {cls!r}")
+    known = cls.__struct_fields__
+    # PERF: evaluated when there is a value to convert; most settings are their defaults.
+    hints: dict[str, Any] = {}
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = dict.fromkeys(known, "default")
     table = section if section == "limits" else f"settings.{section}"
@@ -144,8 +148,10 @@ def fill(
         if key not in known:
             there = f"known are {', '.join(sorted(known)) or 'none'}{meant(key, known)}"
             raise ProfileError(f"unknown key {key!r}; {there}", where)
+        if not hints:
+            hints.update(typing.get_type_hints(cls, include_extras=True))
         try:
-            values[key] = msgspec.convert(_from_text(value, known[key]), known[key])
+            values[key] = msgspec.convert(_from_text(value, hints[key]), hints[key])
         except msgspec.ValidationError as exc:
             raise ProfileError(f"{exc}, found {value!r}", where) from None
         origins[key] = origin

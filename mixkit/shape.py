@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mixkit import codec
+from mixkit.converter import converter
 from mixkit.schema import (
     ANY,
     ArrayType,
@@ -19,7 +20,6 @@ from mixkit.schema import (
     ScalarType,
     Type,
     UnionType,
-    converter,
 )
 
 if TYPE_CHECKING:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from mixkit import action, codec
 from mixkit.action import ActionQueue
-from mixkit.app_files import AppFiles
-from mixkit.bus import Bus, LocalBus
-from mixkit.contracts import Compiled
-from mixkit.databases import Apps, Databases, gone
 from mixkit.environment import Env
 from mixkit.errors import (
     CancelledRun,
@@ -29,12 +25,19 @@ from mixkit.errors import (
     printable,
 )
 from mixkit.grants import ALL, Grants, check_apps
-from mixkit.keyring import KeyRing
 from mixkit.limits import Budget, Limits
 from mixkit.outside import is_ours
-from mixkit.signals import Signals
-from mixkit.storage import Place
 from mixkit.value import Token
+
+if TYPE_CHECKING:
+    # PERF: whoever lists FFIs needs none of them.
+    from mixkit.app_files import AppFiles
+    from mixkit.bus import Bus
+    from mixkit.contracts import Compiled
+    from mixkit.databases import Databases
+    from mixkit.keyring import KeyRing
+    from mixkit.signals import Signals
+    from mixkit.storage import Place
 
 __all__ = ["LINE_COST", "Services", "State", "guest_log", "weight"]
 
@@ -103,6 +106,9 @@ class NoServices:
     """For FFIs called outside a kernel, in tests of a plugin: no settings, nobody to intercept, no agents."""
 
     def __init__(self) -> None:
+        from mixkit.local_bus import LocalBus
+        from mixkit.signals import Signals
+
         self.signals = Signals()
         self.bus: Bus = LocalBus()
 
@@ -183,7 +189,7 @@ class State:
     def run_id(self) -> str:
         """Identity of the run, in every log line. Drawn when first asked for, unless it was given."""
         if self._run_id is None:
-            self._run_id = secrets.token_hex(8)
+            self._run_id = os.urandom(8).hex()
         return self._run_id
 
     # -- resources of plugins -----------------------------------------------------------------
@@ -228,6 +234,8 @@ class State:
                     f"the database of app {app!r:.80} is not granted to {self.code or 'this code'}; its manifest must "
                     "name it in the option db.apps and the installation must grant it"
                 )
+        from mixkit.databases import Apps, gone
+
         apps = self.get(Apps)
         if apps is None:
             raise NotFound(f"no app {app!r:.80}: this run was started alone, without other apps")
@@ -318,7 +326,7 @@ class State:
             handle = self._handle_of.get(token)
             if handle is None:
                 self.budget.spend("handles")
-                handle = secrets.token_bytes(16)
+                handle = os.urandom(16)
                 self._handles[handle] = token
                 self._handle_of[token] = handle
             return handle

@@ -51,8 +51,7 @@ Moment: TypeAlias = str | int | datetime
 """A watermark, Unix milliseconds, or a time with its zone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Which app's database. `home` is a folder that belongs to it alone and goes when it goes; a storage that
     keeps its records elsewhere never touches it. An app that is made under the name of one that was deleted has
     another home: two places are of one database if all three are equal."""
@@ -93,8 +92,7 @@ class Commit:
     size: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """How the rows of a live query changed between the change before and `watermark`."""
 
     watermark: str

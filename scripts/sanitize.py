@@ -17,14 +17,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTED = {
-    "mix-wasmtime": ("plugins/mix-wasmtime", "mix_wasmtime", ["plugins/mix-wasmtime/tests"]),
+    "mix-wasmtime": (
+        "plugins/mix-wasmtime",
+        "mix_wasmtime",
+        ["plugins/mix-wasmtime/tests", "tests/test_suspended_runs.py", "tests/test_dropped_runs.py"],
+    ),
     "mix-wasm2c": ("plugins/mix-wasm2c", "mix_wasm2c", ["plugins/mix-wasm2c/tests"]),
     "mix-db": (
         "plugins/mix-db",
         "mix_db",
         [
             f"plugins/mix-db/tests/test_db_{name}.py"
-            for name in ("version", "public", "index", "segments", "records", "columns")
+            for name in ("version", "public", "index", "segments", "records", "columns", "files", "room")
         ],
     ),
     "mixkit": (
@@ -85,7 +89,8 @@ def environment(target: Path) -> dict[str, str]:
         # Python's own allocator would hide what happens to objects; and Python frees little at its end.
         "PYTHONMALLOC": "malloc",
         # Wasmtime handles the faults of guests by itself.
-        "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigill=0:handle_sigfpe=0:allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigill=0:handle_sigfpe=0:"
+        "allocator_may_return_null=1:quarantine_size_mb=8",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 

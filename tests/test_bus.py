@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mixkit.bus import BusFull, BusLimits, Filters, LocalBus, MessagesMissed, covers, overlap
+from mixkit.bus import BusFull, Filters, MessagesMissed, covers, overlap
+from mixkit.local_bus import BusLimits, LocalBus
 from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
 
 

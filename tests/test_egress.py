@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from mixkit.addresses import AllowedNetwork, classify
 from mixkit.egress import (
     MAX_URL,
-    AllowedNetwork,
     EgressDenied,
     EgressPolicy,
     HostPattern,
@@ -21,7 +21,6 @@ from mixkit.egress import (
     Target,
     canonical_host,
     check,
-    classify,
     parse_url,
 )
 from mixkit.errors import FFIError, GrantError, LimitExceeded

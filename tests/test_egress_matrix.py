@@ -18,11 +18,11 @@ import pytest
 import trustme
 
 from mixkit import egress
+from mixkit.distributions import installed
 from mixkit.errors import MixError
 from mixkit.ffi_call import call_ffi
 from mixkit.grants import ALL, Grants
 from mixkit.kernel import Kernel
-from mixkit.plugins import installed
 from mixkit.storage import Place
 from mixkit.testing.egress_matrix import LOCATIONS, NOT_PUBLIC, PUBLIC, REFUSED, SPELLINGS, Names, watched
 

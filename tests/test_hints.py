@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mixkit import Kernel, plugins
+from mixkit import Kernel, distributions, plugins
 from mixkit.cli import main
 from mixkit.cli.plugin_commands import OURS, collect
 from mixkit.cli.session import Session
@@ -49,6 +49,7 @@ def test_a_bare_installation_is_told_one_line(
     monkeypatch: pytest.MonkeyPatch, say: Callable[..., str]
 ) -> None:
     monkeypatch.setattr(plugins, "installed", dict)
+    monkeypatch.setattr(distributions, "installed", dict)
     with pytest.raises(PluginError) as told:
         Kernel("agent_server", environ={})
     assert "pip install 'mixkit[agent_server]'" in str(told.value) and "-p " not in str(told.value)

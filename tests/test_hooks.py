@@ -236,7 +236,6 @@ SERVED = """
 
 def test_mix_routes_and_middleware(load: Load, tmp_path: Path) -> None:
     from falcon.testing import TestClient
-    from mix_server import auth
     from mix_server.app import create_app
     from mix_server.server import Server
 
@@ -244,7 +243,7 @@ def test_mix_routes_and_middleware(load: Load, tmp_path: Path) -> None:
     with load(
         SERVED, beside=("server", "db"), overrides={"settings.server.ws_dir": str(tmp_path / "ws")}
     ) as kernel:
-        client = TestClient(create_app(Server(kernel, auth.make(token, False))))
+        client = TestClient(create_app(Server(kernel, token)))
         answer = client.simulate_get("/v1/ext/tea", headers={"Authorization": f"Bearer {token}"})
         assert (answer.json, answer.headers["X-Steam"]) == ({"profile": "hooks"}, "hot")
         # Who asks is decided before a plugin's resource is reached.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mixkit import Kernel
+from mixkit.converter import converter
 from mixkit.environment import Env
 from mixkit.errors import (
     AnswerError,
@@ -28,7 +29,7 @@ from mixkit.errors import (
 from mixkit.ffi import FFIGroup, FFITable
 from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Limits
-from mixkit.schema import Mismatch, converter
+from mixkit.schema import Mismatch
 from mixkit.schema_text import parse
 from mixkit.state import State
 

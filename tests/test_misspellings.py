@@ -20,6 +20,7 @@ from mixkit.cli.app import cli
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session
 from mixkit.contracts import FuncType
+from mixkit.converter import converter
 from mixkit.databases import load_records
 from mixkit.errors import MixError
 from mixkit.grants import Grants
@@ -28,7 +29,7 @@ from mixkit.limits import Limits
 from mixkit.package.manifest import AgentSpec, AppSpec, GrantsSpec, Manifest
 from mixkit.profile import _KEYS as PROFILE_KEYS
 from mixkit.profile import load_profile, profile_names
-from mixkit.schema import ArrayType, MapType, RecordType, Type, UnionType, converter
+from mixkit.schema import ArrayType, MapType, RecordType, Type, UnionType
 from mixkit.settings import variable
 from mixkit.storage import SaveOptions
 from mixkit.variables import OURS
@@ -277,8 +278,8 @@ def test_options_of_saves(full: Kernel) -> None:
 def test_keys_and_kinds_of_actions() -> None:
     for kind, cls in action._TYPES.items():
         is_told(kind, lambda wrong: action.parse({"_rmx_type": wrong}))
-        given = {name: "x" for name in ("name", "url") if name in cls.__dataclass_fields__}
-        for key in cls.__dataclass_fields__:
+        given = {name: "x" for name in ("name", "url") if name in cls.__struct_fields__}
+        for key in cls.__struct_fields__:
             if key not in given:
                 is_told(
                     key, lambda wrong, whole=given | {"_rmx_type": kind}: action.parse({**whole, wrong: None})

@@ -50,14 +50,14 @@ def look(workspace):
 def clean(workspace):
     '''Nothing is there that no app needs.'''
     apps = [workspace.app(name) for name in workspace.apps()]
-    database = workspace._book._database()
+    database = workspace.database()
     there = {row["_rmx_id"].id.split(":")[1] for row in database.query('"_rmx_type" == "code" and exists content')}
     needed = {digest for app in apps if app.release for digest in app.release.code().values()}
     assert there == needed, there ^ needed
     assert not database.check()
     names = {path.name for path in workspace.root.iterdir()}
     homes = {workspace.place(name).home.parent.name for name in workspace.apps()}
-    assert names - {".lock"} == {"workspace.db", *homes}, names
+    assert names - {".lock", ".changes"} == {"workspace.db", *homes}, names
     assert not list(workspace.root.parent.glob(".trash-*"))
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import threading
 import time
@@ -64,9 +65,9 @@ def workspace(store: WorkspaceStore) -> Workspace:
 
 
 def names(root: Path) -> set[str]:
-    """Everything below, but what databases consist of, and locks, which mean nothing when nobody holds them."""
+    """Everything below, but what databases consist of, locks, and what counts changes."""
     found = (path.relative_to(root) for path in root.rglob("*"))
-    return {str(path) for path in found if path.name != ".lock" and "v2" not in path.parts}
+    return {str(path) for path in found if path.name not in (".lock", ".changes") and "v2" not in path.parts}
 
 
 def folder(workspace: Workspace, app: str = "demo") -> str:
@@ -76,7 +77,7 @@ def folder(workspace: Workspace, app: str = "demo") -> str:
 
 def book(workspace: Workspace) -> Database:
     """The workspace's own database."""
-    return workspace._book._database()
+    return workspace.database()
 
 
 def code_of(workspace: Workspace) -> set[str]:
@@ -343,6 +344,55 @@ def test_an_app_that_is_made_again_has_another_place(
     assert workspace.place("demo") != place
     assert list(store._databases.open(workspace.place("demo")).query("true")) == []
     assert not place.home.parent.exists()
+
+
+def test_a_glance_sees_what_other_processes_have_changed(workspace: Workspace, tmp_path: Path) -> None:
+    others = Databases(Mixquery)
+    elsewhere = WorkspaceStore(tmp_path / "store", others)
+    try:
+        there = elsewhere.workspace("main")
+        for number in range(1, 4):
+            there.install(package(f"{number}.0"))
+            place, generation = there.place("demo"), there.generation("demo")
+            # The first look opens the database, for which a glance is not enough.
+            assert workspace.generation("demo") == generation
+            assert workspace.is_current(place, generation)
+            there.install(package(f"{number}.1"))
+            assert not workspace.is_current(place, generation)
+            assert workspace.is_current(place, there.generation("demo"))
+        there.delete_app("demo")
+        assert workspace.place_at_hand("demo") is None
+        there.install(package())
+        found = workspace.place_at_hand("demo")
+        assert found == there.place("demo") != place
+        elsewhere.delete("main")
+        assert workspace.place_at_hand("demo") is None
+    finally:
+        others.close()
+
+
+def test_a_glance_goes_on_when_who_changed_something_was_killed(workspace: Workspace) -> None:
+    workspace.install(package())
+    assert workspace.mark() == workspace.mark() is not None
+    child = os.fork()
+    if not child:
+        with disk.counted(workspace.root):
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert workspace.mark() is None
+    place, old = workspace.place("demo"), workspace.generation("demo")
+    assert workspace.is_current(place, old)
+    # A commit of which whoever made it was killed before anybody could be told.
+    record = book(workspace).get("app:demo")
+    assert record is not None
+    book(workspace).save([record | {"generation": None}])
+    assert not workspace.is_current(place, old)
+    now = book(workspace).get("app:demo")
+    assert now is not None
+    book(workspace).save([now | {"generation": old}])
+    workspace.install(package("2.0"))
+    assert workspace.mark() is not None
+    assert workspace.is_current(place, workspace.generation("demo"))
 
 
 def test_an_app_whose_folder_has_the_name_alone_keeps_it(workspace: Workspace) -> None:

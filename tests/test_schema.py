@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixkit.converter import converter
 from mixkit.schema import (
     ANY,
     ArrayType,
@@ -23,7 +24,6 @@ from mixkit.schema import (
     Type,
     UnionType,
     UnknownField,
-    converter,
     from_annotation,
     json_schema,
 )

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixkit import codec
+from mixkit.converter import converter
 from mixkit.schema import (
     ANY,
     ArrayType,
@@ -20,7 +21,6 @@ from mixkit.schema import (
     ScalarType,
     Type,
     UnionType,
-    converter,
 )
 from mixkit.shape import shape
 from mixkit.testing.strategies import identical, values

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from mixkit.bus import BusError, BusFull, BusLimits, BusLost, Message, MessagesMissed
+from mixkit.bus import BusError, BusFull, BusLost, Message, MessagesMissed
+from mixkit.local_bus import BusLimits
 from mixkit.shared_bus import SharedBus
 from mixkit.shared_bus.frames import (
     Answer,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixkit.converter import converter
 from mixkit.schema import (
     ArrayType,
     Field,
@@ -18,7 +19,6 @@ from mixkit.schema import (
     ScalarType,
     Type,
     UnionType,
-    converter,
 )
 from mixkit.schema_text import parse
 from mixkit.subtype import Misfit, misfit

@@ -24,15 +24,14 @@ def ffi() -> None:
 def list_ffis(session: Session, prefix: str) -> None:
     """List the profile's FFIs whose names start with PREFIX."""
     out = Output(session.as_json)
-    with session.kernel() as kernel:
-        found = [item for item in kernel.ffis if item.name.startswith(prefix)]
-        if session.as_json:
-            out.document([item.describe() for item in found])
-        else:
-            out.table(
-                ("name", "group", "kind", "signature"),
-                [(item.name, item.group, item.kind, item.signature) for item in found],
-            )
+    found = [item for item in session.assembly().ffis if item.name.startswith(prefix)]
+    if session.as_json:
+        out.document([item.describe() for item in found])
+    else:
+        out.table(
+            ("name", "group", "kind", "signature"),
+            [(item.name, item.group, item.kind, item.signature) for item in found],
+        )
 
 
 @ffi.command()
@@ -42,16 +41,15 @@ def list_ffis(session: Session, prefix: str) -> None:
 def show(session: Session, name: str) -> None:
     """Show one FFI: what it takes, answers and does."""
     out = Output(session.as_json)
-    with session.kernel() as kernel:
-        found = kernel.ffis[name]
-        if session.as_json:
-            out.document(found.describe())
-            return
-        out.line(found.signature, "title")
-        out.line(f"group {found.group}, {found.kind}{', may wait' if found.is_async else ''}", "dim")
-        if found.doc:
-            out.line()
-            out.line(found.doc)
+    found = session.assembly().ffis[name]
+    if session.as_json:
+        out.document(found.describe())
+        return
+    out.line(found.signature, "title")
+    out.line(f"group {found.group}, {found.kind}{', may wait' if found.is_async else ''}", "dim")
+    if found.doc:
+        out.line()
+        out.line(found.doc)
 
 
 @ffi.command()

@@ -45,8 +45,7 @@ def check_grants(
     if requested is None or not (any(requested.patterns()) or requested.option_keys()):
         return _said([*others], out)
     try:
-        with session.kernel() as kernel:
-            unknown = kernel.ffis.unknown_grants(requested)
+        unknown = session.assembly().ffis.unknown_grants(requested)
     except MixError as exc:
         unknown = [f"grants were not looked at, because the profile does not load: {exc}"]
     return _said([*others, *unknown], out)

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["OURS", "collect", "load_working", "where_it_is"]
 
-OURS: Final = {"db": "db", "files": "files", "secrets": "secrets", "serve": "server", "wasm": "wasm"}
+OURS: Final = {
+    "db": "db",
+    "explain": "lang",
+    "files": "files",
+    "secrets": "secrets",
+    "serve": "server",
+    "wasm": "wasm",
+}
 """Commands to the plugins of ours that bring them, so that one that the profile lacks is named without an import."""
 
 

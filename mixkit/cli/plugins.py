@@ -19,7 +19,7 @@ STYLES = {"loaded": "ok", "not in the profile": "dim", "not installed": "error"}
 def plugins(session: Session) -> None:
     """List the installed plugins, and which of them the profile loads. Exit status 1 if one does not load."""
     from mixkit.cli.plugin_commands import load_working
-    from mixkit.plugins import installed
+    from mixkit.distributions import installed
     from mixkit.profile import load_profile
 
     wanted = load_profile(session.profile, overrides=session.overrides).plugins
@@ -30,8 +30,8 @@ def plugins(session: Session) -> None:
         status = str(broken.get(name, "loaded")) if name in wanted else "not in the profile"
         status = status if name in points else "not installed"
         for point in points.get(name, [None]):
-            about = (point.dist.name, point.dist.version) if point and point.dist else ("", "")
-            rows.append((name, *about, point.value if point else "", status))
+            about = (point.distribution, point.version, point.value) if point else ("", "", "")
+            rows.append((name, *about, status))
     out = Output(session.as_json)
     out.table(COLUMNS, rows, styles=STYLES)
     missing = next((name for name in wanted if name not in points), None)

@@ -12,7 +12,7 @@ from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from mixkit.kernel import Kernel
+    from mixkit.assembly import Assembly
 
 __all__ = ["profile"]
 
@@ -51,8 +51,7 @@ def show(session: Session, name: str | None) -> None:
     """Show what a profile comes to: every value, with where it comes from."""
     if name:
         session.profile = name
-    with session.kernel() as kernel:
-        rows = _values(kernel)
+    rows = _values(session.assembly())
     Output(session.as_json).table(("key", "value", "origin"), rows, styles={"default": "dim"})
 
 
@@ -71,15 +70,17 @@ def path(session: Session, name: str | None) -> None:
         click.echo(found)
 
 
-def _values(kernel: Kernel) -> list[tuple[str, Any, str]]:
+def _values(assembly: Assembly) -> list[tuple[str, Any, str]]:
     rows: list[tuple[str, Any, str]] = []
     for key in SIMPLE:
-        value = getattr(kernel.profile, key)
+        value = getattr(assembly.profile, key)
         value = list(value) if isinstance(value, tuple) else value
-        rows.append((key, value, kernel.profile.origins.get(key, "default")))
-    for key, origin in kernel.origins.items():
+        rows.append((key, value, assembly.profile.origins.get(key, "default")))
+    for key, origin in assembly.origins.items():
         section, _, field = key.rpartition(".")
-        holder = kernel.limits if section == "limits" else kernel.settings(section.removeprefix("settings."))
+        holder = (
+            assembly.limits if section == "limits" else assembly.settings(section.removeprefix("settings."))
+        )
         value = getattr(holder, field)
         rows.append((key, HIDDEN if value and _is_secret(field) else value, origin))
     return rows

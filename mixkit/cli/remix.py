@@ -430,10 +430,11 @@ def _open(path: Path, out: Output) -> Package:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from mixkit.package.disk import replace_file
+    from mixkit.whole_file import whole_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, data)
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def _trusted(options: tuple[str, ...]) -> list[str] | None:

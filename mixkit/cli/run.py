@@ -146,8 +146,9 @@ def _run(
     from mixkit import tagged_json
     from mixkit.cli.lines import add_lines
     from mixkit.cli.runnable import others_of
+    from mixkit.converter import converter
     from mixkit.errors import RunError
-    from mixkit.schema import RecordType, converter
+    from mixkit.schema import RecordType
     from mixkit.shape import declared
 
     if params is None and RecordType in map(type, (runnable.params, program.entry(runnable.entry).params)):

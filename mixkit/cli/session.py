@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from mixkit.assembly import Assembly
     from mixkit.kernel import Kernel
     from mixkit.profile import Profile
 
@@ -52,8 +53,14 @@ class Session:
         gc.enable()
         return kernel
 
+    def assembly(self) -> Assembly:
+        """The profile of this invocation with what its plugins give, for commands that run nothing."""
+        from mixkit.assembly import Assembly
+
+        return Assembly(self.profile, overrides=dict(self.overrides))
+
     def loaded_profile(self) -> Profile:
-        """The profile of this invocation, with what `--set` says, for what needs no kernel."""
+        """The profile of this invocation, with what `--set` says, for what needs no plugin."""
         from mixkit.profile import load_profile
 
         return load_profile(self.profile, overrides=self.overrides)

@@ -17,8 +17,9 @@ in whatever process, finds nothing there. Installs keep it.
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
 
-Nobody but the store opens the database: names from agents and requests are looked up among the apps, and no app can
-have the name of its folder.
+Others may keep records of other types in it, which belong to the workspace and to no app, and write them through
+`Book.writing`; but only who has the store opens it: names from agents and requests are looked up among the apps, and
+no app can have the name of its folder.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import hashlib
 import secrets
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mixkit.errors import NotFound, PackageError
+from mixkit.package import disk
 from mixkit.package.app import Installation
 from mixkit.package.document import dump, load
 from mixkit.package.past import Event
@@ -134,7 +137,8 @@ class Book:
         self._root = root
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
-        self._seen: tuple[weakref.ref[Database], str, Mapping[str, Standing]] | None = None
+        self._changes = str(root / disk.CHANGES)
+        self._seen: tuple[disk.Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
 
     def apps(self) -> Mapping[str, Standing]:
         """How it stands with all apps that there ever were, by name.
@@ -145,32 +149,51 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(self._database())
+        return self._apps(self.mark(), self.database())
+
+    def mark(self) -> disk.Mark | None:
+        """What stays the same as long as nobody has written the database; None where that cannot be said. Cheap."""
+        return disk.mark(self._changes)
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """The database, for a commit to it. Raises as `apps`, and `Busy` if others have been writing for a minute."""
+        database = self.database()
+        with disk.counted(self._root):
+            yield database
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
-        database = self._databases.at_hand(self._place)
-        return None if database is None else self._apps(database)
+        # PERF: asked for every request.
+        now, seen = self.mark(), self._seen
+        if now is not None and seen is not None and seen[0] == now:
+            return seen[3]
+        database = self.database_at_hand()
+        return None if database is None else self._apps(now, database)
 
-    def _apps(self, database: Database) -> Mapping[str, Standing]:
+    def _apps(self, now: disk.Mark | None, database: Database) -> Mapping[str, Standing]:
+        """Args: `now` is the mark from before `database` was asked for."""
         seen = self._seen
         # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is not None and seen[1] == database.watermark() and seen[0]() is database:
-            return seen[2]
+        if seen is not None and seen[2] == database.watermark() and seen[1]() is database:
+            apps = seen[3]
+            self._seen = now, seen[1], seen[2], apps
+            return apps
         with database.query(_APPS) as cursor:
             apps = {record["name"]: _standing(self._root, record) for record in cursor}
-            self._seen = weakref.ref(database), cursor.watermark, apps
+            self._seen = now, weakref.ref(database), cursor.watermark, apps
         return apps
 
     def page(self) -> Page:
         """What it says now. Raises as `apps`."""
-        database = self._database()
+        database = self.database()
         return Page(database.as_of(database.watermark()), self._root)
 
     def note(self, app: str) -> str:
         """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
         folder = f"{app}.{secrets.token_hex(8)}"
-        self._database().save([_record(app, folder, None)], _BY_NAME)
+        with self.writing() as database:
+            database.save([_record(app, folder, None)], _BY_NAME)
         return folder
 
     def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
@@ -180,7 +203,7 @@ class Book:
         Args:
             code: content by SHA-256.
         """
-        database = self._database()
+        database = self.database()
         with database.query(_APPS) as cursor:
             known = {record["name"]: record for record in cursor}
         before = {app: set(record.get("code", ())) for app, record in known.items()}
@@ -192,13 +215,14 @@ class Book:
         page = Page(database, self._root)
         for digest in set().union(*before.values()) - needed:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
-        database.save(records, _BY_NAME)
+        with self.writing():
+            database.save(records, _BY_NAME)
 
     def past(self, app: str) -> list[Event]:
         """What became of an app, oldest first, as far as the history goes back."""
         events: list[Event] = []
         there = False
-        for record in self._database().history(f"app:{app}"):
+        for record in self.database().history(f"app:{app}"):
             entry = _entry(record)
             # An app is noted before its folder is made.
             if entry is not None or there:
@@ -207,8 +231,13 @@ class Book:
             there = entry is not None
         return events
 
-    def _database(self) -> Database:
-        found = self._databases.at_hand(self._place)
+    def database_at_hand(self) -> Database | None:
+        """The database itself, if it is open. Never waits for anybody."""
+        return self._databases.at_hand(self._place)
+
+    def database(self) -> Database:
+        """The database itself, opened if it is not. Raises as `apps`."""
+        found = self.database_at_hand()
         if found is not None:
             return found
         # Opening it would make one in any folder of that name.

@@ -11,6 +11,7 @@ from mixkit.databases import Databases
 from mixkit.package import disk
 from mixkit.package.book import Book, place_of
 from mixkit.storage import Place
+from mixkit.whole_file import sync_folder
 
 __all__ = ["Changes"]
 
@@ -57,7 +58,7 @@ class Changes:
             return known.place
         folder = self.book.note(app)
         (self.root / folder).mkdir()
-        disk.sync(self.root)
+        sync_folder(self.root)
         return place_of(self.root, folder)
 
     def _sweep(self) -> None:

@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from mixkit.bus import DEFAULT_LIMITS, BusFull, BusLimits, BusLost, Message, Subscription, check_filter
+from mixkit.bus import BusFull, BusLost, Message, Subscription, check_filter
+from mixkit.local_bus import DEFAULT_LIMITS, BusLimits
 from mixkit.shared_bus.member import Member
 
 __all__ = ["SharedBus"]

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from mixkit.bus import BusError, BusFull, BusLimits, Exchange, Message, check_filter
+from mixkit.bus import BusError, BusFull, Message, check_filter
+from mixkit.local_bus import BusLimits, Exchange
 from mixkit.shared_bus.frames import (
     Answer,
     Deliver,

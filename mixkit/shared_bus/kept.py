@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from mixkit.bus import BusFull, Message
+from mixkit.whole_file import whole_file
 
 __all__ = ["Kept"]
 
@@ -58,9 +59,8 @@ class Kept:
                 path.unlink(missing_ok=True)
                 return
             body = msgspec.msgpack.encode(_Entry(message.topic, message.payload, message.text, owner))
-            staged = path.with_suffix(".new")
-            staged.write_bytes(hashlib.sha256(body).digest() + body)
-            staged.replace(path)
+            with whole_file(path, durable=False) as file:
+                file.write(hashlib.sha256(body).digest() + body)
         except OSError as exc:
             raise BusFull(
                 f"the message on topic {message.topic!r:.100} cannot be kept in the directory of the bus: "

@@ -16,11 +16,11 @@ from mixkit.bus import (
     QUEUE_FULL,
     BusError,
     BusFull,
-    BusLimits,
     BusLost,
     Message,
     Subscription,
 )
+from mixkit.local_bus import BusLimits
 from mixkit.shared_bus.frames import (
     Answer,
     Deliver,

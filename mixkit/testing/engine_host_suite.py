@@ -202,10 +202,15 @@ class EngineHostSuite(EngineFixtures):
             "(loop (call $leaf) (br 0))",
             "(loop (drop (memory.grow (i32.const 0))) (br 0))",
             "(loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br 0))",
+            "(loop (call $fill (i32.shl (memory.size) (i32.const 16))) (br 0))",
         ],
     )
     def test_an_endless_guest_is_interrupted(self, make: Make, body: str) -> None:
-        instance = make(f'(memory 1) (func $leaf) (func $f (export "f") {body})')
+        instance = make(
+            "(memory 200) (func $leaf) (func $fill (param i32)"
+            " (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))"
+            f' (func $f (export "f") {body})'
+        )
         _interrupt_soon(instance)
         with pytest.raises(GuestError) as caught:
             instance.call("f")

@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,32 @@ class EngineSuspendSuite(EngineFixtures):
             gave_way += 1
         assert gave_way > 0
         assert _to_the_end(call) == 1_000_000
+
+    def test_a_guest_gives_way_in_the_middle_of_one_instruction_over_much_memory(self, make: Make) -> None:
+        """It fills all of its memory, with another number each time."""
+        size = 64 << 20
+        body = f"(loop (memory.fill (i32.const 0) (local.get 0) (i32.const {size}))"
+        again = "(local.set 0 (i32.add (local.get 0) (i32.const 1))) (br 0))"
+        instance = make(f'(memory (export "memory") 1024) (func (export "fill") (param i32) {body} {again})')
+        call = instance.begin("fill", 1)
+        ended = threading.Event()
+
+        def hurry() -> None:
+            while not ended.is_set():
+                instance.give_way()
+
+        thread = threading.Thread(target=hurry)
+        thread.start()
+        deadline = time.monotonic() + 30
+        try:
+            # Only a part has the new number.
+            while instance.read(0, 1) == instance.read(size - 1, 1):
+                assert call.step() == GAVE_WAY
+                assert time.monotonic() < deadline
+        finally:
+            ended.set()
+            thread.join()
+        call.drop()
 
     def test_a_guest_gives_way_between_two_calls_of_its_host(self, make: Make) -> None:
         """It may make thousands of them and come by no loop."""

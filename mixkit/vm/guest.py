@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from mixkit.contracts import DONE, GAVE_WAY, LATER, Call, FuncType, HostFunction, HostImports, Instance
 from mixkit.errors import GuestError, InternalError, LimitExceeded
+from mixkit.octets import Answer
 from mixkit.vm.assemblyscript import ASSEMBLYSCRIPT
 from mixkit.vm.machine import Event, FFICall, Host, Idle, Panic, Running, Sleep, Timeout
 from mixkit.vm.manifest import ENTRY_PREFIX
@@ -51,7 +52,7 @@ class GuestMachine:
         self._direct = direct
         self._entry = ""
         self._words = b""
-        self._answer: bytes | None = None
+        self._answer: Answer | None = None
         self._output: Output | None = None
         instance.owner = self
 
@@ -98,7 +99,7 @@ class GuestMachine:
         self._flush()
         return Idle(result)
 
-    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+    def answer(self, call_id: int, words: Answer | None, error: Exception | None = None) -> None:
         raise InternalError("this Wasm guest gets its answers inside its step")
 
     def give_way(self) -> None:
@@ -121,7 +122,7 @@ class GuestMachine:
         self._answer = answer = self.host.call(name, words)
         return len(answer)
 
-    def take(self) -> bytes:
+    def take(self) -> Answer:
         """The answer of the last FFI, once."""
         answer, self._answer = self._answer, None
         if answer is None:
@@ -209,7 +210,7 @@ class SuspendedMachine(GuestMachine):
         assert self._wanted is not None, "the host functions that answer later are those below"
         return self._wanted
 
-    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+    def answer(self, call_id: int, words: Answer | None, error: Exception | None = None) -> None:
         call, wanted, then = self._call, self._wanted, self._then
         if call is None or wanted is None or wanted.call_id != call_id:
             raise InternalError(f"the guest does not wait for an answer to its call {call_id}")

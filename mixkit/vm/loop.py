@@ -20,6 +20,7 @@ from mixkit import codec
 from mixkit.contracts import Instance
 from mixkit.errors import CancelledRun, InternalError
 from mixkit.ffi import FFI, FFITable
+from mixkit.octets import Answer
 from mixkit.state import State
 from mixkit.value import UNDEF
 from mixkit.vm.machine import (
@@ -36,6 +37,7 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
+from mixkit.vm.started import SLOW
 
 __all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
@@ -45,8 +47,6 @@ SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
 LARGE = 64 << 10
 """Bytes of codec words above which they are encoded, decoded and checked in a thread."""
-_SLOW = 0.1
-"""Seconds after which a call is named in the log that should have been quick."""
 
 
 class Future(Protocol):
@@ -199,7 +199,7 @@ class Run:
 
     # -- what a machine calls while it is stepped ------------------------------------------------
 
-    def call_quick(self, name: bytes, words: bytes) -> bytes | None:
+    def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Answer an FFI call at once, if that FFI is quick; None for one that the machine has to make an event of.
 
         PERF: leaving a guest and going on with it costs as much as a quick FFI does.
@@ -213,7 +213,7 @@ class Run:
         self._to(RunState.RUNNING)
         return self._table.check_answer(self.state, answer)
 
-    def call(self, name: bytes, words: bytes) -> bytes:
+    def call(self, name: bytes, words: bytes) -> Answer:
         """Answer an FFI call of a machine that blocks: at once, or when the async FFI is done."""
         self._to(RunState.FFI_CALL)
         ffi, answer = self._table.dispatch(self.state, name, words)
@@ -235,11 +235,11 @@ class Run:
         # Little more than what is left: the watchdog comes first, and no number is too large.
         return min(seconds, self.state.budget.remaining() + 1)
 
-    def _wait(self, future: concurrent.futures.Future[bytes], timeout: float | None = None) -> bytes:
+    def _wait(self, future: concurrent.futures.Future[Answer], timeout: float | None = None) -> Answer:
         try:
             if not self.on_stop(future.cancel):
                 future.cancel()
-            answer: bytes = future.result(timeout)
+            answer: Answer = future.result(timeout)
             return answer
         except concurrent.futures.CancelledError:
             raise self._stop or CancelledRun("the host call was cancelled") from None
@@ -342,13 +342,13 @@ class Run:
                 self._pending.clear()
 
     def _invoke(self, ffi: FFI, args: bytes) -> Any:
-        if not ffi.quick:
+        if not ffi.quick or len(args) > LARGE:
             return ffi.invoke(self.state, args)
         began = time.monotonic()
         try:
             return ffi.invoke(self.state, args)
         finally:
-            if (taken := time.monotonic() - began) > _SLOW:
+            if (taken := time.monotonic() - began) > SLOW:
                 _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:

@@ -7,10 +7,12 @@ thread that steps it instead, and asks its `Host`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from mixkit.errors import InternalError
+from mixkit.octets import Answer
 
 __all__ = [
     "TERMINAL",
@@ -61,13 +63,11 @@ def check_transition(old: RunState, new: RunState) -> None:
         raise InternalError(f"illegal transition of a run from {old.value} to {new.value}")
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(msgspec.Struct, frozen=True):
     """The step's budget is used up; others get a turn, then the machine is stepped again."""
 
 
-@dataclass(frozen=True, slots=True)
-class FFICall:
+class FFICall(msgspec.Struct, frozen=True):
     """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it."""
 
     call_id: int
@@ -75,16 +75,14 @@ class FFICall:
     words: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """The machine wants to be answered after so many seconds, and not before. The words are ignored."""
 
     call_id: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(msgspec.Struct, frozen=True):
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
     `words` is the result of the entry that has just finished, None if none has.
@@ -93,22 +91,19 @@ class Idle:
     words: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """The machine is done for good, with the codec words of its result."""
 
     words: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Panic:
+class Panic(msgspec.Struct, frozen=True):
     """The code failed. `error` is the exception that says why."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(msgspec.Struct, frozen=True):
     """The machine was stopped from outside: the deadline passed, or the run was cancelled."""
 
 
@@ -118,11 +113,11 @@ Event: TypeAlias = Running | FFICall | Sleep | Idle | Exit | Panic | Timeout
 class Host(Protocol):
     """What a machine may ask of its run while it is being stepped; to wait is for machines that block."""
 
-    def call_quick(self, name: bytes, words: bytes) -> bytes | None:
+    def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Call an FFI that answers at once; None if it is to be an `FFICall`, and nothing else comes before that."""
         ...
 
-    def call(self, name: bytes, words: bytes) -> bytes:
+    def call(self, name: bytes, words: bytes) -> Answer:
         """Call an FFI and wait for the answer's codec words."""
         ...
 
@@ -146,7 +141,7 @@ class Machine(Protocol):
         """Run until there is something to say. `budget` counts instructions, for machines that count."""
         ...
 
-    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+    def answer(self, call_id: int, words: Answer | None, error: Exception | None = None) -> None:
         """Answer an `FFICall`: with codec words, or with the error that it failed with."""
         ...
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from mixkit import strict_json
 from mixkit.contracts import FuncType, Module
@@ -26,8 +27,7 @@ _KEYS = {"version", "name", "description", "entries", "grants"}
 _ENTRY_KEYS = {"description", "inParams", "outParams"}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An entry of a guest: what may be called from outside."""
 
     name: str
@@ -38,13 +38,12 @@ class Entry:
     """Called through its own export instead of `mix_call`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """Name, description, entries and requested powers of a guest."""
 
     name: str = ""
     description: str = ""
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = {}
     grants: Grants | None = None
     """What it asks for; None if it does not say."""
     declared: bool = False

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextvars
+import logging
+import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Started", "start"]
+__all__ = ["SLOW", "Started", "start"]
+
+_log = logging.getLogger("mixkit.vm")
+SLOW = 0.1
+"""Seconds on the event loop after which a call is named in the log."""
 
 
 class Started(Coroutine[Any, Any, None]):
@@ -97,6 +103,7 @@ class Started(Coroutine[Any, Any, None]):
         raise TypeError("what is started has a task already")
 
     def _step(self, go_on: Callable[..., Any], *args: Any) -> Any:
+        began = time.monotonic()
         try:
             return go_on(*args)
         except StopIteration as end:
@@ -105,6 +112,14 @@ class Started(Coroutine[Any, Any, None]):
             raise
         except BaseException as exc:
             self._error = exc
+        finally:
+            if (taken := time.monotonic() - began) > SLOW:
+                _log.warning(
+                    "%s is async and held the event loop for %.0f ms; what blocks belongs in a function that is not "
+                    "async, or in asyncio.to_thread",
+                    getattr(self._coroutine, "__qualname__", self._coroutine),
+                    taken * 1000,
+                )
         self._done = True
         calls, self._calls = self._calls, []
         for call in calls:

@@ -52,6 +52,8 @@ class WasmModule:
     globals: tuple[Global, ...]
     imported_memories: int
     imported_globals: int
+    function_count: int
+    """Functions, imported ones included."""
     start: int | None
     customs: tuple[tuple[str, bytes], ...]
     sections: tuple[tuple[int, int, int, int], ...]
@@ -194,6 +196,7 @@ def read(code: bytes) -> WasmModule:
         globals=tuple(globals_),
         imported_memories=imported[_MEMORY],
         imported_globals=imported[_GLOBAL],
+        function_count=len(functions),
         start=start,
         customs=tuple(customs),
         sections=sections,
@@ -253,14 +256,19 @@ def expose(module: WasmModule, changed: Mapping[int, bytes] = MappingProxyType({
     out = [_MAGIC]
     shift = 0
     written = not (old or added)
-    for number, header, _, end in module.sections:
+    for number, header, begin, end in module.sections:
         if not written and _ORDER.get(number, 0) >= _ORDER[_EXPORT]:
             out.append(exports)
             written = True
         if number == _CODE:
             shift = sum(map(len, out)) - header
         if number in changed:
-            out.append(bytes([number]) + leb(len(changed[number])) + changed[number])
+            new = changed[number]
+            out.append(bytes([number]) + leb(len(new)) + new)
+            if number == _CODE:
+                # Of what stands before the functions, the size and the count may be longer than before.
+                shift += len(out[-1]) - len(new) + Reader(new, 0, len(new)).skip()
+                shift -= Reader(module.code, begin, end).skip() - header
         elif number not in (_EXPORT, _START):
             out.append(module.code[header:end])
     if not written:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 
 from mix_crypto import jwts
 from mix_crypto.keys import Data, Key, aes_key, ed25519_private, ed25519_public, octets, rsa_private, secret
@@ -15,6 +15,7 @@ from mix_crypto.settings import CryptoSettings
 from mixkit.codec import encode
 from mixkit.errors import FFIError, ValueKindError
 from mixkit.ffi import FFIGroup
+from mixkit.octets import Octets
 from mixkit.state import State
 from mixkit.value import Result, Token, Value
 
@@ -24,7 +25,7 @@ _NONCE = 12
 _TAG = 16
 
 
-def _bounded(state: State, *data: Data) -> bytes:
+def _bounded(state: State, *data: Data) -> bytes | memoryview:
     """The bytes of the first, after all of them together were found to be within `data_size`."""
     found = [octets(item) for item in data]
     limit = _settings(state).data_size
@@ -120,7 +121,7 @@ def rsa_sha256(state: State, key: Key, data: Data) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    return rsa_private(key).sign(_bounded(state, data), PKCS1v15(), SHA256())
+    return rsa_private(key).sign(bytes(_bounded(state, data)), PKCS1v15(), SHA256())
 
 
 @ffis.register("$crypto_ed25519Sign")
@@ -147,20 +148,25 @@ def ed25519_verify(state: State, key: Key, data: Data, signature: bytes) -> bool
 @ffis.register("$crypto_randomKey32", quick=True)
 def random_key32() -> bytes:
     """32 random bytes, good as a key of `aesGcmEncrypt`, `hmacSha256` and `jwtSign`."""
-    return secrets.token_bytes(32)
+    return os.urandom(32)
 
 
 @ffis.register("$crypto_aesGcmEncrypt")
-def aes_gcm_encrypt(state: State, key: bytes | Token, plaintext: Data, aad: Data = b"") -> bytes:
+def aes_gcm_encrypt(state: State, key: bytes | Token, plaintext: Data, aad: Data = b"") -> Octets:
     """AES-256-GCM: a random nonce of 12 bytes, the ciphertext, the tag of 16. `aad` is only authenticated."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    nonce = secrets.token_bytes(_NONCE)
-    return nonce + AESGCM(aes_key(key)).encrypt(nonce, _bounded(state, plaintext, aad), octets(aad))
+    content = _bounded(state, plaintext, aad)
+    cipher, sealed = AESGCM(aes_key(key)), Octets(_NONCE + len(content) + _TAG)
+    sealed.room[:_NONCE] = nonce = os.urandom(_NONCE)
+    cipher.encrypt_into(nonce, content, octets(aad), sealed.room[_NONCE:])
+    return sealed
 
 
 @ffis.register("$crypto_aesGcmDecrypt")
-def aes_gcm_decrypt(state: State, key: bytes | Token, sealed: bytes, aad: Data = b"") -> Result[bytes]:
+def aes_gcm_decrypt(
+    state: State, key: bytes | Token, sealed: bytes | memoryview, aad: Data = b""
+) -> Result[Octets]:
     """The plaintext of what `aesGcmEncrypt` answered, or an error if key, `aad` or a single bit differs."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -168,10 +174,12 @@ def aes_gcm_decrypt(state: State, key: bytes | Token, sealed: bytes, aad: Data =
     content = _bounded(state, sealed, aad)
     if len(content) < _NONCE + _TAG:
         raise FFIError(f"expected at least {_NONCE + _TAG} bytes, found {len(content)}")
+    cipher, opened = AESGCM(aes_key(key)), Octets(len(content) - _NONCE - _TAG)
     try:
-        return AESGCM(aes_key(key)).decrypt(content[:_NONCE], content[_NONCE:], octets(aad))
+        cipher.decrypt_into(content[:_NONCE], content[_NONCE:], octets(aad), opened.room)
     except InvalidTag:
         raise FFIError("cannot decrypt: another key, other aad, or damaged data") from None
+    return opened
 
 
 # -- JSON Web Tokens --------------------------------------------------------------------------------

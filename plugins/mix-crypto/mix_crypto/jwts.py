@@ -10,9 +10,10 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
 
 from mix_crypto.keys import Key, check_rsa, is_pem, pem_private, pem_public, secret
 from mixkit import tagged_json
@@ -44,16 +45,14 @@ _RSA_FACTORS = {"d", "p", "q", "dp", "dq", "qi"}
 _UNSAFE_HEADERS = ("alg", "crit", "b64")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignOptions:
+class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `$crypto_jwtSign`."""
 
     alg: Algorithm
-    headers: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
+class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `$crypto_jwtVerify`. `leeway` in seconds, 600 at most."""
 
     algs: list[Algorithm]
@@ -68,8 +67,7 @@ class VerifyOptions:
             raise ValueError(f"leeway is 0 to {_MAX_LEEWAY} seconds, found {self.leeway}")
 
 
-@dataclass(frozen=True, slots=True)
-class _JWTKey:
+class _JWTKey(msgspec.Struct, frozen=True):
     """A key with what it says about its own use."""
 
     kind: str

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-Data: TypeAlias = str | bytes
+Data: TypeAlias = str | bytes | memoryview
 Key: TypeAlias = str | bytes | Token
 
 RSA_BITS = range(2048, 4097)
@@ -34,7 +34,7 @@ _valid: set[bytes] = set()
 """SHA-256 of the DER of private keys that were found to be keys."""
 
 
-def octets(data: Data) -> bytes:
+def octets(data: Data) -> bytes | memoryview:
     """The bytes of binary, or of a string in UTF-8."""
     return data.encode() if isinstance(data, str) else data
 
@@ -45,7 +45,7 @@ def secret(key: Key) -> bytes:
     Raises:
         FFIError: it is empty, as the content of a handle is, or longer than any key.
     """
-    content = key.reveal() if isinstance(key, Token) else octets(key)
+    content = key.reveal() if isinstance(key, Token) else key.encode() if isinstance(key, str) else key
     if not content:
         raise FFIError("expected a key, found an empty one")
     if len(content) > _KEY_SIZE:

@@ -1,5 +1,5 @@
 /* The loops of the index that cost most: `add`, `pack` and `unite` exactly as add_python in mix_db/index/memory.py and
- * pack_python and unite_python in mix_db/index/pack.py, which say what they do; and `seek`.
+ * pack_python and unite_python in mix_db/index/pack.py, which say what they do; `seek`, and `find`.
  *
  * Objects of any kind may come in, and code of theirs may run at any call into Python: so references are owned while
  * they are used, lengths are read again, and results stand in memory of our own until no such call follows.
@@ -862,6 +862,21 @@ done:
 
 /* ----------------------------------------------------------------------------------------------------------- seek */
 
+/* The first of the u64 that is not below the key. */
+static Py_ssize_t seek_in(const Py_buffer *keys, uint64_t key)
+{
+    const uint8_t *all = keys->buf;
+    Py_ssize_t low = 0, high = keys->len / 8;
+    while (low < high) {
+        Py_ssize_t middle = low + (high - low) / 2;
+        if (get64(all + 8 * middle) < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* seek(keys, key): `bisect.bisect_left` for the u64 of a segment's column, which makes no object of those it passes. */
 static PyObject *native_seek(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -874,17 +889,85 @@ static PyObject *native_seek(PyObject *module, PyObject *const *args, Py_ssize_t
     unsigned long long key = PyLong_AsUnsignedLongLong(args[1]);
     if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &keys, PyBUF_SIMPLE))
         return NULL;
-    const uint8_t *all = keys.buf;
-    Py_ssize_t low = 0, high = keys.len / 8;
-    while (low < high) {
-        Py_ssize_t middle = low + (high - low) / 2;
-        if (get64(all + 8 * middle) < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    Py_ssize_t place = seek_in(&keys, key);
     PyBuffer_Release(&keys);
-    return PyLong_FromSsize_t(low);
+    return PyLong_FromSsize_t(place);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- find */
+
+#define BLOCK_SHIFT 14 /* of mix_db/index/blocks.py */
+#define ABSENT (-1)
+#define UNSURE (-2)
+
+/* Whether these bytes are in blocks that have been verified. */
+static bool is_verified(const Py_buffer *flags, Py_ssize_t content, Py_ssize_t start, Py_ssize_t size)
+{
+    if (start < 0 || size < 0 || size > content || start > content - size)
+        return false;
+    Py_ssize_t last = size ? (start + size - 1) >> BLOCK_SHIFT : -1;
+    for (Py_ssize_t block = start >> BLOCK_SHIFT; block <= last; block++)
+        if (block >= flags->len || !((const uint8_t *)flags->buf)[block])
+            return false;
+    return true;
+}
+
+static long long find_row(const Py_buffer *keys, const Py_buffer *data, const Py_buffer *flags, Py_ssize_t tails,
+                          Py_ssize_t width, Py_ssize_t postings, const uint8_t *text, Py_ssize_t size)
+{
+    uint64_t prefix = 0;
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (text[i] <= 1) /* escaped */
+            return UNSURE;
+    for (Py_ssize_t i = 0; i < 8; i++)
+        prefix = prefix << 8 | (i < size ? text[i] : 0);
+    Py_ssize_t count = keys->len / 8, place = seek_in(keys, prefix);
+    const uint8_t *all = keys->buf;
+    if (place == count || get64(all + 8 * place) != prefix)
+        return ABSENT;
+    if (place + 1 < count && get64(all + 8 * (place + 1)) == prefix)
+        return UNSURE;
+    Py_ssize_t rest = size > 8 ? size - 8 : 0;
+    if (rest != width)
+        return ABSENT;
+    /* `place` is below 2^32, and the width below 2^16. */
+    if (!is_verified(flags, data->len, tails + place * width, width) ||
+        !is_verified(flags, data->len, postings + 4 * place, 4))
+        return UNSURE;
+    if (width && memcmp((const uint8_t *)data->buf + tails + place * width, text + 8, (size_t)width))
+        return ABSENT;
+    uint32_t word = get32((const uint8_t *)data->buf + postings + 4 * place);
+    return word < SHORTS ? (long long)word : UNSURE;
+}
+
+/* find(keys, data, flags, tails, width, postings, text): the row of a text in a column whose tails have one width, as
+ * SegmentColumn.lookup in mix_db/index/segment.py finds it; ABSENT, or UNSURE where that has to look itself: what was not
+ * verified yet, several rows, several texts that begin alike. */
+static PyObject *native_find(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Py_buffer buffers[3];
+    Py_ssize_t numbers[3];
+    if (count != 7 || !PyBytes_Check(args[6])) {
+        PyErr_Format(PyExc_TypeError, "find takes keys, data, flags, three numbers and a text as bytes");
+        return NULL;
+    }
+    for (int i = 0; i < 3; i++) {
+        numbers[i] = PyLong_AsSsize_t(args[3 + i]);
+        if (numbers[i] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    int opened = 0;
+    while (opened < 3 && !PyObject_GetBuffer(args[opened], &buffers[opened], PyBUF_SIMPLE))
+        opened++;
+    long long row = UNSURE;
+    if (opened == 3 && numbers[1] >= 0 && numbers[1] < VARIOUS && numbers[0] >= 0 && numbers[2] >= 0 &&
+        numbers[0] <= buffers[1].len && numbers[2] <= buffers[1].len)
+        row = find_row(&buffers[0], &buffers[1], &buffers[2], numbers[0], numbers[1], numbers[2],
+                       (const uint8_t *)PyBytes_AS_STRING(args[6]), PyBytes_GET_SIZE(args[6]));
+    for (int i = 0; i < opened; i++)
+        PyBuffer_Release(&buffers[i]);
+    return opened == 3 ? PyLong_FromLongLong(row) : NULL;
 }
 
 /* --------------------------------------------------------------------------------------------------------- module */
@@ -940,6 +1023,8 @@ static PyMethodDef METHODS[] = {
     {"pack", native_pack, METH_VARARGS, "pack(packed, keys, postings, start, stop); see mix_db.index.pack."},
     {"unite", native_unite, METH_VARARGS, "unite(packed, sources, limit); see mix_db.index.pack."},
     {"seek", (PyCFunction)(void (*)(void))native_seek, METH_FASTCALL, "seek(keys, key): bisect_left for u64."},
+    {"find", (PyCFunction)(void (*)(void))native_find, METH_FASTCALL,
+     "find(keys, data, flags, tails, width, postings, text); see mix_db.index.segment."},
     {NULL, NULL, 0, NULL},
 };
 

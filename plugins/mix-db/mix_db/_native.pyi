@@ -17,3 +17,19 @@ def pack(
 
 def unite(packed: Packed, sources: Sequence[Source], limit: int, /) -> bool:
     """`mix_db.index.pack.unite_python`; sources are a list."""
+
+def seek(keys: memoryview, key: int, /) -> int:
+    """`bisect.bisect_left`."""
+
+def find(
+    keys: memoryview,
+    data: memoryview,
+    flags: bytearray,
+    tails: int,
+    width: int,
+    postings: int,
+    text: bytes,
+    /,
+) -> int:
+    """The row of a text, as `mix_db.index.segment.SegmentColumn.lookup` finds it; -1 if it is not there, -2 where that
+    has to look itself."""

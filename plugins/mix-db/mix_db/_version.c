@@ -1,5 +1,5 @@
 /* Stored versions read: `read` exactly as read_python in mix_db/engine/version.py, for the price of making the objects;
- * `rows` as rows_python in mix_db/files/rows.py; and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
+ * and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
  *
  * The bytes come from files that were checked, and are trusted no more for it: every length is compared with what is
  * there, nesting is bounded, and what is not MessagePack of a map raises ValueError.
@@ -370,98 +370,6 @@ static PyObject *version_read(PyObject *module, PyObject *data)
     }
     PyBuffer_Release(&buffer);
     return record;
-}
-
-/* ------------------------------------------------------------------------------------------------------- rows */
-
-/* Bytes of the longest rows whose length takes one byte, and two; see mix_db/files/rows.py. */
-#define ONE_BYTE (1 + 0x7F)
-#define TWO_BYTES (2 + 0x3FFF)
-
-typedef struct {
-    Py_buffer data, offsets, sums;
-} RowFiles;
-
-/* PERF: the sum is asked of processors that have an instruction for it, since a call of the library takes longer than the sum
- * of a short row. */
-#if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("sse4.2"))) static uint32_t quick_crc32c(uint64_t sum, const uint8_t *p, size_t size)
-{
-    for (uint64_t eight; size >= 8; p += 8, size -= 8) {
-        memcpy(&eight, p, 8);
-        sum = __builtin_ia32_crc32di(sum, eight);
-    }
-    for (; size > 0; p++, size--)
-        sum = __builtin_ia32_crc32qi((uint32_t)sum, *p);
-    return (uint32_t)sum;
-}
-
-static bool has_quick_crc32c(void) { return __builtin_cpu_supports("sse4.2"); }
-#else
-static uint32_t quick_crc32c(uint64_t sum, const uint8_t *p, size_t size) { return 0; }
-
-static bool has_quick_crc32c(void) { return false; }
-#endif
-
-/* Whether a record with the length before it, `head`, has a checksum; false with an exception if that cannot be told. */
-static bool has_sum(const uint8_t *head, Py_ssize_t head_size, PyObject *record, uint32_t expected, PyObject *crc32c)
-{
-    if (has_quick_crc32c()) {
-        uint32_t sum = quick_crc32c(UINT32_MAX, head, (size_t)head_size);
-        sum = quick_crc32c(sum, (const uint8_t *)PyBytes_AS_STRING(record), (size_t)PyBytes_GET_SIZE(record));
-        return ~sum == expected;
-    }
-    PyObject *sum = PyObject_CallFunction(crc32c, "y#", (const char *)head, head_size);
-    Py_XSETREF(sum, sum ? PyObject_CallFunctionObjArgs(crc32c, record, sum, NULL) : NULL);
-    unsigned long found = sum ? PyLong_AsUnsignedLong(sum) : 0;
-    Py_XDECREF(sum);
-    return !PyErr_Occurred() && found == expected;
-}
-
-/* The record of a row; NULL, without an exception, for one that is to be read with care. */
-static PyObject *read_row(const RowFiles *files, PyObject *number, PyObject *crc32c)
-{
-    Py_ssize_t row = PyLong_AsSsize_t(number);
-    if (row == -1 && PyErr_Occurred())
-        return NULL;
-    if (row < 0 || row >= files->offsets.len / 8 - 1 || row >= files->sums.len / 4)
-        return NULL;
-    uint64_t start = ((const uint64_t *)files->offsets.buf)[row], end = ((const uint64_t *)files->offsets.buf)[row + 1];
-    if (start >= end || end > (uint64_t)files->data.len || end - start > TWO_BYTES)
-        return NULL;
-    const uint8_t *whole = (const uint8_t *)files->data.buf + start;
-    Py_ssize_t size = (Py_ssize_t)(end - start), head_size = size <= ONE_BYTE ? 1 : 2;
-    uint8_t head[] = {whole[0], whole[head_size - 1]};
-    PyObject *record = PyBytes_FromStringAndSize((const char *)whole + head_size, size - head_size);
-    /* Checked are the bytes that are answered, whatever becomes of the file. */
-    if (record && !has_sum(head, head_size, record, ((const uint32_t *)files->sums.buf)[row], crc32c))
-        Py_CLEAR(record);
-    return record;
-}
-
-static PyObject *version_rows(PyObject *module, PyObject *args)
-{
-    RowFiles files;
-    PyObject *numbers, *crc32c;
-    Py_ssize_t at, most;
-    if (!PyArg_ParseTuple(args, "y*y*y*O!nnO:rows", &files.data, &files.offsets, &files.sums, &PyList_Type, &numbers, &at,
-                          &most, &crc32c))
-        return NULL;
-    PyObject *records = PyList_New(0);
-    Py_ssize_t left = most;
-    for (; records && left > 0 && at >= 0 && at < PyList_GET_SIZE(numbers); at++) {
-        PyObject *record = read_row(&files, PyList_GET_ITEM(numbers, at), crc32c);
-        if (!record && !PyErr_Occurred())
-            break;
-        if (!record || PyList_Append(records, record) < 0)
-            Py_CLEAR(records);
-        left -= record ? PyBytes_GET_SIZE(record) : 0;
-        Py_XDECREF(record);
-    }
-    PyBuffer_Release(&files.data);
-    PyBuffer_Release(&files.offsets);
-    PyBuffer_Release(&files.sums);
-    return records ? Py_BuildValue("Nn", records, left) : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------ public form */
@@ -954,8 +862,6 @@ static void module_free(void *module) { module_clear(module); }
 static PyMethodDef methods[] = {
     {"read", version_read, METH_O,
      "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.engine.version.read_python."},
-    {"rows", version_rows, METH_VARARGS,
-     "rows($module, data, offsets, sums, numbers, at, most, crc32c, /)\n--\n\nRecords; see mix_db.files.rows."},
     {"publish", version_publish, METH_VARARGS,
      "publish($module, records, rows, marks, dropped, picks, /)\n--\n\nIn public form; see mix_db.engine.public."},
     {"weigh", version_weigh, METH_VARARGS,

@@ -1,24 +1,9 @@
 """Stored versions read and made public, and values weighed, in C; the twins in Python say what it does."""
 
-from collections.abc import Callable
 from typing import Any
-
-from typing_extensions import Buffer
 
 def read(data: bytes, /) -> dict[str, Any]:
     """`mix_db.engine.version.read_python`. `ValueError` if it is not the MessagePack of a record."""
-
-def rows(
-    data: Buffer,
-    offsets: Buffer,
-    sums: Buffer,
-    numbers: list[int],
-    at: int,
-    most: int,
-    crc32c: Callable[[bytes], int],
-    /,
-) -> tuple[list[bytes], int]:
-    """`mix_db.files.rows.rows_python`."""
 
 def publish(
     records: list[bytes],

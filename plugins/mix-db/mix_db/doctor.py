@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["checks"]
 
-EXTENSIONS: Final = ("mix_db._native", "mix_db._version")
+EXTENSIONS: Final = ("mix_db._native", "mix_db._version", "mix_db._files")
 
 
 def checks(kernel: Any) -> list[Check]:
@@ -81,14 +81,14 @@ def _parquet() -> Check:
 def _locks(folder: Path) -> Check:
     """Whether what keeps two writers apart does so on the file system of the workspaces."""
     from mix_db.files.errors import LockTimeout
-    from mix_db.files.lock import hold
+    from mix_db.files.lock import Hold
 
     name = "database locks"
     try:
         with tempfile.TemporaryDirectory(prefix=".mixkit-doctor-", dir=folder) as scratch:
             directory = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                with hold(directory, 0, "LOCK"), hold(directory, 0, "LOCK"):
+                with Hold(directory, 0, "LOCK"), Hold(directory, 0, "LOCK"):
                     pass
             except LockTimeout:
                 return Check(name, "ok", f"writers in {str(folder)!r} wait for each other")

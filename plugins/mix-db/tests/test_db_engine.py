@@ -21,7 +21,7 @@ from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.testing.plain import PlainDatabase
 
-from mixkit.errors import QueryError
+from mixkit.errors import QueryError, StorageError
 from mixkit.storage import Live, Reader, SaveOptions
 from mixkit.value import Case, Ref
 
@@ -309,3 +309,22 @@ def test_what_is_no_moment_is_told_all_that_may_be_one() -> None:
         for bad in ("yesterday", "2026-01-31", "", "9" * 17, 1.5, datetime(2026, 1, 31)):
             with pytest.raises(QueryError, match=r"watermark.*Unix milliseconds,? or a time with its zone"):
                 database.as_of(bad)  # type: ignore[arg-type]
+
+
+def test_a_damaged_row_harms_who_asks_for_it_and_nobody_else(tmp_path: Path) -> None:
+    """Rows are read several at once; those before it are there, whatever was read with them."""
+    with Database(tmp_path) as database:
+        ids = [record["_rmx_id"] for record in database.save([{"n": n, "b": b"%d" % n} for n in range(80)])]
+        database.flush()
+    data = tmp_path / "db.dat"
+    # Byte strings are in no index: the row has to be read.
+    data.write_bytes(data.read_bytes().replace(b"\xc4\x0240", b"\xc4\x0241"))
+    with Database(tmp_path, read_only=True) as database:
+        assert [row["n"] for row in database.query("n < 40")] == list(range(40))
+        checked = database.query('b != bin("eA==") | limit(40)')
+        assert [row["n"] for row in checked] == list(range(40))
+        for query in ("n <= 40", 'b != bin("eA==") | limit(41)'):
+            with pytest.raises(StorageError, match="row 40 does not match"):
+                list(database.query(query))
+        assert [row["n"] for row in database.query("n > 40")] == list(range(41, 80))
+        assert database.get(ids[41])["n"] == 41  # type: ignore[index]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from crc32c import crc32c
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from mix_db import _files
 from mix_db.files import rows, varcode, write_log
 from mix_db.files.check import check
 from mix_db.files.errors import DamagedFile, FilesError, LockTimeout
@@ -36,7 +35,14 @@ def small() -> dict[str, bytes]:
     store.flush()
     for group in LOGGED:
         store.commit(lambda draft, group=group: group)  # type: ignore[misc]
-    return {name: data for name, data in folder.files().items() if data}
+    # Of the log what counts; `test_db_room` is about the rest.
+    return {name: data for name, data in folder.files().items() if data} | {"writelog": used(folder)}
+
+
+def used(folder: FaultyFolder) -> bytes:
+    """The write log without the room for commits to come."""
+    data, start = folder.files()["writelog"], write_log.HEADER_SIZE
+    return data[: write_log.scan(write_log.Header.unpack(data), data[start:], start, None).end]
 
 
 SMALL = small()
@@ -123,9 +129,10 @@ def test_the_log_byte_by_byte() -> None:
     store.commit(lambda draft: [])
     log = folder.files()["writelog"]
     mark = log[12:16]
+    assert 0 not in mark
     head = (
-        b"MXWLOG\2\0"
-        + struct.pack("<I", crc32c(b"MXWLOG\2\0"))
+        b"MXWLOG\3\0"
+        + struct.pack("<I", crc32c(b"MXWLOG\3\0"))
         + mark
         + struct.pack("<IQQQQQQQ", 0, 0, 0, 0, 0, 0, 0, 0)
     )
@@ -139,7 +146,7 @@ def test_the_log_byte_by_byte() -> None:
     expected += (
         first + struct.pack("<I", crc32c(first + body)) + body + second + struct.pack("<I", crc32c(second))
     )
-    assert log == expected
+    assert log == expected + bytes(4096 - len(expected)), "and room"
     witness = (
         b"MXWITN\1\0" + struct.pack("<I", crc32c(b"MXWITN\1\0")) + struct.pack("<IQQQQ", 0, 2, 2, 0, total)
     )
@@ -313,70 +320,6 @@ def test_no_overwriting_yields_a_wrong_record(name: str, offset: int, garbage: b
     assert whole or findings
 
 
-def readings() -> list[Callable[..., object]]:
-    """The loop that reads several rows: in Python, and in C where it was built."""
-    return [rows.rows_python] if rows._rows is rows.rows_python else [rows.rows_python, rows._rows]
-
-
-def one(reader: RowReader, row: int) -> list[bytes]:
-    return [reader.read(row)]
-
-
-def outcome(read: Callable[[], object]) -> object:
-    try:
-        return read()
-    except (DamagedFile, IndexError) as exc:
-        return type(exc), str(exc)
-
-
-def extent_of(records: list[bytes]) -> tuple[FaultyFolder, Extent]:
-    folder = FaultyFolder()
-    return folder, rows.append(folder, Extent(), records)
-
-
-SIZES = [0, 1, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 100_000, 3, 2]
-
-
-@pytest.mark.parametrize("loop", readings())
-def test_several_rows_are_read_as_one_by_one(
-    loop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "_rows", loop)
-    records = [b"%d" % (n % 10) * size for n, size in enumerate(SIZES)]
-    reader = RowReader(*extent_of(records))
-    every = list(range(len(SIZES)))
-    assert reader.read_many(every) == records
-    assert reader.read_many(every[::-1]) == records[::-1]
-    assert reader.read_many([5, 5, 0]) == [records[5], records[5], b""]
-    assert reader.read_many([]) == []
-    for most in (0, 1, 2, 128, 129, 20_000, 10**9):
-        found = reader.read_many(every, most)
-        assert found == records[: len(found)]
-        assert (
-            len(found) == len(SIZES) or sum(map(len, found)) >= most > sum(map(len, found[:-1])) or not most
-        )
-    for row in (-1, len(SIZES), 2**62):
-        with pytest.raises(IndexError):
-            reader.read_many([0, row])
-
-
-@pytest.mark.parametrize("loop", readings())
-def test_of_damaged_rows_several_say_what_one_says(
-    loop: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "_rows", loop)
-    records = [b"a" * 10, b"b" * 200, b"c" * 17_000, b"d", b"e"]
-    folder, extent = extent_of(records)
-    whole = folder.files()
-    for name, content in whole.items():
-        for place in range(4 if name == "db.off" else 0, len(content), 1 if len(content) < 100 else 997):
-            data = bytearray(content)
-            data[place] ^= 1
-            reader = RowReader(FaultyFolder.of({**whole, name: bytes(data)}), extent)
-            for row in range(len(records)):
-                assert outcome(partial(reader.read_many, [row])) == outcome(partial(one, reader, row))
-
-
 def test_check_finds_its_way_again() -> None:
     """A row and the offset of the next are both spoiled; the rows behind them are not called damaged."""
     data, offsets = bytearray(SMALL["db.dat"]), bytearray(SMALL["db.off"])
@@ -407,7 +350,7 @@ def test_damage_in_the_middle_is_no_torn_tail() -> None:
     folder.remove("WITNESS")
     store = Store(folder)
     assert store.rows == len(ALL) - 1
-    assert len(folder.files()["writelog"]) == last
+    assert used(folder) == SMALL["writelog"][:last]
 
 
 def test_a_frame_is_not_read_twice() -> None:
@@ -503,3 +446,66 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         store.close()
         del store
     assert count() == before
+
+
+# --- many rows at once ---
+
+
+def test_the_extension_is_taken() -> None:
+    assert rows._rows is _files.rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.sampled_from([b"", b"m" * 127, b"n" * 128, b"o" * 20_000]), max_size=8
+    ),
+    st.lists(st.integers(-2, 9), max_size=12),
+    st.integers(0, 3),
+    st.integers(-1, 300) | st.just(2**40),
+    st.tuples(st.sampled_from(["data", "offsets", "sums"]), st.integers(0, 70), st.integers(0, 255)),
+)
+def test_twins_read_the_same_rows(
+    records: list[bytes], wanted: list[int], at: int, most: int, harm: tuple[str, int, int]
+) -> None:
+    folder = FaultyFolder()
+    extent = rows.append(folder, Extent(), records)
+    reader = RowReader(folder, extent)
+    parts = {"data": bytes(reader._data), "offsets": bytes(reader._offsets), "sums": bytes(reader._sums)}
+    name, place, value = harm
+    spoiled = bytearray(parts[name])
+    if place < len(spoiled):
+        spoiled[place] = value
+    parts[name] = bytes(spoiled)
+    given = parts["data"], memoryview(parts["offsets"]).cast("Q"), memoryview(parts["sums"]).cast("I"), wanted
+    found = _files.rows(*given, at, most)
+    assert found == rows.rows_python(*given, at, most)
+    for row, record in zip(wanted[at:], found, strict=False):
+        assert parts["data"] != bytes(reader._data) or record == records[row]
+
+
+def test_the_twin_in_c_refuses_what_it_cannot_read() -> None:
+    empty = memoryview(b"").cast("Q"), memoryview(b"").cast("I")
+    assert _files.rows(b"", *empty, [0, 2**70, -1], 0, 100) == []
+    for arguments in (
+        (b"",),
+        (b"", *empty, (0,), 0, 1),
+        (b"", *empty, ["0"], 0, 1),
+        (None, *empty, [], 0, 1),
+    ):
+        with pytest.raises(TypeError):
+            _files.rows(*arguments)  # type: ignore[call-arg,arg-type]
+    with pytest.raises(ValueError, match="place"):
+        _files.rows(b"", *empty, [], -1, 1)
+
+
+def test_rows_are_read_up_to_so_many_bytes() -> None:
+    folder = FaultyFolder()
+    store = Store(folder)
+    store.commit(lambda draft: [b"x" * 100] * 6)
+    for _ in range(2):
+        assert len(store.view.read_many(range(6))) == 6
+        assert len(store.view.read_many(range(6), 250)) == 3
+        assert len(store.view.read_many(range(6), 1)) == 1
+        assert store.view.read_many([], 1) == []
+        store.flush()

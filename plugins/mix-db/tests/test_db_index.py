@@ -20,10 +20,11 @@ from mix_db import _native
 from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.index import memory, write
 from mix_db.index import merge as merging
+from mix_db.index import segment as segment_module
 from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart, Node, add_python
 from mix_db.index.merge import merge, pick, settle
 from mix_db.index.pack import Packed, pack_python, unite_python
-from mix_db.index.part import Key, Kind, Path, number_key
+from mix_db.index.part import Key, Kind, Path, number_key, text_key
 from mix_db.index.segment import Segment, check, escape, unescape
 from mix_db.index.terms import terms
 from mix_db.index.write import build, ordered
@@ -507,6 +508,7 @@ from mix_db.index import memory, merge, pack, segment, write
 assert memory.add is memory.add_python
 assert write.pack is pack.pack_python and merge.unite is pack.unite_python
 assert segment._seek is segment.bisect_left
+assert segment._find is None
 print(write.build(0, [{"a": [1, "x"]}]).hex())
 """
     done = subprocess.run(
@@ -553,6 +555,56 @@ def test_seeking_is_bisecting(keys: list[int], key: int) -> None:
     keys.sort()
     for wanted in (key, *keys[:3], *keys[-3:]):
         assert _native.seek(memoryview(array("Q", keys)), wanted) == bisect_left(keys, wanted)
+
+
+ALIKE = (
+    # Tails of one width, of several, none; the same beginning; what is stored escaped; several rows.
+    st.lists(st.text("ab", min_size=9, max_size=9), min_size=1)
+    | st.lists(st.text("ab\0\1", min_size=10, max_size=10), min_size=1)
+    | st.lists(st.text("abc", max_size=3), min_size=1)
+    | st.lists(st.text("ab", max_size=12), min_size=1)
+    | st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=1)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ALIKE, st.lists(st.text("ab\0", max_size=12), max_size=4))
+def test_a_text_is_found_by_both_twins(texts: list[str], others: list[str]) -> None:
+    data = build(0, [{"t": text} for text in texts])
+    found = []
+    for find in (_native.find, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(segment_module, "_find", find)
+            column = opened(data).column(("t",), Kind.STRING)
+            assert column is not None
+            keys = [text_key(text) for text in (*texts, *others)]
+            # The first time blocks have to be verified, which the twin in C leaves to the other.
+            found.append([list(column.lookup(key)) for key in (*keys, *keys)])
+    expected = [[row for row, each in enumerate(texts) if each == text] for text in (*texts, *others)]
+    assert found[0] == found[1] == expected * 2
+
+
+def test_the_twin_in_c_finds_nothing_outside_its_buffers() -> None:
+    data = build(0, [{"_rmx_id": Ref(f"{row:08}" + "x" * 24)} for row in range(40)])
+    column = opened(data).column(("_rmx_id",), Kind.REF)
+    assert isinstance(column, segment_module.SegmentColumn)
+    blocks, key, unsure = column.blocks, b"%08d" % 7 + b"x" * 24, -2
+    blocks.verify(0, blocks.size)
+    given = [column.keys, blocks.data, blocks.flags, column.tails, column.width, column.postings, key]
+    assert _native.find(*given) == 7  # type: ignore[arg-type]
+    assert _native.find(*given[:6], b"nowhere, as long as the others ..") == -1  # type: ignore[arg-type]
+    for place, value in (
+        *((3, value) for value in (-1, blocks.size, blocks.size - 1, 2**62)),
+        *((4, value) for value in (-1, 0xFFFF, 2**62)),
+        *((5, value) for value in (-1, blocks.size, blocks.size - 3, 2**62)),
+        (2, bytearray(len(blocks.flags))),
+        (2, bytearray()),
+        (1, memoryview(b"")),
+    ):
+        assert _native.find(*given[:place], value, *given[place + 1 :]) == unsure, place  # type: ignore[arg-type]
+    for wrong in ([*given[:6], "text"], given[:6], [None, *given[1:]], [*given[:3], "1", *given[4:]]):
+        with pytest.raises(TypeError):
+            _native.find(*wrong)  # type: ignore[call-arg,arg-type]
 
 
 def test_twins_refuse_the_same_records() -> None:

@@ -13,7 +13,7 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db.files import names
+from mix_db.files import names, write_log
 from mix_db.files.check import check
 from mix_db.files.compaction import Plan
 from mix_db.files.errors import FilesError
@@ -26,7 +26,8 @@ from mix_db.files.view import View
 
 Commits = list[tuple[bytes, ...]]
 
-# A commit of several records, an empty one, an empty record, a long one; flushes between (None).
+# A commit of several records, an empty one, an empty record, a long one; flushes between (None). At last one for which
+# there is no room in the log, and one that makes new room.
 PLAN: list[tuple[bytes, ...] | None] = [
     (b"a1", b"a2", b"a3"),
     None,
@@ -36,6 +37,8 @@ PLAN: list[tuple[bytes, ...] | None] = [
     None,
     (b"d1", b"d2"),
     (b"e" * 9,),
+    (b"f" * 4000,),
+    (b"g",),
 ]
 
 
@@ -159,7 +162,8 @@ def test_a_reader_that_saw_a_commit_which_then_failed() -> None:
         return real(self, name)
 
     folder.step = look.__get__(folder)  # type: ignore[attr-defined,method-assign]
-    folder.fail = len(folder.steps) + 2
+    # It writes the commit, and room for others.
+    folder.fail = len(folder.steps) + 3
     with pytest.raises(FilesError):
         store.commit(lambda draft: [b"gone"])
     assert reader.rows == 1
@@ -172,7 +176,7 @@ def test_a_log_that_cannot_be_put_right_is_read_anew() -> None:
     """Neither the sync nor the undoing works: it is in doubt what is stored until the next commit finds out."""
     folder = FaultyFolder()
     store = Store(folder)
-    folder.fail = len(folder.steps) + 2
+    folder.fail = len(folder.steps) + 3
     real = FaultyFolder.rename
 
     def full(self: FaultyFolder, old: str, new: str) -> None:
@@ -505,15 +509,19 @@ def drop(view: View, start: int) -> Iterator[bytes]:
     ),
     st.integers(1, 150),
     st.integers(0, 2**32),
+    st.sampled_from([32, 128, 4096]),
 )
-def test_any_life_any_cut(plan: list[tuple[str, int]], cut: int, seed: int) -> None:
+def test_any_life_any_cut(plan: list[tuple[str, int]], cut: int, seed: int, room: int) -> None:
     folder = FaultyFolder(cut=cut)
     several = Several(folder)
-    with contextlib.suppress(PowerCut):
-        several.run(plan)
-    found = folder.restarted(random.Random(seed))
-    assert verified(Store(found, index=index)) in several.states
-    assert list(check(found)) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_log, "_LEAST_ROOM", room)
+        patch.setattr(write_log, "_MOST_ROOM", 4 * room)
+        with contextlib.suppress(PowerCut):
+            several.run(plan)
+        found = folder.restarted(random.Random(seed))
+        assert verified(Store(found, index=index)) in several.states
+        assert list(check(found)) == []
 
 
 def damaged_life() -> tuple[dict[str, bytes], list[bytes]]:

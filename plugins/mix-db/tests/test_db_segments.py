@@ -380,10 +380,17 @@ def test_leftovers_are_swept(folder: Folder) -> None:
 # --- format versions ---
 
 
-@pytest.mark.parametrize(("step", "remedy"), [(1, "newer.*open it with"), (-1, "older.*mixkit db export")])
-@pytest.mark.parametrize(("name", "present"), [("writelog", 2), ("db.seg", 1)])
-def test_other_versions(name: str, present: int, step: int, remedy: str) -> None:
-    version = present + step
+@pytest.mark.parametrize(
+    ("name", "present", "version", "remedy"),
+    [
+        ("writelog", 3, 4, "newer.*open it with"),
+        # 2 is read.
+        ("writelog", 3, 1, "older.*mixkit db export"),
+        ("db.seg", 1, 2, "newer.*open it with"),
+        ("db.seg", 1, 0, "older.*mixkit db export"),
+    ],
+)
+def test_other_versions(name: str, present: int, version: int, remedy: str) -> None:
     folder = FaultyFolder()
     store = Store(folder, index=index)
     fill(store, 0, 3)

@@ -252,7 +252,7 @@ def test_a_repair_of_an_unfinished_commit_leaves_the_horizon() -> None:
     folder = lived()
     files = folder.files()
     _, commits = log_of(folder)
-    torn = FaultyFolder.of({**files, "writelog": files["writelog"] + files["writelog"][-9:]})
+    torn = FaultyFolder.of({**files, "writelog": files["writelog"] + b"unfinished"})
     assert [finding.lost for finding in check(torn)] == [False]
     assert repair(torn).rows == 5
     view = Store(torn).view

@@ -124,7 +124,7 @@ class Connection:
                 relation = self._execute(statement, params if last else None, message.deadline)
                 if last:
                     result = self._result(message, statement, params, relation)
-                elif relation is not None:
+                elif relation is not None and not _is_counted(statement):
                     # What nobody reads is executed all the same.
                     for _ in relation.to_arrow_reader(self._settings.batch_rows):
                         pass
@@ -137,8 +137,12 @@ class Connection:
         import duckdb
 
         pauses, tried = iter(_PAUSES), set[str]()
+        counted = _is_counted(statement)
         while True:
             try:
+                if counted:
+                    # A relation would take as long once more.
+                    return self._connection.execute(statement, params or None)
                 if params:
                     return self._connection.sql(statement, params=params)
                 return self._connection.sql(statement)
@@ -179,7 +183,7 @@ class Connection:
         kind = statement.type.name
         if relation is None:
             return Result([], 0, True, None), b""
-        if kind in _CHANGES and not _RETURNING.search(statement.query):
+        if _is_counted(statement):
             return Result([], 0, True, int(relation.fetchall()[0][0])), b""
         if kind not in ("SELECT", "EXPLAIN", "MULTI") and kind not in _CHANGES:
             return Result([], 0, True, None), b""
@@ -332,6 +336,11 @@ class Connection:
         self._connection.close()
         self._loaded.clear()
         grow(-self._mapped)
+
+
+def _is_counted(statement: Any) -> bool:
+    """Whether it answers how many rows it has changed, and no rows."""
+    return statement.type.name in _CHANGES and not _RETURNING.search(statement.query)
 
 
 def size(path: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, ws_dir_option, yes_option
+from mixkit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from mixkit.filesystem import FileInfo, Files, Reading
@@ -231,17 +231,11 @@ def _new_file(target: Path, force: bool) -> Iterator[IO[bytes]]:
     """A file that is there when all of it is, and not before."""
     if not force and target.exists():
         raise click.UsageError(f"{str(target)!r} is there already; --force replaces it")
-    part = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
+        with whole_file(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
     except OSError as exc:
         raise click.FileError(str(target), exc.strerror) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

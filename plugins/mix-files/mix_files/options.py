@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mixkit.errors import FFIError, FileError
 from mixkit.filesystem import ABSENT
@@ -24,15 +25,13 @@ __all__ = [
 _LONGEST_URL = 1_900
 
 
-@dataclass(frozen=True, slots=True)
-class GetOptions:
+class GetOptions(msgspec.Struct, frozen=True):
     """What the URL of a file is to be good for."""
 
     signedFor: Annotated[float | None, "seconds for which everybody who has the URL may read the file"] = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReadOptions(msgspec.Struct, frozen=True):
     """Which part of a file, and of which version."""
 
     start: Annotated[int, "bytes before it"] = 0
@@ -41,8 +40,7 @@ class ReadOptions:
     text: Annotated[bool, "answer a string; the file must be UTF-8"] = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOptions:
+class CreateOptions(msgspec.Struct, frozen=True):
     """What is said of a file, and what it may replace."""
 
     contentType: Annotated[str | None, "guessed from the path unless given"] = None
@@ -52,24 +50,21 @@ class CreateOptions:
     more: Annotated[bool, "further pieces come"] = False
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(msgspec.Struct, frozen=True):
     """Which part of a list."""
 
     after: Annotated[str | None, "what the page before answered"] = None
     limit: Annotated[int, "files of a page, 1 to 1,000"] = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeOptions:
+class ChangeOptions(msgspec.Struct, frozen=True):
     """What a file that is renamed or copied may replace."""
 
     force: Annotated[bool, "replace a file that has the path"] = False
     ifMatch: Annotated[str | None, "replace the file that has this ETag"] = None
 
 
-@dataclass(frozen=True, slots=True)
-class PropsOptions:
+class PropsOptions(msgspec.Struct, frozen=True):
     """What is to be said of a file from now on."""
 
     contentType: str | None = None

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+
 from mix_http.body import encode_body
 from mix_http.message import ClientTLS, HttpRequest, urlencoded
 from mix_http.settings import HttpSettings
@@ -64,7 +66,7 @@ def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[st
     if request.params:
         query = urlencoded(request.params, "params", MAX_URL)
         separator = "&" if "?" in target.path else "?"
-        target = replace(target, path=f"{target.path}{separator}{query}")
+        target = msgspec.structs.replace(target, path=f"{target.path}{separator}{query}")
         if len(target.path) > MAX_URL:
             raise FFIError(f"params: expected a URL of at most {MAX_URL} characters")
     body, content_type = encode_body(request)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
+import msgspec
+
 from mixkit.errors import FFIError
 from mixkit.header_fields import BasicAuth
 from mixkit.value import UNDEF, Token
@@ -20,16 +22,14 @@ __all__ = ["MAX_PAIRS", "Answer", "ClientTLS", "HttpRequest", "OutgoingRequest",
 Scalar = str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTLS:
+class ClientTLS(msgspec.Struct, frozen=True):
     """A client certificate, both parts in PEM; the key is not encrypted."""
 
     key: str | Token
     certificate: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True):
     """What `$http_do` takes: at most one of body, form and json, and one way to authenticate."""
 
     url: Annotated[str, "absolute URL"]

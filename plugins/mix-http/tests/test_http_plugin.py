@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import re
@@ -218,4 +217,4 @@ def test_the_readme_names_every_key_of_a_request() -> None:
             r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
         )
     )
-    assert named >= {field.name for field in dataclasses.fields(HttpRequest)}
+    assert named >= set(HttpRequest.__struct_fields__)

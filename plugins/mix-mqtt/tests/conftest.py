@@ -20,11 +20,11 @@ from mix_mqtt.ffis import group
 from mix_mqtt.settings import MqttSettings
 
 from mixkit import codec, egress
-from mixkit.bus import BusLimits, LocalBus
 from mixkit.environment import Env
 from mixkit.ffi import FFITable
 from mixkit.grants import ALL, Grants
 from mixkit.limits import Budget, Limits
+from mixkit.local_bus import BusLimits, LocalBus
 from mixkit.state import NoServices, State
 from mixkit.value import Case, Token
 

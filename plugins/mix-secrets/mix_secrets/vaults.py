@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mix_secrets.names import Kind, Name
-from mixkit.databases import gone
 from mixkit.errors import FFIError
-from mixkit.package.book import root_of
 
 if TYPE_CHECKING:
     from mix_secrets.vault import Vault
@@ -67,6 +65,8 @@ class _Own:
     __slots__ = ("app", "folder", "home")
 
     def __init__(self, place: Place) -> None:
+        from mixkit.package.book import root_of
+
         self.app = app_of(place)
         self.folder = (root_of(place) if place.workspace else place.home) / FOLDER
         self.home = str(place.home.parent)
@@ -82,6 +82,8 @@ def vault_of(state: State) -> Vault:
     """
     place, own = _place(state), _own(state)
     if not os.path.isdir(own.home):  # noqa: PTH112 - at every call of an agent
+        from mixkit.databases import gone
+
         raise gone(place)
     return found_in(own.folder, place.workspace, state.services.keyring)
 

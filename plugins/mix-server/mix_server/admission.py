@@ -73,14 +73,28 @@ class Admission:
         return len(self._queue)
 
     async def __aenter__(self) -> None:
+        if not self.enter():
+            await self.queue()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def enter(self) -> bool:
+        """Take a place, if one is free, to be given back by `leave`; else `queue` waits for one. Raises as entering."""
         if self.stopping:
             raise Stopping
         if self.paused >= self.max_paused:
             raise Overloaded(f"{self.paused} runs wait for what they called, of at most {self.max_paused}")
-        if self.active < self.max_runs:
-            self.active += 1
-            self._changed()
-            return
+        if self.active >= self.max_runs:
+            return False
+        self.active += 1
+        self._changed()
+        return True
+
+    async def queue(self) -> None:
+        """Wait for a place when none is free. Raises as entering."""
         if len(self._queue) >= self.max_waiting:
             raise Overloaded(f"{len(self._queue)} runs are waiting already")
         turn = asyncio.get_running_loop().create_future()
@@ -92,18 +106,13 @@ class Admission:
         except BaseException as exc:
             if not turn.cancelled():
                 # It had been given a place in the same moment.
-                self._leave()
+                self.leave()
             with contextlib.suppress(ValueError):
                 self._queue.remove(turn)
             self._changed()
             if isinstance(exc, TimeoutError):
                 raise Overloaded(f"no run ended within {self.max_wait:g} s") from None
             raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._leave()
 
     def pauses(self) -> Callable[[bool], None]:
         """For a run that has a place: to be called with True when it, or a run nested in it, begins to wait for what it
@@ -138,7 +147,8 @@ class Admission:
         self.active -= 1
         self._changed()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give a place back."""
         self._hand_on()
         if not (self.active or self.paused) and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)

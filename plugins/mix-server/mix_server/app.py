@@ -23,9 +23,11 @@ from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
+from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -40,7 +42,6 @@ _log = logging.getLogger("mixkit.server")
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _MOST_KNOWN = 1_024
 _LONGEST_KNOWN = 256
-_PUBLIC = frozenset({"/", "/healthz", "/readyz"})
 
 _DEPRECATED = {
     "/ws": "/v1/ws",
@@ -49,6 +50,7 @@ _DEPRECATED = {
     "/ws/{ws}/{app}": "/v1/ws/{ws}/app/{app}",
     "/run-agent/{ws}/{app}/{agent}": "/v1/ws/{ws}/app/{app}/agent/{agent}",
     "/install-remix-file/{ws}": "/v1/ws/{ws}/install",
+    "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
 }
@@ -148,7 +150,7 @@ class Router(CompiledRouter):
 def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
-    middleware: list[Any] = [Around(server, _PUBLIC, deprecated)]
+    middleware: list[Any] = [Around(server, deprecated)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
     app = App(request_type=Request, middleware=middleware, router=Router())
@@ -173,6 +175,16 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
 
+    grants, grant = Permissions(server), OneGrant(server)
+    for of in ("/v1/ws/{ws}", "/v1/ws/{ws}/app/{app}", "/v1/ws/{ws}/app/{app}/agent/{agent}"):
+        app.add_route(f"{of}/permissions", grants)
+        app.add_route(f"{of}/permissions/{{id}}", grant)
+    app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
+    app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
+    app.add_route("/v1/auth/token", Token(server))
+    app.add_route("/v1/auth/session", Session(server))
+    app.add_route("/v1/auth/keys", KeySetPage(server))
+
     stored = StoredQueries(server)
     query = Query(server, stored)
     app.add_route("/v1/ws/{ws}/app/{app}/documents", Documents(server))
@@ -192,5 +204,6 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/ws/{ws}/{app}", apps, suffix="v0")
     app.add_route("/run-agent/{ws}/{app}/{agent}", agents, suffix="v0")
     app.add_route("/install-remix-file/{ws}", install)
+    app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")

@@ -1,11 +1,11 @@
-"""Who asks, and what they may do. For now: whoever holds the server's token, or without one whoever is on this machine,
-may do everything.
+"""Who asks, and what they may do: `admit` is asked of every request, and nothing else is.
 
-Everything else asks `Authorizer.authorize` and `require`, and nothing more, so accounts will be another authorizer.
+Who asks without authentication, and who runs the server, stand here; users and grants are in `mix_server.access`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import re
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from mix_server.request import Request
 
 __all__ = [
+    "ANYBODY",
     "MIN_TOKEN",
     "Authorizer",
     "LoopbackAuthorizer",
-    "TokenAuthorizer",
+    "OperatorToken",
+    "admit",
     "is_loopback",
-    "make",
+    "is_of_another_site",
     "permission_of",
-    "require",
 ]
 
 _HOST: Final = re.compile(
@@ -46,13 +47,16 @@ _PROXY: Final = frozenset(
 _PROXY_PREFIXES: Final = ("x-forwarded", "x-original-", "x-proxy", "x-envoy-")
 _ALIASES: Final = {"HEAD": "GET"}
 MIN_TOKEN: Final = 16
-"""Shortest token that is taken, in characters."""
+"""Shortest token of the operator that is taken, in characters."""
+
+ANYBODY: Final = Caller(None, ("anonymous",))
+"""Who says nothing of who asks."""
 
 
 class Authorizer(Protocol):
     """Decides who asks, and what they may do."""
 
-    def authorize(self, request: Request) -> Caller:
+    async def authorize(self, request: Request) -> Caller:
         """Who sent the request.
 
         Raises:
@@ -60,21 +64,33 @@ class Authorizer(Protocol):
         """
         ...
 
+    async def ready(self, subject: Caller, workspace: str) -> None:
+        """Have at hand what `may` needs to know of somebody in a workspace, which need not be there."""
+        ...
+
     def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
-        """Whether somebody may do something. Answered at once, from memory: every request asks."""
+        """Whether somebody may do something. Answered from memory, once the workspace is at hand."""
         ...
 
 
-def require(authorizer: Authorizer, subject: Caller, permission: Permission, resource: Resource) -> None:
-    """Go on if the subject may do that.
+async def admit(
+    authorizer: Authorizer, request: Request, permission: Permission, resource: Resource
+) -> Caller:
+    """Who sent a request, if they may do what it asks for.
 
     Raises:
-        NotFound: not even know that the resource is there.
+        Unauthorized: nobody in particular sent it, who may not; or the token is not good.
+        NotFound: the caller may not even know that the resource is there.
         Forbidden: only that.
     """
-    if authorizer.may(subject, permission, resource):
-        return
-    if permission is Permission.SEE or not authorizer.may(subject, Permission.SEE, resource):
+    caller = await authorizer.authorize(request)
+    if resource.workspace is not None:
+        await authorizer.ready(caller, resource.workspace)
+    if authorizer.may(caller, permission, resource):
+        return caller
+    if caller.subjects == ANYBODY.subjects:
+        raise Unauthorized("expected a token as Authorization: Bearer TOKEN")
+    if permission is Permission.SEE or not authorizer.may(caller, Permission.SEE, resource):
         raise NotFound("the caller may not see it")
     raise Forbidden(f"expected the permission {permission} here, which you do not have")
 
@@ -87,16 +103,15 @@ def permission_of(handler: Any, method: str) -> Permission | None:
     return declared.get(_ALIASES.get(method, method), Permission.ADMIN)
 
 
-class _Owners:
-    """Whoever is let in may do everything."""
+class OperatorToken:
+    """The token of who runs the server.
 
-    def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
-        """Yes."""
-        return True
+    Raises:
+        ProfileError: it is too weak.
 
-
-class TokenAuthorizer(_Owners):
-    """Takes one token, as `Authorization: Bearer TOKEN`."""
+    Attributes:
+        mark: stands for the token in what is signed.
+    """
 
     def __init__(self, token: str) -> None:
         if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
@@ -105,19 +120,17 @@ class TokenAuthorizer(_Owners):
                 f"found {len(token)} characters",
                 "settings.server.token",
             )
-        self._expected = token.encode()
-        self._caller = Caller("local")
+        self._expected = token
+        # Says which token it was, to who has it, and nothing about it.
+        self.mark = hashlib.sha256(b"mixkit operator\0" + token.encode()).hexdigest()[:32]
 
-    def authorize(self, request: Request) -> Caller:
-        """The holder of the token. `Unauthorized` without it."""
-        scheme, _, given = (request.auth or "").partition(" ")
-        # NOTE: as bytes, in constant time; text that is not ASCII would raise there.
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._expected):
-            return self._caller
-        raise Unauthorized("expected the server's token as Authorization: Bearer TOKEN")
+    def is_it(self, given: str) -> bool:
+        """Whether that is the token."""
+        # NOTE: in constant time, which is for ASCII alone.
+        return given.isascii() and hmac.compare_digest(given, self._expected)
 
 
-class LoopbackAuthorizer(_Owners):
+class LoopbackAuthorizer:
     """Takes everybody on this machine, and no web page that a browser on this machine shows.
 
     A page from elsewhere can make the browser send requests to a loopback address, and can by its DNS server
@@ -127,42 +140,35 @@ class LoopbackAuthorizer(_Owners):
     """
 
     def __init__(self) -> None:
-        self._caller = Caller(None)
+        self._caller = Caller(None, operator=True)
 
-    def authorize(self, request: Request) -> Caller:
+    async def authorize(self, request: Request) -> Caller:
         """Nobody in particular. `Forbidden` if the request may come from elsewhere."""
         server = request.scope.get("server")
         if not (server and is_loopback(server[0])):
             raise Forbidden("without authentication only connections to a loopback address are served")
         if any(map(_says_proxy, request.headers)):
             raise Forbidden("without authentication nothing is served that comes through a proxy")
-        host = request.get_header("Host") or ""
-        if not is_loopback(_name_of(host)):
+        if not is_loopback(_name_of(request.get_header("Host") or "")):
             raise Forbidden("without authentication the Host must be localhost or a loopback address")
-        origin = request.get_header("Origin")
-        site = request.get_header("Sec-Fetch-Site") or "none"
-        if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != host):
+        if is_of_another_site(request):
             raise Forbidden("without authentication no requests are served that other web sites make")
         return self._caller
 
+    async def ready(self, subject: Caller, workspace: str) -> None:
+        """Nothing is needed."""
 
-def make(token: str | None, no_auth: bool) -> Authorizer:
-    """The authorizer of these settings.
+    def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
+        """Yes: whoever is on this machine may do everything."""
+        return True
 
-    Raises:
-        ProfileError: a token and no authentication, or neither, or a token that is too weak.
-    """
-    if no_auth and token is not None:
-        raise ProfileError("expected a token or no_auth, found both", "settings.server.no_auth")
-    if no_auth:
-        return LoopbackAuthorizer()
-    if token is None:
-        raise ProfileError(
-            "no token is set; all workers must know the same: set MIXKIT_SERVER_TOKEN, "
-            "or start with `mixkit serve`, which makes one",
-            "settings.server.token",
-        )
-    return TokenAuthorizer(token)
+
+def is_of_another_site(request: Request) -> bool:
+    """Whether a browser sent a request for a page of another web site, by what it says of its origin (Fetch, 3.1, and
+    W3C Fetch Metadata). What is no browser says nothing, and is none."""
+    host, origin = request.get_header("Host") or "", request.get_header("Origin")
+    site = request.get_header("Sec-Fetch-Site") or "none"
+    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] != host)
 
 
 def is_loopback(host: str) -> bool:

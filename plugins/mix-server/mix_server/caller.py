@@ -11,9 +11,22 @@ __all__ = ["EVERYBODY", "Caller", "Permission", "Resource"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `user` is what agents see as their user; None is nobody in particular."""
+    """Who asks.
+
+    Attributes:
+        user: what agents see as their user; None is nobody in particular.
+        subjects: those of grants that the caller is, the narrowest first.
+        operator: whether this is who runs the server, and may do everything.
+    """
 
     user: str | None
+    subjects: tuple[str, ...] = ()
+    operator: bool = False
+
+    @property
+    def subject(self) -> str | None:
+        """The narrowest: what stands in the records of what the caller has done."""
+        return self.subjects[0] if self.subjects else None
 
 
 class Permission(StrEnum):

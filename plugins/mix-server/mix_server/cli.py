@@ -34,6 +34,20 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--workers", type=int, help="Processes that serve.")
 @click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
+@click.option("--jwks-url", metavar="URL", help="Keys of the identity provider, for tokens of users.")
+@click.option("--jwt-audience", metavar="TEXT", help="What users' tokens must be for.")
+@click.option("--jwt-issuer", metavar="TEXT", help="What users' tokens must be from.")
+@click.option(
+    "--server-key", metavar="PEM", help="Key that signs tokens; better in MIXKIT_SERVER_SERVER_KEY."
+)
+@click.option(
+    "--workspace-creator",
+    "workspace_creators",
+    multiple=True,
+    default=None,
+    metavar="SUBJECT",
+    help="Who may make workspaces, as all-users or domain/HOST. Repeatable.",
+)
 @click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
 @click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
 @click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
@@ -68,7 +82,7 @@ def serve(session: Session, /, **options: Any) -> None:
     given = {
         _LIMITS.get(name, f"settings.server.{name}"): value
         for name, value in options.items()
-        if value is not None
+        if value not in (None, ())
     }
     session.overrides = {**session.overrides, **given}
     start(session)

@@ -1,15 +1,17 @@
 """What the server counts, for Prometheus.
 
-Several workers count into files of one directory, `PROMETHEUS_MULTIPROC_DIR`, and whichever is asked answers
-for all of them. prometheus_client decides between that and plain memory when it is imported, so that is late.
+What is counted is gathered for a moment, and handed to prometheus_client in one go. Several workers count into files of
+one directory, `PROMETHEUS_MULTIPROC_DIR`, and whichever is asked answers for all of them. prometheus_client decides
+between that and plain memory when it is imported, so that is late.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["DIRECTORY_VARIABLE", "Metrics", "forget_process", "shared_directory"]
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_MOMENT: Final = 0.5
+"""Seconds for which a worker keeps what it has counted to itself."""
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -54,29 +59,40 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._runs = 0, 0, 0
-        # Other processes read what is written at once; where there are none, nobody looks before it is rendered.
-        self._shared = DIRECTORY_VARIABLE in os.environ
-        # PERF: `labels()` takes a lock and builds a key; its answers never change.
-        self._children: dict[tuple[str, str | None, int], tuple[Any, Any]] = {}
+        self._gathered: dict[tuple[str, str | None, int], list[float]] = {}
+        self._flushing: asyncio.TimerHandle | None = None
 
     def count(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request. `route` is the template of its path, None if there is none."""
         key = (method, route, status)
-        found = self._children.get(key)
+        found = self._gathered.get(key)
         if found is None:
-            name = route or "none"
-            found = self._requests.labels(method, name, str(status)), self._seconds.labels(name)
-            self._children[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
+            found = self._gathered[key] = []
+        found.append(seconds)
+        if self._flushing is None:
+            self._flush_soon()
 
     def runs(self, active: int, waiting: int, paused: int) -> None:
         """Note how many runs are under way, wait for a turn, and wait for what they called."""
         self._runs = active, waiting, paused
-        if self._shared:
-            self._write_runs()
+        if self._flushing is None:
+            self._flush_soon()
 
-    def _write_runs(self) -> None:
+    def _flush_soon(self) -> None:
+        self._flushing = asyncio.get_running_loop().call_later(_MOMENT, self.flush)
+
+    def flush(self) -> None:
+        """Hand over what was gathered."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        gathered, self._gathered = self._gathered, {}
+        for (method, route, status), times in gathered.items():
+            name = route or "none"
+            self._requests.labels(method, name, str(status)).inc(len(times))
+            observe = self._seconds.labels(name).observe
+            for seconds in times:
+                observe(seconds)
         active, waiting, paused = self._runs
         self._active.set(active)
         self._waiting.set(waiting)
@@ -86,7 +102,7 @@ class Metrics:
         """All processes' metrics as Prometheus reads them, and their type; None if others' are not known."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        self._write_runs()
+        self.flush()
         registry = self.registry
         if DIRECTORY_VARIABLE in os.environ:
             registry = _of_all_processes(CollectorRegistry())

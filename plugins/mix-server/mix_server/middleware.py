@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
-from mix_server.auth import permission_of, require
+from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
@@ -33,28 +32,20 @@ access = logging.getLogger("mixkit.server.access")
 _LONGEST_PATH = 512
 """Characters of a path in the access log."""
 
-_FILE = re.compile(r"/v1/ws/[^/]+/app/[^/]+/files/.+", re.DOTALL)
-"""Paths of files. What else has such a path is asked for its caller like everything."""
-
-_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
-"""An id that a caller may choose: it goes into log lines and into a header."""
-
 
 class Around:
     """The server's own middleware, outside of all others.
 
     Args:
         server: whose requests these are.
-        public: paths that are served without asking who asks.
         deprecated: templates of routes whose answers say that they will go.
     """
 
-    def __init__(self, server: Server, public: frozenset[str], deprecated: dict[str, str]) -> None:
+    def __init__(self, server: Server, deprecated: dict[str, str]) -> None:
         self._server = server
         self._authorizer = server.authorizer
         self._metrics = server.metrics
-        self._arrivals = server.arrivals
-        self._public = public
+        self._clients = server.clients
         self._deprecated = deprecated
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
@@ -72,23 +63,15 @@ class Around:
         await self._server.stop()
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        req.arrivals = self._arrivals
-        given = req.get_header("X-Request-Id")
-        if given and _SANE_ID.fullmatch(given.encode()):
-            req.id = given
-        # A file may be for everybody; its resource knows, and asks for all others.
-        if req.path not in self._public and not ("/files/" in req.path and _FILE.fullmatch(req.path)):
-            req.caller = self._authorizer.authorize(req)
+        req.clients = self._clients
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
         permission = permission_of(resource, req.method)
         if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
-            if req.caller is None:
-                req.caller = self._authorizer.authorize(req)
             about = Resource(params.get("ws"), params.get("app"), params.get("agent"))
-            require(self._authorizer, req.caller, permission, about)
+            req.caller = await admit(self._authorizer, req, permission, about)
         if req.judged:
             refuse_conditions(req, resource)
             refuse_options(req, resource)

@@ -52,10 +52,14 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float, most:
         BodyTooLarge, BodyTooRich, BodyTimeout, Disconnected: the body did not come as it should.
         UnsupportedBody, TaggedJSONError, BadRequest, Mismatch: it cannot be read.
     """
-    content_type = (req.content_type or "").partition(";")[0].strip().lower()
+    content_type = req.content_type or ""
+    if content_type not in _JSON_TYPES:
+        content_type = content_type.partition(";")[0].strip().lower()
     if content_type not in _JSON_TYPES and content_type != _FORM_TYPE:
         raise UnsupportedBody(f"expected application/json or {_FORM_TYPE}, found {content_type:.80}")
-    body = await req.body(limit, seconds)
+    body = req.body_at_hand(limit)
+    if body is None:
+        body = await req.body(limit, seconds)
     if content_type == _FORM_TYPE:
         try:
             text = body.decode("utf-8-sig")

@@ -5,39 +5,40 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import falcon.asgi
 from falcon.request import RequestOptions
 
-from mix_server.arrivals import Arrivals
 from mix_server.caller import Caller
+from mix_server.clients import Clients, Watch
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import (
     BodyTimeout,
     BodyTooLarge,
     Disconnected,
     HeaderTooLong,
-    Stopping,
     TooManyHeaders,
 )
 from mix_server.first_event import NOTHING_YET, Receive
 
-__all__ = ["JUDGED", "ClientWatch", "Request"]
-
-_WATCH_AFTER = 0.05
-"""Seconds before anybody asks whether the client is still there: most runs are over by then."""
+__all__ = ["JUDGED", "Request"]
 
 _LONGEST_MEDIA = 1_024
 _MOST_HEADERS = 256
 
 JUDGED = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since", b"content-range"))
 """Headers that say how or when a request is to be done: not every resource does so."""
+
+_RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id"}
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+"""An id that a caller may choose: it goes into log lines and into a header."""
 
 _SHORT_REST = 65_536
 """Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
@@ -62,10 +63,6 @@ _ids = _Ids()
 os.register_at_fork(after_in_child=_ids.renew)
 
 
-_ALONE = Arrivals()
-"""For requests that have not come to a server yet."""
-
-
 class Request(falcon.asgi.Request):
     """A request.
 
@@ -73,13 +70,25 @@ class Request(falcon.asgi.Request):
         id: identity of the request, in the answer, in every log line, and the run's.
         caller: who asks; set before the request comes to a resource.
         started: `time.perf_counter()` of its arrival.
-        arrivals: the bodies of the server that are arriving, of which its own is one.
+        clients: those of the server, of which it is from one; set with `caller`.
         unread: part of the body has not been read yet.
         coded: it has a `Content-Encoding`.
+        prefers: it has a `Prefer`.
         judged: it has something that its resource may not know (a query string, a header of `JUDGED`).
     """
 
-    __slots__ = ("_first", "_more", "arrivals", "caller", "coded", "id", "judged", "started", "unread")
+    __slots__ = (
+        "_first",
+        "_more",
+        "caller",
+        "clients",
+        "coded",
+        "id",
+        "judged",
+        "prefers",
+        "started",
+        "unread",
+    )
 
     def __init__(
         self,
@@ -103,11 +112,14 @@ class Request(falcon.asgi.Request):
         if len(headers.get(b"content-type", b"")) > _LONGEST_MEDIA:
             raise HeaderTooLong("content-type", _LONGEST_MEDIA)
         # PERF: looked up once, since nearly no request has any of this.
-        self.coded = b"content-encoding" in headers
-        self.judged = bool(query) or not JUDGED.isdisjoint(headers)
-        self.id = _ids.next()
+        rare = not _RARE.isdisjoint(headers)
+        self.coded = rare and b"content-encoding" in headers
+        self.prefers = rare and b"prefer" in headers
+        self.judged = bool(query) or (rare and not JUDGED.isdisjoint(headers))
+        given = headers.get(b"x-request-id") if rare else None
+        self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _ids.next()
         self.caller: Caller | None = None
-        self.arrivals = _ALONE
+        self.clients: Clients | None = None
         self.started = time.perf_counter()
         self._first = first_event
         self._more = receive
@@ -134,6 +146,12 @@ class Request(falcon.asgi.Request):
         except falcon.HTTPError:
             return True
 
+    @property
+    def who(self) -> Caller:
+        """Who asks, of a request that comes to a resource that not everybody may ask."""
+        assert self.caller is not None
+        return self.caller
+
     async def body(self, limit: int, seconds: float) -> bytes:
         """The whole body, decompressed.
 
@@ -145,13 +163,18 @@ class Request(falcon.asgi.Request):
             BodyTooLarge, BodyTimeout, Disconnected, Stopping: and the rest of the body stays unread.
             UnsupportedCoding, BadRequest: it is compressed, but not in a way that is read here.
         """
+        body = self.body_at_hand(limit)
+        return b"".join([chunk async for chunk in self.chunks(limit, seconds)]) if body is None else body
+
+    def body_at_hand(self, limit: int) -> bytes | None:
+        """The same, if it has come with its head, as it is; None for `body` to see to it."""
         first = self._first
-        if first is not None and not self.unread and not self.coded:
-            body: bytes = first.get("body", b"")
-            if len(body) > limit:
-                raise BodyTooLarge(limit)
-            return body
-        return b"".join([chunk async for chunk in self.chunks(limit, seconds)])
+        if first is None or self.unread or self.coded:
+            return None
+        body: bytes = first.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(limit)
+        return body
 
     async def chunks(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
         """The body as it arrives, decompressed. Arguments and errors are those of `body`."""
@@ -185,8 +208,9 @@ class Request(falcon.asgi.Request):
                 yield chunk
             if not self.unread:
                 return
+            assert self.clients is not None
             try:
-                event = await self.arrivals.next(self._more, deadline - time.monotonic())
+                event = await self.clients.next(self._more, deadline - time.monotonic())
             except TimeoutError:
                 raise BodyTimeout(seconds) from None
             if event["type"] == "http.disconnect":
@@ -198,46 +222,7 @@ class Request(falcon.asgi.Request):
         while (await self._more())["type"] != "http.disconnect":
             pass
 
-    def watch(self) -> ClientWatch:
+    def watch(self) -> Watch:
         """A context that the task leaves when the client goes away. The body must have been read."""
-        return ClientWatch(self._more)
-
-
-class ClientWatch:
-    """Cancels the task that entered it when the client goes away; leaving raises `Disconnected` then.
-
-    A cancellation that comes from elsewhere is that of a server which stops: leaving raises `Stopping`.
-    """
-
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._gone = False
-        self._watcher: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._timer = task.get_loop().call_later(_WATCH_AFTER, self._start)
-        return self
-
-    def _start(self) -> None:
-        self._watcher = self._task.get_loop().create_task(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        self._task.cancel()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if exc is not None and self._task.cancelling():
-            self._task.uncancel()
-            raise (Disconnected if self._gone else Stopping)() from exc
+        assert self.clients is not None
+        return Watch(self.clients, self._more)

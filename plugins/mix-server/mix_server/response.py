@@ -45,7 +45,7 @@ def write_value(accept: str, resp: Response, value: Any) -> None:
 
 async def write_any(accept: str, resp: Response, value: Any) -> None:
     """The same for a value of any size: a large one is written in a thread."""
-    if not is_large(value):
+    if type(value) is JSONText or not is_large(value):
         write_value(accept, resp, value)
         return
     import asyncio

@@ -9,10 +9,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mix_server import auth
+import msgspec
+
+from mix_server.access.accounts import make
+from mix_server.access.server_key import ServerKey
+from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
-from mix_server.arrivals import Arrivals
 from mix_server.catalog import Catalog
+from mix_server.clients import Clients
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
@@ -44,25 +48,30 @@ class Server:
 
     Args:
         kernel: runs the agents. The server closes it when it stops.
-        authorizer: decides who asks; made from the settings if not given.
+        token: the operator's, if the settings have none.
 
     Raises:
         ProfileError: settings that do not go together, a workspace directory that is not one, a storage that forgets.
 
     Attributes:
-        kernel, settings, authorizer: as given.
+        kernel, settings: as given.
+        authorizer: decides who asks, and what they may do.
         store: the workspaces.
+        grants: who may do what in them.
+        key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
         followings: the live queries, which streams share.
         streams: the answers that are being sent part by part.
-        arrivals: the bodies that are arriving.
+        clients: what is waited for from them.
         metrics: the counters.
     """
 
-    def __init__(self, kernel: Kernel, authorizer: auth.Authorizer | None = None) -> None:
+    def __init__(self, kernel: Kernel, token: str | None = None) -> None:
         settings: ServerSettings = kernel.settings("server")
+        if token is not None:
+            settings = msgspec.structs.replace(settings, token=token)
         if kernel.limits.wall_time > MAX_WALL_TIME:
             raise ProfileError(
                 f"expected at most {MAX_WALL_TIME:g} s for what runs in a request, found "
@@ -78,8 +87,10 @@ class Server:
             )
         self.kernel = kernel
         self.settings = settings
-        self.authorizer = authorizer or auth.make(settings.token, settings.no_auth)
         self.store = _open_store(settings.ws_dir, kernel)
+        self.grants = GrantStore(self.store)
+        self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
+        self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
@@ -96,7 +107,7 @@ class Server:
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
-        self.arrivals = Arrivals()
+        self.clients = Clients()
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -105,7 +116,7 @@ class Server:
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
-        self.arrivals.stop()
+        self.clients.stop()
         self.streams.stop()
 
     async def stop(self) -> None:
@@ -116,6 +127,7 @@ class Server:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
         self.databases.close()
+        self.metrics.flush()
         self.kernel.close()
 
     def check_memory(self) -> None:

@@ -34,6 +34,29 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    jwks_url: Annotated[
+        str | None,
+        Meta(
+            description="Where the identity provider's keys are, by which tokens of users are verified; https."
+        ),
+    ] = None
+    jwt_audience: Annotated[
+        str | None, Meta(description="What the claim aud of users' tokens must have; needed with jwks_url.")
+    ] = None
+    jwt_issuer: Annotated[str | None, Meta(description="What the claim iss of users' tokens must be.")] = None
+    server_key: Annotated[
+        str | None,
+        Meta(
+            description="Private key on P-256, PEM or that in base64, by which this server signs tokens; derived from "
+            "the key ring without it."
+        ),
+    ] = None
+    workspace_creators: Annotated[
+        list[str],
+        Meta(
+            description="Who may make workspaces beside the operator: subjects, as all-users or domain/HOST."
+        ),
+    ] = []
     body_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
     ] = 32 * MIB

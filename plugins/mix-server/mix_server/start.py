@@ -38,7 +38,6 @@ def start(session: Session) -> None:
     token = settings.token
     if token is None and not settings.no_auth:
         token = secrets.token_urlsafe(24)
-    authorizer = auth.make(token, settings.no_auth)
     directory = shared_directory() if settings.workers > 1 else None
     parent = os.getpid()
     try:
@@ -46,7 +45,7 @@ def start(session: Session) -> None:
         from mix_server.app import create_app
         from mix_server.server import Server
 
-        server = Server(kernel, authorizer)
+        server = Server(kernel, token)
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
             _announce(listener, None if settings.token else token)

@@ -17,9 +17,10 @@ import msgspec
 
 from mix_server.errors import BadRequest
 from mixkit import tagged_json
+from mixkit.converter import converter
 from mixkit.errors import NotFound, TaggedJSONError
 from mixkit.fields import valid
-from mixkit.schema import ANY, Field, Mismatch, RecordType, Type, converter
+from mixkit.schema import ANY, Field, Mismatch, RecordType, Type
 from mixkit.schema_text import TypeTextError, parse
 from mixkit.value import Ref
 

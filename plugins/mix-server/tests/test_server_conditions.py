@@ -13,6 +13,7 @@ APP = "/v1/ws/w/app/demo"
 ID = "B" * 32
 STALE = '"0000000000009999-0"'
 
+OF = ("/v1/ws/w", APP, f"{APP}/agent/echo")
 WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/ws", {"name": "other"}),
     ("DELETE", "/v1/ws/w", None),
@@ -30,6 +31,14 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", f"{APP}/sql", {"sql": "select 1"}),
     ("PUT", f"{APP}/query/q", {"query": "n == 2"}),
     ("DELETE", f"{APP}/query/q", None),
+    *(("POST", f"{of}/permissions", {"subject": "all-users", "role": "runner"}) for of in OF),
+    *(("DELETE", f"{of}/permissions/{ID}", None) for of in OF),
+    ("POST", "/grant-permission/w", {"subject": "all-users", "role": "runner"}),
+    ("POST", "/v1/ws/w/tokens", {"name": "ci", "rights": [{"role": "runner"}]}),
+    ("DELETE", f"/v1/ws/w/tokens/{ID}", None),
+    ("POST", "/v1/auth/token", None),
+    ("POST", "/v1/auth/session", None),
+    ("DELETE", "/v1/auth/session", None),
     ("POST", "/ws", {"name": "other"}),
     ("POST", "/ws/", {"name": "other"}),
     ("DELETE", "/ws/w", None),

@@ -32,6 +32,14 @@ PATHS = [
     f"{APP}/query/q?limit=1",
     f"{APP}/live",
     f"{APP}/files/public/a",
+    *(
+        f"{of}/permissions{rest}"
+        for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
+        for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
+    ),
+    "/v1/ws/w/tokens",
+    f"/v1/ws/w/tokens/{ID}",
+    "/v1/auth/keys",
     "/ws",
     "/ws/",
     "/ws/w",

@@ -11,8 +11,9 @@ from mix_server.errors import BadRequest
 from mix_server.params import from_texts, read_body, read_query
 
 from mixkit import tagged_json
+from mixkit.converter import converter
 from mixkit.errors import TaggedJSONError
-from mixkit.schema import ANY, Mismatch, converter
+from mixkit.schema import ANY, Mismatch
 from mixkit.schema_text import parse, parse_params
 from mixkit.value import Case, Ref, check
 
@@ -97,7 +98,7 @@ async def read_form(body: bytes, types: dict[str, str]) -> Any:
     class Form:
         content_type = "application/x-www-form-urlencoded"
 
-        async def body(self, limit: int, seconds: float) -> bytes:
+        def body_at_hand(self, limit: int) -> bytes:
             return body
 
     return (await read_body(Form(), parse_params(types), 1000, 1.0, 1_000))[0]  # type: ignore[arg-type]

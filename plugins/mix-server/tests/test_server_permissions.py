@@ -33,6 +33,17 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/install": {"POST": INSTALL},
     "/v1/ws/{ws}/app/{app}": {"GET": SEE, "PUT": CREATE, "DELETE": DELETE},
     "/v1/ws/{ws}/app/{app}/agent/{agent}": {"GET": RUN, "POST": RUN},
+    "/v1/ws/{ws}/permissions": {"GET": ADMIN, "POST": ADMIN},
+    "/v1/ws/{ws}/permissions/{id}": {"GET": ADMIN, "DELETE": ADMIN},
+    "/v1/ws/{ws}/app/{app}/permissions": {"GET": ADMIN, "POST": ADMIN},
+    "/v1/ws/{ws}/app/{app}/permissions/{id}": {"GET": ADMIN, "DELETE": ADMIN},
+    "/v1/ws/{ws}/app/{app}/agent/{agent}/permissions": {"GET": ADMIN, "POST": ADMIN},
+    "/v1/ws/{ws}/app/{app}/agent/{agent}/permissions/{id}": {"GET": ADMIN, "DELETE": ADMIN},
+    "/v1/ws/{ws}/tokens": {"GET": ADMIN, "POST": ADMIN},
+    "/v1/ws/{ws}/tokens/{id}": {"GET": ADMIN, "DELETE": ADMIN},
+    "/v1/auth/token": {"POST": SEE},
+    "/v1/auth/session": {"POST": SEE, "DELETE": EVERYBODY},
+    "/v1/auth/keys": {"GET": EVERYBODY},
     "/v1/ws/{ws}/app/{app}/documents": {"GET": READ, "POST": WRITE},
     "/v1/ws/{ws}/app/{app}/documents/{id}": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
     "/v1/ws/{ws}/app/{app}/documents/{id}/history": {"GET": READ},
@@ -48,6 +59,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/ws/{ws}/{app}": {"DELETE": DELETE},
     "/run-agent/{ws}/{app}/{agent}": {"GET": RUN, "POST": RUN},
     "/install-remix-file/{ws}": {"POST": INSTALL},
+    "/grant-permission/{ws}": {"POST": ADMIN},
     "/query/{ws}/{app}": {"POST": READ},
     "/query/{ws}/{app}/{name}": {"DELETE": WRITE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
@@ -78,11 +90,14 @@ class Roles:
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, Permission, Resource]] = []
 
-    def authorize(self, request: Any) -> Caller:
+    async def authorize(self, request: Any) -> Caller:
         role = request.get_header("X-Role")
         if role == "stranger":
             raise Unauthorized("who?")
         return Caller(role)
+
+    async def ready(self, subject: Caller, workspace: str) -> None:
+        pass
 
     def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
         self.asked.append((subject.user, permission, resource))

@@ -132,7 +132,7 @@ async def test_no_option_leads_out_of_the_workspace(server: Server, connect: Con
     folders = set(server.store.root.rglob("data"))
     workspace = server.store.workspace("w")
     home = workspace.place("crm").home
-    before = workspace.past("crm"), workspace._book._database().watermark()
+    before = workspace.past("crm"), workspace.database().watermark()
     async with connect(server) as client:
         for app in ("curious", "named"):
             for name in names:
@@ -142,7 +142,7 @@ async def test_no_option_leads_out_of_the_workspace(server: Server, connect: Con
                 odd = {"type": "rmx", "scope": "main", "db": name}
                 assert (await run(client, app, "save", odd, {"n": 1})).status_code != 200
         assert (await run(client, "curious", "save", other("crm"), {"n": 1})).status_code == 200
-        assert (workspace.past("crm"), workspace._book._database().watermark()) == before
+        assert (workspace.past("crm"), workspace.database().watermark()) == before
     assert set(server.store.root.rglob("data")) - folders == {home}
 
 

@@ -143,7 +143,7 @@ async def test_nothing_without_the_token_but_what_is_public(
             f"Bearer {token}x",
         ):
             headers = {} if header is None else {"Authorization": header}
-            for path in ("/v1/ws", "/v1/nothing", "/metrics", f"{DEMO}echo", "/run-agent/w/demo/echo"):
+            for path in ("/v1/ws", "/v1/ws/nothing", "/metrics", f"{DEMO}echo", "/run-agent/w/demo/echo"):
                 answer = await client.get(path, headers=headers)
                 assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
                 assert token not in answer.text

@@ -8,10 +8,11 @@ from typing import Any, Final
 from mix_wasm.leash import Leash, opened, restore
 from mixkit import codec
 from mixkit.contracts import Compiled, FuncType
+from mixkit.converter import Converter, converter
 from mixkit.errors import CodecError, FFIError, GuestError
 from mixkit.limits import Limits
 from mixkit.near import meant
-from mixkit.schema import Converter, Mismatch, converter
+from mixkit.schema import Mismatch
 from mixkit.state import State
 from mixkit.value import kind_of
 from mixkit.vm.guest import HOST_IMPORTS, GuestMachine

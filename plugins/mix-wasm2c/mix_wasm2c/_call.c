@@ -64,7 +64,7 @@ static PyObject *copy_result(Instance *self, Region *region, PyObject *name, uin
         raise_limit("result_size", self->max_result, "bytes", detail);
         return NULL;
     }
-    return PyBytes_FromStringAndSize((const char *)region->base + ptr, (Py_ssize_t)size);
+    return memory_copy(region, ptr, size);
 }
 
 /* Which step of call_bytes went wrong. */

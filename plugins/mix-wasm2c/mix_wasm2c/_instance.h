@@ -87,6 +87,7 @@ void host_call(mix_host *host, uint32_t import, mix_value *values); /* no GIL */
 
 Region *memory_of(Instance *self); /* what is exported as "memory"; NULL with an exception */
 bool memory_holds(Region *region, uint32_t ptr, size_t size);
+PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size); /* of what it holds, as bytes */
 /* Grows a memory, whose size in pages it answers; UINT64_MAX if refused. */
 uint64_t memory_grow(Instance *self, size_t index, uint64_t pages);
 

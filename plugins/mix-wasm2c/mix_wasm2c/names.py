@@ -20,13 +20,17 @@ class Names:
 
     Args:
         sections: contents of the custom sections called `name`.
+        count: functions of the module; those behind them are ours.
     """
 
-    def __init__(self, sections: tuple[bytes, ...]) -> None:
+    def __init__(self, sections: tuple[bytes, ...], count: int) -> None:
         self._sections = sections
+        self._count = count
 
     def __call__(self, index: int) -> str:
-        """The name for people, or `function 7`."""
+        """The name for people, or `function 7`; empty for a function that is not the module's."""
+        if index >= self._count:
+            return ""
         name = self._names.get(index)
         return demangled(name)[:_LONGEST] if name else f"function {index}"
 

@@ -11,6 +11,7 @@ from typing import Final
 from mixkit.contracts import FuncType
 from mixkit.errors import EngineError
 from mixkit.vm.wasm import WasmModule
+from mixkit.vm.wasm_bulk import split
 from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_reader import leb
 
@@ -52,7 +53,7 @@ def reduced(module: WasmModule) -> bytes:
         EngineError: an export names what does not exist.
     """
     _check_exports(module)
-    changed = dict(joined(module))
+    changed = {**joined(module), **split(module)}
     changed[_IMPORT] = _imports(module)
     exported = sorted({index for kind, index in module.exported.values() if kind == "function"})
     # Element segments are known by their number too, so that one more stands at the end.

@@ -28,7 +28,8 @@ _TRAPS: Final = {
 def trap_error(what: int, names: Callable[[int], str] | None, frames: list[int], more: int) -> GuestError:
     """The error for a trap. Frames are function indexes, innermost first; `more` are not told."""
     trap, reason = _TRAPS[what]
-    backtrace = [names(index) if names else f"function {index}" for index in frames]
+    named = (names(index) if names else f"function {index}" for index in frames)
+    backtrace = [name for name in named if name]
     if more:
         backtrace.append(f"… {more} more")
     where = f", in {backtrace[0]}" if backtrace else ""

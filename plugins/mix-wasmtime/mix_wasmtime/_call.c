@@ -68,7 +68,7 @@ PyObject *bytes_call_result(Instance *self, const BytesCall *call, wasmtime_val_
         raise_limit("result_size", self->max_result, "bytes", detail);
         return NULL;
     }
-    return PyBytes_FromStringAndSize((const char *)call->region->base + ptr, (Py_ssize_t)size);
+    return memory_copy(call->region, ptr, size);
 }
 
 /* no GIL */

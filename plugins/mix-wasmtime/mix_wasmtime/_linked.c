@@ -105,15 +105,15 @@ static int read_variables(Linked *self, PyObject *variables) {
 static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"owners",   "engine", "module", "hosts",      "functions", "variables",
                             "memories", "memory", "start",  "restorable", "heaps",     "stack",     "shift",
-                            "suspends", NULL};
+                            "own",      "suspends", NULL};
     PyObject *owners, *hosts, *functions, *variables, *memories, *start;
     unsigned long long engine, module;
-    Py_ssize_t memory, heaps, stack, shift;
+    Py_ssize_t memory, heaps, stack, shift, own;
     int restorable, suspends;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnnnp:Linked", names, &owners, &engine, &module,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKKO!O!O!O!nOpnnnnp:Linked", names, &owners, &engine, &module,
                                      &PyTuple_Type, &hosts, &PyTuple_Type, &functions, &PyTuple_Type, &variables,
                                      &PyTuple_Type, &memories, &memory, &start, &restorable, &heaps, &stack, &shift,
-                                     &suspends))
+                                     &own, &suspends))
         return NULL;
     if (PyTuple_GET_SIZE(memories) > MAX_MEMORIES)
         return PyErr_Format(errors.engine_error, "the module has %zd memories, expected at most %d",
@@ -134,6 +134,7 @@ static PyObject *linked_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->heaps = (size_t)heaps;
     self->stack = (size_t)stack;
     self->shift = shift;
+    self->own = (size_t)own;
     wasmtime_linker_t *linker = wt.wasmtime_linker_new(self->engine);
     int failed = define_hosts(self, linker, hosts) < 0 || read_functions(self, functions) < 0 ||
                  read_variables(self, variables) < 0;

@@ -22,9 +22,6 @@
 /* The first bytes of a memory, which get pages of the usual size. */
 #define SMALL_PAGES ((size_t)8 << 20)
 
-/* A guest on a fiber that comes to have more gives way: one instruction fills all of it, and nothing stops that. */
-#define MUCH ((size_t)16 << 20)
-
 _Thread_local Creation *region_creation;
 
 /* Bytes of all regions of the process. */
@@ -39,8 +36,8 @@ static uint8_t *get_memory(void *env, size_t *size, size_t *capacity) {
     return region->base;
 }
 
-/* Makes [from, to) of the region accessible. Huge pages for what is far from the start: a guest that fills 256 MiB with
- * one instruction, which nothing can interrupt, is done several times sooner (measured). Small guests stay small. */
+/* Makes [from, to) of the region accessible. Huge pages for what is far from the start: a guest that fills 256 MiB is
+ * done several times sooner (measured). Small guests stay small. */
 static bool open_range(uint8_t *base, size_t from, size_t to) {
     if (to <= from) return true;
     if (mprotect(base + from, to - from, PROT_READ | PROT_WRITE) != 0) return false;
@@ -86,10 +83,6 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
         account->refused = true;
         return wt.wasmtime_error_new("the system has no more memory");
     }
-    if (account->give_way != NULL && account->used > MUCH && account->used - more <= MUCH) {
-        atomic_store(account->give_way, true);
-        wt.wasmtime_engine_increment_epoch(account->engine);
-    }
     atomic_fetch_add(&in_use, more);
     atomic_store_explicit(&region->size, new_size, memory_order_release);
     return NULL;
@@ -98,7 +91,7 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
 size_t region_mappings(const Region *region) {
     size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
     /* What is accessible, with what lies before and behind; and what is advised to be in huge pages. */
-    return size == 0 ? 1 : size <= SMALL_PAGES ? 3 : 4;
+    return (size == 0 ? 1 : size <= SMALL_PAGES ? 3 : 4) + (region->image != 0 ? 2 : 0);
 }
 
 void region_release(Region *region) {

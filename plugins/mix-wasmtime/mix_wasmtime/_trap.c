@@ -26,13 +26,14 @@ static void raise_kept(Instance *self) {
 }
 
 /* [(function index, name or None, byte offset in the module's file)], innermost first */
-static PyObject *read_frames(wasm_frame_vec_t *frames, Py_ssize_t shift) {
+static PyObject *read_frames(wasm_frame_vec_t *frames, const Linked *linked) {
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < frames->size; i++) {
+        if (wt.wasm_frame_func_index(frames->data[i]) >= linked->own) continue;
         const wasm_byte_vec_t *name = wt.wasmtime_frame_func_name(frames->data[i]);
         PyObject *frame = Py_BuildValue("Is#n", wt.wasm_frame_func_index(frames->data[i]),
                                         name != NULL ? name->data : NULL, name != NULL ? (Py_ssize_t)name->size : 0,
-                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]) - shift);
+                                        (Py_ssize_t)wt.wasm_frame_module_offset(frames->data[i]) - linked->shift);
         if (frame == NULL || PyList_Append(list, frame) < 0) Py_CLEAR(list);
         Py_XDECREF(frame);
     }
@@ -74,7 +75,7 @@ void trap_raise(Instance *self) {
         wasm_frame_vec_t trace = {0, NULL};
         if (trap != NULL) wt.wasm_trap_trace(trap, &trace);
         else wt.wasmtime_error_wasm_trace(failure, &trace);
-        PyObject *frames = read_frames(&trace, self->linked->shift);
+        PyObject *frames = read_frames(&trace, self->linked);
         if (atomic_load(&self->interrupted)) {
             trap_interrupted(frames);
         } else if (self->account.refused) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import threading
 from typing import Final
 
@@ -14,6 +13,7 @@ from mix_wasmtime import _native
 from mix_wasmtime.compilation import invalid
 from mix_wasmtime.compiler import make_config
 from mix_wasmtime.traps import trap_error
+from mixkit import distributions
 from mixkit.contracts import LATER
 from mixkit.errors import EngineError, GuestError, LimitExceeded
 
@@ -32,7 +32,7 @@ def check_version() -> str:
     Raises:
         EngineError: it is not one whose C interface we know; calling it would corrupt memory.
     """
-    found = importlib.metadata.version("wasmtime")
+    found = distributions.version("wasmtime")
     if int(found.split(".")[0]) != SUPPORTED:
         raise EngineError(
             f"mix-wasmtime needs wasmtime {SUPPORTED}.x, found {found}: "

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mix_wasmtime import _native
 from mix_wasmtime.settings import WasmtimeSettings
-from mixkit import contracts
+from mixkit import contracts, distributions
 from mixkit.contracts import FuncType, HostFunction, HostImports
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import EngineError, LimitExceeded
 from mixkit.limits import Limits
 from mixkit.vm import wasm
 from mixkit.vm.frozen import Snapshot, load_snapshot
+from mixkit.vm.wasm_bulk import split
 from mixkit.vm.wasm_data import joined
 from mixkit.vm.wasm_state import is_restorable
 
@@ -29,12 +31,24 @@ __all__ = ["Instance", "Module", "WasmtimeEngine"]
 MAX_MEMORIES: Final = 16
 """Memories a module may define: each reserves 4 GiB of address space, whatever its size."""
 
+_SHARED: Final = 4 << 20
+"""Bytes of a snapshot from which on instances share its pages until they write to them."""
+_TRAITS: Final = struct.Struct("<?i")
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
 _VALKINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
 _COMPILERS: Final = 4
 """Processes that compile at a time."""
 _LINKED: Final = 8
 """Combinations of stack size and imports that a module keeps."""
+
+
+class Traits(NamedTuple):
+    """What is kept in a file beside the machine code, because it takes time to find out."""
+
+    restorable: bool
+    """Whether a snapshot has all of the state."""
+    shift: int
+    """Bytes that the functions stand further back in what was compiled than in the module."""
 
 
 class Module:
@@ -53,12 +67,13 @@ class Module:
         self.imports = read.imports
         self.exports = read.exports
         self._customs = read.customs
-        self._exposed = wasm.expose(read, joined(read))
+        self._exposed = wasm.expose(read)
+        self._own = read.function_count
         self._memories = read.memories
         self._throws = read.has_tags
         self._tables = [table.minimum for table in read.tables]
         self._memory = read.exported.get("memory", ("", -1))
-        self._compiled, self._restorable = engine._compile(read, self._exposed.code, hash)
+        self._compiled, self._traits = engine._compile(read, hash)
 
     def custom_sections(self, name: str) -> Sequence[bytes]:
         """Contents of the custom sections of that name, in order."""
@@ -104,10 +119,11 @@ class Module:
             memories=self._exposed.memories,
             memory=memory if kind == "memory" else -1,
             start=self._exposed.start,
-            restorable=self._restorable,
+            restorable=self._traits.restorable,
             heaps=int(self._throws),
             stack=stack,
-            shift=self._exposed.shift,
+            shift=self._traits.shift,
+            own=self._own,
             suspends=suspends,
         )
 
@@ -154,7 +170,7 @@ class Instance(_native.Instance):
     def freeze(self) -> Snapshot | None:
         """The present state, or None when the module can change state that no engine interface restores."""
         state = self.get_state()
-        return None if state is None else Snapshot(self._module.hash, self._version, state)
+        return None if state is None else _shared(Snapshot(self._module.hash, self._version, state))
 
     def reset(self, snapshot: contracts.Snapshot | None = None) -> bool:
         """Make everything that code can read equal to the snapshot, or to a fresh instance.
@@ -172,7 +188,7 @@ class Instance(_native.Instance):
                 f"the snapshot is of code {snapshot.code_hash[:12]}… on {snapshot.version}, "
                 f"the instance of {self._module.hash[:12]}… on {self._version}"
             )
-        return self.set_state(snapshot.state)
+        return self.set_state(snapshot.state, snapshot.image)
 
 
 class WasmtimeEngine:
@@ -204,9 +220,7 @@ class WasmtimeEngine:
     def version(self) -> str:
         """Version of Wasmtime and of what the engine keeps in files."""
         if not self._version:
-            from importlib.metadata import version
-
-            self._version = f"wasmtime-{version('wasmtime')}-4"
+            self._version = f"wasmtime-{distributions.version('wasmtime')}-5"
         return self._version
 
     @property
@@ -296,7 +310,7 @@ class WasmtimeEngine:
         Raises:
             EngineError: damaged, or of another engine version.
         """
-        return load_snapshot(data, self.version)
+        return _shared(load_snapshot(data, self.version))
 
     def _backend(self, stack: int, exceptions: bool) -> Backend:
         with self._lock:
@@ -308,25 +322,26 @@ class WasmtimeEngine:
                 self._backends[stack, exceptions] = backend
             return backend
 
-    def _compile(self, module: wasm.WasmModule, code: bytes, digest: str) -> tuple[Compiled, bool]:
+    def _compile(self, module: wasm.WasmModule, digest: str) -> tuple[Compiled, Traits]:
         from mix_wasmtime.backend import CONFIG, Compiled
 
         backend = self._backend(_stack_step(Limits().stack), module.has_tags)
         parts = (digest, self.name, self.version, CONFIG, self.settings.optimize)
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
-        # In a file: one byte that tells whether the state can be restored, then the compiled code.
+        # In a file: what is known about the module, then the compiled code.
         if self.cache is not None and (kept := self.cache.get(key)):
             try:
-                return Compiled.load(backend, kept[1:]), kept[0] == 1
-            except EngineError:
+                return Compiled.load(backend, kept[_TRAITS.size :]), Traits(*_TRAITS.unpack_from(kept))
+            except (EngineError, struct.error):
                 # Compiled for another processor, say.
                 self.cache.discard(key)
-        compiled = self._make(backend, module, code)
+        exposed = wasm.expose(module, {**joined(module), **split(module)})
+        compiled = self._make(backend, module, exposed.code)
         # After compilation, because it presumes valid code.
-        restorable = is_restorable(module)
+        traits = Traits(is_restorable(module), exposed.shift)
         if self.cache is not None:
-            self.cache.put(key, bytes([restorable]) + compiled.serialize())
-        return compiled, restorable
+            self.cache.put(key, _TRAITS.pack(*traits) + compiled.serialize())
+        return compiled, traits
 
     def _make(self, backend: Backend, module: wasm.WasmModule, code: bytes) -> Compiled:
         from mix_wasmtime.backend import Compiled
@@ -339,6 +354,13 @@ class WasmtimeEngine:
             return Compiled.load(
                 backend, compile_apart(code, backend.stack, backend.exceptions, self.settings)
             )
+
+
+def _shared(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, made ready now: to write an image takes as long as to restore one by copying."""
+    if snapshot.size >= _SHARED:
+        snapshot.image = _native.Image(snapshot.state)
+    return snapshot
 
 
 def _stack_step(stack: int) -> int:

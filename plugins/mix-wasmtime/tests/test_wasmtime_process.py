@@ -229,7 +229,7 @@ def test_another_major_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     import mix_wasmtime.backend
 
     assert mix_wasmtime.backend.check_version().startswith("50.")
-    monkeypatch.setattr("importlib.metadata.version", lambda _: "51.0.0")
+    monkeypatch.setattr("mixkit.distributions.version", lambda _: "51.0.0")
     with pytest.raises(EngineError, match=r"needs wasmtime 50\.x, found 51"):
         mix_wasmtime.backend.check_version()
 

@@ -199,12 +199,10 @@ class Engine:
         if not settings.background:
             return
         self._committed = True
-        tails = self._state.tails
-        share = max(
-            sum(map(len, tails)) / settings.flush_rows,
-            sum(tail.size for tail in tails) / settings.flush_bytes,
-            sum(tail.paths for tail in tails) / settings.flush_fields,
-        )
+        rows = size = paths = 0
+        for tail in self._state.tails:
+            rows, size, paths = rows + len(tail), size + tail.size, paths + tail.paths
+        share = max(rows / settings.flush_rows, size / settings.flush_bytes, paths / settings.flush_fields)
         if share < 1:
             worker.schedule(self, settings.flush_seconds)
         elif added >= _BULK or share >= _LAG:

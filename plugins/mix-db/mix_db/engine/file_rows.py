@@ -33,7 +33,7 @@ class FileRows(Store):
         self, path: Path, *, create: bool, read_only: bool, timeout: float, parents: bool = True
     ) -> None:
         folder = DiskFolder(path, create=create, parents=parents)
-        self.identity = folder.identity()
+        self.identity = folder.own_identity()
         try:
             if not create and not any(map(belongs, folder.listing())):
                 raise FileNotFoundError(f"there is no database in {path}")
@@ -63,4 +63,4 @@ class FileRows(Store):
         )
 
     def _size_of(self, files: Iterable[str]) -> int:
-        return sum(state[2] for state in map(self.folder.state, files) if state is not None)
+        return sum(size for size in map(self.folder.size, files) if size is not None)

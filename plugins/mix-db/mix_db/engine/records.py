@@ -143,15 +143,17 @@ class Saving:
         self._conditions = self._read_conditions(self._given) if self._options.unchanged else ()
 
     def _prepare(self, given: Sequence[_Given]) -> list[_Item]:
-        fresh = new_ids(len(given))
+        kept = [text is not None and not self._is_temporary(text) for _, text, _ in given]
+        fresh = iter(new_ids(kept.count(False)))
         temporary: dict[str, str] = {}
         ids: list[tuple[str, bool]] = []
-        for new, (_, text, _) in zip(fresh, given, strict=True):
+        for own, (_, text, _) in zip(kept, given, strict=True):
             if text is None:
-                ids.append((new, True))
-            elif not self._is_temporary(text):
-                ids.append((_checked_id(text, f"$[{len(ids)}]._rmx_id"), False))
+                ids.append((next(fresh), True))
+            elif own:
+                ids.append((_checked_id(text, len(ids)), False))
             else:
+                new = next(fresh)
                 ids.append((temporary.setdefault(text, new), temporary[text] is new))
         pack = packer((lambda id: temporary.get(id, id)) if temporary else None)
         items: list[_Item] = []
@@ -281,9 +283,11 @@ def read_id(id: object, path: str = "$") -> str:
     return text
 
 
-def _checked_id(text: str, path: str) -> str:
+def _checked_id(text: str, index: int) -> str:
     if not 0 < len(text) <= MAX_ID:
-        raise RecordError(f"expected an id of 1 to {MAX_ID} characters, found one of {len(text)}", path)
+        raise RecordError(
+            f"expected an id of 1 to {MAX_ID} characters, found one of {len(text)}", f"$[{index}]._rmx_id"
+        )
     return text
 
 

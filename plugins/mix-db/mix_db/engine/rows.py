@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from mix_db.engine.indexing import index_rows
 from mix_db.files.compaction import Plan
-from mix_db.files.rows import taken
 from mix_db.files.store import MakeSegment
+from mix_db.files.view import read_each
 from mix_db.files.write_log import Commit
 
 __all__ = ["DraftView", "MakePlan", "MemoryRows", "Rows", "RowsView", "SegmentView"]
@@ -93,8 +93,8 @@ class RowsView(Protocol):
         """The stored version. `IndexError` if there is none, `StorageError` if it is damaged."""
         ...
 
-    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
-        """Several, in the order given, and fewer as soon as they have `most` bytes; raises what `read` does."""
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        """Several, in the order given, up to the one with which they have `most` bytes; raises what `read` does."""
         ...
 
 
@@ -199,8 +199,8 @@ class _View:
             raise IndexError(f"row {row} of {self.rows}")
         return self.stored[row]
 
-    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
-        return taken(map(self.read, rows), most)
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        return read_each(self.read, rows, most)
 
 
 @dataclass(frozen=True, slots=True)

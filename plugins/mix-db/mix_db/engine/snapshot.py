@@ -46,6 +46,11 @@ class Snapshot(Protocol):
         """
         ...
 
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """What `read` answers for the first of these rows, one or more of them: those before one that is damaged, and
+        no more than are well kept in memory at once. Raises what `read` does, if the very first one is damaged."""
+        ...
+
     def take(self, rows: list[int], choice: Choice) -> Rows:
         """What `read` answers of these rows, or what is chosen of that; of fewer as soon as they have `BATCH_BYTES`.
         Raises what `read` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
@@ -20,8 +20,10 @@ from mixkit.storage import BATCH_BYTES
 
 __all__ = ["Current", "Origin", "State"]
 
-_ID = ("_rmx_id",)
-_NULL = b"\xc0"
+_ID: Final = ("_rmx_id",)
+_NULL: Final = b"\xc0"
+_AT_ONCE: Final = 1 << 18
+"""Bytes of stored rows that are read at once."""
 
 
 class Origin:
@@ -137,6 +139,22 @@ class State:
         if row not in self.current():
             self._mark(record, row)
         return record
+
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        current = self.current()
+        records: list[dict[str, Any]] = []
+        try:
+            for row, data in zip(rows, self.view.read_many(rows, _AT_ONCE), strict=False):
+                record = read_version(data)
+                record["_rmx_row"] = row
+                if row not in current:
+                    self._mark(record, row)
+                records.append(record)
+        except (StorageError, ValueError, TypeError):
+            # One by one up to the row that is damaged, which then says so itself.
+            if not records:
+                records.append(self.read(rows[0]))
+        return records
 
     def take(self, rows: list[int], choice: Choice) -> PackedRows:
         records = self.view.read_many(rows, BATCH_BYTES)

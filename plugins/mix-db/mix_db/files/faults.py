@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from mix_db.files import names
 from mix_db.files.errors import LockTimeout
-from mix_db.files.layer import State
+from mix_db.files.layer import Identity
 
 __all__ = ["FaultyFolder", "PowerCut"]
 
@@ -75,8 +75,8 @@ class FaultyFile:
                 self.inode.durable = bytes(self.inode.content)
                 self.inode.unsynced.clear()
 
-    def state(self) -> State:
-        return 0, id(self.inode), len(self.inode.content)
+    def identity(self) -> Identity:
+        return 0, id(self.inode)
 
     def map(self, size: int) -> bytes:
         return bytes(self.inode.content[:size])
@@ -153,9 +153,13 @@ class FaultyFolder:
     def exists(self, name: str) -> bool:
         return name in self._names
 
-    def state(self, name: str) -> State | None:
+    def identity(self, name: str) -> Identity | None:
         inode = self._names.get(name)
-        return None if inode is None else (0, id(inode), len(inode.content))
+        return None if inode is None else (0, id(inode))
+
+    def size(self, name: str) -> int | None:
+        inode = self._names.get(name)
+        return None if inode is None else len(inode.content)
 
     def spoil(self, name: str) -> None:
         """The first byte of a file goes bad, for who opens it from now on."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from mix_db.files import names, write_log
 from mix_db.files.errors import DamagedFile
-from mix_db.files.layer import File, Folder, State
+from mix_db.files.layer import File, Folder, Identity
 from mix_db.files.manifest import Manifest
 from mix_db.files.witness import Witness
 from mix_db.files.write_log import Commit, Header
@@ -175,9 +175,9 @@ class GuardedFolder:
         assert after is not None
         extent = after.header.extent
         for name, size in extent.sizes().items() if extent.rows else ():
-            state = self.folder.state(name)
-            assert state is not None, f"{name} is counted on, and not there"
-            assert state[2] >= size, f"{name} is counted on, and shorter than {size} bytes"
+            there = self.folder.size(name)
+            assert there is not None, f"{name} is counted on, and not there"
+            assert there >= size, f"{name} is counted on, and shorter than {size} bytes"
         if self.folder.exists(names.manifest(extent.generation)):
             manifest = self._manifest(names.manifest(extent.generation), after)
             assert manifest is not None
@@ -255,8 +255,8 @@ class _GuardedFile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
-    def state(self) -> State:
-        return self._file.state()
+    def identity(self) -> Identity:
+        return self._file.identity()
 
     def write(self, offset: int, data: bytes) -> None:
         if data:

@@ -3,6 +3,9 @@
 So there is one place that knows how to be durable, and tests can put `mix_db.files.faults` in its stead. What it
 promises is what POSIX does: a write is durable after `File.sync`, a new, renamed or removed name after
 `Folder.sync`, and before that anything may be lost, reordered or torn.
+
+What a commit looks at must leave no trace in the inode of the write log, which the next sync would write as well: a
+read would note its time, and since Linux 6.13 a stat makes the next write note its own to the nanosecond.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -18,14 +21,15 @@ from typing import Final, Protocol, TypeAlias
 from mix_db.files import names
 from mix_db.files.errors import FilesError
 
-__all__ = ["DiskFolder", "File", "Folder", "Mapped", "State", "write_whole"]
+__all__ = ["DiskFolder", "File", "Folder", "Identity", "Mapped", "identity_python", "write_whole"]
 
 Mapped: TypeAlias = mmap.mmap | bytes
 """The content of a file without copying it; slices are bytes."""
 
-State: TypeAlias = tuple[int, int, int]
-"""Device and inode of a file, and its size. While the file is open, no other one has the first two."""
+Identity: TypeAlias = tuple[int, int]
+"""Device and inode of a file. While it is open, no other one has these."""
 
+_NOATIME: Final = getattr(os, "O_NOATIME", 0)
 _CHUNK: Final = 1 << 20
 
 
@@ -34,7 +38,7 @@ class File(Protocol):
 
     def size(self) -> int: ...
 
-    def state(self) -> State: ...
+    def identity(self) -> Identity: ...
 
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes; fewer only where the file ends."""
@@ -67,8 +71,12 @@ class Folder(Protocol):
 
     def exists(self, name: str) -> bool: ...
 
-    def state(self, name: str) -> State | None:
-        """Which file has the name now, and its size; None if there is none. The one call that every query makes."""
+    def identity(self, name: str) -> Identity | None:
+        """Which file has the name now; None if there is none. A call that every query makes."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if there is none."""
         ...
 
     def listing(self) -> list[str]:
@@ -105,11 +113,12 @@ class DiskFile:
         self.descriptor = descriptor
 
     def size(self) -> int:
-        return os.fstat(self.descriptor).st_size
+        # Not fstat, as every commit asks; nobody uses the position.
+        return os.lseek(self.descriptor, 0, os.SEEK_END)
 
-    def state(self) -> State:
+    def identity(self) -> Identity:
         found = os.fstat(self.descriptor)
-        return found.st_dev, found.st_ino, found.st_size
+        return found.st_dev, found.st_ino
 
     def read(self, offset: int, size: int) -> bytes:
         parts = []
@@ -161,27 +170,32 @@ class DiskFolder:
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def identity(self) -> tuple[int, int]:
-        """Its device and inode, which no other folder has as long as this one is open."""
+    def own_identity(self) -> Identity:
+        """Device and inode of the folder itself."""
         found = os.fstat(self._descriptor)
         return found.st_dev, found.st_ino
 
     def open(self, name: str, *, write: bool = False, create: bool = False) -> DiskFile:
         flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        descriptor = os.open(
-            _plain(name), flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._descriptor
-        )
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(_plain(name), flags | _NOATIME, 0o600, dir_fd=self._descriptor)
+        except PermissionError:
+            # The file is another user's: its times are not ours to leave alone.
+            descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         return DiskFile(descriptor)
 
     def exists(self, name: str) -> bool:
-        return self.state(name) is not None
+        return self.identity(name) is not None
 
-    def state(self, name: str) -> State | None:
+    def identity(self, name: str) -> Identity | None:
+        return _identity(self._descriptor, _plain(name))
+
+    def size(self, name: str) -> int | None:
         try:
-            found = os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
+            return os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino, found.st_size
 
     def listing(self) -> list[str]:
         with os.scandir(self._descriptor) as entries:
@@ -208,9 +222,9 @@ class DiskFolder:
 
     def lock(self, timeout: float, name: str = names.LOCK) -> AbstractContextManager[None]:
         # Its fork handlers are registered only in processes that write.
-        from mix_db.files.lock import hold
+        from mix_db.files.lock import Hold
 
-        return hold(self._descriptor, timeout, name)
+        return Hold(self._descriptor, timeout, name)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -245,6 +259,27 @@ def write_whole(folder: Folder, name: str, content: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             folder.remove(temporary)
         raise
+
+
+def identity_python(directory: int, name: str) -> Identity | None:
+    """Device and inode of a file, not of what a link points to; None if there is none. `mix_db._files.identity` is the
+    twin in C, which asks the system for nothing else."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _asker() -> Callable[[int, str], Identity | None]:
+    try:
+        from mix_db import _files
+    except ImportError:
+        return identity_python
+    return _files.identity
+
+
+_identity: Final = _asker()
 
 
 def _plain(name: str) -> str:

@@ -6,57 +6,72 @@ dies, and two threads of a process exclude each other as two processes do.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import random
 import threading
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from mix_db.files.errors import LockTimeout
 
-__all__ = ["hold"]
+__all__ = ["Hold"]
 
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _LONGEST_SLEEP: Final = 0.004
 
 _held: set[int] = set()
 _guard = threading.Lock()
 
 
-@contextlib.contextmanager
-def hold(directory: int, timeout: float, name: str) -> Iterator[None]:
-    """Hold the lock of that name in the folder with the descriptor `directory` for the time of a `with`.
+class Hold:
+    """The lock of that name in the folder with the descriptor `directory`, for the time of a `with`. Part of every
+    commit, where a generator takes its time.
 
     Raises:
         LockTimeout: somebody else held it for `timeout` seconds.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    with _guard:
-        descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-        _held.add(descriptor)
-    try:
-        _take(descriptor, timeout, name)
-        try:
-            yield
-        finally:
-            # Closing alone would not do while a child between fork and exec has the descriptor too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
+
+    __slots__ = ("_descriptor", "_directory", "_name", "_timeout")
+
+    def __init__(self, directory: int, timeout: float, name: str) -> None:
+        self._directory = directory
+        self._timeout = timeout
+        self._name = name
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
         with _guard:
-            _held.discard(descriptor)
-            os.close(descriptor)
+            self._descriptor = os.open(self._name, _FLAGS, 0o600, dir_fd=self._directory)
+            _held.add(self._descriptor)
+        try:
+            _take(self._descriptor, self._timeout, self._name)
+        except BaseException:
+            self._close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            # Closing alone would not do while a child between fork and exec has the descriptor too.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        with _guard:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
 
 
 def _take(descriptor: int, timeout: float, name: str) -> None:
-    deadline = time.monotonic() + timeout
+    deadline: float | None = None
     sleep = 0.0002
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
+            deadline = deadline if deadline is not None else time.monotonic() + timeout
             if time.monotonic() >= deadline:
                 raise LockTimeout(timeout, name) from None
         # A blocking flock has no timeout. Random, so that waiting processes do not keep step.

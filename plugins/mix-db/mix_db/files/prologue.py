@@ -28,8 +28,10 @@ def pack(magic: bytes, version: int) -> bytes:
     return data + crc32c(data).to_bytes(4, "little")
 
 
-def check(file: str, data: bytes, magic: bytes, version: int) -> None:
-    """Raise `DamagedFile` or `FormatVersion` unless the content of a file begins as it should."""
+def check(file: str, data: bytes, magic: bytes, version: int, oldest: int | None = None) -> int:
+    """The version of a file whose content begins as it should: `version`, or one from `oldest` on.
+
+    Raises `DamagedFile` or `FormatVersion`."""
     if len(data) < SIZE:
         raise DamagedFile(file, len(data), f"expected {SIZE} bytes at least, the file ends here")
     letters, found, total = _PROLOGUE.unpack_from(data)
@@ -37,5 +39,6 @@ def check(file: str, data: bytes, magic: bytes, version: int) -> None:
         raise DamagedFile(file, 0, f"expected {magic!r}, found {letters!r}")
     if total != crc32c(data[: SIZE - 4]):
         raise DamagedFile(file, 0, f"its first {SIZE} bytes do not match their checksum")
-    if found != version:
+    if not (version if oldest is None else oldest) <= found <= version:
         raise FormatVersion(file, found, version)
+    return int(found)

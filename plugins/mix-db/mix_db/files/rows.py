@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from crc32c import crc32c
 
@@ -30,14 +30,13 @@ from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file", "taken"]
+__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file", "rows_python"]
 
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
 _U32: Final = Struct("<I")
 _CHUNK: Final = 1 << 20
 _SUM: Final = (1 << 64) - 1
-_ALL: Final = 1 << 62
 # Bytes of the longest rows whose varcode takes one byte, and two.
 _ONE: Final = 1 + 0x7F
 _TWO: Final = 2 + 0x3FFF
@@ -104,19 +103,19 @@ class RowReader:
                     return whole[2:]
         return self._read_with_care(row)
 
-    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
-        """The records of several rows, in the order given, and fewer as soon as they have `most` bytes; raises what
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        """The records of several rows, in the order given, up to the one with which they have `most` bytes; raises what
         `read` does."""
         wanted = list(rows)
-        left = _ALL if most is None else most
         records: list[bytes] = []
-        while True:
-            found, left = _rows(self._data, self._offsets, self._sums, wanted, len(records), left, crc32c)
-            records += found
-            if left <= 0 or len(records) == len(wanted):
-                return records
-            records.append(self._read_with_care(wanted[len(records)]))
-            left -= len(records[-1])
+        left = sys.maxsize if most is None else most
+        while len(records) < len(wanted) and left > 0:
+            some = _rows(self._data, self._offsets, self._sums, wanted, len(records), left)
+            if not some:
+                some = [self._read_with_care(wanted[len(records)])]
+            records += some
+            left -= sum(map(len, some))
+        return records
 
     def _read_with_care(self, row: int) -> bytes:
         """Long rows, the last one, and those whose neighbour's offset may be wrong; says what is damaged."""
@@ -145,32 +144,28 @@ class RowReader:
 
 
 def rows_python(
-    data: Mapped,
-    offsets: Sequence[int],
-    sums: Sequence[int],
-    numbers: list[int],
-    at: int,
-    most: int,
-    crc32c: Callable[[bytes], int],
-) -> tuple[list[bytes], int]:
-    """The records of rows from the one at place `at` on, until they have `most` bytes, or one is not as nearly all are,
-    and must be read with care; and how many bytes are left of these. `mix_db._version.rows` is the twin in C."""
+    data: Mapped, offsets: Sequence[int], sums: Sequence[int], wanted: Sequence[int], at: int, most: int
+) -> list[bytes]:
+    """The records of the rows that are wanted from place `at` on, up to the one with which they have `most` bytes, or
+    before one that has to be read with care. `mix_db._files.rows` is the twin in C."""
     records: list[bytes] = []
-    last = len(offsets) - 1
-    for row in numbers[at:]:
+    last = len(sums) - 1
+    for row in wanted[at:]:
         if most <= 0 or not 0 <= row < last:
             break
         whole = data[offsets[row] : offsets[row + 1]]
-        if not 0 < len(whole) <= _TWO or crc32c(whole) != sums[row]:
+        size = len(whole)
+        if not 0 < size <= _TWO or crc32c(whole) != sums[row]:
             break
-        records.append(whole[1:] if len(whole) <= _ONE else whole[2:])
-        most -= len(records[-1])
-    return records, most
+        record = whole[1 if size <= _ONE else 2 :]
+        records.append(record)
+        most -= len(record)
+    return records
 
 
-def _reader() -> Callable[..., tuple[list[bytes], int]]:
+def _reader() -> Callable[[Any, Any, Any, list[int], int, int], list[bytes]]:
     try:
-        from mix_db._version import rows
+        from mix_db._files import rows
     except ImportError:
         return rows_python
     return rows
@@ -228,18 +223,6 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
     if extent.rows == 0:
         folder.sync()
     return Extent(rows, size, extent.generation, total)
-
-
-def taken(records: Iterable[bytes], most: int | None) -> list[bytes]:
-    """The first of the records, and no more as soon as they have `most` bytes."""
-    left = _ALL if most is None else most
-    found: list[bytes] = []
-    for record in records:
-        found.append(record)
-        left -= len(record)
-        if left <= 0:
-            break
-    return found
 
 
 def added(total: int, checksums: int) -> int:

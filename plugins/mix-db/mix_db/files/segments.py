@@ -64,9 +64,9 @@ def open_one(folder: Folder, manifest: Manifest, entry: Entry) -> SegmentFile:
     """Raises `DamagedFile` if the file is missing, has another size, or begins otherwise than it was written."""
     name = manifest.file(entry)
     try:
-        state = folder.state(name)
-        if state is not None and state[2] > entry.size:
-            raise DamagedFile(name, entry.size, f"expected {entry.size} bytes, found {state[2]}", REMEDY)
+        size = folder.size(name)
+        if size is not None and size > entry.size:
+            raise DamagedFile(name, entry.size, f"expected {entry.size} bytes, found {size}", REMEDY)
         data = map_file(folder, name, entry.size)
     except DamagedFile as exc:
         raise DamagedFile(exc.file, exc.offset, "the index segment is missing or cut", REMEDY) from exc

@@ -194,15 +194,15 @@ class Store:
     def refresh(self) -> View:
         """See everything whose commit returned before this call, in whatever process; answers the view of it.
 
-        Waits for no other process. When nothing has changed it is one look at the folder.
+        Waits for no other process. When nothing has changed it is a look at the folder, and one at the log.
 
         Raises:
             DamagedFile: what other processes have written is damaged.
             FilesError: the files cannot be opened.
         """
-        # A file that was replaced has another inode, as the open one keeps its own; one that has grown another size.
-        if self._exclusive or self.folder.state(write_log.NAME) == self._view.state:
-            return self._view
+        view = self._view
+        if self._exclusive or self._is_newest(view):
+            return view
         with explained("the database cannot be read"), self._mutex:
             if not self._exclusive:
                 self._reopen()
@@ -494,6 +494,17 @@ class Store:
             self._adopted = False
             old.close()
 
+    def _is_newest(self, view: View) -> bool:
+        """Whether its log is in force, and nothing was written behind what the view has of it."""
+        try:
+            if view.log.grown(view.end):
+                return False
+        except OSError:
+            # Another thread has closed it, as another one is in force.
+            return False
+        # A file that was replaced has another inode, as long as it is open: if not, the view is not this any more.
+        return view.log.is_current() and view is self._view
+
     def _renew(self) -> None:
         """See the segments that are in force now. Needs `writing`."""
         with self._mutex:
@@ -540,7 +551,7 @@ class Store:
             records=records,
             log=log,
             count=len(log.commits),
-            state=log.state(),
+            end=log.end,
         )
 
     def _segments(self, before: View | None, header: Header) -> tuple[SegmentFile, ...]:
@@ -559,7 +570,7 @@ class Store:
             return
         for commit in log.commits[view.count :]:
             view.records.extend(commit.records)
-        self._view = view.grown(log.rows, log.last, len(log.commits), log.state())
+        self._view = view.grown(log.rows, log.last, len(log.commits), log.end)
 
     def _manifest(self) -> Manifest:
         """The segments that are in force. Needs `writing`."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mix_db.files.layer import State
-from mix_db.files.rows import RowReader, taken
+from mix_db.files.rows import RowReader
 from mix_db.files.segments import SegmentFile
 from mix_db.files.write_log import Commit, WriteLog
 
-__all__ = ["View"]
+__all__ = ["View", "read_each"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +23,7 @@ class View:
         horizon: of commits up to this number, history may have been dropped.
         horizon_time: when that commit was, Unix milliseconds; 0 if there is none.
         extent_rows: rows that are in the row files; those behind are in `commits`.
+        end: where the last of these commits ends in its log.
         segments: index segments, which cover the rows up to `extent_rows` in order and without gaps; none if the
             store was opened without an index.
     """
@@ -40,9 +40,9 @@ class View:
     records: list[bytes] = field(repr=False)
     log: WriteLog = field(repr=False)
     count: int
-    state: State
+    end: int
 
-    def grown(self, rows: int, last: int, count: int, state: State) -> View:
+    def grown(self, rows: int, last: int, count: int, end: int) -> View:
         """The same with what was committed to its log since. Part of every commit, where `replace` takes its time."""
         return View(
             rows,
@@ -56,7 +56,7 @@ class View:
             self.records,
             self.log,
             count,
-            state,
+            end,
         )
 
     @property
@@ -84,9 +84,24 @@ class View:
             raise IndexError(f"row {row} of {self.rows}")
         return self.records[row - self.extent_rows]
 
-    def read_many(self, rows: Sequence[int], most: int | None = None) -> list[bytes]:
-        """The records of several rows, in the order given, and fewer as soon as they have `most` bytes; quicker than
-        one by one. Raises what `read` does."""
-        if not rows or max(rows) < self.extent_rows:
-            return self.reader.read_many(rows, most)
-        return taken(map(self.read, rows), most)
+    def read_many(self, rows: Iterable[int], most: int | None = None) -> list[bytes]:
+        """The records of several rows, in the order given, up to the one with which they have `most` bytes.
+
+        Quicker than one by one, and raises what `read` does."""
+        wanted = list(rows)
+        if not wanted or max(wanted) < self.extent_rows:
+            return self.reader.read_many(wanted, most)
+        return read_each(self.read, wanted, most)
+
+
+def read_each(read: Callable[[int], bytes], rows: Iterable[int], most: int | None) -> list[bytes]:
+    """Rows read one by one, as `View.read_many` answers them."""
+    records: list[bytes] = []
+    left = most
+    for row in rows:
+        records.append(read(row))
+        if left is not None:
+            left -= len(records[-1])
+            if left <= 0:
+                break
+    return records

@@ -1,9 +1,9 @@
 """The write log: commits that are durable and not yet in the row files.
 
     header, 80 bytes
-        12 bytes  "MXWLOG" and the version of the format, 2, which is that of the row files, too
+        12 bytes  "MXWLOG" and the version of the format, 3, which is that of the row files, too
                   (`mix_db.files.prologue`)
-        u32       mark: random, another one in each log
+        u32       mark: random, another one in each log, of bytes that are not zero
         u32       generation of the row files, manifest and segments (`mix_db.files.names`)
         u64       rows that are in the row files
         u64       bytes of db.dat that these take
@@ -23,12 +23,19 @@
         for each record
             varcode   its length
             bytes     the record, opaque here
+    then zeros, any number of them: room for commits to come
 
 All numbers are little-endian. A log is made whole under another name, synced, and renamed, so its header is never
 torn, and with it every switch is one step: to longer row files after a flush, to a new generation after a compaction.
 Its first row is the one behind those of the row files; so a crash between writing the row files and renaming leaves
 the old log in force, and no row counts twice. Commits that came in while the row files were written are carried over
 to the new log.
+
+The room makes a commit cheaper: where the file does not grow, a sync writes the commit alone, not also what the file
+system notes of it. Its size says nothing, then: whether there is more is seen at the first bytes behind the last frame,
+which is written from its beginning on, and begins with the mark. Only a power cut leaves anything else behind zeros,
+and whoever opens the log reads it to its end. In version 2 there is no room, and such a log gets none: processes that
+know only this version, and look at its size, may have it open until the next flush.
 
 What to do with a frame that is not intact is decided twice:
 
@@ -48,6 +55,7 @@ a frame.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import secrets
@@ -60,7 +68,7 @@ from crc32c import crc32c
 
 from mix_db.files import prologue, varcode
 from mix_db.files.errors import DamagedFile, FilesError
-from mix_db.files.layer import File, Folder, State, write_whole
+from mix_db.files.layer import File, Folder, write_whole
 from mix_db.files.rows import Extent, added
 
 __all__ = [
@@ -83,7 +91,8 @@ MAX_COMMIT: Final = 1 << 28
 """Bytes that the records of one commit may take together, their lengths included."""
 
 _MAGIC: Final = b"MXWLOG"
-_VERSION: Final = 2
+_VERSION: Final = 3
+_ROOMLESS: Final = 2
 _HEADER: Final = Struct(f"<{prologue.SIZE}sIIQQQQQQQ")
 _FRAME: Final = Struct("<IIQQQ")
 _CRC: Final = Struct("<I")
@@ -91,6 +100,11 @@ HEADER_SIZE: Final = _HEADER.size + _CRC.size
 MARK: Final = slice(prologue.SIZE, prologue.SIZE + 4)
 """Where the mark is in the header; that of the first frame follows the header."""
 _FRAME_SIZE: Final = _FRAME.size + _CRC.size
+
+_LEAST_ROOM: Final = 1 << 12
+_MOST_ROOM: Final = 1 << 16
+_LOOK: Final = 4
+"""Bytes at the end that say whether something was written there: a mark, or what has come of it."""
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger("mixkit.db")
@@ -110,7 +124,7 @@ class Commit:
 @dataclass(frozen=True, slots=True)
 class Header:
     """What came before this log: the extent of the row files, the last commit in them, the horizon and its time, and
-    how many rows compactions have dropped."""
+    how many rows compactions have dropped. Of which version it is."""
 
     mark: bytes
     extent: Extent
@@ -118,18 +132,20 @@ class Header:
     horizon: int = 0
     horizon_time: int = 0
     dropped: int = 0
+    version: int = _VERSION
 
     @classmethod
     def new(
         cls, extent: Extent, commit: int, horizon: int = 0, horizon_time: int = 0, dropped: int = 0
     ) -> Header:
         """With a mark of its own."""
-        return cls(secrets.token_bytes(4), extent, commit, horizon, horizon_time, dropped)
+        mark = bytes(secrets.choice(range(1, 256)) for _ in range(4))
+        return cls(mark, extent, commit, horizon, horizon_time, dropped)
 
     def pack(self) -> bytes:
         extent, mark = self.extent, _CRC.unpack(self.mark)[0]
         data = _HEADER.pack(
-            prologue.pack(_MAGIC, _VERSION),
+            prologue.pack(_MAGIC, self.version),
             mark,
             extent.generation,
             extent.rows,
@@ -145,7 +161,7 @@ class Header:
     @classmethod
     def unpack(cls, data: bytes) -> Header:
         """Raises `DamagedFile`, as the header is never torn, or `FormatVersion`."""
-        prologue.check(NAME, data, _MAGIC, _VERSION)
+        version = prologue.check(NAME, data, _MAGIC, _VERSION, _ROOMLESS)
         if len(data) < HEADER_SIZE:
             raise DamagedFile(
                 NAME, len(data), f"expected a header of {HEADER_SIZE} bytes, the file ends here"
@@ -156,19 +172,20 @@ class Header:
         if _CRC.unpack_from(data, _HEADER.size)[0] != crc32c(data[: _HEADER.size]):
             raise DamagedFile(NAME, 0, f"the header of {HEADER_SIZE} bytes does not match its checksum")
         extent = Extent(rows, size, generation, total)
-        return cls(_CRC.pack(mark), extent, commit, horizon, horizon_time, dropped)
+        return cls(_CRC.pack(mark), extent, commit, horizon, horizon_time, dropped, version)
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What a stretch of the log holds: the intact commits up to offset `end`.
 
-    `damaged` is true when more commits were durable behind `end`; `size` is where the file ends.
+    `damaged` is true when more commits were durable behind `end`; `torn` bytes there are neither an intact commit nor
+    room for others.
     """
 
     commits: list[Commit]
     end: int
-    size: int
+    torn: int
     damaged: bool
 
 
@@ -186,13 +203,14 @@ def scan(header: Header, data: bytes, start: int, after: Commit | None) -> Scan:
         commits.append(Commit(found, row, records, total))
         number, row, position = found, row + len(records), end
     damaged = False
-    later = data.find(header.mark, position + 1)
+    torn = len(data[position:].rstrip(b"\0"))
+    later = data.find(header.mark, position + 1) if torn else -1
     while later >= 0 and not damaged:
         frame = _read_frame(header.mark, data, later)
         # A frame is only believed about what lies before itself.
         damaged = frame is not None and start + position < frame[1] <= start + later
         later = data.find(header.mark, later + 1)
-    return Scan(commits, start + position, start + len(data), damaged)
+    return Scan(commits, start + position, torn, damaged)
 
 
 def find_frame(header: Header, log: bytes, start: int) -> tuple[int, Commit] | None:
@@ -220,8 +238,8 @@ class WriteLog:
         self._folder = folder
         self._write = write
         self._file: File = folder.open(NAME, write=write)
-        # As long as it is open no other file has these.
-        self._identity = self._file.state()[:2]
+        # As long as it is open no other file has this.
+        self._identity = self._file.identity()
         try:
             self.header = Header.unpack(self._file.read(0, HEADER_SIZE))
         except FilesError:
@@ -230,6 +248,9 @@ class WriteLog:
         self.commits: list[Commit] = []
         self.end = HEADER_SIZE
         self._synced = HEADER_SIZE
+        self._size = 0
+        # Whether all behind `end` has been seen to be room, save what others may have written since.
+        self._recovered = False
         self.broken = False
 
     @classmethod
@@ -266,12 +287,11 @@ class WriteLog:
 
     def is_current(self) -> bool:
         """False once another log has been put in its place: open that one."""
-        found = self._folder.state(NAME)
-        return found is not None and found[:2] == self._identity
+        return self._folder.identity(NAME) == self._identity
 
-    def state(self) -> State:
-        """What `Folder.state` answers as long as this is all that was committed."""
-        return *self._identity, self.end
+    def grown(self, end: int) -> bool:
+        """Whether something was written behind a commit that ended there; the one look that every query makes."""
+        return self._file.read(end, _LOOK).strip(b"\0") != b""
 
     def since(self, number: int, count: int) -> list[Commit]:
         """Of the first `count` commits those with a greater number."""
@@ -283,9 +303,11 @@ class WriteLog:
         Raises:
             DamagedFile: one that was durable is not intact.
         """
-        found = self._scan()
-        if found.damaged:
-            # A second look, since a writer may have replaced a torn tail while it was read.
+        found, before = self._scan(), -1
+        while found.damaged and found.end > before:
+            # A commit may have been written while its bytes were read, and a later one before theirs were. Who saw the
+            # later one finds the first whole now; and what is not, at the second look, is damaged.
+            before = found.end
             found = self._scan()
         self._refuse_damage(found)
         self._take(found)
@@ -293,26 +315,31 @@ class WriteLog:
     def recover(self) -> int:
         """Read to the end, which a killed writer may have left torn: remove that. Needs the write lock.
 
+        The first time the whole file is looked at, as after a power cut; then the place where others go on writing.
         Answers the number of bytes removed.
 
         Raises:
             DamagedFile: it is no torn tail; nothing is changed.
         """
-        size = self._file.size()
-        if size == self.end:
-            return 0
-        if size < self.end:
+        self._size = self._file.size()
+        if self._size < self.end:
             raise DamagedFile(
-                NAME, size, f"expected {self.end} bytes that were there before, the file ends here"
+                NAME, self._size, f"expected {self.end} bytes that were there before, the file ends here"
             )
+        if self._recovered and not self.grown(self.end):
+            return 0
         found = self._scan()
         self._refuse_damage(found)
-        torn = found.size - found.end
-        if torn:
-            _log.warning("%s: removing %d bytes of an unfinished commit at offset %d", NAME, torn, found.end)
+        if found.torn:
+            _log.warning(
+                "%s: removing %d bytes of an unfinished commit at offset %d", NAME, found.torn, found.end
+            )
+            # With the room behind it, in which more of it may be than can be seen.
             self._file.truncate(found.end)
+            self._size = found.end
         self._take(found)
-        return torn
+        self._recovered = True
+        return found.torn
 
     def sync(self) -> None:
         """Make all that was read durable, and the name of the file: a killed writer may have been about to.
@@ -347,6 +374,7 @@ class WriteLog:
         try:
             self._file.write(self.end, bytes(data))
             written = True
+            self._make_room(len(data))
             self._file.sync()
         except OSError as exc:
             if not written and len(groups) == 1 and exc.errno in _FULL:
@@ -362,6 +390,19 @@ class WriteLog:
 
     def close(self) -> None:
         self._file.close()
+
+    def _make_room(self, size: int) -> None:
+        """Behind a commit of that size, unless there is some; it is durable with the commit."""
+        end = self.end + size
+        # As much as there is already, within bounds, so that a small database stays small.
+        room = min(max(end, _LEAST_ROOM), _MOST_ROOM)
+        if end <= self._size or 4 * size > room or self.header.version == _ROOMLESS:
+            return
+        whole = (end + room) // _LEAST_ROOM * _LEAST_ROOM
+        # Where there is no space for it, commits go on growing the file.
+        with contextlib.suppress(OSError):
+            self._file.write(end, bytes(whole - end))
+            self._size = whole
 
     def _undo(self) -> None:
         # Not truncated: readers may have seen frames that are to go, and must notice. A new file tells them.
@@ -384,7 +425,10 @@ class WriteLog:
 
 def check_size(records: Sequence[bytes]) -> None:
     """Raise `FilesError` if the records are too many bytes for one commit."""
-    size = sum(len(record) + len(varcode.write(len(record))) for record in records)
+    size = sum(map(len, records))
+    if size + varcode.MAX_SIZE * len(records) <= MAX_COMMIT:
+        return
+    size += sum(len(varcode.write(len(record))) for record in records)
     if size > MAX_COMMIT:
         raise FilesError(f"a commit of at most {MAX_COMMIT} bytes is expected, found {size}; save in parts")
 

@@ -45,7 +45,7 @@ class Blocks:
         FilesError: a newer version wrote it.
     """
 
-    __slots__ = ("_flags", "_name", "_size", "_sums", "data")
+    __slots__ = ("_name", "_size", "_sums", "data", "flags")
 
     def __init__(self, name: str, data: memoryview) -> None:
         self._name = name
@@ -68,7 +68,8 @@ class Blocks:
             raise DamagedFile(name, size, "the checksums do not match their own")
         self._size: int = size
         self._sums = data[size:end]
-        self._flags = bytearray(count)
+        self.flags = bytearray(count)
+        """Not zero for the blocks that were verified."""
         self.data = data[:size]
         """The content, to be read only where `verify` was called before."""
 
@@ -89,12 +90,12 @@ class Blocks:
                 self._name, min(max(start, 0), self._size), "a place beyond the end of the content"
             )
         last = _blocks(stop)
-        block = self._flags.find(0, start >> _SHIFT, last)
+        block = self.flags.find(0, start >> _SHIFT, last)
         while block >= 0:
             if not self.holds(block):
                 raise DamagedFile(self._name, block << _SHIFT, "a block does not match its checksum")
-            self._flags[block] = 1
-            block = self._flags.find(0, block + 1, last)
+            self.flags[block] = 1
+            block = self.flags.find(0, block + 1, last)
 
     def view(self, start: int, size: int) -> memoryview:
         """The bytes, verified."""
@@ -109,7 +110,7 @@ class Blocks:
 
     def damage(self) -> Iterator[DamagedFile]:
         """Read everything; an error for each block that is damaged."""
-        for block in range(len(self._flags)):
+        for block in range(len(self.flags)):
             if not self.holds(block):
                 yield DamagedFile(self._name, block << _SHIFT, "a block does not match its checksum")
 

@@ -9,12 +9,14 @@ __all__ = ["Native", "native"]
 
 
 class Native(Protocol):
-    """`mix_db._native`: what `add_python`, `pack_python`, `unite_python` and `bisect_left` say, faster."""
+    """`mix_db._native`: what `add_python`, `pack_python`, `unite_python`, `bisect_left` and `SegmentColumn.lookup` say,
+    faster."""
 
     add: Callable[[Any, int, Any], None]
     pack: Callable[[Any, Any, Any, int, int], None]
     unite: Callable[[Any, Any, int], bool]
     seek: Callable[[memoryview, int], int]
+    find: Callable[[memoryview, memoryview, bytearray, int, int, int, bytes], int]
 
 
 def _load() -> Native | None:

@@ -98,6 +98,8 @@ _WIDEST: Final = STRIDE**3
 
 _FEW: Final = 2
 
+_ABSENT: Final = -1
+_find: Final = None if native is None else native.find
 _seek: Final[Callable[[memoryview, int], int]] = bisect_left if native is None else native.seek
 
 
@@ -246,6 +248,13 @@ class SegmentColumn:
         return place
 
     def lookup(self, key: Key) -> Sequence[int] | AbstractBitMap:
+        if _find is not None and isinstance(key, bytes) and self.width != VARIOUS:
+            blocks = self.blocks
+            row = _find(self.keys, blocks.data, blocks.flags, self.tails, self.width, self.postings, key)
+            if row >= 0:
+                return (row,)
+            if row == _ABSENT:
+                return ()
         prefix, tail = (key, b"") if isinstance(key, int) else split(key)
         keys, count = self.keys, self.count
         place = _seek(keys, prefix)

@@ -2,7 +2,7 @@
 
 A run has layers. Steps (`steps.py`) make the set of rows that the filter may keep. If the set is exact, stages are
 answered from it and from the columns as far as they can be; what is left of the stages, and conditions that no
-index could settle, then work on rows, which are read one by one. Rows and their order are those of `evaluate`. Where
+index could settle, then work on rows, which are read a few at once. Rows and their order are those of `evaluate`. Where
 bounds for single rows are exceeded (`MAX_STEPS`, `MAX_JOINED`) only rows that are read can show it.
 """
 
@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
@@ -35,11 +36,15 @@ from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, thr
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
 from mix_db.query.unknown import warnings_of
+from mixkit.storage import BATCH
 from mixkit.value import UNDEF
 
 __all__ = ["Execution", "compile_query", "matches", "run"]
 
 _LONGEST_KEPT: Final = 4_096
+_SOME: Final = BATCH // 4
+"""Rows that are read at once."""
+
 _WALK: Final = 2.0
 """About what going to the next key of a column costs, in microseconds."""
 
@@ -209,7 +214,7 @@ class Execution:
         if not unsettled:
             return self._settled(candidates, rest)
         reading = Reading(self._checked(candidates, unsettled), self._snapshot.read)
-        rows = Stored(self._snapshot, iter(reading), reading.read)
+        rows = Stored(self._snapshot, iter(reading), reading.records)
         if self._trace:
             return self._trace.check(iter(rows), unsettled, len(candidates)), rest
         return rows, rest
@@ -249,16 +254,21 @@ class Execution:
     def _checked(
         self, candidates: AbstractBitMap, unsettled: Sequence[Condition]
     ) -> Iterator[tuple[int, Row]]:
-        read, holds = self._snapshot.read, self._evaluation.holds
-        for row in candidates:
+        holds = self._evaluation.holds
+        for record in self._read(iter(candidates), 1):
             self._tick()
-            record = read(row)
             if holds(unsettled, record):
-                yield row, record
+                yield record["_rmx_row"], record
 
-    def _read(self, row: int) -> Row:
-        self._tick()
-        return self._snapshot.read(row)
+    def _read(self, numbers: Iterator[int], size: int = _SOME) -> Iterator[Row]:
+        """`size` rows at first, and more and more: who stops soon has not waited for many."""
+        while some := list(islice(numbers, size)):
+            while some:
+                self._tick()
+                records = self._snapshot.read_first(some)
+                yield from records
+                some = some[len(records) :]
+            size = min(2 * size, _SOME)
 
     # Stages on rows that are known by their numbers
 

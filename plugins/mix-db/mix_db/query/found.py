@@ -56,38 +56,45 @@ class Made:
 
 
 class Stored:
-    """Versions by the numbers of their rows.
+    """Versions by the numbers of their rows. Who has begun to get them as maps gets maps.
 
     Args:
         snapshot: where they are.
         numbers: the rows, in the order of the answer.
-        read: makes the map of a row that `numbers` has just given.
+        read: makes the maps of rows; of those of `numbers`, if they are asked for in their order.
         choice: what of them is wanted.
     """
 
     def __init__(
-        self, snapshot: Snapshot, numbers: Iterator[int], read: Callable[[int], Row], choice: Choice = ALL
+        self,
+        snapshot: Snapshot,
+        numbers: Iterator[int],
+        read: Callable[[Iterator[int]], Iterator[Row]],
+        choice: Choice = ALL,
     ) -> None:
         self.numbers = numbers
-        self.read = read
         self._snapshot = snapshot
+        self._read = read
         self._choice = choice
-        self._made = Made(iter(self))
+        self._made: Made | None = None
 
     def __iter__(self) -> Iterator[Row]:
-        # They may be others by the next step, where some were taken and put back.
-        while (row := next(self.numbers, None)) is not None:
-            record = self.read(row)
-            yield record if self._choice is ALL else self._choice.of(record)
+        rows = self._read(self.numbers)
+        return rows if self._choice is ALL else map(self._choice.of, rows)
 
     def of(self, numbers: Iterator[int], choice: Choice = ALL) -> Stored:
         """The same with what was made of the numbers, and a choice."""
-        return Stored(self._snapshot, numbers, self.read, choice)
+        return Stored(self._snapshot, numbers, self._read, choice)
 
     def values(self, most: int = BATCH) -> list[Row]:
+        if self._made is None:
+            self._made = Made(iter(self))
         return self._made.values(most)
 
     def rows(self, most: int = BATCH) -> Rows:
+        if self._made is not None:
+            # Some of what comes next has been read.
+            return self._made.rows(most)
         numbers = list(islice(self.numbers, most))
         found = self._snapshot.take(numbers, self._choice)
         if len(found) < len(numbers):
@@ -113,10 +120,11 @@ class Reading:
             self._last = last
             yield last[0]
 
-    def read(self, row: int) -> Row:
-        """A row, which was read already if it is the last one."""
-        last, self._last = self._last, None
-        return last[1] if last is not None and last[0] == row else self._read(row)
+    def records(self, numbers: Iterator[int]) -> Iterator[Row]:
+        """The rows of these numbers. The last one was read already."""
+        for row in numbers:
+            last, self._last = self._last, None
+            yield last[1] if last is not None and last[0] == row else self._read(row)
 
 
 def choice_of(block: Object) -> Choice | None:

@@ -78,6 +78,9 @@ class ListedSnapshot:
     def read(self, row: int) -> dict[str, Any]:
         return copy.deepcopy(self.records[row])
 
+    def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.read(row) for row in rows]
+
     def take(self, rows: list[int], choice: Choice) -> Rows:
         return ValueRows([choice.of(self.read(row)) for row in rows])
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from mix_db.transfer.errors import TransferError
 from mixkit.errors import printable
-from mixkit.package.disk import sync
+from mixkit.whole_file import whole_file
 
 __all__ = ["new_file"]
 
@@ -24,25 +22,12 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         TransferError: it cannot be written there.
     """
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        file = staged.open("xb")
-    except OSError as exc:
-        raise TransferError(f"{printable(str(path))}: cannot be written: {exc.strerror}") from None
-    try:
-        with file:
+        with whole_file(path) as file:
             # No time and no name, so that the same records make the same file.
             packed: Any = gzip.GzipFile("", "wb", 6, file, mtime=0) if path.suffix == ".gz" else None
             yield packed or file
             if packed is not None:
                 packed.close()
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-        sync(path.parent)
     except OSError as exc:
-        staged.unlink(missing_ok=True)
         raise TransferError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from None
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from mixkit.limits import Limits
 
 __all__ = ["Agents"]
-
-_SECRET_HEADERS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
-"""Headers that an agent does not see: they are the caller's word to the server."""
-
-_CODING_HEADERS = frozenset({b"content-encoding", b"content-length"})
-"""Headers that are not true of a body that was decompressed."""
 
 
 class Agents:
@@ -70,12 +65,16 @@ class Agents:
     on_head_v0 = on_head
 
     async def on_get_v0(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        target, spent = await self._loaded(req, ws, app, agent)
+        target, spent = self._at_hand(ws, app, agent), 0.0
+        if target is None:
+            target, spent = await self._loaded(req, ws, app, agent)
         params = read_query(req.query_string, target.params)
         await self._run(req, resp, target, params, None, spent)
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
-        target, spent = await self._loaded(req, ws, app, agent)
+        target, spent = self._at_hand(ws, app, agent), 0.0
+        if target is None:
+            target, spent = await self._loaded(req, ws, app, agent)
         settings = self._settings
         params, body = await read_body(
             req, target.params, settings.params_limit, settings.body_timeout, settings.values_limit
@@ -86,10 +85,6 @@ class Agents:
 
     async def _loaded(self, req: Request, ws: str, app: str, agent: str) -> tuple[Target, float]:
         """The agent, and the seconds that loading it took: they count against the time of the run, which ends it."""
-        # PERF: a timer costs more than the whole look-up.
-        found = self._at_hand(ws, app, agent)
-        if found is not None:
-            return found, 0.0
         began = time.monotonic()
         most = _seconds(req, self._own_limits.wall_time)
         try:
@@ -109,11 +104,15 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        params = await fitted(target.check, params)
-        told = "actions" in (req.get_header("Prefer") or "")
+        if target.check is not None:
+            params = await fitted(target.check, params)
+        told = req.prefers and "actions" in (req.get_header("Prefer") or "")
         with req.watch():
             self._server.check_memory()
-            async with self._server.admission:
+            admission = self._server.admission
+            if not admission.enter():
+                await admission.queue()
+            try:
                 result = await self._run_agent(
                     target.program,
                     target.entry,
@@ -128,9 +127,11 @@ class Agents:
                     place=target.place,
                     apps=target.apps,
                     answer=target.answer,
-                    pauses=self._server.admission.pauses(),
+                    pauses=admission.pauses(),
                     as_json=not told and is_json(req.accept),
                 )
+            finally:
+                admission.leave()
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
             await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
@@ -139,14 +140,9 @@ class Agents:
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
-    assert req.caller is not None
-    hidden = _SECRET_HEADERS if not req.coded or req.coding is None else _SECRET_HEADERS | _CODING_HEADERS
-    headers = {
-        name.decode("latin-1"): text.decode("latin-1")
-        for name, text in req.scope["headers"]
-        if name not in hidden
-    }
-    return target.env.for_request(user=req.caller.user, headers=headers, body=body)
+    decompressed = req.coded and req.coding is not None
+    headers = AgentHeaders(req.scope["headers"], decompressed=decompressed)
+    return target.env.for_request(user=req.who.user, headers=headers, body=body)
 
 
 def _limits(req: Request, target: Target) -> Limits:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote
 
-from mix_server.auth import require
+from mix_server.auth import admit
 from mix_server.caller import Permission, Resource
 from mix_server.errors import BadRequest, Forbidden, Overloaded, Refusal
 from mix_server.part import http_date, is_known, part_of
@@ -81,9 +81,7 @@ class File:
         path = f"/{path}"
         link = _link(req)
         if link is None and not is_public(path):
-            authorizer = self._server.authorizer
-            req.caller = authorizer.authorize(req)
-            require(authorizer, req.caller, Permission.READ, Resource(ws, app))
+            req.caller = await admit(self._server.authorizer, req, Permission.READ, Resource(ws, app))
         check_path(path)
         try:
             place = await self._place(ws, app)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import secrets
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from mix_server.caller import Permission, Resource
-from mix_server.errors import BadRequest
-from mixkit.fields import valid
+from mix_server.bodies import read_form
+from mix_server.caller import Caller, Permission, Resource
+from mix_server.errors import BadRequest, Forbidden
 from mixkit.package.errors import BadName
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from mix_server.server import Server
 
 __all__ = ["Workspace", "Workspaces"]
-
-_BODY_LIMIT = 4096
 
 
 class _Creation(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,28 +36,31 @@ class Workspaces:
         self._server = server
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        assert req.caller is not None
-        may, caller = self._server.authorizer.may, req.caller
-        names = await asyncio.to_thread(self._server.store.list)
-        seen = [name for name in names if may(caller, Permission.SEE, Resource(name))]
-        resp.media = {"workspaces": seen}
+        may, caller = self._server.authorizer.may, req.who
+
+        def seen() -> list[str]:
+            return [name for name in self._server.store.list() if may(caller, Permission.SEE, Resource(name))]
+
+        resp.media = {"workspaces": await asyncio.to_thread(seen)}
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        body = await req.body(_BODY_LIMIT, self._server.settings.body_timeout)
-        body = body.removeprefix(codecs.BOM_UTF8)
-        try:
-            wanted = msgspec.json.decode(body, type=_Creation) if body else _Creation()
-        except msgspec.MsgspecError as exc:
-            near = valid(exc, _Creation) if isinstance(exc, msgspec.ValidationError) else ""
-            raise BadRequest(f'expected {{"name": "…"}}: {exc}{near}') from None
+        wanted = await read_form(req, _Creation, '{"name": "…"}', self._server.settings.body_timeout)
         name = wanted.name or f"ws-{secrets.token_hex(8)}"
         try:
-            await asyncio.to_thread(self._server.store.create, name)
+            await asyncio.to_thread(self._make, name, req.who)
         except BadName as exc:
             raise BadRequest(str(exc)) from None
         resp.status = 201
         resp.location = f"/v1/ws/{name}"
         resp.media = {"name": name, "apps": []}
+
+    def _make(self, name: str, caller: Caller) -> None:
+        """A workspace, which belongs to who made it; one that the operator made belongs to nobody else."""
+        if not caller.operator and (caller.subject or "").partition("/")[0] != "user":
+            raise Forbidden("expected a user with an address, whom the workspace can belong to")
+        self._server.store.create(name)
+        if not caller.operator:
+            self._server.grants.own(name, str(caller.subject))
 
 
 class Workspace:

@@ -1,0 +1,17 @@
+"""The Mix language: text to checked syntax trees, errors that point at their place, a reference evaluator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mixkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mixkit.cli.group import Group
+
+__all__: list[str] = []
+
+
+@hookimpl
+def mix_commands(group: Group) -> None:
+    group.lazy("explain", "mix_lang.cli:explain", "Say what an error code of the Mix compiler is about.")

@@ -1,0 +1,124 @@
+"""What cells, and definitions that are values, depend on: their order, and circles."""
+
+from __future__ import annotations
+
+from mix_lang import syntax as s
+from mix_lang.check.walk import children, every
+from mix_lang.diagnostic import Report
+from mix_lang.program import Member, Program, Unit
+
+__all__ = ["cell_order", "check_cells", "definition_order"]
+
+
+def check_cells(program: Program, unit: Unit, report: Report) -> None:
+    """Report circles: of cells, and of definitions that need themselves for their value."""
+    cell_order(unit, report)
+    definition_order(unit, report)
+
+
+def cell_order(unit: Unit, report: Report | None = None) -> list[str]:
+    """The cells of a module, each behind those that it depends on; of what is free, in the order of the text."""
+    names = [member.name for member in unit.members.values() if member.kind in ("cell", "alias")]
+    graph = {name: [used for used in _used(unit.members[name]) if used in names] for name in names}
+    return _ordered(
+        unit, graph, report, "M0601", "these cells depend on each other", "a cell depends on itself"
+    )
+
+
+def definition_order(unit: Unit, report: Report | None = None) -> list[str]:
+    """The definitions of a module that are values, each behind those that it needs, through functions too."""
+    defs = {member.name: member for member in unit.members.values() if isinstance(member.item, s.Def)}
+    values = [name for name, member in defs.items() if _is_value(member)]
+    direct = {name: [used for used in _used(member) if used in defs] for name, member in defs.items()}
+    graph = {name: _reached(direct, name, set(values)) for name in values}
+    return _ordered(
+        unit, graph, report, "M0602", "these definitions need each other for their values",
+        "a definition needs itself for its value",
+    )  # fmt: skip
+
+
+def _is_value(member: Member) -> bool:
+    item = member.item
+    return isinstance(item, s.Def) and item.params is None and not isinstance(item.body, s.Lambda)
+
+
+def _reached(direct: dict[str, list[str]], start: str, values: set[str]) -> list[str]:
+    """The values that are needed for one: those that it names, and those that functions name that it names."""
+    found: list[str] = []
+    seen: set[str] = set()
+    todo = list(direct[start])
+    while todo:
+        name = todo.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in values:
+            found.append(name)
+        else:
+            todo += direct[name]
+    return found
+
+
+def _used(member: Member) -> list[str]:
+    """Names of members that a definition mentions, but those behind `link` and `contents`; in the order of the text."""
+    item = member.item
+    root = item.target if isinstance(item, s.Alias) else getattr(item, "body", None)
+    found: dict[str, None] = {}
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if (
+            isinstance(node, s.Call)
+            and isinstance(node.function, s.Name)
+            and node.function.name in ("link", "contents")
+        ):
+            continue
+        if isinstance(node, s.Action):
+            # It runs later, and depends on nothing now.
+            continue
+        if isinstance(node, s.Name) or (isinstance(node, s.Qualified) and node.scope == "self"):
+            found[node.name] = None
+        todo += children(node)
+    bound = _bound(root)
+    return [name for name in found if name not in bound]
+
+
+def _bound(root: object) -> set[str]:
+    """Names that are local somewhere inside: not told apart further, since shadowing a member is rare."""
+    found: set[str] = set()
+    for node in every(root):
+        if isinstance(node, s.PVar | s.PAt | s.VarStmt):
+            found.add(node.name)
+    return found
+
+
+def _ordered(
+    unit: Unit, graph: dict[str, list[str]], report: Report | None, code: str, many: str, one: str
+) -> list[str]:
+    """Depth first, so that each comes behind what it needs. A circle is reported once, and cut."""
+    order: list[str] = []
+    state: dict[str, int] = {}
+    for start in graph:
+        way = [(start, list(graph[start]))] if start not in state else []
+        if way:
+            state[start] = 1
+        while way:
+            name, left = way[-1]
+            if not left:
+                way.pop()
+                state[name] = 2
+                order.append(name)
+                continue
+            used = left.pop(0)
+            if state.get(used) == 1:
+                circle = [step for step, _ in way]
+                circle = [*circle[circle.index(used) :], used]
+                if report is not None:
+                    item = unit.members[used].item
+                    span = getattr(item, "name_span", item.span)
+                    text = f"{one}: '{used}'" if len(circle) == 2 else f"{many}: {' -> '.join(circle)}"
+                    report.add(code, span, text, circle=circle)
+            elif used not in state:
+                state[used] = 1
+                way.append((used, list(graph[used])))
+    return order

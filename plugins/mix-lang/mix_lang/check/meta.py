@@ -1,0 +1,63 @@
+"""What `_meta_` says of members: uses of what is deprecated or renamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mix_lang import syntax as s
+from mix_lang.check.walk import every
+from mix_lang.diagnostic import Report
+from mix_lang.program import Member, Program, Unit
+from mix_lang.source import Span
+
+__all__ = ["check_meta", "module_meta"]
+
+
+def module_meta(module: s.Module) -> dict[str, Any]:
+    """What `_meta_` says of a module, behind its head or as an item."""
+    found: dict[str, Any] = module.meta if isinstance(module.meta, dict) else {}
+    for item in module.items:
+        if isinstance(item, s.Meta) and isinstance(item.value, dict):
+            found = found | item.value
+    return found
+
+
+def check_meta(program: Program, unit: Unit, report: Report) -> None:
+    """Warn at uses of members of this module and of others."""
+    for item in unit.module.items:
+        if isinstance(item, s.Import) and item.module in program.units:
+            meta = module_meta(program.units[item.module].module)
+            _warn(report, meta, f"the module '{item.module}'", item.module_span)
+        for node in every(item):
+            if isinstance(node, s.Field) and isinstance(node.object, s.Name):
+                imported = unit.members.get(node.object.name)
+                if imported is not None and isinstance(imported.item, s.Import):
+                    other = program.units.get(imported.item.module)
+                    member = other.members.get(node.name) if other else None
+                    _member(report, member, node.name_span)
+            elif isinstance(node, s.Name | s.Qualified):
+                member = unit.members.get(node.name)
+                if member is not None and member.item is not item:
+                    _member(report, member, node.span)
+
+
+def _member(report: Report, member: Member | None, span: Span) -> None:
+    if member is None:
+        return
+    for item in (member.item, member.declared):
+        meta = getattr(item, "meta", None)
+        if isinstance(meta, dict):
+            _warn(report, meta, f"'{member.name}'", span)
+
+
+def _warn(report: Report, meta: dict[str, Any], what: str, span: Span) -> None:
+    until = f", and is gone from {meta['expires']} on" if isinstance(meta.get("expires"), str) else ""
+    if meta.get("renamed") is True:
+        new = meta.get("replacement")
+        hint = f"write {new}" if isinstance(new, str) else ""
+        report.warn("M0802", span, f"{what} was renamed{until}", hint=hint, replacement=new)
+    elif meta.get("deprecated") is True:
+        others = meta.get("alternatives")
+        names = [name for name in others if isinstance(name, str)] if isinstance(others, list) else []
+        hint = f"take {' or '.join(names)} instead" if names else ""
+        report.warn("M0801", span, f"{what} is deprecated{until}", hint=hint, alternatives=names)

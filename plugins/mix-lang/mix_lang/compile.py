@@ -1,0 +1,86 @@
+"""All modules of a program from text to a checked tree, with everything that is wrong in one go. Touches no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from mix_lang import library
+from mix_lang.check.cells import check_cells
+from mix_lang.check.imports import check_imports
+from mix_lang.check.meta import check_meta
+from mix_lang.check.names import check_names
+from mix_lang.check.patterns import check_patterns
+from mix_lang.diagnostic import Diagnostic, Report
+from mix_lang.parser import parse
+from mix_lang.program import Program, Unit, members_of
+from mix_lang.source import Source, Span
+
+__all__ = ["Checked", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, in the order of the sources and their lines. `program` can run unless `failed`."""
+
+    program: Program
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error."""
+        return any(item.cls == "error" for item in self.diagnostics)
+
+
+def check(sources: Mapping[str, str]) -> Checked:
+    """Parse and check the modules of a program.
+
+    Args:
+        sources: names of files to their text. A module without a head is called after its file. Modules of the
+            standard library are there without being given; one that is given takes their place.
+    """
+    program = Program(dict(_library().units))
+    reports: list[Report] = []
+    units: list[tuple[Unit, Report]] = []
+    for file, text in sources.items():
+        source = Source(file, text)
+        report = Report(source)
+        reports.append(report)
+        for module in parse(source, _stem(file), report):
+            unit = Unit(module, source, *members_of(module))
+            known = program.units.get(unit.name)
+            if known is not None and not known.library:
+                report.add(
+                    "M0304", Span(module.span.start, module.span.start + 6),
+                    f"there is a module '{unit.name}' in {known.source.file} already", name=unit.name,
+                )  # fmt: skip
+                continue
+            program.units[unit.name] = unit
+            units.append((unit, report))
+    check_imports(program, [(unit, report) for unit, report in units])
+    for unit, report in units:
+        try:
+            check_names(program, unit, report)
+            check_cells(program, unit, report)
+            check_patterns(program, unit, report)
+            check_meta(program, unit, report)
+        except RecursionError:
+            report.add("M0203", Span(0, 0), "this module is nested too deep")
+    found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]
+    return Checked(program, tuple(found))
+
+
+def _stem(file: str) -> str:
+    return file.rsplit("/", 1)[-1].split(".")[0]
+
+
+@cache
+def _library() -> Program:
+    """The standard library, which is known to be right: a test checks it like any other program."""
+    program = Program()
+    for name, text in library.sources().items():
+        source = Source(f"{name}.mix", text)
+        for module in parse(source, name, Report(source)):
+            program.units[module.name] = Unit(module, source, *members_of(module), library=True)
+    return program

@@ -1,0 +1,1 @@
+"""The reference evaluator: what a program means, as plainly as it can be said."""

@@ -1,0 +1,312 @@
+"""What the machine has built in: the globals of the language, and the built-ins that the library stands on.
+
+The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in C has the same (docs/qcode.md).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from functools import cmp_to_key
+from typing import TYPE_CHECKING, Any, Final
+
+from mix_rt.opcodes import BUILTINS as _PARAMETERS
+
+from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.values import (
+    END,
+    Constructor,
+    Native,
+    Panic,
+    Stream,
+    kind,
+)  # fmt: skip
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, compare
+
+if TYPE_CHECKING:
+    from mix_lang.evaluator.machine import Machine
+
+__all__ = ["BUILTINS", "GLOBALS"]
+
+
+def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Undefined arguments give undefined, others are of their kinds: those that the list of built-ins names."""
+    params = [param.split(":") for param in _PARAMETERS[name].split()]
+
+    def run(machine: Machine, *args: Any) -> Any:
+        if any(arg is UNDEF and wanted != "any" for arg, (_, wanted) in zip(args, params, strict=True)):
+            return UNDEF
+        for value, (param, wanted) in zip(args, params, strict=True):
+            if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
+                shown = "whole number" if wanted == "whole" else wanted
+                found = "a number with a fraction" if type(value) is float else kind(value)
+                raise Panic(f"{name}: expected a {shown} as {param}, found {found}")
+        return call(*args)
+
+    return run
+
+
+_FITS: Final[dict[str, Callable[[Any], bool]]] = {
+    "any": lambda value: True,
+    "data": lambda value: True,
+    "number": lambda value: type(value) in (int, float),
+    "whole": lambda value: type(value) is int or (type(value) is float and value.is_integer()),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+def _integral(value: float) -> Any:
+    """A whole number as int where it fits."""
+    return int(value) if math.isfinite(value) and INT64_MIN <= value <= INT64_MAX else value
+
+
+def _rounded(value: Any) -> Any:
+    if type(value) is int or not math.isfinite(value):
+        return value
+    whole = math.floor(abs(value))
+    return _integral(math.copysign(whole + (abs(value) - whole >= 0.5), value))
+
+
+def _whole(op: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:
+    def run(a: Any, b: Any) -> Any:
+        if not b:
+            raise Panic("expected a divisor other than 0")
+        value = op(int(a), int(b))
+        return value if INT64_MIN <= value <= INT64_MAX else float(value)
+
+    return run
+
+
+def _quotient(a: int, b: int) -> int:
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def _parsed(text: str) -> Any:
+    import re
+
+    if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) or len(text) > 400:
+        return UNDEF
+    if re.fullmatch(r"[+-]?\d+", text) and INT64_MIN <= int(text) <= INT64_MAX:
+        return int(text)
+    return float(text)
+
+
+def _bits(op: Callable[[int, int], int]) -> Callable[[Any, Any], int]:
+    def run(a: Any, b: Any) -> int:
+        return int(struct.unpack("<i", struct.pack("<I", op(int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)))[0])
+
+    return run
+
+
+# ---------------------------------------------------------------------------------------------- strings and arrays
+
+
+def _cut(start: Any, end: Any, whole: Any) -> Any:
+    size = len(whole)
+    first, last = min(max(int(start), 0), size), min(max(int(end), 0), size)
+    return whole[first : max(first, last)]
+
+
+def _range(first: Any, last: Any, array: list[Any]) -> Stream:
+    end = min(max(int(last) + 1, 0), len(array))
+    return Stream(iter(array[min(max(int(first), 0), end) : end]))
+
+
+def _found(index: int) -> Any:
+    return UNDEF if index < 0 else index
+
+
+def _joined(separator: str, parts: list[Any]) -> str:
+    texts = []
+    for part in parts:
+        if type(part) not in (str, int, float):
+            raise Panic(f"to_text: expected a number or a string, found {kind(part)}")
+        texts.append(part if type(part) is str else number_text(part))
+    return separator.join(texts)
+
+
+def _code_point(code: Any) -> str:
+    if not 0 <= int(code) < 0x110000 or 0xD800 <= int(code) < 0xE000:
+        raise Panic(f"string_from_code_point: {number_text(code)} is no character")
+    return chr(int(code))
+
+
+def _sorted(array: list[Any]) -> list[Any]:
+    def order(a: Any, b: Any) -> int:
+        found = compare(a, b)
+        if found is UNDEF:
+            raise Panic(f"array_sort: expected values that compare, found {kind(a)} and {kind(b)}")
+        return found  # type: ignore[return-value]
+
+    return sorted(array, key=cmp_to_key(order))
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return UNDEF
+
+
+def _length(machine: Machine, value: Any) -> Any:
+    if value is UNDEF or value is None:
+        return UNDEF if value is UNDEF else 0
+    if type(value) not in (list, dict, str, bytes):
+        raise Panic(f"length: expected an array, map, string or binary, found {kind(value)}")
+    return len(value)
+
+
+def _stream_next(machine: Machine, stream: Any) -> Any:
+    if type(stream) is not Stream:
+        raise Panic(f"expected a stream to read from, found {kind(stream)}")
+    item = stream.take()
+    return None if item is END else Case("some", item)
+
+
+def _stream_of(machine: Machine, function: Any) -> Stream:
+    def items() -> Any:
+        while (item := machine.apply(function, ())) is not None:
+            if item.arg is UNDEF:
+                raise Panic("undefined may not be an element of a stream")
+            yield item.arg
+
+    return Stream(items())
+
+
+def _entry(index: int, entries: dict[str, Any]) -> Any:
+    keys = _keys(entries)
+    return [keys[index], entries[keys[index]]] if 0 <= index < len(keys) else UNDEF
+
+
+def _keys(entries: dict[str, Any]) -> list[str]:
+    return sorted(entries, key=str.encode)
+
+
+_CALLS: Final[dict[str, Callable[..., Any]]] = {
+    "to_text": lambda x: x if type(x) is str else number_text(x),
+    "number_round": _rounded,
+    "number_trunc": lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x,
+    "number_floor": lambda x: _integral(math.floor(x)) if math.isfinite(x) else x,
+    "number_ceil": lambda x: _integral(math.ceil(x)) if math.isfinite(x) else x,
+    "number_abs": lambda x: float(abs(x)) if type(x) is int and x == INT64_MIN else abs(x),
+    "number_sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
+    "number_div_int": _whole(_quotient),
+    "number_rem_int": _whole(lambda a, b: a - b * _quotient(a, b)),
+    "number_mod_int": _whole(lambda a, b: a % b),
+    "number_mod": lambda a, b: float(a) % float(b) if b else math.nan,
+    "number_parse": _parsed,
+    "number_is_int": lambda x: type(x) is int or (x.is_integer() and INT64_MIN <= x <= INT64_MAX),
+    "bit_and": _bits(lambda a, b: a & b),
+    "bit_or": _bits(lambda a, b: a | b),
+    "bit_xor": _bits(lambda a, b: a ^ b),
+    "string_sub": _cut,
+    "string_find": lambda part, text: _found(text.find(part)),
+    "string_find_last": lambda part, text: _found(text.rfind(part)),
+    "string_has_prefix": lambda part, text: text.startswith(part),
+    "string_has_suffix": lambda part, text: text.endswith(part),
+    "string_replace": lambda old, new, text: text.replace(old, new) if old else text,
+    "string_trim": str.strip,
+    "string_trim_left": str.lstrip,
+    "string_trim_right": str.rstrip,
+    "string_split": lambda sep, text: text.split(sep) if sep else list(text),
+    "string_join": _joined,
+    "string_repeat": lambda count, text: text * min(int(count), 1_000_000),
+    "string_from_code_point": _code_point,
+    "string_code_point_at": lambda at, text: ord(text[at]) if 0 <= at < len(text) else UNDEF,
+    "array_sub": _cut,
+    "array_range": _range,
+    "array_reverse": lambda array: array[::-1],
+    "array_sort": _sorted,
+    "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
+    "map_keys": _keys,
+    "map_values": lambda m: [m[key] for key in _keys(m)],
+    "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
+    "map_entry": _entry,
+    "case_name": lambda case: case.name,
+    "binary_of_string": str.encode,
+    "binary_to_string": _decoded,
+}
+
+BUILTINS: Final[dict[str, Callable[..., Any]]] = {
+    name: _checked(name, call) for name, call in _CALLS.items()
+} | {
+    "kind": lambda machine, value: {"undefined": "undef", "float": "number"}.get(kind(value), kind(value)),
+    "length": _length,
+    "stream_next": _stream_next,
+    "stream_of": _stream_of,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- globals
+
+
+def _fail(machine: Machine, message: Any) -> Any:
+    raise Panic(message if type(message) is str else "an error was raised", "M0906", value=message)
+
+
+def _no_default(machine: Machine, value: Any) -> Any:
+    if value is UNDEF:
+        raise Panic("noDefault: the value is undefined")
+    return value
+
+
+def _recurse(arity: int) -> Callable[..., Any]:
+    def make(machine: Machine, function: Any) -> Any:
+        def call(machine: Machine, *args: Any) -> Any:
+            return machine.apply(function, (itself, *args))
+
+        itself = Native("recurse", arity, call)
+        return itself
+
+    return make
+
+
+def _datacase(machine: Machine, value: Any) -> Any:
+    found = kind(value)
+    return (
+        UNDEF if value is UNDEF else {"int": "number", "float": "number", "map": "object"}.get(found, found)
+    )
+
+
+def _debug(machine: Machine, value: Any) -> None:
+    machine.log.append(value if type(value) is str else kind(value))
+
+
+def _actions(name: str, change: Callable[[Machine, list[Any]], None]) -> Native:
+    def call(machine: Machine, appstate: Any, chain: Any) -> None:
+        if type(chain) is not list:
+            raise Panic(f"{name}: expected an array, found {kind(chain)}")
+        change(machine, chain)
+
+    return Native(name, 2, call)
+
+
+def _set_next(machine: Machine, chain: list[Any]) -> None:
+    machine.next_actions[:] = chain
+
+
+GLOBALS: Final[dict[str, Any]] = {
+    "some": Constructor("some"),
+    "ok": Constructor("ok"),
+    "error": Constructor("error"),
+    "unset": Case("unset"),
+    "withDefault": Native("withDefault", 2, lambda machine, default, x: default if x is UNDEF else x),
+    "noDefault": Native("noDefault", 1, _no_default),
+    "fail": Native("fail", 1, _fail),
+    "recurse": Native("recurse", 1, _recurse(1)),
+    "recurse2": Native("recurse2", 1, _recurse(2)),
+    "datacase": Native("datacase", 1, _datacase),
+    "debug": Native("debug", 1, _debug),
+    "floor": Native("floor", 1, BUILTINS["number_floor"]),
+    "ceil": Native("ceil", 1, BUILTINS["number_ceil"]),
+    "getNextActions": Native("getNextActions", 0, lambda machine: list(machine.next_actions)),
+    "setNextActions": _actions("setNextActions", _set_next),
+    "pushNextActions": _actions("pushNextActions", lambda machine, chain: machine.next_actions.extend(chain)),
+    "pushIdleActions": _actions("pushIdleActions", lambda machine, chain: machine.idle_actions.extend(chain)),
+    "contents": Native("contents", 1, lambda machine, link: link.cell.instance.contents(machine, link.cell)),
+    "link": Native("link", 1, lambda machine, link: link),
+}
+"""Names that every module has."""

@@ -1,0 +1,138 @@
+"""Modules with their members by name: what the checks look names up in, and the evaluator runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from mix_lang import syntax as s
+from mix_lang.source import Source
+
+__all__ = ["Kind", "Member", "Program", "Unit", "arity_of", "members_of"]
+
+Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "import", "broken"]
+
+
+@dataclass(slots=True)
+class Member:
+    """What a module's name means. `item` is the definition that counts: the last one that has a body.
+
+    `declared` is the declaration, if there is one; `at` where the name is known from, in characters.
+    """
+
+    name: str
+    kind: Kind
+    item: s.Item | s.Param
+    private: bool = False
+    declared: s.Def | s.CellDef | None = None
+    at: int = 0
+    replaced: list[s.Def] = field(default_factory=list)
+
+    @property
+    def var(self) -> bool:
+        """Whether it is a cell that actions may write."""
+        return (isinstance(self.item, s.CellDef) and self.item.var) or bool(
+            self.declared and getattr(self.declared, "var", 0)
+        )
+
+
+@dataclass(slots=True)
+class Unit:
+    """A module with its source and its members. Types have names of their own: `type color` beside `case color`."""
+
+    module: s.Module
+    source: Source
+    members: dict[str, Member]
+    types: dict[str, s.TypeDef]
+    library: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.module.name
+
+
+@dataclass(slots=True)
+class Program:
+    """All modules by name."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+
+    def type_of(self, module: str, qualifier: str, name: str) -> s.Type | None:
+        """What an abbreviation stands for; None if it is none of that module."""
+        unit = self.units[module]
+        if qualifier not in ("", "self"):
+            member = unit.members.get(qualifier)
+            if member is None or not isinstance(member.item, s.Import):
+                return None
+            found = self.units.get(member.item.module)
+            if found is None:
+                return None
+            unit = found
+        named = unit.types.get(name)
+        return named.type if named else None
+
+
+def members_of(module: s.Module) -> tuple[dict[str, Member], dict[str, s.TypeDef]]:
+    """The members of a module by name, and its types. Of several definitions with a body the last counts."""
+    members: dict[str, Member] = {}
+    types: dict[str, s.TypeDef] = {}
+    for param in module.params:
+        members[param.name] = Member(param.name, "param", param, True)
+    for item in module.items:
+        if isinstance(item, s.TypeDef):
+            types[item.name] = item
+            continue
+        named = _named(item)
+        if named is None:
+            continue
+        name, kind, private = named
+        member = members.get(name)
+        declares = isinstance(item, s.Def | s.CellDef) and item.body is None
+        if member is None or member.kind != kind:
+            # Another kind under the same name is an error that `names` reports; the first one counts till then.
+            if member is None:
+                declared = item if isinstance(item, s.Def | s.CellDef) and declares else None
+                members[name] = Member(name, kind, item, private, declared, item.span.start)
+            continue
+        if declares:
+            assert isinstance(item, s.Def | s.CellDef)
+            member.declared = member.declared or item
+            continue
+        if isinstance(member.item, s.Def) and member.item.body is not None:
+            member.replaced.append(member.item)
+        member.item, member.private = item, private or member.private
+    return members, types
+
+
+def _named(item: s.Item) -> tuple[str, Kind, bool] | None:
+    match item:
+        case s.Def(name=name, private=private):
+            return None if name == "_" else (name, "def", private)
+        case s.Foreign(name=name, private=private):
+            return name, "def", private
+        case s.CellDef(name=name, private=private):
+            return name, "cell", private
+        case s.Alias(name=name):
+            return name, "alias", True
+        case s.CaseDef(name=name, private=private):
+            return name, "case", private
+        case s.Import(alias=alias):
+            return alias, "import", True
+        case s.Broken(name=name):
+            return name, "broken", False
+    return None
+
+
+def arity_of(of: s.Type | None) -> int:
+    """How many arguments a function of that type takes; 0 if it is none. One argument null is none: `() -> T`."""
+    count = 0
+    while isinstance(of, s.TArrow):
+        count += 1
+        of = of.result
+    return count
+
+
+def cells(unit: Unit) -> Iterable[Member]:
+    """The members that are cells or aliases, in the order of the text."""
+    return (member for member in unit.members.values() if member.kind in ("cell", "alias"))

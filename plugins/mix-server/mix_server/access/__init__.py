@@ -1,0 +1,1 @@
+"""Who may do what: subjects, roles, grants, and where they are kept."""

@@ -1,0 +1,221 @@
+"""The authorizer of a server with users: its own token, tokens of an identity provider, of this server, of machines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from mix_server.access.key_source import KeySource
+from mix_server.access.machine import is_machine_token, parts_of
+from mix_server.access.server_key import ISSUER
+from mix_server.access.subject import check_subject, subjects_of
+from mix_server.access.tokens import Claims, Expected, NoSuchKey, header_of, verified
+from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
+from mix_server.caller import Caller, Permission, Resource
+from mix_server.errors import BadRequest, Forbidden, Unauthorized
+from mixkit.errors import NotFound, ProfileError
+from mixkit.package.errors import BadName
+
+if TYPE_CHECKING:
+    from mix_server.access.server_key import ServerKey
+    from mix_server.access.store import GrantStore
+    from mix_server.request import Request
+    from mix_server.settings import ServerSettings
+
+__all__ = ["SESSION", "SESSION_LIFETIME", "Accounts", "make"]
+
+SESSION: Final = "mixkit_session"
+"""Name of the cookie of a browser's session."""
+SESSION_LIFETIME: Final = 12 * 3_600
+"""Seconds."""
+
+_MOST_KNOWN: Final = 10_000
+_OPERATOR: Final = Caller("local", operator=True)
+
+
+class Accounts:
+    """Takes tokens, and asks the grants of the workspaces what may be done.
+
+    Args:
+        operator: the token whose holder may do everything.
+        server_key: by which this server's tokens are signed.
+        grants: those of all workspaces.
+        source: the keys of the identity provider; None if there is none.
+        expected: what its tokens must say.
+        creators: subjects that may make workspaces.
+    """
+
+    def __init__(
+        self,
+        operator: OperatorToken,
+        server_key: ServerKey,
+        grants: GrantStore,
+        source: KeySource | None = None,
+        expected: Expected = Expected(),  # noqa: B008 - it is frozen
+        creators: frozenset[str] = frozenset(),
+    ) -> None:
+        self._operator = operator
+        self._server_key = server_key
+        self._grants = grants
+        self._source = source
+        self._expected = expected
+        self._creators = creators
+        # By a digest of each token that was verified: until when it is good, by which keys, and who it is.
+        self._known: OrderedDict[bytes, tuple[float, object, Caller]] = OrderedDict()
+
+    async def authorize(self, request: Request) -> Caller:
+        """Who has that token; nobody in particular without one. `Unauthorized` if it is not good."""
+        given = request.auth
+        if given is None:
+            cookie = request.get_cookie_values(SESSION)
+            if not cookie:
+                return ANYBODY
+            # NOTE: a browser sends it whoever makes it send something.
+            if is_of_another_site(request):
+                raise Forbidden("a session is for the pages of this server, not for other web sites")
+            return await self._user(cookie[0], in_session=True)
+        scheme, _, token = given.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("expected a token as Authorization: Bearer TOKEN")
+        if self._operator.is_it(token):
+            return _OPERATOR
+        if is_machine_token(token):
+            return await self._machine(token)
+        return await self._user(token)
+
+    async def session(self, caller: Caller) -> tuple[str, int]:
+        """The token of a browser's session for somebody, and the Unix second at which it ends.
+
+        Raises:
+            Forbidden: it is no user, and not the operator.
+        """
+        kind, _, email = (caller.subject or "").partition("/")
+        if not caller.operator and kind != "user":
+            raise Forbidden("expected a user with an address, or the operator, to begin a session for")
+        # It ends when the operator's token is another one.
+        more = {"operator": self._operator.mark} if caller.operator else {}
+        named = (str(caller.user), None if caller.operator else email)
+        return await asyncio.to_thread(
+            self._server_key.token, *named, SESSION_LIFETIME, use="session", **more
+        )
+
+    async def _user(self, token: str, *, in_session: bool = False) -> Caller:
+        digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
+        known = self._known.get(digest)
+        if known is not None:
+            until, keys, caller = known
+            # A key that was taken back, and a token that has ended, are noticed here.
+            if time.time() < until and keys in (
+                self._server_key.keys,
+                self._source and self._source.at_hand(),
+            ):
+                return caller
+            del self._known[digest]
+        return await self._verify(token, digest, in_session)
+
+    async def _verify(self, token: str, digest: bytes, in_session: bool) -> Caller:
+        kid, _ = header_of(token)
+        if in_session or kid == self._server_key.kid:
+            keys = self._server_key.keys
+            claims = verified(token, keys, Expected(issuer=ISSUER))
+            # NOTE: a session that was stolen from a browser is no token, nor is a token a session.
+            if (claims.all.get("use") == "session") is not in_session:
+                raise Unauthorized("a session is kept in the cookie that it came in, and nothing else is")
+        elif self._source is not None:
+            keys = self._source.at_hand() or await self._source.keys()
+            try:
+                claims = verified(token, keys, self._expected)
+            except NoSuchKey:
+                # It may be signed by a key that is newer than what is known.
+                keys = await self._source.keys(newer=True)
+                claims = verified(token, keys, self._expected)
+        else:
+            raise Unauthorized("the token is not one of this server, which knows no other identity provider")
+        caller = self._caller(claims)
+        self._known[digest] = claims.until, keys, caller
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return caller
+
+    def _caller(self, claims: Claims) -> Caller:
+        operator = claims.all.get("operator") if claims.all.get("use") == "session" else None
+        if operator is not None:
+            if operator != self._operator.mark:
+                raise Unauthorized("the operator's token is another one by now; sign in again")
+            return _OPERATOR
+        return Caller(claims.email or claims.subject, subjects_of(claims.email, True))
+
+    async def _machine(self, token: str) -> Caller:
+        parts = parts_of(token)
+        if parts is not None:
+            workspace, id, secret = parts
+            await self.ready(ANYBODY, workspace)
+            with contextlib.suppress(NotFound, BadName):
+                machine = self._grants.of(workspace).machines.get(id)
+                if machine is not None and machine.admits(secret):
+                    return Caller(f"machine/{machine.name}", (machine.subject,))
+        # Which of these it was is nobody's business.
+        raise Unauthorized("the token has expired or was revoked, or never was one")
+
+    async def ready(self, subject: Caller, workspace: str) -> None:
+        """Read the grants of a workspace, if they are needed and not known."""
+        if not subject.operator and self._grants.at_hand(workspace) is None:
+            # Who may see it and who may not are told the same.
+            with contextlib.suppress(NotFound, BadName):
+                await asyncio.to_thread(self._grants.of, workspace)
+
+    def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
+        """Whether somebody may do something, by the grants of the workspace."""
+        if subject.operator:
+            return True
+        if resource.workspace is None:
+            if permission is Permission.SEE:
+                return subject is not ANYBODY
+            return permission is Permission.CREATE and not self._creators.isdisjoint(subject.subjects)
+        try:
+            grants = self._grants.of(resource.workspace)
+        except (NotFound, BadName):
+            return False
+        return grants.may(subject.subjects, permission, resource)
+
+
+def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Authorizer:
+    """The authorizer that the settings ask for.
+
+    Raises:
+        ProfileError: settings that do not go together, or one that is too weak.
+    """
+    if settings.no_auth:
+        for name in ("token", "jwks_url"):
+            if getattr(settings, name) is not None:
+                raise ProfileError(f"expected {name} or no_auth, found both", "settings.server.no_auth")
+        return LoopbackAuthorizer()
+    if settings.token is None:
+        raise ProfileError(
+            "no token is set; all workers must know the same: set MIXKIT_SERVER_TOKEN, "
+            "or start with `mixkit serve`, which makes one",
+            "settings.server.token",
+        )
+    if settings.jwks_url is not None and settings.jwt_audience is None:
+        # NOTE: a provider's tokens for its other clients would be good here as well.
+        raise ProfileError("expected an audience beside jwks_url", "settings.server.jwt_audience")
+    for name in ("jwt_audience", "jwt_issuer"):
+        if settings.jwks_url is None and getattr(settings, name) is not None:
+            raise ProfileError("expected jwks_url beside it, found none", f"settings.server.{name}")
+    try:
+        creators = frozenset(map(check_subject, settings.workspace_creators))
+    except BadRequest as exc:
+        raise ProfileError(str(exc), "settings.server.workspace_creators") from None
+    return Accounts(
+        OperatorToken(settings.token),
+        key,
+        grants,
+        None if settings.jwks_url is None else KeySource(settings.jwks_url),
+        Expected(settings.jwt_audience, settings.jwt_issuer),
+        creators,
+    )

@@ -1,0 +1,224 @@
+"""Where grants are kept: in the workspace's own database, beside the list of its apps, with which they come and go.
+
+    grant:ID        subject, role, resource; when it was given and by whom are the engine's fields and `by`
+    machine:ID      name, digest, until, by: see `mix_server.access.machine`
+    owner           subject: who made the workspace
+
+A change is one commit, seen by all processes at their next look, which as a rule is one at a mark of the workspace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from mix_server.access.grant import Grant, resource_text
+from mix_server.access.grants import Grants
+from mix_server.access.machine import Machine
+from mix_server.access.subject import check_subject
+from mix_server.errors import BadRequest
+from mixkit.errors import MixError, NotFound, StorageError
+from mixkit.package.errors import BadName
+from mixkit.storage import SaveOptions
+
+if TYPE_CHECKING:
+    from mixkit.package import Workspace, WorkspaceStore
+    from mixkit.package.disk import Mark
+    from mixkit.storage import Database
+
+__all__ = ["MAX_GRANTS", "GrantStore"]
+
+MAX_GRANTS: Final = 100_000
+"""Grants of one workspace: all of them are in memory."""
+
+_ALL: Final = '"_rmx_type" == "grant" || "_rmx_type" == "machine"'
+_OWNER: Final = "owner"
+_BY_NAME: Final = SaveOptions(original_id_always=True)
+
+
+class _Seen(NamedTuple):
+    """What was read of a workspace, and by what it is seen that it was written since."""
+
+    home: Workspace
+    mark: Mark | None
+    database: weakref.ref[Database]
+    watermark: str
+    grants: Grants
+
+
+class GrantStore:
+    """The grants of all workspaces. Thread-safe; the same in all processes.
+
+    Args:
+        store: the workspaces.
+    """
+
+    def __init__(self, store: WorkspaceStore) -> None:
+        self._store = store
+        self._seen: dict[str, _Seen] = {}
+
+    def of(self, workspace: str) -> Grants:
+        """The grants of a workspace as they are now: a microsecond as long as nothing in its database changed.
+
+        Raises:
+            NotFound: there is no such workspace.
+            StorageError: its database cannot be read, or holds something else.
+        """
+        found = self._current(workspace)
+        if found is not None:
+            return found
+        home = self._store.workspace(workspace)
+        mark, database = home.mark(), home.database()
+        found = self._known(home, mark, database)
+        if found is None:
+            with database.query(_ALL) as cursor:
+                records = {str(record["_rmx_id"].id): record for record in cursor}
+                found = _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER))
+                self._seen[workspace] = _Seen(home, mark, weakref.ref(database), cursor.watermark, found)
+        return found
+
+    def at_hand(self, workspace: str) -> Grants | None:
+        """The same, if that is no more than a look; else None. An event loop may ask."""
+        found = self._current(workspace)
+        if found is not None:
+            return found
+        try:
+            home = self._store.workspace(workspace)
+            mark, database = home.mark(), home.database_at_hand()
+        except (NotFound, BadName):
+            return None
+        return None if database is None else self._known(home, mark, database)
+
+    def _current(self, workspace: str) -> Grants | None:
+        seen = self._seen.get(workspace)
+        if seen is None or seen.mark is None or seen.mark != seen.home.mark():
+            return None
+        return seen.grants
+
+    def _known(self, home: Workspace, mark: Mark | None, database: Database) -> Grants | None:
+        seen = self._seen.get(home.name)
+        # A workspace that was deleted and made again may have come to the same watermark.
+        if seen is None or seen.watermark != database.watermark() or seen.database() is not database:
+            return None
+        self._seen[home.name] = _Seen(home, mark, seen.database, seen.watermark, seen.grants)
+        return seen.grants
+
+    def add(
+        self, workspace: str, subject: str, role: str, resource: str, by: str | None
+    ) -> tuple[Grant, bool]:
+        """Grant something; answers the grant, and whether it is new: the same triple is one grant.
+
+        Args:
+            by: the subject that grants it.
+
+        Raises:
+            BadRequest: a text is no subject, role or resource, or there are too many grants.
+            NotFound, StorageError: as `of`.
+        """
+        wanted = _identified(Grant.checked("", subject, role, resource, workspace))
+        known = self.of(workspace)
+        if wanted.id in known:
+            return wanted, False
+        if len(known) >= MAX_GRANTS:
+            raise BadRequest(
+                f"expected at most {MAX_GRANTS} grants in a workspace; use domain/HOST or all-users"
+            )
+        with self._store.workspace(workspace).writing() as database:
+            database.save([_record(wanted, by)], _BY_NAME)
+        return wanted, True
+
+    def remove(self, workspace: str, ids: Sequence[str]) -> list[Grant]:
+        """Take grants back, in one commit; answers those that there were.
+
+        Raises:
+            NotFound: one of them is not there; nothing is taken back then.
+        """
+        known = self.of(workspace)
+        found = [grant for id in ids if (grant := known.get(id)) is not None]
+        if len(found) < len(ids):
+            raise NotFound(f"no such grant in workspace {workspace!r}")
+        with self._store.workspace(workspace).writing() as database:
+            database.delete([grant.id for grant in found])
+        return found
+
+    def make_machine(
+        self,
+        workspace: str,
+        name: str,
+        rights: Iterable[tuple[str, str]],
+        seconds: float | None,
+        by: str | None,
+    ) -> tuple[Machine, str]:
+        """Make a token for a machine, with its grants, in one commit; answers the token too, which is kept nowhere.
+
+        Args:
+            rights: roles, each with its resource.
+            seconds: after which it ends; None is never.
+            by: the subject that makes it.
+
+        Raises:
+            BadRequest: there are no rights, or a text is no role or resource.
+            NotFound, StorageError: as `of`.
+        """
+        machine, token = Machine.make(workspace, name, seconds, by)
+        grants = [_identified(Grant.checked("", machine.subject, *right, workspace)) for right in rights]
+        if not grants:
+            raise BadRequest("expected at least one role and its resource, for a token that may do something")
+        record = {**asdict(machine), "_rmx_id": f"machine:{machine.id}", "_rmx_type": "machine"}
+        del record["id"]
+        records = [record, *(_record(grant, by) for grant in grants)]
+        with self._store.workspace(workspace).writing() as database:
+            database.save(records, _BY_NAME)
+        return machine, token
+
+    def revoke_machine(self, workspace: str, id: str) -> None:
+        """Revoke a token, in one commit with its grants. `NotFound` if there is none."""
+        known = self.of(workspace)
+        machine = known.machines.get(id)
+        if machine is None:
+            raise NotFound(f"no such token in workspace {workspace!r}")
+        gone = [f"machine:{id}", *(grant.id for grant in known if grant.subject == machine.subject)]
+        with self._store.workspace(workspace).writing() as database:
+            database.delete(gone)
+
+    def own(self, workspace: str, subject: str) -> None:
+        """Write who made a workspace; when it is made, and never again."""
+        record = {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
+        once = SaveOptions(original_id_always=True, keep_original=True)
+        with self._store.workspace(workspace).writing() as database:
+            database.save([record], once)
+
+
+def _identified(grant: Grant) -> Grant:
+    """With its id: one triple has one, whoever else grants it at the same time."""
+    triple = "\0".join((grant.subject, grant.role, resource_text(grant.resource)))
+    return replace(grant, id=f"grant:{hashlib.sha256(triple.encode()).hexdigest()[:16]}")
+
+
+def _record(grant: Grant, by: str | None) -> dict[str, Any]:
+    record = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
+    del record["id"]
+    return record
+
+
+def _read(workspace: str, records: Mapping[str, dict[str, Any]], owner: dict[str, Any] | None) -> Grants:
+    grants: list[Grant] = []
+    machines: dict[str, Machine] = {}
+    for id, record in records.items():
+        try:
+            if record["_rmx_type"] == "grant":
+                texts = record["subject"], record["role"], record["resource"]
+                grants.append(Grant.checked(id, *texts, workspace))
+            else:
+                key = id.removeprefix("machine:")
+                rest = {name: record.get(name) for name in ("name", "digest", "until", "by")}
+                machines[key] = msgspec.convert({"id": key, **rest}, Machine)
+        except (KeyError, TypeError, AttributeError, msgspec.ValidationError, MixError) as exc:
+            # Whoever revokes must see all that there is.
+            raise StorageError(f"workspace {workspace!r}: {id} is not as it is written: {exc}") from None
+    return Grants(workspace, grants, None if owner is None else str(owner.get("subject")), machines)

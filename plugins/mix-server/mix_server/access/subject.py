@@ -1,0 +1,77 @@
+"""Whom a grant is for.
+
+user/EMAIL                  one person, by the address that the identity provider vouches for
+domain/HOST                 everybody with an address of that host
+agent/SERVER:WS.APP.AGENT   an agent, whoever started it; SERVER is empty for this one
+all-users                   everybody who is signed in
+machine/ID                  who has that token of the workspace
+anonymous                   everybody, signed in or not
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mix_server.errors import BadRequest
+
+__all__ = ["ALL_USERS", "ANONYMOUS", "agent", "check_subject", "subjects_named", "subjects_of"]
+
+ALL_USERS: Final = "all-users"
+ANONYMOUS: Final = "anonymous"
+
+_LONGEST: Final = 320
+"""Characters of an address (RFC 3696, erratum 1690)."""
+_EMAIL: Final = re.compile(r"[^\s@/\x00-\x1f\x7f]+@(?P<host>[^\s@/\x00-\x1f\x7f]+)")
+_MACHINE: Final = re.compile(r"[0-9a-f]{16}")
+_HOST: Final = re.compile(r"[^\s@/:\x00-\x1f\x7f]+")
+_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+_AGENT: Final = re.compile(rf"[^\s@:\x00-\x1f\x7f]*:{_NAME}\.{_NAME}\.{_NAME}")
+
+
+def check_subject(text: str) -> str:
+    """The subject as it is kept: addresses and hosts without upper case, so that one person is one subject.
+
+    Raises:
+        BadRequest: it is none; says what was expected.
+    """
+    kind, slash, rest = text.partition("/")
+    if not slash and kind in (ALL_USERS, ANONYMOUS):
+        return kind
+    form = (
+        {"user": _EMAIL, "domain": _HOST, "agent": _AGENT, "machine": _MACHINE}.get(kind) if slash else None
+    )
+    if form is None or len(rest) > _LONGEST or not form.fullmatch(rest):
+        raise BadRequest(
+            "expected the subject user/EMAIL, domain/HOST, agent/SERVER:WORKSPACE.APP.AGENT, machine/ID, "
+            f"all-users or anonymous, found {text!r:.400}"
+        )
+    return text if kind == "agent" else f"{kind}/{rest.lower()}"
+
+
+def subjects_of(email: str | None, signed_in: bool) -> tuple[str, ...]:
+    """All subjects that somebody is, the narrowest first.
+
+    Args:
+        email: the address, if the identity provider says one that it has verified.
+        signed_in: whether it is known who it is, by an address or not.
+    """
+    if not signed_in:
+        return (ANONYMOUS,)
+    found = None if email is None else _EMAIL.fullmatch(email.lower())
+    if found is None or len(found[0]) > _LONGEST:
+        return (ALL_USERS, ANONYMOUS)
+    return (f"user/{found[0]}", f"domain/{found['host']}", ALL_USERS, ANONYMOUS)
+
+
+def subjects_named(subject: str) -> tuple[str, ...]:
+    """All subjects that somebody is of whom one is known."""
+    kind, _, rest = subject.partition("/")
+    if kind == "user":
+        return subjects_of(rest, True)
+    return tuple(dict.fromkeys((subject, *((ALL_USERS,) if kind == "domain" else ()), ANONYMOUS)))
+
+
+def agent(workspace: str, app: str, name: str) -> str:
+    """The subject that an agent of this server is."""
+    return f"agent/:{workspace}.{app}.{name}"

@@ -1,0 +1,117 @@
+"""`mixkit perms`: who may do what in a workspace, and why."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mix_server.access.grant import check_permission, parse_resource
+from mix_server.access.store import GrantStore
+from mix_server.access.subject import check_subject, subjects_named
+from mixkit.cli.group import Group
+from mixkit.cli.workspaces import find_workspace, store_command
+
+if TYPE_CHECKING:
+    from mixkit.cli.output import Output
+    from mixkit.package import WorkspaceStore
+
+__all__ = ["perms"]
+
+_COLUMNS = ("subject", "role", "resource", "id")
+_ws_option = click.option("--ws", metavar="WS", required=True, help="The workspace.")
+
+
+@click.group(cls=Group)
+def perms() -> None:
+    """List, give, take back and explain grants, beside a server that runs too.
+
+    SUBJECT is user/EMAIL, domain/HOST, agent/SERVER:WS.APP.AGENT, machine/ID, all-users or anonymous; ROLE is runner,
+    editor, admin or db/creator; RESOURCE is workspace, db/APP or agent/APP/AGENT.
+    """
+
+
+@perms.command("list")
+@_ws_option
+@store_command
+def list_(ws: str, store: WorkspaceStore, out: Output) -> None:
+    """List the grants of a workspace, and who owns it."""
+    find_workspace(store, ws)
+    grants = GrantStore(store).of(ws)
+    rows = [[grant.public()[column] for column in _COLUMNS] for grant in grants]
+    if grants.owner is not None:
+        rows.insert(0, [grants.owner, "owner", "workspace", ""])
+    out.table(_COLUMNS, rows)
+    if not rows:
+        out.note("nobody but the operator may do anything; `mixkit perms grant` lets others")
+
+
+@perms.command()
+@click.argument("subject")
+@click.argument("role")
+@click.argument("resource", default="workspace")
+@_ws_option
+@store_command
+def grant(subject: str, role: str, resource: str, ws: str, store: WorkspaceStore, out: Output) -> None:
+    """Let SUBJECT act as ROLE on RESOURCE and all that is in it; the whole workspace if none is given."""
+    find_workspace(store, ws)
+    made, is_new = GrantStore(store).add(ws, subject, role, resource, None)
+    out.record({**made.public(), "new": is_new})
+
+
+@perms.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_ws_option
+@store_command
+def revoke(ids: tuple[str, ...], ws: str, store: WorkspaceStore, out: Output) -> None:
+    """Take back the grants of these IDs, all or none; `mixkit perms list` has them."""
+    find_workspace(store, ws)
+    gone = GrantStore(store).remove(ws, ids)
+    out.table(_COLUMNS, [[each.public()[column] for column in _COLUMNS] for each in gone])
+
+
+@perms.command()
+@click.argument("subject")
+@click.argument("permission")
+@click.argument("resource", default="workspace")
+@_ws_option
+@store_command
+def explain(
+    subject: str, permission: str, resource: str, ws: str, store: WorkspaceStore, out: Output
+) -> None:
+    """Say whether SUBJECT may do PERMISSION with RESOURCE, and why; the status is 1 if it may not.
+
+    PERMISSION is see, run, read, write, create, delete, install or admin.
+    """
+    find_workspace(store, ws)
+    who = subjects_named(check_subject(subject))
+    found = GrantStore(store).of(ws).explain(who, check_permission(permission), parse_resource(resource, ws))
+    if out.as_json:
+        out.document(found)
+    else:
+        _tell(found, out)
+    if not found["allowed"]:
+        sys.exit(1)
+
+
+def _tell(found: dict[str, Any], out: Output) -> None:
+    verb = "may" if found["allowed"] else "may not"
+    out.line(
+        f"{found['subjects'][0]} {verb} {found['permission']} {found['resource']}",
+        "ok" if found["allowed"] else "error",
+    )
+    out.line(f"  is {', '.join(found['subjects'])}")
+    for tried in found["tried"]:
+        for each in tried["grants"]:
+            allows = "allows it" if each["allows"] else "does not"
+            out.line(f"  {each['subject']} is {each['role']} of {each['resource']}: {allows}")
+        if not tried["grants"]:
+            out.line(f"  nothing is granted for {tried['resource']}", "dim")
+    because, needed = found["because"], found["needed"]
+    if because is not None and "owner" in because:
+        out.line(f"  because {because['owner']} owns the workspace")
+    elif because is not None and because.get("inside"):
+        out.line(f"  because it holds {because['resource']}, which {because['subject']} may use")
+    if needed is not None:
+        out.line(f"  needed: {' or '.join(needed['roles'])}, of {' or '.join(needed['resources'])}")

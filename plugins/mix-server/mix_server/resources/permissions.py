@@ -1,0 +1,127 @@
+"""Grants: list, give, take back, explain; of a workspace, an app, an agent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from mix_server.access.grant import check_permission, parse_resource, resource_text
+from mix_server.access.subject import check_subject, subjects_named
+from mix_server.bodies import read_form
+from mix_server.caller import Permission, Resource
+from mix_server.errors import BadRequest
+from mixkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from mix_server.access.grant import Grant
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+
+__all__ = ["OneGrant", "Permissions"]
+
+_EXAMPLE = '{"subject": "user/EMAIL", "role": "runner", "resource": "agent/APP/AGENT"}'
+
+
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST. Without a resource it is that of the path."""
+
+    subject: str
+    role: str
+    resource: str | None = None
+
+
+class Permissions:
+    """`…/permissions` of a workspace, an app or an agent: GET lists what was granted for it and in it, POST grants.
+
+    GET with `?explain=PERMISSION&subject=…[&resource=…]` says why a subject may or may not, and what it would need.
+    `POST /grant-permission/{ws}` grants too.
+    """
+
+    permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    options: ClassVar = {"GET": frozenset({"explain", "subject", "resource"})}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(
+        self, req: Request, resp: Response, ws: str, app: str | None = None, agent: str | None = None
+    ) -> None:
+        grants = await asyncio.to_thread(self._server.grants.of, ws)
+        where = Resource(ws, app, agent)
+        permission = req.get_param("explain")
+        if permission is None:
+            for other in ("subject", "resource"):
+                if req.has_param(other):
+                    raise BadRequest(f"expected {other} beside explain only")
+            resp.media = {
+                "owner": grants.owner,
+                "permissions": [grant.public() for grant in grants if _is_in(grant.resource, where)],
+            }
+            return
+        text = req.get_param("resource")
+        about = where if text is None else self._inside(text, where)
+        subject = req.get_param("subject")
+        if subject is None:
+            raise BadRequest("expected subject=…, as user/EMAIL, beside explain")
+        resp.media = grants.explain(
+            subjects_named(check_subject(subject)), check_permission(permission), about
+        )
+
+    async def on_post(
+        self, req: Request, resp: Response, ws: str, app: str | None = None, agent: str | None = None
+    ) -> None:
+        where = Resource(ws, app, agent)
+        wanted = await read_form(req, _Wanted, _EXAMPLE, self._server.settings.body_timeout)
+        text = wanted.resource or resource_text(where)
+        self._inside(text, where)
+        grant, is_new = await asyncio.to_thread(
+            self._server.grants.add, ws, wanted.subject, wanted.role, text, req.who.subject
+        )
+        resp.status = 201 if is_new else 200
+        resp.location = f"/v1/ws/{ws}/permissions/{grant.id}"
+        resp.media = grant.public()
+
+    async def on_post_v0(self, req: Request, resp: Response, ws: str) -> None:
+        await self.on_post(req, resp, ws)
+
+    @staticmethod
+    def _inside(text: str, where: Resource) -> Resource:
+        """The resource of that text. Who administers an app grants nothing outside of it."""
+        found = parse_resource(text, str(where.workspace))
+        if not _is_in(found, where):
+            raise BadRequest(f"expected {resource_text(where)}, or what is in it, found {text!r:.200}")
+        return found
+
+
+class OneGrant:
+    """`…/permissions/{id}`: GET reads the grant, DELETE takes it back."""
+
+    permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(
+        self, req: Request, resp: Response, ws: str, id: str, app: str | None = None, agent: str | None = None
+    ) -> None:
+        resp.media = (await self._found(Resource(ws, app, agent), id)).public()
+
+    async def on_delete(
+        self, req: Request, resp: Response, ws: str, id: str, app: str | None = None, agent: str | None = None
+    ) -> None:
+        await self._found(Resource(ws, app, agent), id)
+        await asyncio.to_thread(self._server.grants.remove, ws, [id])
+        resp.status = 204
+
+    async def _found(self, where: Resource, id: str) -> Grant:
+        found = (await asyncio.to_thread(self._server.grants.of, str(where.workspace))).get(id)
+        if found is None or not _is_in(found.resource, where):
+            raise NotFound("no such grant")
+        return found
+
+
+def _is_in(inner: Resource, outer: Resource) -> bool:
+    return outer == (inner.workspace, outer.app and inner.app, outer.agent and inner.agent)

@@ -1,0 +1,156 @@
+"""Tokens that this server makes: for the caller, and for machines."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
+from mix_server.access.server_key import LIFETIME
+from mix_server.bodies import read_form
+from mix_server.caller import EVERYBODY, Permission
+from mix_server.errors import Forbidden
+from mixkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from mix_server.access.grants import Grants
+    from mix_server.access.machine import Machine
+    from mix_server.request import Request
+    from mix_server.response import Response
+    from mix_server.server import Server
+
+__all__ = ["KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
+
+_EXAMPLE = '{"name": "ci", "rights": [{"role": "runner", "resource": "workspace"}], "seconds": 86400}'
+_YEAR = 366 * 24 * 3_600
+
+
+class Token:
+    """`POST /v1/auth/token`: a token of this server for who asks, good for 48 hours."""
+
+    permissions: ClassVar = {"POST": Permission.SEE}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        caller = req.who
+        kind, _, email = (caller.subject or "").partition("/")
+        if kind != "user":
+            # There is nobody whom it could name: all that a token says of a user is the address.
+            raise Forbidden("expected a user with an address that the identity provider vouches for")
+        token, until = await asyncio.to_thread(self._server.key.token, email, email)
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {"token": token, "until": until, "seconds": LIFETIME}
+
+
+class Session:
+    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it.
+
+    For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
+    """
+
+    permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        accounts = self._server.authorizer
+        if not isinstance(accounts, Accounts):
+            raise Forbidden("without authentication nobody has a session")
+        token, until = await accounts.session(req.who)
+        resp.set_cookie(
+            SESSION,
+            token,
+            max_age=SESSION_LIFETIME,
+            secure=req.scheme == "https",
+            http_only=True,
+            same_site="Strict",
+            path="/",
+        )
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {"until": until, "seconds": SESSION_LIFETIME}
+
+    async def on_delete(self, req: Request, resp: Response) -> None:
+        resp.unset_cookie(SESSION, path="/", same_site="Strict")
+        resp.status = 204
+
+
+class KeySetPage:
+    """`GET /v1/auth/keys`: the public key of this server's tokens, as a JWK set."""
+
+    permissions: ClassVar = {"GET": EVERYBODY}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.media = await asyncio.to_thread(self._server.key.public)
+
+
+class _Right(msgspec.Struct, forbid_unknown_fields=True):
+    role: str
+    resource: str = "workspace"
+
+
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    rights: Annotated[list[_Right], Meta(min_length=1, max_length=100)]
+    seconds: Annotated[float, Meta(gt=0, le=_YEAR)] | None = None
+
+
+class MachineTokens:
+    """`/v1/ws/{ws}/tokens`: GET lists those of machines, POST makes one."""
+
+    permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str) -> None:
+        grants = await asyncio.to_thread(self._server.grants.of, ws)
+        resp.media = {"tokens": [_shown(grants, machine) for machine in grants.machines.values()]}
+
+    async def on_post(self, req: Request, resp: Response, ws: str) -> None:
+        wanted = await read_form(req, _Wanted, _EXAMPLE, self._server.settings.body_timeout)
+        rights = [(right.role, right.resource) for right in wanted.rights]
+        machine, token = await asyncio.to_thread(
+            self._server.grants.make_machine, ws, wanted.name, rights, wanted.seconds, req.who.subject
+        )
+        resp.status = 201
+        resp.location = f"/v1/ws/{ws}/tokens/{machine.id}"
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {**machine.public(), "token": token}
+
+
+class MachineToken:
+    """`/v1/ws/{ws}/tokens/{id}`: GET reads what it may do, DELETE revokes it."""
+
+    permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_get(self, req: Request, resp: Response, ws: str, id: str) -> None:
+        grants = await asyncio.to_thread(self._server.grants.of, ws)
+        if id not in grants.machines:
+            raise NotFound("no such token")
+        resp.media = _shown(grants, grants.machines[id])
+
+    async def on_delete(self, req: Request, resp: Response, ws: str, id: str) -> None:
+        await asyncio.to_thread(self._server.grants.revoke_machine, ws, id)
+        resp.status = 204
+
+
+def _shown(grants: Grants, machine: Machine) -> dict[str, Any]:
+    rights = (grant.public() for grant in grants if grant.subject == machine.subject)
+    return {
+        **machine.public(),
+        "rights": [{"role": each["role"], "resource": each["resource"]} for each in rights],
+    }
