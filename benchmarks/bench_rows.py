@@ -122,8 +122,10 @@ class Server:
     """`mixkit serve` of a checkout, with the records."""
 
     def __init__(self, folder: Path, rows: int, stack: ExitStack) -> None:
-        path = os.pathsep.join(map(str, (folder, *sorted((folder / "plugins").iterdir()))))
-        environ = {"PYTHONPATH": path, "MIXKIT_SERVER_TOKEN": TOKEN}
+        parts = (folder, *sorted((folder / "plugins").iterdir()), Path(__file__).parent)
+        path = os.pathsep.join(map(str, parts))
+        # Nothing of the folder that this was started in goes before it.
+        environ = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "MIXKIT_SERVER_TOKEN": TOKEN}
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mixkit-bench-"))
         command = (sys.executable, __file__, "--make", directory, "--rows", str(rows))
         subprocess.run(command, env=os.environ | environ, check=True)
