@@ -173,15 +173,16 @@ class State:
 
     def newest_rows(self, ids: Sequence[str]) -> PackedRows:
         """The same of several, None for each that is unknown or deleted."""
-        return PackedRows(len(ids), b"".join([self._newest_packed(id) for id in ids]))
-
-    def _newest_packed(self, id: str) -> bytes:
-        row = self.row_of(id)
-        data = None if row is None else self._read(row)
-        if row is None or data is None or is_tombstone(data):
-            return _NULL
-        # The newest of a state is never superseded.
-        return self._published([data], [row], {}, ALL)
+        parts: list[bytes] = []
+        for id in ids:
+            row = self.row_of(id)
+            data = None if row is None else self._read(row)
+            if row is None or data is None or is_tombstone(data):
+                parts.append(_NULL)
+            else:
+                # The newest of a state is never superseded.
+                parts.append(self._published([data], [row], {}, ALL))
+        return PackedRows(len(parts), parts[0] if len(parts) == 1 else b"".join(parts))
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):
