@@ -137,7 +137,7 @@ async def _whole(
     reading.label(resp)
 
 
-_PART: Final = 256 << 10
+_PART: Final = 512 << 10
 """About how many bytes of NDJSON are sent at once: each part costs a call in a thread, and more."""
 _SOON: Final = 0.02
 """Seconds for which rows that are there wait for more of them."""
@@ -151,9 +151,10 @@ async def _stream(
     # The first rows do not wait for others.
     wanted = 0
     failed: MixError | None = None
+    ended = False
 
     def batch() -> bytes:
-        nonlocal wanted, failed
+        nonlocal wanted, failed, ended
         if failed is not None:
             raise failed
         lines: list[bytes] = []
@@ -165,6 +166,8 @@ async def _stream(
                 left -= len(lines[-2])
                 if left <= 0 or time.monotonic() > until:
                     break
+            else:
+                ended = True
         except MixError as exc:
             if not lines:
                 raise
@@ -177,7 +180,7 @@ async def _stream(
         try:
             while part:
                 yield part
-                part = await server.databases.call(batch, reading.cancel)
+                part = b"" if ended else await server.databases.call(batch, reading.cancel)
         except Stopping:
             raise CutOff from None
         except MixError as exc:
