@@ -10,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import enum
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -37,11 +36,10 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
-from mixkit.vm.started import SLOW
+from mixkit.vm.slow import SLOW, tell
 
 __all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
-_log = logging.getLogger("mixkit.vm")
 T = TypeVar("T")
 SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
@@ -349,7 +347,7 @@ class Run:
             return ffi.invoke(self.state, args)
         finally:
             if (taken := time.monotonic() - began) > SLOW:
-                _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
+                tell(ffi.name, taken, "is registered as quick and was not")
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
         """Start an async FFI, on the event loop."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from mixkit.vm.slow import SLOW, tell
+
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["SLOW", "Started", "start"]
-
-_log = logging.getLogger("mixkit.vm")
-SLOW = 0.1
-"""Seconds on the event loop after which a call is named in the log."""
+__all__ = ["Started", "start"]
 
 
 class Started(Coroutine[Any, Any, None]):
@@ -114,11 +111,9 @@ class Started(Coroutine[Any, Any, None]):
             self._error = exc
         finally:
             if (taken := time.monotonic() - began) > SLOW:
-                _log.warning(
-                    "%s is async and held the event loop for %.0f ms; what blocks belongs in a function that is not "
-                    "async, or in asyncio.to_thread",
-                    getattr(self._coroutine, "__qualname__", self._coroutine),
-                    taken * 1000,
+                name = getattr(self._coroutine, "__qualname__", repr(self._coroutine))
+                tell(
+                    name, taken, "is async and held the event loop; what blocks belongs in asyncio.to_thread"
                 )
         self._done = True
         calls, self._calls = self._calls, []
