@@ -84,22 +84,23 @@ def fields(pairs: list[tuple[str, str]]) -> list[str]:
 
 def c_kind(kind: str) -> str:
     """The name that C gives to a kind: `const` and `CONST` would be one otherwise."""
-    return f"WIDE_{kind}" if kind.isupper() else kind.upper()
+    return f"OPERAND_WIDE_{kind}" if kind.isupper() else f"OPERAND_{kind.upper()}"
 
 
 def c_header() -> str:
     lines = [
-        "/* Written by scripts/qcode.py from opcodes.toml: OPCODE(name, kind of a, of b, of c). */",
+        "/* Written by scripts/qcode.py from opcodes.toml: OPCODE(NAME, name, kind of a, of b, of c). */",
         "#define OPCODES(OPCODE) \\",
     ]
     for name, (pairs, _) in opcodes().items():
-        lines.append(f"    OPCODE({', '.join([name.upper(), *map(c_kind, fields(pairs))])}) \\")
+        kinds = ", ".join(c_kind(kind) for kind in fields(pairs))
+        lines.append(f'    OPCODE({name.upper()}, "{name}", {kinds}) \\')
     return "\n".join(lines)[:-2] + "\n"
 
 
 def c_builtins() -> str:
     lines = [
-        "/* Written by scripts/qcode.py from builtins.toml: BUILTIN(name, number of parameters, their names). */",
+        "/* Written by scripts/qcode.py from builtins.toml: BUILTIN(name, number of parameters, names and kinds). */",
         "#define BUILTINS(BUILTIN) \\",
     ]
     for name, (parameters, _) in builtins().items():

@@ -1,0 +1,278 @@
+/* Arrays: persistent vectors. */
+#include "array.h"
+
+#define MASK (LEAF_SIZE - 1)
+
+static struct values *new_node(struct vm *vm, uint32_t count)
+{
+    struct values *node = heap_new(vm, NODE, sizeof(struct values) + count * sizeof(Value));
+    if (node == NULL)
+        return NULL;
+    node->head.count = count;
+    for (uint32_t index = 0; index < count; index++)
+        node->at[index] = UNDEF;
+    return node;
+}
+
+static struct values *copy_node(struct vm *vm, const struct values *from, uint32_t count)
+{
+    struct values *node = new_node(vm, count);
+    if (node == NULL)
+        return NULL;
+    memcpy(node->at, from->at, (from->head.count < count ? from->head.count : count) * sizeof(Value));
+    return node;
+}
+
+static Value new_array(struct vm *vm, uint32_t count, unsigned shift, Value root, Value tail)
+{
+    struct array *array = heap_new(vm, ARRAY, sizeof(struct array));
+    if (array == NULL)
+        return FAILED;
+    array->head.count = count;
+    array->head.aux = (uint16_t)shift;
+    array->root = root;
+    array->tail = tail;
+    return of_object(array);
+}
+
+void builder_open(struct array_builder *builder, struct vm *vm) { *builder = (struct array_builder){.vm = vm}; }
+
+/* A full node becomes a child of the one above. */
+static bool push_up(struct array_builder *builder, unsigned height, struct values *node)
+{
+    struct values **above = &builder->spine[height];
+    if (*above != NULL && builder->filled[height] == LEAF_SIZE) {
+        /* Its turn comes first; what is pushed then starts a new one. */
+        if (!push_up(builder, height + 1, *above))
+            return false;
+        *above = NULL;
+    }
+    if (*above == NULL) {
+        *above = new_node(builder->vm, LEAF_SIZE);
+        if (*above == NULL)
+            return false;
+        builder->filled[height] = 0;
+    }
+    (*above)->at[builder->filled[height]++] = of_object(node);
+    return true;
+}
+
+bool builder_push(struct array_builder *builder, Value element)
+{
+    uint32_t in_tail = builder->count & MASK;
+    if (in_tail == 0) {
+        if (builder->tail != NULL && !push_up(builder, 0, builder->tail))
+            return false;
+        if (builder->count >= MAX_ARRAY) {
+            builder->vm->fault = FAULT_MEMORY;
+            return false;
+        }
+        builder->tail = new_node(builder->vm, LEAF_SIZE);
+        if (builder->tail == NULL)
+            return false;
+        charge(builder->vm, LEAF_SIZE / 4);
+    }
+    builder->tail->at[in_tail] = element;
+    builder->count++;
+    return true;
+}
+
+bool builder_push_part(struct array_builder *builder, Value array, uint32_t from, uint32_t to)
+{
+    const Value *leaf = NULL;
+    for (uint32_t index = from; index < to; index++) {
+        if (leaf == NULL || (index & MASK) == 0)
+            leaf = array_leaf(array, index);
+        if (!builder_push(builder, leaf[index & MASK]))
+            return false;
+    }
+    return true;
+}
+
+static bool has_above(const struct array_builder *builder, unsigned height)
+{
+    while (++height < 6)
+        if (builder->spine[height] != NULL)
+            return true;
+    return false;
+}
+
+Value builder_close(struct array_builder *builder)
+{
+    struct vm *vm = builder->vm;
+    struct values *tail = builder->tail;
+    uint32_t in_tail = builder->count == 0 ? 0 : ((builder->count - 1) & MASK) + 1;
+    if (tail == NULL || (in_tail < LEAF_SIZE && builder->count < LEAF_SIZE)) {
+        /* A short array takes no more than it needs. */
+        struct values *exact = new_node(vm, in_tail);
+        if (exact == NULL)
+            return FAILED;
+        if (tail != NULL)
+            memcpy(exact->at, tail->at, in_tail * sizeof(Value));
+        tail = exact;
+    }
+    if (builder->spine[0] == NULL)
+        return new_array(vm, builder->count, 0, UNDEF, of_object(tail));
+    /* The unfinished nodes become the last children of those above. */
+    unsigned height = 0;
+    while (has_above(builder, height)) {
+        if (!push_up(builder, height + 1, builder->spine[height]))
+            return FAILED;
+        height++;
+    }
+    return new_array(vm, builder->count, (height + 1) * 5, of_object(builder->spine[height]), of_object(tail));
+}
+
+Value array_of_values(struct vm *vm, const Value *values, uint32_t count)
+{
+    if (count <= LEAF_SIZE) {
+        struct values *tail = new_node(vm, count);
+        if (tail == NULL)
+            return FAILED;
+        memcpy(tail->at, values, count * sizeof(Value));
+        return new_array(vm, count, 0, UNDEF, of_object(tail));
+    }
+    struct array_builder builder;
+    builder_open(&builder, vm);
+    for (uint32_t index = 0; index < count; index++)
+        if (!builder_push(&builder, values[index]))
+            return FAILED;
+    return builder_close(&builder);
+}
+
+/* A node of the given shift with the leaf put after those that it has; `node` may be undefined. */
+static Value with_leaf(struct vm *vm, Value node, unsigned shift, uint32_t index, Value leaf)
+{
+    if (shift == 0)
+        return leaf;
+    struct values *copy = node == UNDEF ? new_node(vm, LEAF_SIZE) : copy_node(vm, values_of(node), LEAF_SIZE);
+    if (copy == NULL)
+        return FAILED;
+    Value *child = &copy->at[index >> shift & MASK];
+    Value made = with_leaf(vm, *child, shift - 5, index, leaf);
+    if (made == FAILED)
+        return FAILED;
+    *child = made;
+    return of_object(copy);
+}
+
+Value array_push(struct vm *vm, Value array, Value element)
+{
+    const struct array *old = array_of(array);
+    uint32_t count = old->head.count, in_tail = count - tree_count(count);
+    if (count >= MAX_ARRAY)
+        return failed(vm, FAULT_MEMORY);
+    unsigned shift = old->head.aux;
+    Value root = old->root;
+    struct values *tail = values_of(old->tail);
+    if (in_tail == LEAF_SIZE) {
+        /* The tail is full: it becomes a leaf of the tree, which grows in height if that is full too. */
+        uint32_t index = count - LEAF_SIZE;
+        if (shift == 0) {
+            root = with_leaf(vm, UNDEF, 5, index, old->tail);
+            shift = 5;
+        } else if (index >> (shift + 5) != 0) {
+            struct values *above = new_node(vm, LEAF_SIZE);
+            if (above == NULL)
+                return FAILED;
+            above->at[0] = root;
+            shift += 5;
+            root = with_leaf(vm, of_object(above), shift, index, old->tail);
+        } else {
+            root = with_leaf(vm, root, shift, index, old->tail);
+        }
+        if (root == FAILED)
+            return FAILED;
+        tail = new_node(vm, LEAF_SIZE);
+        if (tail == NULL)
+            return FAILED;
+        tail->at[0] = element;
+        return new_array(vm, count + 1, shift, root, of_object(tail));
+    }
+    if (in_tail == tail->head.count || tail->at[in_tail] != UNDEF) {
+        uint32_t room = in_tail < 2 ? 4 : in_tail * 2 > LEAF_SIZE ? LEAF_SIZE : in_tail * 2;
+        struct values *copy = new_node(vm, room);
+        if (copy == NULL)
+            return FAILED;
+        memcpy(copy->at, tail->at, in_tail * sizeof(Value));
+        tail = copy;
+    }
+    Value made = new_array(vm, count + 1, shift, root, of_object(tail));
+    if (made == FAILED)
+        return FAILED;
+    tail->at[in_tail] = element;
+    heap_wrote(vm, tail);
+    return made;
+}
+
+static Value with_element(struct vm *vm, Value node, unsigned shift, uint32_t index, Value element)
+{
+    struct values *copy = copy_node(vm, values_of(node), values_of(node)->head.count);
+    if (copy == NULL)
+        return FAILED;
+    if (shift == 0) {
+        copy->at[index & MASK] = element;
+    } else {
+        Value *child = &copy->at[index >> shift & MASK];
+        Value made = with_element(vm, *child, shift - 5, index, element);
+        if (made == FAILED)
+            return FAILED;
+        *child = made;
+    }
+    return of_object(copy);
+}
+
+Value array_set(struct vm *vm, Value array, uint32_t index, Value element)
+{
+    const struct array *old = array_of(array);
+    uint32_t count = old->head.count;
+    charge(vm, 4);
+    if (index >= tree_count(count)) {
+        /* What a longer array has in the same node is not copied: it would look taken. */
+        struct values *tail = copy_node(vm, values_of(old->tail), count - tree_count(count));
+        if (tail == NULL)
+            return FAILED;
+        tail->at[index & MASK] = element;
+        return new_array(vm, count, old->head.aux, old->root, of_object(tail));
+    }
+    Value root = with_element(vm, old->root, old->head.aux, index, element);
+    if (root == FAILED)
+        return FAILED;
+    return new_array(vm, count, old->head.aux, root, old->tail);
+}
+
+Value array_join(struct vm *vm, Value left, Value right)
+{
+    uint32_t a = array_count(left), b = array_count(right);
+    if (b == 0)
+        return left;
+    if (a == 0)
+        return right;
+    if ((uint64_t)a + b > MAX_ARRAY)
+        return failed(vm, FAULT_MEMORY);
+    if (b <= LEAF_SIZE / 2 || b < a / 16) {
+        for (uint32_t index = 0; index < b; index++) {
+            left = array_push(vm, left, array_get(right, index));
+            if (left == FAILED)
+                return FAILED;
+        }
+        charge(vm, b);
+        return left;
+    }
+    struct array_builder builder;
+    builder_open(&builder, vm);
+    if (!builder_push_part(&builder, left, 0, a) || !builder_push_part(&builder, right, 0, b))
+        return FAILED;
+    return builder_close(&builder);
+}
+
+Value array_part(struct vm *vm, Value array, uint32_t from, uint32_t to)
+{
+    if (from == 0 && to == array_count(array))
+        return array;
+    struct array_builder builder;
+    builder_open(&builder, vm);
+    if (from < to && !builder_push_part(&builder, array, from, to))
+        return FAILED;
+    return builder_close(&builder);
+}

@@ -1,0 +1,157 @@
+/* Built-ins for arrays, maps and streams. */
+#include "array.h"
+#include "builtin.h"
+#include "compare.h"
+#include "map.h"
+#include "operator.h"
+#include "stream.h"
+
+static uint32_t moved_into(Value index, uint32_t count)
+{
+    int64_t number = whole_of(index);
+    return number < 0 ? 0 : number > count ? count : (uint32_t)number;
+}
+
+Value builtin_array_sub(struct vm *vm, const Value *arguments)
+{
+    uint32_t count = array_count(arguments[2]);
+    return array_part(vm, arguments[2], moved_into(arguments[0], count), moved_into(arguments[1], count));
+}
+
+Value builtin_array_reverse(struct vm *vm, const Value *arguments)
+{
+    struct array_builder builder;
+    builder_open(&builder, vm);
+    for (uint32_t index = array_count(arguments[0]); index-- > 0;)
+        if (!builder_push(&builder, array_get(arguments[0], index)))
+            return FAILED;
+    return builder_close(&builder);
+}
+
+/* What a sort keeps between its parts, before twice as many values as are sorted. Runs of `width` are sorted already, and two
+ * of them are being merged. */
+enum { SORT_WIDTH, SORT_START, SORT_LEFT, SORT_RIGHT, SORT_TO, SORT_FLIPPED, SORT_SIZE };
+
+static struct values *sort_open(struct vm *vm, Value array)
+{
+    uint32_t count = array_count(array);
+    size_t all = (size_t)count * 2 + SORT_SIZE;
+    struct values *state = heap_new(vm, SLOTS, sizeof(struct values) + all * sizeof(Value));
+    if (state == NULL)
+        return NULL;
+    state->head.count = (uint32_t)all;
+    for (unsigned index = 0; index < SORT_SIZE; index++)
+        state->at[index] = of_small(0);
+    state->at[SORT_WIDTH] = state->at[SORT_RIGHT] = of_small(1);
+    for (uint32_t index = 0; index < count; index++)
+        state->at[SORT_SIZE + index] = state->at[SORT_SIZE + count + index] = array_get(array, index);
+    charge(vm, count / 2);
+    vm->work = of_object(state);
+    return state;
+}
+
+static void sort_keep(struct values *state, uint32_t width, uint32_t start, uint32_t left, uint32_t right, uint32_t to)
+{
+    state->at[SORT_WIDTH] = of_small(width);
+    state->at[SORT_START] = of_small(start);
+    state->at[SORT_LEFT] = of_small(left);
+    state->at[SORT_RIGHT] = of_small(right);
+    state->at[SORT_TO] = of_small(to);
+}
+
+Value builtin_array_sort(struct vm *vm, const Value *arguments)
+{
+    uint32_t count = array_count(arguments[0]);
+    struct values *state = vm->work == UNDEF ? sort_open(vm, arguments[0]) : values_of(vm->work);
+    if (state == NULL)
+        return FAILED;
+    heap_wrote(vm, state);
+    uint32_t width = (uint32_t)small_of(state->at[SORT_WIDTH]), start = (uint32_t)small_of(state->at[SORT_START]);
+    uint32_t left = (uint32_t)small_of(state->at[SORT_LEFT]), right = (uint32_t)small_of(state->at[SORT_RIGHT]);
+    uint32_t to = (uint32_t)small_of(state->at[SORT_TO]);
+    while (width < count) {
+        bool flipped = state->at[SORT_FLIPPED] != of_small(0);
+        const Value *from = state->at + SORT_SIZE + (flipped ? count : 0);
+        Value *into = state->at + SORT_SIZE + (flipped ? 0 : count);
+        uint32_t middle = start + width < count ? start + width : count;
+        uint32_t end = start + width * 2 < count ? start + width * 2 : count;
+        while (to < end) {
+            if (left < middle && right < end) {
+                enum order order = value_order(vm, from[right], from[left]);
+                charge(vm, 1);
+                if (order == ORDER_FAILED)
+                    return FAILED;
+                if (order == APART)
+                    return raise_text(vm, "array_sort: expected values that compare, found %v and %v", from[left], from[right]);
+                into[to++] = order == LESS ? from[right++] : from[left++];
+            } else {
+                into[to++] = left < middle ? from[left++] : from[right++];
+            }
+            if (vm->fuel < 0 && to < end) {
+                sort_keep(state, width, start, left, right, to);
+                return failed(vm, FAULT_AGAIN);
+            }
+        }
+        start = end;
+        if (start == count) {
+            start = 0;
+            width *= 2;
+        }
+        left = to = start;
+        right = start + width < count ? start + width : count;
+        if (start == 0) {
+            state->at[SORT_FLIPPED] = of_small(!flipped);
+            sort_keep(state, width, 0, 0, right, 0);
+        }
+    }
+    const Value *sorted = state->at + SORT_SIZE + (state->at[SORT_FLIPPED] != of_small(0) ? count : 0);
+    return array_of_values(vm, sorted, count);
+}
+
+Value builtin_array_range(struct vm *vm, const Value *arguments)
+{
+    uint32_t count = array_count(arguments[2]);
+    int64_t last = whole_of(arguments[1]);
+    return stream_part(vm, arguments[2], moved_into(arguments[0], count), last < 0 ? 0 : last >= count ? count : (uint32_t)last + 1);
+}
+
+Value builtin_int_range(struct vm *vm, const Value *arguments)
+{
+    int64_t first = whole_of(arguments[0]), last = whole_of(arguments[1]);
+    if (!fits_small(first) || !fits_small(last) || !fits_small(last + 1))
+        return raise_text(vm, "int_range: expected numbers within 47 bits");
+    return stream_ints(vm, first, last);
+}
+
+static Value listed(struct vm *vm, Value map, bool keys)
+{
+    struct array_builder builder;
+    struct map_cursor cursor;
+    Value key, value;
+    builder_open(&builder, vm);
+    cursor_open(&cursor, map);
+    while (cursor_next(&cursor, &key, &value))
+        if (!builder_push(&builder, keys ? key : value))
+            return FAILED;
+    return builder_close(&builder);
+}
+
+Value builtin_map_keys(struct vm *vm, const Value *arguments) { return listed(vm, arguments[0], true); }
+
+Value builtin_map_values(struct vm *vm, const Value *arguments) { return listed(vm, arguments[0], false); }
+
+Value builtin_map_remove(struct vm *vm, const Value *arguments)
+{
+    return map_remove(vm, arguments[1], text_of(arguments[0]));
+}
+
+Value builtin_map_entry(struct vm *vm, const Value *arguments)
+{
+    uint32_t index;
+    struct map_cursor cursor;
+    Value pair[2];
+    if (!index_of(arguments[0], map_count(arguments[1]), &index))
+        return UNDEF;
+    cursor_seek(&cursor, arguments[1], index);
+    return cursor_next(&cursor, &pair[0], &pair[1]) ? array_of_values(vm, pair, 2) : UNDEF;
+}

@@ -1,0 +1,84 @@
+"""`mixkit code`: look at QCode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mixkit.cli.group import Group
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+
+__all__ = ["code"]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(cls=Group)
+def code() -> None:
+    """Look at QCode: the bytecode that Mix is compiled to."""
+
+
+@code.command()
+@click.argument("file", type=FILE)
+@click.option("--function", "-f", help="Only the function of that name.")
+def disasm(file: Path, function: str | None) -> None:
+    """Print the instructions of FILE."""
+    from mix_rt.listing import disassemble
+
+    wanted = function is None
+    for line in disassemble(_read(file)):
+        if line.startswith("function ") and function is not None:
+            wanted = line.split(": ")[0].split(" ", 2)[2] == function
+        if wanted:
+            click.echo(line)
+
+
+@code.command()
+@click.argument("file", type=FILE)
+@json_option
+@pass_session
+def verify(session: Session, file: Path) -> None:
+    """Have the machine check all of FILE, as it does before it runs it."""
+    from mix_rt.instance import virtual, wasm
+    from mixkit.limits import Limits
+
+    _read(file)
+    with session.kernel() as kernel:
+        compiled = kernel.compile(wasm())
+    instance = compiled.engine.instantiate(compiled.module, Limits(), {})
+    try:
+        virtual(instance).load(file.read_bytes())
+    finally:
+        instance.close()
+    Output(session.as_json).record({"path": str(file), "verified": True})
+
+
+@code.command()
+@click.argument("file", type=FILE)
+@json_option
+@pass_session
+def stats(session: Session, file: Path) -> None:
+    """Print what FILE is made of: functions, instructions, constants."""
+    from mix_rt.listing import stats as count
+
+    found: dict[str, Any] = {"size": file.stat().st_size, **count(_read(file))}
+    output = Output(session.as_json)
+    if session.as_json:
+        output.document(found)
+        return
+    for name, value in found.items():
+        shown = (
+            ", ".join(f"{key} {number}" for key, number in value.items())
+            if isinstance(value, dict)
+            else value
+        )
+        output.line(f"{name}: {', '.join(shown) if isinstance(shown, list) else shown}")
+
+
+def _read(file: Path) -> Any:
+    from mix_rt.qcode import Code
+
+    return Code.from_bytes(file.read_bytes())

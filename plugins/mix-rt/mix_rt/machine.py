@@ -1,0 +1,144 @@
+"""Code of Mix as a machine of the kernel: driven by the loop in slices, in an instance of the module on any engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from mix_rt.errors import QCodeError
+from mix_rt.instance import virtual
+from mix_rt.qcode import Code, addresses
+from mix_rt.vm import Call, Done, Failed, Gave, Result
+from mix_rt.vm import Event as Answer
+from mixkit import codec
+from mixkit.contracts import Instance
+from mixkit.errors import GuestError, InternalError, LimitExceeded, NotFound
+from mixkit.near import meant
+from mixkit.vm.machine import Event, FFICall, Idle, Panic, Running, Timeout
+
+__all__ = ["CodeMachine"]
+
+_ONE: Final = b"\x09\x01\x00\x00"
+"""The header of a codec array of one value: an entry has one parameter."""
+_STACK: Final = 1 << 17
+"""Registers that a coroutine may have."""
+_BUDGET: Final = 100_000
+
+
+class CodeMachine:
+    """An instance of the machine with code in it. An FFI call suspends its coroutine only, and holds no thread.
+
+    An entry is an export that takes one argument: the parameters.
+
+    Attributes:
+        healthy: False once anything failed: the instance is then not used again.
+    """
+
+    __slots__ = ("_code", "_names", "_stopped", "_todo", "_virtual", "healthy", "instance")
+
+    def __init__(self, instance: Instance, code: Code) -> None:
+        self.instance = instance
+        self.healthy = True
+        self._code = code
+        self._names = [ffi.name.encode() for ffi in code.ffis]
+        self._virtual = virtual(instance)
+        self._todo: deque[Callable[[int], Answer]] = deque()
+        self._stopped = False
+
+    def load(self, data: bytes) -> None:
+        """Load the container into a fresh instance, and run what runs at init. It may call no FFI.
+
+        Raises:
+            QCodeError: the machine refuses the code.
+            Exception: what a panic or a stop in init is to the loop.
+        """
+        self._virtual.limits(self.instance.memory_limit, _STACK)
+        self._virtual.load(data)
+        answer = self._virtual.init(_BUDGET)
+        while isinstance(answer, Gave):
+            if self._stopped:
+                raise GuestError("the machine was stopped", trap="interrupt")
+            answer = self._virtual.step(_BUDGET)
+        if isinstance(answer, Failed):
+            raise self._explained(answer)
+        if not isinstance(answer, (Done, Result)):
+            raise GuestError(
+                "an FFI was called, or a coroutine left waiting, while the program initialises; FFIs are for entries, "
+                "since what init does is frozen and shared",
+                trap="interface",
+            )
+        self._virtual.collect()
+
+    def enter(self, entry: str, words: bytes) -> None:
+        index = self._code.exports.get(entry)
+        if index is None:
+            known = ", ".join(sorted(self._code.exports)) or "none"
+            near = meant(entry, self._code.exports)
+            raise NotFound(f"the code has no entry {entry!r}; it has {known}{near}")
+        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget))
+
+    def step(self, budget: int) -> Event:
+        try:
+            if self._stopped:
+                return Timeout()
+            answer = self._todo.popleft()(budget) if self._todo else self._virtual.step(budget)
+        except Exception as exc:
+            self.healthy = False
+            if isinstance(exc, GuestError) and exc.trap == "interrupt":
+                return Timeout()
+            if isinstance(exc, QCodeError) and str(exc) == "out of memory":
+                return Panic(LimitExceeded("memory", self.instance.memory_limit, "bytes"))
+            return Panic(exc)
+        match answer:
+            case Gave():
+                return Running()
+            case Call(id=call, ffi=index, words=words):
+                return FFICall(call, self._names[index], words)
+            case Result(words):
+                return Idle(words)
+            case Failed():
+                self.healthy = False
+                return Panic(self._explained(answer))
+            case _:
+                # Nothing can run; an answer that has come meanwhile may change that.
+                return Running() if self._todo else Idle()
+
+    def answer(self, call_id: int, words: bytes | None, error: Exception | None = None) -> None:
+        if words is None:
+            failure = codec.encode(str(error or InternalError("a call was answered with nothing")))
+            self._todo.append(lambda budget: self._virtual.answer(call_id, failure, budget, raises=True))
+        else:
+            self._todo.append(lambda budget: self._virtual.answer(call_id, words, budget))
+
+    def give_way(self) -> None:
+        """It does so after each slice."""
+
+    def interrupt(self) -> None:
+        self._stopped = True
+        self.instance.interrupt()
+
+    def leave(self) -> None:
+        """The run has failed or was stopped: the instance is not used again."""
+        self.healthy = False
+
+    def _explained(self, failed: Failed) -> Exception:
+        """The error of a panic, with the places of its calls."""
+        frames = []
+        places = addresses(self._code, [(each.function, each.instruction) for each in failed.addresses])
+        for (name, file, line, column), each in zip(places, failed.addresses, strict=True):
+            where = f" ({file}:{line}:{column})" if file else f" (instruction {each.instruction})"
+            frames.append(f"{name}{where}{', after tail calls' if each.tailed else ''}")
+        if failed.code == "memory":
+            return LimitExceeded("memory", self.instance.memory_limit, "bytes", _first(frames))
+        if failed.code == "stack":
+            return LimitExceeded("stack", _STACK, "registers of a coroutine", _first(frames))
+        if failed.code == "deadlock":
+            return GuestError("the entry waits for ever: nothing is left that could wake it", trap="deadlock")
+        value = codec.decode(failed.words)
+        message = value if isinstance(value, str) else f"raised {value!r}"
+        return GuestError(message, trap="panic", backtrace=frames)
+
+
+def _first(frames: list[str]) -> str:
+    return f"in {frames[0]}" if frames else ""
