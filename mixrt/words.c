@@ -293,3 +293,13 @@ Value builtin_binary_to_string(struct vm *vm, const Value *arguments)
         return UNDEF;
     return text_new(vm, STRING, binary->bytes, binary->head.count);
 }
+
+Value builtin_binary_find(struct vm *vm, const Value *arguments)
+{
+    struct pattern pattern;
+    if (!pattern_open(vm, &pattern, text_of(arguments[0])))
+        return FAILED;
+    size_t at = pattern_find(vm, &pattern, text_of(arguments[1]), 0, false);
+    buffer_free(vm, &pattern.next);
+    return at == NOT_FOUND ? UNDEF : of_small((int64_t)at);
+}
