@@ -124,6 +124,7 @@ class BodyChecker:
                 self._expr(a, scope)
             case s.Inverse(case=a):
                 self._expr(a, scope)
+                self._inverse(node, a, scope)
             case s.Slice(object=a, first=first, last=last):
                 for part in (a, first, last):
                     if part is not None:
@@ -139,6 +140,23 @@ class BodyChecker:
                     self._expr(condition, scope)
                     self._expr(value, scope)
                 self._expr(otherwise, scope)
+
+    def _inverse(self, node: s.Expr, case: s.Expr, scope: Scope) -> None:
+        """`c^` of a case that has an argument."""
+        name = case.name if isinstance(case, s.Name | s.Qualified | s.Field) else ""
+        unit = self._unit if not isinstance(case, s.Field) else self._module_of(case.object, scope)
+        member = unit.members.get(name) if unit is not None else None
+        if isinstance(case, s.Name) and scope.find(name) is not None:
+            member = None
+        elif member is None and not isinstance(case, s.Field) and CASES.get(name):
+            return
+        if member is not None and member.kind == "broken":
+            return
+        if member is None or not isinstance(member.item, s.CaseDef) or member.item.arg is None:
+            self._report.add(
+                "M0508", node.span, "only the name of a case with an argument may stand before '^'",
+                hint="take the argument out with a pattern: v |> (self.name(x) -> x)",
+            )  # fmt: skip
 
     def _map(self, node: s.MapLit, scope: Scope) -> None:
         seen: set[str] = set()

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, Final
 
+from mix_rt.opcodes import BUILTINS as _PARAMETERS
+
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.values import (
     END,
@@ -18,7 +20,6 @@ from mix_lang.evaluator.values import (
     Native,
     Panic,
     Stream,
-    describe,
     kind,
 )  # fmt: skip
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, compare
@@ -29,24 +30,29 @@ if TYPE_CHECKING:
 __all__ = ["BUILTINS", "GLOBALS"]
 
 
-def _fits(name: str, number: int, value: Any, wanted: str) -> None:
-    found = "number" if type(value) in (int, float) else kind(value)
-    if found != wanted:
-        raise Panic(f"{name}: argument {number}: expected {wanted}, found {describe(value)}")
-
-
-def _checked(name: str, kinds: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
-    """Undefined arguments give undefined; others are of their kinds (`any`: whatever)."""
+def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Undefined arguments give undefined, others are of their kinds: those that the list of built-ins names."""
+    params = [param.split(":") for param in _PARAMETERS[name].split()]
 
     def run(machine: Machine, *args: Any) -> Any:
-        if any(arg is UNDEF for arg in args):
+        if any(arg is UNDEF and wanted != "any" for arg, (_, wanted) in zip(args, params, strict=True)):
             return UNDEF
-        for number, (value, wanted) in enumerate(zip(args, kinds, strict=True), 1):
-            if wanted != "any":
-                _fits(name, number, value, wanted)
+        for value, (param, wanted) in zip(args, params, strict=True):
+            if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
+                shown = "whole number" if wanted == "whole" else wanted
+                found = "a number with a fraction" if type(value) is float else kind(value)
+                raise Panic(f"{name}: expected a {shown} as {param}, found {found}")
         return call(*args)
 
     return run
+
+
+_FITS: Final[dict[str, Callable[[Any], bool]]] = {
+    "any": lambda value: True,
+    "data": lambda value: True,
+    "number": lambda value: type(value) in (int, float),
+    "whole": lambda value: type(value) is int or (type(value) is float and value.is_integer()),
+}
 
 
 # ---------------------------------------------------------------------------------------------------------- numbers
@@ -64,13 +70,10 @@ def _rounded(value: Any) -> Any:
     return _integral(math.copysign(whole + (abs(value) - whole >= 0.5), value))
 
 
-def _whole(name: str, op: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:
+def _whole(op: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:
     def run(a: Any, b: Any) -> Any:
-        for value in (a, b):
-            if type(value) is float and not value.is_integer():
-                raise Panic(f"{name}: expected a whole number, found {describe(value)}")
         if not b:
-            raise Panic(f"{name}: division by zero")
+            raise Panic("expected a divisor other than 0")
         value = op(int(a), int(b))
         return value if INT64_MIN <= value <= INT64_MAX else float(value)
 
@@ -107,6 +110,11 @@ def _cut(start: Any, end: Any, whole: Any) -> Any:
     return whole[first : max(first, last)]
 
 
+def _range(first: Any, last: Any, array: list[Any]) -> Stream:
+    end = min(max(int(last) + 1, 0), len(array))
+    return Stream(iter(array[min(max(int(first), 0), end) : end]))
+
+
 def _found(index: int) -> Any:
     return UNDEF if index < 0 else index
 
@@ -115,7 +123,7 @@ def _joined(separator: str, parts: list[Any]) -> str:
     texts = []
     for part in parts:
         if type(part) not in (str, int, float):
-            raise Panic(f"string_join: expected strings, found {describe(part)}")
+            raise Panic(f"to_text: expected a number or a string, found {kind(part)}")
         texts.append(part if type(part) is str else number_text(part))
     return separator.join(texts)
 
@@ -130,7 +138,7 @@ def _sorted(array: list[Any]) -> list[Any]:
     def order(a: Any, b: Any) -> int:
         found = compare(a, b)
         if found is UNDEF:
-            raise Panic(f"sort: {describe(a)} and {describe(b)} do not compare")
+            raise Panic(f"array_sort: expected values that compare, found {kind(a)} and {kind(b)}")
         return found  # type: ignore[return-value]
 
     return sorted(array, key=cmp_to_key(order))
@@ -147,13 +155,13 @@ def _length(machine: Machine, value: Any) -> Any:
     if value is UNDEF or value is None:
         return UNDEF if value is UNDEF else 0
     if type(value) not in (list, dict, str, bytes):
-        raise Panic(f"length: expected an array, a map, a string or binary, found {describe(value)}")
+        raise Panic(f"length: expected an array, map, string or binary, found {kind(value)}")
     return len(value)
 
 
 def _stream_next(machine: Machine, stream: Any) -> Any:
     if type(stream) is not Stream:
-        raise Panic(f"expected a stream, found {describe(stream)}")
+        raise Panic(f"expected a stream to read from, found {kind(stream)}")
     item = stream.take()
     return None if item is END else Case("some", item)
 
@@ -177,54 +185,53 @@ def _keys(entries: dict[str, Any]) -> list[str]:
     return sorted(entries, key=str.encode)
 
 
-_N, _S, _A, _M = "number", "string", "array", "map"
-
-_TYPED: Final[dict[str, tuple[tuple[str, ...], Callable[..., Any]]]] = {
-    "to_text": (("any",), lambda x: x if type(x) is str else number_text(x)),
-    "number_round": ((_N,), _rounded),
-    "number_trunc": ((_N,), lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x),
-    "number_floor": ((_N,), lambda x: _integral(math.floor(x)) if math.isfinite(x) else x),
-    "number_ceil": ((_N,), lambda x: _integral(math.ceil(x)) if math.isfinite(x) else x),
-    "number_abs": ((_N,), lambda x: float(abs(x)) if type(x) is int and x == INT64_MIN else abs(x)),
-    "number_sqrt": ((_N,), lambda x: math.sqrt(x) if x >= 0 else math.nan),
-    "number_div_int": ((_N, _N), _whole("number_div_int", _quotient)),
-    "number_rem_int": ((_N, _N), _whole("number_rem_int", lambda a, b: a - b * _quotient(a, b))),
-    "number_mod_int": ((_N, _N), _whole("number_mod_int", lambda a, b: a % b)),
-    "number_mod": ((_N, _N), lambda a, b: float(a) % float(b) if b else math.nan),
-    "number_parse": ((_S,), _parsed),
-    "number_is_int": ((_N,), lambda x: type(x) is int or (x.is_integer() and INT64_MIN <= x <= INT64_MAX)),
-    "bit_and": ((_N, _N), _bits(lambda a, b: a & b)),
-    "bit_or": ((_N, _N), _bits(lambda a, b: a | b)),
-    "bit_xor": ((_N, _N), _bits(lambda a, b: a ^ b)),
-    "string_sub": ((_N, _N, _S), _cut),
-    "string_find": ((_S, _S), lambda part, text: _found(text.find(part))),
-    "string_find_last": ((_S, _S), lambda part, text: _found(text.rfind(part))),
-    "string_has_prefix": ((_S, _S), lambda part, text: text.startswith(part)),
-    "string_has_suffix": ((_S, _S), lambda part, text: text.endswith(part)),
-    "string_replace": ((_S, _S, _S), lambda old, new, text: text.replace(old, new) if old else text),
-    "string_trim": ((_S,), str.strip),
-    "string_trim_left": ((_S,), str.lstrip),
-    "string_trim_right": ((_S,), str.rstrip),
-    "string_split": ((_S, _S), lambda sep, text: text.split(sep) if sep else list(text)),
-    "string_join": ((_S, _A), _joined),
-    "string_repeat": ((_N, _S), lambda count, text: text * min(int(count), 1_000_000)),
-    "string_from_code_point": ((_N,), _code_point),
-    "string_code_point_at": ((_N, _S), lambda at, text: ord(text[at]) if 0 <= at < len(text) else UNDEF),
-    "array_sub": ((_N, _N, _A), _cut),
-    "array_reverse": ((_A,), lambda array: array[::-1]),
-    "array_sort": ((_A,), _sorted),
-    "int_range": ((_N, _N), lambda a, b: Stream(iter(range(int(a), int(b) + 1)))),
-    "map_keys": ((_M,), _keys),
-    "map_values": ((_M,), lambda m: [m[key] for key in _keys(m)]),
-    "map_remove": ((_S, _M), lambda name, m: {key: value for key, value in m.items() if key != name}),
-    "map_entry": ((_N, _M), _entry),
-    "case_name": (("case",), lambda case: case.name),
-    "binary_of_string": ((_S,), str.encode),
-    "binary_to_string": (("binary",), _decoded),
+_CALLS: Final[dict[str, Callable[..., Any]]] = {
+    "to_text": lambda x: x if type(x) is str else number_text(x),
+    "number_round": _rounded,
+    "number_trunc": lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x,
+    "number_floor": lambda x: _integral(math.floor(x)) if math.isfinite(x) else x,
+    "number_ceil": lambda x: _integral(math.ceil(x)) if math.isfinite(x) else x,
+    "number_abs": lambda x: float(abs(x)) if type(x) is int and x == INT64_MIN else abs(x),
+    "number_sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
+    "number_div_int": _whole(_quotient),
+    "number_rem_int": _whole(lambda a, b: a - b * _quotient(a, b)),
+    "number_mod_int": _whole(lambda a, b: a % b),
+    "number_mod": lambda a, b: float(a) % float(b) if b else math.nan,
+    "number_parse": _parsed,
+    "number_is_int": lambda x: type(x) is int or (x.is_integer() and INT64_MIN <= x <= INT64_MAX),
+    "bit_and": _bits(lambda a, b: a & b),
+    "bit_or": _bits(lambda a, b: a | b),
+    "bit_xor": _bits(lambda a, b: a ^ b),
+    "string_sub": _cut,
+    "string_find": lambda part, text: _found(text.find(part)),
+    "string_find_last": lambda part, text: _found(text.rfind(part)),
+    "string_has_prefix": lambda part, text: text.startswith(part),
+    "string_has_suffix": lambda part, text: text.endswith(part),
+    "string_replace": lambda old, new, text: text.replace(old, new) if old else text,
+    "string_trim": str.strip,
+    "string_trim_left": str.lstrip,
+    "string_trim_right": str.rstrip,
+    "string_split": lambda sep, text: text.split(sep) if sep else list(text),
+    "string_join": _joined,
+    "string_repeat": lambda count, text: text * min(int(count), 1_000_000),
+    "string_from_code_point": _code_point,
+    "string_code_point_at": lambda at, text: ord(text[at]) if 0 <= at < len(text) else UNDEF,
+    "array_sub": _cut,
+    "array_range": _range,
+    "array_reverse": lambda array: array[::-1],
+    "array_sort": _sorted,
+    "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
+    "map_keys": _keys,
+    "map_values": lambda m: [m[key] for key in _keys(m)],
+    "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
+    "map_entry": _entry,
+    "case_name": lambda case: case.name,
+    "binary_of_string": str.encode,
+    "binary_to_string": _decoded,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
-    name: _checked(name, kinds, call) for name, (kinds, call) in _TYPED.items()
+    name: _checked(name, call) for name, call in _CALLS.items()
 } | {
     "kind": lambda machine, value: {"undefined": "undef", "float": "number"}.get(kind(value), kind(value)),
     "length": _length,
@@ -265,13 +272,13 @@ def _datacase(machine: Machine, value: Any) -> Any:
 
 
 def _debug(machine: Machine, value: Any) -> None:
-    machine.log.append(value if type(value) is str else describe(value))
+    machine.log.append(value if type(value) is str else kind(value))
 
 
 def _actions(name: str, change: Callable[[Machine, list[Any]], None]) -> Native:
     def call(machine: Machine, appstate: Any, chain: Any) -> None:
         if type(chain) is not list:
-            raise Panic(f"{name}: argument 2: expected array, found {describe(chain)}")
+            raise Panic(f"{name}: expected an array, found {kind(chain)}")
         change(machine, chain)
 
     return Native(name, 2, call)

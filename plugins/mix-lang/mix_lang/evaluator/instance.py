@@ -19,7 +19,7 @@ from mix_lang.evaluator.values import (
     ModuleFunction,
     Native,
     Panic,
-    describe,
+    kind,
 )  # fmt: skip
 from mix_lang.program import Member, Program, Unit, arity_of
 from mix_lang.source import Source
@@ -184,9 +184,8 @@ class Instance:
         else:
             value = machine.eval(item.body, env)
         if value is UNDEF:
-            panic = Panic(f"undefined may not be stored in the cell '{item.name}'", "M0902")
-            panic.source, panic.span = self.source, item.body.span
-            raise panic
+            message = f"undefined may not be stored in the cell '{item.name}'"
+            raise machine._at(Panic(message, "M0902"), item.body, env)
         return value
 
     def _set(self, cell: Cell, value: Any) -> None:
@@ -232,7 +231,7 @@ def _linked(machine: Machine, instance: Instance, target: s.Expr, env: Env) -> C
             return cell
     value = machine.eval(target, env)
     if type(value) is not Link:
-        raise Panic(f"an alias stands for a cell or a link, found {describe(value)}")
+        raise Panic(f"an alias stands for a cell or a link, found {kind(value)}")
     return value.cell
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mix_lang import syntax as s
 from mix_lang.evaluator.builtins import BUILTINS, GLOBALS
 from mix_lang.evaluator.instance import Cell, Instance, Program, instantiate
-from mix_lang.evaluator.operators import arithmetic, compared, concat, drained, truth
+from mix_lang.evaluator.operators import arithmetic, compared, concat, drained
 from mix_lang.evaluator.patterns import match
 from mix_lang.evaluator.places import get, put
 from mix_lang.evaluator.types import conforms
@@ -26,7 +26,7 @@ from mix_lang.evaluator.values import (
     Panic,
     Partial,
     Stream,
-    describe,
+    kind,
 )  # fmt: skip
 from mixkit.value import UNDEF, Case, Token
 
@@ -86,9 +86,9 @@ class Machine:
             raise self._at(panic, node, env) from None
 
     @staticmethod
-    def _at(panic: Panic, node: s.Node, env: Env) -> Panic:
-        """The innermost place that is known counts."""
-        if panic.source is None:
+    def _at(panic: Panic, node: s.Node | s.Part, env: Env) -> Panic:
+        """The innermost place that is known counts; not those of the library, which are no help."""
+        if panic.source is None and not env.instance.unit.library:
             panic.source, panic.span = env.instance.source, node.span
         return panic
 
@@ -125,7 +125,9 @@ class Machine:
 
     def _index(self, node: s.Index, env: Env, tail: bool) -> Any:
         object_ = self.eval(node.object, env)
-        return get("index", object_, self.eval(node.index, env))
+        key = self.eval(node.index, env)
+        constant = isinstance(node.index, s.Const) and type(key) is int and 0 <= key < 65536
+        return get("constant" if constant else "index", object_, key)
 
     def _tuple_at(self, node: s.TupleAt, env: Env, tail: bool) -> Any:
         return get("tuple", self.eval(node.object, env), (node.index, node.size))
@@ -139,20 +141,8 @@ class Machine:
     def _slice(self, node: s.Slice, env: Env, tail: bool) -> Any:
         array = self.eval(node.object, env)
         first = 0 if node.first is None else self.eval(node.first, env)
-        last = None if node.last is None else self.eval(node.last, env)
-        if array is UNDEF or first is UNDEF or last is UNDEF:
-            return UNDEF
-        if type(array) is not list:
-            raise Panic(f"a stream is made of an array, found {describe(array)}")
-        for bound in (first, last):
-            if (
-                bound is not None
-                and type(bound) is not int
-                and not (type(bound) is float and bound.is_integer())
-            ):
-                raise Panic(f"the bounds of a stream are whole numbers, found {describe(bound)}")
-        end = len(array) if last is None else max(int(last) + 1, 0)
-        return Stream(iter(array[max(int(first), 0) : end]))
+        last = 2**31 - 1 if node.last is None else self.eval(node.last, env)
+        return BUILTINS["array_range"](self, first, last, array)
 
     def _call(self, node: s.Call, env: Env, tail: bool) -> Any:
         special = self._special(node, env)
@@ -180,7 +170,7 @@ class Machine:
         if cell is None:
             value = self.eval(arg, env)
             if type(value) is not Link:
-                raise Panic(f"{function.name} takes a cell or a link, found {describe(value)}")
+                raise Panic(f"{function.name}: expected a cell or a link, found {kind(value)}")
             cell = value.cell
         return (Link(cell),) if function.name == "link" else (cell.instance.contents(self, cell),)
 
@@ -188,11 +178,9 @@ class Machine:
         try:
             return self.apply(function, args)
         except Panic as panic:
-            if panic.source is None:
-                panic.source, panic.span = env.instance.source, node.span
-            else:
+            if panic.source is not None:
                 panic.frames.append((env.instance.module.name, env.instance.source, node.span))
-            raise
+            raise self._at(panic, node, env) from None
 
     def _previous(self, node: s.Previous, env: Env, tail: bool) -> Any:
         return env.instance.previous(self, node.name)
@@ -200,7 +188,7 @@ class Machine:
     def _inverse(self, node: s.Inverse, env: Env, tail: bool) -> Any:
         value = self.eval(node.case, env)
         if type(value) is not Constructor:
-            raise Panic(f"'^' takes the argument out of a case that has one, found {describe(value)}")
+            raise Panic(f"^: expected a case with an argument, found {kind(value)}")
         return Constructor(value.case, True)
 
     def _not(self, node: s.Not, env: Env, tail: bool) -> Any:
@@ -223,8 +211,7 @@ class Machine:
             try:
                 value = operated(part, value, right)
             except Panic as panic:
-                panic.source, panic.span = env.instance.source, part.span
-                raise
+                raise self._at(panic, part, env) from None
         return value
 
     def _array(self, node: s.Array, env: Env, tail: bool) -> Any:
@@ -238,7 +225,8 @@ class Machine:
         for entry in node.keys:
             key = self.eval(entry.key, env)
             if type(key) is not str:
-                raise self._at(Panic(f"a key is a string, found {describe(key)}"), entry.key, env)
+                message = f"expected a string as the key of a map, found {kind(key)}"
+                raise self._at(Panic(message), entry.key, env)
             found[key] = self._stored(
                 self.eval(entry.value, env), f"the key '{key}' of a map", entry.value, env
             )
@@ -259,11 +247,7 @@ class Machine:
         return self._eval(node.otherwise, env, tail)
 
     def _condition(self, node: s.Expr, env: Env) -> bool:
-        value = self.eval(node, env)
-        try:
-            return truth(value)
-        except Panic as panic:
-            raise self._at(panic, node, env) from None
+        return self.eval(node, env) is True
 
     def _let(self, node: s.Let, env: Env, tail: bool) -> Any:
         for binding in node.bindings:
@@ -321,7 +305,7 @@ class Machine:
             if not conforms(value, node.type, env.instance):
                 from mix_lang.types_text import type_text
 
-                raise Panic(f"expected {type_text(node.type)}, found {describe(value)}", "M0905")
+                raise Panic(f"expected {type_text(node.type)}, found {kind(value)}", "M0905")
             return value
 
         return Native("type", 1, checked)
@@ -341,7 +325,7 @@ class Machine:
                 if type(function) is Partial:
                     function, args = function.function, (*function.args, *args)
                 if not isinstance(function, _CALLABLE):
-                    raise Panic(f"expected a function to call, found {describe(function)}")
+                    raise Panic(f"expected a function to call, found {kind(function)}")
                 arity = function.arity
                 if len(args) < arity:
                     return Partial(function, args, arity - len(args)) if args else function
@@ -378,9 +362,7 @@ class Machine:
                 return None if value is NEXT else value
             return self._eval(clause.body, env, True)
         value = args[0] if len(args) == 1 else list(args)
-        panic = no_match(value)
-        panic.source, panic.span = function.env.instance.source, function.clauses[0].span
-        raise panic
+        raise self._at(no_match(value), function.clauses[0], function.env)
 
     def _primitive(self, function: Any, args: tuple[Any, ...]) -> Any:
         if type(function) is Native:
@@ -389,10 +371,11 @@ class Machine:
             if function.inverse:
                 (value,) = args
                 if type(value) is not Case or value.name != function.case:
-                    raise Panic(f"expected the case {function.case}, found {describe(value)}")
+                    raise Panic(f"expected the case {function.case}, found {kind(value)}")
                 return value.arg
             if args[0] is UNDEF:
-                raise Panic(f"undefined may not be stored in the case {function.case}", "M0902")
+                message = f"undefined may not be stored in a case, as the argument of {function.case}"
+                raise Panic(message, "M0902")
             return Case(function.case, args[0])
         return instantiate(self, function.module, args)
 
@@ -477,10 +460,7 @@ class Machine:
     def _for_in(self, node: s.ForIn, env: Env, tail: bool) -> Any:
         stream = self.eval(node.stream, env)
         if type(stream) is not Stream:
-            hint = ": write a[] for the stream of an array" if type(stream) is list else ""
-            raise self._at(
-                Panic(f"for goes through a stream, found {describe(stream)}{hint}"), node.stream, env
-            )
+            raise self._at(Panic(f"expected a stream to read from, found {kind(stream)}"), node.stream, env)
         for item in drained(stream):
             inner = Env(env.instance, env)
             if not match(self, node.pattern, item, inner):
@@ -522,7 +502,7 @@ class Machine:
 
 def no_match(value: Any) -> Panic:
     """The error of a value that no pattern matches."""
-    return Panic(f"no pattern matches {describe(value)}", "M0903")
+    return Panic(f"no pattern matches the {kind(value)}", "M0903")
 
 
 def operated(part: s.Part, a: Any, b: Any) -> Any:
@@ -537,10 +517,10 @@ def operated(part: s.Part, a: Any, b: Any) -> Any:
 
 
 def negated(value: Any) -> Any:
-    if value is UNDEF or value is None:
+    if value is UNDEF:
         return value
     if type(value) is not bool:
-        raise Panic(f"'not' takes true or false, found {describe(value)}")
+        raise Panic(f"not: expected a bool, found {kind(value)}")
     return not value
 
 
@@ -548,30 +528,25 @@ def _negative(value: Any) -> Any:
     if value is UNDEF or value is None:
         return value
     if type(value) is not float:
-        raise Panic(f"'-' takes numbers, found {describe(value)}")
+        raise Panic(f"-: expected a number, found {kind(value)}")
     return -value
 
 
 def both(a: Any, b: Any) -> Any:
     """Kleene's and of values of which the first is not false."""
     _logical("&&", a, b)
-    if b is False:
-        return False
-    return UNDEF if UNDEF in (a, b) else None if None in (a, b) else True
+    return False if b is False else UNDEF if UNDEF in (a, b) else True
 
 
 def either(a: Any, b: Any) -> Any:
     """Kleene's or of values of which the first is not true."""
     _logical("||", a, b)
-    if b is True:
-        return True
-    return UNDEF if UNDEF in (a, b) else None if None in (a, b) else False
+    return True if b is True else UNDEF if UNDEF in (a, b) else False
 
 
-def _logical(op: str, *values: Any) -> None:
-    for value in values:
-        if type(value) is not bool and value is not None and value is not UNDEF:
-            raise Panic(f"'{op}' takes true or false, found {describe(value)}")
+def _logical(op: str, a: Any, b: Any) -> None:
+    if not all(type(value) is bool or value is UNDEF for value in (a, b)):
+        raise Panic(f"{op}: expected two bools, found {kind(a)} and {kind(b)}")
 
 
 _RULES: Final[dict[type, Any]] = {

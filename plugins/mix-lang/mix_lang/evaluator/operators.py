@@ -7,12 +7,10 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
-from mix_lang.evaluator.values import END, Panic, Stream, describe, kind
+from mix_lang.evaluator.values import END, Panic, Stream, kind
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, compare, equal
 
-__all__ = ["arithmetic", "compared", "concat", "elements", "number_text", "same", "truth"]
-
-_FUNCTIONS: Final = ("function", "stream", "link", "action", "module")
+__all__ = ["arithmetic", "compared", "concat", "elements", "number_text", "same"]
 
 
 def number_text(value: float) -> str:
@@ -59,9 +57,8 @@ def arithmetic(op: str, a: Any, b: Any) -> Any:
             return a + b
         if type(a) is dict and type(b) is dict:
             return a | b
-        raise Panic(f"'+' adds numbers, strings, arrays or maps, found {kind(a)} and {kind(b)}")
-    bad = b if _is_number(a) else a
-    raise Panic(f"'{op}' takes numbers, found {describe(bad)}")
+        raise Panic(f"+: expected two numbers, strings, arrays or maps, found {kind(a)} and {kind(b)}")
+    raise Panic(f"{op}: expected two numbers, found {kind(a)} and {kind(b)}")
 
 
 def _int(value: int, a: Any, b: Any, op: Callable[[float, float], float]) -> Any:
@@ -114,9 +111,9 @@ def compared(op: str, ci: bool, a: Any, b: Any) -> Any:
     if ci:
         a, b = _folded(a), _folded(b)
     if op == "==":
-        return _equal(a, b)
+        return equal(a, b)
     if op == "!=":
-        return not _equal(a, b)
+        return not equal(a, b)
     order = compare(a, b)
     if order is UNDEF:
         return UNDEF
@@ -127,41 +124,23 @@ def same(a: Any, b: Any, ci: bool = False) -> bool:
     """`===`: equal and both defined, or both undefined."""
     if a is UNDEF or b is UNDEF:
         return a is b
-    return _equal(_folded(a), _folded(b)) if ci else _equal(a, b)
+    return equal(_folded(a), _folded(b)) if ci else equal(a, b)
 
 
 def _folded(value: Any) -> Any:
     return value.casefold() if type(value) is str else value
 
 
-def _equal(a: Any, b: Any) -> bool:
-    for value in (a, b):
-        if kind(value) in _FUNCTIONS:
-            raise Panic(f"a {kind(value)} cannot be compared")
-    return equal(a, b)
-
-
-def truth(value: Any) -> bool:
-    """Whether a condition holds: true does; false, null and undefined do not; anything else is an error."""
-    if value is True or value is False:
-        return bool(value)
-    if value is None or value is UNDEF:
-        return False
-    raise Panic(f"a condition is true or false, found {describe(value)}")
-
-
-def concat(a: Any, b: Any) -> Stream:
+def concat(a: Any, b: Any) -> Any:
     """`++`: a stream of both; what is no stream is one element of it."""
+    if a is UNDEF or b is UNDEF:
+        return UNDEF
     return Stream(chain(elements(a), elements(b)))
 
 
 def elements(value: Any) -> Any:
     """The elements of a stream, or the value itself as the only one."""
-    if type(value) is not Stream:
-        if value is UNDEF:
-            raise Panic("undefined may not be an element of a stream")
-        return iter((value,))
-    return drained(value)
+    return drained(value) if type(value) is Stream else iter((value,))
 
 
 def drained(stream: Stream) -> Any:

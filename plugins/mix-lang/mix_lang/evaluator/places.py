@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mix_lang.evaluator.values import Panic, describe
+from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.values import Panic, kind
 from mixkit.value import UNDEF
 
 __all__ = ["get", "put"]
@@ -17,18 +18,22 @@ def get(step: str, object_: Any, key: Any) -> Any:
     if step == "tuple":
         index, size = key
         if type(object_) is not list or len(object_) != size:
-            raise Panic(f"expected a tuple of {size}, found {_sized(object_)}")
+            raise Panic(f"expected a tuple of {size}, found {kind(object_)}")
         return object_[index]
-    if type(object_) is list and step != "field":
+    if step == "field":
+        if type(object_) is not dict:
+            raise Panic(f".{key}: expected a map, found {kind(object_)}")
+        return object_.get(key, UNDEF)
+    if type(object_) is list and type(key) in (int, float):
         index = _index(key)
         return object_[index] if 0 <= index < len(object_) else UNDEF
-    if type(object_) is dict:
-        if type(key) is not str:
-            raise Panic(f"the key of a map is a string, found {describe(key)}")
+    if type(object_) is dict and type(key) is str:
         return object_.get(key, UNDEF)
-    if step == "index":
-        raise Panic(f"expected an array, found {describe(object_)}")
-    raise Panic(f"expected a map with the key '{key}', found {describe(object_)}")
+    if step == "constant":
+        raise Panic(f"[{key}]: expected an array, found {kind(object_)}")
+    raise Panic(
+        f"access: expected an array and a number, or a map and a string, found {kind(object_)} and {kind(key)}"
+    )
 
 
 def put(object_: Any, steps: list[tuple[str, Any]], new: Any) -> Any:
@@ -36,41 +41,29 @@ def put(object_: Any, steps: list[tuple[str, Any]], new: Any) -> Any:
     if not steps:
         return new
     (step, key), *rest = steps
-    if key is UNDEF or key is None:
-        raise Panic(f"expected a key or index to change, found {describe(key)}")
+    inner = get(step, object_, key) if rest else UNDEF
     if step == "tuple":
         index, size = key
         if type(object_) is not list or len(object_) != size:
-            raise Panic(f"expected a tuple of {size}, found {_sized(object_)}")
-        return _replaced(object_, index, rest, new)
-    if type(object_) is list and step != "field":
+            raise Panic(f"expected a tuple of {size}, found {kind(object_)}")
+        return _replaced(object_, index, put(inner, rest, new))
+    changed = put(inner, rest, new)
+    if type(object_) is dict and type(key) is str:
+        return object_ | {key: changed}
+    if type(object_) is list and type(key) in (int, float) and step != "field":
         index = _index(key)
         if not 0 <= index < len(object_):
-            raise Panic(f"the array of {len(object_)} has no element {index} to change")
-        return _replaced(object_, index, rest, new)
-    if type(object_) is dict:
-        if type(key) is not str:
-            raise Panic(f"the key of a map is a string, found {describe(key)}")
-        if rest and key not in object_:
-            raise Panic(f"the map has no key '{key}' in which to change something")
-        return object_ | {key: put(object_.get(key), rest, new)}
-    wanted = "an array" if step == "index" else f"a map with the key '{key}'"
-    raise Panic(f"expected {wanted} to change, found {describe(object_)}")
+            raise Panic(f"expected an index below the length, {len(object_)}, found {number_text(key)}")
+        return _replaced(object_, index, changed)
+    raise Panic(
+        f"update: expected an array and a number, or a map and a string, found {kind(object_)} and {kind(key)}"
+    )
 
 
-def _replaced(array: list[Any], index: int, rest: list[tuple[str, Any]], new: Any) -> list[Any]:
-    changed = list(array)
-    changed[index] = put(array[index], rest, new)
-    return changed
+def _replaced(array: list[Any], index: int, item: Any) -> list[Any]:
+    return [*array[:index], item, *array[index + 1 :]]
 
 
 def _index(key: Any) -> int:
-    if type(key) is int:
-        return key
-    if type(key) is float and key.is_integer():
-        return int(key)
-    raise Panic(f"the index of an array is a whole number, found {describe(key)}")
-
-
-def _sized(value: Any) -> str:
-    return f"an array of {len(value)}" if type(value) is list else describe(value)
+    """The index that a number is; -1 if it is none."""
+    return int(key) if type(key) is int or key.is_integer() else -1

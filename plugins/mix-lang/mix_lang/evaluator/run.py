@@ -44,7 +44,7 @@ class Agent:
         """
         cell = self.instance.cells["output"]
         with _room():
-            return outside(self.machine.unwatched(self.instance.contents, self.machine, cell), "$")
+            return outside(self.machine.unwatched(self.instance.contents, self.machine, cell))
 
     def raw(self) -> Any:
         """The same with its actions as such."""
@@ -68,18 +68,18 @@ class Agent:
                     invoked(self.machine, following, ())
 
 
-def outside(value: Any, path: str) -> Any:
+def outside(value: Any) -> Any:
     """A value as others get it."""
     if type(value) is list:
-        return [outside(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [outside(item) for item in value]
     if type(value) is dict:
-        return {key: outside(item, f"{path}.{key}") for key, item in value.items()}
+        return {key: outside(item) for key, item in value.items()}
     if type(value) is Case:
-        return value if value.arg is UNDEF else Case(value.name, outside(value.arg, f"{path}.{value.name}"))
+        return value if value.arg is UNDEF else Case(value.name, outside(value.arg))
     if type(value) is ActionValue:
         return {"_rmx_type": "msg_view_invoke", "name": value.name, "env": "…"}
     if kind(value) in ("function", "stream", "link", "module", "token"):
-        raise Panic(f"the result holds a {kind(value)} at {path}, which cannot leave the program")
+        raise Panic(f"expected data, found a {kind(value)}, which cannot leave the program")
     return value
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionValue", "Constructor", "Env", "Function", "Link", "ModuleFunction", "Native", "Panic", "Partial", "Stream",
-    "describe", "kind",
+    "kind",
 ]  # fmt: skip
 
 
@@ -145,19 +145,8 @@ def kind(value: Any) -> str:
 
 
 _KINDS: dict[type, str] = {
-    type(UNDEF): "undefined", bool: "bool", int: "int", float: "float", str: "string", Ref: "ref", bytes: "binary",
+    type(UNDEF): "undef", bool: "bool", int: "int", float: "number", str: "string", Ref: "ref", bytes: "binary",
     list: "array", dict: "map", Token: "token", Case: "case", Function: "function", Native: "function",
     Constructor: "function", ModuleFunction: "function", Partial: "function", Stream: "stream", Link: "link",
     ActionValue: "action",
 }  # fmt: skip
-
-
-def describe(value: Any) -> str:
-    """A value in a message: its kind, and what it is where that is short."""
-    if type(value) is Case:
-        return f"the case {value.name}"
-    if type(value) in (bool, int, float):
-        return f"{kind(value)} {str(value).lower()}"
-    if type(value) is str and len(value) <= 40:
-        return f'string "{value}"'
-    return kind(value)

@@ -1,0 +1,1 @@
+"""QCode from the syntax tree of a checked program."""

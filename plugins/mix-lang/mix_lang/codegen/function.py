@@ -1,0 +1,138 @@
+"""One function that is being generated: its registers, the names in it, and what it captures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mix_rt.qcode import FunctionBuilder, Label
+
+from mix_lang.program import Unit
+from mix_lang.source import Span
+from mixkit.value import UNDEF
+
+if TYPE_CHECKING:
+    from mix_lang.codegen.generator import Generator
+
+__all__ = ["INSTANCE", "Fn", "Local"]
+
+INSTANCE = "$instance"
+"""The local that holds the instance of the module: an object of slots."""
+
+
+@dataclass(eq=False, slots=True)
+class Local:
+    """A name in a register. A `boxed` one is a variable that closures share: the register has an object of one slot."""
+
+    name: str
+    register: int
+    fn: Fn
+    boxed: bool = False
+    var: bool = False
+
+
+class Fn:
+    """Generates into a builder. Registers are a stack: what is below `mark` is kept, what is above is free."""
+
+    def __init__(self, gen: Generator, builder: FunctionBuilder, unit: Unit, outer: Fn | None = None) -> None:
+        self.gen, self.b, self.unit, self.outer = gen, builder, unit, outer
+        self.scopes: list[dict[str, Local]] = [{}]
+        self.captured: dict[Local, int] = {}
+        # Where `return` in a do block leads: the register of its value, and its end.
+        self.do: list[tuple[int, Label]] = []
+
+    # Names
+
+    def declare(self, name: str, register: int, boxed: bool = False, var: bool = False) -> Local:
+        """A name for a register, in the innermost scope."""
+        local = Local(name, register, self, boxed, var)
+        self.scopes[-1][name] = local
+        return local
+
+    def find(self, name: str) -> Local | None:
+        """The local of that name here or around."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
+        return self.outer.find(name) if self.outer is not None else None
+
+    def raw(self, local: Local, to: int | None = None) -> int:
+        """The register of a local, or of its box; copied to `to` if that is given."""
+        if local.fn is self:
+            if to is None or to == local.register:
+                return local.register
+            self.b.emit("move", to, local.register)
+            return to
+        index = self.captured.setdefault(local, len(self.captured))
+        register = self.temp() if to is None else to
+        self.b.emit("capture", register, index)
+        return register
+
+    def read(self, local: Local, to: int | None = None) -> int:
+        """The register of a local's value; `to` if that is given."""
+        if not local.boxed:
+            return self.raw(local, to)
+        box = self.raw(local, None if local.fn is self else to)
+        register = self.temp() if to is None else to
+        self.b.emit("slot", register, box, 0)
+        return register
+
+    def write(self, local: Local, value: int) -> None:
+        """Assign to a variable."""
+        if local.boxed:
+            mark = self.mark()
+            self.b.emit("set_slot", self.raw(local), 0, value)
+            self.release(mark)
+        elif value != local.register:
+            self.b.emit("move", local.register, value)
+
+    # Registers
+
+    def temp(self) -> int:
+        return self.b.register()
+
+    def mark(self) -> int:
+        """What `release` takes to give back all registers taken since."""
+        first = self.b.register()
+        self.b.release(first)
+        return first
+
+    def release(self, mark: int) -> None:
+        self.b.release(mark)
+
+    # Instructions
+
+    def at(self, span: Span) -> None:
+        """What is emitted from now on comes from there."""
+        file, line, column = self.unit.source.place(span.start)
+        self.b.source(file, max(line, 1), column)
+
+    def raise_text(self, text: str) -> None:
+        mark = self.mark()
+        register = self.temp()
+        self.b.emit("load", register, text)
+        self.b.emit("raise", register)
+        self.release(mark)
+
+    def raise_found(self, expected: str, value: int) -> None:
+        """Raise `expected …, found` and the kind of a value."""
+        mark = self.mark()
+        text = self.temp()
+        kind = self.b.register()
+        self.b.emit("move", kind, value)
+        self.b.emit("builtin", kind, kind, "kind")
+        self.b.emit("load", text, f"expected {expected}, found ")
+        self.b.emit("add", text, text, kind)
+        self.b.emit("raise", text)
+        self.release(mark)
+
+    def constant(self, to: int, value: Any) -> None:
+        """Put a constant into a register."""
+        if value is UNDEF:
+            self.b.emit("literal", to, "undef")
+        elif value is None or type(value) is bool:
+            self.b.emit("literal", to, "null" if value is None else str(value).lower())
+        elif type(value) is int and -(2**31) <= value < 2**31:
+            self.b.emit("int", to, value)
+        else:
+            self.b.emit("load", to, value)

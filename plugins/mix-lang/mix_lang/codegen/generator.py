@@ -1,0 +1,332 @@
+"""A checked program to QCode: which members are static, where each is kept, and the functions that are needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+
+from mix_rt.qcode import Assembly
+
+from mix_lang import syntax as s
+from mix_lang.check.cells import definition_order
+from mix_lang.check.walk import every
+from mix_lang.codegen import closures, expressions, instances
+from mix_lang.codegen.function import Fn
+from mix_lang.diagnostic import Report
+from mix_lang.parser import parse
+from mix_lang.program import Member, Program, Unit, arity_of, members_of
+from mix_lang.source import Source
+
+__all__ = ["Generator", "generate"]
+
+
+def _runtime(name: str) -> Unit:
+    """A module of what the generated code itself needs; programs cannot name it."""
+    file = f"{name}.mix"
+    text = resources.files("mix_lang.codegen").joinpath(file).read_text(encoding="utf-8")
+    source = Source(file, text)
+    (module,) = parse(source, name, Report(source))
+    module = replace(module, name=f"mix.{name}")
+    return Unit(module, source, *members_of(module), library=True)
+
+
+def generate(program: Program, module: str) -> Assembly:
+    """The code of an agent: the function `module` takes the parameters and answers the output.
+
+    Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(action, args)` runs one, and the next ones that
+    it asks for; `$idleTime()` runs those that were put off. Both answer the output then.
+    """
+    generator = Generator(program)
+    generator.agent(program.units[module])
+    return generator.assembly
+
+
+class Generator:
+    """Members are static unless they need an instance of their module: its parameters, cells, or what uses these.
+
+    A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
+    slot of the object `$instance`, which the functions of the module capture like any local.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.assembly = Assembly()
+        self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
+        self._keys: set[str] = set()
+        self._functions: dict[tuple[str, str], str] = {}
+        self._values: dict[tuple[str, str], int] = {}
+        self._bound: dict[str, set[str]] = {}
+        self._slots: dict[str, dict[str, int]] = {}
+        self._todo: list[tuple[Unit, Member, str]] = []
+        self._makers: dict[str, str] = {}
+
+    # Classification
+
+    def bound(self, unit: Unit, name: str) -> bool:
+        """Whether a member needs an instance of its module."""
+        if unit.name not in self._bound:
+            self._bound[unit.name] = self._find_bound(unit)
+        return name in self._bound[unit.name]
+
+    def imported(self, unit: Unit, name: str) -> Unit:
+        """The module of that name that a module imports."""
+        return self.cells if unit is self.prelude else self.program.units[name]
+
+    def _find_bound(self, unit: Unit) -> set[str]:
+        bound = {member.name for member in unit.members.values() if member.kind in ("param", "cell", "alias")}
+        uses = {}
+        for member in unit.members.values():
+            item = member.item
+            if isinstance(item, s.Import) and self._has_own(unit, item.module):
+                bound.add(member.name)
+            uses[member.name] = {node.name for node in every(item) if isinstance(node, s.Name | s.Qualified)}
+        while True:
+            more = {name for name, used in uses.items() if name not in bound and used & bound}
+            if not more:
+                return bound
+            bound |= more
+
+    def _has_own(self, unit: Unit, module: str) -> bool:
+        """Whether each instance of `unit` has an instance of its own of a module that it imports."""
+        if unit is self.prelude:
+            return False
+        return self.has_state(module) and not self.program.units[module].module.static
+
+    def has_state(self, module: str) -> bool:
+        """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""
+        unit = self.program.units[module]
+        return any(
+            isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer) for item in unit.module.items
+        )
+
+    def slot(self, unit: Unit, name: str) -> int:
+        """The slot of a member that needs the instance."""
+        return self._slots_of(unit)[name]
+
+    def slot_count(self, unit: Unit) -> int:
+        return len(self._slots_of(unit))
+
+    def _slots_of(self, unit: Unit) -> dict[str, int]:
+        if unit.name not in self._slots:
+            names = [name for name in unit.members if self.bound(unit, name)]
+            self._slots[unit.name] = {name: index for index, name in enumerate(names)}
+        return self._slots[unit.name]
+
+    # Functions and values
+
+    def new_key(self, name: str) -> str:
+        """A name for a function that no other has."""
+        key, count = name, 1
+        while key in self._keys:
+            count += 1
+            key = f"{name}/{count}"
+        self._keys.add(key)
+        return key
+
+    def arity(self, unit: Unit, member: Member) -> int:
+        """Parameters of a def that is a function."""
+        assert isinstance(member.item, s.Def)
+        return len(instances.clauses_of(member.item)[0].patterns)
+
+    def function_key(self, unit: Unit, member: Member) -> str | None:
+        """The function of a static def; None if it is a value. It is generated when its turn comes."""
+        if not instances.is_function(member.item):
+            return None
+        where = (unit.name, member.name)
+        if where not in self._functions:
+            key = self.new_key(f"{unit.name}.{member.name}")
+            self._functions[where] = key
+            self._todo.append((unit, member, key))
+        return self._functions[where]
+
+    def value(self, unit: Unit, member: Member) -> int:
+        """The global of a static value."""
+        where = self._where(unit, member)
+        if where not in self._values:
+            self._values[where] = self.assembly.new_global()
+            self._todo.append((unit, member, self.new_key(f"{unit.name}.{member.name}")))
+        return self._values[where]
+
+    def _where(self, unit: Unit, member: Member) -> tuple[str, str]:
+        """Under what a value is kept: that of a static module is one for all that import it."""
+        if isinstance(member.item, s.Import) and self.imported(unit, member.item.module).module.static:
+            return member.item.module, "$instance"
+        return unit.name, member.name
+
+    def constructor(self, name: str) -> str:
+        """A function that makes a case."""
+        key = f"case {name}"
+        if key not in self._keys:
+            self._keys.add(key)
+            b = self.assembly.function(key, 1, name=name)
+            b.emit("case", 0, name, 0)
+            b.emit("return", 0)
+        return key
+
+    def destructor(self, name: str) -> str:
+        """A function that takes the argument out of a case."""
+        key = f"case {name}^"
+        if key not in self._keys:
+            self._keys.add(key)
+            fn = Fn(self, self.assembly.function(key, 1, name=f"{name}^"), self.prelude)
+            wrong = fn.b.label()
+            fn.b.emit("jump_not_case", 0, name, wrong)
+            fn.b.emit("argument", 0, 0)
+            fn.b.emit("return", 0)
+            fn.b.place(wrong)
+            fn.raise_found(f"the case {name}", 0)
+            fn.b.emit("return", 0)
+        return key
+
+    def foreign(self, unit: Unit, item: s.Foreign) -> str:
+        """A function that calls a foreign one."""
+        key = f"foreign {unit.name}.{item.name}"
+        if key not in self._keys:
+            self._keys.add(key)
+            arity = arity_of(item.type)
+            fn = Fn(self, self.assembly.function(key, arity, name=item.name), unit)
+            fn.at(item.span)
+            result = fn.temp()
+            self.foreign_into(fn, item, 0, result)
+            fn.b.emit("return", result)
+        return key
+
+    def foreign_into(self, fn: Fn, item: s.Foreign, first: int, to: int) -> None:
+        """Call it with the registers from `first` on."""
+        if not item.ffi.startswith("%"):
+            self.assembly.ffi(item.ffi, arity_of(item.type))
+            fn.b.emit("ffi", to, first, item.ffi)
+            return
+        name = item.ffi[1:]
+        name, _, number = name.partition(" ")
+        if name == "length":
+            fn.b.emit("length", to, first)
+        elif name == "slots":
+            fn.b.emit("slots", to, int(number))
+        elif name == "slot":
+            fn.b.emit("slot", to, first, int(number))
+        elif name == "set_slot":
+            fn.b.emit("set_slot", first, int(number), first + 1)
+            fn.b.emit("literal", to, "null")
+        elif name == "raise":
+            fn.b.emit("raise", first)
+        elif name == "stream_next":
+            window = fn.b.window(0)
+            end, done = fn.b.label(), fn.b.label()
+            fn.release(window)
+            fn.b.emit("next", first, first, window)
+            fn.b.emit("jump_end", first, end)
+            fn.b.emit("case", to, "some", first)
+            fn.b.emit("jump", done)
+            fn.b.place(end)
+            fn.b.emit("literal", to, "null")
+            fn.b.place(done)
+        elif name == "stream_of":
+            fn.b.emit("closure", to, first, self._stepper())
+            fn.b.emit("generate", to, to)
+        else:
+            fn.b.emit("builtin", to, first, name)
+
+    def _stepper(self) -> str:
+        """A function that calls the one that it captured, and answers its some(x) as x and its null as the end."""
+        key = "stream step"
+        if key not in self._keys:
+            self._keys.add(key)
+            b = self.assembly.function(key, 0, 1, name="stream")
+            window = b.window(0)
+            end = b.label()
+            b.emit("capture", window, 0)
+            b.emit("call", window, window, 0)
+            b.emit("jump_kind", window, "null", end)
+            b.emit("argument", window, window)
+            b.emit("return", window)
+            b.place(end)
+            b.emit("literal", window, "end")
+            b.emit("return", window)
+        return key
+
+    # Whole programs
+
+    def agent(self, unit: Unit) -> None:
+        """The agent's own function, everything that it needs, and what runs at init."""
+        self.assembly.exports[unit.name] = self.maker(unit, "output")
+        for name in ("invoke", "idleTime"):
+            key = self.function_key(self.cells, self.cells.members[name])
+            assert key is not None
+            self.assembly.exports[f"${name}"] = key
+        done: dict[tuple[str, str], str] = {}
+        while self._todo:
+            owner, member, key = self._todo.pop()
+            if isinstance(member.item, s.Def) and self.function_key(owner, member) is not None:
+                self._function(owner, member.item, key)
+            else:
+                self._initial(owner, member, key)
+                done[self._where(owner, member)] = key
+        self._init(done)
+
+    def _function(self, unit: Unit, item: s.Def, key: str) -> None:
+        clauses = instances.clauses_of(item)
+        fn = Fn(self, self.assembly.function(key, len(clauses[0].patterns), name=key), unit)
+        closures.body_of(fn, clauses)
+        assert not fn.captured, "a static function captures nothing"
+
+    def _initial(self, unit: Unit, member: Member, key: str) -> None:
+        """The function that computes a static value."""
+        fn = Fn(self, self.assembly.function(key, 0, name=key), unit)
+        register = fn.temp()
+        item = member.item
+        if isinstance(item, s.Import):
+            instances.import_into(fn, item, register)
+        else:
+            assert isinstance(item, s.Def) and item.body is not None and not isinstance(item.body, s.Block)
+            expressions.into(fn, item.body, register)
+        fn.b.emit("return", register)
+
+    def _init(self, done: dict[tuple[str, str], str]) -> None:
+        """Values are computed module by module, imported ones first, and in a module in the order of their need."""
+        builder = self.assembly.function("init", 0, name="init")
+        fn = Fn(self, builder, self.prelude)
+        for unit in self._units_in_order():
+            imports = [member.name for member in unit.members.values() if member.kind == "import"]
+            for name in [*imports, *definition_order(unit), "$instance"]:
+                key = done.get((unit.name, name))
+                if key is None:
+                    continue
+                mark = fn.mark()
+                window = fn.b.window(0)
+                fn.b.emit("call_func", window, window, key)
+                fn.b.emit("set_global", window, self._values[unit.name, name])
+                fn.release(mark)
+        register = fn.temp()
+        fn.b.emit("literal", register, "null")
+        fn.b.emit("return", register)
+        self.assembly.init = "init"
+
+    def _units_in_order(self) -> list[Unit]:
+        order: list[Unit] = [self.cells, self.prelude]
+        state: set[str] = set()
+        for start in self.program.units.values():
+            way = [(start, [i.module for i in start.module.items if isinstance(i, s.Import)])]
+            if start.name in state:
+                continue
+            state.add(start.name)
+            while way:
+                unit, left = way[-1]
+                if not left:
+                    way.pop()
+                    order.append(unit)
+                    continue
+                name = left.pop()
+                if name not in state and name in self.program.units:
+                    state.add(name)
+                    other = self.program.units[name]
+                    way.append((other, [i.module for i in other.module.items if isinstance(i, s.Import)]))
+        return order
+
+    def maker(self, unit: Unit, output: str) -> str:
+        """The function that makes an instance of a module."""
+        key = f"{unit.name}.new {output}".rstrip()
+        if key not in self._keys:
+            self._keys.add(key)
+            instances.maker(self, unit, output, key)
+        return key

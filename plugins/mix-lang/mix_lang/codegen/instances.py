@@ -1,0 +1,193 @@
+"""The functions that make instances of modules: slots for members, cells, what runs first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mix_lang import syntax as s
+from mix_lang.check.cells import definition_order
+from mix_lang.codegen import calls, closures, expressions, names, statements
+from mix_lang.codegen.function import INSTANCE, Fn
+from mix_lang.program import Member, Unit
+
+if TYPE_CHECKING:
+    from mix_lang.codegen.generator import Generator
+
+__all__ = ["clauses_of", "import_into", "is_function", "maker"]
+
+
+def maker(gen: Generator, unit: Unit, output: str, key: str) -> None:
+    """The function `key` takes the module's parameters. It answers the value of the cell `output`, or, if that is
+    empty, a map of the members that other modules may use, in which cells are links."""
+    params = unit.module.params
+    count = max(len(params), 1) if output else len(params)
+    fn = Fn(gen, gen.assembly.function(key, count, name=unit.name), unit)
+    fn.at(unit.module.span)
+    instance, answer = fn.temp(), fn.temp()
+    fn.b.emit("slots", instance, gen.slot_count(unit))
+    fn.declare(INSTANCE, instance)
+    for index, param in enumerate(params):
+        fn.b.emit("set_slot", instance, gen.slot(unit, param.name), index)
+    if gen.has_state(unit.name):
+        outer = fn.temp()
+        calls.call_cells(fn, "outside", outer, [])
+        _members(fn, unit, instance)
+        _start(fn, unit, instance)
+        calls.call_cells(fn, "back", fn.temp(), [outer])
+    else:
+        _members(fn, unit, instance)
+    if output:
+        fn.b.emit("slot", answer, instance, gen.slot(unit, output))
+        calls.call_cells(fn, "begin", answer, [answer])
+    else:
+        _exports(fn, unit, answer)
+    fn.b.emit("return", answer)
+
+
+def is_function(item: object) -> bool:
+    """Whether a def is a function, by its form."""
+    return isinstance(item, s.Def) and (item.params is not None or isinstance(item.body, s.Lambda))
+
+
+def clauses_of(item: s.Def | s.CellDef) -> tuple[s.Clause, ...]:
+    """The alternatives of a def or cell that is a function."""
+    if item.params is None:
+        assert isinstance(item.body, s.Lambda)
+        return item.body.clauses
+    assert item.body is not None
+    patterns = tuple(s.PVar(param.span, param.name) for param in item.params)
+    return (s.Clause(item.span, patterns, None, item.body),)
+
+
+def _members(fn: Fn, unit: Unit, instance: int) -> None:
+    """Functions first, then cells that are still to compute: what they use is in its slot by the time they run."""
+    gen = fn.gen
+    bound = [member for member in unit.members.values() if gen.bound(unit, member.name)]
+    register = fn.temp()
+    for member in bound:
+        if is_function(member.item):
+            assert isinstance(member.item, s.Def)
+            shown = f"{unit.name}.{member.name}"
+            closures.closure(fn, clauses_of(member.item), register, shown, gen.new_key(shown))
+            fn.b.emit("set_slot", instance, gen.slot(unit, member.name), register)
+    for member in bound:
+        if member.kind in ("cell", "alias"):
+            _cell(fn, unit, member, register)
+            fn.b.emit("set_slot", instance, gen.slot(unit, member.name), register)
+    for member in bound:
+        if isinstance(member.item, s.Import):
+            import_into(fn, member.item, register)
+            fn.b.emit("set_slot", instance, gen.slot(unit, member.name), register)
+    for name in definition_order(unit):
+        item = unit.members[name].item
+        if gen.bound(unit, name) and isinstance(item, s.Def) and not isinstance(item.body, s.Block | None):
+            expressions.into(fn, item.body, register)
+            fn.b.emit("set_slot", instance, gen.slot(unit, name), register)
+    for done in unit.module.items:
+        if isinstance(done, s.Def) and done.name == "_" and not isinstance(done.body, s.Block | None):
+            expressions.into(fn, done.body, register)
+
+
+def import_into(fn: Fn, item: s.Import, to: int) -> None:
+    """An imported module as a value: a map of its members, or a function that takes the arguments that are missing."""
+    unit = fn.gen.imported(fn.unit, item.module)
+    args = item.args or ()
+    fn.at(item.span)
+    window = fn.b.window(len(args))
+    fn.b.emit("func", window, fn.gen.maker(unit, ""))
+    for index, arg in enumerate(args):
+        expressions.into(fn, arg, window + 2 + index)
+    if args or not unit.module.params:
+        fn.b.emit("call", to, window, len(args))
+    else:
+        fn.b.emit("move", to, window)
+    fn.release(window)
+
+
+def _cell(fn: Fn, unit: Unit, member: Member, to: int) -> None:
+    item = member.item
+    mark = fn.mark()
+    first = fn.b.register(3)
+    kind = "alias" if isinstance(item, s.Alias) else "var" if member.var else "computed"
+    fn.constant(first, member.name)
+    fn.constant(first + 1, kind)
+    shown = f"{unit.name}.{member.name}"
+    inner = Fn(fn.gen, fn.gen.assembly.function(fn.gen.new_key(shown), 0, name=shown), unit, fn)
+    value = inner.temp()
+    if isinstance(item, s.Alias):
+        target = item.target
+        if not (isinstance(target, s.Name | s.Qualified) and names.cell(inner, target.name, value)):
+            expressions.into(inner, target, value)
+    else:
+        assert isinstance(item, s.CellDef) and item.body is not None
+        _computed(inner, item, value)
+    inner.b.emit("return", value)
+    closures.finish(fn, inner, first + 2)
+    calls.call_cells(fn, "newCell", to, [first, first + 1, first + 2])
+    fn.release(mark)
+
+
+def _computed(fn: Fn, item: s.CellDef, to: int) -> None:
+    assert item.body is not None
+    if item.params is not None:
+        closures.closure(fn, clauses_of(item), to, f"{fn.unit.name}.{item.name}")
+        return
+    if isinstance(item.body, s.Block):
+        expressions.into(fn, s.Do(item.body.span, item.body), to)
+    else:
+        expressions.into(fn, item.body, to)
+    fn.at(item.body.span)
+    fn.b.emit("check_stored", to, f"the cell '{item.name}'")
+
+
+def _start(fn: Fn, unit: Unit, instance: int) -> None:
+    """Var cells, all cells, the initializer; then observers watch."""
+    cells = [member for member in unit.members.values() if member.kind in ("cell", "alias")]
+    register = fn.temp()
+    for member in sorted(cells, key=lambda member: not member.var):
+        fn.b.emit("slot", register, instance, fn.gen.slot(unit, member.name))
+        calls.call_cells(fn, "fresh", register, [register])
+    for item in unit.module.items:
+        mark = fn.mark()
+        if isinstance(item, s.Initializer):
+            window = fn.b.window(0)
+            _writing(fn, item.block, None, window)
+            fn.at(item.span)
+            fn.b.emit("call", window, window, 0)
+        elif isinstance(item, s.Observer):
+            watched = fn.b.register(max(len(item.cells), 1))
+            for index, cell in enumerate(item.cells):
+                names.cell(fn, cell.name, watched + index)
+            fn.b.emit("array", watched, watched, len(item.cells))
+            body = fn.temp()
+            _writing(fn, item.block, item.condition, body)
+            calls.call_cells(fn, "observe", body, [watched, body])
+        fn.release(mark)
+
+
+def _writing(fn: Fn, block: s.Block, condition: s.Expr | None, to: int) -> None:
+    """A closure over statements that may write cells."""
+    shown = f"{fn.unit.name}.{'on' if condition else 'initializer'}"
+    inner = Fn(fn.gen, fn.gen.assembly.function(fn.gen.new_key(shown), 0, name=shown), fn.unit, fn)
+    state = inner.temp()
+    inner.b.emit("literal", state, "null")
+    inner.declare("appstate", state)
+    end = inner.b.label()
+    if condition is not None:
+        expressions.jump_unless(inner, condition, end)
+    statements.block(inner, block)
+    inner.b.place(end)
+    inner.b.emit("return", state)
+    closures.finish(fn, inner, to)
+
+
+def _exports(fn: Fn, unit: Unit, to: int) -> None:
+    shown = sorted(
+        name for name, member in unit.members.items()
+        if not member.private and member.kind in ("def", "case", "cell")
+    )  # fmt: skip
+    first = fn.b.register(max(len(shown), 1))
+    for index, name in enumerate(shown):
+        if not names.cell(fn, name, first + index):
+            names.member(fn, unit, unit.members[name], first + index)
+    fn.b.emit("record", to, first, shown)
