@@ -100,7 +100,7 @@ trees = st.recursive(
 
 
 def test_json(calls: Calls) -> None:
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(trees, st.booleans())
     def check(tree: Any, ascii_only: bool) -> None:
         text = calls("json_format", tree)
