@@ -8,6 +8,7 @@
 #define MAX_NODES 4000u
 #define MAX_NESTING 100u
 #define MAX_COUNT 1000u
+#define MAX_ROW 4u
 #define NO_NODE 0u
 #define UNBOUNDED UINT32_MAX
 
@@ -249,7 +250,7 @@ static bool take_number(struct reader *reader, uint32_t *number)
 static uint32_t read_repeat(struct reader *reader)
 {
     uint32_t atom = read_atom(reader);
-    while (reader->regex->wrong == NULL) {
+    for (unsigned row = 0; reader->regex->wrong == NULL; row++) {
         uint32_t least, most;
         size_t start = reader->at;
         if (take(reader, '*')) {
@@ -276,6 +277,8 @@ static uint32_t read_repeat(struct reader *reader)
         } else {
             return atom;
         }
+        if (row == MAX_ROW)
+            return wrong(reader, "too many repetitions in a row");
         take(reader, '?');
         uint32_t repeat = new_node(reader, NODE_REPEAT);
         nodes[repeat].child = atom;

@@ -192,5 +192,7 @@ BUILTINS: Final[dict[str, str]] = {
     "regex_check": "pattern:string",
     "regex_find": "pattern:string start:whole text:string",
     "regex_find_all": "pattern:string most:whole text:string",
+    "random_int": "first:whole last:whole",
+    "random_float": "",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

@@ -111,6 +111,7 @@ def test_random_patterns_find_what_python_finds(calls: Calls) -> None:
         ("\\", "a backslash at the end"),
         (r"\q", "an escape that is not known"),
         ("[b-a]", "a range whose end is before its start"),
+        ("a" + "*" * 3000, "too many repetitions in a row"),
         ("(?x)a", "flags stand at the start"),
         ("(" * 200, "nested too deep|too many groups"),
     ],
