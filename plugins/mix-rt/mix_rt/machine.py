@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -76,7 +77,8 @@ class CodeMachine:
             known = ", ".join(sorted(self._code.exports)) or "none"
             near = meant(entry, self._code.exports)
             raise NotFound(f"the code has no entry {entry!r}; it has {known}{near}")
-        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget))
+        seed = int.from_bytes(os.urandom(8), "little")
+        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget, seed))
 
     def step(self, budget: int) -> Event:
         try:
