@@ -56,7 +56,7 @@ class Runnable:
 
 
 def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
-    """Everything that can be run in a `.wasm` module, a `.remix` package, or a folder that makes a package.
+    """Everything that can be run in a module, a source, a `.remix` package, or a folder that makes a package.
 
     Raises:
         NotFound: no such file.
@@ -69,8 +69,8 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         )
     if path.is_dir() or path.suffix == ".remix":
         return _of_package(_open(path))
-    program = kernel.load(path)
-    code = path.read_bytes()
+    code = kernel.read(path)
+    program = kernel.load(code, path.name)
     return {
         name: Runnable(name, name, code, entry.description, entry.params, entry.result)
         for name, entry in program.entries.items()
