@@ -6,7 +6,7 @@
 All are measured in turn in one run, so that whatever else the machine does meets all. Wall time is the median,
 processor time the best, which a busy machine disturbs least; the ratios are of processor time.
 
-`--beside` measures an earlier commit of this repository in the same turns, with the C modules of this one.
+`--beside` measures an earlier commit of this repository in the same turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -60,16 +59,16 @@ def seconds(command: list[str], folder: Path, environment: dict[str, str]) -> tu
 
 
 def checked_out(commit: str, folder: Path) -> list[str]:
-    """The commit in a folder, with our C modules; answers what PYTHONPATH has to have for it."""
+    """The commit in a folder, with its C modules built; answers what PYTHONPATH has to have for it."""
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
-    places = [ROOT / "mixkit", *(ROOT / "plugins").glob("*/mix_*")]
-    for native in (file for place in places for file in place.rglob("*.so")):
-        target = folder / native.relative_to(ROOT)
-        if target.parent.is_dir():
-            shutil.copy(native, target)
-    return [str(folder), *(str(plugin) for plugin in (folder / "plugins").iterdir())]
+    packages = [folder, *(folder / "plugins").iterdir()]
+    for package in packages:
+        if (package / "setup.py").is_file():
+            build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+            subprocess.run(build, cwd=package, check=True, stdout=subprocess.DEVNULL)
+    return [str(package) for package in packages]
 
 
 def main() -> None:

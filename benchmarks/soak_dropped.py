@@ -327,6 +327,8 @@ def clients_gone(directory: str, requests: int, order: random.Random) -> list[st
 
 def stops(directory: str, count: int, order: random.Random) -> None:
     async def main(pid: int, port: int) -> None:
+        # It listens before it is ready to be stopped.
+        await ask(port, "echo", 7, None)
         tasks = [
             asyncio.ensure_future(ask(port, "sleep", [60_000], None))
             if order.random() < 0.9
@@ -336,6 +338,8 @@ def stops(directory: str, count: int, order: random.Random) -> None:
         await asyncio.sleep(0.1 + order.random() * 0.4)
         os.kill(pid, signal.SIGTERM)
         await asyncio.gather(*tasks)
+        # Until it has ended: to be told twice, it would take for haste.
+        await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     for _ in range(count):
         with served(directory, MIXKIT_SERVER_GRACE_PERIOD="0.5") as (pid, port):

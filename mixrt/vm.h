@@ -2,7 +2,7 @@
 #ifndef MIXRT_VM_H
 #define MIXRT_VM_H
 
-#include "bytes.h"
+#include <string.h>
 
 #include "code.h"
 #include "heap.h"

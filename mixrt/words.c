@@ -121,6 +121,8 @@ Value builtin_string_has_suffix(struct vm *vm, const Value *arguments)
 
 static bool append(struct vm *vm, struct buffer *to, const char *bytes, size_t size)
 {
+    if (size == 0)
+        return true;
     if (to->size + size > MAX_TEXT) {
         vm->fault = FAULT_MEMORY;
         return false;
@@ -290,4 +292,14 @@ Value builtin_binary_to_string(struct vm *vm, const Value *arguments)
     if (!utf8_check(binary->bytes, binary->head.count, &chars))
         return UNDEF;
     return text_new(vm, STRING, binary->bytes, binary->head.count);
+}
+
+Value builtin_binary_find(struct vm *vm, const Value *arguments)
+{
+    struct pattern pattern;
+    if (!pattern_open(vm, &pattern, text_of(arguments[0])))
+        return FAILED;
+    size_t at = pattern_find(vm, &pattern, text_of(arguments[1]), 0, false);
+    buffer_free(vm, &pattern.next);
+    return at == NOT_FOUND ? UNDEF : of_small((int64_t)at);
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from mixkit import Kernel
 from mixkit.environment import Env
 
@@ -28,3 +30,10 @@ def test_the_kernel_keeps_nothing_of_a_request(kernel: Kernel, guest: Callable[.
         )
     gc.collect()
     assert not [found for found in gc.get_objects() if isinstance(found, Env) and found.request_body]
+
+
+def test_what_is_remembered_is_of_the_environment_itself() -> None:
+    env = Env(app="a")
+    words = env.static_words()
+    assert msgspec.structs.replace(env, app="b").static_words() == Env(app="b").static_words() != words
+    assert env.for_request(user="u", headers={}, body=None).static_words() is words

@@ -57,7 +57,7 @@ def clean(workspace):
     assert not database.check()
     names = {path.name for path in workspace.root.iterdir()}
     homes = {workspace.place(name).home.parent.name for name in workspace.apps()}
-    assert names - {".lock"} == {"workspace.db", *homes}, names
+    assert names - {".lock", ".changes"} == {"workspace.db", *homes}, names
     assert not list(workspace.root.parent.glob(".trash-*"))
 """
 

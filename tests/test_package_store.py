@@ -65,9 +65,9 @@ def workspace(store: WorkspaceStore) -> Workspace:
 
 
 def names(root: Path) -> set[str]:
-    """Everything below, but what databases consist of, and locks, which mean nothing when nobody holds them."""
+    """Everything below, but what databases consist of, locks, and what counts changes."""
     found = (path.relative_to(root) for path in root.rglob("*"))
-    return {str(path) for path in found if path.name != ".lock" and "v2" not in path.parts}
+    return {str(path) for path in found if path.name not in (".lock", ".changes") and "v2" not in path.parts}
 
 
 def folder(workspace: Workspace, app: str = "demo") -> str:
@@ -373,14 +373,13 @@ def test_a_glance_sees_what_other_processes_have_changed(workspace: Workspace, t
 
 def test_a_glance_goes_on_when_who_changed_something_was_killed(workspace: Workspace) -> None:
     workspace.install(package())
-    lock = str(workspace.root / disk.LOCK)
-    assert disk.mark(lock) == disk.mark(lock) is not None
+    assert workspace.mark() == workspace.mark() is not None
     child = os.fork()
     if not child:
-        with disk.locked(workspace.root):
+        with disk.counted(workspace.root):
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert disk.mark(lock) is None
+    assert workspace.mark() is None
     place, old = workspace.place("demo"), workspace.generation("demo")
     assert workspace.is_current(place, old)
     # A commit of which whoever made it was killed before anybody could be told.
@@ -392,7 +391,7 @@ def test_a_glance_goes_on_when_who_changed_something_was_killed(workspace: Works
     assert now is not None
     book(workspace).save([now | {"generation": old}])
     workspace.install(package("2.0"))
-    assert disk.mark(lock) is not None
+    assert workspace.mark() is not None
     assert workspace.is_current(place, workspace.generation("demo"))
 
 

@@ -17,9 +17,9 @@ in whatever process, finds nothing there. Installs keep it.
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
 
-Others may keep records of other types in it, which belong to the workspace and to no app; but only who has the store
-opens it: names from agents and requests are looked up among the apps, and no app can
-have the name of its folder.
+Others may keep records of other types in it, which belong to the workspace and to no app, and write them through
+`Book.writing`; but only who has the store opens it: names from agents and requests are looked up among the apps, and
+no app can have the name of its folder.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import hashlib
 import secrets
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -35,8 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mixkit.errors import NotFound, PackageError
+from mixkit.package import disk
 from mixkit.package.app import Installation
-from mixkit.package.disk import LOCK, Mark, mark
 from mixkit.package.document import dump, load
 from mixkit.package.past import Event
 from mixkit.storage import Database, Place, Reader, Record, SaveOptions
@@ -136,8 +137,8 @@ class Book:
         self._root = root
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
-        self._lock = str(root / LOCK)
-        self._seen: tuple[Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
+        self._changes = str(root / disk.CHANGES)
+        self._seen: tuple[disk.Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
 
     def apps(self) -> Mapping[str, Standing]:
         """How it stands with all apps that there ever were, by name.
@@ -148,18 +149,29 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(mark(self._lock), self.database())
+        return self._apps(self.mark(), self.database())
+
+    def mark(self) -> disk.Mark | None:
+        """What stays the same as long as nobody has written the database; None where that cannot be said. Cheap."""
+        return disk.mark(self._changes)
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """The database, for a commit to it. Raises as `apps`, and `Busy` if others have been writing for a minute."""
+        database = self.database()
+        with disk.counted(self._root):
+            yield database
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
-        # PERF: asked for every request; nobody writes of apps without the lock.
-        now, seen = mark(self._lock), self._seen
+        # PERF: asked for every request.
+        now, seen = self.mark(), self._seen
         if now is not None and seen is not None and seen[0] == now:
             return seen[3]
         database = self.database_at_hand()
         return None if database is None else self._apps(now, database)
 
-    def _apps(self, now: Mark | None, database: Database) -> Mapping[str, Standing]:
+    def _apps(self, now: disk.Mark | None, database: Database) -> Mapping[str, Standing]:
         """Args: `now` is the mark from before `database` was asked for."""
         seen = self._seen
         # A workspace that was deleted and made again may have come to the same watermark.
@@ -180,7 +192,8 @@ class Book:
     def note(self, app: str) -> str:
         """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
         folder = f"{app}.{secrets.token_hex(8)}"
-        self.database().save([_record(app, folder, None)], _BY_NAME)
+        with self.writing() as database:
+            database.save([_record(app, folder, None)], _BY_NAME)
         return folder
 
     def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
@@ -202,7 +215,8 @@ class Book:
         page = Page(database, self._root)
         for digest in set().union(*before.values()) - needed:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
-        database.save(records, _BY_NAME)
+        with self.writing():
+            database.save(records, _BY_NAME)
 
     def past(self, app: str) -> list[Event]:
         """What became of an app, oldest first, as far as the history goes back."""

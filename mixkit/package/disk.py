@@ -1,4 +1,4 @@
-"""Folders that go at once, and locks."""
+"""Folders that go at once, locks, and marks by which others see that something was changed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
 from mixkit.whole_file import sync_folder
 
-__all__ = ["LOCK", "Mark", "empty_trash", "locked", "mark", "to_trash"]
+__all__ = ["CHANGES", "Mark", "counted", "empty_trash", "locked", "mark", "to_trash"]
 
-LOCK: Final = ".lock"
-"""File of a directory that is locked. Its size, in bytes that nobody writes, counts: odd while somebody changes the
-directory, or was killed while doing so; even between two changes, and another number after each."""
+CHANGES: Final = ".changes"
+"""File of a directory that counts changes by its size, of bytes that nobody writes: odd while something is changed, or
+somebody was killed while doing so; even between two changes, and another number after each."""
+
+_LOCK: Final = ".lock"
 
 Mark: TypeAlias = tuple[int, int, int]
 _TRASH: Final = ".trash-"
@@ -45,17 +47,19 @@ def empty_trash(directory: Path, forget: Callable[[str, Path], object] = lambda 
 
 
 @contextlib.contextmanager
-def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+def locked(directory: Path, *, seconds: float = _LOCK_SECONDS, name: str = _LOCK) -> Iterator[int]:
     """Be the only one, of all processes and threads, who changes the directory. It ends with the process.
 
-    Whoever has read the directory sees by `mark` that it may be another one by now.
+    Args:
+        seconds: for which to wait.
+        name: of the file that is locked, of which the descriptor is answered.
 
     Raises:
         NotFound: there is no such directory (any more).
         Busy: somebody else has kept it locked for so many seconds.
     """
     deadline = time.monotonic() + seconds
-    path = directory / LOCK
+    path = directory / name
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -74,6 +78,19 @@ def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]
         # Whoever held the lock may have deleted the directory.
         if not _same(path, fd):
             raise NotFound(f"no {directory.name!r} here")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def counted(directory: Path) -> Iterator[None]:
+    """Change something, one at a time and for a moment, so that others see by `mark` that it may be another by now.
+
+    Raises:
+        NotFound, Busy: as `locked`.
+    """
+    with locked(directory, name=CHANGES) as fd:
         # Whoever was killed has left it odd.
         changing = os.fstat(fd).st_size | 1
         os.ftruncate(fd, changing)
@@ -81,19 +98,18 @@ def locked(directory: Path, *, seconds: float = _LOCK_SECONDS) -> Iterator[None]
             yield
         finally:
             os.ftruncate(fd, changing + 1)
-    finally:
-        os.close(fd)
 
 
-def mark(lock: str) -> Mark | None:
-    """What stays the same as long as nobody has changed a directory; None while somebody does, and for one that is not
-    there or never was changed. What is read after it is as it was when the mark was.
+def mark(changes: str) -> Mark | None:
+    """What stays the same as long as nothing was changed; None while something is, and where nothing is or was.
+
+    What is read after it is as it was when the mark was, or newer than the mark.
 
     Args:
-        lock: path of the directory's `LOCK`.
+        changes: path of the directory's `CHANGES`.
     """
     try:
-        found = os.stat(lock)  # noqa: PTH116 - at every call of an agent
+        found = os.stat(changes)  # noqa: PTH116 - at every call of an agent
     except OSError:
         return None
     # NOTE: a directory that was made anew may have a file of that number and size, but not from the same moment.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from mixkit.app_files import AppFiles
@@ -34,6 +34,7 @@ class WorkspaceStore:
           workspace.db/       a database: which apps there are, what each may do, and their code
           <app>.<hex>/data/   the app's own, with its database; no other app ever has that folder
           .lock  .trash-*     in use while something is changed
+          .changes            counts the commits to the database, see `mixkit.package.disk`
 
     Objects of this class and `Workspace` may be shared by threads and survive a fork.
 
@@ -153,9 +154,18 @@ class Workspace:
         return sorted(name for name, app in self._book.apps().items() if app.generation is not None)
 
     def database(self) -> Database:
-        """The workspace's own: for what belongs to it and to no app. Records of the types `app` and `code` are the
-        store's. Cheap if it is open."""
+        """The workspace's own, to be read: for what belongs to it and to no app. Records of the types `app` and `code`
+        are the store's. Cheap if it is open."""
         return self._book.database()
+
+    def writing(self) -> AbstractContextManager[Database]:
+        """The same, for a commit to it, which `mark` tells of. `Busy` if others have been writing for a minute."""
+        return self._book.writing()
+
+    def mark(self) -> disk.Mark | None:
+        """What stays the same as long as nobody has written `database`, in any process; None where that cannot be said.
+        Takes a microsecond. What is read after it is no older."""
+        return self._book.mark()
 
     def database_at_hand(self) -> Database | None:
         """The same if it is open, else None. An event loop may ask."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Final
+from typing import Any, Final
 
 from mixkit.errors import EngineError
 
@@ -40,14 +40,19 @@ _MAX_MEMORY: Final = 1 << 32
 
 
 class Snapshot:
-    """Frozen state of an instance of one module; immutable, usable from any thread."""
+    """Frozen state of an instance of one module; immutable, usable from any thread.
 
-    __slots__ = ("code_hash", "size", "state", "version")
+    Attributes:
+        image: what an engine has made of it to restore it faster.
+    """
+
+    __slots__ = ("code_hash", "image", "size", "state", "version")
 
     def __init__(self, code_hash: str, version: str, state: State) -> None:
         self.code_hash = code_hash
         self.version = version
         self.state = state
+        self.image: Any = None
         self.size: int = sum(len(runs) + len(contents) for _, runs, contents in state[0]) + len(state[1])
 
     def __repr__(self) -> str:
@@ -57,17 +62,18 @@ class Snapshot:
         """The layout above."""
         memories, variables = self.state
         version = self.version.encode("ascii")
-        body = b"".join(
-            [
-                _VERSION.pack(len(version)),
-                version,
-                _COUNTS.pack(bytes.fromhex(self.code_hash), len(memories), len(variables) // _GLOBAL),
-                *(_MEMORY.pack(size, len(runs) // _RUN, len(contents)) for size, runs, contents in memories),
-                variables,
-                *(part for _, *parts in memories for part in parts),
-            ]
-        )
-        return b"".join([_MAGIC, hashlib.sha256(body).digest(), body])
+        body = [
+            _VERSION.pack(len(version)),
+            version,
+            _COUNTS.pack(bytes.fromhex(self.code_hash), len(memories), len(variables) // _GLOBAL),
+            *(_MEMORY.pack(size, len(runs) // _RUN, len(contents)) for size, runs, contents in memories),
+            variables,
+            *(part for _, *parts in memories for part in parts),
+        ]
+        digest = hashlib.sha256()
+        for part in body:
+            digest.update(part)
+        return b"".join([_MAGIC, digest.digest(), *body])
 
 
 def load_snapshot(data: bytes, version: str) -> Snapshot:
@@ -78,7 +84,7 @@ def load_snapshot(data: bytes, version: str) -> Snapshot:
     """
     if data[:8] != _MAGIC:
         raise EngineError(f"expected a snapshot ({_MAGIC.decode()}), found {data[:8]!r}; take a new snapshot")
-    body = data[40:]
+    body = memoryview(data)[40:]
     if hashlib.sha256(body).digest() != data[8:40]:
         raise EngineError(
             f"a snapshot of {len(data)} bytes is damaged: its checksum differs; take a new snapshot"
@@ -91,10 +97,10 @@ def load_snapshot(data: bytes, version: str) -> Snapshot:
         ) from None
 
 
-def _parse(body: bytes, version: str) -> Snapshot:
+def _parse(body: memoryview, version: str) -> Snapshot:
     (length,) = _VERSION.unpack_from(body)
     at = _VERSION.size + length
-    found = body[_VERSION.size : at].decode("ascii")
+    found = bytes(body[_VERSION.size : at]).decode("ascii")
     if found != version:
         raise EngineError(
             f"the snapshot is of engine version {found}, this is {version}; take a new snapshot"
@@ -106,11 +112,11 @@ def _parse(body: bytes, version: str) -> Snapshot:
     expected = at + variables * _GLOBAL + sum(count * _RUN + used for _, count, used in sizes)
     if expected != len(body) or any(used > size or size > _MAX_MEMORY for size, _, used in sizes):
         raise EngineError("a snapshot is malformed: its lengths do not add up; take a new snapshot")
-    state_globals = body[at : at + variables * _GLOBAL]
+    state_globals = bytes(body[at : at + variables * _GLOBAL])
     at += len(state_globals)
     kept = []
     for size, count, used in sizes:
         middle = at + count * _RUN
-        kept.append((size, body[at:middle], body[middle : middle + used]))
+        kept.append((size, bytes(body[at:middle]), bytes(body[middle : middle + used])))
         at = middle + used
     return Snapshot(code_hash.hex(), found, (tuple(kept), state_globals))

@@ -24,7 +24,7 @@ from mixkit.vm.snapshot import SnapshotCache, snapshot_key
 __all__ = ["Program"]
 
 _MUCH_MEMORY = 16 << 20
-"""Bytes of memory with which a guest is run in a thread: to give one the state after init copies as much."""
+"""Bytes of memory with which a guest is run in a thread: to make one may copy as much."""
 
 
 class _InitHost:
@@ -145,7 +145,7 @@ class Program:
         key = self._key(env)
         known, snapshot = True, self._snapshots.at_hand(key)
         if snapshot is None or self._resumes or self._has_much:
-            # The guest runs before its entry, or much memory is restored, or a file is read.
+            # The guest runs before its entry, or much memory is copied, or a file is read.
             yield Where.THREAD
             known, snapshot = self._snapshots.get(key, self.engine)
         machine, frozen = self._machine(pool, run, env, key, known, snapshot, direct=entry.direct)

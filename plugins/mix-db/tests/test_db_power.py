@@ -13,7 +13,7 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db.files import names
+from mix_db.files import names, write_log
 from mix_db.files.check import check
 from mix_db.files.compaction import Plan
 from mix_db.files.errors import FilesError
@@ -509,15 +509,19 @@ def drop(view: View, start: int) -> Iterator[bytes]:
     ),
     st.integers(1, 150),
     st.integers(0, 2**32),
+    st.sampled_from([32, 128, 4096]),
 )
-def test_any_life_any_cut(plan: list[tuple[str, int]], cut: int, seed: int) -> None:
+def test_any_life_any_cut(plan: list[tuple[str, int]], cut: int, seed: int, room: int) -> None:
     folder = FaultyFolder(cut=cut)
     several = Several(folder)
-    with contextlib.suppress(PowerCut):
-        several.run(plan)
-    found = folder.restarted(random.Random(seed))
-    assert verified(Store(found, index=index)) in several.states
-    assert list(check(found)) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_log, "_LEAST_ROOM", room)
+        patch.setattr(write_log, "_MOST_ROOM", 4 * room)
+        with contextlib.suppress(PowerCut):
+            several.run(plan)
+        found = folder.restarted(random.Random(seed))
+        assert verified(Store(found, index=index)) in several.states
+        assert list(check(found)) == []
 
 
 def damaged_life() -> tuple[dict[str, bytes], list[bytes]]:

@@ -243,6 +243,34 @@ def test_who_has_it_open_sees_every_commit_though_its_size_stays(tmp_path: Path)
             writer.flush()
 
 
+def test_commits_that_are_written_while_a_reader_is_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads ahead: what was there before a commit was written, and behind that commits that follow its sync."""
+    folder = FaultyFolder()
+    store = Store(folder)
+    save(store, b"0")
+    reader = Store(folder, read_only=True)
+    ends = [store.view.end]
+    for number in range(1, 9):
+        save(store, b"%d" % number)
+        ends.append(store.view.end)
+    file = reader.view.log._file
+    real, looks = file.read, []
+
+    def read(offset: int, size: int) -> bytes:
+        data = bytearray(real(offset, size))
+        if size > 4:
+            # Each time one that was not there yet, further on each time.
+            looks.append(offset)
+            late = 2 * len(looks) - 2
+            if late + 1 < len(ends):
+                data[ends[late] - offset : ends[late + 1] - offset] = bytes(ends[late + 1] - ends[late])
+        return bytes(data)
+
+    monkeypatch.setattr(file, "read", read)
+    assert contents(reader) == [b"%d" % number for number in range(9)]
+    assert len(looks) == 5
+
+
 def test_a_log_that_another_thread_closes_meanwhile() -> None:
     """Its descriptor, and what is unique of it only while it is open, may be another file's as they are looked at."""
     folder = FaultyFolder()

@@ -5,6 +5,7 @@ Who asks without authentication, and who runs the server, stand here; users and 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import re
@@ -25,6 +26,7 @@ __all__ = [
     "OperatorToken",
     "admit",
     "is_loopback",
+    "is_of_another_site",
     "permission_of",
 ]
 
@@ -106,6 +108,9 @@ class OperatorToken:
 
     Raises:
         ProfileError: it is too weak.
+
+    Attributes:
+        mark: stands for the token in what is signed.
     """
 
     def __init__(self, token: str) -> None:
@@ -116,6 +121,8 @@ class OperatorToken:
                 "settings.server.token",
             )
         self._expected = token
+        # Says which token it was, to who has it, and nothing about it.
+        self.mark = hashlib.sha256(b"mixkit operator\0" + token.encode()).hexdigest()[:32]
 
     def is_it(self, given: str) -> bool:
         """Whether that is the token."""
@@ -142,12 +149,9 @@ class LoopbackAuthorizer:
             raise Forbidden("without authentication only connections to a loopback address are served")
         if any(map(_says_proxy, request.headers)):
             raise Forbidden("without authentication nothing is served that comes through a proxy")
-        host = request.get_header("Host") or ""
-        if not is_loopback(_name_of(host)):
+        if not is_loopback(_name_of(request.get_header("Host") or "")):
             raise Forbidden("without authentication the Host must be localhost or a loopback address")
-        origin = request.get_header("Origin")
-        site = request.get_header("Sec-Fetch-Site") or "none"
-        if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != host):
+        if is_of_another_site(request):
             raise Forbidden("without authentication no requests are served that other web sites make")
         return self._caller
 
@@ -157,6 +161,14 @@ class LoopbackAuthorizer:
     def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
         """Yes: whoever is on this machine may do everything."""
         return True
+
+
+def is_of_another_site(request: Request) -> bool:
+    """Whether a browser sent a request for a page of another web site, by what it says of its origin (Fetch, 3.1, and
+    W3C Fetch Metadata). What is no browser says nothing, and is none."""
+    host, origin = request.get_header("Host") or "", request.get_header("Origin")
+    site = request.get_header("Sec-Fetch-Site") or "none"
+    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] != host)
 
 
 def is_loopback(host: str) -> bool:

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["checks"]
 
+_MAPPINGS = 5
+"""That a guest which waits takes: two around its memory, its memory, its stack, and what lies before that."""
+_SPARE = 5_000
+"""Those of everything else."""
+
 
 def checks(kernel: Any) -> list[Check]:
     """The server's settings, looked at without starting anything."""
     settings: ServerSettings = kernel.settings("server")
-    return [_workspaces(settings), _authentication(settings), _time(kernel.limits.wall_time)]
+    return [
+        _workspaces(settings),
+        _authentication(settings),
+        _time(kernel.limits.wall_time),
+        _waiting(settings, kernel.programs.idle.most_mappings),
+    ]
 
 
 def _workspaces(settings: ServerSettings) -> Check:
@@ -64,3 +74,19 @@ def _time(wall_time: float) -> Check:
             f"set limits.wall_time to {MAX_WALL_TIME:g} or less",
         )
     return Check("server timeout", "ok", f"{wall_time:g} s a run")
+
+
+def _waiting(settings: ServerSettings, idle: int) -> Check:
+    """Whether the system lets a process have so many guests: it refuses it any memory otherwise."""
+    runs = settings.max_waiting_runs
+    message = f"{runs} may wait at once"
+    try:
+        allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        return Check("server runs", "ok", message)
+    wanted = runs * _MAPPINGS + idle + _SPARE
+    message += f", with {wanted} mappings of the {allowed} that the system allows a process"
+    if wanted <= allowed:
+        return Check("server runs", "ok", message)
+    remedy = f"set vm.max_map_count to {wanted} (sysctl), or settings.server.max_waiting_runs to less"
+    return Check("server runs", "warning", message, remedy)

@@ -335,6 +335,59 @@ async def test_only_a_user_gets_one(server: Server, connect: Connect, provider: 
             assert (await client.post("/v1/auth/token", headers=bearer(other))).status_code == 403
 
 
+# -- sessions of browsers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", [False, True])
+async def test_a_session_is_for_the_pages_of_the_server(
+    server: Server, connect: Connect, provider: Provider, token: str, operator: bool
+) -> None:
+    who = token if operator else provider.token()
+    async with connect(server, None) as client:
+        begun = await client.post("/v1/auth/session", headers=bearer(who))
+        assert begun.status_code == 200
+        (cookie,) = begun.headers.get_list("set-cookie")
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+        value = client.cookies["mixkit_session"]
+        assert (await client.post(ECHO, json={})).status_code == 200
+        for headers in (
+            {"Origin": "https://elsewhere.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "null"},
+        ):
+            assert (await client.post(ECHO, json={}, headers=headers)).status_code == 403, headers
+        own = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+        assert (await client.post(ECHO, json={}, headers=own)).status_code == 200
+        # What is in the cookie is good nowhere else, and nothing else is good there.
+        assert (await client.delete("/v1/auth/session")).status_code == 204
+        assert "mixkit_session" not in client.cookies
+        assert (await client.post(ECHO, json={})).status_code == 401
+        assert await status(client, value) == 401
+        for other in (who, value[:-4] + "AAAA", "x"):
+            client.cookies.set("mixkit_session", other)
+            assert (await client.post(ECHO, json={})).status_code == 401
+
+
+async def test_a_session_of_the_operator_ends_with_the_token(
+    server: Server, make_server: Make, connect: Connect, token: str
+) -> None:
+    async with connect(server, token) as client:
+        await client.post("/v1/auth/session")
+        value = client.cookies["mixkit_session"]
+    async with connect(make_server(token="another-token-of-the-operator"), None) as client:
+        client.cookies.set("mixkit_session", value)
+        assert (await client.get("/v1/ws")).status_code == 401
+
+
+async def test_nobody_and_no_machine_has_a_session(server: Server, connect: Connect, token: str) -> None:
+    async with connect(server, None) as client:
+        assert (await client.post("/v1/auth/session")).status_code == 401
+        wanted = {"name": "ci", "rights": [{"role": "runner"}]}
+        machine = (await client.post("/v1/ws/w/tokens", json=wanted, headers=bearer(token))).json()["token"]
+        assert (await client.post("/v1/auth/session", headers=bearer(machine))).status_code == 403
+
+
 # -- machines -------------------------------------------------------------------------------------
 
 

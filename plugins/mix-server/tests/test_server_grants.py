@@ -199,6 +199,28 @@ def test_they_go_with_the_workspace(server: Server) -> None:
     assert len(server.grants.of("w")) == 0
 
 
+def test_each_look_sees_what_others_have_written(make_server: Callable[..., Server]) -> None:
+    one, other = make_server(), make_server()
+    for number in range(5):
+        grant, _ = one.grants.add("w", "all-users", "runner", f"db/app{number}", None)
+        assert grant.id in other.grants.of("w")
+        assert other.grants.at_hand("w") is other.grants.of("w")
+        other.grants.remove("w", [grant.id])
+        known = one.grants.at_hand("w")
+        assert known is None or grant.id not in known
+        assert grant.id not in one.grants.of("w")
+        machine, _ = other.grants.make_machine("w", "ci", [("runner", "workspace")], None, None)
+        assert set(one.grants.of("w").machines) == {machine.id}
+        one.grants.revoke_machine("w", machine.id)
+        assert not other.grants.of("w").machines
+    # Made anew, with as many commits.
+    one.store.delete("w")
+    assert other.grants.at_hand("w") is None
+    one.store.create("w")
+    one.grants.own("w", "user/ada@example.org")
+    assert (other.grants.of("w").owner, len(other.grants.of("w"))) == ("user/ada@example.org", 0)
+
+
 def test_what_is_written_otherwise_refuses_all(server: Server) -> None:
     record: dict[str, Any] = {
         "_rmx_type": "grant",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,48 @@ def test_workers_all_serve_count_together_and_are_replaced(start: Start, token: 
         assert min(_counted(client, 30)) >= min(counts)
     assert process.end() == 0
     assert not list(Path("/tmp").glob("mixkit-metrics-*/*_%d.db" % victim))  # noqa: UP031
+
+
+def test_all_workers_hear_of_what_one_of_them_has_written(
+    start: Start, token: str, make_package: Callable[..., bytes]
+) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--workers", "4").until_ready()
+    all_serve(process, token, 4)
+    workers = process.workers()
+    before = {pid: _sockets(pid) for pid in workers}
+    with process.client(token) as operator, ExitStack() as open_clients:
+        tokens = "/v1/ws/w/tokens"
+        rights = {"name": "ci", "rights": [{"role": "runner"}]}
+        made = operator.post(tokens, json=rights).json()
+        # A client keeps its connection, and that stays with one worker.
+        clients: list[httpx.Client] = []
+        deadline = time.monotonic() + DEADLINE
+        while not clients or any(_sockets(pid) < before[pid] + 2 for pid in workers):
+            assert time.monotonic() < deadline
+            clients.append(open_clients.enter_context(process.client(made["token"])))
+            assert clients[-1].post(f"{DEMO}echo", json=1).json() == 1
+
+        def statuses() -> set[int]:
+            return {client.post(f"{DEMO}echo", json=1).status_code for client in clients}
+
+        assert operator.delete("/v1/ws/w/app/demo").status_code == 204
+        assert statuses() == {404}
+        package = {"content": make_package(), "headers": {"Content-Type": "application/octet-stream"}}
+        assert operator.post("/v1/ws/w/install", **package).status_code == 200
+        assert statuses() == {200}
+        assert operator.delete(f"{tokens}/{made['id']}").status_code == 204
+        assert statuses() == {401}
+    assert process.end() == 0
+
+
+def _sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    count = 0
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        # It may close others meanwhile.
+        with suppress(FileNotFoundError):
+            count += str(path.readlink()).startswith("socket:")
+    return count
 
 
 def _counted(client: httpx.Client, least: int) -> list[float]:
@@ -813,3 +856,26 @@ def test_garbage_on_the_wire_does_no_harm(start: Start, token: str) -> None:
     with process.client(token) as client:
         assert client.post(f"{DEMO}echo", json=1).json() == 1
     assert process.end() == 0
+
+
+def test_what_is_revoked_is_refused_by_every_worker(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0", "--workers", "4").until_ready()
+    with process.client(token) as operator:
+        all_serve(process, token, 4)
+
+        def statuses(headers: dict[str, str]) -> set[int]:
+            # A new connection each time, to get to all workers.
+            return {
+                httpx.get(f"{process.url}/v1/ws/w/app/demo", headers=headers).status_code for _ in range(40)
+            }
+
+        made = operator.post("/v1/ws/w/tokens", json={"name": "ci", "rights": [{"role": "runner"}]}).json()
+        machine = {"Authorization": f"Bearer {made['token']}"}
+        assert statuses(machine) == {200}
+        assert statuses({}) == {401}
+        granted = operator.post("/v1/ws/w/permissions", json={"subject": "anonymous", "role": "runner"})
+        assert statuses({}) == {200}
+        assert operator.delete(granted.headers["Location"]).status_code == 204
+        assert statuses({}) == {401}
+        assert operator.delete(f"/v1/ws/w/tokens/{made['id']}").status_code == 204
+        assert statuses(machine) == {401}

@@ -248,8 +248,15 @@ static PyObject *instance_get_state(PyObject *object, PyObject *unused) {
     return state_get(self);
 }
 
-static PyObject *instance_set_state(PyObject *object, PyObject *state) {
+static PyObject *instance_set_state(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Instance *self = (Instance *)object;
+    const Image *image = NULL;
+    if (count < 1 || count > 2) return PyErr_Format(PyExc_TypeError, "set_state() takes a state and an image of it");
+    PyObject *state = args[0];
+    if (count == 2 && args[1] != Py_None) {
+        if (!Py_IS_TYPE(args[1], &ImageType)) return PyErr_Format(PyExc_TypeError, "expected an Image, found %R", args[1]);
+        image = (const Image *)args[1];
+    }
     if (!instance_usable(self, true)) return NULL;
     if (self->depth > 0) return PyErr_Format(errors.engine_error, "a running instance cannot be reset");
     if (!instance_free(self)) return NULL;
@@ -258,7 +265,7 @@ static PyObject *instance_set_state(PyObject *object, PyObject *state) {
     int done = 0;
     if (self->linked->restorable && !atomic_load(&self->interrupted)) {
         bool fresh = state == Py_None;
-        done = state_set(self, fresh ? self->linked->initial : state);
+        done = state_set(self, fresh ? self->linked->initial : state, image);
         self->started = !fresh;
     }
     if (done <= 0) self->finished = true;
@@ -303,7 +310,8 @@ static PyMethodDef instance_methods[] = {
     {"footprint", instance_footprint, METH_NOARGS, "footprint() -> (bytes, mappings)"},
     {"interrupt", instance_interrupt, METH_NOARGS, "Make the guest trap soon; callable from any thread."},
     {"get_state", instance_get_state, METH_NOARGS, "The state as a tuple, or None if it cannot be restored."},
-    {"set_state", instance_set_state, METH_O, "set_state(state | None) -> bool"},
+    {"set_state", (PyCFunction)(void (*)(void))instance_set_state, METH_FASTCALL,
+     "set_state(state | None, image=None) -> bool"},
     {"close", instance_close, METH_NOARGS, "Free everything. Idempotent."},
     {NULL, NULL, 0, NULL},
 };

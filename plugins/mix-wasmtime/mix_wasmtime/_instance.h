@@ -95,12 +95,15 @@ PyObject *value_to_python(const wasmtime_val_raw_t *raw, char type);
 /* ---- _state.c: freezing and restoring -------------------------------------------------------------------- */
 
 PyObject *state_get(Instance *self);                /* ((a memory each, …), the globals at 16 bytes each) */
-int state_set(Instance *self, PyObject *state);     /* 1 done, 0 not possible, -1 exception */
+/* 1 done, 0 not possible, -1 exception. The image is of that state; NULL for none. */
+int state_set(Instance *self, PyObject *state, const Image *image);
 
 /* ---- _memory.c and _call.c ------------------------------------------------------------------------------- */
 
 Region *memory_of(Instance *self); /* what is exported as "memory"; NULL with an exception */
 bool memory_holds(Region *region, uint32_t ptr, size_t size);
+/* Before so much is written: pages of the usual size come one by one, and take several times as long (measured). */
+void memory_large_pages(char *bytes, size_t size);
 PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size); /* of what it holds, as bytes */
 
 /* What a call with bytes has to know, checked; `region` is the memory that they go to. */

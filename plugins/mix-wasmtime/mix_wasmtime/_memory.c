@@ -17,15 +17,17 @@ bool memory_holds(Region *region, uint32_t ptr, size_t size) {
     return ptr <= whole && size <= whole - ptr;
 }
 
-PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size) {
+void memory_large_pages(char *bytes, size_t size) {
     static const uintptr_t page = 2 << 20;
-    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (copy == NULL) return NULL;
-    char *bytes = PyBytes_AS_STRING(copy);
-    /* Pages of the usual size come one by one, and take several times as long as the copying (measured). */
     uintptr_t first = ((uintptr_t)bytes + page - 1) / page * page, last = ((uintptr_t)bytes + size) / page * page;
     if (size >= 2 * page) (void)madvise((void *)first, last - first, MADV_HUGEPAGE); /* advice: without it, it is slower */
-    memcpy(bytes, region->base + ptr, size);
+}
+
+PyObject *memory_copy(const Region *region, uint32_t ptr, size_t size) {
+    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (copy == NULL) return NULL;
+    memory_large_pages(PyBytes_AS_STRING(copy), size);
+    memcpy(PyBytes_AS_STRING(copy), region->base + ptr, size);
     return copy;
 }
 

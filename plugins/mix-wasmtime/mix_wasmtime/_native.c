@@ -83,7 +83,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL) return NULL;
-    if (PyType_Ready(&MemoryType) < 0 || PyModule_AddType(module, &LinkedType) < 0 ||
+    if (PyType_Ready(&MemoryType) < 0 || PyModule_AddType(module, &ImageType) < 0 || PyModule_AddType(module, &LinkedType) < 0 ||
         PyModule_AddType(module, &InstanceType) < 0 || PyModule_AddType(module, &CallType) < 0)
         Py_CLEAR(module);
     return module;

@@ -211,6 +211,8 @@ typedef struct Region {
     size_t capacity, guard;
     Account *account; /* inside the instance; NULL once its store is gone */
     struct Region *next;
+    uint64_t image; /* the image that [image_from, image_to) is a mapping of; 0 for none */
+    size_t image_from, image_to;
 } Region;
 
 /* While set, memories that this thread creates are charged to the account and put on the list in reverse order. */
@@ -227,6 +229,32 @@ typedef struct { uint64_t offset, size; } Run;
 /* The number of runs, in a new array for `free`; SIZE_MAX when there is no room for it. No GIL needed. */
 size_t region_runs(const Region *region, Run **runs);
 
+/* ---- states and images of them --------------------------------------------------------------------------- */
+
+/* A memory of a state, whose bytes stay owned by it: its runs, and their contents one after the other. */
+typedef struct {
+    size_t size, count, length;
+    const char *runs, *contents;
+} Kept;
+
+bool kept_read(PyObject *item, Kept *kept); /* false with an exception: not what `get_state` makes */
+Run run_of(const Kept *kept, size_t index);
+
+typedef struct {
+    int file; /* -1: the memory is copied */
+    size_t from, to;
+} ImagePart;
+
+typedef struct {
+    PyObject_HEAD
+    uint64_t id; /* never used twice */
+    ImagePart parts[16]; /* MAX_MEMORIES */
+} Image;
+
+/* Both without the GIL. After false the region is of no more use. */
+bool image_restore(const Image *image, size_t index, Region *region);
+bool image_forget(Region *region); /* it is zero there then */
+
 extern const wasmtime_memory_creator_t region_creator;
 /* Mappings of the process that it takes. */
 size_t region_in_use(void); /* bytes of all regions of the process */
@@ -238,7 +266,7 @@ PyObject *region_view(Region *region);                            /* a memoryvie
 
 /* ---- Python types and errors ----------------------------------------------------------------------------- */
 
-extern PyTypeObject LinkedType, InstanceType, MemoryType, CallType;
+extern PyTypeObject LinkedType, InstanceType, MemoryType, CallType, ImageType;
 
 typedef struct {
     PyObject *engine_error, *guest_error, *limit_exceeded; /* mixkit.errors */

@@ -91,7 +91,7 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size) {
 size_t region_mappings(const Region *region) {
     size_t size = atomic_load_explicit(&region->size, memory_order_relaxed);
     /* What is accessible, with what lies before and behind; and what is advised to be in huge pages. */
-    return size == 0 ? 1 : size <= SMALL_PAGES ? 3 : 4;
+    return (size == 0 ? 1 : size <= SMALL_PAGES ? 3 : 4) + (region->image != 0 ? 2 : 0);
 }
 
 void region_release(Region *region) {

@@ -52,7 +52,10 @@ static PyObject *get_memory(Instance *self, const Region *region) {
     PyObject *contents = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total), *item = NULL;
     if (contents != NULL) {
         char *to = PyBytes_AS_STRING(contents);
+        memory_large_pages(to, total);
+        thread_state = hold(self);
         for (size_t i = 0; i < count; to += runs[i++].size) memcpy(to, region->base + runs[i].offset, runs[i].size);
+        let_go(self, thread_state);
         item = Py_BuildValue("ny#N", (Py_ssize_t)atomic_load(&region->size), count == 0 ? "" : (char *)runs,
                              (Py_ssize_t)(count * sizeof *runs), contents);
     }
@@ -105,23 +108,17 @@ static bool grow_to(Instance *self, size_t index, size_t size) {
     return false;
 }
 
-/* A memory of a state, whose bytes stay owned by it. */
-typedef struct {
-    size_t size, count;
-    const char *runs, *contents;
-} Kept;
-
-static Run run_of(const Kept *kept, size_t index) {
+Run run_of(const Kept *kept, size_t index) {
     Run run;
     memcpy(&run, kept->runs + index * sizeof run, sizeof run);
     return run;
 }
 
-/* False with an exception: not what `get_memory` makes. */
-static bool read_kept(PyObject *item, Kept *kept) {
+bool kept_read(PyObject *item, Kept *kept) {
     Py_ssize_t size, length, room;
     if (!PyArg_ParseTuple(item, "ny#y#", &size, &kept->runs, &length, &kept->contents, &room)) return false;
     kept->size = (size_t)size;
+    kept->length = (size_t)room;
     kept->count = (size_t)length / sizeof(Run);
     uint64_t at = 0, left = (uint64_t)room;
     bool good = size >= 0 && (size_t)size % PAGE == 0 && (size_t)length % sizeof(Run) == 0;
@@ -138,7 +135,8 @@ static bool read_kept(PyObject *item, Kept *kept) {
     return true;
 }
 
-static void restore(Region *region, const Kept *kept) {
+static bool restore(Region *region, const Kept *kept) {
+    if (!image_forget(region)) return false;
     size_t at = 0, budget = CLEARED_BY_WRITING;
     const char *from = kept->contents;
     for (size_t i = 0; i < kept->count; i++) {
@@ -149,6 +147,7 @@ static void restore(Region *region, const Kept *kept) {
         at = (size_t)(run.offset + run.size);
     }
     region_clear(region, at, kept->size, &budget);
+    return true;
 }
 
 /* The same for a memory in which nothing has been written but the module's segments: it is zero elsewhere, and to write
@@ -166,8 +165,24 @@ static void restore_fresh(Region *region, const Kept *initial, const Kept *kept)
     }
 }
 
+/* With an image of it, which has all runs of the state. */
+static bool restore_shared(Region *region, const Kept *initial, const Kept *kept, const Image *image, size_t index) {
+    const ImagePart *part = &image->parts[index];
+    size_t budget = CLEARED_BY_WRITING;
+    for (size_t i = 0; initial != NULL && i < initial->count; i++) {
+        Run run = run_of(initial, i);
+        if (run.offset < part->from || run.offset + run.size > part->to)
+            memset(region->base + run.offset, 0, (size_t)run.size);
+    }
+    if (initial == NULL) {
+        region_clear(region, 0, part->from, &budget);
+        region_clear(region, part->to, kept->size, &budget);
+    }
+    return image_restore(image, index, region);
+}
+
 /* 1 done, 0 not possible, -1 exception. The shape is checked in full before anything is written. */
-int state_set(Instance *self, PyObject *state) {
+int state_set(Instance *self, PyObject *state, const Image *image) {
     Linked *linked = self->linked;
     PyObject *memories, *globals;
     size_t total = 0;
@@ -179,8 +194,12 @@ int state_set(Instance *self, PyObject *state) {
     }
     Kept kept[MAX_MEMORIES];
     for (size_t i = 0; i < self->region_count; i++) {
-        if (!read_kept(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), &kept[i])) return -1;
+        if (!kept_read(PyTuple_GET_ITEM(memories, (Py_ssize_t)i), &kept[i])) return -1;
         total += kept[i].size;
+        if (image != NULL && image->parts[i].file >= 0 && image->parts[i].to > kept[i].size) {
+            PyErr_SetString(errors.engine_error, "the image is of another state");
+            return -1;
+        }
     }
     /* No code can reach an exception of an earlier run, but those that were alive at once have taken of the memory. */
     if (self->heap != NULL && atomic_load(&self->heap->size) > MOST_HEAP) return 0;
@@ -199,14 +218,19 @@ int state_set(Instance *self, PyObject *state) {
     Kept initial[MAX_MEMORIES];
     bool fresh = self->pristine && linked->initial != NULL;
     for (size_t i = 0; fresh && i < self->region_count; i++)
-        fresh = read_kept(PyTuple_GET_ITEM(PyTuple_GET_ITEM(linked->initial, 0), (Py_ssize_t)i), &initial[i]);
+        fresh = kept_read(PyTuple_GET_ITEM(PyTuple_GET_ITEM(linked->initial, 0), (Py_ssize_t)i), &initial[i]);
     self->pristine = false;
     PyThreadState *thread_state = hold(self);
-    for (size_t i = 0; i < self->region_count; i++) {
-        if (fresh) restore_fresh(self->regions[i], &initial[i], &kept[i]);
-        else restore(self->regions[i], &kept[i]);
+    bool good = true;
+    for (size_t i = 0; good && i < self->region_count; i++) {
+        Region *region = self->regions[i];
+        if (image != NULL && image->parts[i].file >= 0)
+            good = restore_shared(region, fresh ? &initial[i] : NULL, &kept[i], image, i);
+        else if (fresh) restore_fresh(region, &initial[i], &kept[i]);
+        else good = restore(region, &kept[i]);
     }
     let_go(self, thread_state);
+    if (!good) return 0;
     const char *from = PyBytes_AS_STRING(globals);
     for (size_t i = 0; i < linked->variable_count; i++, from += sizeof(wasmtime_val_raw_t)) {
         wasmtime_val_t value;

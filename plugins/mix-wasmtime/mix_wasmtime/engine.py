@@ -31,6 +31,8 @@ __all__ = ["Instance", "Module", "WasmtimeEngine"]
 MAX_MEMORIES: Final = 16
 """Memories a module may define: each reserves 4 GiB of address space, whatever its size."""
 
+_SHARED: Final = 4 << 20
+"""Bytes of a snapshot from which on instances share its pages until they write to them."""
 _TRAITS: Final = struct.Struct("<?i")
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
 _VALKINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "v128": 4}
@@ -168,7 +170,7 @@ class Instance(_native.Instance):
     def freeze(self) -> Snapshot | None:
         """The present state, or None when the module can change state that no engine interface restores."""
         state = self.get_state()
-        return None if state is None else Snapshot(self._module.hash, self._version, state)
+        return None if state is None else _shared(Snapshot(self._module.hash, self._version, state))
 
     def reset(self, snapshot: contracts.Snapshot | None = None) -> bool:
         """Make everything that code can read equal to the snapshot, or to a fresh instance.
@@ -186,7 +188,7 @@ class Instance(_native.Instance):
                 f"the snapshot is of code {snapshot.code_hash[:12]}… on {snapshot.version}, "
                 f"the instance of {self._module.hash[:12]}… on {self._version}"
             )
-        return self.set_state(snapshot.state)
+        return self.set_state(snapshot.state, snapshot.image)
 
 
 class WasmtimeEngine:
@@ -308,7 +310,7 @@ class WasmtimeEngine:
         Raises:
             EngineError: damaged, or of another engine version.
         """
-        return load_snapshot(data, self.version)
+        return _shared(load_snapshot(data, self.version))
 
     def _backend(self, stack: int, exceptions: bool) -> Backend:
         with self._lock:
@@ -352,6 +354,13 @@ class WasmtimeEngine:
             return Compiled.load(
                 backend, compile_apart(code, backend.stack, backend.exceptions, self.settings)
             )
+
+
+def _shared(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, made ready now: to write an image takes as long as to restore one by copying."""
+    if snapshot.size >= _SHARED:
+        snapshot.image = _native.Image(snapshot.state)
+    return snapshot
 
 
 def _stack_step(stack: int) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "Row",
     "check",
     "content",
+    "log_content",
     "newest_generation",
     "read_log",
     "read_rows",
@@ -80,7 +81,7 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
         FormatVersion: another version of mixkit wrote it.
     """
     witness = Witness.read(folder)
-    log = content(folder, write_log.NAME)
+    log = log_content(folder)
     header = None
     generation = newest_generation(folder)
     if log is None:
@@ -88,11 +89,11 @@ def check(folder: Folder, check_segment: CheckSegment | None = None) -> Iterator
             yield _one("there is no such file, and it says how many rows there are", write_log.NAME, 0, 0)
     else:
         try:
-            header = Header.unpack(bytes(log[: write_log.HEADER_SIZE]))
+            header = Header.unpack(log[: write_log.HEADER_SIZE])
         except DamagedFile as exc:
             yield _one(str(exc), write_log.NAME, 0, min(len(log), write_log.HEADER_SIZE))
         else:
-            yield from _check_log(header, bytes(log), witness)
+            yield from _check_log(header, log, witness)
     if header is not None:
         extent = header.extent
     elif generation is not None:
@@ -213,6 +214,18 @@ def read_rows(folder: Folder, extent: Extent) -> Iterator[Row | Finding]:
         position = end
     if position != extent.size:
         yield _one("bytes that belong to no row", data_name, position, extent.size - position)
+
+
+def log_content(folder: Folder) -> bytes | None:
+    """The whole write log; None if there is none. Not mapped: who writes may make it shorter at any time."""
+    try:
+        file = folder.open(write_log.NAME)
+    except FileNotFoundError:
+        return None
+    try:
+        return file.read(0, file.size())
+    finally:
+        file.close()
 
 
 def content(folder: Folder, name: str) -> memoryview | None:

@@ -22,7 +22,7 @@ from mix_db.files.check import (
     CheckSegment,
     Finding,
     check,
-    content,
+    log_content,
     newest_generation,
     read_log,
     read_rows,
@@ -207,7 +207,7 @@ def _repair_rows(
 
 
 def _old(folder: Folder) -> _Old:
-    log = bytes(content(folder, write_log.NAME) or b"")
+    log = log_content(folder) or b""
     header = None
     commits: list[tuple[Commit, bool]] = []
     try:

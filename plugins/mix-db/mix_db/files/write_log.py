@@ -303,9 +303,11 @@ class WriteLog:
         Raises:
             DamagedFile: one that was durable is not intact.
         """
-        found = self._scan()
-        if found.damaged:
-            # A second look, since a writer may have replaced a torn tail while it was read.
+        found, before = self._scan(), -1
+        while found.damaged and found.end > before:
+            # A commit may have been written while its bytes were read, and a later one before theirs were. Who saw the
+            # later one finds the first whole now; and what is not, at the second look, is damaged.
+            before = found.end
             found = self._scan()
         self._refuse_damage(found)
         self._take(found)

@@ -14,9 +14,9 @@ from mix_server.access.machine import is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER
 from mix_server.access.subject import check_subject, subjects_of
 from mix_server.access.tokens import Claims, Expected, NoSuchKey, header_of, verified
-from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken
+from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
 from mix_server.caller import Caller, Permission, Resource
-from mix_server.errors import BadRequest, Unauthorized
+from mix_server.errors import BadRequest, Forbidden, Unauthorized
 from mixkit.errors import NotFound, ProfileError
 from mixkit.package.errors import BadName
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.settings import ServerSettings
 
-__all__ = ["Accounts", "make"]
+__all__ = ["SESSION", "SESSION_LIFETIME", "Accounts", "make"]
+
+SESSION: Final = "mixkit_session"
+"""Name of the cookie of a browser's session."""
+SESSION_LIFETIME: Final = 12 * 3_600
+"""Seconds."""
 
 _MOST_KNOWN: Final = 10_000
 _OPERATOR: Final = Caller("local", operator=True)
@@ -66,7 +71,13 @@ class Accounts:
         """Who has that token; nobody in particular without one. `Unauthorized` if it is not good."""
         given = request.auth
         if given is None:
-            return ANYBODY
+            cookie = request.get_cookie_values(SESSION)
+            if not cookie:
+                return ANYBODY
+            # NOTE: a browser sends it whoever makes it send something.
+            if is_of_another_site(request):
+                raise Forbidden("a session is for the pages of this server, not for other web sites")
+            return await self._user(cookie[0], in_session=True)
         scheme, _, token = given.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -75,7 +86,26 @@ class Accounts:
             return _OPERATOR
         if is_machine_token(token):
             return await self._machine(token)
-        digest = hashlib.sha256(token.encode()).digest()
+        return await self._user(token)
+
+    async def session(self, caller: Caller) -> tuple[str, int]:
+        """The token of a browser's session for somebody, and the Unix second at which it ends.
+
+        Raises:
+            Forbidden: it is no user, and not the operator.
+        """
+        kind, _, email = (caller.subject or "").partition("/")
+        if not caller.operator and kind != "user":
+            raise Forbidden("expected a user with an address, or the operator, to begin a session for")
+        # It ends when the operator's token is another one.
+        more = {"operator": self._operator.mark} if caller.operator else {}
+        named = (str(caller.user), None if caller.operator else email)
+        return await asyncio.to_thread(
+            self._server_key.token, *named, SESSION_LIFETIME, use="session", **more
+        )
+
+    async def _user(self, token: str, *, in_session: bool = False) -> Caller:
+        digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
         known = self._known.get(digest)
         if known is not None:
             until, keys, caller = known
@@ -86,13 +116,16 @@ class Accounts:
             ):
                 return caller
             del self._known[digest]
-        return await self._verify(token, digest)
+        return await self._verify(token, digest, in_session)
 
-    async def _verify(self, token: str, digest: bytes) -> Caller:
+    async def _verify(self, token: str, digest: bytes, in_session: bool) -> Caller:
         kid, _ = header_of(token)
-        if kid == self._server_key.kid:
+        if in_session or kid == self._server_key.kid:
             keys = self._server_key.keys
             claims = verified(token, keys, Expected(issuer=ISSUER))
+            # NOTE: a session that was stolen from a browser is no token, nor is a token a session.
+            if (claims.all.get("use") == "session") is not in_session:
+                raise Unauthorized("a session is kept in the cookie that it came in, and nothing else is")
         elif self._source is not None:
             keys = self._source.at_hand() or await self._source.keys()
             try:
@@ -103,11 +136,19 @@ class Accounts:
                 claims = verified(token, keys, self._expected)
         else:
             raise Unauthorized("the token is not one of this server, which knows no other identity provider")
-        caller = _caller(claims)
+        caller = self._caller(claims)
         self._known[digest] = claims.until, keys, caller
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
         return caller
+
+    def _caller(self, claims: Claims) -> Caller:
+        operator = claims.all.get("operator") if claims.all.get("use") == "session" else None
+        if operator is not None:
+            if operator != self._operator.mark:
+                raise Unauthorized("the operator's token is another one by now; sign in again")
+            return _OPERATOR
+        return Caller(claims.email or claims.subject, subjects_of(claims.email, True))
 
     async def _machine(self, token: str) -> Caller:
         parts = parts_of(token)
@@ -178,7 +219,3 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         Expected(settings.jwt_audience, settings.jwt_issuer),
         creators,
     )
-
-
-def _caller(claims: Claims) -> Caller:
-    return Caller(claims.email or claims.subject, subjects_of(claims.email, True))

@@ -65,12 +65,20 @@ class ServerKey:
         jwk = {**self._key.as_dict(private=False), "kid": self.kid, "alg": "ES256", "use": "sig"}
         return {"keys": [jwk]}
 
-    def token(self, subject: str, email: str | None, seconds: float = LIFETIME) -> tuple[str, int]:
-        """A token that says who somebody is, and the Unix second at which it ends."""
+    def token(
+        self, subject: str, email: str | None, seconds: float = LIFETIME, **more: Any
+    ) -> tuple[str, int]:
+        """A token that says who somebody is, with more claims, and the Unix second at which it ends."""
         from joserfc import jwt
 
         now = int(time.time())
-        claims: dict[str, Any] = {"iss": ISSUER, "sub": subject, "iat": now, "exp": now + int(seconds)}
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "sub": subject,
+            "iat": now,
+            "exp": now + int(seconds),
+            **more,
+        }
         if email is not None:
             claims["email"] = email
         return jwt.encode({"alg": "ES256", "kid": self.kid}, claims, self._key, algorithms=["ES256"]), claims[

@@ -4,7 +4,7 @@
     machine:ID      name, digest, until, by: see `mix_server.access.machine`
     owner           subject: who made the workspace
 
-A change is one commit, seen by all processes at their next look.
+A change is one commit, seen by all processes at their next look, which as a rule is one at a mark of the workspace.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +27,8 @@ from mixkit.package.errors import BadName
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
-    from mixkit.package import WorkspaceStore
+    from mixkit.package import Workspace, WorkspaceStore
+    from mixkit.package.disk import Mark
     from mixkit.storage import Database
 
 __all__ = ["MAX_GRANTS", "GrantStore"]
@@ -40,6 +41,16 @@ _OWNER: Final = "owner"
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 
+class _Seen(NamedTuple):
+    """What was read of a workspace, and by what it is seen that it was written since."""
+
+    home: Workspace
+    mark: Mark | None
+    database: weakref.ref[Database]
+    watermark: str
+    grants: Grants
+
+
 class GrantStore:
     """The grants of all workspaces. Thread-safe; the same in all processes.
 
@@ -49,36 +60,53 @@ class GrantStore:
 
     def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
-        self._seen: dict[str, tuple[weakref.ref[Database], str, Grants]] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def of(self, workspace: str) -> Grants:
-        """The grants of a workspace as they are now: some microseconds as long as nothing in its database changed.
+        """The grants of a workspace as they are now: a microsecond as long as nothing in its database changed.
 
         Raises:
             NotFound: there is no such workspace.
             StorageError: its database cannot be read, or holds something else.
         """
-        database = self._store.workspace(workspace).database()
-        found = self._known(workspace, database)
+        found = self._current(workspace)
+        if found is not None:
+            return found
+        home = self._store.workspace(workspace)
+        mark, database = home.mark(), home.database()
+        found = self._known(home, mark, database)
         if found is None:
             with database.query(_ALL) as cursor:
                 records = {str(record["_rmx_id"].id): record for record in cursor}
                 found = _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER))
-                self._seen[workspace] = weakref.ref(database), cursor.watermark, found
+                self._seen[workspace] = _Seen(home, mark, weakref.ref(database), cursor.watermark, found)
         return found
 
     def at_hand(self, workspace: str) -> Grants | None:
         """The same, if that is no more than a look; else None. An event loop may ask."""
+        found = self._current(workspace)
+        if found is not None:
+            return found
         try:
-            database = self._store.workspace(workspace).database_at_hand()
+            home = self._store.workspace(workspace)
+            mark, database = home.mark(), home.database_at_hand()
         except (NotFound, BadName):
             return None
-        return None if database is None else self._known(workspace, database)
+        return None if database is None else self._known(home, mark, database)
 
-    def _known(self, workspace: str, database: Database) -> Grants | None:
+    def _current(self, workspace: str) -> Grants | None:
         seen = self._seen.get(workspace)
+        if seen is None or seen.mark is None or seen.mark != seen.home.mark():
+            return None
+        return seen.grants
+
+    def _known(self, home: Workspace, mark: Mark | None, database: Database) -> Grants | None:
+        seen = self._seen.get(home.name)
         # A workspace that was deleted and made again may have come to the same watermark.
-        return seen[2] if seen and seen[1] == database.watermark() and seen[0]() is database else None
+        if seen is None or seen.watermark != database.watermark() or seen.database() is not database:
+            return None
+        self._seen[home.name] = _Seen(home, mark, seen.database, seen.watermark, seen.grants)
+        return seen.grants
 
     def add(
         self, workspace: str, subject: str, role: str, resource: str, by: str | None
@@ -100,7 +128,8 @@ class GrantStore:
             raise BadRequest(
                 f"expected at most {MAX_GRANTS} grants in a workspace; use domain/HOST or all-users"
             )
-        self._store.workspace(workspace).database().save([_record(wanted, by)], _BY_NAME)
+        with self._store.workspace(workspace).writing() as database:
+            database.save([_record(wanted, by)], _BY_NAME)
         return wanted, True
 
     def remove(self, workspace: str, ids: Sequence[str]) -> list[Grant]:
@@ -113,7 +142,8 @@ class GrantStore:
         found = [grant for id in ids if (grant := known.get(id)) is not None]
         if len(found) < len(ids):
             raise NotFound(f"no such grant in workspace {workspace!r}")
-        self._store.workspace(workspace).database().delete([grant.id for grant in found])
+        with self._store.workspace(workspace).writing() as database:
+            database.delete([grant.id for grant in found])
         return found
 
     def make_machine(
@@ -142,7 +172,8 @@ class GrantStore:
         record = {**asdict(machine), "_rmx_id": f"machine:{machine.id}", "_rmx_type": "machine"}
         del record["id"]
         records = [record, *(_record(grant, by) for grant in grants)]
-        self._store.workspace(workspace).database().save(records, _BY_NAME)
+        with self._store.workspace(workspace).writing() as database:
+            database.save(records, _BY_NAME)
         return machine, token
 
     def revoke_machine(self, workspace: str, id: str) -> None:
@@ -152,13 +183,15 @@ class GrantStore:
         if machine is None:
             raise NotFound(f"no such token in workspace {workspace!r}")
         gone = [f"machine:{id}", *(grant.id for grant in known if grant.subject == machine.subject)]
-        self._store.workspace(workspace).database().delete(gone)
+        with self._store.workspace(workspace).writing() as database:
+            database.delete(gone)
 
     def own(self, workspace: str, subject: str) -> None:
         """Write who made a workspace; when it is made, and never again."""
         record = {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
         once = SaveOptions(original_id_always=True, keep_original=True)
-        self._store.workspace(workspace).database().save([record], once)
+        with self._store.workspace(workspace).writing() as database:
+            database.save([record], once)
 
 
 def _identified(grant: Grant) -> Grant:

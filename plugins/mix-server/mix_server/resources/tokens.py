@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Permission
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["KeySetPage", "MachineToken", "MachineTokens", "Token"]
+__all__ = ["KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
 
 _EXAMPLE = '{"name": "ci", "rights": [{"role": "runner", "resource": "workspace"}], "seconds": 86400}'
 _YEAR = 366 * 24 * 3_600
@@ -44,6 +45,39 @@ class Token:
         token, until = await asyncio.to_thread(self._server.key.token, email, email)
         resp.set_header("Cache-Control", "no-store")
         resp.media = {"token": token, "until": until, "seconds": LIFETIME}
+
+
+class Session:
+    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it.
+
+    For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
+    """
+
+    permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        accounts = self._server.authorizer
+        if not isinstance(accounts, Accounts):
+            raise Forbidden("without authentication nobody has a session")
+        token, until = await accounts.session(req.who)
+        resp.set_cookie(
+            SESSION,
+            token,
+            max_age=SESSION_LIFETIME,
+            secure=req.scheme == "https",
+            http_only=True,
+            same_site="Strict",
+            path="/",
+        )
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {"until": until, "seconds": SESSION_LIFETIME}
+
+    async def on_delete(self, req: Request, resp: Response) -> None:
+        resp.unset_cookie(SESSION, path="/", same_site="Strict")
+        resp.status = 204
 
 
 class KeySetPage:
