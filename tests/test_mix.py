@@ -161,12 +161,6 @@ def test_case(path: Path) -> None:
     run_case(case, Evaluator(checked, agent.name))
 
 
-NOT_YET = {
-    "case_insensitive_unicode": "the machine knows the letters of ASCII only",
-}
-"""Cases that the machine does not pass, and why."""
-
-
 @pytest.fixture(scope="module")
 def make() -> Iterator[Callable[[], Virtual]]:
     """Makes machines in instances of their own."""
@@ -189,7 +183,7 @@ def make() -> Iterator[Callable[[], Virtual]]:
 def test_case_on_the_machine(path: Path, make: Callable[[], Virtual]) -> None:
     case = read_case(path)
     checked = check(case.sources)
-    if checked.failed or case.name in NOT_YET:
+    if checked.failed:
         return
     agent = next(unit for unit in checked.program.units.values() if unit.source.file == path.name)
     code = generate(checked.program, agent.name).code()
