@@ -127,7 +127,7 @@ def run(
 
 def _are_params(text: str | None, pairs: tuple[str, ...]) -> bool:
     """Whether what stands where an entry would is its parameters; or nothing does, and they are given by --param."""
-    return bool(pairs) if text is None else not text.isidentifier()
+    return bool(pairs) if text is None else not text.isidentifier() or text in ("null", "true", "false")
 
 
 def _list(found: Sequence[Runnable], out: Output) -> None:
