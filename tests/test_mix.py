@@ -196,7 +196,8 @@ def test_random_program(seed: int, make: Callable[[], Virtual]) -> None:
     """The machine and the evaluator agree on programs that nobody has written."""
     name, params = f"random_{seed}", {"a": 1, "b": [1, 2]}
     checked = check({f"{name}.mix": program(seed)})
-    assert not checked.failed
+    # Constants of random kinds meet operators that do not take them: certain errors, which both have to give.
+    assert {item.code for item in checked.diagnostics if item.cls == "error"} <= {"M0404"}
     both: list[Any] = []
     for runner in (Evaluator(checked, name), Machine(generate(checked.program, name).code(), name, make)):
         try:

@@ -9,6 +9,7 @@ from functools import cache
 from mix_lang import library
 from mix_lang import syntax as s
 from mix_lang.check.cells import check_cells
+from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
 from mix_lang.check.meta import check_meta
 from mix_lang.check.names import check_names
@@ -66,6 +67,7 @@ def check(sources: Mapping[str, str]) -> Checked:
             check_cells(program, unit, report)
             check_patterns(program, unit, report)
             check_meta(program, unit, report)
+            check_hints(program, unit, report)
         except RecursionError:
             report.add("M0203", Span(0, 0), "this module is nested too deep")
     found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]

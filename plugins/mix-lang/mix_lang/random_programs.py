@@ -20,7 +20,8 @@ _COMPARED: Final = frozenset(_OPERATORS[6:14]) | {"==:ci", "<:ci"}
 _PATTERNS: Final = (
     "0", "1", '"a"', "null", "true", "_", "x", "[]", "[x]", "[x, y]", "[x, ~multiple y]", "[~optional x, y]", "{a: x}",
     "{a: x, b?: y}", "global.some(x)", "global.error(x)", "self.red", "self.rgb([x, _])", "type(number)",
-    "type(string)", "type(array(number))", "type({a: number})", "v @ type(map)", "x < 5", "x >= 1 && x < 3", "1 || 2", "undefined",
+    "type(string)", "type(array(number))", "type({a: number})", "v @ type(map)", "x < 5", "x >= 1 && x < 3",
+    "1 || 2", "undefined",
 )  # fmt: skip
 _FUNCTIONS: Final = (
     ("array.map", 1), ("array.filter", 1), ("array.exists", 1), ("array.flatMap", 1), ("array.indexedMap", 2),
