@@ -355,6 +355,8 @@ class Compiler(Protocol):
     name: str
     suffixes: tuple[str, ...]
     """How the names of its files end."""
+    target: str
+    """How the name of a file with the code ends."""
 
     def compile(self, sources: Mapping[str, str]) -> bytes:
         """The code of the first of the sources, and of the others that it needs.

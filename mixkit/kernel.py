@@ -115,6 +115,14 @@ class Kernel(Resources):
         """
         return self.programs.read(path)
 
+    def compiled(self, path: Path) -> tuple[str, bytes] | None:
+        """The code of a source, and what a file with it is called; None if no compiler is for such files.
+
+        Raises:
+            MixError: with everything that is wrong in the source.
+        """
+        return self.programs.compiled(path)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 

@@ -95,14 +95,21 @@ class Programs:
 
     def read(self, path: Path) -> bytes:
         """See `Kernel.read`."""
-        if path.suffix not in ("", ".wasm"):
-            for compiler in self._compilers():
-                if path.suffix in compiler.suffixes:
-                    return compiler.compile(Sources(path))
+        made = self.compiled(path)
+        if made is not None:
+            return made[1]
         try:
             return path.read_bytes()
         except OSError as exc:
             raise NotFound(f"cannot read {path.name!r}: {exc.strerror}") from None
+
+    def compiled(self, path: Path) -> tuple[str, bytes] | None:
+        """See `Kernel.compiled`."""
+        if path.suffix not in ("", ".wasm"):
+            for compiler in self._compilers():
+                if path.suffix in compiler.suffixes:
+                    return f"{path.stem}{compiler.target}", compiler.compile(Sources(path))
+        return None
 
     def _interpreter(self, code: bytes) -> Interpreter | None:
         """The one for this kind of code; None if it is a Wasm module, or nothing that we know."""

@@ -18,6 +18,7 @@ class MixCompiler:
 
     name = "mix"
     suffixes = (".mix",)
+    target = ".mixexe"
 
     def compile(self, sources: Mapping[str, str]) -> bytes:
         """The executable of the first source, with the modules of the others that it imports.

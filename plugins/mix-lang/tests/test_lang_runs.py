@@ -14,6 +14,8 @@ from mixkit.cli import main
 from mixkit.errors import NotFound, RunError
 from mixkit.kernel import Kernel
 from mixkit.limits import Limits
+from mixkit.package import Package
+from mixkit.package.build import build
 from mixkit.schema import Mismatch
 from mixkit.sources import Sources
 
@@ -124,6 +126,20 @@ def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
         == (compiled.read_bytes(), _cli(capsys, "compile", str(folder / "greet.mix")))[0]
     )
     assert _cli(capsys, "run", str(compiled), '{"name": "ada"}')[:2] == (0, '{"text":"Good day, Ada"}\n')
+
+
+def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:
+    manifest = {
+        "format": 3, "name": "greeter", "version": "1.0", "kind": "app", "grants": {"ffis": []},
+        "apps": {"greeter": {"agents": {"greet": {"code": "greet.mix"}}}},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    package = Package.open(build(folder, compiled=kernel.compiled))
+    code = package.archive.read(package.manifest.apps["greeter"].agents["greet"].code)
+    assert kernel.run_sync(code, "greet", {"name": "ada"}).value == {"text": "Good day, Ada"}
+    (folder / "polite.mix").write_text("def greeting(name) = nome\n")
+    with pytest.raises(CompileError):
+        build(folder, compiled=kernel.compiled)
 
 
 def test_errors_of_compile(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
