@@ -24,6 +24,10 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+_CODE = ("", ".wasm", ".mixexe")
+"""How the names of files end that are code already."""
+
+
 @click.group(cls=Group)
 def remix() -> None:
     """Build, inspect, verify and install .remix packages."""
@@ -64,8 +68,16 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
     from mixkit.package.build import build as build_package
 
     out = Output(session.as_json)
+
+    def compiled(path: Path) -> tuple[str, bytes] | None:
+        if path.suffix in _CODE:
+            return None
+        # Only a source needs a profile that loads.
+        with session.kernel() as kernel:
+            return kernel.compiled(path)
+
     with out.working(f"building {folder}"):
-        packed = build_package(folder, key.read_bytes() if key is not None else None)
+        packed = build_package(folder, key.read_bytes() if key is not None else None, compiled)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)
