@@ -403,15 +403,19 @@ def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, 
 
 def _failure(name: str, exc: BaseException, is_result: bool) -> Words:
     """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
-    if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+    try:
+        if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+            raise exc
+        if not isinstance(exc, MixError):
+            _log.error("%s failed", name, exc_info=exc)
+            exc = InternalError(f"{name} failed inside; the log says why")
+        if is_result:
+            # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
+            return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
         raise exc
-    if not isinstance(exc, MixError):
-        _log.error("%s failed", name, exc_info=exc)
-        exc = InternalError(f"{name} failed inside; the log says why")
-    if is_result:
-        # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
-        return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
-    raise exc
+    finally:
+        # What is raised leads to this frame.
+        del exc
 
 
 def _sync_invoker(
