@@ -44,6 +44,11 @@ class Choice:
             return dropped, None
         return dropped, tuple([(name.encode(), pack(called)) for name, called in self.picks])
 
+    @cached_property
+    def size(self) -> int:
+        """Bytes that its names take in each row."""
+        return sum([len(called.encode()) for _, called in self.picks or ()])
+
     def of(self, record: dict[str, Any]) -> dict[str, Any]:
         """What it leaves of a record."""
         if self.picks is None:

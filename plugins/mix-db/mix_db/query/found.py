@@ -95,7 +95,8 @@ class Stored:
         if self._made is not None:
             # Some of what comes next has been read.
             return self._made.rows(most)
-        numbers = list(islice(self.numbers, most))
+        # Long names of short fields count as well.
+        numbers = list(islice(self.numbers, min(most, 1 + BATCH_BYTES // (1 + self._choice.size))))
         found = self._snapshot.take(numbers, self._choice)
         if len(found) < len(numbers):
             self.numbers = chain(numbers[len(found) :], self.numbers)
