@@ -171,7 +171,8 @@ class FFIGroup:
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
         """A coroutine function, with or without the state as its first parameter.
 
-        It may wait, and is cancelled with the run.
+        It may wait, and is cancelled with the run, which ends when it has: what it awaits in a `finally` has two
+        seconds.
         """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 
@@ -183,9 +184,10 @@ class FFIGroup:
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
         """A name that always answers the same value."""
         words = codec.encode(value)
+        bind = _binder(name, ())
 
         def invoke(state: State, args: Words) -> Answer:
-            _decode_args(name, state, args, 0, 0)
+            bind(state, args)
             return words
 
         self._add(FFI(name, self.name, "const", invoke, doc=doc, quick=True))
@@ -573,10 +575,7 @@ class FFITable:
                 f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
                 "and the installation must grant it"
             )
-        budget = state.budget
-        budget.spend("host_calls")
-        budget.check_size("call_size", len(words))
-        budget.check_values(words, "call_values")
+        state.budget.spend_call(words)
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi
@@ -634,9 +633,3 @@ class FFITable:
         known = ", ".join(sorted(self.options)) or "none"
         near = meant(key, self.options)
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
-
-    def check_answer(self, state: State, words: Answer) -> Answer:
-        """The answer, if it is within `call_size` and `call_values`."""
-        state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words, "call_values")
-        return words

@@ -521,9 +521,9 @@ def test_calls_and_sizes_are_bounded() -> None:
     assert run(group, "$t_a", state=state) == 1
     with pytest.raises(LimitExceeded, match=r"limit host_calls of 2 calls exceeded.*limits\.host_calls"):
         run(group, "$t_a", state=state)
-    assert table.check_answer(state, bytes(64)) == bytes(64)
+    state.budget.check_call(bytes(64))
     with pytest.raises(LimitExceeded, match="call_size"):
-        table.check_answer(state, bytes(68))
+        state.budget.check_call(bytes(68))
 
 
 def test_unknown_grant_options_are_refused() -> None:
