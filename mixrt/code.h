@@ -13,6 +13,12 @@ enum opcode {
         OPCODE_COUNT,
     /* Instructions of the machine itself, which loaded code cannot have. */
     OP_HALT = OPCODE_COUNT,
+    /* What stands in place of an instruction that often begins a run of others, see fuse.c. */
+    OP_ADD_STORE,
+    OP_SUB_STORE,
+    OP_MUL_STORE,
+    OP_ADD_INT_STORE,
+    OP_JUMP_BACK_LT,
 };
 
 enum builtin_number {

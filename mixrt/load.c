@@ -216,6 +216,8 @@ Value load(struct vm *vm, const char *bytes, size_t size)
     for (uint32_t index = 0; index < vm->code.function_count; index++)
         if (!verify(vm, &vm->code.functions[index]))
             return FAILED;
+    for (uint32_t index = 0; index < vm->code.function_count; index++)
+        fuse(vm, &vm->code.functions[index]);
     if (!make_closures(vm) || !make_globals(vm))
         return FAILED;
     vm->loaded = true;

@@ -1,7 +1,7 @@
 /* Numbers as text, and back. What needs more than a double has is counted in whole numbers of 4096 bits. */
 #include "number.h"
 
-#include "bytes.h"
+#include <string.h>
 
 #define WORDS 128
 #define MAX_DIGITS 770 /* more cannot change the nearest double, but by not being 0 */

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mixkit
-from mixkit import codec
+from mixkit import codec, msgpack_values
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, NotFound
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Budget, Limits
+from mixkit.rows import PackedRows, Rows, ValueRows
 from mixkit.state import State
 from mixkit.testing.strategies import identical, values
 from mixkit.value import UNDEF, Case, Ref, Result, Token, Value
@@ -368,6 +370,47 @@ def test_an_answer_that_is_no_value_is_our_fault(answer: Any) -> None:
         with pytest.raises(InternalError, match=r"\$t_f answered something that is no Value") as caught:
             run(one(function), "$t_f")
         assert "hidden" not in str(caught.value)
+
+
+RECORDS = [{"a": 1, "b": [Ref("x")]}, {}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ValueRows(RECORDS), PackedRows(2, msgpack_values.pack(RECORDS[0]) + b"\x80")],
+    ids=["values", "packed"],
+)
+def test_rows_leave_as_they_are_at_hand(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain() -> Rows:
+        return rows
+
+    def result() -> Result[Rows]:
+        return rows
+
+    async def later() -> Rows:
+        return rows
+
+    assert run(one(plain), "$t_f") == RECORDS
+    assert run(one(result), "$t_f") == Case("ok", RECORDS)
+    assert run(one(later), "$t_f") == RECORDS
+    [ffi] = one(result)
+    assert ffi.signature == "$t_f() -> result(array(map(data)))"
+
+
+def test_what_is_packed_is_checked_as_values_are() -> None:
+    def right() -> list[int]:
+        return Packed(codec.encode([1, 2]))  # type: ignore[return-value]
+
+    def changed() -> list[int]:
+        return Packed(codec.encode([1.0, 2]))  # type: ignore[return-value]
+
+    def wrong() -> Rows:
+        return ValueRows([1])
+
+    assert run(one(right), "$t_f") == [1, 2]
+    assert identical(run(one(changed), "$t_f"), [1, 2])
+    with pytest.raises(InternalError, match=r"\$t_f answered what it does not declare"):
+        run(one(wrong), "$t_f")
 
 
 # -- failures ---------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from typing import Any, Generic, TypeVar
 from mixkit.errors import CancelledRun
 from mixkit.octets import Answer
 from mixkit.vm.begun import begin
-from mixkit.vm.loop import SLOW, Future, Pause, Run, Steps, Where
+from mixkit.vm.loop import Future, Pause, Run, Steps, Where
+from mixkit.vm.slow import SLOW, tell
 from mixkit.vm.spawned import CLEANUP
 from mixkit.vm.threads import Threads
 from mixkit.vm.turn import take_turn
@@ -364,12 +365,8 @@ def _step_of(coroutine: Coroutine[Any, Any, Answer], go_on: Callable[[Any], Any]
         return go_on(given)
     finally:
         if (taken := time.monotonic() - began) > SLOW:
-            _log.warning(
-                "%s is async and held the event loop for %.0f ms; what blocks belongs in a function that is not "
-                "async, or in asyncio.to_thread",
-                getattr(coroutine, "__qualname__", coroutine),
-                taken * 1000,
-            )
+            name = getattr(coroutine, "__qualname__", repr(coroutine))
+            tell(name, taken, "is async and held the event loop; what blocks belongs in asyncio.to_thread")
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:

@@ -37,9 +37,10 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
+from mixkit.vm.slow import SLOW, tell
 from mixkit.vm.spawned import CLEANUP
 
-__all__ = ["LARGE", "SLOW", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
+__all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
 _log = logging.getLogger("mixkit.vm")
 T = TypeVar("T")
@@ -47,8 +48,6 @@ SLICE = 100_000
 """Instructions that a machine which counts them runs before others get a turn."""
 LARGE = 64 << 10
 """Bytes of codec words above which they are encoded, decoded and checked in a thread."""
-SLOW = 0.1
-"""Seconds on the event loop after which a call is named in the log."""
 
 
 class Future(Protocol):
@@ -364,7 +363,7 @@ class Run:
             return ffi.invoke(self.state, args)
         finally:
             if (taken := time.monotonic() - began) > SLOW:
-                _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
+                tell(ffi.name, taken, "is registered as quick and was not")
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
         """Start an async FFI, on the event loop."""

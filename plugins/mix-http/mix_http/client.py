@@ -23,10 +23,11 @@ from mix_http.settings import HttpSettings
 from mix_http.text import decode_text, media_type
 from mixkit import egress
 from mixkit import header_fields as fields
-from mixkit.egress import EgressPolicy, Target
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
 from mixkit.state import State
+from mixkit.target import Target
 from mixkit.value import UNDEF, is_large
 
 __all__ = ["call"]

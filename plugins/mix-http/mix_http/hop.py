@@ -12,9 +12,9 @@ from mix_http.body import encode_body
 from mix_http.message import ClientTLS, HttpRequest, urlencoded
 from mix_http.settings import HttpSettings
 from mixkit import header_fields as fields
-from mixkit.egress import MAX_URL, Target, parse_url
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
+from mixkit.target import MAX_URL, Target, parse_url
 
 __all__ = ["Hop", "first_hop", "media_patterns"]
 

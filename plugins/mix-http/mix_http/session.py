@@ -21,9 +21,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
 from mixkit import egress, outgoing
-from mixkit.egress import EgressDenied, EgressPolicy, Target
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import reveal
+from mixkit.target import EgressDenied, Target
 
 MAX_HEADERS: Final = 500
 """Header fields of a response."""

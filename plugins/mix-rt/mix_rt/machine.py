@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -70,13 +71,18 @@ class CodeMachine:
             )
         self._virtual.collect()
 
+    def restored(self) -> None:
+        """The instance was given the state after `load`; its limits are those of the run."""
+        self._virtual.limits(self.instance.memory_limit, _STACK)
+
     def enter(self, entry: str, words: bytes) -> None:
         index = self._code.exports.get(entry)
         if index is None:
             known = ", ".join(sorted(self._code.exports)) or "none"
             near = meant(entry, self._code.exports)
             raise NotFound(f"the code has no entry {entry!r}; it has {known}{near}")
-        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget))
+        seed = int.from_bytes(os.urandom(8), "little")
+        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget, seed))
 
     def step(self, budget: int) -> Event:
         try:

@@ -101,9 +101,9 @@ class Virtual:
         """Begin what runs at init; `Done` if nothing does."""
         return self._command(struct.pack("<2I", _INIT, min(budget, _BUDGET_MAX)))
 
-    def enter(self, function: int, words: bytes, budget: int) -> Event:
-        """Begin a function with the codec array of its arguments."""
-        return self._command(struct.pack("<3I", _ENTER, min(budget, _BUDGET_MAX), function) + words)
+    def enter(self, function: int, words: bytes, budget: int, seed: int = 0) -> Event:
+        """Begin a function with the codec array of its arguments. `seed`, of 64 bits, is for its random numbers."""
+        return self._command(struct.pack("<3IQ", _ENTER, min(budget, _BUDGET_MAX), function, seed) + words)
 
     def step(self, budget: int) -> Event:
         """Go on."""

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 def test_random_code_ends_with_an_event(native: Callable[[], Virtual]) -> None:
     """What the verifier accepts runs without a trap; `fuzz_qcode.py` goes on for longer."""
     seed = random.randrange(2**32)
-    for number in range(seed, seed + 12):
+    for number in range(seed, seed + 6):
         run_random(native(), random.Random(number))
 
 
