@@ -41,6 +41,9 @@ def add_lines(error: RunError, code: bytes) -> None:
 
 def located(code: bytes, frames: Sequence[str]) -> list[str]:
     """The frames, as `deep at 0x193 (agent.c:3)` where the code says so; unchanged without debug information."""
+    if not code.startswith(b"\0asm"):
+        # Code of an interpreter, which knows its places itself.
+        return list(frames)
     from mixkit.vm import wasm
 
     module = wasm.read(code)

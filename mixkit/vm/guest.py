@@ -230,13 +230,11 @@ class SuspendedMachine(GuestMachine):
         self.instance.give_way()
 
     def ffi(self, name: bytes, words: bytes) -> Any:
-        if self._call is None:
-            return super().ffi(name, words)
-        self._answer = self.host.call_quick(name, words)
-        if self._answer is not None:
-            return len(self._answer)
+        self._answer = answer = self.host.call_quick(name, words)
+        if answer is not None:
+            return len(answer)
         self._calls += 1
-        self._wanted = FFICall(self._calls, name, words)
+        self._wanted = FFICall(self._calls, name, words, True)
         return LATER
 
     def sleep(self, seconds: float, then: Callable[[], int]) -> Any:

@@ -287,7 +287,12 @@ async def test_rows_are_streamed_where_ndjson_is_asked_for(client: httpx.AsyncCl
 async def test_large_rows_are_streamed_a_few_at_a_time(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mix_server.answer.BATCH_BYTES", 10_000)
+    for keeper in (
+        "mix_db.engine.state.BATCH_BYTES",
+        "mix_db.testing.plain.BATCH_BYTES",
+        "mix_server.answer._PART",
+    ):
+        monkeypatch.setattr(keeper, 10_000)
     sizes: list[int] = []
     original = Stream.__init__
 

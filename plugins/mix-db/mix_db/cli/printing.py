@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 
 from mixkit import tagged_json
 from mixkit.cli.output import Output, safe_json
+from mixkit.rows import ValueRows
 
 __all__ = ["format_option", "line_of", "print_rows", "print_warnings"]
 
@@ -72,7 +73,7 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
             if terminal and format == "ndjson":
                 click.echo(safe_json("\n".join(map(line_of, batch))))
             else:
-                writer.write(batch)
+                writer.write(ValueRows(batch))
                 stream.flush()
             count += len(batch)
         writer.finish()
@@ -80,8 +81,8 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
     return count
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    rest = iter(rows)
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    rest = map(dict, rows)
     while batch := list(islice(rest, _BATCH)):
         yield batch
 
