@@ -7,6 +7,7 @@ from typing import Any
 
 from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
+from mix_lang.diagnostic import Report
 from mix_lang.errors import CompileError
 from mix_lang.program import Unit
 
@@ -55,8 +56,12 @@ def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
     unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
-    assembly = generate(checked.program, unit.name)
-    code = assembly.code()
+    try:
+        code = generate(checked.program, unit.name).code()
+    except RecursionError:
+        report = Report(unit.source)
+        report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")
+        raise CompileError(report.found) from None
     code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
     return code.to_bytes(), checked
 
