@@ -78,7 +78,12 @@ def main() -> None:
     key = ECKey.generate_key("P-256", {"kid": "one"})
 
     def token(number: int) -> str:
-        claims = {"sub": str(number), "email": "u77@example.org", "aud": "bench", "exp": int(time.time()) + 3600}
+        claims = {
+            "sub": str(number),
+            "email": "u77@example.org",
+            "aud": "bench",
+            "exp": int(time.time()) + 3600,
+        }
         return jwt.encode({"alg": "ES256", "kid": "one"}, claims | {"n": number}, key, algorithms=["ES256"])
 
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +100,9 @@ def main() -> None:
 
             def ask(text: str) -> Callable[[], Any]:
                 request: Any = SimpleNamespace(auth=f"Bearer {text}")
-                return lambda: loop.run_until_complete(admit(server.authorizer, request, Permission.RUN, ABOUT))
+                return lambda: loop.run_until_complete(
+                    admit(server.authorizer, request, Permission.RUN, ABOUT)
+                )
 
             began = time.process_time()
             ask(token(0))()
@@ -116,9 +123,13 @@ def main() -> None:
     signature, public = private.sign(b"x" * 200, ec.ECDSA(hashes.SHA256())), private.public_key()
     bare = best(lambda: public.verify(signature, b"x" * 200, ec.ECDSA(hashes.SHA256())), 200)
     print(f"grants of {SUBJECTS} subjects, read for the first time: {first:.0f} ms")
-    print(f"admitted, JWT seen before: {seen - nothing:.1f} us (of which nothing is the loop's own {nothing:.1f})")
+    print(
+        f"admitted, JWT seen before: {seen - nothing:.1f} us (of which nothing is the loop's own {nothing:.1f})"
+    )
     print(f"admitted, operator's token: {operator - nothing:.1f} us")
-    print(f"admitted, JWT not seen before (ES256): {sorted(new)[len(new) // 2] - nothing:.0f} us, median of {TOKENS}")
+    print(
+        f"admitted, JWT not seen before (ES256): {sorted(new)[len(new) // 2] - nothing:.0f} us, median of {TOKENS}"
+    )
     print(f"jwt.decode of joserfc alone: {alone:.0f} us; verify of cryptography alone: {bare:.0f} us")
 
 

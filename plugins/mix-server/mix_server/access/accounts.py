@@ -148,7 +148,10 @@ class Accounts:
             if operator != self._operator.mark:
                 raise Unauthorized("the operator's token is another one by now; sign in again")
             return _OPERATOR
-        return Caller(claims.email or claims.subject, subjects_of(claims.email, True))
+        subjects = subjects_of(claims.email, True)
+        kind, _, address = subjects[0].partition("/")
+        # NOTE: secrets belong to it, so the provider's own name of somebody must not be another one's address.
+        return Caller(address if kind == "user" else f"sub/{claims.subject}", subjects)
 
     async def _machine(self, token: str) -> Caller:
         parts = parts_of(token)

@@ -1,0 +1,81 @@
+"""What one who is signed in gets of others: nothing that was not granted, by whatever they are called."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey
+from mix_server.access.subject import check_subject, subjects_of
+from mix_server.server import Server
+
+Make = Callable[..., Server]
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+ENV = "/v1/ws/w/app/demo/agent/env"
+_KEY = ECKey.generate_key("P-256")
+
+
+@pytest.fixture
+def server(make_server: Make) -> Server:
+    pem = _KEY.as_pem(private=True).decode()
+    made = make_server(server_key=pem, workspace_creators=["domain/example.org"])
+    made.grants.add("w", "all-users", "runner", "agent/demo/env", None)
+    return made
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def user(server: Server, email: str | None = None, *, seconds: float = 60, **more: Any) -> dict[str, str]:
+    """Header of who has a token of the server with that address, or with these claims, of any kind."""
+    claims = {"iss": "mixkit", "sub": email, "exp": time.time() + seconds} | more
+    if email is not None:
+        claims["email"] = email
+    head = {"alg": "ES256", "kid": server.key.kid}
+    return bearer(jws.serialize_compact(head, json.dumps(claims).encode(), _KEY, algorithms=["ES256"]))
+
+
+# -- what somebody is called ----------------------------------------------------------------------
+
+
+def test_an_address_of_other_letters_is_another_ones() -> None:
+    kelvin = "\N{KELVIN SIGN}ate@example.org"
+    assert subjects_of(kelvin, signed_in=True)[0] == f"user/{kelvin}"
+    assert check_subject(f"user/{kelvin}") != check_subject("user/Kate@example.org")
+    # All else that Unicode takes for one letter too.
+    ascii = {f"user/{chr(code)}@example.org" for code in range(128) if chr(code).isalnum()}
+    others = (chr(code) for code in range(128, 0x11000) if chr(code).isalnum())
+    assert ascii.isdisjoint(check_subject(f"user/{char}@example.org") for char in others)
+
+
+async def test_an_agent_sees_one_user_by_one_name(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+
+        async def seen(**claims: Any) -> str:
+            answer = await client.post(ENV, headers=user(server, **claims))
+            found: str = answer.json()["user"]
+            return found
+
+        assert await seen(email="Ada@Example.org", sub="42") == "ada@example.org"
+        assert await seen(email="ada+x@example.org", sub="42") == "ada+x@example.org"
+        # The provider's own name of a user is no address, no machine, and not the operator.
+        for name in ("ada@example.org", "machine/ci", "local"):
+            assert await seen(sub=name) == f"sub/{name}"
+            assert await seen(email="ada@example.org", email_verified=False, sub=name) == f"sub/{name}"
+        assert await seen(email="machine/ci", sub="42") == "sub/42"
+
+
+async def test_claims_that_are_no_text_are_refused(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        wrong: list[dict[str, Any]] = [{"sub": "\ud800x"}, {"sub": "42", "email": "\ud800x@example.org"}]
+        for claims in wrong:
+            for path in (ENV, "/v1/auth/token"):
+                assert (await client.post(path, headers=user(server, **claims))).status_code == 401, claims
