@@ -79,3 +79,29 @@ async def test_claims_that_are_no_text_are_refused(server: Server, connect: Conn
         for claims in wrong:
             for path in (ENV, "/v1/auth/token"):
                 assert (await client.post(path, headers=user(server, **claims))).status_code == 401, claims
+
+
+# -- what somebody may know of --------------------------------------------------------------------
+
+
+async def test_who_may_see_a_part_sees_no_others(server: Server, connect: Connect) -> None:
+    server.grants.remove("w", [grant.id for grant in server.grants.of("w")])
+    server.store.workspace("w").create_app("other")
+    server.grants.add("w", "user/ada@example.org", "runner", "agent/demo/echo", None)
+    server.grants.add("w", "user/bob@example.org", "editor", "db/other", None)
+    server.grants.add("w", "user/eve@example.org", "runner", "workspace", None)
+    async with connect(server, None) as client:
+        everything = await client.get("/v1/ws/w/app/demo", headers=user(server, "eve@example.org"))
+        agents = [each["name"] for each in everything.json()["agents"]]
+        assert len(agents) > 1
+        for email, apps, names in (
+            ("ada@example.org", ["demo"], ["echo"]),
+            ("bob@example.org", ["other"], None),
+            ("eve@example.org", ["demo", "other"], agents),
+        ):
+            who = user(server, email)
+            for path in ("/v1/ws/w", "/ws/w"):
+                assert (await client.get(path, headers=who)).json() == {"name": "w", "apps": apps}
+            app = await client.get("/v1/ws/w/app/demo", headers=who)
+            found = [each["name"] for each in app.json()["agents"]] if app.status_code == 200 else None
+            assert found == names

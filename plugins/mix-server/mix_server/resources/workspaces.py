@@ -64,7 +64,7 @@ class Workspaces:
 
 
 class Workspace:
-    """`/ws/{ws}`."""
+    """`/ws/{ws}`: GET has those apps that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "DELETE": Permission.DELETE}
 
@@ -73,7 +73,9 @@ class Workspace:
 
     async def on_get(self, req: Request, resp: Response, ws: str) -> None:
         apps = await asyncio.to_thread(lambda: self._server.store.workspace(ws).apps())
-        resp.media = {"name": ws, "apps": apps}
+        may, caller = self._server.authorizer.may, req.who
+        seen = [app for app in apps if may(caller, Permission.SEE, Resource(ws, app))]
+        resp.media = {"name": ws, "apps": seen}
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
         await asyncio.to_thread(self._server.store.delete, ws)
