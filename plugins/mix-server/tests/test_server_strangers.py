@@ -15,6 +15,8 @@ from joserfc.jwk import ECKey
 from mix_server.access.subject import check_subject, subjects_of
 from mix_server.server import Server
 
+from mixkit.errors import StorageError
+
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -105,3 +107,38 @@ async def test_who_may_see_a_part_sees_no_others(server: Server, connect: Connec
             app = await client.get("/v1/ws/w/app/demo", headers=who)
             found = [each["name"] for each in app.json()["agents"]] if app.status_code == 200 else None
             assert found == names
+
+
+# -- wishes that are none -------------------------------------------------------------------------
+
+
+async def test_an_empty_text_is_not_taken_for_all(server: Server, connect: Connect, token: str) -> None:
+    async with connect(server, token) as client:
+        before = (await client.get("/v1/ws/w/permissions")).json(), (await client.get("/v1/ws")).json()
+        wanted = {"subject": "all-users", "role": "admin", "resource": ""}
+        for path in ("/v1/ws/w/permissions", "/grant-permission/w", "/v1/ws/w/app/demo/permissions"):
+            refused = await client.post(path, json=wanted)
+            assert (refused.status_code, "expected the resource" in refused.text) == (400, True), path
+        rights = {"name": "ci", "rights": [{"role": "admin", "resource": ""}]}
+        assert (await client.post("/v1/ws/w/tokens", json=rights)).status_code == 400
+        assert (await client.post("/v1/ws", json={"name": ""})).status_code == 400
+        assert (
+            (await client.get("/v1/ws/w/permissions")).json(),
+            (await client.get("/v1/ws")).json(),
+        ) == before
+
+
+async def test_a_workspace_has_its_owner_or_is_not_made(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise StorageError("the disk is full")
+
+    ada = user(server, "ada@example.org")
+    async with connect(server, None) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(server.grants, "own", fail)
+            assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 503
+        assert "hers" not in server.store.list()
+        assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 201
+        assert server.grants.of("hers").owner == "user/ada@example.org"

@@ -45,7 +45,7 @@ class Workspaces:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         wanted = await read_form(req, _Creation, '{"name": "…"}', self._server.settings.body_timeout)
-        name = wanted.name or f"ws-{secrets.token_hex(8)}"
+        name = f"ws-{secrets.token_hex(8)}" if wanted.name is None else wanted.name
         try:
             await asyncio.to_thread(self._make, name, req.who)
         except BadName as exc:
@@ -59,8 +59,14 @@ class Workspaces:
         if not caller.operator and (caller.subject or "").partition("/")[0] != "user":
             raise Forbidden("expected a user with an address, whom the workspace can belong to")
         self._server.store.create(name)
-        if not caller.operator:
+        if caller.operator:
+            return
+        try:
             self._server.grants.own(name, str(caller.subject))
+        except BaseException:
+            # Of nobody, it would keep the name from all.
+            self._server.store.delete(name)
+            raise
 
 
 class Workspace:
