@@ -142,3 +142,62 @@ async def test_a_workspace_has_its_owner_or_is_not_made(
         assert "hers" not in server.store.list()
         assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 201
         assert server.grants.of("hers").owner == "user/ada@example.org"
+
+
+# -- what was stolen ------------------------------------------------------------------------------
+
+
+async def test_what_is_given_for_a_token_ends_with_it(server: Server, connect: Connect) -> None:
+    end = int(time.time()) + 100
+    async with connect(server, None) as client:
+        ada = user(server, "ada@example.org", exp=end)
+        for _ in range(2):
+            made = await client.post("/v1/auth/token", headers=ada)
+            assert made.json()["until"] <= end
+            begun = await client.post("/v1/auth/session", headers=ada)
+            assert begun.json()["until"] <= end
+            ada = bearer(made.json()["token"])
+        # By the cookie of the session.
+        for path in ("/v1/auth/token", "/v1/auth/session"):
+            assert (await client.post(path)).json()["until"] <= end
+
+
+async def test_a_session_of_the_operator_is_not_renewed_by_itself(
+    server: Server, connect: Connect, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(server, None) as client:
+        begun = await client.post("/v1/auth/session", headers=bearer(token))
+        assert begun.json()["seconds"] == 12 * 3600
+        later = time.time() + 3600
+        monkeypatch.setattr(time, "time", lambda: later)
+        assert (await client.post("/v1/auth/session")).json()["until"] <= begun.json()["until"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({}, False),
+        ({"X-Forwarded-Proto": "https"}, True),
+        ({"Forwarded": "for=192.0.2.1;proto=https"}, True),
+        ({"Origin": "https://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "http://127.0.0.1:8000"}, False),
+    ],
+)
+async def test_a_session_behind_a_proxy_is_for_tls_only(
+    server: Server, connect: Connect, token: str, headers: dict[str, str], secure: bool
+) -> None:
+    async with connect(server, token) as client:
+        begun = await client.post("/v1/auth/session", headers=headers)
+        assert ("secure" in begun.headers["Set-Cookie"].lower().split("; ")) is secure
+
+
+async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        values = []
+        for email in ("ada@example.org", "eve@example.org"):
+            await client.post("/v1/auth/session", headers=user(server, email))
+            values.append(client.cookies["mixkit_session"])
+            client.cookies.clear()
+        for found, status in ((values[:1], 200), (values[:1] * 2, 200), (values, 401), (values[::-1], 401)):
+            cookie = "; ".join(f"mixkit_session={value}" for value in found)
+            assert (await client.post(ENV, headers={"Cookie": cookie})).status_code == status
