@@ -107,9 +107,7 @@ class Accounts:
         # It ends when the operator's token is another one.
         more = {"operator": self._operator.mark} if caller.operator else {}
         named = (str(caller.user), None if caller.operator else email)
-        return await asyncio.to_thread(
-            self._server_key.token, *named, seconds, use="session", **more
-        )
+        return await asyncio.to_thread(self._server_key.token, *named, seconds, use="session", **more)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
         digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()

@@ -84,7 +84,7 @@ class Session:
 
 
 def _is_secure(req: Request) -> bool:
-    """Whether the browser asks over TLS, which may end at a proxy. Who says so untruly gets a cookie that is less good."""
+    """Whether the browser asks over TLS, which may end at a proxy. Who lies about it gets a cookie of less use."""
     origin = req.get_header("Origin") or ""
     return "https" in (req.scheme, req.forwarded_scheme, origin.partition(":")[0])
 
