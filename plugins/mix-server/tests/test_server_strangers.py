@@ -201,3 +201,30 @@ async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, con
         for found, status in ((values[:1], 200), (values[:1] * 2, 200), (values, 401), (values[::-1], 401)):
             cookie = "; ".join(f"mixkit_session={value}" for value in found)
             assert (await client.post(ENV, headers={"Cookie": cookie})).status_code == status
+
+
+# -- what was there before ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["mix_db.testing.plain:PlainStorage", "mix_db.storages:Mixquery"])
+async def test_an_app_that_is_made_again_has_no_grants(server: Server, connect: Connect, token: str) -> None:
+    op = bearer(token)
+    async with connect(server, None) as client:
+        # What is granted before there is an app holds for the first one.
+        for email, resource in (
+            ("bob", "db/again"),
+            ("eve", "agent/again/x"),
+            ("ann", "workspace"),
+            ("ida", "db/againe"),
+        ):
+            server.grants.add("w", f"user/{email}@example.org", "editor", resource, None)
+        bob = user(server, "bob@example.org")
+        wanted = {"name": "ci", "rights": [{"role": "editor", "resource": "db/again"}]}
+        machine = bearer((await client.post("/v1/ws/w/tokens", json=wanted, headers=op)).json()["token"])
+        for expected in (200, 404):
+            assert (await client.put("/v1/ws/w/app/again", headers=op)).status_code == 201
+            for who in (bob, machine):
+                assert (await client.get("/v1/ws/w/app/again/documents", headers=who)).status_code == expected
+            assert (await client.delete("/v1/ws/w/app/again", headers=op)).status_code == 204
+        left = {grant.subject for grant in server.grants.of("w")}
+        assert left == {"all-users", "user/ann@example.org", "user/ida@example.org"}
