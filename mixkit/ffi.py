@@ -458,8 +458,10 @@ def _async_invoker(
 
     def invoke(state: State, words: Words) -> Awaitable[Answer]:
         # In the thread of the run: large arguments are not for an event loop.
-        return _named(name, answer(state, bind(state, words)))
+        return answer(state, bind(state, words))
 
+    # As logs call its coroutines.
+    answer.__qualname__ = name
     return invoke
 
 
@@ -492,14 +494,8 @@ def _guarded_async(
         except BaseException as exc:
             return _failure(name, exc, False)
 
-    return lambda state, words: _named(name, answer(state, words))
-
-
-def _named(name: str, answer: Any) -> Awaitable[Answer]:
-    """The coroutine of an FFI, as logs call it."""
     answer.__qualname__ = name
-    coroutine: Awaitable[Answer] = answer
-    return coroutine
+    return answer
 
 
 class Registry:

@@ -210,15 +210,20 @@ class Run:
     def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Answer an FFI call at once, if that FFI is quick; None for one that the machine has to make an event of.
 
-        PERF: leaving a guest and going on with it costs as much as a quick FFI does.
+        PERF: leaving a guest and going on with it costs as much as a quick FFI does. Nobody sees the states that pass
+        meanwhile, unless they are traced.
         """
-        self._to(RunState.FFI_CALL)
+        if self._trace is not None:
+            self._to(RunState.FFI_CALL)
         ffi = self._table.find(self.state, name, words)
         if not ffi.quick or len(words) > LARGE:
+            if self._trace is None:
+                self._to(RunState.FFI_CALL)
             self._found = ffi
             return None
         answer: Answer = self._invoke(ffi, words)
-        self._to(RunState.RUNNING)
+        if self._trace is not None:
+            self._to(RunState.RUNNING)
         self.state.budget.check_call(answer)
         return answer
 
