@@ -25,6 +25,7 @@ from mix_http.settings import HttpSettings
 from mixkit import codec, egress
 from mixkit.ffi import FFITable
 from mixkit.state import NoServices, State
+from mixkit.target import parse_url
 
 BODY = json.dumps({"text": "x" * 1000}).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
@@ -83,7 +84,7 @@ async def measure(folder: str, port: int, repeats: int) -> dict[str, dict[str, f
 
     async def egress_check() -> None:
         for _ in range(100):
-            await egress.check(egress.parse_url("https://www.example.com/a/b?c=d"), policy, public)
+            await egress.check(parse_url("https://www.example.com/a/b?c=d"), policy, public)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
 

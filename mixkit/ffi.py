@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from mixkit import codec
+from mixkit import codec, shape
 from mixkit.converter import Converter, converter
 from mixkit.errors import (
     CancelledRun,
@@ -30,11 +30,13 @@ from mixkit.errors import (
     NotFound,
     printable,
 )
+from mixkit.forms import Packed
 from mixkit.grants import Grants, matches
 from mixkit.near import meant
 from mixkit.octets import LEAST, Answer, Octets, arguments
 from mixkit.outside import is_ours
-from mixkit.schema import ANY, Mismatch, Type, from_annotation, json_schema
+from mixkit.rows import PackedRows, Rows
+from mixkit.schema import ANY, ArrayType, MapType, Mismatch, Type, from_annotation, json_schema
 from mixkit.state import State
 from mixkit.value import Result, error, is_large, ok
 
@@ -140,7 +142,8 @@ class FFIGroup:
 
         `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
         run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers
-        `ok(value)`, and `error(message)` when the function raises.
+        `ok(value)`, and `error(message)` when the function raises. One that answers `mixkit.rows.Rows` hands on maps
+        in the form in which they are at hand.
 
         Args:
             quick: it answers within microseconds and waits for nothing, no lock and no file; it may then be called on
@@ -168,7 +171,8 @@ class FFIGroup:
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
         """A coroutine function, with or without the state as its first parameter.
 
-        It may wait, and is cancelled with the run.
+        It may wait, and is cancelled with the run, which ends when it has: what it awaits in a `finally` has two
+        seconds.
         """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 
@@ -180,9 +184,10 @@ class FFIGroup:
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
         """A name that always answers the same value."""
         words = codec.encode(value)
+        bind = _binder(name, ())
 
         def invoke(state: State, args: Words) -> Answer:
-            _decode_args(name, state, args, 0, 0)
+            bind(state, args)
             return words
 
         self._add(FFI(name, self.name, "const", invoke, doc=doc, quick=True))
@@ -282,7 +287,8 @@ def _signature(
     if is_result:
         returned = typing.get_args(returned)[0]
     try:
-        return tuple(params), from_annotation(_as_binary(Octets, returned)), is_result
+        result = _ROWS if returned is Rows else from_annotation(_as_binary(Octets, returned))
+        return tuple(params), result, is_result
     except TypeError as exc:
         raise FFIError(f"{name}: result: {exc}") from None
 
@@ -348,8 +354,16 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
     return bind
 
 
+_ROWS = ArrayType(MapType(ANY))
+"""What an FFI answers that is annotated to answer `Rows`."""
+
+_OK = codec.encode(ok(None))[: -len(codec.encode(None))]
+"""What stands before the words of a value to make `ok(value)` of it."""
+
+
 def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, Any], Answer]:
     convert = None if kind == ANY else converter(kind, out=True)
+    declared = shape.declared(kind)
 
     def encode(state: State, value: Any) -> Answer:
         try:
@@ -357,6 +371,16 @@ def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, 
                 if convert is not None:
                     convert(b"")
                 return value.words(is_ok=is_result)
+            # PERF: of what nobody has looked at so far, no values are made here either.
+            if isinstance(value, Packed):
+                if declared is None or declared.fits(value.words):
+                    return _OK + value.words if is_result else value.words
+                value = value.value()
+            elif isinstance(value, PackedRows) and kind in (_ROWS, ANY):
+                # Whoever packed them vouches for what they are.
+                return _OK + value.words() if is_result else value.words()
+            elif isinstance(value, Rows):
+                value = value.values()
             if convert is not None:
                 value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
@@ -379,15 +403,19 @@ def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, 
 
 def _failure(name: str, exc: BaseException, is_result: bool) -> Words:
     """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
-    if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+    try:
+        if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+            raise exc
+        if not isinstance(exc, MixError):
+            _log.error("%s failed", name, exc_info=exc)
+            exc = InternalError(f"{name} failed inside; the log says why")
+        if is_result:
+            # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
+            return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
         raise exc
-    if not isinstance(exc, MixError):
-        _log.error("%s failed", name, exc_info=exc)
-        exc = InternalError(f"{name} failed inside; the log says why")
-    if is_result:
-        # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
-        return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
-    raise exc
+    finally:
+        # What is raised leads to this frame.
+        del exc
 
 
 def _sync_invoker(
@@ -422,7 +450,7 @@ def _async_invoker(
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        if not is_large(value):
+        if not isinstance(value, Rows) and not is_large(value):
             return encode(state, value)
         import asyncio
 
@@ -430,8 +458,10 @@ def _async_invoker(
 
     def invoke(state: State, words: Words) -> Awaitable[Answer]:
         # In the thread of the run: large arguments are not for an event loop.
-        return _named(name, answer(state, bind(state, words)))
+        return answer(state, bind(state, words))
 
+    # As logs call its coroutines.
+    answer.__qualname__ = name
     return invoke
 
 
@@ -464,14 +494,8 @@ def _guarded_async(
         except BaseException as exc:
             return _failure(name, exc, False)
 
-    return lambda state, words: _named(name, answer(state, words))
-
-
-def _named(name: str, answer: Any) -> Awaitable[Answer]:
-    """The coroutine of an FFI, as logs call it."""
     answer.__qualname__ = name
-    coroutine: Awaitable[Answer] = answer
-    return coroutine
+    return answer
 
 
 class Registry:
@@ -551,10 +575,7 @@ class FFITable:
                 f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
                 "and the installation must grant it"
             )
-        budget = state.budget
-        budget.spend("host_calls")
-        budget.check_size("call_size", len(words))
-        budget.check_values(words, "call_values")
+        state.budget.spend_call(words)
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi
@@ -612,9 +633,3 @@ class FFITable:
         known = ", ".join(sorted(self.options)) or "none"
         near = meant(key, self.options)
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
-
-    def check_answer(self, state: State, words: Answer) -> Answer:
-        """The answer, if it is within `call_size` and `call_values`."""
-        state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words, "call_values")
-        return words

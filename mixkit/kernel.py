@@ -28,7 +28,7 @@ from mixkit.vm.loop import Spawn
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
-from mixkit.vm.started import start
+from mixkit.vm.spawned import Spawned
 from mixkit.vm.threads import Threads, in_own_thread
 
 __all__ = ["Code", "Kernel"]
@@ -171,8 +171,7 @@ class Kernel(Resources):
                 code = in_own_thread(self.load, code).result(budget.remaining())
             except TimeoutError:
                 _not_loaded(entry, budget)
-        spawn: Spawn = self._portal.spawn  # type: ignore[assignment]
-        job = Job(self, code, entry, params, options, limits, budget, spawn, trace)
+        job = Job(self, code, entry, params, options, limits, budget, self._portal.spawn, trace)
         return drive(job, job.to_end())
 
     async def run(
@@ -217,10 +216,10 @@ class Kernel(Resources):
             except TimeoutError:
                 _not_loaded(entry, budget)
         threads, turn = self._threads, self._slice
-        spawn: Spawn = partial(start, loop)
+        spawn: Spawn = loop.create_task
         if not code.suspends:
             # It holds a thread to its end, one of its own if another run waits for it in one.
-            turn, spawn = 0.0, lambda call: asyncio.run_coroutine_threadsafe(call, loop)  # type: ignore[arg-type]
+            turn, spawn = 0.0, partial(Spawned, loop)
             if nested:
                 threads = Threads(1, "mixkit-nested")
         of = (self, code, entry, params, options, limits, budget, spawn)

@@ -82,4 +82,9 @@
     BUILTIN(binary_to_hex, 1, "binary:binary") \
     BUILTIN(binary_of_hex, 1, "text:string") \
     BUILTIN(array_flatten, 1, "array:array") \
-    BUILTIN(map_of_pairs, 1, "array:array")
+    BUILTIN(map_of_pairs, 1, "array:array") \
+    BUILTIN(regex_check, 1, "pattern:string") \
+    BUILTIN(regex_find, 3, "pattern:string start:whole text:string") \
+    BUILTIN(regex_find_all, 3, "pattern:string most:whole text:string") \
+    BUILTIN(random_int, 2, "first:whole last:whole") \
+    BUILTIN(random_float, 0, "")

@@ -1,5 +1,6 @@
 /* Built-ins for upper and lower case. */
 #include "builtin.h"
+#include "regex.h"
 #include "text.h"
 
 struct case_run {
@@ -121,3 +122,13 @@ Value builtin_string_lowercase(struct vm *vm, const Value *arguments) { return c
 Value builtin_string_fold(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &fold, SIZE_MAX); }
 
 Value builtin_string_capitalize(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, 1); }
+
+static uint32_t one(const struct mapping *mapping, uint32_t code)
+{
+    uint32_t to[3];
+    return convert(mapping, code, to) == 1 ? to[0] : code;
+}
+
+uint32_t letter_fold(uint32_t code) { return one(&fold, code); }
+uint32_t letter_upper(uint32_t code) { return one(&upper, code); }
+uint32_t letter_lower(uint32_t code) { return one(&lower, code); }

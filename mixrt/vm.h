@@ -65,6 +65,8 @@ struct vm {
     bool retried;   /* all was collected for an instruction that is being done again */
     enum panic panic;
 
+    uint64_t random[2]; /* see random.c */
+
     /* See text_offset. Forgotten when something is collected. */
     const struct text *hint_text;
     uint32_t hint_index, hint_offset;

@@ -18,6 +18,10 @@ static bool pattern_open(struct vm *vm, struct pattern *pattern, const struct te
     *pattern = (struct pattern){.part = part};
     if (size <= 32)
         return true;
+    if (size > MAX_TEXT / sizeof(uint32_t)) {
+        vm->fault = FAULT_MEMORY;
+        return false;
+    }
     if (!buffer_room(vm, &pattern->next, size * sizeof(uint32_t)))
         return false;
     uint32_t *next = (uint32_t *)(void *)pattern->next.bytes, matched = 0;

@@ -25,6 +25,7 @@ class Calls:
         for name, parameters in BUILTINS.items():
             count = len(parameters.split())
             f = assembly.function(name, count)
+            f.registers = max(count, 1)
             f.emit("builtin", 0, 0, name)
             f.emit("return", 0)
         for name in ("add", "sub", "mul", "rem"):
@@ -62,8 +63,9 @@ class Calls:
         assembly.exports.update({name: name for name in assembly._functions})
         self._code = assembly.code()
         self._virtual = virtual
+        self.seed = 0
         virtual.load(self._code.to_bytes())
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         words = codec.encode(list(arguments))
-        return finish(self._virtual, self._virtual.enter(self._code.exports[name], words, SLICE))
+        return finish(self._virtual, self._virtual.enter(self._code.exports[name], words, SLICE, self.seed))

@@ -189,5 +189,10 @@ BUILTINS: Final[dict[str, str]] = {
     "binary_of_hex": "text:string",
     "array_flatten": "array:array",
     "map_of_pairs": "array:array",
+    "regex_check": "pattern:string",
+    "regex_find": "pattern:string start:whole text:string",
+    "regex_find_all": "pattern:string most:whole text:string",
+    "random_int": "first:whole last:whole",
+    "random_float": "",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

@@ -159,3 +159,18 @@ def test_what_is_no_json(calls: Calls, text: str, message: str) -> None:
 def test_what_json_has_not(calls: Calls, value: Any, message: str) -> None:
     with pytest.raises(Panicked, match=message):
         calls("json_format", value)
+
+
+def test_random_numbers_are_those_of_the_seed(native: Callable[[], Virtual]) -> None:
+    calls = Calls(native())
+    calls.seed = 7
+    assert calls("random_int", 1, 10**15) == calls("random_int", 1, 10**15)
+    found = set()
+    for seed in range(300):
+        calls.seed = seed
+        found.add(calls("random_int", -2, 3))
+        assert 0 <= calls("random_float") < 1
+        assert type(calls("random_int", -(2**63), 2**63 - 1)) is int
+    assert found == {-2, -1, 0, 1, 2, 3}
+    with pytest.raises(Panicked, match="random_int: expected a last that is not below the first, 3, found 2"):
+        calls("random_int", 3, 2)
