@@ -117,6 +117,20 @@ def test_run_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[s
     assert _cli(capsys, "run", source)[:2] == (0, "greet\t{name: string}\t{text: string}\tGreets\n")
 
 
+def test_a_panic_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fails.mix").write_text(
+        "module fails(p: data)\n  def half(x) = 10 / x.size\n  cell output = half(p)\n"
+    )
+    status, _, err = _cli(capsys, "run", str(tmp_path / "fails.mix"), '{"size": "s"}')
+    assert status == 1
+    assert err.startswith("""\
+mixkit: error: /: expected two numbers, found int and string
+    at fails.half (fails.mix:2:20)
+        2 |   def half(x) = 10 / x.size
+          |                    ^
+    at """)
+
+
 def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = _cli(capsys, "compile", str(folder / "greet.mix"))
     assert status == 0 and out.endswith("bytes\n")
