@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -38,7 +38,7 @@ from mixkit.outside import is_ours
 from mixkit.rows import PackedRows, Rows
 from mixkit.schema import ANY, ArrayType, MapType, Mismatch, Type, from_annotation, json_schema
 from mixkit.state import State
-from mixkit.value import Result, error, is_large, ok
+from mixkit.value import Case, Result, error, is_large, ok
 
 __all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
 
@@ -357,6 +357,9 @@ def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], li
 _ROWS = ArrayType(MapType(ANY))
 """What an FFI answers that is annotated to answer `Rows`."""
 
+_VALUES: Final = frozenset((dict, list, str, bytes, int, float, bool, type(None), Case))
+"""Types of what FFIs answer that stand for nothing else."""
+
 _OK = codec.encode(ok(None))[: -len(codec.encode(None))]
 """What stands before the words of a value to make `ok(value)` of it."""
 
@@ -367,20 +370,22 @@ def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, 
 
     def encode(state: State, value: Any) -> Answer:
         try:
-            if type(value) is Octets:
-                if convert is not None:
-                    convert(b"")
-                return value.words(is_ok=is_result)
-            # PERF: of what nobody has looked at so far, no values are made here either.
-            if isinstance(value, Packed):
-                if declared is None or declared.fits(value.words):
-                    return _OK + value.words if is_result else value.words
-                value = value.value()
-            elif isinstance(value, PackedRows) and kind in (_ROWS, ANY):
-                # Whoever packed them vouches for what they are.
-                return _OK + value.words() if is_result else value.words()
-            elif isinstance(value, Rows):
-                value = value.values()
+            # PERF: nearly all answers are Values, and few stand for one.
+            if type(value) not in _VALUES:
+                if type(value) is Octets:
+                    if convert is not None:
+                        convert(b"")
+                    return value.words(is_ok=is_result)
+                # Of what nobody has looked at so far, no values are made here either.
+                if isinstance(value, Packed):
+                    if declared is None or declared.fits(value.words):
+                        return _OK + value.words if is_result else value.words
+                    value = value.value()
+                elif isinstance(value, PackedRows) and kind in (_ROWS, ANY):
+                    # Whoever packed them vouches for what they are.
+                    return _OK + value.words() if is_result else value.words()
+                elif isinstance(value, Rows):
+                    value = value.values()
             if convert is not None:
                 value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
@@ -446,7 +451,7 @@ def _async_invoker(
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        if not isinstance(value, Rows) and not is_large(value):
+        if not (is_large(value) if type(value) in _VALUES else isinstance(value, Rows)):
             return encode(state, value)
         import asyncio
 
