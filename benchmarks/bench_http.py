@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import ssl
 from collections.abc import Awaitable, Callable
@@ -119,6 +120,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=500)
     options = parser.parse_args()
+    # As a worker of the server does at its start.
+    gc.collect()
+    gc.freeze()
     with serving(serve) as (folder, port):
         result = asyncio.run(measure(folder, port, options.repeats))
     if options.json:

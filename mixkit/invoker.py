@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -29,7 +29,7 @@ from mixkit.outside import is_ours
 from mixkit.rows import PackedRows, Rows
 from mixkit.schema import ANY, ArrayType, MapType, Mismatch, Type
 from mixkit.state import State
-from mixkit.value import error, is_large, ok
+from mixkit.value import Case, error, is_large, ok
 
 __all__ = [
     "ROWS",
@@ -112,6 +112,9 @@ def binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], lis
 ROWS = ArrayType(MapType(ANY))
 """What an FFI answers that is annotated to answer `Rows`."""
 
+_VALUES: Final = frozenset((dict, list, str, bytes, int, float, bool, type(None), Case))
+"""Types of what FFIs answer that stand for nothing else."""
+
 _OK = codec.encode(ok(None))[: -len(codec.encode(None))]
 """What stands before the words of a value to make `ok(value)` of it."""
 
@@ -122,20 +125,22 @@ def result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, A
 
     def encode(state: State, value: Any) -> Answer:
         try:
-            if type(value) is Octets:
-                if convert is not None:
-                    convert(b"")
-                return value.words(is_ok=is_result)
-            # PERF: of what nobody has looked at so far, no values are made here either.
-            if isinstance(value, Packed):
-                if declared is None or declared.fits(value.words):
-                    return _OK + value.words if is_result else value.words
-                value = value.value()
-            elif isinstance(value, PackedRows) and kind in (ROWS, ANY):
-                # Whoever packed them vouches for what they are.
-                return _OK + value.words() if is_result else value.words()
-            elif isinstance(value, Rows):
-                value = value.values()
+            # PERF: nearly all answers are Values, and few stand for one.
+            if type(value) not in _VALUES:
+                if type(value) is Octets:
+                    if convert is not None:
+                        convert(b"")
+                    return value.words(is_ok=is_result)
+                # Of what nobody has looked at so far, no values are made here either.
+                if isinstance(value, Packed):
+                    if declared is None or declared.fits(value.words):
+                        return _OK + value.words if is_result else value.words
+                    value = value.value()
+                elif isinstance(value, PackedRows) and kind in (ROWS, ANY):
+                    # Whoever packed them vouches for what they are.
+                    return _OK + value.words() if is_result else value.words()
+                elif isinstance(value, Rows):
+                    value = value.values()
             if convert is not None:
                 value = convert(value)
             return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
@@ -205,7 +210,7 @@ def async_invoker(
             value = await (function(state, *args) if with_state else function(*args))
         except BaseException as exc:
             return _failure(name, exc, is_result)
-        if not isinstance(value, Rows) and not is_large(value):
+        if not (is_large(value) if type(value) in _VALUES else isinstance(value, Rows)):
             return encode(state, value)
         import asyncio
 
