@@ -196,7 +196,7 @@ def contenders() -> dict[str, dict[str, Callable[[], Any]]]:
         pass
     names: dict[str, Any] = {}
     exec(PYTHON, names)  # noqa: S102
-    found["CPython"] = {task: (lambda t=task: names[t](SIZES[t])) for task in SIZES}
+    found["CPython"] = {task: partial(names[task], SIZES[task]) for task in SIZES}
     return found
 
 

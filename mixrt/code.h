@@ -81,6 +81,8 @@ struct code {
     Value *constants;
     uint32_t constant_count;
     uint8_t *keys; /* of each constant: whether it is an array of ascending strings, once that was asked */
+    uint32_t *interned; /* see intern.c */
+    uint32_t intern_mask;
     Value *closures; /* of the functions that capture nothing */
     struct ffi *ffis;
     uint32_t ffi_count;

@@ -2,6 +2,7 @@
 #include "array.h"
 #include "builtin.h"
 #include "compare.h"
+#include "intern.h"
 #include "map.h"
 #include "number.h"
 #include "operator.h"
@@ -105,7 +106,7 @@ static bool put_escape(struct parser *parser)
     return put_letters(parser, bytes, utf8_encode((uint32_t)code, bytes));
 }
 
-static Value parse_string(struct parser *parser)
+static Value parse_string(struct parser *parser, bool is_key)
 {
     size_t start = ++parser->at;
     parser->letters.size = 0;
@@ -127,6 +128,11 @@ static Value parse_string(struct parser *parser)
         start = parser->at;
     }
     size_t end = parser->at++;
+    if (!escaped && is_key) {
+        Value known = intern(parser->vm, parser->text + start, end - start);
+        if (known != UNDEF)
+            return known;
+    }
     if (!escaped)
         return text_new(parser->vm, STRING, parser->text + start, end - start);
     if (!put_letters(parser, parser->text + start, end - start))
@@ -205,7 +211,7 @@ static Value parse_map(struct parser *parser, unsigned depth)
         if (peek(parser) != '"')
             return wrong(parser, "expected a key in quotes");
         size_t start = parser->at;
-        Value key = parse_string(parser);
+        Value key = parse_string(parser, true);
         if (key == FAILED)
             return FAILED;
         skip_space(parser);
@@ -235,7 +241,7 @@ static Value parse_value(struct parser *parser, unsigned depth)
     switch (peek(parser)) {
     case '{': return parse_map(parser, depth);
     case '[': return parse_array(parser, depth);
-    case '"': return parse_string(parser);
+    case '"': return parse_string(parser, false);
     case 't': return take(parser, "true") ? TRUE : wrong(parser, "expected a value");
     case 'f': return take(parser, "false") ? FALSE : wrong(parser, "expected a value");
     case 'n': return take(parser, "null") ? NIL : wrong(parser, "expected a value");

@@ -3,6 +3,7 @@
 
 #include "array.h"
 #include "codec.h"
+#include "intern.h"
 #include "text.h"
 
 enum section { CONSTANTS = 1, FUNCTIONS, CODE, FFIS, FIRST_OF_HOST = 16 };
@@ -83,6 +84,15 @@ static bool read_constants(struct vm *vm, struct part part)
     for (uint32_t index = 0; index < count; index++)
         vm->code.constants[index] = array_get(constants, index);
     vm->code.constant_count = count;
+    if (!intern_open(vm))
+        return false;
+    /* Once more: what stands inside of constants are those strings then. */
+    constants = codec_decode(vm, part.bytes, part.size, false);
+    if (constants == FAILED)
+        return false;
+    for (uint32_t index = 0; index < count; index++)
+        if (!is_string(vm->code.constants[index]))
+            vm->code.constants[index] = array_get(constants, index);
     return true;
 }
 

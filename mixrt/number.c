@@ -212,7 +212,9 @@ static unsigned shortest(double number, char *digits, int *point)
         if (high && low) {
             sum = top;
             big_shift(&sum, 1);
-            if (big_compare(&sum, &bottom) >= 0)
+            int order = big_compare(&sum, &bottom);
+            /* Half way between two: the even one. */
+            if (order > 0 || (order == 0 && (digit & 1)))
                 digit++;
         } else if (high) {
             digit++;
