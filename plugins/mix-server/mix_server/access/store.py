@@ -148,9 +148,14 @@ class GrantStore:
             NotFound: one of them is not there; nothing is taken back then.
         """
         known = self.of(workspace)
-        found = [grant for id in ids if (grant := known.get(id)) is not None]
-        if len(found) < len(ids):
-            raise NotFound(f"no such grant in workspace {workspace!r}")
+        found = []
+        for id in dict.fromkeys(ids):
+            grant = known.get(id)
+            if grant is None:
+                raise NotFound(
+                    f"no such grant in workspace {workspace!r}, found {id!r:.80}; nothing was taken back"
+                )
+            found.append(grant)
         with self._store.workspace(workspace).writing() as database:
             database.delete([grant.id for grant in found])
         return found
