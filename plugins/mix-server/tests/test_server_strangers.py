@@ -17,6 +17,7 @@ from mix_server.access.subject import check_subject, subjects_of
 from mix_server.server import Server
 
 from mixkit.errors import StorageError
+from mixkit.storage import SaveOptions
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -278,3 +279,19 @@ async def test_of_a_workspace_that_is_not_there_nothing_is_read_or_kept(
             assert (await client.get(f"/v1/ws/{name}", headers=ada)).status_code in (403, 404)
         assert hops == 0
         assert set(server.grants._seen) == {"w"}
+
+
+async def test_a_workspace_that_cannot_be_read_keeps_nobody_from_others(
+    server: Server, connect: Connect
+) -> None:
+    ada = user(server, "ada@example.org")
+    async with connect(server, None) as client:
+        for name in ("broken", "hers"):
+            assert (await client.post("/v1/ws", json={"name": name}, headers=ada)).status_code == 201
+        with server.store.workspace("broken").writing() as database:
+            record = {"_rmx_id": "grant:bad", "_rmx_type": "grant", "subject": "all-users", "role": "king"}
+            database.save([record], SaveOptions(original_id_always=True))
+        for who, seen in ((ada, ["hers", "w"]), (user(server, "bob@example.org"), ["w"])):
+            assert (await client.get("/v1/ws", headers=who)).json() == {"workspaces": seen}
+        refused = await client.get("/v1/ws/broken", headers=ada)
+        assert (refused.status_code, "king" in refused.text) == (503, False)
