@@ -37,7 +37,8 @@ def refuse_options(req: Request, resource: Any) -> None:
         resource: what the request goes to. Its `options` are the names that each of its methods takes.
 
     Raises:
-        BadRequest: there is another name, or the query string is malformed; it names the one that was meant.
+        BadRequest: there is another name, for which the one that was meant is named, or one twice, or the query string
+            is malformed.
     """
     if not req.query_string:
         return
@@ -45,7 +46,11 @@ def refuse_options(req: Request, resource: Any) -> None:
     # A method that is not done here is refused as such.
     if known is ITS_OWN or not hasattr(resource, f"on_{_ALIASES.get(req.method, req.method).lower()}"):
         return
+    seen: set[str] = set()
     for key, _ in parse_pairs(req.query_string):
+        if key in seen:
+            raise BadRequest(f"expected {key} once in the query string, found it twice")
+        seen.add(key)
         if key not in known:
             expected = " or ".join(sorted(known)) or "nothing"
             raise BadRequest(

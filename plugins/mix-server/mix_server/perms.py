@@ -12,6 +12,7 @@ from mix_server.access.store import GrantStore
 from mix_server.access.subject import check_subject, subjects_named
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import find_workspace, store_command
+from mixkit.near import meant
 
 if TYPE_CHECKING:
     from mixkit.cli.output import Output
@@ -55,9 +56,14 @@ def list_(ws: str, store: WorkspaceStore, out: Output) -> None:
 @store_command
 def grant(subject: str, role: str, resource: str, ws: str, store: WorkspaceStore, out: Output) -> None:
     """Let SUBJECT act as ROLE on RESOURCE and all that is in it; the whole workspace if none is given."""
-    find_workspace(store, ws)
+    workspace = find_workspace(store, ws)
     made, is_new = GrantStore(store).add(ws, subject, role, resource, None)
     out.record({**made.public(), "new": is_new})
+    app, known = made.resource.app, workspace.apps()
+    if app is not None and app not in known:
+        out.note(
+            f"there is no app {app!r} in workspace {ws!r} yet; it holds when there is one{meant(app, known)}"
+        )
 
 
 @perms.command()
@@ -107,7 +113,7 @@ def _tell(found: dict[str, Any], out: Output) -> None:
             allows = "allows it" if each["allows"] else "does not"
             out.line(f"  {each['subject']} is {each['role']} of {each['resource']}: {allows}")
         if not tried["grants"]:
-            out.line(f"  nothing is granted for {tried['resource']}", "dim")
+            out.line(f"  none of these was granted anything for {tried['resource']}", "dim")
     because, needed = found["because"], found["needed"]
     if because is not None and "owner" in because:
         out.line(f"  because {because['owner']} owns the workspace")

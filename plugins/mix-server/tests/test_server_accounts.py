@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -38,6 +40,7 @@ class Provider:
         self.asked = 0
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.pause = 0.0
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +52,13 @@ class Provider:
                     self.send_header(name, text)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if not provider.pause:
+                    self.wfile.write(body)
+                    return
+                with contextlib.suppress(OSError):
+                    for number in range(len(body)):
+                        self.wfile.write(body[number : number + 1])
+                        time.sleep(provider.pause)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -275,6 +284,32 @@ async def test_a_provider_that_is_away_locks_nobody_out(
         provider.status = 503
         assert await status(client, provider.token()) == 200
         assert provider.asked >= 3
+
+
+async def test_a_provider_that_goes_on_and_on_holds_nobody_up(
+    server: Server, connect: Connect, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_source, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(key_source, "_OLDEST", 0.0)
+    async with connect(server, None) as client, asyncio.timeout(30):
+        # A byte now and then is no answer: neither without keys, nor with those from before.
+        source = server.authorizer._source  # type: ignore[attr-defined]
+        for pause, expected in ((1.0, 503), (0.0, 200), (1.0, 200)):
+            provider.pause = pause
+            deadline = time.monotonic() + 20
+            while True:
+                source._next = 0.0
+                found = await status(client, provider.token())
+                # Without keys the answer from before may have to end first.
+                if found == expected or time.monotonic() > deadline:
+                    break
+            assert found == expected
+        fetching = [thread for thread in threading.enumerate() if thread.name == "mixkit-keys"]
+        assert len(fetching) <= 1
+        provider.pause = 0.0
+        for thread in fetching:
+            await asyncio.to_thread(thread.join, 20)
+        assert await status(client, provider.token()) == 200
 
 
 async def test_keys_come_over_https_only(server: Server, connect: Connect, provider: Provider) -> None:

@@ -215,7 +215,8 @@ def test_each_look_sees_what_others_have_written(make_server: Callable[..., Serv
         assert not other.grants.of("w").machines
     # Made anew, with as many commits.
     one.store.delete("w")
-    assert other.grants.at_hand("w") is None
+    gone = other.grants.at_hand("w")
+    assert gone is not None and (gone.owner, len(gone)) == (None, 0)
     one.store.create("w")
     one.grants.own("w", "user/ada@example.org")
     assert (other.grants.of("w").owner, len(other.grants.of("w"))) == ("user/ada@example.org", 0)

@@ -78,6 +78,21 @@ async def test_every_option_that_is_known_is_taken(
                 assert answer.status_code in (400, 415), (method, path, name, answer.text)
 
 
+async def test_every_option_is_taken_once(
+    client: httpx.AsyncClient, walked: list[tuple[str, str, Any]]
+) -> None:
+    for method, path, resource in walked:
+        for name in set(options_of(resource, method)) - ITS_OWN:
+            answer = await client.request(method, f"{path}?{name}=1&{name}=2", json={})
+            assert answer.status_code == 400, (method, path, name, answer.text)
+            assert method == "HEAD" or f"expected {name} once" in answer.text, (
+                method,
+                path,
+                name,
+                answer.text,
+            )
+
+
 def test_the_options_are_in_the_document(walked: list[tuple[str, str, Any]]) -> None:
     text = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
     names = {name for method, _, resource in walked for name in options_of(resource, method)} - ITS_OWN

@@ -47,6 +47,7 @@ def test_grants_from_the_command_line(mixkit: Run) -> None:
     said = mixkit("perms", "explain", "user/ada@example.org", "write", "db/contacts", "--ws", "crm", status=1)
     assert said.startswith("user/ada@example.org may not write db/contacts\n")
     assert "user/ada@example.org is runner of db/contacts: does not" in said
+    assert "none of these was granted anything for workspace" in said
     assert "needed: editor or admin, of db/contacts or workspace" in said
     why = json.loads(
         mixkit("perms", "explain", "user/ada@example.org", "run", "agent/contacts/x", "--ws", "crm", "--json")
@@ -55,7 +56,8 @@ def test_grants_from_the_command_line(mixkit: Run) -> None:
     assert "because it holds db/contacts" in mixkit(
         "perms", "explain", "user/ada@example.org", "see", "--ws", "crm"
     )
-    mixkit("perms", "revoke", made["id"], "--ws", "crm")
+    gone = json.loads(mixkit("perms", "revoke", made["id"], made["id"], "--ws", "crm", "--json"))
+    assert [each["id"] for each in gone] == [made["id"]]
     assert "nobody but the operator" in mixkit("perms", "list", "--ws", "crm")
 
 
@@ -66,8 +68,35 @@ def test_grants_from_the_command_line(mixkit: Run) -> None:
         (("grant", "all-users", "runer"), "runner"),
         (("grant", "all-users", "runner", "db"), "expected the resource"),
         (("explain", "all-users", "wirte"), "write"),
-        (("revoke", "grant:none"), "no such grant"),
+        (
+            ("revoke", "grant:none"),
+            "no such grant in workspace 'crm', found 'grant:none'; nothing was taken back",
+        ),
     ],
 )
 def test_what_is_refused(mixkit: Run, words: tuple[str, ...], message: str) -> None:
     assert message in mixkit("perms", *words, "--ws", "crm", status=1)
+
+
+def test_a_grant_for_an_app_that_is_not_there_says_so(mixkit: Run, tmp_path: Path) -> None:
+    mixkit("app", "make", "crm/contacts")
+
+    def noted(resource: str) -> str:
+        words = [
+            MIXKIT,
+            "perms",
+            "grant",
+            "all-users",
+            "runner",
+            resource,
+            "--ws",
+            "crm",
+            "--ws-dir",
+            str(tmp_path),
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+        return done.stderr
+
+    expected = "no app 'contcats' in workspace 'crm' yet; it holds when there is one; did you mean"
+    assert expected in noted("agent/contcats/x")
+    assert noted("db/contacts") == ""

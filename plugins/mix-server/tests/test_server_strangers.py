@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mix_server.access.subject import check_subject, subjects_of
 from mix_server.server import Server
 
 from mixkit.errors import StorageError
+from mixkit.storage import SaveOptions
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -228,3 +230,68 @@ async def test_an_app_that_is_made_again_has_no_grants(server: Server, connect: 
             assert (await client.delete("/v1/ws/w/app/again", headers=op)).status_code == 204
         left = {grant.subject for grant in server.grants.of("w")}
         assert left == {"all-users", "user/ann@example.org", "user/ida@example.org"}
+
+
+async def test_a_machine_may_what_everybody_may(server: Server, connect: Connect, token: str) -> None:
+    server.grants.add("w", "anonymous", "runner", "agent/demo/echo", None)
+    async with connect(server, None) as client:
+        wanted = {"name": "ci", "rights": [{"role": "runner", "resource": "db/other"}]}
+        made = (await client.post("/v1/ws/w/tokens", json=wanted, headers=bearer(token))).json()
+        for agent, status in (("echo", 200), ("env", 404)):
+            path = f"/v1/ws/w/app/demo/agent/{agent}"
+            assert (await client.post(path, headers=bearer(made["token"]))).status_code == status
+            why = await client.get(
+                "/v1/ws/w/permissions",
+                params={
+                    "explain": "run",
+                    "subject": f"machine/{made['id']}",
+                    "resource": f"agent/demo/{agent}",
+                },
+                headers=bearer(token),
+            )
+            assert why.json()["allowed"] is (status == 200)
+
+
+# -- what is asked about workspaces ---------------------------------------------------------------
+
+
+async def test_of_a_workspace_that_is_not_there_nothing_is_read_or_kept(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = user(server, "ada@example.org")
+    async with connect(server, None) as client:
+        assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 201
+        assert (await client.get("/v1/ws/hers", headers=ada)).status_code == 200
+        assert "hers" in server.grants._seen
+        server.store.delete("hers")
+        hops = 0
+        to_thread = asyncio.to_thread
+
+        async def counted(*args: Any) -> Any:
+            nonlocal hops
+            hops += 1
+            return await to_thread(*args)
+
+        assert (await client.get("/v1/ws/w", headers=ada)).status_code == 200
+        monkeypatch.setattr("mix_server.access.accounts.asyncio.to_thread", counted)
+        # One that may not be seen and one that is not there are answered on the same way.
+        for name in ("w/tokens", "hers", "none", "no%20name"):
+            assert (await client.get(f"/v1/ws/{name}", headers=ada)).status_code in (403, 404)
+        assert hops == 0
+        assert set(server.grants._seen) == {"w"}
+
+
+async def test_a_workspace_that_cannot_be_read_keeps_nobody_from_others(
+    server: Server, connect: Connect
+) -> None:
+    ada = user(server, "ada@example.org")
+    async with connect(server, None) as client:
+        for name in ("broken", "hers"):
+            assert (await client.post("/v1/ws", json={"name": name}, headers=ada)).status_code == 201
+        with server.store.workspace("broken").writing() as database:
+            record = {"_rmx_id": "grant:bad", "_rmx_type": "grant", "subject": "all-users", "role": "king"}
+            database.save([record], SaveOptions(original_id_always=True))
+        for who, seen in ((ada, ["hers", "w"]), (user(server, "bob@example.org"), ["w"])):
+            assert (await client.get("/v1/ws", headers=who)).json() == {"workspaces": seen}
+        refused = await client.get("/v1/ws/broken", headers=ada)
+        assert (refused.status_code, "king" in refused.text) == (503, False)

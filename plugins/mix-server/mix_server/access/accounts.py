@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mix_server.access.key_source import KeySource
 from mix_server.access.machine import is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER
-from mix_server.access.subject import check_subject, subjects_of
+from mix_server.access.subject import check_subject, subjects_named, subjects_of
 from mix_server.access.tokens import LEEWAY, Claims, Expected, NoSuchKey, header_of, verified
 from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
 from mix_server.caller import Caller, Permission, Resource
@@ -168,7 +168,7 @@ class Accounts:
             with contextlib.suppress(NotFound, BadName):
                 machine = self._grants.of(workspace).machines.get(id)
                 if machine is not None and machine.admits(secret):
-                    return Caller(f"machine/{machine.name}", (machine.subject,))
+                    return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
         # Which of these it was is nobody's business.
         raise Unauthorized("the token has expired or was revoked, or never was one")
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
 from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from mix_server.access.key_set import KeySet
@@ -25,11 +28,15 @@ from mixkit.errors import ProfileError
 
 __all__ = ["KeySource", "Unreachable"]
 
+T = TypeVar("T")
+
 _log = logging.getLogger("mixkit.server.keys")
 
 _MAX_SET: Final = 1 << 20
 """Bytes of a key set."""
 _TIMEOUT: Final = 10.0
+"""Seconds for all of a fetch."""
+_PIECE: Final = 64 << 10
 _AGAIN: Final = 10.0
 _YOUNGEST: Final = 60.0
 _AGE: Final = 300.0
@@ -69,6 +76,7 @@ class KeySource:
         self._fetched = self._until = self._next = 0.0
         self._back_off = 1.0
         self._task: asyncio.Task[None] | None = None
+        self._answer: asyncio.Future[tuple[KeySet, float]] | None = None
 
     def at_hand(self) -> KeySet | None:
         """The keys, if they are known and not old. Never waits."""
@@ -93,7 +101,7 @@ class KeySource:
 
     async def _fetch(self) -> None:
         try:
-            keys, age = await asyncio.to_thread(_fetched, self._url)
+            keys, age = await self._read()
             if not len(keys):
                 raise ValueError(f"it has no key that is used here; {'; '.join(keys.passed_over[:3])}")
         except (OSError, HTTPException, ValueError) as exc:
@@ -109,6 +117,38 @@ class KeySource:
         finally:
             self._task = None
 
+    async def _read(self) -> tuple[KeySet, float]:
+        """What `_fetched` answers. `TimeoutError` if it takes longer than all who wait should."""
+        # A provider that goes on and on has one thread of its own, so that it holds up neither others nor the end.
+        if self._answer is None:
+            self._answer = _in_thread(_fetched, self._url)
+            # It may be that nobody asks any more.
+            self._answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        done, _ = await asyncio.wait({self._answer}, timeout=_TIMEOUT)
+        if not done:
+            raise TimeoutError(f"the answer has not come in {_TIMEOUT:g} s")
+        answer, self._answer = self._answer, None
+        return answer.result()
+
+
+def _in_thread(function: Callable[[str], T], argument: str) -> asyncio.Future[T]:
+    """What a function answers in a thread that ends with the process."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(function(argument))
+        except urllib.error.HTTPError as exc:
+            # It is the answer, too, and has the connection.
+            exc.close()
+            found.set_exception(exc)
+        except BaseException as exc:
+            # The frames would have the future, and what they have open, for as long as it has them.
+            found.set_exception(exc.with_traceback(None))
+
+    threading.Thread(target=run, name="mixkit-keys", daemon=True).start()
+    return asyncio.wrap_future(found)
+
 
 class _NoWeaker(urllib.request.HTTPRedirectHandler):
     """Follows to https only, wherever from: keys are not to come over a connection that anybody can change."""
@@ -123,6 +163,7 @@ class _NoWeaker(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if urlsplit(newurl).scheme != "https":
+            fp.close()
             raise urllib.error.URLError(f"it redirects to {newurl[:200]!r}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -138,9 +179,15 @@ def _fetched(url: str) -> tuple[KeySet, float]:
     for handler in handlers:
         opener.add_handler(handler)
     request = urllib.request.Request(url, headers={"Accept": "application/jwk-set+json, application/json"})
+    deadline = time.monotonic() + _TIMEOUT
     with opener.open(request, timeout=_TIMEOUT) as answer:
-        data = answer.read(_MAX_SET + 1)
-        if len(data) > _MAX_SET:
-            raise ValueError(f"expected at most {_MAX_SET} bytes")
+        data = b""
+        # The socket's own time is one for each piece.
+        while piece := answer.read1(_PIECE):
+            data += piece
+            if len(data) > _MAX_SET:
+                raise ValueError(f"expected at most {_MAX_SET} bytes")
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"the answer has not come in {_TIMEOUT:g} s")
         found = _MAX_AGE.search(answer.headers.get("Cache-Control") or "")
         return KeySet.decode(data), float(found[1]) if found else _AGE

@@ -73,7 +73,11 @@ class GrantStore:
         found = self._current(workspace)
         if found is not None:
             return found
-        home = self._store.workspace(workspace)
+        try:
+            home = self._store.workspace(workspace)
+        except NotFound:
+            self._seen.pop(workspace, None)
+            raise
         mark, database = home.mark(), home.database()
         found = self._known(home, mark, database)
         if found is None:
@@ -84,7 +88,10 @@ class GrantStore:
         return found
 
     def at_hand(self, workspace: str) -> Grants | None:
-        """The same, if that is no more than a look; else None. An event loop may ask."""
+        """The same, if that is no more than a look; else None. An event loop may ask.
+
+        A workspace that is not there has none at hand: whoever asks must not learn from the time that it took.
+        """
         found = self._current(workspace)
         if found is not None:
             return found
@@ -92,7 +99,8 @@ class GrantStore:
             home = self._store.workspace(workspace)
             mark, database = home.mark(), home.database_at_hand()
         except (NotFound, BadName):
-            return None
+            self._seen.pop(workspace, None)
+            return Grants(workspace, ())
         return None if database is None else self._known(home, mark, database)
 
     def _current(self, workspace: str) -> Grants | None:
@@ -140,9 +148,14 @@ class GrantStore:
             NotFound: one of them is not there; nothing is taken back then.
         """
         known = self.of(workspace)
-        found = [grant for id in ids if (grant := known.get(id)) is not None]
-        if len(found) < len(ids):
-            raise NotFound(f"no such grant in workspace {workspace!r}")
+        found = []
+        for id in dict.fromkeys(ids):
+            grant = known.get(id)
+            if grant is None:
+                raise NotFound(
+                    f"no such grant in workspace {workspace!r}, found {id!r:.80}; nothing was taken back"
+                )
+            found.append(grant)
         with self._store.workspace(workspace).writing() as database:
             database.delete([grant.id for grant in found])
         return found
