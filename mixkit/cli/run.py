@@ -122,7 +122,8 @@ def run(
         place = runnable.place
         if home is not None:
             place = Place("", runnable.app or code.stem, home.absolute())
-        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, out)
+        folder = code.parent if code.is_file() else None
+        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, folder, out)
 
 
 def _are_params(text: str | None, pairs: tuple[str, ...]) -> bool:
@@ -147,12 +148,13 @@ def _run(
     patterns: tuple[str, ...],
     timeout: float | None,
     place: Place | None,
+    folder: Path | None,
     out: Output,
 ) -> None:
     import asyncio
 
     from mixkit import tagged_json
-    from mixkit.cli.lines import add_lines
+    from mixkit.cli.lines import add_lines, add_source
     from mixkit.cli.runnable import others_of
     from mixkit.converter import converter
     from mixkit.errors import RunError
@@ -182,6 +184,8 @@ def _run(
             )
     except RunError as exc:
         add_lines(exc, runnable.code)
+        if folder is not None and not out.as_json:
+            add_source(exc, folder)
         raise
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))

@@ -117,6 +117,20 @@ def test_run_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[s
     assert _cli(capsys, "run", source)[:2] == (0, "greet\t{name: string}\t{text: string}\tGreets\n")
 
 
+def test_a_panic_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fails.mix").write_text(
+        "module fails(p: data)\n  def half(x) = 10 / x.size\n  cell output = half(p)\n"
+    )
+    status, _, err = _cli(capsys, "run", str(tmp_path / "fails.mix"), '{"size": "s"}')
+    assert status == 1
+    assert err.startswith("""\
+mixkit: error: /: expected two numbers, found int and string
+    at fails.half (fails.mix:2:20)
+        2 |   def half(x) = 10 / x.size
+          |                    ^
+    at """)
+
+
 def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = _cli(capsys, "compile", str(folder / "greet.mix"))
     assert status == 0 and out.endswith("bytes\n")
@@ -126,6 +140,23 @@ def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
         == (compiled.read_bytes(), _cli(capsys, "compile", str(folder / "greet.mix")))[0]
     )
     assert _cli(capsys, "run", str(compiled), '{"name": "ada"}')[:2] == (0, '{"text":"Good day, Ada"}\n')
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def x = 1\n", "the module 'odd' is no agent: it has no cell 'output'"),
+        ("def output = 1\n", "is no agent"),
+        ("module odd(a, b)\ncell output = a\nmodule end\n", "an agent takes one parameter"),
+        ("", "is no agent"),
+        ("def a = {}\ncell output = a" + ".x" * 380, "nested too deep"),
+    ],
+    ids=["no output", "a def", "parameters", "empty", "deep"],
+)
+def test_what_is_no_agent(kernel: Kernel, tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "odd.mix").write_text(source)
+    with pytest.raises(CompileError, match=message):
+        kernel.load(tmp_path / "odd.mix")
 
 
 def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:

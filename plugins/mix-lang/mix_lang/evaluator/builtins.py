@@ -6,7 +6,6 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, Final
@@ -95,10 +94,7 @@ def _parsed(text: str) -> Any:
 
 
 def _bits(op: Callable[[int, int], int]) -> Callable[[Any, Any], int]:
-    def run(a: Any, b: Any) -> int:
-        return int(struct.unpack("<i", struct.pack("<I", op(int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)))[0])
-
-    return run
+    return lambda a, b: op(int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)
 
 
 # ---------------------------------------------------------------------------------------------- strings and arrays
