@@ -132,6 +132,8 @@ def result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, A
                         convert(b"")
                     return value.words(is_ok=is_result)
                 # Of what nobody has looked at so far, no values are made here either.
+
+                # PERF: of what nobody has looked at so far, no values are made here either.
                 if isinstance(value, Packed):
                     if declared is None or declared.fits(value.words):
                         return _OK + value.words if is_result else value.words

@@ -148,12 +148,14 @@ async def test_runs_that_wait_do_not_keep_others_out(
     server = make_server(max_runs=1, max_waiting_runs=10, max_waiting=3)
     async with connect(server) as client:
         assert (await client.post(f"{DEMO}echo", json=1)).json() == 1
-        nested = client.post(f"{DEMO}delegate", json=["sleep", [2500]])
-        sleeping = [asyncio.create_task(nested)]
-        sleeping += [asyncio.create_task(client.post(f"{DEMO}sleep", json=[2500])) for _ in range(9)]
+        sleeping = []
         async with asyncio.timeout(20):
-            while server.admission.paused < 10:  # noqa: ASYNC110 - nobody says so
-                await asyncio.sleep(0.01)
+            # One after the other: a run whose turn ends before it waits has a place for longer.
+            for number in range(10):
+                request = ("sleep", [3500]) if number else ("delegate", ["sleep", [3500]])
+                sleeping.append(asyncio.create_task(client.post(f"{DEMO}{request[0]}", json=request[1])))
+                while server.admission.paused <= number:  # noqa: ASYNC110 - nobody says so
+                    await asyncio.sleep(0.01)
         assert server.admission.active == 0
         assert "mixkit_runs_paused 10.0" in (await client.get("/metrics")).text
         late = await client.post(f"{DEMO}echo", json=1)
