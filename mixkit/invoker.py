@@ -131,8 +131,6 @@ def result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, A
                     if convert is not None:
                         convert(b"")
                     return value.words(is_ok=is_result)
-                # Of what nobody has looked at so far, no values are made here either.
-
                 # PERF: of what nobody has looked at so far, no values are made here either.
                 if isinstance(value, Packed):
                     if declared is None or declared.fits(value.words):
