@@ -71,7 +71,8 @@ def filled(server: Server) -> None:
          "resource": f"agent/app{n % 100}/agent"}
         for n in range(SUBJECTS)
     ]  # fmt: skip
-    server.store.workspace("w").database().save(records, SaveOptions(original_id_always=True))
+    with server.store.workspace("w").writing() as database:
+        database.save(records, SaveOptions(original_id_always=True))
 
 
 def main() -> None:

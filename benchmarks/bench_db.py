@@ -186,7 +186,7 @@ def written(databases: Mapping[str, Contender], fresh: Mapping[str, Iterator[Row
         for name, database in databases.items():
             together[name].append(measures.commits_of_threads(database, fresh[name], THREADS, COMMITS // 4))
     return [
-        Figure("a durable commit", "ms", {name: value * 1e3 for name, value in alone.items()}, times=1),
+        Figure("a durable commit", "ms", {name: value * 1e3 for name, value in alone.items()}, times=1.1),
         Figure(
             f"a commit of {THREADS} threads at once", "ms",
             {name: statistics.median(values) * 1e3 for name, values in together.items()}, times=3,

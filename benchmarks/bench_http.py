@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import ssl
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from mix_http.settings import HttpSettings
 from mixkit import codec, egress
 from mixkit.ffi import FFITable
 from mixkit.state import NoServices, State
+from mixkit.target import parse_url
 
 BODY = json.dumps({"text": "x" * 1000}).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
@@ -83,7 +85,7 @@ async def measure(folder: str, port: int, repeats: int) -> dict[str, dict[str, f
 
     async def egress_check() -> None:
         for _ in range(100):
-            await egress.check(egress.parse_url("https://www.example.com/a/b?c=d"), policy, public)
+            await egress.check(parse_url("https://www.example.com/a/b?c=d"), policy, public)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
 
@@ -118,6 +120,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=500)
     options = parser.parse_args()
+    # As a worker of the server does at its start.
+    gc.collect()
+    gc.freeze()
     with serving(serve) as (folder, port):
         result = asyncio.run(measure(folder, port, options.repeats))
     if options.json:

@@ -37,7 +37,7 @@ TOKEN = "a-token-of-the-soak"
 AT_ONCE = 50
 EPISODE = 500
 WALL_TIME = 0.15
-START = STOP = 30
+START = STOP = 120
 """Seconds that a server may take for it."""
 RESET = struct.pack("ii", 1, 0)
 """Of SO_LINGER: what has not been sent is thrown away, and the other side is told so."""

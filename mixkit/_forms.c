@@ -2,14 +2,16 @@
  *
  * JSON text (tagged or plain), MessagePack, and codec words; all three are described in docs/values.md. A walk reads one
  * form and tells a `Sink` what it finds, which writes another. Whatever is not both valid and common is not judged here:
- * the walk gives up, `translate` answers None, and mixkit/forms.py goes by way of Python values, which finds the same
- * result, or the error and its path.
+ * the walk gives up, `translate` and `rows` answer None, and mixkit/forms.py goes by way of Python values, which finds the
+ * same result, or the error and its path.
  */
 #include "_words.h"
 
-#define SORTED_BY_HAND 24
+#define SORTED_BY_HAND 24 /* keys of a map at most whose order is remembered for the next map of as many */
 
-enum form { JSON_TAGGED, JSON_PLAIN, MSGPACK, WORDS };
+#define STEP 32
+
+enum form { JSON_TAGGED, JSON_PLAIN, WORDS };
 
 typedef struct {
     const uint8_t *at;
@@ -30,6 +32,9 @@ static bool is_special(Span text) { return STARTS(text, TAG) || STARTS(text, ESC
 static inline uint64_t load_big(const uint8_t *p, int bytes)
 {
     uint64_t number = 0;
+    if (bytes == 8) /* compilers make one load of it */
+        return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 |
+               (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 | (uint64_t)p[6] << 8 | p[7];
     for (int i = 0; i < bytes; i++)
         number = number << 8 | p[i];
     return number;
@@ -78,6 +83,14 @@ static bool is_utf8(const uint8_t *p, Py_ssize_t size)
     return true;
 }
 
+/* The first eight bytes as a number, zeros behind a text that is shorter. */
+static inline uint64_t head_of(Span text)
+{
+    if (text.size >= 8)
+        return load_big(text.at, 8);
+    return text.size == 0 ? 0 : load_big(text.at, (int)text.size) << (64 - 8 * text.size);
+}
+
 static int compare_spans(const void *left, const void *right)
 {
     const Span *a = left, *b = right;
@@ -90,7 +103,11 @@ static int compare_spans(const void *left, const void *right)
 /* A map entry of words: where its key and all of it stand in what is written. */
 typedef struct {
     Py_ssize_t key, key_size, start, end;
+    uint64_t head; /* the first bytes of the key as a number: keys are in the order of these, where they differ */
 } Entry;
+
+/* The order of the keys of a map, by their places in it. */
+typedef uint8_t Order[SORTED_BY_HAND];
 
 typedef struct {
     enum form form; /* WORDS or one of JSON */
@@ -100,6 +117,9 @@ typedef struct {
     Py_ssize_t used, capacity;
     bool marked; /* JSON: the next value is that of the key `_rmx_type` */
     unsigned ticks;
+    uint8_t *scratch;
+    Py_ssize_t scratch_size;
+    Order orders[SORTED_BY_HAND + 1]; /* by the number of keys, that of the last map: records of a kind have one */
 } Sink;
 
 /* Everything below answers 0, or -1: with an exception set it is raised, without one the walk gives up. */
@@ -167,11 +187,50 @@ static int put_octets(Sink *sink, enum tag tag, Span octets)
     return 0;
 }
 
+/* Copies text; whether it is ASCII. */
+static inline bool copy_text(uint8_t *out, Span text)
+{
+    uint64_t all = 0, eight;
+    if (text.size < 8) {
+        for (Py_ssize_t i = 0; i < text.size; i++)
+            all |= out[i] = text.at[i];
+        return all < 0x80;
+    }
+    for (Py_ssize_t i = 0; i < text.size - 8; i += 8) {
+        memcpy(&eight, text.at + i, 8);
+        memcpy(out + i, &eight, 8);
+        all |= eight;
+    }
+    memcpy(&eight, text.at + text.size - 8, 8);
+    memcpy(out + text.size - 8, &eight, 8);
+    return ((all | eight) & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* Text of a walk may be no UTF-8; then the walk gives up. */
+static inline int put_text(Sink *sink, enum tag tag, Span text)
+{
+    if (text.size >= (Py_ssize_t)LONG_FORM)
+        return -1;
+    Py_ssize_t words = (Py_ssize_t)words_of(text.size);
+    uint8_t *p = reserve(sink, 4 + 4 * words);
+    if (p == NULL)
+        return -1;
+    store32(p, (uint32_t)tag | (uint32_t)text.size << 8);
+    if (words > 0)
+        store32(p + 4 * words, 0);
+    return copy_text(p + 4, text) || is_utf8(text.at, text.size) ? 0 : -1;
+}
+
 /* What a byte needs in a JSON string: 0 as it is, a letter after a backslash, 1 as \u00xx. */
 static uint8_t ESCAPES[256];
 
-static void fill_escapes(void)
+/* The digits of the numbers below a hundred. */
+static char PAIRS[100][2];
+
+static void fill_tables(void)
 {
+    for (int i = 0; i < 100; i++)
+        PAIRS[i][0] = (char)('0' + i / 10), PAIRS[i][1] = (char)('0' + i % 10);
     memset(ESCAPES, 1, 32);
     ESCAPES['\b'] = 'b', ESCAPES['\f'] = 'f', ESCAPES['\n'] = 'n', ESCAPES['\r'] = 'r', ESCAPES['\t'] = 't';
     ESCAPES['"'] = '"', ESCAPES['\\'] = '\\';
@@ -212,48 +271,74 @@ static int put_escaped(Sink *sink, Span text)
     }
 }
 
+/* Copies text if it is ASCII that needs no escape; where it is not, part of it may be copied. */
+static inline bool copy_plain(uint8_t *out, Span text)
+{
+    const uint64_t ONES = UINT64_C(0x0101010101010101), TOPS = UINT64_C(0x8080808080808080);
+    uint64_t odd = 0;
+    for (Py_ssize_t i = 0; i < text.size && odd == 0; i += 8) {
+        uint64_t eight;
+        if (i + 8 > text.size) {
+            if (text.size < 8) {
+                for (; i < text.size && text.at[i] < 0x80 && ESCAPES[text.at[i]] == 0; i++)
+                    out[i] = text.at[i];
+                return i == text.size;
+            }
+            i = text.size - 8;
+        }
+        memcpy(&eight, text.at + i, 8);
+        memcpy(out + i, &eight, 8);
+        uint64_t quote = eight ^ ('"' * ONES), slash = eight ^ ('\\' * ONES);
+        odd = (eight | (eight - 0x20 * ONES) | (quote - ONES) | (slash - ONES)) & TOPS;
+    }
+    return odd == 0;
+}
+
+/* Text of a walk may be no UTF-8; then the walk gives up. */
 static int put_quoted(Sink *sink, Span text)
 {
-    if (plain_bytes(text) < text.size)
-        return PUT(sink, "\"") < 0 || put_escaped(sink, text) < 0 || PUT(sink, "\"") < 0 ? -1 : 0;
     uint8_t *p = reserve(sink, text.size + 2);
     if (p == NULL)
         return -1;
     p[0] = '"';
-    memcpy(p + 1, text.at, (size_t)text.size);
-    p[text.size + 1] = '"';
-    return 0;
+    if (copy_plain(p + 1, text)) {
+        p[text.size + 1] = '"';
+        return 0;
+    }
+    sink->size -= text.size + 1;
+    return !is_utf8(text.at, text.size) || put_escaped(sink, text) < 0 || PUT(sink, "\"") < 0 ? -1 : 0;
 }
 
-/* A number with few decimals, as prices and measures are: no other number of 15 digits or less is read as the same double,
- * so these are its shortest digits. Answers their end, or NULL for all other numbers. */
+/* A number with at most six decimals, as prices and measures have: no other number of 15 digits or less is read as the same
+ * double, so these are its shortest digits. Answers their end, or NULL for all other numbers. */
 static char *write_decimal(char *out, double number)
 {
-    static const double POWERS[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
     double size = number < 0 ? -number : number;
     if (!(size >= 1e-3 && size < 1e9))
         return NULL;
-    for (int places = 0; places < 7; places++) {
-        double shifted = size * POWERS[places];
-        int64_t whole = (int64_t)(shifted + 0.5);
-        if ((double)whole / POWERS[places] != size)
-            continue;
-        char digits[24];
-        int count = 0;
-        for (; whole > 0 || count <= places; whole /= 10)
-            digits[count++] = (char)('0' + whole % 10);
-        if (number < 0)
-            *out++ = '-';
-        while (count > places)
-            *out++ = digits[--count];
-        *out++ = '.';
-        if (places == 0)
-            *out++ = '0';
-        while (count > 0)
-            *out++ = digits[--count];
-        return out;
-    }
-    return NULL;
+    int64_t millionths = (int64_t)(size * 1e6 + 0.5);
+    if ((double)millionths / 1e6 != size)
+        return NULL;
+    int64_t whole = millionths / 1000000;
+    uint32_t rest = (uint32_t)(millionths % 1000000);
+    char digits[6], before[16], *p = before + sizeof before;
+    if (number < 0)
+        *out++ = '-';
+    do {
+        *--p = (char)('0' + whole % 10);
+        whole /= 10;
+    } while (whole > 0);
+    memcpy(out, p, (size_t)(before + sizeof before - p));
+    out += before + sizeof before - p;
+    *out++ = '.';
+    memcpy(digits, PAIRS[rest / 10000], 2);
+    memcpy(digits + 2, PAIRS[rest / 100 % 100], 2);
+    memcpy(digits + 4, PAIRS[rest % 100], 2);
+    int places = 6;
+    while (places > 1 && digits[places - 1] == '0')
+        places--;
+    memcpy(out, digits, 6);
+    return out + places;
 }
 
 /* As msgspec writes it: the shortest digits, with an exponent below 1e-5 and from 1e16 on. */
@@ -320,10 +405,16 @@ static int put_int(Sink *sink, int64_t number)
 {
     char text[24], *p = text + sizeof text;
     uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    do {
-        *--p = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
+    for (; left >= 100; left /= 100) {
+        p -= 2;
+        memcpy(p, PAIRS[left % 100], 2);
+    }
+    if (left >= 10) {
+        p -= 2;
+        memcpy(p, PAIRS[left], 2);
+    } else {
+        *--p = (char)('0' + left);
+    }
     if (number < 0)
         *--p = '-';
     return put(sink, p, text + sizeof text - p);
@@ -349,7 +440,7 @@ static int put_base64(Sink *sink, Span octets)
     return 0;
 }
 
-/* -- what a walk tells a sink */
+/* -- what a walk tells a sink. Whether text is UTF-8 the sink finds out, which has to look at it anyway. */
 
 static int sink_constant(Sink *sink, enum tag tag, bool truth)
 {
@@ -390,9 +481,11 @@ static int sink_string(Sink *sink, Span text)
     bool marked = sink->marked;
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_octets(sink, TAG_STRING, text);
+        return put_text(sink, TAG_STRING, text);
     if (!marked || !is_special(text))
         return put_quoted(sink, text);
+    if (!is_utf8(text.at, text.size))
+        return -1;
     return PUT(sink, "\"{str}") < 0 || put_escaped(sink, text) < 0 || PUT(sink, "\"") < 0 ? -1 : 0;
 }
 
@@ -400,7 +493,7 @@ static int sink_ref(Sink *sink, Span id)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_octets(sink, TAG_REF, id);
+        return put_text(sink, TAG_REF, id);
     if (sink->form == JSON_PLAIN)
         return -1;
     return PUT(sink, "{\"_rmx_type\":\"{tag}case:db.ref\",\"_rmx_value\":") < 0 || put_quoted(sink, id) < 0 ||
@@ -427,8 +520,8 @@ static int sink_case(Sink *sink, Span name, bool has_arg)
 {
     sink->marked = false;
     if (sink->form == WORDS)
-        return put_word(sink, TAG_CASE, has_arg) < 0 ? -1 : put_octets(sink, TAG_STRING, name);
-    if (sink->form == JSON_PLAIN || IS(name, REF_NAME))
+        return put_word(sink, TAG_CASE, has_arg) < 0 ? -1 : put_text(sink, TAG_STRING, name);
+    if (sink->form == JSON_PLAIN || IS(name, REF_NAME) || !is_utf8(name.at, name.size))
         return -1;
     if (PUT(sink, "{\"_rmx_type\":\"{tag}case:") < 0 || put_escaped(sink, name) < 0 || PUT(sink, "\"") < 0)
         return -1;
@@ -464,6 +557,37 @@ static int sink_array_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
     return 0;
 }
 
+static Span key_of(const Sink *sink, const Entry *entry)
+{
+    return (Span){(const uint8_t *)PyBytes_AS_STRING(sink->bytes) + entry->key, entry->key_size};
+}
+
+/* A key of JSON and the colon behind it. The escaped key stands for the key: two are the same if these are. */
+static int put_key(Sink *sink, Entry *entry, bool comma, Span key)
+{
+    uint8_t *p = reserve(sink, key.size + 3 + comma);
+    if (p == NULL)
+        return -1;
+    if (comma)
+        *p++ = ',';
+    *p++ = '"';
+    entry->key = sink->size - key.size - 2;
+    sink->marked = sink->form == JSON_TAGGED && IS(key, MARK);
+    if (copy_plain(p, key)) {
+        p[key.size] = '"';
+        p[key.size + 1] = ':';
+        entry->key_size = key.size;
+        entry->head = head_of(key);
+        return 0;
+    }
+    sink->size = entry->key;
+    if (!is_utf8(key.at, key.size) || put_escaped(sink, key) < 0)
+        return -1;
+    entry->key_size = sink->size - entry->key;
+    entry->head = head_of(key_of(sink, entry));
+    return PUT(sink, "\":");
+}
+
 static int sink_key(Sink *sink, Py_ssize_t index, Span key)
 {
     breathe(&sink->ticks);
@@ -478,55 +602,48 @@ static int sink_key(Sink *sink, Py_ssize_t index, Span key)
         sink->capacity = capacity;
     }
     Entry *entry = &sink->entries[sink->used++];
-    if (sink->form != WORDS && index > 0 && PUT(sink, ",") < 0)
-        return -1;
-    entry->start = sink->size;
-    entry->key = sink->size + (sink->form == WORDS ? 4 : 1);
-    if (sink->form == WORDS ? put_octets(sink, TAG_STRING, key) < 0 : put_quoted(sink, key) < 0)
-        return -1;
-    /* In JSON the escaped key stands for the key: two are the same if these are. */
-    entry->key_size = sink->form == WORDS ? key.size : sink->size - entry->key - 1;
-    if (sink->form != WORDS && PUT(sink, ":") < 0)
-        return -1;
-    sink->marked = sink->form == JSON_TAGGED && IS(key, MARK);
-    return 0;
-}
-
-static Span key_of(const Sink *sink, const Entry *entry)
-{
-    return (Span){(const uint8_t *)PyBytes_AS_STRING(sink->bytes) + entry->key, entry->key_size};
+    if (sink->form == WORDS) {
+        entry->start = sink->size;
+        entry->key = sink->size + 4;
+        entry->key_size = key.size;
+        entry->head = head_of(key);
+        return put_text(sink, TAG_STRING, key);
+    }
+    return put_key(sink, entry, index > 0, key);
 }
 
 static int compare_entries(const Sink *sink, const Entry *left, const Entry *right)
 {
+    if (left->head != right->head)
+        return left->head < right->head ? -1 : 1;
     Span a = key_of(sink, left), b = key_of(sink, right);
     return compare_spans(&a, &b);
 }
 
-/* 1 if the keys ascend strictly, 0 if they do not, -1 if one stands twice that is beside its like. */
-static int ascending(const Sink *sink, const Entry *entries, Py_ssize_t count)
+/* Whether the keys ascend strictly, as they are, or in an order. */
+static bool ascending(const Sink *sink, const Entry *entries, Py_ssize_t count, const uint8_t *order)
 {
     for (Py_ssize_t i = 1; i < count; i++) {
-        int order = compare_entries(sink, &entries[i - 1], &entries[i]);
-        if (order >= 0)
-            return order == 0 ? -1 : 0;
+        if (compare_entries(sink, &entries[order ? order[i - 1] : i - 1], &entries[order ? order[i] : i]) >= 0)
+            return false;
     }
-    return 1;
+    return true;
+}
+
+/* The order of few keys. */
+static void sort_few(const Sink *sink, const Entry *entries, Py_ssize_t count, Order order)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t j = i;
+        for (; j > 0 && compare_entries(sink, &entries[order[j - 1]], &entries[i]) > 0; j--)
+            order[j] = order[j - 1];
+        order[j] = (uint8_t)i;
+    }
 }
 
 /* Bottom-up merge sort: no worst case, and the comparison needs the sink. */
-static int sort_entries(const Sink *sink, Entry *entries, Py_ssize_t count)
+static int sort_many(const Sink *sink, Entry *entries, Py_ssize_t count)
 {
-    if (count <= SORTED_BY_HAND) {
-        for (Py_ssize_t i = 1; i < count; i++) {
-            Entry moved = entries[i];
-            Py_ssize_t j = i;
-            for (; j > 0 && compare_entries(sink, &entries[j - 1], &moved) > 0; j--)
-                entries[j] = entries[j - 1];
-            entries[j] = moved;
-        }
-        return 0;
-    }
     Entry *other = PyMem_New(Entry, (size_t)count), *from = entries, *to = other;
     if (other == NULL) {
         PyErr_NoMemory();
@@ -552,22 +669,39 @@ static int sort_entries(const Sink *sink, Entry *entries, Py_ssize_t count)
     return 0;
 }
 
-/* Put the entries of a map of words, from `begin` to the end of what is written, into their order. */
-static int reorder(Sink *sink, Py_ssize_t begin, const Entry *entries, Py_ssize_t count)
+/* Room of so many bytes that stays until it is asked for again; NULL with an exception if there is none. */
+static uint8_t *scratch_of(Sink *sink, Py_ssize_t size)
 {
-    uint8_t *all = (uint8_t *)PyBytes_AS_STRING(sink->bytes);
-    Py_ssize_t size = sink->size - begin;
-    uint8_t *copy = PyMem_Malloc((size_t)size), *p = copy;
-    if (copy == NULL) {
-        PyErr_NoMemory();
-        return -1;
+    if (size > sink->scratch_size) {
+        uint8_t *scratch = PyMem_Realloc(sink->scratch, (size_t)size * 2);
+        if (scratch == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        sink->scratch = scratch;
+        sink->scratch_size = size * 2;
     }
+    return sink->scratch;
+}
+
+/* Put the entries of a map of words, from `begin` to the end of what is written, into an order. */
+static int reorder(Sink *sink, Py_ssize_t begin, const Entry *entries, Py_ssize_t count, const uint8_t *order)
+{
+    Py_ssize_t size = sink->size - begin;
+    /* PERF: entries are short, and copied by steps that are longer than some: room for these is on both sides. */
+    uint8_t *copy = scratch_of(sink, size + STEP), *p = copy;
+    if (copy == NULL || reserve(sink, STEP) == NULL)
+        return -1;
+    sink->size -= STEP;
+    uint8_t *all = (uint8_t *)PyBytes_AS_STRING(sink->bytes);
     for (Py_ssize_t i = 0; i < count; i++) {
-        memcpy(p, all + entries[i].start, (size_t)(entries[i].end - entries[i].start));
-        p += entries[i].end - entries[i].start;
+        const Entry *entry = &entries[order ? order[i] : i];
+        Py_ssize_t length = entry->end - entry->start;
+        for (Py_ssize_t at = 0; at < length; at += STEP)
+            memcpy(p + at, all + entry->start + at, STEP);
+        p += length;
     }
     memcpy(all + begin, copy, (size_t)size);
-    PyMem_Free(copy);
     return 0;
 }
 
@@ -580,18 +714,22 @@ static int sink_map_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
     sink->used -= count;
     if (count >= (Py_ssize_t)LONG_FORM)
         return -1;
-    int in_order = ascending(sink, entries, count);
-    if (in_order == 0) {
-        if (sort_entries(sink, entries, count) < 0)
-            return -1;
-        in_order = ascending(sink, entries, count) == 1 ? 0 : -1;
-    }
-    if (in_order < 0)
+    const uint8_t *order = NULL;
+    bool moved = !ascending(sink, entries, count, NULL);
+    if (moved && count <= SORTED_BY_HAND) {
+        order = sink->orders[count];
+        if (!ascending(sink, entries, count, order)) {
+            sort_few(sink, entries, count, sink->orders[count]);
+            if (!ascending(sink, entries, count, order))
+                return -1;
+        }
+    } else if (moved && (sort_many(sink, entries, count) < 0 || !ascending(sink, entries, count, NULL))) {
         return -1;
+    }
     if (sink->form != WORDS)
         return PUT(sink, "}");
     store32((uint8_t *)PyBytes_AS_STRING(sink->bytes) + at, TAG_MAP | (uint32_t)count << 8);
-    return in_order ? 0 : reorder(sink, at + 4, entries, count);
+    return moved ? reorder(sink, at + 4, entries, count, order) : 0;
 }
 
 /* -------------------------------------------------------------------------------------------------------- JSON */
@@ -685,7 +823,7 @@ static bool read_text(JSONReader *r, Span *text)
     if (r->p < r->end && *r->p == '"') {
         *text = (Span){start, r->p - start};
         r->p++;
-        return is_utf8(text->at, text->size);
+        return true;
     }
     uint8_t *out = r->scratch;
     memcpy(out, start, (size_t)(r->p - start));
@@ -694,7 +832,7 @@ static bool read_text(JSONReader *r, Span *text)
         uint8_t byte = *r->p++;
         if (byte == '"') {
             *text = (Span){r->scratch, out - r->scratch};
-            return is_utf8(text->at, text->size);
+            return true;
         }
         if (byte != '\\')
             *out++ = byte;
@@ -941,7 +1079,7 @@ static bool claim(WordReader *r, int64_t words)
     return true;
 }
 
-static bool read_octets(WordReader *r, uint32_t aux, bool is_text, Span *octets)
+static bool read_octets(WordReader *r, uint32_t aux, Span *octets)
 {
     int64_t words = words_of(aux);
     if (aux >= LONG_FORM || !claim(r, words))
@@ -949,15 +1087,13 @@ static bool read_octets(WordReader *r, uint32_t aux, bool is_text, Span *octets)
     octets->at = r->words + 4 * r->position;
     octets->size = aux;
     r->position += words;
-    if ((aux & 3) && load32(octets->at + 4 * (words - 1)) >> (8 * (aux & 3)))
-        return false;
-    return !is_text || is_utf8(octets->at, octets->size);
+    return (aux & 3) == 0 || load32(octets->at + 4 * (words - 1)) >> (8 * (aux & 3)) == 0;
 }
 
 static bool read_name(WordReader *r, Span *name)
 {
     uint32_t header = load32(r->words + 4 * r->position++);
-    return (header & 0xFF) == TAG_STRING && read_octets(r, header >> 8, true, name);
+    return (header & 0xFF) == TAG_STRING && read_octets(r, header >> 8, name);
 }
 
 static int read_word_array(WordReader *r, uint32_t count, int depth)
@@ -1029,9 +1165,9 @@ static int read_words(WordReader *r, int depth, bool inside)
     case TAG_INT: return sink_int(r->sink, (int64_t)aux - (aux > INT24_MAX ? 1 << 24 : 0));
     case TAG_INT64: return read_word_pair(r, TAG_INT64, aux);
     case TAG_NUMBER: return read_word_pair(r, TAG_NUMBER, aux);
-    case TAG_STRING: return read_octets(r, aux, true, &octets) ? sink_string(r->sink, octets) : -1;
-    case TAG_REF: return read_octets(r, aux, true, &octets) ? sink_ref(r->sink, octets) : -1;
-    case TAG_BINARY: return read_octets(r, aux, false, &octets) ? sink_binary(r->sink, octets) : -1;
+    case TAG_STRING: return read_octets(r, aux, &octets) ? sink_string(r->sink, octets) : -1;
+    case TAG_REF: return read_octets(r, aux, &octets) ? sink_ref(r->sink, octets) : -1;
+    case TAG_BINARY: return read_octets(r, aux, &octets) ? sink_binary(r->sink, octets) : -1;
     case TAG_ARRAY: return read_word_array(r, aux, depth);
     case TAG_MAP: return read_word_map(r, aux, depth);
     case TAG_CASE: return read_word_case(r, aux, depth);
@@ -1081,7 +1217,7 @@ static bool take_text(PackReader *r, uint8_t head, Span *text)
     uint64_t size = head & 31;
     if ((head & 0xE0) != 0xA0 && (head < 0xD9 || head > 0xDB || !take_number(r, 1 << (head - 0xD9), &size)))
         return false;
-    return take_span(r, size, text) && is_utf8(text->at, text->size);
+    return take_span(r, size, text);
 }
 
 static int read_pack_array(PackReader *r, uint64_t count, int depth)
@@ -1123,7 +1259,7 @@ static int read_pack_ext(PackReader *r, uint64_t size, int depth)
     if (!take_span(r, size, &content))
         return -1;
     if (type == 1)
-        return is_utf8(content.at, content.size) ? sink_ref(r->sink, content) : -1;
+        return sink_ref(r->sink, content);
     if (type != 2 || content.size < 2)
         return -1;
     PackReader inner = {content.at + 2, content.at + content.size, r->sink};
@@ -1188,10 +1324,22 @@ static int read_pack(PackReader *r, int depth)
     }
 }
 
-static int walk_pack(Sink *sink, Span data)
+/* So many values one behind the other: JSON with `between` between them, or the words of an array of them. */
+static int walk_pack(Sink *sink, Span data, Py_ssize_t count, Span between)
 {
     PackReader r = {data.at, data.at + data.size, sink};
-    return read_pack(&r, 0) < 0 || r.p != r.end ? -1 : 0;
+    bool to_words = sink->form == WORDS;
+    Py_ssize_t at = to_words ? sink_begin(sink, TAG_ARRAY) : 0;
+    if (at < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        breathe(&sink->ticks);
+        if ((i > 0 && !to_words && put(sink, between.at, between.size) < 0) || read_pack(&r, to_words) < 0)
+            return -1;
+    }
+    if (r.p != r.end)
+        return -1;
+    return to_words ? sink_array_end(sink, at, count) : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------- shape */
@@ -1367,6 +1515,22 @@ static PyObject *forms_fits(PyObject *module, PyObject *const *args, Py_ssize_t 
 
 /* ------------------------------------------------------------------------------------------------------ module */
 
+/* What a walk has written, or None if it gave up; the sink is done with. */
+static PyObject *finished(Sink *sink, int failed)
+{
+    PyMem_Free(sink->entries);
+    PyMem_Free(sink->scratch);
+    if (!failed) {
+        if (_PyBytes_Resize(&sink->bytes, sink->size) < 0)
+            return NULL;
+        return sink->bytes;
+    }
+    Py_XDECREF(sink->bytes);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 3) {
@@ -1377,7 +1541,7 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     if (PyErr_Occurred())
         return NULL;
     bool to_json = target == JSON_TAGGED || target == JSON_PLAIN, from_json = source == JSON_TAGGED || source == JSON_PLAIN;
-    if (!(from_json && target == WORDS) && !(source == WORDS && to_json) && !(source == MSGPACK && (to_json || target == WORDS))) {
+    if (!(from_json && target == WORDS) && !(source == WORDS && to_json)) {
         PyErr_Format(PyExc_ValueError, "there is no walk from form %ld to form %ld", source, target);
         return NULL;
     }
@@ -1389,28 +1553,40 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     int failed = -1;
     sink.bytes = PyBytes_FromStringAndSize(NULL, data.size + data.size / 2 + 64);
     if (sink.bytes != NULL)
-        failed = from_json         ? walk_json(&sink, data, source == JSON_TAGGED)
-                 : source == WORDS ? walk_words(&sink, data)
-                                   : walk_pack(&sink, data);
+        failed = from_json ? walk_json(&sink, data, source == JSON_TAGGED) : walk_words(&sink, data);
     PyBuffer_Release(&view);
-    PyMem_Free(sink.entries);
-    if (!failed) {
-        if (_PyBytes_Resize(&sink.bytes, sink.size) < 0)
-            return NULL;
-        return sink.bytes;
+    return finished(&sink, failed);
+}
+
+static PyObject *forms_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 4 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "rows(packed, count, target, between) takes bytes, two ints, and bytes");
+        return NULL;
     }
-    Py_XDECREF(sink.bytes);
+    Py_ssize_t count = PyLong_AsSsize_t(args[1]);
+    long target = PyLong_AsLong(args[2]);
     if (PyErr_Occurred())
         return NULL;
-    Py_RETURN_NONE;
+    if (target != JSON_TAGGED && target != WORDS) {
+        PyErr_Format(PyExc_ValueError, "there is no walk from rows to form %ld", target);
+        return NULL;
+    }
+    Span data = {(const uint8_t *)PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0])};
+    Span between = {(const uint8_t *)PyBytes_AS_STRING(args[3]), PyBytes_GET_SIZE(args[3])};
+    Sink sink = {.form = (enum form)target};
+    int failed = -1;
+    sink.bytes = PyBytes_FromStringAndSize(NULL, data.size + data.size / 2 + 64);
+    if (sink.bytes != NULL)
+        failed = walk_pack(&sink, data, count, between);
+    return finished(&sink, failed);
 }
 
 static int module_exec(PyObject *module)
 {
-    fill_escapes();
+    fill_tables();
     if (same_depth("mixkit._forms") < 0 || PyModule_AddIntConstant(module, "JSON_TAGGED", JSON_TAGGED) < 0 ||
-        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 ||
-        PyModule_AddIntConstant(module, "MSGPACK", MSGPACK) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
+        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
         return -1;
     return 0;
 }
@@ -1418,6 +1594,8 @@ static int module_exec(PyObject *module)
 static PyMethodDef methods[] = {
     {"translate", (PyCFunction)(void (*)(void))translate, METH_FASTCALL,
      "translate($module, data, source, target, /)\n--\n\nThe same value in another form; None if it is for others to judge."},
+    {"rows", (PyCFunction)(void (*)(void))forms_rows, METH_FASTCALL,
+     "rows($module, packed, count, target, between, /)\n--\n\nMessagePack of values in another form; None as `translate`."},
     {"fits", (PyCFunction)(void (*)(void))forms_fits, METH_FASTCALL,
      "fits($module, words, shape, /)\n--\n\nWhether words are of the type of a shape; see mixkit.shape."},
     {NULL, NULL, 0, NULL},

@@ -75,6 +75,7 @@ class Assembly:
         self.ffis = self._collect_ffis()
         self._offered_by: dict[str, str] = {}
         self.compilers = self._collect("mix_compilers")
+        self.interpreters = self._collect("mix_interpreters")
         engines = self._collect("mix_engines")
         self.engines: tuple[Choice, ...] = choose(profile.engines, engines) if profile.engines else ()
         self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))

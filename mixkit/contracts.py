@@ -27,6 +27,7 @@ __all__ = [
     "HostFunction",
     "HostImports",
     "Instance",
+    "Interpreter",
     "Module",
     "Snapshot",
     "WasmEngine",
@@ -353,8 +354,47 @@ class Compiler(Protocol):
 
     name: str
     suffixes: tuple[str, ...]
+    """How the names of its files end."""
+    target: str
+    """How the name of a file with the code ends."""
 
-    def compile(self, sources: Mapping[str, str]) -> bytes: ...
+    def compile(self, sources: Mapping[str, str]) -> bytes:
+        """The code of the first of the sources, and of the others that it needs.
+
+        Args:
+            sources: names of files to their text, which may be read when it is asked for; perhaps more than are needed.
+
+        Raises:
+            MixError: with everything that is wrong, as people read it.
+        """
+        ...
+
+
+@runtime_checkable
+class Interpreter(Protocol):
+    """Runs code of a kind of its own, in instances of a Wasm module of its own that imports nothing."""
+
+    name: str
+    magic: bytes
+    """What code of its kind begins with."""
+
+    def module(self) -> bytes:
+        """The Wasm module."""
+        ...
+
+    def read(self, code: bytes) -> Any:
+        """The code in the form that `manifest` and `machine` want. `MixError` if it is malformed."""
+        ...
+
+    def manifest(self, code: Any) -> Mapping[str, Any]:
+        """What callers see of it: what a guest of Wasm has in its section `mix.manifest`."""
+        ...
+
+    def machine(self, instance: Instance, code: Any) -> Any:
+        """A machine of `mixkit.vm.machine` on an instance, with the attributes `instance` and `healthy`, and
+        `load(data)`, which loads the bytes of the code into a fresh instance and runs its init, `restored()`, which is
+        called instead where the instance was given the state after `load`, and `leave()`."""
+        ...
 
 
 class Check(msgspec.Struct, frozen=True):

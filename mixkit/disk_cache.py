@@ -79,14 +79,14 @@ class DiskCache:
             _refuse_foreign(self.directory.stat(), self.directory)
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
                 _refuse_foreign(os.fstat(file.fileno()), path)
-                data = file.read()
+                # PERF: apart, because to cut it off would copy all of it.
+                header, content = file.read(_HEADER), file.read()
         except FileNotFoundError:
             return None
         except (OSError, CacheError) as exc:
             self._warn(exc)
             return None
-        content = data[_HEADER:]
-        if data[:8] != _MAGIC or hashlib.sha256(content).digest() != data[8:_HEADER]:
+        if header != _MAGIC + hashlib.sha256(content).digest():
             _log.warning("discarding a damaged file: %s", path)
             self.discard(key)
             return None

@@ -1,8 +1,4 @@
-"""FFIs: host functions that agents may call. Registration, typed dispatch, and the one place of grants.
-
-What a call costs is decided at registration: the annotations choose a converter per argument and one invoker
-per form, so that a call only runs them.
-"""
+"""FFIs: host functions that agents may call. Registration, typed dispatch, and the one place of grants."""
 
 from __future__ import annotations
 
@@ -13,50 +9,42 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
-
-import msgspec
+from typing import Any, Literal, TypeVar
 
 from mixkit import codec
-from mixkit.converter import Converter, converter
 from mixkit.errors import (
-    CancelledRun,
-    CodecError,
     FFIError,
     GrantError,
-    InternalError,
-    LimitExceeded,
-    MixError,
     NotFound,
     printable,
 )
 from mixkit.grants import Grants, matches
+from mixkit.invoker import (
+    ROWS,
+    Param,
+    Words,
+    async_invoker,
+    binder,
+    guarded,
+    guarded_async,
+    result_encoder,
+    sync_invoker,
+)
 from mixkit.near import meant
-from mixkit.octets import LEAST, Answer, Octets, arguments
-from mixkit.outside import is_ours
-from mixkit.schema import ANY, Mismatch, Type, from_annotation, json_schema
+from mixkit.octets import Answer, Octets
+from mixkit.rows import Rows
+from mixkit.schema import ANY, Type, from_annotation, json_schema
 from mixkit.state import State
-from mixkit.value import Result, error, is_large, ok
+from mixkit.value import Result
 
-__all__ = ["FFI", "FFIGroup", "FFITable", "Param", "Registry"]
+__all__ = ["FFI", "FFIGroup", "FFITable", "Registry"]
 
 _log = logging.getLogger("mixkit.ffi")
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["sync", "async", "simple", "const", "raw", "unsupported"]
-Words: TypeAlias = bytes
 MAX_PARAMS = 9
 _NAME = re.compile(r"\$?[A-Za-z][A-Za-z0-9_]*")
-
-
-class Param(msgspec.Struct, frozen=True):
-    """A parameter of an FFI."""
-
-    name: str
-    type: Type
-    optional: bool = False
-    view: bool = False
-    """Whether binary that is large comes as a memoryview of the guest's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +128,8 @@ class FFIGroup:
 
         `async def` is asynchronous; a first parameter that is called `state` or annotated `State` gets the
         run's state, otherwise the function is a simple one. A return annotation `Result[T]` answers
-        `ok(value)`, and `error(message)` when the function raises.
+        `ok(value)`, and `error(message)` when the function raises. One that answers `mixkit.rows.Rows` hands on maps
+        in the form in which they are at hand.
 
         Args:
             quick: it answers within microseconds and waits for nothing, no lock and no file; it may then be called on
@@ -168,7 +157,8 @@ class FFIGroup:
     def register_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> None:
         """A coroutine function, with or without the state as its first parameter.
 
-        It may wait, and is cancelled with the run.
+        It may wait, and is cancelled with the run, which ends when it has: what it awaits in a `finally` has two
+        seconds.
         """
         self._add_typed(name, function, "async", with_state=_takes_state(function))
 
@@ -180,9 +170,10 @@ class FFIGroup:
     def register_const(self, name: str, value: Any, doc: str = "") -> None:
         """A name that always answers the same value."""
         words = codec.encode(value)
+        bind = binder(name, ())
 
         def invoke(state: State, args: Words) -> Answer:
-            _decode_args(name, state, args, 0, 0)
+            bind(state, args)
             return words
 
         self._add(FFI(name, self.name, "const", invoke, doc=doc, quick=True))
@@ -193,7 +184,7 @@ class FFIGroup:
         """A function `(state, words) -> words`, sync or async: codec words in and out, which it checks."""
         is_async = inspect.iscoroutinefunction(function)
         invoke: Callable[[State, Words], Any]
-        invoke = _guarded_async(name, function) if is_async else _guarded(name, function)
+        invoke = guarded_async(name, function) if is_async else guarded(name, function)
         self._add(
             FFI(
                 name, self.name, "raw", invoke, is_async=is_async, doc=doc or inspect.getdoc(function) or "",
@@ -222,13 +213,13 @@ class FFIGroup:
         self, name: str, function: Callable[..., Any], kind: Kind, *, with_state: bool, quick: bool = False
     ) -> None:
         params, result, is_result = _signature(name, function, with_state)
-        encode = _result_encoder(name, result, is_result)
-        bind = _binder(name, params)
+        encode = result_encoder(name, result, is_result)
+        bind = binder(name, params)
         invoke: Callable[[State, Words], Any]
         if kind == "async":
-            invoke = _async_invoker(name, function, bind, encode, with_state, is_result)
+            invoke = async_invoker(name, function, bind, encode, with_state, is_result)
         else:
-            invoke = _sync_invoker(name, function, bind, encode, with_state, is_result)
+            invoke = sync_invoker(name, function, bind, encode, with_state, is_result)
         self._add(
             FFI(
                 name, self.name, kind, invoke, params, result, is_result,
@@ -282,7 +273,8 @@ def _signature(
     if is_result:
         returned = typing.get_args(returned)[0]
     try:
-        return tuple(params), from_annotation(_as_binary(Octets, returned)), is_result
+        result = ROWS if returned is Rows else from_annotation(_as_binary(Octets, returned))
+        return tuple(params), result, is_result
     except TypeError as exc:
         raise FFIError(f"{name}: result: {exc}") from None
 
@@ -295,183 +287,6 @@ def _as_binary(cls: type, annotation: Any) -> Any:
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType) or cls not in options:
         return annotation
     return typing.Union[tuple(bytes if option is cls else option for option in options)]  # noqa: UP007 - made here
-
-
-def _decode_args(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
-    try:
-        args = codec.decode(words, token=state.token_from_handle)
-    except CodecError as exc:
-        raise FFIError(f"{name}: the arguments are malformed: {exc}") from None
-    if type(args) is not list:
-        raise FFIError(f"{name} takes an array of arguments")
-    if not least <= len(args) <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
-        raise FFIError(f"{name} takes {expected} argument{'' if expected == '1' else 's'}, found {len(args)}")
-    return args
-
-
-def _with_views(name: str, state: State, words: Words, least: int, most: int) -> list[Any]:
-    args = arguments(words, state.token_from_handle)
-    return args if args and least <= len(args) <= most else _decode_args(name, state, words, least, most)
-
-
-def _binder(name: str, params: tuple[Param, ...]) -> Callable[[State, Words], list[Any]]:
-    """Decodes, counts and converts the arguments of one FFI."""
-    least = sum(not param.optional for param in params)
-    most = len(params)
-    converters: list[Converter] = [converter(param.type) for param in params]
-    views = [param.view for param in params]
-
-    def bind(state: State, words: Words) -> list[Any]:
-        if len(words) >= LEAST and True in views:
-            args = _with_views(name, state, words, least, most)
-        else:
-            args = _decode_args(name, state, words, least, most)
-        index = 0
-        try:
-            # PERF: one block for all of them, since every call comes past here.
-            for index, value in enumerate(args):
-                if type(value) is not memoryview:
-                    args[index] = converters[index](value)
-                elif not views[index]:
-                    args[index] = converters[index](bytes(value))
-        except Mismatch as exc:
-            raise FFIError(f"{name}: argument {index + 1} ({params[index].name}): {exc}") from None
-        except BaseException as exc:
-            # The class of a record is the plugin's, and so is what its constructor does.
-            if is_ours(exc) or isinstance(exc, MixError):
-                raise
-            _log.error("%s failed to take its arguments", name, exc_info=exc)
-            raise InternalError(f"{name} failed inside; the log says why") from exc
-        return args
-
-    return bind
-
-
-def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, Any], Answer]:
-    convert = None if kind == ANY else converter(kind, out=True)
-
-    def encode(state: State, value: Any) -> Answer:
-        try:
-            if type(value) is Octets:
-                if convert is not None:
-                    convert(b"")
-                return value.words(is_ok=is_result)
-            if convert is not None:
-                value = convert(value)
-            return codec.encode(ok(value) if is_result else value, token=state.token_to_handle)
-        except Mismatch as exc:
-            raise InternalError(f"{name} answered what it does not declare: {exc}") from exc
-        except MixError as exc:
-            if isinstance(exc, LimitExceeded):
-                raise
-            raise InternalError(f"{name} answered something that is no Value: {exc}") from exc
-        except RecursionError:
-            raise InternalError(f"{name} answered something that is no Value: it contains itself") from None
-        except BaseException as exc:
-            if is_ours(exc):
-                raise
-            _log.error("the answer of %s cannot be read", name, exc_info=exc)
-            raise InternalError(f"{name} failed inside; the log says why") from exc
-
-    return encode
-
-
-def _failure(name: str, exc: BaseException, is_result: bool) -> Words:
-    """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
-    if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
-        raise exc
-    if not isinstance(exc, MixError):
-        _log.error("%s failed", name, exc_info=exc)
-        exc = InternalError(f"{name} failed inside; the log says why")
-    if is_result:
-        # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
-        return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
-    raise exc
-
-
-def _sync_invoker(
-    name: str,
-    function: Callable[..., Any],
-    bind: Callable[[State, Words], list[Any]],
-    encode: Callable[[State, Any], Answer],
-    with_state: bool,
-    is_result: bool,
-) -> Callable[[State, Words], Answer]:
-    def invoke(state: State, words: Words) -> Answer:
-        args = bind(state, words)
-        try:
-            value = function(state, *args) if with_state else function(*args)
-        except BaseException as exc:
-            return _failure(name, exc, is_result)
-        return encode(state, value)
-
-    return invoke
-
-
-def _async_invoker(
-    name: str,
-    function: Callable[..., Any],
-    bind: Callable[[State, Words], list[Any]],
-    encode: Callable[[State, Any], Answer],
-    with_state: bool,
-    is_result: bool,
-) -> Callable[[State, Words], Awaitable[Answer]]:
-    async def answer(state: State, args: list[Any]) -> Answer:
-        try:
-            value = await (function(state, *args) if with_state else function(*args))
-        except BaseException as exc:
-            return _failure(name, exc, is_result)
-        if not is_large(value):
-            return encode(state, value)
-        import asyncio
-
-        return await asyncio.to_thread(encode, state, value)
-
-    def invoke(state: State, words: Words) -> Awaitable[Answer]:
-        # In the thread of the run: large arguments are not for an event loop.
-        return _named(name, answer(state, bind(state, words)))
-
-    return invoke
-
-
-def _raw_answer(name: str, answer: object) -> Words:
-    # NOTE: bytes(7) would be seven zeros.
-    if not isinstance(answer, bytes | bytearray | memoryview):
-        raise InternalError(f"{name} answers codec words as bytes, found {type(answer).__name__}")
-    words = bytes(answer)
-    if not words or len(words) % 4:
-        raise InternalError(f"{name} answered {len(words)} bytes, which are not whole codec words")
-    return words
-
-
-def _guarded(name: str, function: Callable[[State, bytes], Any]) -> Callable[[State, Words], Answer]:
-    def invoke(state: State, words: Words) -> Answer:
-        try:
-            return _raw_answer(name, function(state, words))
-        except BaseException as exc:
-            return _failure(name, exc, False)
-
-    return invoke
-
-
-def _guarded_async(
-    name: str, function: Callable[[State, bytes], Any]
-) -> Callable[[State, Words], Awaitable[Answer]]:
-    async def answer(state: State, words: Words) -> Answer:
-        try:
-            return _raw_answer(name, await function(state, words))
-        except BaseException as exc:
-            return _failure(name, exc, False)
-
-    return lambda state, words: _named(name, answer(state, words))
-
-
-def _named(name: str, answer: Any) -> Awaitable[Answer]:
-    """The coroutine of an FFI, as logs call it."""
-    answer.__qualname__ = name
-    coroutine: Awaitable[Answer] = answer
-    return coroutine
 
 
 class Registry:
@@ -551,10 +366,7 @@ class FFITable:
                 f"{text} is not granted to {state.code or 'this code'}; its manifest must request it "
                 "and the installation must grant it"
             )
-        budget = state.budget
-        budget.spend("host_calls")
-        budget.check_size("call_size", len(words))
-        budget.check_values(words, "call_values")
+        state.budget.spend_call(words)
         if ffi is None:
             raise _unknown(text, self._ffis)
         return ffi
@@ -612,9 +424,3 @@ class FFITable:
         known = ", ".join(sorted(self.options)) or "none"
         near = meant(key, self.options)
         return f"no loaded plugin enforces the grant option {key!r}; known: {known}{near}"
-
-    def check_answer(self, state: State, words: Answer) -> Answer:
-        """The answer, if it is within `call_size` and `call_values`."""
-        state.budget.check_size("call_size", len(words))
-        state.budget.check_values(words, "call_values")
-        return words

@@ -59,7 +59,8 @@ async def call_ffi(
                 answer = await asyncio.wait_for(answer, state.budget.remaining())
             except TimeoutError:
                 raise state.budget.exceeded("wall_time") from None
-        return codec.decode(kernel.ffis.check_answer(state, answer), token=state.token_from_handle)
+        state.budget.check_call(answer)
+        return codec.decode(answer, token=state.token_from_handle)
     finally:
         watchdog.cancel(alarm)
         state.interrupt()

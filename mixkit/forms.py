@@ -1,45 +1,55 @@
 """One form of a value into another, without the value between them: JSON text, MessagePack, and codec words.
 
 What a request carries as JSON an agent gets as words, and what it answers in words leaves as JSON; what the database
-keeps as MessagePack becomes either. Each function here is two others one after the other, which say what it does:
-`json_to_words` is `encode(loads(text))`. The same bytes come out, and the same errors with the same paths; in C
-(`_forms.c`) it is one walk, where the value is valid and holds nothing rare.
+keeps as MessagePack becomes either (`mixkit.rows`). Each function here is two others one after the other, which say
+what it does: `json_to_words` is `encode(loads(text))`. The same bytes come out, and the same errors with the same
+paths; in C (`_forms.c`) it is one walk, where the value is valid and holds nothing rare. So what reads and writes
+values is imported only where there is something rare.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mixkit import codec, msgpack_values, tagged_json
+from mixkit import codec
 from mixkit.value import Value
 
 __all__ = [
     "JSONText",
     "Packed",
+    "array_of",
     "json_to_words",
-    "msgpack_to_json",
-    "msgpack_to_words",
     "packed",
+    "rows_to_json",
+    "rows_to_words",
     "text_of",
     "words_to_json",
 ]
 
 TAGGED: Final = 0
 PLAIN: Final = 1
-MSGPACK: Final = 2
-WORDS: Final = 3
+WORDS: Final = 2
+_ARRAY: Final = 9
+_LONG: Final = 0xFFFFFF
+"""From so many items on, the count stands in a word of its own."""
 
 if TYPE_CHECKING:
 
     def _translate(data: bytes | bytearray | memoryview, source: int, target: int, /) -> bytes | None: ...
+    def _rows(packed: bytes, count: int, target: int, between: bytes, /) -> bytes | None: ...
 
 else:
     try:
+        from mixkit._forms import rows as _rows
         from mixkit._forms import translate as _translate
     except ModuleNotFoundError:
 
         def _translate(data, source, target):
+            return None
+
+        def _rows(packed, count, target, between):
             return None
 
 
@@ -56,6 +66,14 @@ class Packed:
 
 class JSONText(bytes):
     """A value by its tagged JSON, for who sends it on as it is."""
+
+
+def array_of(parts: Sequence[bytes]) -> Packed:
+    """The array of values that are at hand by their words."""
+    count = len(parts)
+    head = count << 8 | _ARRAY if count < _LONG else _LONG << 8 | _ARRAY
+    long = b"" if count < _LONG else count.to_bytes(4, "little")
+    return Packed(b"".join((head.to_bytes(4, "little"), long, *parts)))
 
 
 def packed(text: bytes) -> Packed | None:
@@ -80,7 +98,11 @@ def json_to_words(data: bytes, *, plain: bool = False) -> bytes:
         TaggedJSONError: as `tagged_json.loads`.
     """
     words = _translate(data, PLAIN if plain else TAGGED, WORDS)
-    return codec.encode(tagged_json.loads(data, plain=plain)) if words is None else words
+    if words is not None:
+        return words
+    from mixkit import tagged_json
+
+    return codec.encode(tagged_json.loads(data, plain=plain))
 
 
 def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False) -> bytes:
@@ -94,24 +116,40 @@ def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False)
         TaggedJSONError: as `tagged_json.dumps`.
     """
     text = _translate(words, WORDS, PLAIN if plain else TAGGED)
-    return tagged_json.dumps(codec.decode(words), plain=plain).encode() if text is None else text
+    if text is not None:
+        return text
+    from mixkit import tagged_json
+
+    return tagged_json.dumps(codec.decode(words), plain=plain).encode()
 
 
-def msgpack_to_words(data: bytes | bytearray | memoryview) -> bytes:
-    """The codec words of the value in MessagePack. `MessagePackError` as from `msgpack_values.unpack`."""
-    words = _translate(data, MSGPACK, WORDS)
-    return codec.encode(msgpack_values.unpack(data)) if words is None else words
-
-
-def msgpack_to_json(data: bytes | bytearray | memoryview, *, plain: bool = False) -> bytes:
-    """The JSON text (UTF-8) of the value in MessagePack.
-
-    Args:
-        plain: write no tags, and refuse what JSON cannot hold.
+def rows_to_words(packed: bytes, count: int) -> bytes:
+    """The codec words of an array of so many values, which stand in MessagePack one behind the other.
 
     Raises:
         MessagePackError: as `msgpack_values.unpack`.
-        TaggedJSONError: as `tagged_json.dumps`.
+        CodecError: as `codec.encode`.
     """
-    text = _translate(data, MSGPACK, PLAIN if plain else TAGGED)
-    return tagged_json.dumps(msgpack_values.unpack(data), plain=plain).encode() if text is None else text
+    words = _rows(packed, count, WORDS, b"")
+    if words is not None:
+        return words
+    from mixkit import msgpack_values
+
+    return codec.encode(msgpack_values.unpack_rows(packed, count))
+
+
+def rows_to_json(packed: bytes, count: int, between: bytes) -> bytes:
+    """The tagged JSON (UTF-8) of each of the same, with `between` between them.
+
+    Raises:
+        MessagePackError: as `msgpack_values.unpack`.
+        TaggedJSONError: as `tagged_json.dumps`, of the first that cannot be written.
+    """
+    text = _rows(packed, count, TAGGED, between)
+    if text is not None:
+        return text
+    from mixkit import msgpack_values, tagged_json
+
+    return between.join(
+        [tagged_json.dumps(row).encode() for row in msgpack_values.unpack_rows(packed, count)]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -30,6 +31,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 MAX_FIELDS: Final = 100
 MAX_BYTES: Final = 32 * 1024
+_USUAL: Final = 64
+"""Characters of a name of a field, but for strange ones."""
 
 REFUSED: Final = frozenset(
     (
@@ -143,6 +146,12 @@ def across_origins(fields: Fields) -> Fields:
 
 def canonical_name(name: str) -> str:
     """`content-TYPE` as `Content-Type`."""
+    # PERF: most are among a few; no long one is kept.
+    return _canonical(name) if len(name) <= _USUAL else _canonical.__wrapped__(name)
+
+
+@functools.lru_cache(maxsize=512)
+def _canonical(name: str) -> str:
     return "-".join(part.capitalize() for part in name.split("-"))
 
 

@@ -53,6 +53,11 @@ def mix_compilers() -> dict[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mix_interpreters() -> dict[str, str]:  # type: ignore[empty-body]
+    """Kinds of code other than Wasm: name to import string of a class that meets `mixkit.contracts.Interpreter`."""
+
+
+@hookspec
 def mix_settings() -> str:  # type: ignore[empty-body]
     """Import string of the plugin's settings: a frozen `msgspec.Struct` that forbids unknown fields.
 

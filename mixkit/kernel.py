@@ -28,7 +28,7 @@ from mixkit.vm.loop import Spawn
 from mixkit.vm.machine import RunState
 from mixkit.vm.portal import Portal
 from mixkit.vm.program import Program
-from mixkit.vm.started import start
+from mixkit.vm.spawned import Spawned
 from mixkit.vm.threads import Threads, in_own_thread
 
 __all__ = ["Code", "Kernel"]
@@ -68,7 +68,13 @@ class Kernel(Resources):
             lambda choice: assembly.make(choice.path),
             lambda choice, what: assembly.failed(f"the engine {choice.engine!r} {what}", choice.path),
         )
-        self.programs = Programs(self.compile, own, self.profile.name)
+        self.programs = Programs(
+            self.compile,
+            own,
+            self.profile.name,
+            _once(lambda: [assembly.make(path) for path in assembly.compilers.values()]),
+            _once(lambda: [assembly.make(path) for path in assembly.interpreters.values()]),
+        )
         self._slice = own.slice
         self._portal = Portal()
         self._threads = Threads(own.threads, "mixkit-run")
@@ -100,11 +106,29 @@ class Kernel(Resources):
         engine, decision = self.engines.compile(code)
         return Compiled(engine, decision.module)
 
+    def read(self, path: Path) -> bytes:
+        """The code of a file: what is in it, or what a compiler of the profile makes of a source.
+
+        Raises:
+            NotFound: no such file.
+            MixError: of a source, with everything that is wrong in it.
+        """
+        return self.programs.read(path)
+
+    def compiled(self, path: Path) -> tuple[str, bytes] | None:
+        """The code of a source, and what a file with it is called; None if no compiler is for such files.
+
+        Raises:
+            MixError: with everything that is wrong in the source.
+        """
+        return self.programs.compiled(path)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
         Args:
-            code: a program (answered as it is), the bytes of a Wasm guest, or the path of one.
+            code: a program (answered as it is), the bytes of a Wasm guest or of code that an interpreter of the
+                profile runs, or the path of one of these or of a source.
             name: for messages; the file's name by default.
 
         Raises:
@@ -147,8 +171,7 @@ class Kernel(Resources):
                 code = in_own_thread(self.load, code).result(budget.remaining())
             except TimeoutError:
                 _not_loaded(entry, budget)
-        spawn: Spawn = self._portal.spawn  # type: ignore[assignment]
-        job = Job(self, code, entry, params, options, limits, budget, spawn, trace)
+        job = Job(self, code, entry, params, options, limits, budget, self._portal.spawn, trace)
         return drive(job, job.to_end())
 
     async def run(
@@ -193,10 +216,10 @@ class Kernel(Resources):
             except TimeoutError:
                 _not_loaded(entry, budget)
         threads, turn = self._threads, self._slice
-        spawn: Spawn = partial(start, loop)
+        spawn: Spawn = loop.create_task
         if not code.suspends:
             # It holds a thread to its end, one of its own if another run waits for it in one.
-            turn, spawn = 0.0, lambda call: asyncio.run_coroutine_threadsafe(call, loop)  # type: ignore[arg-type]
+            turn, spawn = 0.0, partial(Spawned, loop)
             if nested:
                 threads = Threads(1, "mixkit-nested")
         of = (self, code, entry, params, options, limits, budget, spawn)
@@ -267,3 +290,15 @@ def _not_loaded(entry: str, budget: Budget) -> NoReturn:
     """The run ends, which waited for its code; that may be there for the next one."""
     exc = budget.exceeded("wall_time", "the code was still being loaded")
     raise RunError(str(exc), agent=entry, panic_code=exc.code) from exc
+
+
+def _once(make: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
+    """The same list each time, made when it is first asked for."""
+    made: list[list[Any]] = []
+
+    def get() -> list[Any]:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get

@@ -205,6 +205,24 @@ class Budget:
         if len(words) > 4 * most and (found := count(words)) > most:
             raise self.exceeded(limit, f"{found} values")
 
+    def spend_call(self, words: Words) -> None:
+        """Count one FFI call with the codec words of its arguments. Raises `LimitExceeded` as `spend`, `check_call`."""
+        with self._lock:
+            calls = self._spent.get("host_calls", 0) + 1
+            if calls > self.limits.host_calls:
+                raise self.exceeded("host_calls")
+            self._spent["host_calls"] = calls
+        self.check_call(words)
+
+    def check_call(self, words: Words) -> None:
+        """Raise `LimitExceeded` when the arguments or the answer of a call are larger, or more, than allowed."""
+        size, limits = len(words), self.limits
+        if size > limits.call_size:
+            raise self.exceeded("call_size", f"{size} bytes")
+        # PERF: what is so small cannot be too many.
+        if size > 4 * limits.call_values:
+            self.check_values(words, "call_values")
+
     def remaining(self) -> float:
         """Seconds until the deadline, never below 0."""
         return max(0.0, self.deadline - time.monotonic())

@@ -17,7 +17,7 @@ from mixkit.codec import scan
 from mixkit.errors import MessagePackError, ValueKindError
 from mixkit.value import MAX_DEPTH, UNDEF, Case, Ref, Value, check, find_fault
 
-__all__ = ["CASE", "REF", "pack", "unpack"]
+__all__ = ["CASE", "REF", "pack", "unpack", "unpack_rows"]
 
 REF: Final = 1
 """Ext type of a Ref."""
@@ -57,6 +57,27 @@ def unpack(data: bytes | bytearray | memoryview) -> Value:
         assert fault is not None, "nobody else has the tree"
         raise MessagePackError(fault.message, fault.path())
     return cast(Value, tree)
+
+
+def unpack_rows(data: bytes, count: int) -> list[Value]:
+    """So many values that stand one behind the other, and nothing behind them. Raises as `unpack`, of each."""
+    borders = msgpack.Unpacker(max_buffer_size=len(data) or 1)
+    borders.feed(data)
+    rows: list[Value] = []
+    start = 0
+    for _ in range(count):
+        try:
+            borders.skip()
+        except _MALFORMED as exc:
+            raise MessagePackError(_reason(exc)) from None
+        end = borders.tell()
+        rows.append(unpack(data[start:end]))
+        start = end
+    if start != len(data):
+        raise MessagePackError(
+            f"expected MessagePack of {count} values, found {len(data) - start} bytes more"
+        )
+    return rows
 
 
 def _ext(value: Ref | Case) -> msgpack.ExtType:

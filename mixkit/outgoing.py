@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from mixkit.addresses import AllowedNetwork
 from mixkit.contracts import Check
-from mixkit.egress import EgressDenied, EgressPolicy, parse_url
+from mixkit.egress import EgressPolicy
 from mixkit.errors import ProfileError
+from mixkit.target import EgressDenied, parse_url
 
 if TYPE_CHECKING:
     import ssl

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from mixkit.contracts import Compiled
+from mixkit.contracts import Compiled, Compiler, Interpreter
 from mixkit.disk_cache import DiskCache
 from mixkit.errors import NotFound
 from mixkit.kernel_settings import KernelSettings
+from mixkit.sources import Sources
 from mixkit.vm.idle import IdleInstances
+from mixkit.vm.interpreted import InterpretedProgram
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
 
 __all__ = ["Code", "Programs"]
+
+_WASM = b"\0asm"
 
 Code: TypeAlias = "Program | bytes | str | Path"
 
@@ -26,6 +31,7 @@ class Programs:
 
     Args:
         compile: `Kernel.compile`.
+        compilers, interpreters: those of the plugins, made when first asked for.
         own: how many there are to be, of instances and snapshots too.
         profile: its name; snapshots belong to it.
 
@@ -34,13 +40,22 @@ class Programs:
         idle: the instances that wait, and what they take together.
     """
 
-    def __init__(self, compile: Callable[[bytes], Compiled], own: KernelSettings, profile: str) -> None:
+    def __init__(
+        self,
+        compile: Callable[[bytes], Compiled],
+        own: KernelSettings,
+        profile: str,
+        compilers: Callable[[], Iterable[Compiler]] = tuple,
+        interpreters: Callable[[], Iterable[Interpreter]] = tuple,
+    ) -> None:
         disk = None
         if own.snapshot_dir:
             disk = DiskCache(Path(own.snapshot_dir), own.snapshot_bytes, ".snapshot")
         self.snapshots = SnapshotCache(own.snapshots, own.snapshot_bytes, disk)
         self.idle = IdleInstances(own.idle_bytes, own.idle_mappings)
         self._compile = compile
+        self._compilers = compilers
+        self._interpreters = interpreters
         self._own = own
         self._profile = profile
         self._known: OrderedDict[str, Program] = OrderedDict()
@@ -52,29 +67,58 @@ class Programs:
             return code
         if isinstance(code, str | Path):
             name = name or Path(code).name
-            try:
-                code = Path(code).read_bytes()
-            except OSError as exc:
-                raise NotFound(f"cannot read {str(name)!r}: {exc.strerror}") from None
-        compiled = self._compile(code)
-        module = compiled.module
+            code = self.read(Path(code))
+        interpreter = self._interpreter(code)
+        if interpreter is None:
+            compiled = self._compile(code)
+            key = compiled.module.hash
+        else:
+            compiled, key = self._compile(interpreter.module()), hashlib.sha256(code).hexdigest()
         with self._lock:
-            known = self._known.get(module.hash)
+            known = self._known.get(key)
             if known is not None:
-                self._known.move_to_end(module.hash)
+                self._known.move_to_end(key)
                 return known
-        own = self._own
-        made = Program(
-            compiled.engine, module, name, self.snapshots, self._profile, own.idle_instances, self.idle
-        )
+        rest = (name, self.snapshots, self._profile, self._own.idle_instances, self.idle)
+        if interpreter is None:
+            made = Program(compiled.engine, compiled.module, *rest)
+        else:
+            made = InterpretedProgram(interpreter, code, compiled, *rest)
         dropped: list[Program] = []
         with self._lock:
-            program = self._known.setdefault(module.hash, made)
-            while len(self._known) > own.programs:
+            program = self._known.setdefault(key, made)
+            while len(self._known) > self._own.programs:
                 dropped.append(self._known.popitem(last=False)[1])
         for old in dropped:
             old.close()
         return program
+
+    def read(self, path: Path) -> bytes:
+        """See `Kernel.read`."""
+        made = self.compiled(path)
+        if made is not None:
+            return made[1]
+        try:
+            return path.read_bytes()
+        except OSError as exc:
+            raise NotFound(f"cannot read {path.name!r}: {exc.strerror}") from None
+
+    def compiled(self, path: Path) -> tuple[str, bytes] | None:
+        """See `Kernel.compiled`."""
+        if path.suffix not in ("", ".wasm"):
+            for compiler in self._compilers():
+                if path.suffix in compiler.suffixes:
+                    return f"{path.stem}{compiler.target}", compiler.compile(Sources(path))
+        return None
+
+    def _interpreter(self, code: bytes) -> Interpreter | None:
+        """The one for this kind of code; None if it is a Wasm module, or nothing that we know."""
+        if code.startswith(_WASM):
+            return None
+        for interpreter in self._interpreters():
+            if code.startswith(interpreter.magic):
+                return interpreter
+        return None
 
     def close(self) -> None:
         """Free all instances, and forget everything."""

@@ -52,6 +52,8 @@ _TAGS: Final = {
 }
 _ANYTHING: Final = 0xFFFF
 _FLOAT: Final = 1 << 5
+_ARRAY: Final = 1 << 9
+_MAP: Final = 1 << 10
 _TAKE_FLOATS: Final = (ANY, ScalarType("number"), ScalarType("int"))
 _MOST: Final = 0xFF
 
@@ -99,7 +101,7 @@ def shape(type: Type) -> Shape | None:
 
 def _node(type: Type) -> bytes:
     match type:
-        case ScalarType() | UnionType():
+        case ScalarType() | UnionType() | MapType(ScalarType("data")) | ArrayType(ScalarType("data")):
             return b"k" + _mask(type).to_bytes(2, "little")
         case ArrayType(item):
             return b"a" + _node(item)
@@ -113,10 +115,14 @@ def _node(type: Type) -> bytes:
 
 
 def _mask(type: Type) -> int:
-    """The tags of a scalar, or of a union of scalars, a bit each."""
+    """The tags of a scalar, a map or array of anything, or a union of these, a bit each."""
     match type:
         case ScalarType("data"):
             return _ANYTHING
+        case MapType(ScalarType("data")):
+            return _MAP
+        case ArrayType(ScalarType("data")):
+            return _ARRAY
         case ScalarType(name) if name in _TAGS:
             return sum(1 << tag for tag in _TAGS[name])
         case UnionType(options):

@@ -93,6 +93,11 @@ class SqlAnswer(Protocol):
         """None if it answers no rows."""
         ...
 
+    @property
+    def done(self) -> bool:
+        """Whether all rows have been read. Who does not look is told by the next answer."""
+        ...
+
     async def rows(self) -> list[dict[str, Any]] | None:
         """The next rows as maps of Values; None after the last. Raises as `SqlSession.query`."""
         ...

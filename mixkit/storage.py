@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import msgspec
 
+from mixkit.rows import Rows
 from mixkit.value import Ref
 
 __all__ = [
@@ -100,6 +101,7 @@ class Change(msgspec.Struct, frozen=True):
     left: Sequence[Ref] = ()
 
 
+@runtime_checkable
 class Cursor(Protocol):
     """Rows of a query, made as they are asked for, all of the one state that the query began with.
 
@@ -123,6 +125,12 @@ class Cursor(Protocol):
             QueryCancelled: `cancel` or `close` was called.
             QueryError: the rows cannot be computed; the message says why.
         """
+        ...
+
+    def next_rows(self, most: int = BATCH) -> Rows:
+        """The same rows for whoever sends them on whole, in the form in which they are at hand, which is
+        `ValueRows(self.next())` where that is as maps. May be up to `most`, if that is more than `BATCH`. Raises what
+        `next` does."""
         ...
 
     def cancel(self) -> None:
@@ -151,6 +159,11 @@ class Reader(Protocol):
         """The present version of a record; None if it is unknown or deleted."""
         ...
 
+    def get_rows(self, ids: Sequence[Ref | str]) -> Rows:
+        """What `get` answers for each id, None where there is no record, for whoever sends it on whole; as `next_rows`
+        of a cursor."""
+        ...
+
     def history(self, id: Ref | str) -> list[Record]:
         """All versions of a record, oldest first, a tombstone as `{"_rmx_deleted": True, …}`; `[]` if unknown."""
         ...
@@ -162,6 +175,8 @@ class Reader(Protocol):
         *,
         deleted: bool = False,
         superseded: bool = False,
+        skip: int = 0,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Cursor:
         """Run a query.
@@ -170,6 +185,7 @@ class Reader(Protocol):
             query: its text, its JSON form (a list), or an object of the storage's own that stands for one.
             params: a value for each parameter, and nothing else.
             deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
+            skip, limit: which of the rows are wanted, by their places in the answer; numbers up to 2^63.
             timeout: seconds of work over all calls of `next`; the storage's own limit if None.
 
         Raises:

@@ -3,25 +3,21 @@
 
 #define MASK (LEAF_SIZE - 1)
 
-static struct values *new_node(struct vm *vm, uint32_t count)
+/* A node of so many values: those of another, then undefined ones. */
+static struct values *copy_node(struct vm *vm, const Value *from, uint32_t copied, uint32_t count)
 {
     struct values *node = heap_new(vm, NODE, sizeof(struct values) + count * sizeof(Value));
     if (node == NULL)
         return NULL;
     node->head.count = count;
-    for (uint32_t index = 0; index < count; index++)
+    if (copied > 0)
+        memcpy(node->at, from, copied * sizeof(Value));
+    for (uint32_t index = copied; index < count; index++)
         node->at[index] = UNDEF;
     return node;
 }
 
-static struct values *copy_node(struct vm *vm, const struct values *from, uint32_t count)
-{
-    struct values *node = new_node(vm, count);
-    if (node == NULL)
-        return NULL;
-    memcpy(node->at, from->at, (from->head.count < count ? from->head.count : count) * sizeof(Value));
-    return node;
-}
+static struct values *new_node(struct vm *vm, uint32_t count) { return copy_node(vm, NULL, 0, count); }
 
 static Value new_array(struct vm *vm, uint32_t count, unsigned shift, Value root, Value tail)
 {
@@ -104,12 +100,9 @@ Value builder_close(struct array_builder *builder)
     uint32_t in_tail = builder->count == 0 ? 0 : ((builder->count - 1) & MASK) + 1;
     if (tail == NULL || (in_tail < LEAF_SIZE && builder->count < LEAF_SIZE)) {
         /* A short array takes no more than it needs. */
-        struct values *exact = new_node(vm, in_tail);
-        if (exact == NULL)
+        tail = copy_node(vm, tail == NULL ? NULL : tail->at, in_tail, in_tail);
+        if (tail == NULL)
             return FAILED;
-        if (tail != NULL)
-            memcpy(exact->at, tail->at, in_tail * sizeof(Value));
-        tail = exact;
     }
     if (builder->spine[0] == NULL)
         return new_array(vm, builder->count, 0, UNDEF, of_object(tail));
@@ -126,10 +119,9 @@ Value builder_close(struct array_builder *builder)
 Value array_of_values(struct vm *vm, const Value *values, uint32_t count)
 {
     if (count <= LEAF_SIZE) {
-        struct values *tail = new_node(vm, count);
+        struct values *tail = copy_node(vm, values, count, count);
         if (tail == NULL)
             return FAILED;
-        memcpy(tail->at, values, count * sizeof(Value));
         return new_array(vm, count, 0, UNDEF, of_object(tail));
     }
     struct array_builder builder;
@@ -145,7 +137,7 @@ static Value with_leaf(struct vm *vm, Value node, unsigned shift, uint32_t index
 {
     if (shift == 0)
         return leaf;
-    struct values *copy = node == UNDEF ? new_node(vm, LEAF_SIZE) : copy_node(vm, values_of(node), LEAF_SIZE);
+    struct values *copy = node == UNDEF ? new_node(vm, LEAF_SIZE) : copy_node(vm, values_of(node)->at, LEAF_SIZE, LEAF_SIZE);
     if (copy == NULL)
         return FAILED;
     Value *child = &copy->at[index >> shift & MASK];
@@ -191,11 +183,9 @@ Value array_push(struct vm *vm, Value array, Value element)
     }
     if (in_tail == tail->head.count || tail->at[in_tail] != UNDEF) {
         uint32_t room = in_tail < 2 ? 4 : in_tail * 2 > LEAF_SIZE ? LEAF_SIZE : in_tail * 2;
-        struct values *copy = new_node(vm, room);
-        if (copy == NULL)
+        tail = copy_node(vm, tail->at, in_tail, room);
+        if (tail == NULL)
             return FAILED;
-        memcpy(copy->at, tail->at, in_tail * sizeof(Value));
-        tail = copy;
     }
     Value made = new_array(vm, count + 1, shift, root, of_object(tail));
     if (made == FAILED)
@@ -207,7 +197,7 @@ Value array_push(struct vm *vm, Value array, Value element)
 
 static Value with_element(struct vm *vm, Value node, unsigned shift, uint32_t index, Value element)
 {
-    struct values *copy = copy_node(vm, values_of(node), values_of(node)->head.count);
+    struct values *copy = copy_node(vm, values_of(node)->at, LEAF_SIZE, LEAF_SIZE);
     if (copy == NULL)
         return FAILED;
     if (shift == 0) {
@@ -229,7 +219,8 @@ Value array_set(struct vm *vm, Value array, uint32_t index, Value element)
     charge(vm, 4);
     if (index >= tree_count(count)) {
         /* What a longer array has in the same node is not copied: it would look taken. */
-        struct values *tail = copy_node(vm, values_of(old->tail), count - tree_count(count));
+        uint32_t in_tail = count - tree_count(count);
+        struct values *tail = copy_node(vm, values_of(old->tail)->at, in_tail, in_tail);
         if (tail == NULL)
             return FAILED;
         tail->at[index & MASK] = element;

@@ -3,9 +3,10 @@
     python mixrt/build.py [--check]      writes plugins/mix-rt/mix_rt/mixrt.wasm, or says whether that is up to date
     python mixrt/build.py --native OUT   the same machine as a program that is spoken to over stdin and stdout
 
-The module has no imports and is the same byte for byte wherever it is built, with the Zig compiler of PyPI in the
-version below. The native program has the address and undefined-behaviour sanitizers, unless MIXRT_SANITIZERS is
-empty; CC is its compiler.
+Its mathematics are those of the C library that Zig brings for WASI, of which nothing is linked that would be
+imported. The module has no imports, and is the same byte for byte wherever it is built, with the Zig compiler of
+PyPI in the version below. The native program has the address and undefined-behaviour sanitizers, unless
+MIXRT_SANITIZERS is empty; CC is its compiler.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def build_wasm(out: Path) -> None:
         sys.exit(f"expected ziglang {ZIG}, found {importlib.metadata.version('ziglang')}")
     subprocess.run(
         [
-            *(sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-freestanding", "-mcpu=lime1"),
+            *(sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=lime1"),
             *(*WARNINGS, "-O2", "-g0", "-s", "-DNDEBUG", "-fno-sanitize=all", "-ffile-prefix-map=.=mixrt"),
-            *("-nostdlib", "-Wl,--no-entry", "-Wl,--export-memory", f"-Wl,-z,stack-size={STACK}"),
+            f"-Wl,-z,stack-size={STACK}",
             *(name for name in sources() if name != "native.c"),
             *("-o", str(out)),
         ],

@@ -46,4 +46,45 @@
     BUILTIN(binary_of_string, 1, "text:string") \
     BUILTIN(binary_to_string, 1, "binary:binary") \
     BUILTIN(format_words, 1, "value:data") \
-    BUILTIN(parse_words, 1, "binary:binary")
+    BUILTIN(parse_words, 1, "binary:binary") \
+    BUILTIN(number_sin, 1, "number:number") \
+    BUILTIN(number_cos, 1, "number:number") \
+    BUILTIN(number_tan, 1, "number:number") \
+    BUILTIN(number_asin, 1, "number:number") \
+    BUILTIN(number_acos, 1, "number:number") \
+    BUILTIN(number_atan, 1, "number:number") \
+    BUILTIN(number_sinh, 1, "number:number") \
+    BUILTIN(number_cosh, 1, "number:number") \
+    BUILTIN(number_tanh, 1, "number:number") \
+    BUILTIN(number_asinh, 1, "number:number") \
+    BUILTIN(number_acosh, 1, "number:number") \
+    BUILTIN(number_atanh, 1, "number:number") \
+    BUILTIN(number_exp, 1, "number:number") \
+    BUILTIN(number_expm1, 1, "number:number") \
+    BUILTIN(number_log, 1, "number:number") \
+    BUILTIN(number_log10, 1, "number:number") \
+    BUILTIN(number_log1p, 1, "number:number") \
+    BUILTIN(number_atan2, 2, "y:number x:number") \
+    BUILTIN(number_pow, 2, "base:number exponent:number") \
+    BUILTIN(number_hypot, 2, "x:number y:number") \
+    BUILTIN(number_copysign, 2, "number:number sign:number") \
+    BUILTIN(string_uppercase, 1, "text:string") \
+    BUILTIN(string_lowercase, 1, "text:string") \
+    BUILTIN(string_fold, 1, "text:string") \
+    BUILTIN(string_capitalize, 1, "text:string") \
+    BUILTIN(json_parse, 1, "text:string") \
+    BUILTIN(json_format, 1, "value:data") \
+    BUILTIN(binary_sub, 3, "start:whole end:whole binary:binary") \
+    BUILTIN(binary_join, 2, "separator:binary array:array") \
+    BUILTIN(binary_find, 2, "part:binary binary:binary") \
+    BUILTIN(binary_to_base64, 1, "binary:binary") \
+    BUILTIN(binary_of_base64, 1, "text:string") \
+    BUILTIN(binary_to_hex, 1, "binary:binary") \
+    BUILTIN(binary_of_hex, 1, "text:string") \
+    BUILTIN(array_flatten, 1, "array:array") \
+    BUILTIN(map_of_pairs, 1, "array:array") \
+    BUILTIN(regex_check, 1, "pattern:string") \
+    BUILTIN(regex_find, 3, "pattern:string start:whole text:string") \
+    BUILTIN(regex_find_all, 3, "pattern:string most:whole text:string") \
+    BUILTIN(random_int, 2, "first:whole last:whole") \
+    BUILTIN(random_float, 0, "")

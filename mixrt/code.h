@@ -13,6 +13,12 @@ enum opcode {
         OPCODE_COUNT,
     /* Instructions of the machine itself, which loaded code cannot have. */
     OP_HALT = OPCODE_COUNT,
+    /* What stands in place of an instruction that often begins a run of others, see fuse.c. */
+    OP_ADD_STORE,
+    OP_SUB_STORE,
+    OP_MUL_STORE,
+    OP_ADD_INT_STORE,
+    OP_JUMP_BACK_LT,
 };
 
 enum builtin_number {
@@ -74,6 +80,9 @@ struct code {
     uint32_t function_count;
     Value *constants;
     uint32_t constant_count;
+    uint8_t *keys; /* of each constant: whether it is an array of ascending strings, once that was asked */
+    uint32_t *interned; /* see intern.c */
+    uint32_t intern_mask;
     Value *closures; /* of the functions that capture nothing */
     struct ffi *ffis;
     uint32_t ffi_count;
@@ -87,6 +96,7 @@ struct code {
 #define MAX_CODE (1u << 24)
 #define MAX_FUNCTIONS 65536u
 #define MAX_GLOBALS (1u << 20)
+enum keys { KEYS_UNKNOWN, KEYS_RIGHT, KEYS_WRONG };
 #define NO_FUNCTION UINT32_MAX
 
 static inline int32_t wide_of(const struct instruction *at) { return (int32_t)(at->b | (uint32_t)at->c << 16); }

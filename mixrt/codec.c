@@ -3,6 +3,7 @@
 
 #include "array.h"
 #include "compare.h"
+#include "intern.h"
 #include "map.h"
 
 #define LONG_FORM 0xFFFFFFu
@@ -126,6 +127,7 @@ struct reader {
     const char *words;
     size_t at, room;
     bool tokens;
+    bool names; /* every string may be a key, as in constants */
 };
 
 static Value bad(struct reader *reader, size_t at, const char *what)
@@ -155,7 +157,8 @@ static bool get_length(struct reader *reader, uint32_t aux, uint32_t *length)
     return *length >= LONG_FORM;
 }
 
-static Value get_text(struct reader *reader, enum object_kind kind, uint32_t aux, size_t at)
+/* `named`: it is a key or the name of a case, of which the code may have a constant. */
+static Value get_text(struct reader *reader, enum object_kind kind, uint32_t aux, size_t at, bool named)
 {
     uint32_t length, chars = 0;
     if (!get_length(reader, aux, &length) || !claim(reader, (length >> 2) + ((length & 3) != 0)))
@@ -165,6 +168,11 @@ static Value get_text(struct reader *reader, enum object_kind kind, uint32_t aux
     for (uint32_t index = length; index & 3; index++)
         if (bytes[index] != 0)
             return bad(reader, at, "the padding is not zero");
+    if (kind == STRING && named) {
+        Value known = intern(reader->vm, bytes, length);
+        if (known != UNDEF)
+            return known;
+    }
     if ((kind == STRING || kind == REF) && !utf8_check(bytes, length, &chars))
         return bad(reader, at, "the bytes are not UTF-8");
     struct text *text = text_make(reader->vm, kind, length, chars);
@@ -180,7 +188,7 @@ static Value get_name(struct reader *reader)
     uint32_t header = next_word(reader);
     if ((header & 0xFF) != KIND_STRING)
         return bad(reader, at, "expected a string as a key or name");
-    return get_text(reader, STRING, header >> 8, at);
+    return get_text(reader, STRING, header >> 8, at, true);
 }
 
 static Value get(struct reader *reader, unsigned depth);
@@ -276,11 +284,11 @@ static Value get(struct reader *reader, unsigned depth)
         object->number = number;
         return of_object(object);
     }
-    case KIND_STRING: return get_text(reader, STRING, aux, at);
-    case KIND_REF: return get_text(reader, REF, aux, at);
-    case KIND_BINARY: return get_text(reader, BINARY, aux, at);
+    case KIND_STRING: return get_text(reader, STRING, aux, at, reader->names);
+    case KIND_REF: return get_text(reader, REF, aux, at, false);
+    case KIND_BINARY: return get_text(reader, BINARY, aux, at, false);
     case KIND_TOKEN:
-        return reader->tokens ? get_text(reader, TOKEN, aux, at) : bad(reader, at, "a token is not known here");
+        return reader->tokens ? get_text(reader, TOKEN, aux, at, false) : bad(reader, at, "a token is not known here");
     case KIND_ARRAY:
         if (!get_length(reader, aux, &count) || !claim(reader, count))
             return bad(reader, at, "its count is wrong, or promises more than is there");
@@ -296,7 +304,7 @@ static Value get(struct reader *reader, unsigned depth)
 
 Value codec_decode(struct vm *vm, const char *words, size_t size, bool tokens)
 {
-    struct reader reader = {.vm = vm, .words = words, .room = size / 4 - 1, .tokens = tokens};
+    struct reader reader = {.vm = vm, .words = words, .room = size / 4 - 1, .tokens = tokens, .names = !vm->loaded};
     if (size % 4 != 0)
         return bad(&reader, size / 4, "the last word is cut");
     if (size == 0)

@@ -3,6 +3,7 @@
 
 #include "array.h"
 #include "codec.h"
+#include "intern.h"
 #include "text.h"
 
 enum section { CONSTANTS = 1, FUNCTIONS, CODE, FFIS, FIRST_OF_HOST = 16 };
@@ -76,11 +77,22 @@ static bool read_constants(struct vm *vm, struct part part)
         return bad(vm, "expected an array of constants");
     uint32_t count = array_count(constants);
     vm->code.constants = new_table(vm, (size_t)count + 1, sizeof(Value));
-    if (vm->code.constants == NULL)
+    vm->code.keys = new_table(vm, (size_t)count + 1, 1);
+    if (vm->code.constants == NULL || vm->code.keys == NULL)
         return false;
+    memset(vm->code.keys, KEYS_UNKNOWN, count);
     for (uint32_t index = 0; index < count; index++)
         vm->code.constants[index] = array_get(constants, index);
     vm->code.constant_count = count;
+    if (!intern_open(vm))
+        return false;
+    /* Once more: what stands inside of constants are those strings then. */
+    constants = codec_decode(vm, part.bytes, part.size, false);
+    if (constants == FAILED)
+        return false;
+    for (uint32_t index = 0; index < count; index++)
+        if (!is_string(vm->code.constants[index]))
+            vm->code.constants[index] = array_get(constants, index);
     return true;
 }
 
@@ -216,6 +228,8 @@ Value load(struct vm *vm, const char *bytes, size_t size)
     for (uint32_t index = 0; index < vm->code.function_count; index++)
         if (!verify(vm, &vm->code.functions[index]))
             return FAILED;
+    for (uint32_t index = 0; index < vm->code.function_count; index++)
+        fuse(vm, &vm->code.functions[index]);
     if (!make_closures(vm) || !make_globals(vm))
         return FAILED;
     vm->loaded = true;

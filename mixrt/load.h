@@ -10,4 +10,7 @@ Value load(struct vm *vm, const char *bytes, size_t size);
 /* Whether all instructions of a function are what docs/qcode.md says; what is wrong with one is raised. */
 bool verify(struct vm *vm, const struct function *function);
 
+/* Has runs of instructions in a function that was verified done at once. */
+void fuse(struct vm *vm, const struct function *function);
+
 #endif

@@ -6,6 +6,7 @@
 #include "codec.h"
 #include "coroutine.h"
 #include "load.h"
+#include "random.h"
 #include "run.h"
 
 #define DEFAULT_MEMORY ((size_t)64 << 20)
@@ -27,6 +28,7 @@ static bool open_machine(void)
     vm->result = UNDEF;
     vm->stack_limit = DEFAULT_STACK;
     builtins_open();
+    random_seed(vm, 0);
     is_open = heap_open(&vm->heap, DEFAULT_MEMORY);
     return is_open;
 }
@@ -227,7 +229,7 @@ static void stats(struct vm *vm)
 }
 
 /* How many words a command has before what is in codec words or bytes. */
-static const size_t heads[] = {[STEP] = 2,   [LOAD] = 1,  [INIT] = 2,    [ENTER] = 3, [ANSWER] = 3, [FAIL] = 3,
+static const size_t heads[] = {[STEP] = 2,   [LOAD] = 1,  [INIT] = 2,    [ENTER] = 5, [ANSWER] = 3, [FAIL] = 3,
                                [LIMITS] = 3, [STATS] = 1, [COLLECT] = 1, [CODEC] = 1, [TEST] = 4};
 
 static void command(struct vm *vm, const char *words, size_t size)
@@ -273,7 +275,9 @@ static void command(struct vm *vm, const char *words, size_t size)
         else
             enter(vm, vm->code.init, "\x09\0\0\0", 4);
         return;
-    case ENTER: enter(vm, word(words, 2), words + head, size - head); return;
+    case ENTER:
+        random_seed(vm, word(words, 3) | (uint64_t)word(words, 4) << 32);
+        enter(vm, word(words, 2), words + head, size - head); return;
     case ANSWER: answer(vm, word(words, 2), words + head, size - head, false); return;
     default: answer(vm, word(words, 2), words + head, size - head, true); return;
     }

@@ -3,7 +3,7 @@
  *     STEP budget                          go on
  *     LOAD bytes of a container            DONE, or REFUSED
  *     INIT budget                          begin the function that runs at init
- *     ENTER budget function arguments      begin a function, with a codec array of arguments
+ *     ENTER budget function seed arguments begin a function, with 2 words for random numbers and a codec array of arguments
  *     ANSWER budget call value             the answer of an FFI, in codec words
  *     FAIL budget call value               what the FFI raises
  *     LIMITS bytes registers               of all memory, and of the stack of each coroutine; before LOAD

@@ -117,6 +117,18 @@ static bool splice(
     return true;
 }
 
+/* A node with so many values replaced at a position. */
+static bool replace(struct vm *vm, const struct values *node, uint32_t at, const Value *by, uint32_t count, struct grown *grown)
+{
+    grown->right = NULL;
+    grown->left = new_node(vm, (enum object_kind)node->head.kind, node->head.count);
+    if (grown->left == NULL)
+        return false;
+    memcpy(grown->left->at, node->at, node->head.count * sizeof(Value));
+    memcpy(grown->left->at + at, by, count * sizeof(Value));
+    return true;
+}
+
 static void describe(const struct values *node, Value *three)
 {
     three[0] = node->at[0];
@@ -129,9 +141,11 @@ static bool insert(struct vm *vm, const struct values *node, const struct text *
     bool found;
     if (is_leaf(node)) {
         uint32_t index = search(node, key, &found);
-        Value pair[2] = {found ? node->at[index * 2] : of_object(key), value};
+        Value pair[2] = {of_object(key), value};
         *added = !found;
-        return splice(vm, node, index * 2, found ? 2 : 0, pair, 2, grown);
+        if (found)
+            return replace(vm, node, index * 2 + 1, &value, 1, grown);
+        return splice(vm, node, index * 2, 0, pair, 2, grown);
     }
     uint32_t child = child_for(node, key);
     struct grown below;
@@ -139,9 +153,10 @@ static bool insert(struct vm *vm, const struct values *node, const struct text *
         return false;
     Value six[6];
     describe(below.left, six);
-    if (below.right != NULL)
-        describe(below.right, six + 3);
-    return splice(vm, node, child * 3, 3, six, below.right == NULL ? 3 : 6, grown);
+    if (below.right == NULL)
+        return replace(vm, node, child * 3, six, 3, grown);
+    describe(below.right, six + 3);
+    return splice(vm, node, child * 3, 3, six, 6, grown);
 }
 
 Value map_set(struct vm *vm, Value map, Value key, Value value)

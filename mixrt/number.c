@@ -1,7 +1,7 @@
 /* Numbers as text, and back. What needs more than a double has is counted in whole numbers of 4096 bits. */
 #include "number.h"
 
-#include "bytes.h"
+#include <string.h>
 
 #define WORDS 128
 #define MAX_DIGITS 770 /* more cannot change the nearest double, but by not being 0 */
@@ -212,7 +212,9 @@ static unsigned shortest(double number, char *digits, int *point)
         if (high && low) {
             sum = top;
             big_shift(&sum, 1);
-            if (big_compare(&sum, &bottom) >= 0)
+            int order = big_compare(&sum, &bottom);
+            /* Half way between two: the even one. */
+            if (order > 0 || (order == 0 && (digit & 1)))
                 digit++;
         } else if (high) {
             digit++;

@@ -126,6 +126,10 @@ double remainder_of(double a, double b)
     double x = a < 0 ? -a : a, y = b < 0 ? -b : b;
     if (y - y != 0 || x < y)
         return a;
+    if (x < 9007199254740992.0 && y >= 1 && (double)(int64_t)x == x && (double)(int64_t)y == y) {
+        double rest = (double)((int64_t)x % (int64_t)y);
+        return a < 0 ? -rest : rest;
+    }
     /* Subtracts y times each power of two that fits; each difference is exact. */
     double scaled = y;
     while (scaled <= x * 0.5)

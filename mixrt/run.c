@@ -385,6 +385,23 @@ static void suspend(struct vm *vm, uint32_t at, Value *base)
         } \
         ANSWER(function(vm, x, y)) \
     }
+/* The same with what follows, see fuse.c: the result is kept in another register as well. */
+#define ARITHMETIC_STORE(operator) \
+    { \
+        Value x = B, y = C; \
+        if (are_small(x, y)) { \
+            int64_t number = small_of(x) operator small_of(y); \
+            if (fits_small(number)) { \
+                A = r[at[2].a] = of_small(number); \
+                at += 3; \
+                continue; \
+            } \
+        } else if (is_double(x) && is_double(y)) { \
+            A = r[at[2].a] = of_double(double_of(x) operator double_of(y)); \
+            at += 3; \
+            continue; \
+        } \
+    }
 #define TRUTH_ANSWER(compared, of_yes) \
     { \
         enum truth found = (compared); \
@@ -458,8 +475,16 @@ static enum stop interpret(struct vm *vm)
             NEXT
         }
 
+        case OP_ADD_STORE: ARITHMETIC_STORE(+)
         case OP_ADD: ARITHMETIC(+, value_add)
+        case OP_SUB_STORE: ARITHMETIC_STORE(-)
         case OP_SUB: ARITHMETIC(-, value_sub)
+        case OP_MUL_STORE:
+            if (is_double(B) && is_double(C)) {
+                A = r[at[2].a] = of_double(double_of(B) * double_of(C));
+                at += 3;
+                continue;
+            }
         case OP_MUL: {
             Value x = B, y = C;
             if (are_small(x, y)) {
@@ -480,6 +505,15 @@ static enum stop interpret(struct vm *vm)
         case OP_DIV: ANSWER(value_div(vm, B, C))
         case OP_REM: ANSWER(value_rem(vm, B, C))
         case OP_NEG: ANSWER(value_neg(vm, B))
+        case OP_ADD_INT_STORE:
+            if (is_small(B)) {
+                int64_t number = small_of(B) + (int16_t)at->c;
+                if (fits_small(number)) {
+                    A = r[at[2].a] = of_small(number);
+                    at += 3;
+                    continue;
+                }
+            }
         case OP_ADD_INT: {
             Value x = B;
             if (is_small(x)) {
@@ -503,6 +537,18 @@ static enum stop interpret(struct vm *vm)
         case OP_DIFFER: TRUTH_ANSWER(B == UNDEF || C == UNDEF ? (enum truth)(B == C) : value_equal(vm, B, C), false)
         case OP_DEFINED: A = of_bool(B != UNDEF); NEXT
 
+        case OP_JUMP_BACK_LT: {
+            const struct instruction *to = at + 1 + wide_of(at);
+            Value x = r[to->a], y = r[to->b];
+            if (are_small(x, y)) {
+                at = to + 1;
+                if (SHIFTED(x) >= SHIFTED(y))
+                    at += (int16_t)to->c;
+                if (--vm->fuel < 0)
+                    goto fuel;
+                continue;
+            }
+        }
         case OP_JUMP: {
             int32_t by = wide_of(at);
             at += 1 + by;
@@ -556,7 +602,7 @@ static enum stop interpret(struct vm *vm)
             switch (enter(vm, at->b, at->c, (uint32_t)(at - code) + 1, 0, &answer)) {
             case ENTERED: goto entered;
             case ANSWERED: A = answer; SAFE
-            case NOT_ENTERED: goto fault;
+            case NOT_ENTERED: goto not_entered;
             }
         }
         case OP_CALL_FUNC: {
@@ -609,7 +655,7 @@ static enum stop interpret(struct vm *vm)
                 if (vm->heap.full)
                     goto collect;
                 continue;
-            case NOT_ENTERED: goto fault;
+            case NOT_ENTERED: goto not_entered;
             }
         }
         case OP_TAIL_FUNC: {
@@ -638,7 +684,7 @@ static enum stop interpret(struct vm *vm)
             case ANSWERED: ANSWER(new_case(vm, vm->ok_name, answer))
             case NOT_ENTERED:
                 if (vm->fault != FAULT_RAISED)
-                    goto fault;
+                    goto not_entered;
                 answer = new_case(vm, vm->error_name, vm->raised);
                 vm->raised = UNDEF;
                 ANSWER(answer)
@@ -811,7 +857,7 @@ static enum stop interpret(struct vm *vm)
             vm->base = r;
             if (enter(vm, at->c, 0, (uint32_t)(at - code) + 1, READS, &answer) == ENTERED)
                 goto entered;
-            goto fault;
+            goto not_entered;
         }
 
         case OP_SPAWN: {
@@ -930,6 +976,8 @@ static enum stop interpret(struct vm *vm)
             return out_of_heap(vm);
         goto reload;
 
+    not_entered: /* the stack may have grown all the same */
+        r = vm->base;
     fault:
         suspend(vm, (uint32_t)(at - code), r);
         switch (vm->fault) {

@@ -155,3 +155,32 @@ Value builtin_map_entry(struct vm *vm, const Value *arguments)
     cursor_seek(&cursor, arguments[1], index);
     return cursor_next(&cursor, &pair[0], &pair[1]) ? array_of_values(vm, pair, 2) : UNDEF;
 }
+
+Value builtin_array_flatten(struct vm *vm, const Value *arguments)
+{
+    struct array_builder builder;
+    builder_open(&builder, vm);
+    uint32_t count = array_count(arguments[0]);
+    for (uint32_t index = 0; index < count; index++) {
+        Value inner = array_get(arguments[0], index);
+        if (!is_array(inner))
+            return raise_text(vm, "array_flatten: expected arrays, found %v as element %d", inner, (int64_t)index);
+        if (array_count(inner) != 0 && !builder_push_part(&builder, inner, 0, array_count(inner)))
+            return FAILED;
+        charge(vm, 1);
+    }
+    return builder_close(&builder);
+}
+
+Value builtin_map_of_pairs(struct vm *vm, const Value *arguments)
+{
+    Value map = map_empty(vm);
+    uint32_t count = array_count(arguments[0]);
+    for (uint32_t index = 0; index < count && map != FAILED; index++) {
+        Value pair = array_get(arguments[0], index);
+        if (!is_array(pair) || array_count(pair) != 2 || !is_string(array_get(pair, 0)))
+            return raise_text(vm, "map_of_pairs: expected a pair of a string and a value as element %d", (int64_t)index);
+        map = map_set(vm, map, array_get(pair, 0), array_get(pair, 1));
+    }
+    return map;
+}

@@ -2,7 +2,7 @@
 #ifndef MIXRT_VM_H
 #define MIXRT_VM_H
 
-#include "bytes.h"
+#include <string.h>
 
 #include "code.h"
 #include "heap.h"
@@ -64,6 +64,8 @@ struct vm {
     uint32_t stack_limit; /* registers of a coroutine */
     bool retried;   /* all was collected for an instruction that is being done again */
     enum panic panic;
+
+    uint64_t random[2]; /* see random.c */
 
     /* See text_offset. Forgotten when something is collected. */
     const struct text *hint_text;

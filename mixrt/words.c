@@ -18,6 +18,10 @@ static bool pattern_open(struct vm *vm, struct pattern *pattern, const struct te
     *pattern = (struct pattern){.part = part};
     if (size <= 32)
         return true;
+    if (size > MAX_TEXT / sizeof(uint32_t)) {
+        vm->fault = FAULT_MEMORY;
+        return false;
+    }
     if (!buffer_room(vm, &pattern->next, size * sizeof(uint32_t)))
         return false;
     uint32_t *next = (uint32_t *)(void *)pattern->next.bytes, matched = 0;
@@ -292,4 +296,14 @@ Value builtin_binary_to_string(struct vm *vm, const Value *arguments)
     if (!utf8_check(binary->bytes, binary->head.count, &chars))
         return UNDEF;
     return text_new(vm, STRING, binary->bytes, binary->head.count);
+}
+
+Value builtin_binary_find(struct vm *vm, const Value *arguments)
+{
+    struct pattern pattern;
+    if (!pattern_open(vm, &pattern, text_of(arguments[0])))
+        return FAILED;
+    size_t at = pattern_find(vm, &pattern, text_of(arguments[1]), 0, false);
+    buffer_free(vm, &pattern.next);
+    return at == NOT_FOUND ? UNDEF : of_small((int64_t)at);
 }

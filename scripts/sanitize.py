@@ -28,10 +28,14 @@ TESTED = {
         "mix_db",
         [
             f"plugins/mix-db/tests/test_db_{name}.py"
-            for name in ("version", "index", "segments", "records", "columns", "files", "room")
+            for name in ("version", "public", "index", "segments", "records", "columns", "files", "room")
         ],
     ),
-    "mixkit": ("", "mixkit", ["tests/test_codec.py", "tests/test_forms.py", "tests/test_value.py"]),
+    "mixkit": (
+        "",
+        "mixkit",
+        ["tests/test_codec.py", "tests/test_forms.py", "tests/test_rows.py", "tests/test_value.py"],
+    ),
 }
 """What is built: its folder and package, and the tests that go through its C code."""
 

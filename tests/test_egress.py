@@ -12,19 +12,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from mixkit.addresses import AllowedNetwork, classify
-from mixkit.egress import (
-    MAX_URL,
-    EgressDenied,
-    EgressPolicy,
-    HostPattern,
-    PinnedAddress,
-    Target,
-    canonical_host,
-    check,
-    parse_url,
-)
+from mixkit.egress import EgressPolicy, HostPattern, PinnedAddress, check
 from mixkit.errors import FFIError, GrantError, LimitExceeded
 from mixkit.limits import Budget, Limits
+from mixkit.target import MAX_URL, EgressDenied, Target, canonical_host, parse_url
 from mixkit.testing.egress_matrix import NOT_PUBLIC, PUBLIC, SPELLINGS
 
 POLICY = EgressPolicy()

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mixkit
-from mixkit import codec
+from mixkit import codec, msgpack_values
 from mixkit.errors import CancelledRun, FFIError, GrantError, InternalError, LimitExceeded, NotFound
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.forms import Packed
 from mixkit.grants import ALL, NONE, Grants
 from mixkit.limits import Budget, Limits
+from mixkit.rows import PackedRows, Rows, ValueRows
 from mixkit.state import State
 from mixkit.testing.strategies import identical, values
 from mixkit.value import UNDEF, Case, Ref, Result, Token, Value
@@ -370,6 +372,47 @@ def test_an_answer_that_is_no_value_is_our_fault(answer: Any) -> None:
         assert "hidden" not in str(caught.value)
 
 
+RECORDS = [{"a": 1, "b": [Ref("x")]}, {}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ValueRows(RECORDS), PackedRows(2, msgpack_values.pack(RECORDS[0]) + b"\x80")],
+    ids=["values", "packed"],
+)
+def test_rows_leave_as_they_are_at_hand(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain() -> Rows:
+        return rows
+
+    def result() -> Result[Rows]:
+        return rows
+
+    async def later() -> Rows:
+        return rows
+
+    assert run(one(plain), "$t_f") == RECORDS
+    assert run(one(result), "$t_f") == Case("ok", RECORDS)
+    assert run(one(later), "$t_f") == RECORDS
+    [ffi] = one(result)
+    assert ffi.signature == "$t_f() -> result(array(map(data)))"
+
+
+def test_what_is_packed_is_checked_as_values_are() -> None:
+    def right() -> list[int]:
+        return Packed(codec.encode([1, 2]))  # type: ignore[return-value]
+
+    def changed() -> list[int]:
+        return Packed(codec.encode([1.0, 2]))  # type: ignore[return-value]
+
+    def wrong() -> Rows:
+        return ValueRows([1])
+
+    assert run(one(right), "$t_f") == [1, 2]
+    assert identical(run(one(changed), "$t_f"), [1, 2])
+    with pytest.raises(InternalError, match=r"\$t_f answered what it does not declare"):
+        run(one(wrong), "$t_f")
+
+
 # -- failures ---------------------------------------------------------------------------------------
 
 
@@ -478,9 +521,9 @@ def test_calls_and_sizes_are_bounded() -> None:
     assert run(group, "$t_a", state=state) == 1
     with pytest.raises(LimitExceeded, match=r"limit host_calls of 2 calls exceeded.*limits\.host_calls"):
         run(group, "$t_a", state=state)
-    assert table.check_answer(state, bytes(64)) == bytes(64)
+    state.budget.check_call(bytes(64))
     with pytest.raises(LimitExceeded, match="call_size"):
-        table.check_answer(state, bytes(68))
+        state.budget.check_call(bytes(68))
 
 
 def test_unknown_grant_options_are_refused() -> None:

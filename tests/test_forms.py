@@ -38,8 +38,6 @@ def by_values(read: Callable[..., Any], write: Callable[..., Any], data: bytes, 
 WAYS = {
     "json_to_words": (forms.json_to_words, tagged_json.loads, codec.encode, (False, True)),
     "words_to_json": (forms.words_to_json, codec.decode, tagged_json.dumps, (False, True)),
-    "msgpack_to_json": (forms.msgpack_to_json, msgpack_values.unpack, tagged_json.dumps, (False, True)),
-    "msgpack_to_words": (forms.msgpack_to_words, msgpack_values.unpack, codec.encode, (False,)),
 }
 
 
@@ -52,14 +50,44 @@ def agree(way: str, data: bytes) -> None:
         assert outcome(function, data, **options) == expected, (way, plain, data)
 
 
+def agree_on_rows(*rows: bytes) -> None:
+    """The same of values in MessagePack."""
+
+    packed = b"".join(rows)
+
+    def unpacked() -> list[Any]:
+        return msgpack_values.unpack_rows(packed, len(rows))
+
+    expected = outcome(lambda: codec.encode(unpacked()))
+    assert outcome(forms.rows_to_words, packed, len(rows)) == expected, rows
+    for between in (b",", b"\n"):
+        expected = outcome(lambda b: b.join(tagged_json.dumps(row).encode() for row in unpacked()), between)
+        assert outcome(forms.rows_to_json, packed, len(rows), between) == expected, rows
+
+
 @given(values())
 def test_values(value: Any) -> None:
     agree("words_to_json", codec.encode(value))
     agree("json_to_words", tagged_json.dumps(value).encode())
     if value is not UNDEF:
-        packed = msgpack_values.pack(value)
-        agree("msgpack_to_json", packed)
-        agree("msgpack_to_words", packed)
+        agree_on_rows(msgpack_values.pack(value))
+
+
+@given(st.lists(values(undef=False), max_size=4))
+def test_rows(rows: list[Any]) -> None:
+    agree_on_rows(*map(msgpack_values.pack, rows))
+
+
+def test_rows_are_as_many_as_is_said() -> None:
+    packed = msgpack_values.pack({"a": 1}) * 2
+    for count in (0, 1, 3):
+        for found in (
+            outcome(forms.rows_to_words, packed, count),
+            outcome(forms.rows_to_json, packed, count, b","),
+        ):
+            assert found[0] == "MessagePackError"
+    assert forms.rows_to_json(b"", 0, b",") == b""
+    assert forms.rows_to_words(b"", 0) == codec.encode([])
 
 
 _numbers = (
@@ -131,8 +159,7 @@ def test_words_that_are_none(words: bytes) -> None:
 @example(msgpack.packb(msgpack.ExtType(3, b"")))
 @example(b"\xd6\xff1234")
 def test_msgpack_that_is_none(data: bytes) -> None:
-    agree("msgpack_to_json", data)
-    agree("msgpack_to_words", data)
+    agree_on_rows(data)
 
 
 @given(values(), st.data())
@@ -169,15 +196,44 @@ def test_depth(wrap: Callable[[Any], Any], depth: int) -> None:
         for _ in range(depth):
             value = wrap(value)
         agree("words_to_json", codec.encode(value))
-        agree("msgpack_to_words", msgpack_values.pack(value))
-        agree("msgpack_to_json", msgpack_values.pack(value))
+        agree_on_rows(msgpack_values.pack(value))
 
 
 @pytest.mark.parametrize("count", [23, 24, 25, 26, 1000])
 def test_many_keys_are_sorted(count: int) -> None:
     record = {f"{(i * 7919) % count:x}": i for i in range(count)}
     agree("json_to_words", json.dumps(record).encode())
-    agree("msgpack_to_words", msgpack.packb(record))
+    agree_on_rows(msgpack.packb(record), msgpack.packb(record))
+
+
+@given(
+    st.lists(st.permutations(["a", "ab", "abcdefgh", "abcdefghi", "abcdefghi\0", "é", "\0", "b"]), min_size=1)
+)
+def test_maps_of_as_many_keys_in_other_orders(orders: list[list[str]]) -> None:
+    agree_on_rows(*(msgpack.packb(dict.fromkeys(order, 1)) for order in orders))
+    agree("json_to_words", json.dumps([dict.fromkeys(order, 1) for order in orders]).encode())
+
+
+@pytest.mark.parametrize("count", [2, 24, 25, 40])
+def test_a_key_that_stands_twice_is_refused_wherever_it_is(count: int) -> None:
+    keys = [f"{(i * 7919) % 10007:05}" for i in range(count - 1)]
+    for place in (0, count // 2, count - 1):
+        twice = [*keys[:place], keys[-1], *keys[place:]]
+        pairs = b"".join(msgpack.packb(key) + b"\x01" for key in twice)
+        head = bytes([0x80 | count]) if count < 16 else b"\xde" + count.to_bytes(2)
+        agree_on_rows(msgpack.packb(dict.fromkeys(map(str, range(count)))), head + pairs)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 300])
+def test_an_array_is_put_together_of_words(count: int) -> None:
+    assert forms.array_of([codec.encode(count)] * count).words == codec.encode([count] * count)
+
+
+def test_the_count_of_a_long_array_has_a_word_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert forms._LONG == 2**24 - 1
+    monkeypatch.setattr(forms, "_LONG", 3)
+    assert forms.array_of([b""] * 2).words == b"\x09\x02\x00\x00"
+    assert forms.array_of([b"abcd"] * 3).words == b"\x09\x03\x00\x00\x03\x00\x00\x00" + b"abcd" * 3
 
 
 def test_a_token_does_not_leave() -> None:
@@ -195,6 +251,8 @@ def test_a_token_does_not_leave() -> None:
 def test_what_is_common_takes_one_walk(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     words, packed = codec.encode(value), msgpack_values.pack(value)
     text = tagged_json.dumps(codec.decode(words)).encode()
+    in_its_order = tagged_json.dumps(value).encode()
+    array = codec.encode([None])[:4]
     rare_in_json = b"{tag}bin" in text or b"{tag}nan" in text or b"{str}" in text
 
     def never(*args: Any, **options: Any) -> Any:
@@ -205,9 +263,11 @@ def test_what_is_common_takes_one_walk(value: Any, monkeypatch: pytest.MonkeyPat
         (codec, "decode"),
         (tagged_json, "loads"),
         (tagged_json, "dumps"),
+        (msgpack_values, "unpack"),
     ):
         monkeypatch.setattr(module, name, never)
     assert forms.words_to_json(words) == text
-    assert forms.msgpack_to_words(packed) == words
+    assert forms.rows_to_words(packed, 1) == array + words
+    assert forms.rows_to_json(packed * 2, 2, b",") == in_its_order + b"," + in_its_order
     if not rare_in_json:
         assert forms.json_to_words(text) == words

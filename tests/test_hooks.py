@@ -118,6 +118,10 @@ def test_mix_compilers(load: Load) -> None:
     offers(load, "mix_compilers")
 
 
+def test_mix_interpreters(load: Load) -> None:
+    offers(load, "mix_interpreters")
+
+
 def test_mix_settings(load: Load) -> None:
     source = """
         import msgspec

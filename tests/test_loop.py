@@ -109,12 +109,12 @@ class Drive:
     def __call__(self, machine: Scripted, entry: str = "main", params: Any = None) -> Any:
         words = codec.encode(params)
         if self.how == "thread":
-            self.run = Run(self.state, table(), self.portal.spawn, self.transcript.append)  # type: ignore[arg-type]
+            self.run = Run(self.state, table(), self.portal.spawn, self.transcript.append)
             return codec.decode(drive(self.run, self.run.steps(machine, entry, words)))
 
         async def main() -> bytes:
             loop = asyncio.get_running_loop()
-            self.run = Run(self.state, table(), loop.create_task, self.transcript.append)  # type: ignore[arg-type]
+            self.run = Run(self.state, table(), loop.create_task, self.transcript.append)
             threads = Threads(2, "test")
             try:
                 return await drive_async(self.run, self.run.steps(machine, entry, words), threads, self.turn)
@@ -226,8 +226,8 @@ def test_the_first_reason_to_stop_counts(drive: Drive) -> None:
         drive(Scripted(stop_twice))
 
 
-def test_cancelling_the_task_cancels_pending_calls() -> None:
-    cancelled = asyncio.Event()
+def test_cancelling_the_task_cancels_calls_that_overlap_and_waits_for_them() -> None:
+    cancelled = threading.Semaphore(0)
     group = FFIGroup("test")
 
     @group.register("$wait")
@@ -235,24 +235,26 @@ def test_cancelling_the_task_cancels_pending_calls() -> None:
         try:
             await asyncio.sleep(3600)
         finally:
-            cancelled.set()
+            await asyncio.sleep(0.02)
+            cancelled.release()
 
     async def main() -> None:
-        run = Run(State(), FFITable([group]), asyncio.get_running_loop().create_task)  # type: ignore[arg-type]
-        machine = Scripted(FFICall(1, b"$wait", words([])), Idle())
+        run = Run(State(), FFITable([group]), asyncio.get_running_loop().create_task)
+        machine = Scripted(FFICall(1, b"$wait", words([])), FFICall(2, b"$wait", words([])), Idle())
         steps = run.steps(machine, "main", words(None))
         task = asyncio.create_task(drive_async(run, steps, Threads(1, "test"), 0.005))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(cancelled.wait(), 1)
+        assert cancelled.acquire(blocking=False)
+        assert cancelled.acquire(blocking=False)
 
     asyncio.run(main())
 
 
 def test_a_blocking_call_is_cancelled_by_stop(portal: Portal) -> None:
-    run = Run(State(), table(), portal.spawn)  # type: ignore[arg-type]
+    run = Run(State(), table(), portal.spawn)
     machine = Scripted()
 
     def block() -> Event:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixkit.errors import MessagePackError, ValueKindError
-from mixkit.msgpack_values import pack, unpack
+from mixkit.msgpack_values import pack, unpack, unpack_rows
 from mixkit.testing.strategies import identical, values
 from mixkit.value import MAX_DEPTH, UNDEF, Case, Ref, Token, check, ok
 
@@ -141,3 +141,13 @@ def test_noise_is_refused_or_read() -> None:
 def test_every_buffer_is_read() -> None:
     for data in (bytearray(b"\x01"), memoryview(b"\x01")):
         assert unpack(data) == 1
+
+
+@given(st.lists(values(undef=False), max_size=4))
+def test_rows_stand_one_behind_the_other(rows: list[Any]) -> None:
+    packed = b"".join(map(pack, rows))
+    assert identical(unpack_rows(packed, len(rows)), rows)
+    with pytest.raises(MessagePackError):
+        unpack_rows(packed, len(rows) + 1)
+    with pytest.raises(MessagePackError, match="bytes more"):
+        unpack_rows(packed + b"\xc0", len(rows))

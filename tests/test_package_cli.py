@@ -17,7 +17,7 @@ import pytest
 from mix_db import Database
 from mix_db.storages import Mixquery
 
-from mixkit.cli.remix import _workspace as made_workspace
+from mixkit.cli.install import _workspace as made_workspace
 from mixkit.databases import Databases
 from mixkit.errors import PackageError
 from mixkit.package import Package, WorkspaceStore

@@ -119,7 +119,7 @@ def test_cases(type: Type, value: Any, fits: bool) -> None:
     [
         ScalarType("token"),
         UnionType((ArrayType(ScalarType("int")), ArrayType(ScalarType("number")))),
-        ArrayType(UnionType((MapType(ANY), ScalarType("null")))),
+        ArrayType(UnionType((MapType(ScalarType("int")), ScalarType("null")))),
     ],
 )
 def test_some_types_have_none(type: Type) -> None:

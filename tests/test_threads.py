@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+
+import pytest
 
 from mixkit.vm.threads import Threads
 
@@ -20,6 +23,22 @@ def test_no_more_than_so_many_and_no_more_than_are_needed() -> None:
         threads.submit(meet)
     threads.close()
     assert names == {"few-0", "few-1", "few-2"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own there")
+def test_the_event_loop_goes_before_them() -> None:
+    threads, found = Threads(2, "back"), []
+
+    def look() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    for _ in range(4):
+        threads.submit(look)
+    threads.close()
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+    usual = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert all(usual < one or one == 19 for one in found)
 
 
 def test_a_thread_is_free_for_whoever_hears_that_it_is() -> None:

@@ -9,19 +9,22 @@ import io
 import re
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixkit.cli.output import safe
 from mixkit.errors import RunError
 
 if TYPE_CHECKING:
     from elftools.dwarf.lineprogram import LineProgram
 
-__all__ = ["REMEDY", "add_lines"]
+__all__ = ["REMEDY", "add_lines", "add_source"]
 
 REMEDY = "pip install 'mix-wasm[build]'"
 """What brings the reader of debug information."""
 
 _OFFSET = re.compile(r" at 0x([0-9a-f]{1,8})$")
+_PLACE = re.compile(r"\((\S+\.mix):([1-9][0-9]{0,6}):([1-9][0-9]{0,6})\)")
 _CODE = 10
 _SECONDS = 10.0
 _MOST_BYTES = 512 * 1024
@@ -39,8 +42,29 @@ def add_lines(error: RunError, code: bytes) -> None:
     error.backtrace = [found[frame] for frame in error.backtrace]
 
 
+def add_source(error: RunError, folder: Path) -> None:
+    """Put the line of the source under the innermost frame that is in a file of the folder."""
+    for index, frame in enumerate(error.backtrace):
+        match = _PLACE.search(frame)
+        path = folder / match[1] if match is not None else folder
+        if match is None or path.parent != folder or not path.is_file():
+            continue
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        number, column = int(match[2]), int(match[3])
+        if number <= len(lines):
+            line = safe(lines[number - 1].expandtabs(1))
+            gutter = " " * len(match[2])
+            error.backtrace[index] += (
+                f"\n        {match[2]} | {line}\n        {gutter} | {' ' * (column - 1)}^"
+            )
+        return
+
+
 def located(code: bytes, frames: Sequence[str]) -> list[str]:
     """The frames, as `deep at 0x193 (agent.c:3)` where the code says so; unchanged without debug information."""
+    if not code.startswith(b"\0asm"):
+        # Code of an interpreter, which knows its places itself.
+        return list(frames)
     from mixkit.vm import wasm
 
     module = wasm.read(code)

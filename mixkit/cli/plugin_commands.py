@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "collect", "load_working", "where_it_is"]
 
 OURS: Final = {
+    "code": "rt",
+    "compile": "lang",
     "db": "db",
     "explain": "lang",
     "files": "files",
+    "perms": "server",
     "secrets": "secrets",
     "serve": "server",
     "wasm": "wasm",

@@ -73,8 +73,9 @@ def run(
 ) -> None:
     """Run ENTRY of CODE and print its result as tagged JSON; without ENTRY, list what can be run.
 
-    CODE is a .wasm module, a .remix package, or a folder that makes a package; there ENTRY is an agent, or
-    APP/AGENT. PARAMS is tagged JSON, @FILE, or - for standard input.
+    CODE is a .wasm module, an agent in Mix (.mix, .mixexe), a .remix package, or a folder that makes a package; there
+    ENTRY is an agent, or APP/AGENT. PARAMS is tagged JSON, @FILE, or - for standard input. Of an agent in Mix the ENTRY
+    may be left out where PARAMS follow.
 
     CODE may also be WS/APP of a directory of workspaces, or WS/APP/AGENT, which PARAMS follow: an installed agent,
     with its powers and its database.
@@ -98,6 +99,8 @@ def run(
             if params is not None:
                 raise click.UsageError(f"expected one PARAMS after {code}, found {entry!r} and {params!r}")
             entry, params = names[2], entry
+    if names is None and params is None and code.suffix in (".mix", ".mixexe") and _are_params(entry, pairs):
+        entry, params = code.stem, entry
     values = merge_params(read_json(params, "PARAMS") if params is not None else None, pairs)
     extra = read_json(environment, "--env") if environment is not None else {}
     if not isinstance(extra, dict):
@@ -119,7 +122,13 @@ def run(
         place = runnable.place
         if home is not None:
             place = Place("", runnable.app or code.stem, home.absolute())
-        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, out)
+        folder = code.parent if code.is_file() else None
+        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, folder, out)
+
+
+def _are_params(text: str | None, pairs: tuple[str, ...]) -> bool:
+    """Whether what stands where an entry would is its parameters; or nothing does, and they are given by --param."""
+    return bool(pairs) if text is None else not text.isidentifier() or text in ("null", "true", "false")
 
 
 def _list(found: Sequence[Runnable], out: Output) -> None:
@@ -139,12 +148,13 @@ def _run(
     patterns: tuple[str, ...],
     timeout: float | None,
     place: Place | None,
+    folder: Path | None,
     out: Output,
 ) -> None:
     import asyncio
 
     from mixkit import tagged_json
-    from mixkit.cli.lines import add_lines
+    from mixkit.cli.lines import add_lines, add_source
     from mixkit.cli.runnable import others_of
     from mixkit.converter import converter
     from mixkit.errors import RunError
@@ -174,6 +184,8 @@ def _run(
             )
     except RunError as exc:
         add_lines(exc, runnable.code)
+        if folder is not None and not out.as_json:
+            add_source(exc, folder)
         raise
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))

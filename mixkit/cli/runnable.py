@@ -56,7 +56,7 @@ class Runnable:
 
 
 def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
-    """Everything that can be run in a `.wasm` module, a `.remix` package, or a folder that makes a package.
+    """Everything that can be run in a module, a source, a `.remix` package, or a folder that makes a package.
 
     Raises:
         NotFound: no such file.
@@ -68,9 +68,9 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
             f"sources in C are built and run by: mixkit wasm run {path} ENTRY PARAMS"
         )
     if path.is_dir() or path.suffix == ".remix":
-        return _of_package(_open(path))
-    program = kernel.load(path)
-    code = path.read_bytes()
+        return _of_package(_open(path, kernel))
+    code = kernel.read(path)
+    program = kernel.load(code, path.name)
     return {
         name: Runnable(name, name, code, entry.description, entry.params, entry.result)
         for name, entry in program.entries.items()
@@ -153,13 +153,13 @@ def others_of(
     return Agents(resolve)
 
 
-def _open(path: Path) -> Package:
+def _open(path: Path, kernel: Kernel) -> Package:
     from mixkit.package import Package
 
     if path.is_dir():
         from mixkit.package.build import build
 
-        return Package.open(build(path))
+        return Package.open(build(path, compiled=kernel.compiled))
     try:
         return Package.open(path)
     except FileNotFoundError:

@@ -1,7 +1,8 @@
 """From a source folder to a package, and from a package to a signed one. Equal sources make equal bytes.
 
 The folder has the layout of a package: `manifest.json`, `runtime.json`, `code/`, `records/`, `files/`.
-Besides, an agent's `code` may name any file of the folder, which is put to `code/<app>/` under its own name.
+Besides, an agent's `code` may name any file of the folder, which is put to `code/<app>/` under its own name. A source
+is compiled.
 Whatever else lies in the folder (sources, a README, tests) stays out.
 """
 
@@ -11,6 +12,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,18 +27,28 @@ from mixkit.package.zip_headers import check_path
 __all__ = ["build", "pack", "sign"]
 
 Content: TypeAlias = Callable[[], bytes]
+Compiled: TypeAlias = Callable[[Path], tuple[str, bytes] | None]
+"""The name and the code that a source becomes; None for what is no source."""
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644 << 16
 _FOLDERS: Final = ("code", "records", "files")
 
 
-def build(folder: Path, private_key: bytes | None = None) -> bytes:
+def _as_it_is(path: Path) -> None:
+    """No file is a source."""
+
+
+def build(folder: Path, private_key: bytes | None = None, compiled: Compiled = _as_it_is) -> bytes:
     """The package that a source folder describes, signed if a private key (PEM) is given.
+
+    Args:
+        compiled: what becomes of an agent's code that is a source: `Kernel.compiled`.
 
     Raises:
         PackageError: the folder does not make a package that could be installed.
         OSError: a file cannot be read.
+        MixError: what `compiled` raises.
     """
     try:
         written = Manifest.decode((folder / manifest.ENTRY).read_bytes(), source=True)
@@ -50,7 +62,7 @@ def build(folder: Path, private_key: bytes | None = None) -> bytes:
             entries[path.relative_to(folder).as_posix()] = path.read_bytes
     if (folder / RUNTIME).is_file():
         entries[RUNTIME] = (folder / RUNTIME).read_bytes
-    resolved = _resolve(folder, written, entries)
+    resolved = _resolve(folder, written, entries, compiled)
     entries[manifest.ENTRY] = resolved.encode
     packed = pack(entries)
     return _checked(packed) if private_key is None else sign(Package.open(packed), private_key)
@@ -88,7 +100,7 @@ def _reader(package: Package, path: str) -> Content:
     return lambda: package.archive.read(path)
 
 
-def _resolve(folder: Path, written: Manifest, entries: dict[str, Content]) -> Manifest:
+def _resolve(folder: Path, written: Manifest, entries: dict[str, Content], compiled: Compiled) -> Manifest:
     """The manifest with every `code` where it is in the package; adds to `entries` what was elsewhere."""
     apps, origins = {}, dict[str, Path]()
     for app, spec in written.apps.items():
@@ -96,14 +108,19 @@ def _resolve(folder: Path, written: Manifest, entries: dict[str, Content]) -> Ma
         for name, agent in spec.agents.items():
             code = agent.code
             if code not in entries or not code.startswith(f"code/{app}/"):
-                code = _adopt(folder, app, agent, entries, origins)
+                code = _adopt(folder, app, agent, entries, origins, compiled)
             agents[name] = msgspec.structs.replace(agent, code=code)
         apps[app] = AppSpec(agents=agents)
     return msgspec.structs.replace(written, apps=apps)
 
 
 def _adopt(
-    folder: Path, app: str, agent: AgentSpec, entries: dict[str, Content], origins: dict[str, Path]
+    folder: Path,
+    app: str,
+    agent: AgentSpec,
+    entries: dict[str, Content],
+    origins: dict[str, Path],
+    compiled: Compiled,
 ) -> str:
     source = folder / check_path(agent.code)
     if not source.is_file() or not source.resolve().is_relative_to(folder.resolve()):
@@ -111,11 +128,12 @@ def _adopt(
             f"app {app!r} names code that is not a file of the folder {folder}; if it is built, build it first",
             agent.code,
         )
-    path = f"code/{app}/{source.name}"
+    made = compiled(source)
+    path = f"code/{app}/{source.name if made is None else made[0]}"
     if path in entries and origins.get(path) != source:
         raise PackageError(f"two files would become the entry {path}; rename one", agent.code)
     origins[path] = source
-    entries[path] = source.read_bytes
+    entries[path] = source.read_bytes if made is None else partial(bytes, made[1])
     return path
 
 

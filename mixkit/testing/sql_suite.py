@@ -84,7 +84,9 @@ async def _ask(
         answer = await session.query(sql, params)
         rows: list[dict[str, Any]] = []
         while (batch := await answer.rows()) is not None:
+            assert batch, "rows come before there are no more"
             rows += batch
+        assert answer.done
         return rows
 
 

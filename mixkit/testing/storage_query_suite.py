@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from mixkit import codec, msgpack_values, tagged_json
 from mixkit.errors import QueryCancelled, QueryError, QueryTimeout
 from mixkit.storage import BATCH, BATCH_BYTES, Database
 from mixkit.testing.storage_suite import UNKNOWN, StorageFixtures, client, save
-from mixkit.value import Ref
+from mixkit.value import Case, Ref
 
 __all__ = ["StorageQuerySuite"]
 
@@ -190,6 +191,81 @@ class StorageQuerySuite(StorageFixtures):
             assert all(type(text) is str for text in cursor.warnings())
         assert [row["n"] for batch in batches for row in batch] == list(range(2 * BATCH + 50))
 
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "true",
+            "n >= 3",
+            'n >= 0 and text contains "b"',
+            "true | orderDesc(n)",
+            "true | { n }",
+            "true | { *, -n }",
+            "true | { text, id: ._rmx_id, n } | skip(2) | limit(3)",
+            "n >= 0 | limit(4) | { b: .text }",
+            "true | { m: .n + 1 }",
+            "true | { n } | orderDesc(n)",
+            "true | group(text) | count()",
+            "true | {}",
+        ],
+    )
+    def test_rows_are_the_same_in_whatever_form(self, database: Database, query: str) -> None:
+        records = [
+            {"n": n, "text": "ab"[n % 2], "more": [n, {"x": Case("c", n)}, b"\x00", None]} for n in range(12)
+        ]
+        first, second, *_ = save(database, *records)
+        database.flush()
+        save(database, {"_rmx_id": first["_rmx_id"], "n": 40})
+        database.delete([second["_rmx_id"]])
+        for flags in (False, False), (True, True):
+            for skip, limit in ((0, None), (3, 4), (5, 0), (0, 2**62), (2**62, None)):
+                options: dict[str, Any] = {
+                    "deleted": flags[0],
+                    "superseded": flags[1],
+                    "skip": skip,
+                    "limit": limit,
+                }
+                rows = list(database.query(query, **options))
+                everything = list(database.query(query, deleted=flags[0], superseded=flags[1]))
+                assert rows == everything[skip : None if limit is None else skip + limit]
+                with database.query(query, **options) as cursor:
+                    found = cursor.next_rows()
+                    assert not cursor.next_rows()
+                assert found.values() == rows
+                assert [list(row) for row in found.values()] == [list(row) for row in rows]
+                assert found.words() == codec.encode(rows)
+                assert found.json(b"\n") == b"\n".join(tagged_json.dumps(row).encode() for row in rows)
+                assert found.msgpack() == b"".join(map(msgpack_values.pack, rows))
+
+    def test_records_are_got_in_whatever_form(self, database: Database) -> None:
+        kept, changed, deleted = save(database, {"n": 1, "m": {"a": [Ref("x"), b"b"]}}, {"n": 2}, {"n": 3})
+        database.flush()
+        save(database, {"_rmx_id": changed["_rmx_id"], "n": 20})
+        database.delete([deleted["_rmx_id"]])
+        ids = [kept["_rmx_id"], "unknown", deleted["_rmx_id"], changed["_rmx_id"].id, kept["_rmx_id"]]
+        for reader in (database, database.as_of(database.watermark())):
+            expected = [reader.get(id) for id in ids]
+            found = reader.get_rows(ids)
+            assert found.values() == expected
+            assert found.words() == codec.encode(expected)
+            assert found.json() == b",".join(tagged_json.dumps(row).encode() for row in expected)
+        assert len(database.get_rows([])) == 0
+
+    def test_more_rows_at_once_are_the_same_rows(self, database: Database) -> None:
+        database.save([{"n": number} for number in range(3 * BATCH + 50)])
+        for query in ("true", "n >= 0 | orderAsc(n)", "true | { n: .n + 0 }"):
+            found: list[Any] = []
+            with database.query(query) as cursor:
+                while rows := cursor.next_rows(3 * BATCH):
+                    assert len(rows) <= 3 * BATCH
+                    found += rows.values()
+            assert [row["n"] for row in found] == list(range(3 * BATCH + 50))
+
+    def test_a_cursor_goes_on_in_another_form(self, database: Database) -> None:
+        database.save([{"n": number} for number in range(3 * BATCH)])
+        with database.query("true") as cursor:
+            one, two, three = cursor.next_rows().values(), cursor.next(), cursor.next_rows().values()
+        assert [row["n"] for row in [*one, *two, *three]] == list(range(3 * BATCH))
+
     def test_a_cursor_reads_one_state_while_others_write(self, database: Database) -> None:
         commit = database.save([{"n": number} for number in range(3 * BATCH)])
         cursor = database.query("n >= 0")
@@ -208,7 +284,8 @@ class StorageQuerySuite(StorageFixtures):
         "query",
         ["true", "n >= 0 | orderAsc(n)", "true | { n, a: [text] }", "true | { n, inner: { text } }"],
     )
-    def test_batches_of_large_rows_are_small(self, database: Database, query: str) -> None:
+    @pytest.mark.parametrize("as_rows", [False, True])
+    def test_batches_of_large_rows_are_small(self, database: Database, query: str, as_rows: bool) -> None:
         size = BATCH_BYTES // 4
         database.save([{"n": number, "text": "x" * size} for number in range(10)])
         database.save(
@@ -216,7 +293,7 @@ class StorageQuerySuite(StorageFixtures):
         )
         batches = []
         with database.query(query) as cursor:
-            while batch := cursor.next():
+            while batch := cursor.next_rows().values() if as_rows else cursor.next():
                 batches.append([row["n"] for row in batch])
         assert [number for batch in batches for number in batch] == list(range(13))
         assert max(map(len, batches)) <= 4

@@ -13,8 +13,8 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from mixkit import codec
 from mixkit.contracts import Instance
@@ -26,6 +26,7 @@ from mixkit.value import UNDEF
 from mixkit.vm.machine import (
     TERMINAL,
     TRANSITIONS,
+    Event,
     Exit,
     FFICall,
     Idle,
@@ -37,7 +38,8 @@ from mixkit.vm.machine import (
     Timeout,
     check_transition,
 )
-from mixkit.vm.started import SLOW
+from mixkit.vm.slow import SLOW, tell
+from mixkit.vm.spawned import CLEANUP
 
 __all__ = ["LARGE", "Future", "Interruptible", "Pause", "Run", "Spawn", "Steps", "Where"]
 
@@ -72,11 +74,15 @@ class Where(enum.Enum):
     THREAD = "in a thread, for what may hold it"
 
 
-Spawn: TypeAlias = Callable[[Awaitable[bytes]], Any]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, Answer]], Any]
 """Starts an async FFI on an event loop and answers its future."""
-Pause: TypeAlias = "set[Future] | Where | None"
-"""What a run asks for: the first of some futures, a place, or (None) that others get a turn."""
-Steps: TypeAlias = Generator[Pause, None, T]
+Pause: TypeAlias = "Coroutine[Any, Any, Answer] | set[Future] | Where | None"
+"""What a run asks for: the answer of an async FFI, the first of some futures, a place, or (None) that others get a
+turn. The answer is sent to it, or what was raised in its place is thrown."""
+Steps: TypeAlias = Generator[Pause, Any, T]
+
+
+_OVER = CancelledRun("the run is over")
 
 
 class Run:
@@ -85,7 +91,8 @@ class Run:
     Args:
         state: what FFIs may touch; its budget holds the deadline.
         table: the FFIs.
-        spawn: starts async FFIs: called on the event loop and answering its tasks, or answering concurrent futures.
+        spawn: starts async FFIs that overlap, or all where a thread waits for them: called on the event loop and
+            answering its tasks, or answering concurrent futures.
         trace: called with each state that the run enters, for tests and debugging.
 
     Attributes:
@@ -135,13 +142,10 @@ class Run:
 
     def attach(self, running: Interruptible | None) -> None:
         """Say what is running now, so that `stop` reaches it. Raises at once if the run is already stopped."""
-        if running is None:
-            self._running = None
-            return
-        with self._lock:
-            self._running = running
-            if self._stop is not None:
-                raise self._stop
+        # PERF: without the lock. Whoever of this and `stop` writes last sees what the other has written.
+        self._running = running
+        if self._stop is not None and running is not None:
+            raise self._stop
 
     def stop(self, reason: Exception) -> None:
         """End the run from any thread, wherever it is; the first reason is the one that is raised."""
@@ -149,18 +153,22 @@ class Run:
             if self._stop is not None or self.phase in TERMINAL:
                 return
             self._stop = reason
-            if self._running is not None:
-                self._running.interrupt()
-            wake = self._wake
+        running, wake = self._running, self._wake
+        if running is not None:
+            running.interrupt()
         if wake is not None:
             wake()
         self.state.interrupt()
 
+    def over(self) -> None:
+        """It has ended, and nobody asks any more why it was stopped: the reason, once raised, leads here."""
+        if self._stop is not None:
+            self._stop = _OVER
+
     def on_stop(self, wake: Callable[[], object] | None) -> bool:
-        """Have `wake()` called, from any thread, when the run is stopped. False, and nothing, if it has been."""
-        with self._lock:
-            self._wake = wake
-            return self._stop is None
+        """Have `wake()` called, from any thread, when the run is stopped. False if it has been, and maybe the call."""
+        self._wake = wake
+        return self._stop is None
 
     def charge(self, instance: Instance) -> None:
         """Let an instance take its memory from what the run has left, and all that it was started by.
@@ -202,25 +210,32 @@ class Run:
     def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Answer an FFI call at once, if that FFI is quick; None for one that the machine has to make an event of.
 
-        PERF: leaving a guest and going on with it costs as much as a quick FFI does.
+        PERF: leaving a guest and going on with it costs as much as a quick FFI does. Nobody sees the states that pass
+        meanwhile, unless they are traced.
         """
-        self._to(RunState.FFI_CALL)
+        if self._trace is not None:
+            self._to(RunState.FFI_CALL)
         ffi = self._table.find(self.state, name, words)
         if not ffi.quick or len(words) > LARGE:
+            if self._trace is None:
+                self._to(RunState.FFI_CALL)
             self._found = ffi
             return None
-        answer = self._invoke(ffi, words)
-        self._to(RunState.RUNNING)
-        return self._table.check_answer(self.state, answer)
+        answer: Answer = self._invoke(ffi, words)
+        if self._trace is not None:
+            self._to(RunState.RUNNING)
+        self.state.budget.check_call(answer)
+        return answer
 
     def call(self, name: bytes, words: bytes) -> Answer:
         """Answer an FFI call of a machine that blocks: at once, or when the async FFI is done."""
         self._to(RunState.FFI_CALL)
         ffi, answer = self._table.dispatch(self.state, name, words)
         if ffi.is_async:
-            answer = self._wait(self._spawn(answer))
+            answer = self.wait_for(answer)
         self._to(RunState.RUNNING)
-        return self._table.check_answer(self.state, answer)
+        self.state.budget.check_call(answer)
+        return cast("Answer", answer)
 
     def log(self, level: int, message: str) -> None:
         """A line of guest output."""
@@ -235,6 +250,11 @@ class Run:
         # Little more than what is left: the watchdog comes first, and no number is too large.
         return min(seconds, self.state.budget.remaining() + 1)
 
+    def wait_for(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+        """Start an async FFI and wait, on this thread, until it has ended. Raises what it raises, or why the run was
+        stopped."""
+        return self._wait(self._spawn(coroutine))
+
     def _wait(self, future: concurrent.futures.Future[Answer], timeout: float | None = None) -> Answer:
         try:
             if not self.on_stop(future.cancel):
@@ -245,6 +265,8 @@ class Run:
             raise self._stop or CancelledRun("the host call was cancelled") from None
         finally:
             self.on_stop(None)
+            # What it raises leads to this frame.
+            del future
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -258,6 +280,7 @@ class Run:
             Exception: the error that ended the run: the panic's, or the reason given to `stop`.
         """
         result: bytes | None = None
+        event: Event | None = None
         closed = False
         try:
             self.attach(machine)
@@ -285,7 +308,7 @@ class Run:
                         else:
                             self._to(RunState.EXIT)
                             return codec.encode(UNDEF) if result is None else result
-                    case FFICall(call_id, name, args):
+                    case FFICall(call_id, name, args, blocks):
                         ffi, self._found = self._found, None
                         if ffi is None:
                             self._to(RunState.FFI_CALL)
@@ -294,17 +317,23 @@ class Run:
                             yield Where.THREAD
                             self._check_stopped()
                         answer = self._invoke(ffi, args)
-                        if ffi.is_async:
+                        if ffi.is_async and not blocks:
                             yield from self._begin(machine, answer, call_id)
                         else:
-                            machine.answer(call_id, self._table.check_answer(self.state, answer))
+                            if ffi.is_async:
+                                answer = yield answer
+                                self._check_stopped()
+                            self.state.budget.check_call(answer)
+                            machine.answer(call_id, answer)
                         self._to(RunState.RUNNING)
                         if self.late:
                             # Between its calls a guest may come by no loop and no function, where it would give way.
                             yield None
                             self._check_stopped()
                     case Sleep(call_id, seconds):
-                        yield from self._begin(machine, _sleep(self._at_most(seconds)), call_id)
+                        yield _sleep(self._at_most(seconds))
+                        self._check_stopped()
+                        machine.answer(call_id, b"")
                     case Running():
                         self._to(RunState.RUNNING)
                         yield None
@@ -312,9 +341,10 @@ class Run:
                     case Exit(finished):
                         self._to(RunState.EXIT)
                         return finished
-                    case Panic(error):
+                    case Panic():
                         self._to(RunState.PANIC)
-                        raise error
+                        assert isinstance(event, Panic)
+                        raise event.error
                     case Timeout():
                         raise self._stop or CancelledRun("the machine was stopped")
                     case _:
@@ -330,16 +360,15 @@ class Run:
                 raise self._stop from None
             raise
         finally:
+            # What is raised leads to this frame.
+            event = None
             self._machine = None
             self.attach(None)
             if self._pending:
                 if not closed:
                     # Tasks of the loop are cancelled there.
                     yield Where.LOOP
-                for future in self._pending:
-                    future.add_done_callback(_forget)
-                    future.cancel()
-                self._pending.clear()
+                yield from self._leave(closed)
 
     def _invoke(self, ffi: FFI, args: bytes) -> Any:
         if not ffi.quick or len(args) > LARGE:
@@ -349,7 +378,7 @@ class Run:
             return ffi.invoke(self.state, args)
         finally:
             if (taken := time.monotonic() - began) > SLOW:
-                _log.warning("%s is registered as quick and took %.0f ms", ffi.name, taken * 1000)
+                tell(ffi.name, taken, "is registered as quick and was not")
 
     def _begin(self, machine: Machine, answer: Any, call_id: int) -> Steps[None]:
         """Start an async FFI, on the event loop."""
@@ -364,6 +393,22 @@ class Run:
         if future.done():
             self._answer_done(machine)
 
+    def _leave(self, closed: bool) -> Steps[None]:
+        """Cancel what it has called and is not over, and wait for it as long as it may clean up."""
+        left: set[Future] = set(self._pending)
+        self._pending.clear()
+        for future in left:
+            future.add_done_callback(_forget)
+            future.cancel()
+        end = time.monotonic() + CLEANUP
+        while not closed and left and time.monotonic() < end:
+            yield left
+            left = {future for future in left if not future.done()}
+        if not closed and left:
+            _log.error(
+                "run %s of %s ends without %d FFIs that do not", self.state.run_id, self.state.code, len(left)
+            )
+
     def _check_stopped(self) -> None:
         if self._stop is not None:
             raise self._stop
@@ -374,7 +419,9 @@ class Run:
             call_id = self._pending.pop(future)
             if future.cancelled():
                 raise CancelledRun("the host call was cancelled")
-            machine.answer(call_id, self._table.check_answer(self.state, future.result()))
+            answer = future.result()
+            self.state.budget.check_call(answer)
+            machine.answer(call_id, answer)
 
 
 async def _sleep(seconds: float) -> bytes:

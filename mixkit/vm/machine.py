@@ -63,26 +63,30 @@ def check_transition(old: RunState, new: RunState) -> None:
         raise InternalError(f"illegal transition of a run from {old.value} to {new.value}")
 
 
-class Running(msgspec.Struct, frozen=True):
+class Running(msgspec.Struct, frozen=True, gc=False):
     """The step's budget is used up; others get a turn, then the machine is stepped again."""
 
 
-class FFICall(msgspec.Struct, frozen=True):
-    """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it."""
+class FFICall(msgspec.Struct, frozen=True, gc=False):
+    """The machine calls an FFI. `words` is the codec array of arguments; `answer(call_id, …)` continues it.
+
+    With `blocks` it does nothing more until it is answered, nor does it wait for anything else.
+    """
 
     call_id: int
     name: bytes
     words: bytes
+    blocks: bool = False
 
 
-class Sleep(msgspec.Struct, frozen=True):
-    """The machine wants to be answered after so many seconds, and not before. The words are ignored."""
+class Sleep(msgspec.Struct, frozen=True, gc=False):
+    """The machine does nothing more and wants to be answered after so many seconds. The words are ignored."""
 
     call_id: int
     seconds: float
 
 
-class Idle(msgspec.Struct, frozen=True):
+class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
     `words` is the result of the entry that has just finished, None if none has.
@@ -91,7 +95,7 @@ class Idle(msgspec.Struct, frozen=True):
     words: bytes | None = None
 
 
-class Exit(msgspec.Struct, frozen=True):
+class Exit(msgspec.Struct, frozen=True, gc=False):
     """The machine is done for good, with the codec words of its result."""
 
     words: bytes
@@ -103,7 +107,7 @@ class Panic(msgspec.Struct, frozen=True):
     error: Exception
 
 
-class Timeout(msgspec.Struct, frozen=True):
+class Timeout(msgspec.Struct, frozen=True, gc=False):
     """The machine was stopped from outside: the deadline passed, or the run was cancelled."""
 
 

@@ -15,7 +15,7 @@ from mixkit.near import meant
 from mixkit.schema import ANY, Type
 from mixkit.schema_text import parse, parse_params
 
-__all__ = ["ENTRY_PREFIX", "Entry", "Manifest", "read_manifest"]
+__all__ = ["ENTRY_PREFIX", "Entry", "Manifest", "manifest_of", "read_manifest"]
 
 ENTRY_PREFIX = "mix_entry_"
 """A guest without a manifest exposes each export `mix_entry_NAME(args, len) -> i64` as the entry NAME."""
@@ -91,6 +91,11 @@ def _parse(section: bytes) -> Manifest:
         raw = strict_json.loads(section)
     except ValueError as exc:
         raise GuestError(f"{where}: {exc}") from None
+    return manifest_of(raw, where)
+
+
+def manifest_of(raw: Any, where: str = "mix.manifest") -> Manifest:
+    """The manifest that a JSON tree is. `GuestError` says what is malformed."""
     _keys(raw, _KEYS, where)
     if type(raw.get("version")) is not int or raw["version"] != 1:
         raise GuestError(f"{where}: expected version 1, found {raw.get('version')!r}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mixkit.vm.spawned import Spawned
 
 if TYPE_CHECKING:
     import asyncio
-    import concurrent.futures
 
 __all__ = ["Portal"]
+
+T = TypeVar("T")
 
 
 class Portal:
@@ -23,11 +26,9 @@ class Portal:
         self._thread: threading.Thread | None = None
         self._pid = 0
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Spawned[T]:
         """Run a coroutine on the portal's loop; answers its future."""
-        import asyncio
-
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        return Spawned(self._running(), coroutine)
 
     @property
     def running(self) -> bool:

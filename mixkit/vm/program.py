@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from mixkit.contracts import Module, Snapshot, WasmEngine
+from mixkit.contracts import HostImports, Instance, Module, Snapshot, WasmEngine
 from mixkit.errors import GuestError, NotFound
 from mixkit.limits import Limits
 from mixkit.near import meant
@@ -60,6 +61,8 @@ class Program:
         suspends: whether its runs hold no thread while they wait.
     """
 
+    _imports: HostImports = HOST_IMPORTS
+
     def __init__(
         self,
         engine: WasmEngine,
@@ -74,8 +77,7 @@ class Program:
         self.module = module
         self.name = name
         self.hash = module.hash
-        self.manifest: Manifest = read_manifest(module)
-        interface.check(module)
+        self.manifest: Manifest = self._read_manifest()
         self._resumes = "mix_resume" in module.exports
         self._snapshots = snapshots
         self._profile = profile
@@ -83,7 +85,7 @@ class Program:
         self._idle = idle
         self._pools: dict[tuple[int, int, int, int], InstancePool] = {}
         self._keys: dict[bytes, str] = {}
-        self.suspends = engine.suspends
+        self.suspends = self._instances_suspend = engine.suspends
         self._has_much = False
         self._lock = threading.Lock()
         self.answers: dict[str, Declared] = {
@@ -96,6 +98,11 @@ class Program:
             for entry in self.manifest.entries.values()
             if entry.params != ANY
         }
+
+    def _read_manifest(self) -> Manifest:
+        manifest = read_manifest(self.module)
+        interface.check(self.module)
+        return manifest
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -143,7 +150,7 @@ class Program:
             known, snapshot = self._snapshots.get(key, self.engine)
         machine, frozen = self._machine(pool, run, env, key, known, snapshot, direct=entry.direct)
         try:
-            machine.host = run
+            self._connect(machine, run)
             result: bytes = yield from run.steps(machine, entry.name, words)
         except BaseException:
             machine.leave()
@@ -174,11 +181,11 @@ class Program:
                         self.engine,
                         self.module,
                         limits,
-                        HOST_IMPORTS,
+                        self._imports,
                         self._kept,
                         self._idle,
                         max_result=limits.result_size,
-                        suspends=self.suspends,
+                        suspends=self._instances_suspend,
                     )
                     self._pools[key] = pool
         return pool
@@ -202,14 +209,12 @@ class Program:
         snapshot: Snapshot | None,
         *,
         direct: bool,
-    ) -> tuple[GuestMachine, bool]:
+    ) -> tuple[Any, bool]:
         """A machine after init, and whether there is a snapshot to which its instance can be reset."""
         instance = pool.fresh() if snapshot is None else pool.acquire(snapshot)
         try:
             run.charge(instance)
-            machine = (SuspendedMachine if self.suspends else GuestMachine)(instance, run, direct=direct)
-            if snapshot is None:
-                self._prepare(machine, run, partial(machine.initialize, env))
+            machine = self._new_machine(instance, run, env, snapshot is None, direct)
             # Where memory was refused, init may have made do with less than another run has.
             frozen = snapshot is not None or (not (known or run.purse[1]) and self._freeze(key, machine))
             if self._resumes:
@@ -219,16 +224,28 @@ class Program:
             raise
         return machine, frozen
 
-    def _freeze(self, key: str, machine: GuestMachine) -> bool:
+    def _new_machine(self, instance: Instance, run: Run, env: bytes, fresh: bool, direct: bool) -> Any:
+        """A machine on an instance; on a fresh one after its init."""
+        machine = (SuspendedMachine if self.suspends else GuestMachine)(instance, run, direct=direct)
+        if fresh:
+            self._prepare(machine, run, partial(machine.initialize, env))
+        return machine
+
+    def _connect(self, machine: Any, run: Run) -> None:
+        """The run is what the machine's calls of its host go to."""
+        machine.host = run
+
+    def _freeze(self, key: str, machine: Any) -> bool:
         # Random numbers drawn in init, and seeds made from the clock, would be the same in every run that starts
         # from the snapshot, unless the guest makes new ones when it resumes.
         repeats = machine.unique and not self._resumes
         return self._snapshots.put(key, None if repeats else machine.instance.freeze())
 
-    @staticmethod
-    def _prepare(machine: GuestMachine, run: Run, work: Callable[[], None]) -> None:
+    @classmethod
+    def _prepare(cls, machine: Any, run: Run, work: Callable[[], None]) -> None:
         """Run guest code that comes before the entry: stopped with the run, and without its FFIs."""
-        machine.host = _InitHost(run)
+        if isinstance(machine, GuestMachine):
+            machine.host = _InitHost(run)
         run.attach(machine.instance)
         try:
             work()

@@ -1,4 +1,5 @@
-/* Stored versions read: `read` exactly as read_python in mix_db/engine/version.py, for the price of making the objects.
+/* Stored versions read: `read` exactly as read_python in mix_db/engine/version.py, for the price of making the objects;
+ * and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
  *
  * The bytes come from files that were checked, and are trusted no more for it: every length is compared with what is
  * there, nesting is bounded, and what is not MessagePack of a map raises ValueError.
@@ -9,8 +10,12 @@
 
 /* A case takes two levels, since its content is an array. */
 #define MAX_DEPTH 600
+#define MAX_COMMIT INT64_C(9999999999999999) /* mix_db.engine.version.MAX_WATERMARK */
 #define NAMES 1024
 #define NAME_MAX_SIZE 32
+#define PICKS 256 /* fields that a projection names at most */
+#define SLOTS 1024
+#define FEW 8 /* so many names are compared one by one */
 #define EXT_REF 1
 #define EXT_CASE 2
 
@@ -291,7 +296,7 @@ static PyObject *watermark(PyObject *number)
 {
     char digits[32];
     long long count = PyLong_CheckExact(number) ? PyLong_AsLongLong(number) : -1;
-    if (count < 0 || count > 9999999999999999) {
+    if (count < 0 || count > MAX_COMMIT) {
         PyErr_Clear();
         return malformed("a commit that has no number");
     }
@@ -368,6 +373,435 @@ static PyObject *version_read(PyObject *module, PyObject *data)
     PyBuffer_Release(&buffer);
     return record;
 }
+
+/* ------------------------------------------------------------------------------------------------ public form */
+
+/* A field: where its name and its value are. `packed` is the name as MessagePack where the value stands right behind it. */
+typedef struct {
+    const uint8_t *packed, *name, *value;
+    size_t name_size, value_size;
+} Field;
+
+/* What the engine knows of a row and does not store, and the longest of all that is written for its own fields. */
+static const char ROW[] = "_rmx_row", SUPERSEDED[] = "_rmx_superseded", SUPERSEDED_AT[] = "_rmx_superseded_at";
+#define OWN_SIZE 256
+
+typedef struct {
+    Field *fields;
+    size_t count, capacity, joined; /* `joined`: how many there are beside, as parts of the values of others */
+    uint8_t commit[17], previous[24], row[9], since[9]; /* values of fields of the engine's own */
+} Version;
+
+static const uint8_t TRUE_BYTE[] = {0xc3};
+
+/* Moves behind a value. */
+static bool skip_value(Reader *r)
+{
+    for (size_t left = 1; left > 0; left--) {
+        if (!has(r, 1))
+            return false;
+        uint8_t tag = *r->at++;
+        size_t size = 0, items = 0;
+        if (tag <= 0x7f || tag >= 0xe0 || tag == 0xc0 || tag == 0xc2 || tag == 0xc3)
+            continue;
+        if (tag <= 0x9f) {
+            items = tag <= 0x8f ? 2 * (size_t)(tag & 0x0f) : tag & 0x0f;
+        } else if (tag <= 0xbf) {
+            size = tag & 0x1f;
+        } else if (tag >= 0xc4 && tag <= 0xc6) {
+            if (!read_length(r, 1 << (tag - 0xc4), &size))
+                return false;
+        } else if ((tag >= 0xc7 && tag <= 0xc9) || (tag >= 0xd4 && tag <= 0xd8)) {
+            size = (size_t)1 << (tag >= 0xd4 ? tag - 0xd4 : 0);
+            if ((tag <= 0xc9 && !read_length(r, 1 << (tag - 0xc7), &size)) || !has(r, size + 1))
+                return false;
+            if (*r->at != EXT_REF && *r->at != EXT_CASE) {
+                malformed("an extension type that no record has");
+                return false;
+            }
+            size++;
+        } else if (tag >= 0xd9 && tag <= 0xdb) {
+            if (!read_length(r, 1 << (tag - 0xd9), &size))
+                return false;
+        } else if (tag >= 0xdc) {
+            if (!read_count(r, tag & 1 ? 4 : 2, &items))
+                return false;
+            items *= tag >= 0xde ? 2 : 1;
+        } else if (tag == 0xcb || tag >= 0xcc) {
+            size = tag == 0xcb ? 8 : (size_t)1 << (tag - (tag >= 0xd0 ? 0xd0 : 0xcc));
+        } else {
+            malformed("a byte that begins no value of a record");
+            return false;
+        }
+        if (!has(r, size))
+            return false;
+        r->at += size;
+        left += items;
+    }
+    return true;
+}
+
+/* An integer that is not negative; -1 with an exception set for another value. */
+static int64_t read_natural(const Field *field)
+{
+    uint8_t tag = field->value[0];
+    if (tag <= 0x7f)
+        return tag;
+    Reader r = {NULL, field->value + 1, field->value + field->value_size, 0};
+    uint64_t found = tag >= 0xcc && tag <= 0xcf ? number(&r, 1 << (tag - 0xcc)) : UINT64_MAX;
+    if (found <= INT64_MAX)
+        return (int64_t)found;
+    malformed("a commit or row that has no number");
+    return -1;
+}
+
+/* Writes an integer as MessagePack, in the shortest way; answers its end. */
+static uint8_t *write_natural(uint8_t *p, uint64_t value)
+{
+    int power = value < 1 << 8 ? 0 : value < 1 << 16 ? 1 : value < UINT64_C(1) << 32 ? 2 : 3;
+    if (value <= 0x7f) {
+        *p++ = (uint8_t)value;
+        return p;
+    }
+    *p++ = (uint8_t)(0xcc + power);
+    for (int shift = 8 * (1 << power) - 8; shift >= 0; shift -= 8)
+        *p++ = (uint8_t)(value >> shift);
+    return p;
+}
+
+static inline Field *add_field(Version *version)
+{
+    if (version->count == version->capacity) {
+        size_t capacity = version->capacity ? 2 * version->capacity : 64;
+        Field *fields = PyMem_Resize(version->fields, Field, capacity);
+        if (!fields) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        version->fields = fields;
+        version->capacity = capacity;
+    }
+    return &version->fields[version->count++];
+}
+
+static inline bool add_own(Version *version, const char *name, const uint8_t *value, size_t size)
+{
+    Field *field = add_field(version);
+    if (!field)
+        return false;
+    *field = (Field){NULL, (const uint8_t *)name, value, strlen(name), size};
+    return true;
+}
+
+/* Writes decimal digits, with zeros before them up to `width`; answers their end. */
+static uint8_t *write_digits(uint8_t *p, int64_t value, int width)
+{
+    uint8_t digits[20];
+    int count = 0;
+    for (; value > 0 || count < width; value /= 10)
+        digits[count++] = (uint8_t)('0' + value % 10);
+    while (count > 0)
+        *p++ = digits[--count];
+    return p;
+}
+
+static bool add_commit(Version *version, const Field *stored)
+{
+    int64_t commit = read_natural(stored);
+    if (commit > MAX_COMMIT)
+        malformed("a commit that has no number");
+    if (commit < 0 || commit > MAX_COMMIT)
+        return false;
+    version->commit[0] = 0xb0;
+    write_digits(version->commit + 1, commit, 16);
+    return add_own(version, OWN_NAMES[COMMIT], version->commit, sizeof version->commit);
+}
+
+static bool add_previous(Version *version, const Field *stored)
+{
+    int64_t previous = read_natural(stored);
+    if (previous < 0)
+        return false;
+    uint8_t digits[20], *p = version->previous;
+    int size = (int)(write_digits(digits, previous, 1) - digits);
+    /* An extension of 1, 2, 4, 8 or 16 bytes has a tag of its own. */
+    if ((size & (size - 1)) == 0) {
+        *p++ = (uint8_t)(0xd4 + (size >= 2) + (size >= 4) + (size >= 8) + (size >= 16));
+    } else {
+        *p++ = 0xc7;
+        *p++ = (uint8_t)size;
+    }
+    *p++ = EXT_REF;
+    memcpy(p, digits, (size_t)size);
+    return add_own(version, OWN_NAMES[PREVIOUS], version->previous, (size_t)(p + size - version->previous));
+}
+
+/* The fields of the engine's own, behind the client's. */
+static bool add_engine_fields(Version *version, const Field *own, PyObject *row, PyObject *since)
+{
+    if (own[ID].value && !add_own(version, OWN_NAMES[ID], own[ID].value, own[ID].value_size))
+        return false;
+    if (own[COMMIT].value && !add_commit(version, &own[COMMIT]))
+        return false;
+    if (own[TIME].value && !add_own(version, OWN_NAMES[TIME], own[TIME].value, own[TIME].value_size))
+        return false;
+    if (own[PREVIOUS].value && !add_previous(version, &own[PREVIOUS]))
+        return false;
+    if (own[DELETED].value && !add_own(version, OWN_NAMES[DELETED], TRUE_BYTE, 1))
+        return false;
+    unsigned long long place = PyLong_AsUnsignedLongLong(row);
+    unsigned long long time = since ? PyLong_AsUnsignedLongLong(since) : 0;
+    if (PyErr_Occurred())
+        return false;
+    size_t size = (size_t)(write_natural(version->row, place) - version->row);
+    if (!add_own(version, ROW, version->row, size))
+        return false;
+    size = (size_t)(write_natural(version->since, time) - version->since);
+    return !since || (add_own(version, SUPERSEDED, TRUE_BYTE, 1) && add_own(version, SUPERSEDED_AT, version->since, size));
+}
+
+/* All fields of a stored version in their public order; with `join`, those of the client that stand together as one. */
+static bool find_fields(Reader *r, Version *version, bool join, PyObject *row, PyObject *since)
+{
+    Field own[OWN] = {{0}}, *last = NULL;
+    version->count = version->joined = 0;
+    if (!has(r, 1))
+        return false;
+    uint8_t tag = *r->at++;
+    size_t count = tag & 0x0f;
+    if ((tag & 0xf0) != 0x80 && tag != 0xde && tag != 0xdf) {
+        malformed("another value");
+        return false;
+    }
+    if (tag >= 0xde ? !read_count(r, tag == 0xde ? 2 : 4, &count) : !has(r, count))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!has(r, 1))
+            return false;
+        const uint8_t *packed = r->at;
+        size_t name_size = 0;
+        bool is_own = *r->at < OWN;
+        Field *field = is_own ? &own[*r->at++] : last;
+        if (!is_own && !string_length(r, &name_size))
+            return false;
+        if (field && !is_own) {
+            version->joined++;
+        } else {
+            if (!is_own && !(field = add_field(version)))
+                return false;
+            *field = (Field){packed, r->at, r->at + name_size, name_size, 0};
+        }
+        last = join && !is_own ? field : NULL;
+        r->at += name_size;
+        if (!skip_value(r))
+            return false;
+        field->value_size = (size_t)(r->at - field->value);
+    }
+    if (r->at != r->end) {
+        malformed("more than that");
+        return false;
+    }
+    return add_engine_fields(version, own, row, since);
+}
+
+/* Names that fields are looked up among: of picks, which are pairs of a name and another one as MessagePack, or by themselves. */
+typedef struct {
+    PyObject *items;
+    Py_ssize_t count;
+    bool are_picks;
+    const char *texts[PICKS];
+    size_t sizes[PICKS];
+    uint16_t slots[SLOTS]; /* the place of a name, counted from 1, where its hash says, or behind that */
+} Names;
+
+static inline bool is_at(const Names *names, Py_ssize_t place, const void *name, size_t size)
+{
+    return names->sizes[place] == size && memcmp(names->texts[place], name, size) == 0;
+}
+
+/* Keyed anew in each process, so that nobody finds names that take long to find. */
+static size_t slot_of(const void *name, size_t size)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return (size_t)Py_HashBuffer(name, (Py_ssize_t)size) % SLOTS;
+#else
+    return (size_t)_Py_HashBytes(name, (Py_ssize_t)size) % SLOTS;
+#endif
+}
+
+/* The place of a name; -1 if it is not there. */
+static inline Py_ssize_t place_of(const Names *names, const void *name, size_t size)
+{
+    if (names->count <= FEW) {
+        for (Py_ssize_t i = 0; i < names->count; i++)
+            if (is_at(names, i, name, size))
+                return i;
+        return -1;
+    }
+    for (size_t slot = slot_of(name, size); names->slots[slot]; slot = (slot + 1) % SLOTS)
+        if (is_at(names, names->slots[slot] - 1, name, size))
+            return names->slots[slot] - 1;
+    return -1;
+}
+
+/* Takes over the names; false, without an exception, if they are not as they should be. Adds what other names of picks take. */
+static bool take_names(Names *names, PyObject *items, bool are_picks, Py_ssize_t *size)
+{
+    *names = (Names){.items = items, .are_picks = are_picks};
+    if (!PyTuple_CheckExact(items) || PyTuple_GET_SIZE(items) > PICKS)
+        return false;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        if (are_picks && (!PyTuple_CheckExact(item) || PyTuple_GET_SIZE(item) != 2 ||
+                          !PyBytes_CheckExact(PyTuple_GET_ITEM(item, 1))))
+            return false;
+        PyObject *name = are_picks ? PyTuple_GET_ITEM(item, 0) : item;
+        if (!PyBytes_CheckExact(name))
+            return false;
+        const char *text = names->texts[i] = PyBytes_AS_STRING(name);
+        size_t length = names->sizes[i] = (size_t)PyBytes_GET_SIZE(name), slot = slot_of(text, length);
+        /* What would be written twice has no room. */
+        if (place_of(names, text, length) >= 0)
+            return false;
+        while (names->slots[slot])
+            slot = (slot + 1) % SLOTS;
+        names->slots[slot] = (uint16_t)(i + 1);
+        names->count = i + 1;
+        *size += are_picks ? PyBytes_GET_SIZE(PyTuple_GET_ITEM(item, 1)) : 0;
+    }
+    return true;
+}
+
+static uint8_t *write_map(uint8_t *p, size_t count)
+{
+    if (count < 16) {
+        *p++ = (uint8_t)(0x80 | count);
+        return p;
+    }
+    *p++ = count < 1 << 16 ? 0xde : 0xdf;
+    for (int shift = count < 1 << 16 ? 8 : 24; shift >= 0; shift -= 8)
+        *p++ = (uint8_t)(count >> shift);
+    return p;
+}
+
+static uint8_t *write_field(uint8_t *p, const Field *field)
+{
+    if (field->packed) {
+        size_t size = (size_t)(field->value + field->value_size - field->packed);
+        memcpy(p, field->packed, size);
+        return p + size;
+    }
+    /* The engine's names are shorter than 32 bytes. */
+    *p++ = (uint8_t)(0xa0 | field->name_size);
+    memcpy(p, field->name, field->name_size);
+    memcpy(p + field->name_size, field->value, field->value_size);
+    return p + field->name_size + field->value_size;
+}
+
+static uint8_t *write_all(uint8_t *p, const Version *version)
+{
+    p = write_map(p, version->count + version->joined);
+    for (size_t i = 0; i < version->count; i++)
+        p = write_field(p, &version->fields[i]);
+    return p;
+}
+
+/* All fields but some. */
+static uint8_t *write_most(uint8_t *p, Version *version, const Names *dropped)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < version->count; i++) {
+        const Field *field = &version->fields[i];
+        if (place_of(dropped, field->name, field->name_size) < 0)
+            version->fields[count++] = *field;
+    }
+    version->count = count;
+    return write_all(p, version);
+}
+
+/* Some fields by other names. */
+static uint8_t *write_picks(uint8_t *p, const Version *version, const Names *picks)
+{
+    const Field *found[PICKS] = {NULL};
+    size_t count = 0;
+    for (size_t i = 0; i < version->count; i++) {
+        Py_ssize_t place = place_of(picks, version->fields[i].name, version->fields[i].name_size);
+        if (place >= 0 && !found[place]) {
+            found[place] = &version->fields[i];
+            count++;
+        }
+    }
+    p = write_map(p, count);
+    for (Py_ssize_t i = 0; i < picks->count; i++) {
+        if (!found[i])
+            continue;
+        PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(picks->items, i), 1);
+        memcpy(p, PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name));
+        p += PyBytes_GET_SIZE(name);
+        memcpy(p, found[i]->value, found[i]->value_size);
+        p += found[i]->value_size;
+    }
+    return p;
+}
+
+/* Writes the versions one behind the other; answers the end, or NULL with an exception set. */
+static uint8_t *write_versions(uint8_t *p, State *state, PyObject *records, PyObject *rows, PyObject *marks,
+                               const Names *names)
+{
+    Version version = {0};
+    bool join = !names->are_picks && names->count == 0;
+    for (Py_ssize_t i = 0; p && i < PyList_GET_SIZE(records); i++) {
+        PyObject *data = PyList_GET_ITEM(records, i), *row = PyList_GET_ITEM(rows, i);
+        PyObject *since = PyDict_GET_SIZE(marks) ? PyDict_GetItemWithError(marks, row) : NULL;
+        const uint8_t *start = (const uint8_t *)PyBytes_AS_STRING(data);
+        Reader r = {state, start, start + PyBytes_GET_SIZE(data), 0};
+        if (PyErr_Occurred() || !find_fields(&r, &version, join, row, since))
+            p = NULL;
+        else
+            p = names->are_picks ? write_picks(p, &version, names)
+                : join           ? write_all(p, &version)
+                                 : write_most(p, &version, names);
+    }
+    PyMem_Free(version.fields);
+    return p;
+}
+
+static PyObject *version_publish(PyObject *module, PyObject *args)
+{
+    PyObject *records, *rows, *marks, *dropped, *picks;
+    if (!PyArg_ParseTuple(args, "O!O!O!OO:publish", &PyList_Type, &records, &PyList_Type, &rows, &PyDict_Type, &marks,
+                          &dropped, &picks))
+        return NULL;
+    Names names;
+    Py_ssize_t size = 0, more = 0, count = PyList_GET_SIZE(records);
+    bool right = take_names(&names, picks == Py_None ? dropped : picks, picks != Py_None, &more);
+    right = right && PyList_GET_SIZE(rows) == count;
+    for (Py_ssize_t i = 0; right && i < count; i++) {
+        PyObject *data = PyList_GET_ITEM(records, i);
+        right = PyBytes_CheckExact(data);
+        /* Nothing of a version is written twice. */
+        size += right ? PyBytes_GET_SIZE(data) + OWN_SIZE + more : 0;
+    }
+    if (!right) {
+        PyErr_Format(PyExc_TypeError,
+                     "publish(records, rows, marks, dropped, picks) takes as many records as rows, and at most %d names, each "
+                     "another name",
+                     PICKS);
+        return NULL;
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    if (!bytes)
+        return NULL;
+    uint8_t *start = (uint8_t *)PyBytes_AS_STRING(bytes);
+    uint8_t *end = write_versions(start, get_state(module), records, rows, marks, &names);
+    if (!end)
+        Py_CLEAR(bytes);
+    else
+        _PyBytes_Resize(&bytes, end - start);
+    return bytes;
+}
+
+/* ---------------------------------------------------------------------------------------------------- weight */
 
 /* Adds about how many bytes a value takes, and stops when it is over `most`. What is nested deeper than any record counts
  * for nothing. */
@@ -456,6 +890,8 @@ static void module_free(void *module) { module_clear(module); }
 static PyMethodDef methods[] = {
     {"read", version_read, METH_O,
      "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.engine.version.read_python."},
+    {"publish", version_publish, METH_VARARGS,
+     "publish($module, records, rows, marks, dropped, picks, /)\n--\n\nIn public form; see mix_db.engine.public."},
     {"weigh", version_weigh, METH_VARARGS,
      "weigh($module, value, most, /)\n--\n\nAbout its bytes; see mix_db.query.weight.weigh_python."},
     {NULL, NULL, 0, NULL},
@@ -469,7 +905,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "mix_db._version",
-    .m_doc = "Stored versions read in C.",
+    .m_doc = "Stored versions read, and made public, in C.",
     .m_size = sizeof(State),
     .m_methods = methods,
     .m_slots = slots,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mix_db.settings import Settings
 from mix_db.where import Where, locate, settings_of
@@ -26,7 +26,9 @@ from mixkit.errors import (
     QueryTimeout,
 )
 from mixkit.ffi import FFIGroup
+from mixkit.forms import Packed, array_of
 from mixkit.grants import check_apps
+from mixkit.rows import Rows
 from mixkit.state import State
 from mixkit.storage import Commit, Cursor, Database
 from mixkit.value import Ref, Result, Token
@@ -43,6 +45,9 @@ group = FFIGroup(
 
 _FEW: Final = 4
 """Records that are answered without weighing them first: each is bounded by itself."""
+
+_WORD: Final = 4
+"""Bytes of what stands before the words of one value to make an array of it."""
 
 _DEFAULTS: Final = Settings()
 
@@ -98,28 +103,29 @@ def _count(state: State, number: int) -> None:
 @group.register("$db_get_one")
 def get_one(state: State, db: Where_, id: Id) -> Record | None:
     """The present version of a record; null if it is unknown or deleted."""
-    return _get(state, db, [id])[0]
+    return cast("Record | None", Packed(_get(state, db, [id])[0]))
 
 
 @group.register("$db_get_a")
 def get_a(state: State, db: Where_, ids: list[Id]) -> list[Record | None]:
     """The present versions of records, in the order of the ids; null for each that is unknown or deleted."""
-    return _get(state, db, ids)
+    return cast("list[Record | None]", array_of(_get(state, db, ids)))
 
 
-def _get(state: State, db: Where_, ids: Sequence[Id]) -> list[Record | None]:
+def _get(state: State, db: Where_, ids: Sequence[Id]) -> list[bytes]:
+    """The codec words of each."""
     _count(state, len(ids))
     with _told(state):
         database, _ = locate(state, Where.of(db))
-        found: list[Record | None] = []
+        found: list[bytes] = []
         size = 0
         for id in ids:
             state.budget.check_time()
-            record = database.get(id)
+            words = database.get_rows([id]).words()[_WORD:]
             # An agent that asks for one large record a thousand times must not fill the memory of the host.
-            size += _weight(record) if len(ids) > _FEW else 0
+            size += len(words)
             state.budget.check_size("call_size", size)
-            found.append(record)
+            found.append(words)
         return found
 
 
@@ -295,20 +301,16 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
 
 
 @group.register("$db_execute_next")
-def execute_next(state: State, handle: Token) -> list[Record]:
+def execute_next(state: State, handle: Token) -> Rows:
     """The next rows of a query, at most 100; none when there are no more."""
     query = state.held(handle, QueryIter)
     with _told(state):
         # What is in memory of an app that was deleted is not its data any more.
         locate(state, query.where)
-        rows = _interruptible(state, query.cursor.cancel, query.cursor.next)
+        with state.interruptible(query.cursor.cancel):
+            rows = query.cursor.next_rows()
     state.budget.spend("database_rows", len(rows))
     return rows
-
-
-def _interruptible(state: State, stop: Callable[[], None], work: Callable[[], list[Record]]) -> list[Record]:
-    with state.interruptible(stop):
-        return work()
 
 
 @group.register("$db_execute_close")

@@ -134,7 +134,8 @@ class SqlRows:
         except BaseException:
             self.close()
             raise
-        if batch is None:
+        # Nobody waits for an answer that is known.
+        if batch is None or self._answer.done:
             self.close()
         return batch
 

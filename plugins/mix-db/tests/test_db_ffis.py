@@ -73,7 +73,8 @@ class House:
         """As a guest calls: only codec words go in and come out."""
         words = codec.encode(list(args), token=state.token_to_handle)
         _, answer = self.table.dispatch(state, name.encode(), words)
-        return codec.decode(self.table.check_answer(state, answer), token=state.token_from_handle)
+        state.budget.check_call(answer)
+        return codec.decode(answer, token=state.token_from_handle)
 
     def close(self) -> None:
         for state in self.states:

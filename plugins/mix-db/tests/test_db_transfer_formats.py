@@ -21,8 +21,9 @@ from mix_db.transfer.errors import TransferError
 from mix_db.transfer.formats import FORMATS, format_of, make_reader, writing
 from mix_db.transfer.source import Source
 
-from mixkit import tagged_json
+from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError
+from mixkit.rows import PackedRows, ValueRows
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
 
@@ -39,8 +40,8 @@ records = st.lists(
 def write(format: str, rows: list[dict[str, Any]], **options: Any) -> bytes:
     stream = io.BytesIO()
     with writing(format, stream, **options) as writer:
-        writer.write(rows[:1])
-        writer.write(rows[1:])
+        writer.write(ValueRows(rows[:1]))
+        writer.write(PackedRows(len(rows[1:]), b"".join(map(msgpack_values.pack, rows[1:]))))
         writer.finish()
     return stream.getvalue()
 

@@ -16,10 +16,12 @@ from mix_db.transfer.errors import TransferError
 from mix_db.transfer.exporter import export
 from mix_db.transfer.formats import writing
 from mix_db.transfer.importer import Import, ImportOptions, Outcome
+from mix_db.transfer.item import stripped
 from mix_db.transfer.output import new_file
 from mix_db.transfer.references import Reference
 from mix_db.transfer.source import Source
 
+from mixkit import tagged_json
 from mixkit.storage import Commit, Database, SaveOptions
 from mixkit.value import Ref
 
@@ -329,6 +331,29 @@ def test_an_export_leaves_out_what_belongs_to_the_engine(database: Database, tmp
     with new_file(path) as file, writing("ndjson", file) as writer:
         assert export(database, writer) == 1
     assert json.loads(path.read_text()).keys() == {"n", "_rmx_type", "_rmx_id"}
+
+
+@pytest.mark.parametrize("query", [None, "n > 1", "n > 1 | limit(2)", "true | { n, _rmx_type, _rmx_row }"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_export_has_the_rows_of_the_query(
+    query: str | None, keep: bool, database: Database, tmp_path: Path
+) -> None:
+    database.save(
+        [
+            {"n": n, "_rmx_type": ("t", "mixkit.import")[n == 2]} if n else {"m": [Ref("x")]}
+            for n in range(250)
+        ]
+    )
+    path = tmp_path / "out"
+    with new_file(path) as file, writing("ndjson", file) as writer:
+        count = export(database, writer, query=query, own_fields=keep)
+    expected = [
+        row if keep else stripped(row)
+        for row in database.query(query or "true")
+        if row.get("_rmx_type") != "mixkit.import"
+    ]
+    assert count == len(expected)
+    assert path.read_text() == "".join(tagged_json.dumps(dict(row)) + "\n" for row in expected)
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

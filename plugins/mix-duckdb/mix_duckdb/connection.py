@@ -64,6 +64,7 @@ class Connection:
         self._told = not self._file
         self._answers: dict[int, Rows] = {}
         self._shapes: dict[str, Shape] = {}
+        self._readable: dict[str, frozenset[str]] = {}
 
     def handle(self, message: Any, body: bytes) -> tuple[Any, bytes] | None:
         """The answer to a message, None if it wants none.
@@ -285,11 +286,20 @@ class Connection:
         try:
             with self._watch.over(probe, deadline):
                 tables = {name.casefold() for name in probe.get_table_names(statement.query)}
-                return tables, wanted_columns(probe, statement.query)
+                return tables, self._columns_of(probe, statement.query)
         except duckdb.Error:
             return None, None
         finally:
             probe.close()
+
+    def _columns_of(self, probe: Any, text: str) -> frozenset[str] | None:
+        """The columns that a query can read, which only its text says."""
+        columns = self._readable.get(text)
+        if columns is None and (columns := wanted_columns(probe, text)) is not None:
+            self._readable[text] = columns
+            if len(self._readable) > _SHAPES:
+                self._readable.pop(next(iter(self._readable)))
+        return columns
 
     def _register(self, name: str, columns: frozenset[str] | None = None) -> None:
         """Have a table, with these columns at least, or all."""

@@ -261,6 +261,10 @@ class _Answered:
         self._answer = answer
         self._asked = asked
 
+    @property
+    def done(self) -> bool:
+        return self._answer.done
+
     async def rows(self) -> list[dict[str, Any]] | None:
         with self._asked.errors():
             return await self._answer.rows()

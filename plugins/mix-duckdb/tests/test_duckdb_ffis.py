@@ -60,7 +60,8 @@ class Agent:
         if inspect.isawaitable(answer):
             answer = await answer
         assert ffi.is_async is (name != "close")
-        return codec.decode(TABLE.check_answer(self.state, answer), token=self.state.token_from_handle)
+        self.state.budget.check_call(answer)
+        return codec.decode(answer, token=self.state.token_from_handle)
 
     async def ok(self, name: str, *args: Any) -> Any:
         answer = await self.call(name, *args)

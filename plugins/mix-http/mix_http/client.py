@@ -7,7 +7,6 @@ import fnmatch
 import io
 import random
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -19,16 +18,18 @@ from mix_http.body import Decompressor
 from mix_http.cookies import Cookies
 from mix_http.hop import Hop, first_hop, media_patterns
 from mix_http.message import Answer, HttpRequest, OutgoingRequest
-from mix_http.session import ConnectionDropped, Sent, client_context, session_for
+from mix_http.session import ConnectionDropped, Sent, client_context, sent, session_for
 from mix_http.settings import HttpSettings
 from mix_http.text import decode_text, media_type
 from mixkit import egress
 from mixkit import header_fields as fields
-from mixkit.egress import EgressPolicy, Target
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
+from mixkit.octets import joined
 from mixkit.state import State
-from mixkit.value import is_large
+from mixkit.target import Target
+from mixkit.value import UNDEF, is_large
 
 __all__ = ["call"]
 
@@ -61,20 +62,23 @@ async def call(state: State, request: HttpRequest) -> dict[str, Any]:
     deadline = asyncio.get_running_loop().time() + seconds_left
     try:
         async with asyncio.timeout(seconds_left):
-            call = await _off_loop(
-                is_large([request.body, request.json]), _Call, state, request, settings, deadline
-            )
+            if _is_long(request):
+                call = await asyncio.to_thread(_Call, state, request, settings, deadline)
+            else:
+                call = _Call(state, request, settings, deadline)
             target, answer = await call.follow()
-            result = await _off_loop(len(answer.body) > CHUNK, _result, request, target, answer)
+            if len(answer.body) > CHUNK:
+                return await asyncio.to_thread(_result, request, target, answer)
+            return _result(request, target, answer)
     except TimeoutError:
         state.budget.check_time()
         raise FFIError(f"no complete answer within {seconds:g} s") from None
-    return result
 
 
-async def _off_loop(long: bool, function: Callable[..., T], *args: Any) -> T:
-    """Its result, from a thread if it takes long."""
-    return await asyncio.to_thread(function, *args) if long else function(*args)
+def _is_long(request: HttpRequest) -> bool:
+    """Whether to check and encode its body takes longer than the loop should be held."""
+    body, json = request.body, request.json
+    return (body is not None and len(body) > CHUNK) or (json is not UNDEF and is_large(json))
 
 
 def _result(request: HttpRequest, target: Target, answer: Answer) -> dict[str, Any]:
@@ -122,9 +126,11 @@ class _Call:
         hop = self.first
         for count in range(self.redirects + 1):
             answer = await self.attempt(hop)
-            location = answer.header("location")
-            if not self.follows or answer.status not in REDIRECTS or not location:
-                return hop.target, replace(answer, headers=(*self.cookies.shown(hop.target), *answer.headers))
+            location = answer.header("location") if self.follows and answer.status in REDIRECTS else ""
+            if not location:
+                if count:
+                    answer = replace(answer, headers=(*self.cookies.shown(hop.target), *answer.headers))
+                return hop.target, answer
             self.cookies.take(hop.target, answer)
             if count < self.redirects:
                 hop = hop.redirected(answer.status, location)
@@ -132,7 +138,8 @@ class _Call:
 
     async def attempt(self, hop: Hop) -> Answer:
         """One hop, repeated as often as the agent allows."""
-        hop = replace(hop, headers=self.cookies.give(hop.target, hop.headers))
+        if hop is not self.first:
+            hop = replace(hop, headers=self.cookies.give(hop.target, hop.headers))
         for count in range(self.retries):
             # Full jitter, so that the agents of one server do not come back together.
             pause = random.uniform(0.05, 0.2) * 2**count
@@ -169,16 +176,17 @@ class _Call:
     async def exchange(self, hop: Hop) -> Answer:
         """One request and its response over the network."""
         while True:
-            sent = Sent()
+            way = Sent()
+            sent.set(way)
             try:
-                return await self.transmit(hop, sent)
+                return await self.transmit(hop)
             except ConnectionDropped:
                 # The server may close an idle connection at the moment we use it again: RFC 9112, 9.3.1 lets
                 # an idempotent request go on to the next one. The last one is new, and its end is final.
-                if not sent.reused or hop.method not in IDEMPOTENT:
+                if not way.reused or hop.method not in IDEMPOTENT:
                     raise
 
-    async def transmit(self, hop: Hop, sent: Sent) -> Answer:
+    async def transmit(self, hop: Hop) -> Answer:
         spend = self.state.budget.spend
         spend("outgoing_bytes", len(hop.target.url) + _size(hop.headers) + len(hop.body))
         private = hop.identity is not None or _binds_connection(hop.headers)
@@ -192,18 +200,15 @@ class _Call:
                 # A file is sent in pieces, between which the event loop goes on.
                 data=(io.BytesIO(hop.body) if len(hop.body) > CHUNK else hop.body) or None,
                 allow_redirects=False,
-                skip_auto_headers=("Content-Type",),
-                trace_request_ctx=sent,
                 ssl=context,
             ) as response:
-                received = tuple(
-                    (name.decode("latin-1"), _text(value)) for name, value in response.raw_headers
-                )
-                spend("outgoing_bytes", _size(received))
+                raw = response.raw_headers
+                spend("outgoing_bytes", _size(raw))
+                received = tuple([(name.decode("latin-1"), _text(value)) for name, value in raw])
                 answer = Answer(response.status, received, b"")
                 if self.follows and answer.status in REDIRECTS and answer.header("location"):
                     return answer
-                return replace(answer, body=await self.read(response, answer))
+                return Answer(response.status, received, await self.read(response, answer))
         except (aiohttp.ClientError, OSError) as exc:
             raise _failure(hop.target, exc) from exc
 
@@ -212,13 +217,15 @@ class _Call:
         self.check_media_type(answer.status, answer.header("content-type"))
         limit = self.settings.max_response_bytes
         has_body = response.method != "HEAD" and answer.status not in (204, 304)
-        coding = fields.joined(answer.headers).get("Content-Encoding", "")
+        coding = ", ".join([value for name, value in answer.headers if name.lower() == "content-encoding"])
         decompressor = Decompressor(coding if has_body else "", limit)
         if has_body and (response.content_length or 0) > limit:
             raise self.too_large()
         parts = []
         received = 0
-        async for chunk in response.content.iter_chunked(CHUNK):
+        content = response.content
+        while not content.at_eof():
+            chunk = await content.read(CHUNK)
             self.state.budget.spend("outgoing_bytes", len(chunk))
             parts.append(decompressor.feed(chunk))
             received += len(chunk)
@@ -226,7 +233,7 @@ class _Call:
             if decompressor.left < 0 or received > limit:
                 raise self.too_large()
         decompressor.finish()
-        return b"".join(parts)
+        return joined(parts)
 
     def check_media_type(self, status: int, content_type: str) -> None:
         found = media_type(content_type)
@@ -257,7 +264,7 @@ def retry_after(value: str) -> float:
 
 def _size(headers: Any) -> int:
     """Bytes of a message's head, nearly: fields with their separators."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)
+    return sum([len(name) + len(value) + 4 for name, value in headers])
 
 
 def _text(value: bytes) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from mixkit.egress import Target
 from mixkit.header_fields import Fields
+from mixkit.target import Target
 
 if TYPE_CHECKING:
     from aiohttp import CookieJar

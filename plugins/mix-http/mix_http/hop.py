@@ -12,9 +12,9 @@ from mix_http.body import encode_body
 from mix_http.message import ClientTLS, HttpRequest, urlencoded
 from mix_http.settings import HttpSettings
 from mixkit import header_fields as fields
-from mixkit.egress import MAX_URL, Target, parse_url
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
+from mixkit.target import MAX_URL, Target, parse_url
 
 __all__ = ["Hop", "first_hop", "media_patterns"]
 
@@ -76,13 +76,14 @@ def first_hop(request: HttpRequest, settings: HttpSettings, media_types: list[st
         )
     headers = fields.checked(request.headers or {})
     fields.authorize(headers, request.basicAuth, request.oauthToken)
-    for name, value in (
-        ("Content-Type", content_type),
-        ("User-Agent", settings.user_agent),
-        ("Accept", ", ".join(media_types) or "*/*"),
-        ("Accept-Encoding", "gzip, deflate"),
+    given = {name.lower() for name, _ in headers}
+    for key, name, value in (
+        ("content-type", "Content-Type", content_type),
+        ("user-agent", "User-Agent", settings.user_agent),
+        ("accept", "Accept", ", ".join(media_types) or "*/*"),
+        ("accept-encoding", "Accept-Encoding", "gzip, deflate"),
     ):
-        if value and not fields.has(headers, name.lower()):
+        if value and key not in given:
             headers.append((name, value))
     return Hop(method, target, headers, body, request.clientTLS)
 

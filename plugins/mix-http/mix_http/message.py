@@ -14,8 +14,8 @@ from mixkit.header_fields import BasicAuth
 from mixkit.value import UNDEF, Token
 
 if TYPE_CHECKING:
-    from mixkit.egress import Target
     from mixkit.state import State
+    from mixkit.target import Target
 
 __all__ = ["MAX_PAIRS", "Answer", "ClientTLS", "HttpRequest", "OutgoingRequest", "urlencoded"]
 

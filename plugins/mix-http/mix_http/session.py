@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import select
 import socket
 import ssl
 import threading
 import weakref
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -19,14 +21,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mix_http.message import ClientTLS
 from mix_http.settings import HttpSettings
 from mixkit import egress, outgoing
-from mixkit.egress import EgressDenied, EgressPolicy, Target
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import reveal
+from mixkit.target import EgressDenied, Target
 
 MAX_HEADERS: Final = 500
 """Header fields of a response."""
 
-__all__ = ["ConnectionDropped", "Sent", "client_context", "session_for"]
+__all__ = ["ConnectionDropped", "Sent", "client_context", "sent", "session_for"]
 
 
 class ConnectionDropped(FFIError):
@@ -35,10 +38,14 @@ class ConnectionDropped(FFIError):
 
 @dataclass(slots=True)
 class Sent:
-    """What became of one request on its way; given to aiohttp as `trace_request_ctx`."""
+    """What became of one request on its way."""
 
     reused: bool = False
     """It went over a connection that an earlier request had left open."""
+
+
+sent: Final[ContextVar[Sent]] = ContextVar("sent")
+"""That of the request which the current task makes."""
 
 
 class _CleanConnector(aiohttp.TCPConnector):
@@ -50,21 +57,25 @@ class _CleanConnector(aiohttp.TCPConnector):
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
-            try:
-                # One turn of the loop reads what has arrived.
-                await asyncio.sleep(0)
-            except BaseException:
-                connection.close()
-                raise
             protocol = connection.protocol
-            if protocol is not None and protocol.is_connected() and not protocol.should_close:
+            # What is already known of it, and what has arrived and is not read yet.
+            clean = protocol is not None and protocol.is_connected() and not protocol.should_close
+            if clean and not _has_news(connection.transport):
+                sent.get().reused = True
                 break
             connection.close()
         return connection
 
 
-async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
-    context.trace_request_ctx.reused = True
+def _has_news(transport: asyncio.Transport | None) -> bool:
+    """Whether something has arrived that the loop has not read yet."""
+    opened = None if transport is None else transport.get_extra_info("socket")
+    if opened is None or opened.fileno() < 0:
+        return False
+    # NOTE: select() would refuse the descriptors from 1024 on.
+    poll = select.poll()
+    poll.register(opened, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class CheckedResolver(AbstractResolver):
@@ -172,15 +183,13 @@ def _open(
         limit=settings.connections,
         limit_per_host=settings.connections_per_host,
     )
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
+        skip_auto_headers=("Content-Type",),
         middlewares=(_report_drop,),
-        trace_configs=[trace],
         proxy=settings.proxy or None,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,

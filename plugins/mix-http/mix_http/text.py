@@ -39,6 +39,8 @@ def decode_text(body: bytes, content_type: str) -> tuple[str, bool]:
 
 
 def _decoded(body: bytes, encoding: str, errors: str) -> str:
+    if len(body) <= _PIECE:
+        return body.decode(encoding, errors)
     # In pieces, between which other threads run: some codecs take a second for what is all damaged.
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     last = max(0, (len(body) - 1) // _PIECE * _PIECE)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from mix_http.session import checked_socket
 
-from mixkit.egress import EgressDenied
 from mixkit.grants import Grants
+from mixkit.target import EgressDenied
 from mixkit.value import Token
 
 SECRET = "s3cr3t"

@@ -14,4 +14,10 @@ __all__: list[str] = []
 
 @hookimpl
 def mix_commands(group: Group) -> None:
+    group.lazy("compile", "mix_lang.cli:compile_", "Compile an agent in Mix.")
     group.lazy("explain", "mix_lang.cli:explain", "Say what an error code of the Mix compiler is about.")
+
+
+@hookimpl
+def mix_compilers() -> dict[str, str]:
+    return {"mix": "mix_lang.compiler:MixCompiler"}

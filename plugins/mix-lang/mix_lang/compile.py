@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from mix_lang import library
+from mix_lang import syntax as s
 from mix_lang.check.cells import check_cells
+from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
 from mix_lang.check.meta import check_meta
 from mix_lang.check.names import check_names
@@ -17,7 +19,7 @@ from mix_lang.parser import parse
 from mix_lang.program import Program, Unit, members_of
 from mix_lang.source import Source, Span
 
-__all__ = ["Checked", "check"]
+__all__ = ["Checked", "check", "imports_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,18 @@ def check(sources: Mapping[str, str]) -> Checked:
             check_cells(program, unit, report)
             check_patterns(program, unit, report)
             check_meta(program, unit, report)
+            check_hints(program, unit, report)
         except RecursionError:
             report.add("M0203", Span(0, 0), "this module is nested too deep")
     found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]
     return Checked(program, tuple(found))
+
+
+def imports_of(text: str) -> list[str]:
+    """The modules that a source imports."""
+    source = Source("", text)
+    modules = parse(source, "", Report(source))
+    return [item.module for module in modules for item in module.items if isinstance(item, s.Import)]
 
 
 def _stem(file: str) -> str:

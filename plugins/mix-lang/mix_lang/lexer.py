@@ -84,6 +84,10 @@ _STRING: Final = re.compile(r'[^"\\\r\n]+|\\(?:u\{[0-9a-fA-F]{1,8}\}|u[0-9a-fA-F
 _ESCAPES: Final = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\\": "\\", '"': '"', "'": "'", "/": "/",
 }  # fmt: skip
+_MEANT: Final = {
+    "!": "write not", "&": "write &&", "`": 'strings stand in "', "$": "names have no $",
+    "\\": "functions are written (x -> …)",
+}  # fmt: skip
 _DIGITS: Final = 400
 """More digits than any number needs; Python takes very long for very many."""
 
@@ -140,7 +144,10 @@ class _Lexer:
         while self._at < len(self._text) and not _SCAN.match(self._text, self._at):
             self._at += 1
         found = self._text[start : min(self._at, start + 20)]
-        self._report.add("M0101", Span(start, self._at), f"{found!r} is nothing that Mix has", found=found)
+        hint = _MEANT.get(found, "")
+        self._report.add(
+            "M0101", Span(start, self._at), f"{found!r} is nothing that Mix has", hint=hint, found=found
+        )
         # The parser stops at it, at the same place, and so does not complain a second time.
         self._add("bad", found, start)
 

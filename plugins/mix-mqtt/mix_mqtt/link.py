@@ -26,8 +26,8 @@ from mix_mqtt.pipe import Pipe
 from mix_mqtt.settings import MqttSettings
 from mixkit import egress
 from mixkit.bus import BusError, BusFull, BusLost, Message
-from mixkit.egress import EgressDenied, Target
 from mixkit.errors import FFIError, ProfileError
+from mixkit.target import EgressDenied, Target
 
 __all__ = ["Link"]
 

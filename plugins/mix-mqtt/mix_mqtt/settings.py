@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from mixkit import outgoing
-from mixkit.egress import EgressDenied, EgressPolicy, Target, parse_url
+from mixkit.egress import EgressPolicy
 from mixkit.errors import ProfileError
+from mixkit.target import EgressDenied, Target, parse_url
 
 if TYPE_CHECKING:
     import ssl

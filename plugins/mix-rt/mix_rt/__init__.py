@@ -15,3 +15,8 @@ __all__: list[str] = []
 @hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("code", "mix_rt.cli:code", "Look at QCode, the bytecode of Mix.")
+
+
+@hookimpl
+def mix_interpreters() -> dict[str, str]:
+    return {"mixrt": "mix_rt.interpreter:MixRT"}

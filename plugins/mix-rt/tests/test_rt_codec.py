@@ -52,7 +52,7 @@ def test_invalid(native: Callable[[], Virtual]) -> None:
 def test_random_values_come_back(native: Callable[[], Virtual]) -> None:
     virtual = native()
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(values)
     def check(value: object) -> None:
         words = codec.encode(value)
@@ -64,7 +64,7 @@ def test_random_values_come_back(native: Callable[[], Virtual]) -> None:
 def test_broken_words_are_refused_at_the_same_word(native: Callable[[], Virtual]) -> None:
     virtual = native()
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(values, st.data())
     def check(value: object, data: st.DataObject) -> None:
         words = bytearray(codec.encode(value))

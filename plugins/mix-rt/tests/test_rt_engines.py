@@ -53,7 +53,7 @@ def make(engine: WasmEngine) -> Iterator[Callable[[], Virtual]]:
 
 def test_the_module_imports_nothing(engine: WasmEngine) -> None:
     module = engine.compile(wasm())
-    assert not module.imports and set(module.exports) == {"memory", "mix_alloc", "mix_step"}
+    assert not module.imports and set(module.exports) >= {"memory", "mix_alloc", "mix_step"}
 
 
 def test_the_codec(make: Callable[[], Virtual]) -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 def test_random_code_ends_with_an_event(native: Callable[[], Virtual]) -> None:
     """What the verifier accepts runs without a trap; `fuzz_qcode.py` goes on for longer."""
     seed = random.randrange(2**32)
-    for number in range(seed, seed + 12):
+    for number in range(seed, seed + 6):
         run_random(native(), random.Random(number))
 
 
@@ -129,7 +129,7 @@ def worker() -> Assembly:
 def test_an_allocation_that_fails_once_changes_nothing(native: Callable[[], Virtual]) -> None:
     code = worker().code()
     expected = execute(native(), worker(), "main", 40)
-    for number in range(1, 400, 3):
+    for number in range(1, 400, 9):
         virtual = native()
         virtual.load(code.to_bytes())
         virtual.test(fail_from=number, fail_until=number + 1)
@@ -138,7 +138,7 @@ def test_an_allocation_that_fails_once_changes_nothing(native: Callable[[], Virt
 
 def test_allocations_that_fail_for_good_are_a_panic(native: Callable[[], Virtual]) -> None:
     code = worker().code()
-    for number in range(1, 300, 7):
+    for number in range(1, 300, 13):
         virtual = native()
         virtual.load(code.to_bytes())
         virtual.test(fail_from=number, fail_until=2**31)

@@ -505,3 +505,68 @@ def test_endless_loops_give_way(native: Callable[[], Virtual]) -> None:
     virtual.load(code.to_bytes())
     assert isinstance(virtual.enter(0, codec.encode([]), SLICE), Gave)
     assert isinstance(virtual.step(1), Gave)
+
+
+def test_runs_that_are_done_at_once(native: Callable[[], Virtual]) -> None:
+    """What `v = v + x` and a counting loop are compiled to says the same for whatever is in the registers."""
+    assembly = Assembly()
+    for name in ("add", "sub", "mul"):
+        f = assembly.function(name, params=2)
+        copy = f.register(2)
+        f.emit(name, copy, 0, 1)
+        f.emit("check_stored", copy, "the variable 'v'")
+        f.emit("move", copy + 1, copy)
+        f.emit("array", copy, copy, 2)
+        f.emit("return", copy)
+        assembly.exports[name] = name
+    for name, start in (("whole", 0), ("middle", 1)):
+        # The second one jumps into the middle of the run, where the value is there already.
+        f = assembly.function(name, params=2)
+        copy, middle = f.register(2), f.label()
+        f.emit("move", copy, 1)
+        if start:
+            f.emit("jump", middle)
+        f.emit("add_int", copy, 0, 1)
+        f.place(middle)
+        f.emit("check_stored", copy, "the variable 'v'")
+        f.emit("move", copy + 1, copy)
+        f.emit("return", copy + 1)
+        assembly.exports[name] = name
+    loop = assembly.function("loop", params=2)
+    head, end = loop.label(), loop.label()
+    loop.place(head)
+    loop.emit("jump_not_lt", 0, 1, end)
+    loop.emit("add_int", 0, 0, 1)
+    loop.emit("jump", head)
+    loop.place(end)
+    loop.emit("return", 0)
+    assembly.exports["loop"] = "loop"
+    unset = assembly.function("unset", params=2)
+    nothing = unset.register()
+    unset.emit("literal", nothing, "undef")
+    unset.emit("add", 1, nothing, 0)
+    unset.emit("check_stored", 1, "the variable 'v'")
+    unset.emit("move", 0, 1)
+    unset.emit("return", 0)
+    assembly.exports["unset"] = "unset"
+    code, virtual = assembly.code(), native()
+    virtual.load(code.to_bytes())
+
+    def call(name: str, *arguments: Any) -> Any:
+        return finish_again(virtual, code.exports[name], *arguments)
+
+    for left, right in ((1, 2), (1.5, 2.5), (2**47 - 1, 1), (2**63 - 1, 2), (1, 0.5), (None, 1)):
+        for name in ("add", "sub", "mul"):
+            exact = (
+                None
+                if left is None
+                else {"add": left + right, "sub": left - right, "mul": left * right}[name]
+            )
+            expected = float(exact) if exact is not None and abs(exact) >= 2**63 else exact
+            assert call(name, left, right) == [expected, expected]
+    assert call("add", "a", 1) == ["a1", "a1"] and call("whole", 2**47 - 1, 0) == 2**47
+    assert call("whole", 1.5, 0) == 2.5 and call("whole", "a", 0) == "a1" and call("middle", 1, 7) == 7
+    assert call("loop", 0, 5) == 5 and call("loop", 0.5, 3) == 3.5 and call("loop", 7, 5) == 7
+    with pytest.raises(Panicked, match="the variable 'v'") as raised:
+        call("unset", 1, 2)
+    assert raised.value.event.addresses == ((6, 2, False),)

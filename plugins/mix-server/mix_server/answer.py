@@ -6,9 +6,9 @@ before, so that an answer of any length takes the memory of one batch.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import falcon
 import msgpack  # type: ignore[import-untyped]
@@ -18,15 +18,15 @@ from mix_server.errors import NotAcceptable, Stopping
 from mix_server.response import NDJSON, wants_msgpack, wants_ndjson, write_value
 from mix_server.size import Size
 from mix_server.streams import CutOff, Stream
-from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError, TaggedJSONError, ValueKindError, printable
-from mixkit.storage import BATCH, BATCH_BYTES
+from mixkit.storage import BATCH
 
 if TYPE_CHECKING:
     from mix_server.question import Question
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.rows import Rows
     from mixkit.storage import Cursor, Database
 
 __all__ = ["WARNING", "WATERMARK", "answer"]
@@ -61,7 +61,6 @@ class _Reading:
         self._database = database
         self._most_seconds = most_seconds
         self._cursor: Cursor | None = None
-        self._rows: Iterator[Any] = iter(())
         self._cancelled = False
         self._warnings: Sequence[str] = ()
 
@@ -78,16 +77,15 @@ class _Reading:
         assert self._cursor is not None, "nothing was read yet"
         return self._cursor.watermark
 
-    def rows(self) -> Iterator[Any]:
-        """The rows that are wanted; the same iterator each time."""
-        if self._cursor is None:
-            self._cursor = self._question.run(self._database, self._most_seconds)
+    def next(self, most: int = BATCH) -> Rows:
+        """The next of the rows that are wanted, about so many at most; none when there are no more."""
+        cursor = self._cursor
+        if cursor is None:
+            cursor = self._cursor = self._question.run(self._database, self._most_seconds)
             if self._cancelled:
-                self._cursor.cancel()
-            self._warnings = self._cursor.warnings()
-            skip, limit = self._question.skip, self._question.limit
-            self._rows = islice(self._cursor, skip, None if limit is None else min(skip + limit, _MOST))
-        return self._rows
+                cursor.cancel()
+            self._warnings = cursor.warnings()
+        return cursor.next_rows(most)
 
     def cancel(self) -> None:
         """Let what reads end soon."""
@@ -103,8 +101,9 @@ class _Reading:
 
 _REMEDY: Final = f"ask for fewer rows with limit, or for Accept: {NDJSON}"
 
-_MOST: Final = 2**63 - 1
-"""What `islice` counts to."""
+
+_MANY: Final = 500
+"""Rows that are asked for at once where nobody waits for the first of them."""
 
 
 async def _whole(
@@ -113,18 +112,24 @@ async def _whole(
     reading = _Reading(question, database, server.settings.query_timeout)
     size = Size(server.settings.answer_limit, _REMEDY)
     packed = req.accept != "*/*" and wants_msgpack(req.accept)
-    write = msgpack_values.pack if packed else _json
 
     def work() -> bytes:
+        parts: list[bytes] = []
+        count = 0
         try:
-            rows = [size.add(write(row)) for row in reading.rows()]
+            while rows := reading.next(_MANY):
+                if not packed:
+                    parts.append(b"," if count else b"[")
+                parts.append(size.add(rows.msgpack() if packed else rows.json()))
+                count += len(rows)
         except (TaggedJSONError, ValueKindError) as exc:
             raise NotAcceptable(f"a row cannot be written: {exc}") from None
         finally:
             reading.close()
+        # PERF: put together once, since to copy a large answer costs as much as to write it.
         if packed:
-            return b"".join([msgpack.Packer().pack_array_header(len(rows)), *rows])
-        return b"[" + b",".join(rows) + b"]"
+            return b"".join([msgpack.Packer().pack_array_header(count), *parts])
+        return b"".join([*parts, b"]"]) if count else b"[]"
 
     with req.watch():
         resp.data = await server.databases.call(work, reading.cancel)
@@ -132,20 +137,42 @@ async def _whole(
     reading.label(resp)
 
 
+_PART: Final = 512 << 10
+"""About how many bytes of NDJSON are sent at once: each part costs a call in a thread, and more."""
+_SOON: Final = 0.02
+"""Seconds for which rows that are there wait for more of them."""
+
+
 async def _stream(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
     server.streams.check()
     reading = _Reading(question, database, server.settings.query_timeout)
+    # The first rows do not wait for others.
+    wanted = 0
+    failed: MixError | None = None
+    ended = False
 
     def batch() -> bytes:
+        nonlocal wanted, failed, ended
+        if failed is not None:
+            raise failed
         lines: list[bytes] = []
-        left = BATCH_BYTES
-        for row in islice(reading.rows(), BATCH):
-            lines.append(_json(row) + b"\n")
-            left -= len(lines[-1])
-            if left <= 0:
-                break
+        left, wanted = wanted, _PART
+        until = time.monotonic() + _SOON
+        try:
+            while rows := reading.next():
+                lines += (rows.json(b"\n"), b"\n")
+                left -= len(lines[-2])
+                if left <= 0 or time.monotonic() > until:
+                    break
+            else:
+                ended = True
+        except MixError as exc:
+            if not lines:
+                raise
+            # What was read before it is sent before it.
+            failed = exc
         return b"".join(lines)
 
     async def parts(first: bytes) -> AsyncGenerator[bytes, None]:
@@ -153,7 +180,7 @@ async def _stream(
         try:
             while part:
                 yield part
-                part = await server.databases.call(batch, reading.cancel)
+                part = b"" if ended else await server.databases.call(batch, reading.cancel)
         except Stopping:
             raise CutOff from None
         except MixError as exc:
@@ -170,7 +197,3 @@ async def _stream(
     resp.content_type = NDJSON
     reading.label(resp)
     resp.stream = Stream(server.streams, req, parts(first), reading.close)
-
-
-def _json(row: Any) -> bytes:
-    return tagged_json.dumps(row).encode()

@@ -83,6 +83,8 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             self.params,
             deleted=self.include_deleted,
             superseded=self.include_superseded,
+            skip=self.skip,
+            limit=self.limit,
             timeout=min(most_seconds, self.timeout or most_seconds),
         )
 

@@ -25,6 +25,7 @@ from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
+from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ log = logging.getLogger("mixkit.server")
 _BUS = ".bus"
 """Where in the directory of the workspaces the processes meet that share messages."""
 
-_LAST_WORDS = 2.0
+_LAST_WORDS = CLEANUP + 1.0
 """Seconds that cancelled runs get to end before the process does."""
 
 

@@ -126,6 +126,7 @@ async def test_no_option_leads_out_of_the_workspace(server: Server, connect: Con
         "crm/../workspace.db",
         "app:crm",
         ".lock",
+        ".changes",
     ]
     server.store.workspace("w").install(package("curious", {"db.apps": "*"}))
     server.store.workspace("w").install(package("named", {"db.apps": names}))

@@ -29,11 +29,11 @@ static bool find_globals(Instance *self) {
     return true;
 }
 
-/* Counts as running, so that no other thread gets in while the GIL is away: which it is for much work only. */
-static PyThreadState *hold(Instance *self) {
+/* Counts as running, so that no other thread gets in while the GIL is away: which it is for so many bytes only. */
+static PyThreadState *hold(Instance *self, size_t bytes) {
     self->thread = PyThread_get_thread_ident();
     self->depth++;
-    return self->account.used > KEEP_GIL ? PyEval_SaveThread() : NULL;
+    return bytes > KEEP_GIL ? PyEval_SaveThread() : NULL;
 }
 
 static void let_go(Instance *self, PyThreadState *thread_state) {
@@ -44,7 +44,7 @@ static void let_go(Instance *self, PyThreadState *thread_state) {
 /* (bytes of the memory, its runs of what is not zero, their contents one after the other) */
 static PyObject *get_memory(Instance *self, const Region *region) {
     Run *runs;
-    PyThreadState *thread_state = hold(self);
+    PyThreadState *thread_state = hold(self, atomic_load(&region->size));
     size_t count = region_runs(region, &runs), total = 0;
     let_go(self, thread_state);
     if (count == SIZE_MAX) return PyErr_NoMemory();
@@ -53,7 +53,7 @@ static PyObject *get_memory(Instance *self, const Region *region) {
     if (contents != NULL) {
         char *to = PyBytes_AS_STRING(contents);
         memory_large_pages(to, total);
-        thread_state = hold(self);
+        thread_state = hold(self, total);
         for (size_t i = 0; i < count; to += runs[i++].size) memcpy(to, region->base + runs[i].offset, runs[i].size);
         let_go(self, thread_state);
         item = Py_BuildValue("ny#N", (Py_ssize_t)atomic_load(&region->size), count == 0 ? "" : (char *)runs,
@@ -220,7 +220,10 @@ int state_set(Instance *self, PyObject *state, const Image *image) {
     for (size_t i = 0; fresh && i < self->region_count; i++)
         fresh = kept_read(PyTuple_GET_ITEM(PyTuple_GET_ITEM(linked->initial, 0), (Py_ssize_t)i), &initial[i]);
     self->pristine = false;
-    PyThreadState *thread_state = hold(self);
+    size_t copied = 0;
+    for (size_t i = 0; i < self->region_count; i++)
+        if (image == NULL || image->parts[i].file < 0) copied += kept[i].size;
+    PyThreadState *thread_state = hold(self, copied);
     bool good = true;
     for (size_t i = 0; good && i < self->region_count; i++) {
         Region *region = self->regions[i];

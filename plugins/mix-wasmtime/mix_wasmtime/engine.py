@@ -360,6 +360,8 @@ def _shared(snapshot: Snapshot) -> Snapshot:
     """The snapshot, made ready now: to write an image takes as long as to restore one by copying."""
     if snapshot.size >= _SHARED:
         snapshot.image = _native.Image(snapshot.state)
+        # Those of the image too.
+        snapshot.size *= 2
     return snapshot
 
 

@@ -10,9 +10,10 @@ from websockets.exceptions import InvalidStatus
 
 from mix_ws.settings import WsSettings
 from mixkit import egress
-from mixkit.egress import EgressPolicy, Target
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields, has
+from mixkit.target import Target
 
 __all__ = ["Dialer"]
 

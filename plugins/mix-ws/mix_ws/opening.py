@@ -12,9 +12,9 @@ from mix_ws.connection import counting
 from mix_ws.dialer import Dialer
 from mix_ws.request import ConnectRequest
 from mix_ws.settings import WsSettings
-from mixkit.egress import Target, parse_url
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.state import State
+from mixkit.target import Target, parse_url
 
 __all__ = ["opened"]
 

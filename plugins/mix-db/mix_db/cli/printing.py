@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -11,10 +11,10 @@ import click
 
 from mixkit import tagged_json
 from mixkit.cli.output import Output, safe_json
+from mixkit.rows import Rows, ValueRows
+from mixkit.storage import BATCH, Cursor
 
 __all__ = ["format_option", "line_of", "print_rows", "print_warnings"]
-
-_BATCH = 100
 
 format_option = click.option(
     "--format",
@@ -70,7 +70,7 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
     with writing(format, stream, typed=False) as writer:
         for batch in _batches(rows):
             if terminal and format == "ndjson":
-                click.echo(safe_json("\n".join(map(line_of, batch))))
+                click.echo(safe_json("\n".join(map(line_of, batch.values()))))
             else:
                 writer.write(batch)
                 stream.flush()
@@ -80,10 +80,14 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
     return count
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    rest = iter(rows)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Rows]:
+    if isinstance(rows, Cursor):
+        while batch := rows.next_rows():
+            yield batch
+        return
+    rest = map(dict, rows)
+    while values := list(islice(rest, BATCH)):
+        yield ValueRows(values)
 
 
 def print_warnings(warnings: Iterable[str], out: Output) -> None:

@@ -5,6 +5,7 @@ The thread is started with the first work and ends with the process; a forked ch
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -33,6 +34,9 @@ class Worker:
     def schedule(self, job: Job, seconds: float) -> None:
         """Call it in so many seconds, or before if it is due before."""
         when = time.monotonic() + seconds
+        # Every commit asks, and is nearly always answered without the lock.
+        if self._due.get(job, math.inf) <= when:
+            return
         with self._change:
             if self._due.get(job, when) < when:
                 return

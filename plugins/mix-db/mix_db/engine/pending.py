@@ -24,8 +24,9 @@ class Pending:
 
     def begin(self, draft: DraftView, state: State) -> Pending:
         """Make ready for a commit; `state` is that of `draft.view`."""
-        unsynced = {commit.number for commit in draft.unsynced}
-        self._groups = [(number, rows) for number, rows in self._groups if number in unsynced]
+        if self._groups:
+            unsynced = {commit.number for commit in draft.unsynced}
+            self._groups = [(number, rows) for number, rows in self._groups if number in unsynced]
         self._draft = draft
         self._state = state
         return self

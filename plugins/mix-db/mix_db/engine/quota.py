@@ -33,7 +33,10 @@ class Quota:
         if self._measured[0] is not view.log or self._measured[1] is not view.segments:
             self._size = self._measure()
             self._measured = view.log, view.segments
-        return self._size + sum(tail.size for tail in state.tails)
+        size = self._size
+        for tail in state.tails:
+            size += tail.size
+        return size
 
     def check(self, state: State, more: int) -> None:
         """Raise `QuotaExceeded` if so many bytes more are too many."""

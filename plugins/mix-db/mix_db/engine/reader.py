@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mix_db.engine.records import read_id
 from mix_db.engine.state import State
 from mix_db.query.execute import compile_query, run
 from mix_db.query.explain import explain
+from mixkit.rows import Rows
 from mixkit.storage import Cursor, Record
 from mixkit.value import Ref
 
@@ -46,6 +47,9 @@ class StateReader:
     def get(self, id: Ref | str) -> Record | None:
         return self.state().newest(read_id(id))
 
+    def get_rows(self, ids: Sequence[Ref | str]) -> Rows:
+        return self.state().newest_rows([read_id(id) for id in ids])
+
     def history(self, id: Ref | str) -> list[Record]:
         state = self.state()
         return [state.read(row) for row in state.rows_of(read_id(id))]
@@ -57,6 +61,8 @@ class StateReader:
         *,
         deleted: bool = False,
         superseded: bool = False,
+        skip: int = 0,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Cursor:
         cursor = run(
@@ -65,6 +71,8 @@ class StateReader:
             self.state(),
             deleted=deleted,
             superseded=superseded,
+            skip=skip,
+            limit=limit,
             timeout=self._timeout if timeout is None else timeout,
             memory=self._memory,
         )

@@ -313,7 +313,10 @@ def _checked(given: object, index: int) -> _Given:
     own = [name for name in record if name.startswith("_rmx_")]
     if not own:
         return record, None, record
-    kept = {name: item for name, item in record.items() if name == "_rmx_type" or name not in own}
+    kept = record.copy()
+    for name in own:
+        if name != "_rmx_type":
+            del kept[name]
     if type(kept.get("_rmx_type", "")) is not str:
         found = _kind(kept["_rmx_type"])
         raise RecordError(f"expected a string as type of a record, found {found}", f"$[{index}]._rmx_type")

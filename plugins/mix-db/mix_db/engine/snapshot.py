@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from pyroaring import AbstractBitMap
 
+from mix_db.engine.public import Choice
 from mix_db.index.part import Part
+from mixkit.rows import Rows
 
 __all__ = ["Snapshot"]
 
@@ -47,6 +49,11 @@ class Snapshot(Protocol):
     def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What `read` answers for the first of these rows, one or more of them: those before one that is damaged, and
         no more than are well kept in memory at once. Raises what `read` does, if the very first one is damaged."""
+        ...
+
+    def take(self, rows: list[int], choice: Choice) -> Rows:
+        """What `read` answers of these rows, or what is chosen of that; of fewer as soon as they have `BATCH_BYTES`.
+        Raises what `read` does."""
         ...
 
     def row_of(self, id: str) -> int | None:

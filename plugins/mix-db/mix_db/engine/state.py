@@ -9,15 +9,19 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.engine.public import ALL, Choice, publish
 from mix_db.engine.rows import RowsView
 from mix_db.engine.tail import Tail
-from mix_db.engine.version import read_version, watermark
+from mix_db.engine.version import is_tombstone, read_version, watermark
 from mix_db.index.part import Column, Kind, Part, text_key
 from mixkit.errors import StorageError
+from mixkit.rows import PackedRows
+from mixkit.storage import BATCH_BYTES
 
 __all__ = ["Current", "Origin", "State"]
 
 _ID: Final = ("_rmx_id",)
+_NULL: Final = b"\xc0"
 _AT_ONCE: Final = 1 << 18
 """Bytes of stored rows that are read at once."""
 
@@ -152,6 +156,13 @@ class State:
                 records.append(self.read(rows[0]))
         return records
 
+    def take(self, rows: list[int], choice: Choice) -> PackedRows:
+        records = self.view.read_many(rows, BATCH_BYTES)
+        numbers = rows[: len(records)]
+        late = BitMap(numbers) - self.current()
+        marks = {row: since for row in late if (since := self._superseded_at(row)) is not None}
+        return PackedRows(len(records), self._published(records, numbers, marks, choice))
+
     def newest(self, id: str) -> dict[str, Any] | None:
         """The present version of a record; None if it is unknown or deleted."""
         row = self.row_of(id)
@@ -159,6 +170,19 @@ class State:
             return None
         record = self._stored(row)
         return None if record.get("_rmx_deleted") is True else record
+
+    def newest_rows(self, ids: Sequence[str]) -> PackedRows:
+        """The same of several, None for each that is unknown or deleted."""
+        parts: list[bytes] = []
+        for id in ids:
+            row = self.row_of(id)
+            data = None if row is None else self._read(row)
+            if row is None or data is None or is_tombstone(data):
+                parts.append(_NULL)
+            else:
+                # The newest of a state is never superseded.
+                parts.append(self._published([data], [row], {}, ALL))
+        return PackedRows(len(parts), parts[0] if len(parts) == 1 else b"".join(parts))
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):
@@ -213,16 +237,41 @@ class State:
         try:
             record = read_version(data)
         except (ValueError, TypeError) as exc:
-            raise StorageError(
-                f"expected a record in row {row}, found bytes that are none ({exc}); see mixkit db check"
-            ) from None
+            raise _no_record(row, exc) from None
         record["_rmx_row"] = row
         return record
 
+    @staticmethod
+    def _published(records: list[bytes], numbers: list[int], marks: dict[int, int], choice: Choice) -> bytes:
+        """The versions of these rows in public form."""
+        dropped, picks = choice.packed
+        try:
+            return publish(records, numbers, marks, dropped, picks)
+        except (ValueError, TypeError):
+            for record, row in zip(records, numbers, strict=True):
+                try:
+                    publish([record], [row], {}, dropped, picks)
+                except (ValueError, TypeError) as exc:
+                    raise _no_record(row, exc) from None
+            raise
+
     def _mark(self, record: dict[str, Any], row: int) -> None:
+        since = self._superseded_at(row)
+        if since is not None:
+            record["_rmx_superseded"] = True
+            record["_rmx_superseded_at"] = since
+
+    def _superseded_at(self, row: int) -> int | None:
+        """When a row was superseded; None if it is not."""
         for part in self._parts:
             successor = part.links.successor(row) if part.stop > row else None
             if successor is not None and successor < self._rows:
-                record["_rmx_superseded"] = True
-                record["_rmx_superseded_at"] = self._field(successor, "_rmx_last_modified_at")
-                return
+                since: int = self._field(successor, "_rmx_last_modified_at")
+                return since
+        return None
+
+
+def _no_record(row: int, exc: Exception) -> StorageError:
+    return StorageError(
+        f"expected a record in row {row}, found bytes that are none ({exc}); see mixkit db check"
+    )

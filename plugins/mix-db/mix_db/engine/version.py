@@ -85,7 +85,9 @@ def packer(translate: Callable[[str], str] | None = None) -> Callable[[Any], byt
         parts = [value.name] if value.arg is UNDEF else [value.name, value.arg]
         return msgpack.ExtType(CASE, msgpack.Packer(default=extension, buf_size=256).pack(parts))
 
-    return cast(Callable[[Any], bytes], msgpack.Packer(default=extension, buf_size=4096).pack)
+    # Not a cast, which would make the type at each commit.
+    pack: Callable[[Any], bytes] = msgpack.Packer(default=extension, buf_size=4096).pack
+    return pack
 
 
 def split(packed: bytes, count: int) -> Fields:

@@ -11,6 +11,7 @@ read would note its time, and since Linux 6.13 a stat makes the next write note 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from collections.abc import Callable, Iterable
@@ -113,7 +114,7 @@ class DiskFile:
         self.descriptor = descriptor
 
     def size(self) -> int:
-        # Not fstat, as every commit asks; nobody uses the position.
+        # Not fstat, as commits ask; nobody uses the position.
         return os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def identity(self) -> Identity:
@@ -121,12 +122,11 @@ class DiskFile:
         return found.st_dev, found.st_ino
 
     def read(self, offset: int, size: int) -> bytes:
-        parts = []
-        while size > 0 and (part := os.pread(self.descriptor, size, offset)):
-            parts.append(part)
-            offset += len(part)
-            size -= len(part)
-        return b"".join(parts)
+        found = part = os.pread(self.descriptor, size, offset)
+        while part and len(found) < size:
+            part = os.pread(self.descriptor, size - len(found), offset + len(found))
+            found += part
+        return found
 
     def write(self, offset: int, data: bytes) -> None:
         rest = memoryview(data)
@@ -180,8 +180,10 @@ class DiskFolder:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(_plain(name), flags | _NOATIME, 0o600, dir_fd=self._descriptor)
-        except PermissionError:
-            # The file is another user's: its times are not ours to leave alone.
+        except OSError as exc:
+            # The file is another user's, whose times are not ours to leave alone; or the file system cannot.
+            if exc.errno not in (errno.EPERM, errno.EINVAL):
+                raise
             descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         return DiskFile(descriptor)
 

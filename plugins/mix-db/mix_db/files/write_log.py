@@ -248,6 +248,7 @@ class WriteLog:
         self.commits: list[Commit] = []
         self.end = HEADER_SIZE
         self._synced = HEADER_SIZE
+        # Where the file ends, as far as this process knows.
         self._size = 0
         # Whether all behind `end` has been seen to be room, save what others may have written since.
         self._recovered = False
@@ -321,12 +322,17 @@ class WriteLog:
         Raises:
             DamagedFile: it is no torn tail; nothing is changed.
         """
+        if self._recovered:
+            # One look, as each commit takes it. How much room there is was seen before, and need not be right.
+            seen = self._file.read(self.end, _LOOK)
+            if seen and not seen.strip(b"\0"):
+                return 0
         self._size = self._file.size()
         if self._size < self.end:
             raise DamagedFile(
                 NAME, self._size, f"expected {self.end} bytes that were there before, the file ends here"
             )
-        if self._recovered and not self.grown(self.end):
+        if self._recovered and self._size == self.end:
             return 0
         found = self._scan()
         self._refuse_damage(found)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from mix_db.query.clock import Clock
-from mix_db.query.weight import weigh
+from mix_db.query.found import Found, Made
 from mixkit.errors import MixError, QueryError
-from mixkit.storage import BATCH, BATCH_BYTES
+from mixkit.rows import Rows
+from mixkit.storage import BATCH
 
 __all__ = ["QueryCursor"]
+
+T = TypeVar("T")
 
 
 class QueryCursor:
     """A `mixkit.storage.Cursor`. An error that ended the query is raised again by every later `next`.
 
     Args:
-        rows: the rows, made as they are asked for.
+        find: answers the rows, which are made as they are asked for; called by the first `next`.
         watermark: the state that they are made from.
         clock: started and stopped around each batch.
         before: called before each batch, when rows given before may have been changed.
@@ -28,13 +31,14 @@ class QueryCursor:
 
     def __init__(
         self,
-        rows: Iterator[dict[str, Any]],
+        find: Callable[[], Found],
         watermark: str,
         clock: Clock,
         before: Callable[[], None],
         warn: Callable[[], list[str]] = list,
     ) -> None:
-        self._rows = rows
+        self._find = find
+        self._found: Found | None = None
         self._watermark = watermark
         self._clock = clock
         self._before = before
@@ -58,6 +62,13 @@ class QueryCursor:
             QueryError: the rows cannot be computed.
             StorageError: a row is damaged.
         """
+        return self._next(lambda found: found.values())
+
+    def next_rows(self, most: int = BATCH) -> Rows:
+        """The same in whatever form they are at hand, at most `most`. Raises what `next` does."""
+        return self._next(lambda found: found.rows(most))
+
+    def _next(self, batch: Callable[[Found], T]) -> T:
         with self._lock:
             if self._error is not None:
                 raise self._error
@@ -65,7 +76,9 @@ class QueryCursor:
             try:
                 self._clock.tick()
                 self._before()
-                return self._batch()
+                if self._found is None:
+                    self._found = self._find()
+                return batch(self._found)
             except BaseException as exc:
                 # The rows are at their end now, and must not look as if they were all.
                 self._error = (
@@ -77,16 +90,6 @@ class QueryCursor:
             finally:
                 self._clock.rest()
 
-    def _batch(self) -> list[dict[str, Any]]:
-        batch: list[dict[str, Any]] = []
-        left = BATCH_BYTES
-        for row in self._rows:
-            batch.append(row)
-            left -= weigh(row, left)
-            if left <= 0 or len(batch) == BATCH:
-                break
-        return batch
-
     def cancel(self) -> None:
         """From any thread: make a `next` that runs, or the next one, raise `QueryCancelled` soon."""
         self._clock.cancel("the query was cancelled")
@@ -97,7 +100,7 @@ class QueryCursor:
         # A batch that is being made ends by itself.
         if self._lock.acquire(blocking=False):
             try:
-                self._rows = iter(())
+                self._found = Made(iter(()))
             finally:
                 self._lock.release()
 

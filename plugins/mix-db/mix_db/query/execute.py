@@ -17,13 +17,15 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.engine.public import ALL
 from mix_db.engine.snapshot import Snapshot
-from mix_db.query.ast import Key, Order, Query, Reverse, RowKey, Slice
+from mix_db.query.ast import Key, Object, Order, Query, Reverse, RowKey, Slice
 from mix_db.query.builder import Condition as Built
 from mix_db.query.clock import Clock
 from mix_db.query.cursor import QueryCursor
 from mix_db.query.errors import QueryError
 from mix_db.query.evaluate import Bundle, Evaluation
+from mix_db.query.found import Found, Made, Reading, Stored, choice_of
 from mix_db.query.json_form import from_json
 from mix_db.query.memory import Memory
 from mix_db.query.ordered import Values, values_at
@@ -82,6 +84,8 @@ def run(
     *,
     deleted: bool = False,
     superseded: bool = False,
+    skip: int = 0,
+    limit: int | None = None,
     timeout: float | None = None,
     memory: int | None = None,
 ) -> QueryCursor:
@@ -92,6 +96,7 @@ def run(
         params: a value for each parameter, and nothing else.
         snapshot: what to run it on.
         deleted, superseded: whether tombstones, and versions that are not the newest, are seen too.
+        skip, limit: which of the rows are wanted.
         timeout: seconds of work over all calls of `next`; None for any length of time.
         memory: bytes that may be held at once, by order and group; None for any number.
 
@@ -100,9 +105,22 @@ def run(
     """
     clock = Clock(timeout)
     execution = Execution(
-        query, params, snapshot, clock, deleted=deleted, superseded=superseded, memory=memory
+        query,
+        params,
+        snapshot,
+        clock,
+        deleted=deleted,
+        superseded=superseded,
+        window=_window(skip, limit),
+        memory=memory,
     )
-    return QueryCursor(execution.rows(), snapshot.watermark, clock, execution.refs.forget, execution.warnings)
+    return QueryCursor(execution.found, snapshot.watermark, clock, execution.refs.forget, execution.warnings)
+
+
+def _window(skip: int, limit: int | None) -> tuple[Slice, ...]:
+    """The stages that leave what is wanted of the rows."""
+    skipped = (Slice("skip", skip),) if skip else ()
+    return skipped if limit is None else (*skipped, Slice("limit", limit))
 
 
 def matches(
@@ -145,6 +163,7 @@ class Execution:
         *,
         deleted: bool = False,
         superseded: bool = False,
+        window: tuple[Slice, ...] = (),
         trace: Trace | None = None,
         memory: int | None = None,
     ) -> None:
@@ -154,6 +173,7 @@ class Execution:
         self._snapshot = snapshot
         self._evaluation = Evaluation(query, params or {}, self.refs, clock.tick)
         self._seen = (deleted, superseded)
+        self._window = window
         self._trace = trace
         self._memory = Memory(memory)
 
@@ -173,21 +193,54 @@ class Execution:
             return BitMap(candidates)
         return BitMap([row for row, _ in self._checked(candidates, unsettled)])
 
+    def found(self) -> Found:
+        """The rows behind the last stage, for whoever wants them in batches."""
+        rows, rest = self._first()
+        if isinstance(rows, Stored):
+            rows, rest = self._chosen(rows, rest)
+            if isinstance(rows, Stored) and not rest:
+                return rows
+        return Made(self._through(iter(rows), rest))
+
     def rows(self) -> Iterator[Row]:
-        """The rows behind the last stage."""
+        """The rows behind the last stage, as every stage makes them."""
+        rows, rest = self._first()
+        yield from self._through(iter(rows), rest)
+
+    def _first(self) -> tuple[Stored | Iterator[Row], list[Block]]:
+        """The rows that the filter keeps, or what can be had of the stages without reading these; and what is left."""
         candidates, unsettled = self._candidates()
-        rest = blocks(self._query.stages)
-        if unsettled:
-            rows: Iterator[Row] = (record for _, record in self._checked(candidates, unsettled))
-            if self._trace:
-                rows = self._trace.check(rows, unsettled, len(candidates))
-        else:
-            rows, rest = self._settled(candidates, rest)
+        rest = [*blocks(self._query.stages), *self._window]
+        if not unsettled:
+            return self._settled(candidates, rest)
+        reading = Reading(self._checked(candidates, unsettled), self._snapshot.read)
+        rows = Stored(self._snapshot, iter(reading), reading.records)
+        if self._trace:
+            return self._trace.check(iter(rows), unsettled, len(candidates)), rest
+        return rows, rest
+
+    def _chosen(self, rows: Stored, rest: list[Block]) -> tuple[Stored, list[Block]]:
+        """What can be done of the stages with rows that are only numbers, and what is left."""
+        numbers, choice = rows.numbers, ALL
+        for place, block in enumerate(rest):
+            if isinstance(block, Object) and choice is ALL:
+                found = choice_of(block)
+                # Whatever looks at fields behind it sees those that it leaves.
+                if found is None or not all(isinstance(behind, Slice) for behind in rest[place + 1 :]):
+                    return rows.of(numbers), rest[place:]
+                choice = found
+            elif isinstance(block, Slice):
+                numbers = sliced(block, numbers, self._evaluation)
+            else:
+                return rows.of(numbers), rest[place:]
+        return rows.of(numbers, choice), []
+
+    def _through(self, rows: Iterator[Row], rest: Sequence[Block]) -> Iterator[Row]:
         for place, block in enumerate(rest):
             rows = through(block, rows, self._evaluation, rest[place + 1 :], self._tick, self._memory)
             if self._trace:
                 rows = self._trace.block(rows, block)
-        yield from rows
+        return rows
 
     def _candidates(self) -> tuple[AbstractBitMap, list[Condition]]:
         """The rows that the indexes leave, and what each must still be asked."""
@@ -219,7 +272,9 @@ class Execution:
 
     # Stages on rows that are known by their numbers
 
-    def _settled(self, candidates: AbstractBitMap, rest: list[Block]) -> tuple[Iterator[Row], list[Block]]:
+    def _settled(
+        self, candidates: AbstractBitMap, rest: list[Block]
+    ) -> tuple[Stored | Iterator[Row], list[Block]]:
         """What can be had of the blocks without reading all rows, and the blocks that are left."""
         numbers: Iterator[int] = iter(candidates)
         match rest:
@@ -243,8 +298,8 @@ class Execution:
                     break
             numbers = self._noted(numbers, rest[0])
             rest = rest[1:]
-        rows = self._read(numbers)
-        return self._trace.read(rows) if self._trace else rows, rest
+        rows = Stored(self._snapshot, numbers, self._read)
+        return self._trace.read(iter(rows)) if self._trace else rows, rest
 
     def _noted(self, rows: Iterator[Any], block: Block) -> Iterator[Any]:
         return self._trace.block(rows, block, "index") if self._trace else rows

@@ -10,11 +10,13 @@ from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
 
+from mix_db.engine.public import Choice
 from mix_db.index.memory import MemoryPart
 from mix_db.index.part import Part
 from mix_db.index.segment import Segment
 from mix_db.index.write import build
 from mix_db.query.evaluate import is_current
+from mixkit.rows import Rows, ValueRows
 
 __all__ = ["ListedSnapshot"]
 
@@ -78,6 +80,9 @@ class ListedSnapshot:
 
     def read_first(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         return [self.read(row) for row in rows]
+
+    def take(self, rows: list[int], choice: Choice) -> Rows:
+        return ValueRows([choice.of(self.read(row)) for row in rows])
 
     def row_of(self, id: str) -> int | None:
         return self._newest.get(id)

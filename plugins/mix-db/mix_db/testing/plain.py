@@ -36,6 +36,7 @@ from mixkit.errors import (
     StorageError,
     printable,
 )
+from mixkit.rows import Rows, ValueRows
 from mixkit.storage import BATCH, BATCH_BYTES, Change, Commit, Moment, Place, Record, SaveOptions
 from mixkit.value import Case, Ref, find_fault, kind_of
 
@@ -113,6 +114,9 @@ class _Reader:
         found = self.history(id)
         return None if not found or "_rmx_deleted" in found[-1] else found[-1]
 
+    def get_rows(self, ids: Sequence[Ref | str]) -> Rows:
+        return ValueRows([self.get(id) for id in ids])
+
     def history(self, id: Ref | str) -> list[Record]:
         ref = Ref(_id_text(id, "$"))
         return [row for row in self._seen()[0] if row["_rmx_id"] == ref]
@@ -124,10 +128,13 @@ class _Reader:
         *,
         deleted: bool = False,
         superseded: bool = False,
+        skip: int = 0,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> PlainCursor:
         rows, watermark = self._seen()
-        return PlainCursor(_Search(_as_query(query), params, rows, deleted, superseded), watermark, timeout)
+        search = _Search(_as_query(query), params, rows, deleted, superseded)
+        return PlainCursor(search, watermark, timeout, slice(skip, None if limit is None else skip + limit))
 
     def explain(
         self,
@@ -421,8 +428,9 @@ class _Search:
 class PlainCursor:
     """All rows are made by the first `next`."""
 
-    def __init__(self, search: _Search, watermark: str, timeout: float | None) -> None:
+    def __init__(self, search: _Search, watermark: str, timeout: float | None, wanted: slice) -> None:
         self._search = search
+        self._wanted = wanted
         self._watermark = watermark
         self._timeout = timeout
         self._rest: list[Record] | None = None
@@ -447,7 +455,7 @@ class PlainCursor:
                     if deadline is not None and time.monotonic() >= deadline:
                         raise QueryTimeout(self._timeout or 0.0)
 
-                self._rest = self._search.run(tick)
+                self._rest = self._search.run(tick)[self._wanted]
             batch = self._rest[:1]
             size = len(codec.encode(batch))
             for row in self._rest[1:BATCH]:
@@ -457,6 +465,9 @@ class PlainCursor:
                 size += len(codec.encode(row))
             self._rest = self._rest[len(batch) :]
             return batch
+
+    def next_rows(self, most: int = BATCH) -> Rows:
+        return ValueRows(self.next())
 
     def _check_cancelled(self) -> None:
         if self._cancelled:

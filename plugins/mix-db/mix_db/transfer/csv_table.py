@@ -22,6 +22,7 @@ from mix_db.transfer.item import MAX_ITEM, Item
 from mix_db.transfer.source import Source
 from mix_db.transfer.spool import MAX_COLUMNS, Spool
 from mixkit.near import meant
+from mixkit.rows import Rows
 
 __all__ = ["CSVReader", "CSVWriter"]
 
@@ -222,8 +223,8 @@ class CSVWriter:
         self._typed = typed
         self._spool: Spool[str] = Spool(_widened)
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self._spool.add(records)
+    def write(self, rows: Rows) -> None:
+        self._spool.add(rows.values())
 
     def finish(self) -> None:
         columns = self._spool.columns

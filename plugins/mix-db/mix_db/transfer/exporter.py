@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mix_db.transfer.item import BOOKKEEPING, Writer, stripped
-from mixkit.storage import Cursor, Reader
+from mix_db.query.ast import (
+    And,
+    CloneMembers,
+    Comparison,
+    Exists,
+    Field,
+    Not,
+    Object,
+    Or,
+    Query,
+    RemoveMember,
+    Scalar,
+)
+from mix_db.query.execute import compile_query
+from mix_db.transfer.item import BOOKKEEPING, OWN_FIELDS, Writer, stripped
+from mixkit.rows import Rows, ValueRows
+from mixkit.storage import Reader
 
 __all__ = ["export"]
 
@@ -38,12 +53,13 @@ def export(
         TransferError: the format cannot hold a row.
     """
     keep = own_fields or history
+    asked = compile_query("true" if query is None else query)
+    # As long as it takes: the limit of a query is for those that somebody waits for.
+    seen: dict[str, Any] = {"deleted": history, "superseded": history, "timeout": float("inf")}
     count = 0
-    with _rows(reader, query, params, history) as cursor:
-        while batch := cursor.next():
-            rows: list[Mapping[str, Any]] = [
-                row if keep else stripped(row) for row in batch if row.get("_rmx_type") != BOOKKEEPING
-            ]
+    with reader.query(asked if asked.stages else _records(asked, keep), params, **seen) as cursor:
+        while batch := cursor.next_rows():
+            rows = _stripped(batch, keep) if asked.stages else batch
             writer.write(rows)
             count += len(rows)
             if watch is not None:
@@ -54,12 +70,17 @@ def export(
     return count
 
 
-def _rows(reader: Reader, query: str | None, params: Mapping[str, Any] | None, history: bool) -> Cursor:
-    # As long as it takes: the limit of a query is for those that somebody waits for.
-    return reader.query(
-        "true" if query is None else query,
-        params,
-        deleted=history,
-        superseded=history,
-        timeout=float("inf"),
-    )
+def _records(query: Query, keep: bool) -> Query:
+    """The query without what is left out, where its rows are records; these then go on as they are stored."""
+    kind = Field("_rmx_type")
+    noted = Or((Not(Exists(kind)), Comparison("!=", kind, Scalar(BOOKKEEPING))))
+    filtered = And((query.filter, noted))
+    if keep:
+        return Query(filtered)
+    return Query(filtered, (Object((CloneMembers(), *map(RemoveMember, sorted(OWN_FIELDS)))),))
+
+
+def _stripped(batch: Rows, keep: bool) -> Rows:
+    """The same of rows that stages have made."""
+    rows = (row for row in batch.values() if row.get("_rmx_type") != BOOKKEEPING)
+    return ValueRows([row if keep else dict(stripped(row)) for row in rows])

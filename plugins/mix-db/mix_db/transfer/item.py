@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
+
+from mixkit.rows import Rows
 
 __all__ = ["BOOKKEEPING", "MAX_ITEM", "OWN_FIELDS", "Item", "Reader", "Writer", "stripped"]
 
@@ -75,7 +77,7 @@ class Reader(Protocol):
 class Writer(Protocol):
     """Writes records to one file."""
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, rows: Rows) -> None:
         """Add records, in order.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from mix_db.transfer.errors import TransferError
@@ -17,6 +17,7 @@ from mix_db.transfer.item import MAX_ITEM, Item
 from mix_db.transfer.ndjson import dump
 from mix_db.transfer.source import Source
 from mixkit import tagged_json
+from mixkit.rows import Rows
 
 __all__ = ["JSONReader", "JSONWriter"]
 
@@ -139,9 +140,9 @@ class JSONWriter:
         self._stream = stream
         self._opened = False
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        for record in records:
-            self._stream.write((b",\n" if self._opened else b"[\n") + dump(record))
+    def write(self, rows: Rows) -> None:
+        if rows:
+            self._stream.write((b",\n" if self._opened else b"[\n") + dump(rows, b",\n"))
             self._opened = True
 
     def finish(self) -> None:

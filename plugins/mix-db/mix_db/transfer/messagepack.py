@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import IO, Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -11,6 +11,7 @@ from mix_db.transfer.errors import TransferError
 from mix_db.transfer.item import MAX_ITEM, Item
 from mix_db.transfer.source import Source
 from mixkit import msgpack_values
+from mixkit.rows import Rows
 
 __all__ = ["MessagePackReader", "MessagePackWriter"]
 
@@ -77,8 +78,8 @@ class MessagePackWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self._stream.write(b"".join([msgpack_values.pack(dict(record)) for record in records]))
+    def write(self, rows: Rows) -> None:
+        self._stream.write(rows.msgpack())
 
     def finish(self) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import IO, Any
 
 from mix_db.transfer.errors import TransferError
@@ -10,18 +10,19 @@ from mix_db.transfer.item import Item
 from mix_db.transfer.source import Source
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
+from mixkit.rows import Rows
 
 __all__ = ["NDJSONReader", "NDJSONWriter", "dump"]
 
 
-def dump(record: Mapping[str, Any]) -> bytes:
-    """The record in tagged JSON, on one line.
+def dump(rows: Rows, between: bytes) -> bytes:
+    """The records in tagged JSON, each on one line.
 
     Raises:
-        TransferError: JSON has no spelling for it.
+        TransferError: JSON has no spelling for one.
     """
     try:
-        return tagged_json.dumps(dict(record)).encode()
+        return rows.json(between)
     except TaggedJSONError as exc:
         raise TransferError(
             f"a record has no spelling in JSON: {exc}; MessagePack can hold it: --format msgpack"
@@ -57,8 +58,9 @@ class NDJSONWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self._stream.write(b"".join([dump(record) + b"\n" for record in records]))
+    def write(self, rows: Rows) -> None:
+        if rows:
+            self._stream.write(dump(rows, b"\n") + b"\n")
 
     def finish(self) -> None:
         pass

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +36,7 @@ from mix_db.transfer.spool import Spool
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 from mixkit.near import meant
+from mixkit.rows import Rows
 from mixkit.value import Ref
 
 if TYPE_CHECKING:
@@ -431,8 +432,8 @@ class ParquetWriter:
         self._stream = stream
         self._spool: Spool[Type] = Spool(_noted)
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self._spool.add(records)
+    def write(self, rows: Rows) -> None:
+        self._spool.add(rows.values())
 
     def finish(self) -> None:
         columns = self._columns()

@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Final
 
 from mixkit import egress
-from mixkit.egress import EgressDenied, EgressPolicy, Target, parse_url
+from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError, FileError
+from mixkit.target import EgressDenied, Target, parse_url
 
 __all__ = ["Gate"]
 

@@ -16,6 +16,11 @@ from mix_lang.source import Span
 __all__ = ["BodyChecker"]
 
 _ACTION: Final = Place("an action", True, True, True)
+_KINDS: Final = {
+    "cell": "a computed cell",
+    "import": "an imported module",
+    "param": "a parameter of the module",
+}
 _CELL_FORMS: Final = ("contents", "link")
 
 
@@ -108,7 +113,9 @@ class BodyChecker:
                 self._type(of)
             case s.TypeCheck(type=of):
                 self._type(of)
-            case s.Const() | s.Regex():
+            case s.Regex():
+                self._report.add("M0804", node.span, "regular expressions are not here yet")
+            case s.Const():
                 pass
             case _:
                 self._children(node, scope)
@@ -384,7 +391,7 @@ class BodyChecker:
                     hint="write action { … }, or take a parameter appstate", name=target.name,
                 )  # fmt: skip
         else:
-            what = "a computed cell" if member.kind == "cell" else f"a {member.kind}"
+            what = _KINDS.get(member.kind, f"a {member.kind}")
             self._report.add(
                 "M0319", target.span, f"'{target.name}' is {what}, and cannot be assigned to",
                 hint="make it a var cell" if member.kind == "cell" else "", name=target.name,

@@ -6,7 +6,6 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, Final
@@ -95,10 +94,7 @@ def _parsed(text: str) -> Any:
 
 
 def _bits(op: Callable[[int, int], int]) -> Callable[[Any, Any], int]:
-    def run(a: Any, b: Any) -> int:
-        return int(struct.unpack("<i", struct.pack("<I", op(int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)))[0])
-
-    return run
+    return lambda a, b: op(int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)
 
 
 # ---------------------------------------------------------------------------------------------- strings and arrays
@@ -208,6 +204,10 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "string_has_prefix": lambda part, text: text.startswith(part),
     "string_has_suffix": lambda part, text: text.endswith(part),
     "string_replace": lambda old, new, text: text.replace(old, new) if old else text,
+    "string_uppercase": str.upper,
+    "string_lowercase": str.lower,
+    "string_fold": str.casefold,
+    "string_capitalize": lambda text: text[:1].upper() + text[1:],
     "string_trim": str.strip,
     "string_trim_left": str.lstrip,
     "string_trim_right": str.rstrip,

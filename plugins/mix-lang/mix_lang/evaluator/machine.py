@@ -227,9 +227,8 @@ class Machine:
             if type(key) is not str:
                 message = f"expected a string as the key of a map, found {kind(key)}"
                 raise self._at(Panic(message), entry.key, env)
-            found[key] = self._stored(
-                self.eval(entry.value, env), f"the key '{key}' of a map", entry.value, env
-            )
+            where = f"the key '{key}' of a map" if isinstance(entry.key, s.Const) else "a map"
+            found[key] = self._stored(self.eval(entry.value, env), where, entry.value, env)
         return found
 
     def _stored(self, value: Any, where: str, node: s.Node, env: Env) -> Any:
@@ -270,7 +269,9 @@ class Machine:
             self._depth = depth
             del self.reading[reading:]
             return Case("error", panic.value)
-        return Case("ok", self._stored(value, "the case ok", node.operand, env))
+        if value is UNDEF:
+            return Case("error", "undefined may not be stored in a case, as the argument of ok")
+        return Case("ok", value)
 
     def _do(self, node: s.Do, env: Env, tail: bool) -> Any:
         value = self.block(node.block, env, tail)

@@ -83,7 +83,7 @@ class Cursor:
         """A name; keywords are none."""
         if self._token.kind == "name":
             return self._next()
-        if self._token.kind == "keyword":
+        if self._token.kind == "keyword" and not self._token.first and not self._at_item:
             raise self._fault(
                 what, hint=f"'{self._token.value}' is a word of the language: take another name"
             )

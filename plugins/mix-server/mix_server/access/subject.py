@@ -38,10 +38,7 @@ def check_subject(text: str) -> str:
     kind, slash, rest = text.partition("/")
     if not slash and kind in (ALL_USERS, ANONYMOUS):
         return kind
-    form = (
-        {"user": _EMAIL, "domain": _HOST, "agent": _AGENT, "machine": _MACHINE}.get(kind) if slash else None
-    )
-    if form is None or len(rest) > _LONGEST or not form.fullmatch(rest):
+    if not slash or len(rest) > _LONGEST or not _is_one(kind, rest):
         raise BadRequest(
             "expected the subject user/EMAIL, domain/HOST, agent/SERVER:WORKSPACE.APP.AGENT, machine/ID, "
             f"all-users or anonymous, found {text!r:.400}"
@@ -53,6 +50,20 @@ def _folded(address: str) -> str:
     """Without upper case of ASCII."""
     # NOTE: `str.lower` makes ASCII letters of some that are none, as the Kelvin sign: another one's address.
     return "".join(char.lower() if char.isascii() else char for char in address)
+
+
+def _is_one(kind: str, rest: str) -> bool:
+    """Whether that can stand behind a kind of subject."""
+    match kind:
+        case "user":
+            return _EMAIL.fullmatch(rest) is not None
+        case "domain":
+            return _HOST.fullmatch(rest) is not None
+        case "agent":
+            return _AGENT.fullmatch(rest) is not None
+        case "machine":
+            return _MACHINE.fullmatch(rest) is not None
+    return False
 
 
 def subjects_of(email: str | None, signed_in: bool) -> tuple[str, ...]:

@@ -1,0 +1,63 @@
+"""Programs whose code is no Wasm module, and runs in one of its interpreter's."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from mixkit.contracts import Compiled, HostImports, Instance, Interpreter
+from mixkit.vm.idle import IdleInstances
+from mixkit.vm.loop import Run
+from mixkit.vm.manifest import Manifest, manifest_of
+from mixkit.vm.program import Program
+from mixkit.vm.snapshot import SnapshotCache
+
+__all__ = ["InterpretedProgram"]
+
+
+class InterpretedProgram(Program):
+    """Code with its interpreter. Instances are those of the interpreter's module, frozen with the code in them, after
+    its init, which is not told of an environment. A run gives way after each slice, and while it waits holds no thread.
+    """
+
+    _imports: HostImports = MappingProxyType({})
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        code: bytes,
+        compiled: Compiled,
+        name: str,
+        snapshots: SnapshotCache,
+        profile: str,
+        kept: int,
+        idle: IdleInstances,
+    ) -> None:
+        self._interpreter = interpreter
+        self._data = code
+        self._code = interpreter.read(code)
+        super().__init__(compiled.engine, compiled.module, name, snapshots, profile, kept, idle)
+        self.hash = hashlib.sha256(code).hexdigest()
+        self.suspends, self._instances_suspend = True, False
+
+    def _read_manifest(self) -> Manifest:
+        return manifest_of(self._interpreter.manifest(self._code), self.name or self._interpreter.name)
+
+    def _key(self, env: bytes) -> str:
+        return super()._key(self.module.hash.encode())
+
+    def _new_machine(self, instance: Instance, run: Run, env: bytes, fresh: bool, direct: bool) -> Any:
+        machine = self._interpreter.machine(instance, self._code)
+        if fresh:
+            self._prepare(machine, run, partial(machine.load, self._data))
+        else:
+            machine.restored()
+        return machine
+
+    def _connect(self, machine: Any, run: Run) -> None:
+        """Its calls are events."""
+
+    def _freeze(self, key: str, machine: Any) -> bool:
+        return self._snapshots.put(key, machine.instance.freeze())

@@ -1,0 +1,99 @@
+"""The compiler as the kernel has it: sources in, an executable out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mix_lang.check.meta import module_meta
+from mix_lang.compile import Checked, check, imports_of
+from mix_lang.diagnostic import Report
+from mix_lang.errors import CompileError
+from mix_lang.program import Unit
+from mix_lang.source import Span
+
+__all__ = ["MixCompiler", "build", "gather"]
+
+
+class MixCompiler:
+    """Mix to QCode."""
+
+    name = "mix"
+    suffixes = (".mix",)
+    target = ".mixexe"
+
+    def compile(self, sources: Mapping[str, str]) -> bytes:
+        """The executable of the first source, with the modules of the others that it imports.
+
+        Raises:
+            CompileError: with everything that is wrong in them.
+        """
+        code, _ = build(sources)
+        return code
+
+
+def gather(sources: Mapping[str, str]) -> dict[str, str]:
+    """The first source, and those of the modules that it imports, which are in files of their names."""
+    first = next(iter(sources))
+    found = {first: sources[first]}
+    todo = [first]
+    while todo:
+        text = found[todo.pop()]
+        for name in imports_of(text):
+            file = f"{name}.mix"
+            if file not in found and file in sources:
+                found[file] = sources[file]
+                todo.append(file)
+    return found
+
+
+def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
+    """The executable, and what the checks had to say that is no error. `CompileError` if there are errors."""
+    from mix_lang.codegen.generator import generate
+
+    found = gather(sources)
+    checked = check(found)
+    if checked.failed:
+        raise CompileError(checked.diagnostics)
+    first = next(iter(found))
+    unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
+    report = Report(unit.source)
+    _is_agent(unit, report)
+    if report.failed:
+        raise CompileError([*checked.diagnostics, *report.found])
+    try:
+        code = generate(checked.program, unit.name).code()
+    except RecursionError:
+        report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")
+        raise CompileError(report.found) from None
+    code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
+    return code.to_bytes(), checked
+
+
+def _is_agent(unit: Unit, report: Report) -> None:
+    """An agent has a cell `output`, and takes at most one parameter."""
+    output = unit.members.get("output")
+    head = Span(unit.module.span.start, min(unit.module.span.end, unit.module.span.start + len("module")))
+    if output is None or output.kind not in ("cell", "alias"):
+        report.add(
+            "M0603", head, f"the module '{unit.name}' is no agent: it has no cell 'output'",
+            hint="write cell output = …, the answer of the agent",
+        )  # fmt: skip
+    elif len(unit.module.params) > 1:
+        report.add(
+            "M0603", unit.module.params[1].span, "an agent takes one parameter: a map of all that it is given",
+            hint="take the parts out of it: p.name",
+        )  # fmt: skip
+
+
+def _manifest(unit: Unit, ffis: list[str]) -> dict[str, Any]:
+    """What callers see of the agent: what `_meta_` says, and the FFIs that its code calls."""
+    meta = module_meta(unit.module)
+    about = {key: meta[key] for key in ("description", "inParams", "outParams") if key in meta}
+    return {
+        "version": 1,
+        "name": unit.name,
+        "description": meta.get("description", ""),
+        "entries": {unit.name: about},
+        "grants": {"ffis": ffis, "options": {}},
+    }

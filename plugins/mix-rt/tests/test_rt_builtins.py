@@ -1,0 +1,176 @@
+"""Built-ins beyond the basic ones, against Python's: case, JSON, binaries, the functions of mathematics."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mix_rt.calls import Calls
+from mix_rt.testing import Panicked
+from mix_rt.vm import Virtual
+
+from mixkit.value import UNDEF, Case, Ref, equal
+
+
+@pytest.fixture
+def calls(native: Callable[[], Virtual]) -> Calls:
+    return Calls(native())
+
+
+def test_case(calls: Calls) -> None:
+    texts = ["", "abc XYZ", "straße", "ÀÉîõ", "ŉ", "ǆ", "ΑΣ ΣΑΣ", "İıſ", "привет", "ﬁ", "𐐨", "ა"]
+    texts += [
+        "".join(chr(code) for code in range(start, start + 256))
+        for start in (0x80, 0x100, 0x370, 0x1E00, 0x2C00)
+    ]
+    for text in texts:
+        assert calls("string_uppercase", text) == text.upper()
+        assert calls("string_fold", text) == text.casefold()
+        assert calls("string_capitalize", text) == text[:1].upper() + text[1:]
+        if "Σ" not in text[:-1] or text == "ΑΣ ΣΑΣ":
+            assert calls("string_lowercase", text) == text.lower()
+
+
+def test_mathematics(calls: Calls) -> None:
+    """Within a unit or two in the last place: libraries differ there."""
+    random = Random(seed := Random().randrange(2**32))
+    names = "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh exp expm1 log log10 log1p"
+    for name in names.split():
+        for number in (0.0, 0.5, 1.0, random.uniform(-1, 1), random.uniform(0, 30)):
+            try:
+                expected = getattr(math, name)(number)
+            except ValueError:
+                continue
+            found = calls(f"number_{name}", number)
+            assert math.isclose(found, expected, rel_tol=1e-14, abs_tol=1e-15), (name, number, f"seed {seed}")
+    for name in ("atan2", "pow", "hypot", "copysign"):
+        x, y = random.uniform(0, 9), random.uniform(-9, 9)
+        assert math.isclose(calls(f"number_{name}", x, y), getattr(math, name)(x, y), rel_tol=1e-14), (
+            name,
+            x,
+            y,
+        )
+    assert calls("number_pow", 2, 10) == 1024 and math.isnan(calls("number_log", -1))
+
+
+def test_base64_and_hex(calls: Calls) -> None:
+    random = Random(1)
+    for size in range(70):
+        octets = random.randbytes(size)
+        text = base64.b64encode(octets).decode()
+        assert calls("binary_to_base64", octets) == text
+        for form in (text, text.rstrip("="), base64.urlsafe_b64encode(octets).decode()):
+            assert calls("binary_of_base64", form) == octets
+        assert calls("binary_to_hex", octets) == octets.hex()
+        assert calls("binary_of_hex", octets.hex().upper()) == octets
+        assert calls("binary_sub", 2, 5, octets) == octets[2:5]
+        assert calls("binary_find", octets[3:5], octets) == octets.find(octets[3:5])
+    for bad in ("A", "AB=", "A?==", "AB", "QQ=", "Q===", "=QQ="):
+        assert calls("binary_of_base64", bad) is UNDEF, bad
+    for bad in ("a", "gg", "0x"):
+        assert calls("binary_of_hex", bad) is UNDEF
+    assert (
+        calls("binary_join", b"-", [b"a", b"", b"bc"]) == b"a--bc" and calls("binary_join", b"-", []) == b""
+    )
+
+
+def test_sequences(calls: Calls) -> None:
+    assert calls("array_flatten", [[1, 2], [], list(range(100))]) == [1, 2, *range(100)]
+    assert calls("map_of_pairs", [["b", 1], ["a", 2], ["b", 3]]) == {"a": 2, "b": 3}
+    with pytest.raises(Panicked, match="array_flatten: expected arrays, found int as element 1"):
+        calls("array_flatten", [[], 1])
+
+
+trees = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=40) | st.dictionaries(st.text(max_size=3), inner, max_size=40),
+    max_leaves=80,
+)
+
+
+def test_json(calls: Calls) -> None:
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(trees, st.booleans())
+    def check(tree: Any, ascii_only: bool) -> None:
+        text = calls("json_format", tree)
+        assert equal(json.loads(text), tree)
+        found = calls(
+            "json_parse", json.dumps(tree, ensure_ascii=ascii_only, indent=1 if ascii_only else None)
+        )
+        assert found.name == "ok" and equal(found.arg, tree)
+
+    check()
+    assert (
+        calls("json_format", {"b": [1.5, 2.0, 'a\n"\x01é'], "a": None})
+        == '{"a":null,"b":[1.5,2,"a\\n\\"\\u0001é"]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "byte 0: expected a value"),
+        ("[1,]", "byte 3: expected a value"),
+        ("[1 2]", "byte 3: expected , or ]"),
+        ('{"a" 1}', "byte 5: expected : after a key"),
+        ("{a:1}", "byte 1: expected a key in quotes"),
+        ("01", "byte 2: expected a value"),
+        ("1.", "expected a value"),
+        ("-", "expected a value"),
+        ("1e", "expected a value"),
+        ("nul", "expected a value"),
+        ('"a', "a string that does not end"),
+        ('"\\x"', "unknown escape"),
+        ('"\\ud800"', "a lone surrogate"),
+        ("[1] 2", "byte 4: expected the end"),
+        ('"\n"', "a control character"),
+        ("1e400", "a number beyond a double"),
+        ('{"a":1,"a":2}', "byte 7: a key that is there already"),
+        ("[" * 300, "nesting above 256"),
+        ("NaN", "expected a value"),
+        ('"\\ud800\\u0041"', "a lone surrogate"),
+    ],
+)
+def test_what_is_no_json(calls: Calls, text: str, message: str) -> None:
+    found = calls("json_parse", text)
+    assert found.name == "error" and message in found.arg
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a": [1, Ref("x")]}, r"found ref at \$.a\[1\]"),
+        (Case("red"), r"found case at \$$"),
+        ([float("nan")], r"found a number that is not finite at \$\[0\]"),
+        ({"k": b""}, r"found binary at \$.k"),
+    ],
+)
+def test_what_json_has_not(calls: Calls, value: Any, message: str) -> None:
+    with pytest.raises(Panicked, match=message):
+        calls("json_format", value)
+
+
+def test_random_numbers_are_those_of_the_seed(native: Callable[[], Virtual]) -> None:
+    calls = Calls(native())
+    calls.seed = 7
+    assert calls("random_int", 1, 10**15) == calls("random_int", 1, 10**15)
+    found = set()
+    for seed in range(300):
+        calls.seed = seed
+        found.add(calls("random_int", -2, 3))
+        assert 0 <= calls("random_float") < 1
+        assert type(calls("random_int", -(2**63), 2**63 - 1)) is int
+    assert found == {-2, -1, 0, 1, 2, 3}
+    with pytest.raises(Panicked, match="random_int: expected a last that is not below the first, 3, found 2"):
+        calls("random_int", 3, 2)
