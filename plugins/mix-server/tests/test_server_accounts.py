@@ -20,6 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from mix_server.access import key_source
 from mix_server.access.key_set import MAX_KEYS, KeySet
+from mix_server.access.tokens import MAX_TRIED
 from mix_server.server import Server
 
 from mixkit.errors import ProfileError
@@ -68,7 +69,7 @@ class Provider:
         self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
 
     def token(self, key: Any = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
-        """A token of Ada's; a claim that is None is left away."""
+        """A token of Ada's; what is None of header or claims is left away."""
         key = key or self.key
         given = {
             "sub": "42",
@@ -76,7 +77,8 @@ class Provider:
             "aud": AUDIENCE,
             "exp": int(time.time()) + 600,
         } | claims
-        head = {"alg": "ES256", "kid": "one"} | (header or {})
+        named = {"alg": "ES256", "kid": "one"} | (header or {})
+        head = {name: value for name, value in named.items() if value is not None}
         said = {name: value for name, value in given.items() if value is not None}
         with warnings.catch_warnings():
             # Of the name EdDSA, which providers go on to use.
@@ -249,6 +251,18 @@ def test_a_set_is_bounded_and_found_by_id() -> None:
     assert len(keys.candidates("3", "ES256")) == 1
     assert not keys.candidates("3", "RS256")
     assert "expected at most" in keys.passed_over[0]
+
+
+async def test_a_token_is_tried_with_few_keys(server: Server, connect: Connect, provider: Provider) -> None:
+    others = (ECKey.generate_key("P-256", {"kid": f"k{number}"}) for number in range(MAX_TRIED - 1))
+    provider.keys += [key.as_dict(private=False) for key in others]
+    async with connect(server, None) as client:
+        # Any of them may have signed one that names none.
+        assert await status(client, provider.token(header={"kid": None})) == 200
+        provider.keys.append(provider.keys[-1] | {"kid": "one more"})
+        server.authorizer._source._until = 0.0  # type: ignore[attr-defined]
+        assert await status(client, provider.token(header={"kid": None})) == 401
+        assert await status(client, provider.token()) == 200
 
 
 async def test_a_new_key_is_fetched_when_a_token_names_it(

@@ -17,7 +17,7 @@ from mix_server.errors import Unauthorized
 if TYPE_CHECKING:
     from joserfc.jws import JWSRegistry
 
-__all__ = ["LEEWAY", "MAX_TOKEN", "Claims", "Expected", "NoSuchKey", "header_of", "verified"]
+__all__ = ["LEEWAY", "MAX_TOKEN", "MAX_TRIED", "Claims", "Expected", "NoSuchKey", "header_of", "verified"]
 
 MAX_TOKEN: Final = 16 << 10
 """Characters of a token."""
@@ -27,6 +27,10 @@ LEEWAY: Final = 60.0
 
 _MAX_SIGNATURE: Final = 1_368
 """Characters: of RSA with 8192 bits."""
+
+
+MAX_TRIED: Final = 16
+"""Keys that a token is tried with: a stranger has a set of a thousand computed with, with each request, otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,10 @@ def verified(token: str, keys: KeySet, expected: Expected) -> Claims:
     candidates = keys.candidates(kid, algorithm)
     if not candidates:
         raise NoSuchKey(f"the token is signed by a key that is not known here, {kid!s:.80} ({algorithm})")
+    if len(candidates) > MAX_TRIED:
+        raise Unauthorized(
+            f"expected a token that names its key by kid, found one that any of {len(candidates)} may have signed"
+        )
     return _claims(_payload(token, candidates, algorithm), expected)
 
 
