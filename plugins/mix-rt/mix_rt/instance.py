@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from mix_rt.errors import QCodeError
 from mix_rt.vm import Virtual
 from mixkit.contracts import Instance
+from mixkit.errors import GuestError
 
 __all__ = ["virtual", "wasm"]
 
@@ -20,4 +22,14 @@ def wasm() -> bytes:
 
 def virtual(instance: Instance) -> Virtual:
     """The machine that an instance of the module is."""
-    return Virtual(lambda command: instance.call_bytes("mix_step", command))
+
+    def step(command: bytes) -> bytes:
+        try:
+            return instance.call_bytes("mix_step", command)
+        except GuestError as exc:
+            if exc.trap is None:
+                # The one thing of its interface that can fail: there is no room for the command.
+                raise QCodeError("out of memory") from None
+            raise
+
+    return Virtual(step)

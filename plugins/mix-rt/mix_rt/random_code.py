@@ -40,6 +40,8 @@ class _Maker:
         self.random = random
         self.captures = [0, *(random.choice((0, 0, 0, 1, 2)) for _ in range(_FUNCTIONS - 1))]
         self.plain = [index for index, captures in enumerate(self.captures) if captures == 0]
+        # A function calls mostly later ones, or most programs would end in endless recursion.
+        self.callable = self.plain
 
     def operand(self, kind: str, at: int, captures: int, *, called: bool) -> int:
         random = self.random
@@ -57,9 +59,9 @@ class _Maker:
             case "const" | "CONST":
                 return random.randrange(len(_CONSTANTS))
             case "FUNC":
-                return random.choice(self.plain)
+                return random.choice(self.callable)
             case "func":
-                return random.choice(self.plain) if called else random.randrange(_FUNCTIONS)
+                return random.choice(self.callable) if called else random.randrange(_FUNCTIONS)
             case "int":
                 return random.choice((-1, 0, 1, 2, 300))
             case "INT":
@@ -96,7 +98,7 @@ class _Maker:
                 Instruction("load", (register, random.randrange(len(_CONSTANTS)))),
                 Instruction("load", (register, random.randrange(len(_CONSTANTS)))),
                 Instruction("int", (register, random.randrange(-3, 100))),
-                Instruction("func", (register, random.choice(self.plain))),
+                Instruction("func", (register, random.choice(self.callable))),
                 Instruction("closure", (register, 0, random.randrange(_FUNCTIONS))),
                 Instruction("slots", (register, 3)),
                 Instruction("stream", (register, other)),
@@ -108,11 +110,13 @@ class _Maker:
     def function(self, index: int) -> Function:
         params = 2 if index == 0 else self.random.randrange(4)
         captures = self.captures[index]
+        later = [other for other in self.plain if other > index]
+        self.callable = later if later and self.random.random() < 0.9 else self.plain
         code = [self.start(register) for register in range(params, _REGISTERS)]
         while len(code) < _SIZE - 2:
             if index == 0:
                 # What the others raise does not end the program.
-                code.append(Instruction("func", (5, self.random.choice(self.plain))))
+                code.append(Instruction("func", (5, self.random.choice(self.callable))))
                 code.append(Instruction("try", (self.random.randrange(5), 5, 3)))
             else:
                 code.append(self.instruction(len(code), captures))

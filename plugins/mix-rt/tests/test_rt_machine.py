@@ -145,6 +145,9 @@ def test_limits_are_named(enter: Callable[[str, Any], Any]) -> None:
         enter("bomb", "0123456789")
     with pytest.raises(LimitExceeded, match="stack"):
         enter("deep", 1)
+    for size in (14 * MIB, 40 * MIB):
+        with pytest.raises(LimitExceeded, match="memory"):
+            enter("fails", "x" * size)
 
 
 def test_an_endless_loop_is_stopped(make: Callable[[], CodeMachine], portal: Portal) -> None:
