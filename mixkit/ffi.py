@@ -403,15 +403,19 @@ def _result_encoder(name: str, kind: Type, is_result: bool) -> Callable[[State, 
 
 def _failure(name: str, exc: BaseException, is_result: bool) -> Words:
     """What an exception becomes: `error(message)` for the guest, or an error that ends the run."""
-    if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+    try:
+        if isinstance(exc, LimitExceeded | CancelledRun | GrantError) or is_ours(exc):
+            raise exc
+        if not isinstance(exc, MixError):
+            _log.error("%s failed", name, exc_info=exc)
+            exc = InternalError(f"{name} failed inside; the log says why")
+        if is_result:
+            # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
+            return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
         raise exc
-    if not isinstance(exc, MixError):
-        _log.error("%s failed", name, exc_info=exc)
-        exc = InternalError(f"{name} failed inside; the log says why")
-    if is_result:
-        # NOTE: paths of the system may hold bytes that are no text, as lone surrogates; a Value may not.
-        return codec.encode(error(str(exc).encode("utf-8", "backslashreplace").decode()))
-    raise exc
+    finally:
+        # What is raised leads to this frame.
+        del exc
 
 
 def _sync_invoker(
@@ -454,8 +458,10 @@ def _async_invoker(
 
     def invoke(state: State, words: Words) -> Awaitable[Answer]:
         # In the thread of the run: large arguments are not for an event loop.
-        return _named(name, answer(state, bind(state, words)))
+        return answer(state, bind(state, words))
 
+    # As logs call its coroutines.
+    answer.__qualname__ = name
     return invoke
 
 
@@ -488,14 +494,8 @@ def _guarded_async(
         except BaseException as exc:
             return _failure(name, exc, False)
 
-    return lambda state, words: _named(name, answer(state, words))
-
-
-def _named(name: str, answer: Any) -> Awaitable[Answer]:
-    """The coroutine of an FFI, as logs call it."""
     answer.__qualname__ = name
-    coroutine: Awaitable[Answer] = answer
-    return coroutine
+    return answer
 
 
 class Registry:

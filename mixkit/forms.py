@@ -3,7 +3,8 @@
 What a request carries as JSON an agent gets as words, and what it answers in words leaves as JSON; what the database
 keeps as MessagePack becomes either (`mixkit.rows`). Each function here is two others one after the other, which say
 what it does: `json_to_words` is `encode(loads(text))`. The same bytes come out, and the same errors with the same
-paths; in C (`_forms.c`) it is one walk, where the value is valid and holds nothing rare.
+paths; in C (`_forms.c`) it is one walk, where the value is valid and holds nothing rare. So what reads and writes
+values is imported only where there is something rare.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mixkit import codec, msgpack_values, tagged_json
+from mixkit import codec
 from mixkit.value import Value
 
 __all__ = [
@@ -97,7 +98,11 @@ def json_to_words(data: bytes, *, plain: bool = False) -> bytes:
         TaggedJSONError: as `tagged_json.loads`.
     """
     words = _translate(data, PLAIN if plain else TAGGED, WORDS)
-    return codec.encode(tagged_json.loads(data, plain=plain)) if words is None else words
+    if words is not None:
+        return words
+    from mixkit import tagged_json
+
+    return codec.encode(tagged_json.loads(data, plain=plain))
 
 
 def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False) -> bytes:
@@ -111,7 +116,11 @@ def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False)
         TaggedJSONError: as `tagged_json.dumps`.
     """
     text = _translate(words, WORDS, PLAIN if plain else TAGGED)
-    return tagged_json.dumps(codec.decode(words), plain=plain).encode() if text is None else text
+    if text is not None:
+        return text
+    from mixkit import tagged_json
+
+    return tagged_json.dumps(codec.decode(words), plain=plain).encode()
 
 
 def rows_to_words(packed: bytes, count: int) -> bytes:
@@ -122,7 +131,11 @@ def rows_to_words(packed: bytes, count: int) -> bytes:
         CodecError: as `codec.encode`.
     """
     words = _rows(packed, count, WORDS, b"")
-    return codec.encode(msgpack_values.unpack_rows(packed, count)) if words is None else words
+    if words is not None:
+        return words
+    from mixkit import msgpack_values
+
+    return codec.encode(msgpack_values.unpack_rows(packed, count))
 
 
 def rows_to_json(packed: bytes, count: int, between: bytes) -> bytes:
@@ -135,6 +148,8 @@ def rows_to_json(packed: bytes, count: int, between: bytes) -> bytes:
     text = _rows(packed, count, TAGGED, between)
     if text is not None:
         return text
+    from mixkit import msgpack_values, tagged_json
+
     return between.join(
         [tagged_json.dumps(row).encode() for row in msgpack_values.unpack_rows(packed, count)]
     )

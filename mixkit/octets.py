@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mixkit import codec
@@ -12,7 +13,15 @@ from mixkit.value import ok
 if TYPE_CHECKING:
     from mixkit._codec_py import TokenReader
 
-__all__ = ["LEAST", "Answer", "Octets", "arguments"]
+    def joined(parts: Iterable[bytes], /) -> bytes:
+        """`b"".join(parts)`, which for megabytes takes a quarter of the time."""
+else:
+    try:
+        from mixkit._codec import joined
+    except ModuleNotFoundError:
+        joined = b"".join
+
+__all__ = ["LEAST", "Answer", "Octets", "arguments", "joined"]
 
 Answer: TypeAlias = bytes | memoryview
 """Codec words of what an FFI answers."""

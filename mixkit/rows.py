@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from mixkit import codec, forms, msgpack_values, tagged_json
+from mixkit import codec, forms
 from mixkit.value import Value
 
 __all__ = ["PackedRows", "Rows", "ValueRows"]
@@ -64,6 +64,8 @@ class PackedRows(Rows):
         return self._count
 
     def values(self) -> list[Any]:
+        from mixkit import msgpack_values
+
         return msgpack_values.unpack_rows(self._packed, self._count)
 
     def words(self) -> bytes:
@@ -94,7 +96,11 @@ class ValueRows(Rows):
         return codec.encode(self._values)
 
     def json(self, between: bytes = b",") -> bytes:
+        from mixkit import tagged_json
+
         return between.join([tagged_json.dumps(row).encode() for row in self._values])
 
     def msgpack(self) -> bytes:
+        from mixkit import msgpack_values
+
         return b"".join(map(msgpack_values.pack, self._values))

@@ -101,6 +101,7 @@ class Change(msgspec.Struct, frozen=True):
     left: Sequence[Ref] = ()
 
 
+@runtime_checkable
 class Cursor(Protocol):
     """Rows of a query, made as they are asked for, all of the one state that the query began with.
 

@@ -383,6 +383,11 @@ def is_large(value: object) -> bool:
 
     Takes no longer for what is larger.
     """
+    # PERF: most answers are one value, in a case or not.
+    if isinstance(value, Case):
+        value = value.arg
+    if type(value) not in _NESTED:
+        return isinstance(value, (str, bytes)) and len(value) > _SHORT
     if type(value) is dict and len(value) <= _HANDFUL:
         # PERF: most parameters are a map of a few simple values.
         for name, item in value.items():

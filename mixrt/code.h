@@ -80,6 +80,7 @@ struct code {
     uint32_t function_count;
     Value *constants;
     uint32_t constant_count;
+    uint8_t *keys; /* of each constant: whether it is an array of ascending strings, once that was asked */
     Value *closures; /* of the functions that capture nothing */
     struct ffi *ffis;
     uint32_t ffi_count;
@@ -93,6 +94,7 @@ struct code {
 #define MAX_CODE (1u << 24)
 #define MAX_FUNCTIONS 65536u
 #define MAX_GLOBALS (1u << 20)
+enum keys { KEYS_UNKNOWN, KEYS_RIGHT, KEYS_WRONG };
 #define NO_FUNCTION UINT32_MAX
 
 static inline int32_t wide_of(const struct instruction *at) { return (int32_t)(at->b | (uint32_t)at->c << 16); }

@@ -76,8 +76,10 @@ static bool read_constants(struct vm *vm, struct part part)
         return bad(vm, "expected an array of constants");
     uint32_t count = array_count(constants);
     vm->code.constants = new_table(vm, (size_t)count + 1, sizeof(Value));
-    if (vm->code.constants == NULL)
+    vm->code.keys = new_table(vm, (size_t)count + 1, 1);
+    if (vm->code.constants == NULL || vm->code.keys == NULL)
         return false;
+    memset(vm->code.keys, KEYS_UNKNOWN, count);
     for (uint32_t index = 0; index < count; index++)
         vm->code.constants[index] = array_get(constants, index);
     vm->code.constant_count = count;

@@ -53,6 +53,17 @@ static bool ascends(Value keys)
     return true;
 }
 
+/* Looked at once for all instructions that have it: there may be as many as there are keys. */
+static bool are_keys(struct vm *vm, uint32_t index)
+{
+    if (index >= vm->code.constant_count)
+        return false;
+    uint8_t *known = &vm->code.keys[index];
+    if (*known == KEYS_UNKNOWN)
+        *known = ascends(vm->code.constants[index]) ? KEYS_RIGHT : KEYS_WRONG;
+    return *known == KEYS_RIGHT;
+}
+
 /* Whether a jump by so much stays in the function. */
 static bool inside(const struct place *place, int64_t by)
 {
@@ -127,7 +138,7 @@ static bool check(const struct place *place)
                 return bad(place, "expected a constant that is a string");
             break;
         case OPERAND_KEYS:
-            if (field >= code->constant_count || !ascends(code->constants[field]))
+            if (!are_keys(vm, field))
                 return bad(place, "expected a constant that is an array of ascending strings");
             count = array_count(code->constants[field]);
             if (at->op == OP_JUMP_TABLE && !check_table(place, count))

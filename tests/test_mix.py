@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from mix_lang import library
@@ -26,9 +27,12 @@ from mix_rt.vm import Event, Virtual
 from mix_wasmtime.engine import WasmtimeEngine
 
 from mixkit import codec
+from mixkit.contracts import Instance, WasmEngine
 from mixkit.limits import Limits
 
 LIBRARY = {f"{name}.mix" for name in library.sources()} | {"prelude.mix", "cells.mix"}
+Make: TypeAlias = "Callable[..., tuple[Instance, Virtual]]"
+"""Makes a fresh machine; given an instance after its init, one that is to go on from there."""
 CASES = sorted((Path(__file__).parent / "mix").rglob("*.mix"))
 
 
@@ -80,17 +84,18 @@ class Evaluator:
 class Machine:
     """The machine as a runner of cases: code from `generate` in an instance of an engine."""
 
-    def __init__(self, code: Code, module: str, make: Callable[[], Virtual]) -> None:
+    def __init__(self, code: Code, module: str, make: Make) -> None:
         self._code, self._module, self._make = code, module, make
         self._result: Any = None
         self._lines: list[str] = []
         self._virtual: Any = None
 
     def start(self, params: Any) -> None:
-        self._virtual = self._make()
+        instance, self._virtual = self._make()
         self._lines = []
         self._virtual.load(self._code.to_bytes())
         self._finish(self._virtual.init(SLICE))
+        _, self._virtual = self._make(instance)
         self._enter(self._module, params)
 
     def _enter(self, name: str, *args: Any) -> None:
@@ -146,10 +151,27 @@ def _ffi(name: str, args: tuple[Any, ...]) -> Any:
     raise Panic(f"there is no FFI {name} here")
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_case(path: Path) -> None:
+@cache
+def checked_case(path: Path) -> tuple[Case, Checked, str]:
+    """A case, what the checks made of it, and the name of its agent."""
     case = read_case(path)
     checked = check(case.sources)
+    named = (unit.name for unit in checked.program.units.values() if unit.source.file == path.name)
+    return case, checked, next(named, "")
+
+
+@cache
+def code_of(path: Path) -> Code:
+    _, checked, agent = checked_case(path)
+    return generate(checked.program, agent).code()
+
+
+WITHOUT_ERRORS = [path for path in CASES if "\nerror[M" not in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_case(path: Path) -> None:
+    case, checked, agent = checked_case(path)
     said = render_all(checked.diagnostics).rstrip("\n")
     if said != case.diagnostics and os.environ.get("MIX_UPDATE"):
         _update(path, case, said)
@@ -158,41 +180,50 @@ def test_case(path: Path) -> None:
     if checked.failed:
         assert not case.steps, "a program with errors does not run"
         return
-    agent = next(unit for unit in checked.program.units.values() if unit.source.file == path.name)
-    run_case(case, Evaluator(checked, agent.name))
+    run_case(case, Evaluator(checked, agent))
 
 
-@pytest.fixture(scope="module")
-def make() -> Iterator[Callable[[], Virtual]]:
-    """Makes machines in instances of their own."""
-    engine = WasmtimeEngine()
+@pytest.fixture(scope="module", params=["wasmtime", "wasm2c"])
+def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Makes machines in instances of their own; on the second engine each goes on from a snapshot after init."""
+    engine: WasmEngine
+    if request.param == "wasmtime":
+        engine = WasmtimeEngine()
+    else:
+        second = pytest.importorskip("mix_wasm2c.engine")
+        settings = pytest.importorskip("mix_wasm2c.settings")
+        cache = getattr(request.config, "cache", None)
+        kept = tmp_path_factory.mktemp("wasm2c") if cache is None else cache.mkdir("wasm2c")
+        engine = second.Wasm2cEngine(
+            settings.Wasm2cSettings(trust_all=True, cache_dir=str(kept), optimize=False)
+        )
     module = engine.compile(wasm())
-    instances: list[Any] = []
+    instances: list[Instance] = []
 
-    def one() -> Virtual:
-        while instances:
-            instances.pop().close()
-        instances.append(engine.instantiate(module, Limits(), {}))
-        return virtual(instances[-1])
+    def one(before: Instance | None = None) -> tuple[Instance, Virtual]:
+        if before is None:
+            while instances:
+                instances.pop().close()
+            instances.append(engine.instantiate(module, Limits(), {}))
+        elif request.param == "wasm2c":
+            frozen = before.freeze()
+            instances.append(engine.instantiate(module, Limits(), {}))
+            assert frozen is not None and instances[-1].reset(frozen)
+        return instances[-1], virtual(instances[-1])
 
     yield one
     for instance in instances:
         instance.close()
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_case_on_the_machine(path: Path, make: Callable[[], Virtual]) -> None:
-    case = read_case(path)
-    checked = check(case.sources)
-    if checked.failed:
-        return
-    agent = next(unit for unit in checked.program.units.values() if unit.source.file == path.name)
-    code = generate(checked.program, agent.name).code()
-    run_case(case, Machine(code, agent.name, make))
+@pytest.mark.parametrize("path", WITHOUT_ERRORS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_case_on_the_machine(path: Path, make: Make) -> None:
+    case, _, agent = checked_case(path)
+    run_case(case, Machine(code_of(path), agent, make))
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_program(seed: int, make: Callable[[], Virtual]) -> None:
+def test_random_program(seed: int, make: Make) -> None:
     """The machine and the evaluator agree on programs that nobody has written."""
     name, params = f"random_{seed}", {"a": 1, "b": [1, 2]}
     checked = check({f"{name}.mix": program(seed)})
@@ -215,4 +246,4 @@ def _update(path: Path, case: Case, said: str) -> None:
 
 
 def test_there_are_many() -> None:
-    assert len(CASES) >= 250
+    assert len(CASES) >= 370

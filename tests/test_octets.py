@@ -10,7 +10,7 @@ import pytest
 from mixkit import codec
 from mixkit.errors import CodecError, InternalError
 from mixkit.ffi import FFIGroup, FFITable
-from mixkit.octets import LEAST, Octets, arguments
+from mixkit.octets import LEAST, Octets, arguments, joined
 from mixkit.state import State
 from mixkit.value import UNDEF, Case, Ref, Result, Token, ok
 
@@ -109,6 +109,17 @@ def test_damaged_words_are_never_other_arguments() -> None:
         if found is not None:
             plain = [bytes(item) if type(item) is memoryview else item for item in found]
             assert codec.encode(plain) == codec.encode(expected), seed
+
+
+@pytest.mark.parametrize("parts", [[], [b""], [b"a", b"", b"bc"], [LARGE] * 100 + [b"x"]])
+def test_what_is_joined_is_all_of_it(parts: list[bytes]) -> None:
+    assert joined(parts) == b"".join(parts)
+    assert joined(iter(parts)) == b"".join(parts)
+
+
+def test_only_bytes_are_joined() -> None:
+    with pytest.raises(TypeError):
+        joined([b"a", "b"])  # type: ignore[list-item]
 
 
 # -- through FFIs ----------------------------------------------------------------------------------------

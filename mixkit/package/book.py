@@ -17,9 +17,9 @@ in whatever process, finds nothing there. Installs keep it.
 A change is one commit: a crash leaves what was before or what is behind it. What was replaced stays in the history
 until the database is compacted without it.
 
-Others may keep records of other types in it, which belong to the workspace and to no app, and write them through
-`Book.writing`; but only who has the store opens it: names from agents and requests are looked up among the apps, and
-no app can have the name of its folder.
+Others may keep records of other types in it, which belong to the workspace, and write them through `Book.writing`. One
+that names an app in the field `app` is deleted before that app is. Only who has the store opens the database: names
+from agents and requests are looked up among the apps, and no app can have the name of its folder.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ Entry: TypeAlias = Installation | Literal[""] | None
 
 _PART: Final = 1 << 20
 _APPS: Final = '"_rmx_type" == "app"'
+_OF_APP: Final = '"app" == $app'
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 
@@ -217,6 +218,15 @@ class Book:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
         with self.writing():
             database.save(records, _BY_NAME)
+
+    def forget(self, app: str) -> None:
+        """Delete what others keep of an app that is about to be deleted: the next of its name is not to have it."""
+        database = self.database()
+        with database.query(_OF_APP, {"app": app}) as cursor:
+            ids = [record["_rmx_id"] for record in cursor]
+        if ids:
+            with self.writing():
+                database.delete(ids)
 
     def past(self, app: str) -> list[Event]:
         """What became of an app, oldest first, as far as the history goes back."""

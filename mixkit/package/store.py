@@ -154,8 +154,8 @@ class Workspace:
         return sorted(name for name, app in self._book.apps().items() if app.generation is not None)
 
     def database(self) -> Database:
-        """The workspace's own, to be read: for what belongs to it and to no app. Records of the types `app` and `code`
-        are the store's. Cheap if it is open."""
+        """The workspace's own, to be read: for what belongs to it. Records of the types `app` and `code` are the
+        store's, and those that name an app in the field `app` go with it. Cheap if it is open."""
         return self._book.database()
 
     def writing(self) -> AbstractContextManager[Database]:
@@ -274,6 +274,7 @@ class Workspace:
         """
         with self._changes.begun():
             self.generation(name)
+            self._book.forget(name)
             self._book.write({name: None})
 
     def install(

@@ -43,6 +43,9 @@ def drive(run: Run, steps: Steps[T]) -> T:
     finally:
         watchdog.end()
         steps.close()
+        run.over()
+        # It may have been to throw what leads to this frame.
+        del go_on
 
 
 def _wait(run: Run, futures: set[Future]) -> None:
@@ -78,6 +81,9 @@ async def drive_async(run: Run, steps: Steps[T], threads: Threads, turn: float) 
         except StopIteration as done:
             result: T = done.value
             return result
+        except BaseException:
+            run.over()
+            raise
     from mixkit.vm.driven import Driven
 
     return await Driven(run, steps, threads, turn).take(wanted)

@@ -48,8 +48,12 @@ class _Outcome:
     def take(self) -> Pause:
         """What it wants now. Raises what ended it, StopIteration with the result too."""
         error, self.error = self.error, None
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # It leads to this frame.
+            del error
         return self.wanted
 
 
@@ -103,13 +107,16 @@ class Driven(Generic[T]):
             needed = await self._go(wanted)
             if needed is not None:
                 await self._go_apart(needed)
+            if self._cancelled is not None:
+                raise self._cancelled
         except Exception as exc:
             raise self._cancelled or exc from exc.__cause__
         finally:
             watchdog.cancel(alarm)
             self._run.on_stop(None)
-        if self._cancelled is not None:
-            raise self._cancelled
+            # Both lead to frames that lead here: nobody but the garbage collector would free the run.
+            self._cancelled = None
+            self._run.over()
         value: T = self._value
         return value
 
@@ -153,8 +160,11 @@ class Driven(Generic[T]):
                 self._cancelled = exc
                 self._run.stop(CancelledRun("the caller went away"))
         error, self._error = self._error, None
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
     async def _apart(self, wanted: Pause) -> None:
         self._task = asyncio.current_task()
@@ -172,7 +182,11 @@ class Driven(Generic[T]):
     def _step(self) -> Pause:
         """Go on with the steps, which may have been promised an answer."""
         go_on, self._go_on = self._go_on, self._next
-        return go_on()
+        try:
+            return go_on()
+        finally:
+            # It may be to throw what leads to this frame.
+            del go_on
 
     def _step_here(self) -> Pause:
         """The same on the loop, where async FFIs begin; answers one that waits."""
@@ -225,7 +239,7 @@ class Driven(Generic[T]):
         except (Exception, asyncio.CancelledError) as exc:
             self._go_on = partial(self._steps.throw, self._failure(exc))
         finally:
-            self._coroutine = self._yielded = None
+            self._coroutine = self._yielded = given = None
             self._waited()
             if pauses is not None:
                 pauses(False)
@@ -364,6 +378,8 @@ def _step_of(coroutine: Coroutine[Any, Any, Answer], go_on: Callable[[Any], Any]
     try:
         return go_on(given)
     finally:
+        # An exception that was thrown in leads to this frame.
+        del given
         if (taken := time.monotonic() - began) > SLOW:
             name = getattr(coroutine, "__qualname__", repr(coroutine))
             tell(name, taken, "is async and held the event loop; what blocks belongs in asyncio.to_thread")

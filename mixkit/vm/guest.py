@@ -93,11 +93,15 @@ class GuestMachine:
             else:
                 result = self.instance.call_bytes("mix_call", self._entry.encode(), self._words)
         except Exception as exc:
-            self.healthy = False
-            error = self._explained(exc)
-            return Timeout() if isinstance(error, GuestError) and error.trap == "interrupt" else Panic(error)
+            return self._failed(exc)
         self._flush()
         return Idle(result)
+
+    def _failed(self, exc: Exception) -> Event:
+        """How the guest has ended. Not where it was caught: the exception leads there, and would to itself."""
+        self.healthy = False
+        error = self._explained(exc)
+        return Timeout() if isinstance(error, GuestError) and error.trap == "interrupt" else Panic(error)
 
     def answer(self, call_id: int, words: Answer | None, error: Exception | None = None) -> None:
         raise InternalError("this Wasm guest gets its answers inside its step")
@@ -198,9 +202,7 @@ class SuspendedMachine(GuestMachine):
             event = call.step()
         except Exception as exc:
             self._call = None
-            self.healthy = False
-            error = self._explained(exc)
-            return Timeout() if isinstance(error, GuestError) and error.trap == "interrupt" else Panic(error)
+            return self._failed(exc)
         if event == DONE:
             self._call = None
             self._flush()

@@ -26,6 +26,7 @@ from mixkit.value import UNDEF
 from mixkit.vm.machine import (
     TERMINAL,
     TRANSITIONS,
+    Event,
     Exit,
     FFICall,
     Idle,
@@ -79,6 +80,9 @@ Pause: TypeAlias = "Coroutine[Any, Any, Answer] | set[Future] | Where | None"
 """What a run asks for: the answer of an async FFI, the first of some futures, a place, or (None) that others get a
 turn. The answer is sent to it, or what was raised in its place is thrown."""
 Steps: TypeAlias = Generator[Pause, Any, T]
+
+
+_OVER = CancelledRun("the run is over")
 
 
 class Run:
@@ -156,6 +160,11 @@ class Run:
             wake()
         self.state.interrupt()
 
+    def over(self) -> None:
+        """It has ended, and nobody asks any more why it was stopped: the reason, once raised, leads here."""
+        if self._stop is not None:
+            self._stop = _OVER
+
     def on_stop(self, wake: Callable[[], object] | None) -> bool:
         """Have `wake()` called, from any thread, when the run is stopped. False if it has been, and maybe the call."""
         self._wake = wake
@@ -201,15 +210,20 @@ class Run:
     def call_quick(self, name: bytes, words: bytes) -> Answer | None:
         """Answer an FFI call at once, if that FFI is quick; None for one that the machine has to make an event of.
 
-        PERF: leaving a guest and going on with it costs as much as a quick FFI does.
+        PERF: leaving a guest and going on with it costs as much as a quick FFI does. Nobody sees the states that pass
+        meanwhile, unless they are traced.
         """
-        self._to(RunState.FFI_CALL)
+        if self._trace is not None:
+            self._to(RunState.FFI_CALL)
         ffi = self._table.find(self.state, name, words)
         if not ffi.quick or len(words) > LARGE:
+            if self._trace is None:
+                self._to(RunState.FFI_CALL)
             self._found = ffi
             return None
         answer: Answer = self._invoke(ffi, words)
-        self._to(RunState.RUNNING)
+        if self._trace is not None:
+            self._to(RunState.RUNNING)
         self.state.budget.check_call(answer)
         return answer
 
@@ -251,6 +265,8 @@ class Run:
             raise self._stop or CancelledRun("the host call was cancelled") from None
         finally:
             self.on_stop(None)
+            # What it raises leads to this frame.
+            del future
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -264,6 +280,7 @@ class Run:
             Exception: the error that ended the run: the panic's, or the reason given to `stop`.
         """
         result: bytes | None = None
+        event: Event | None = None
         closed = False
         try:
             self.attach(machine)
@@ -324,9 +341,10 @@ class Run:
                     case Exit(finished):
                         self._to(RunState.EXIT)
                         return finished
-                    case Panic(error):
+                    case Panic():
                         self._to(RunState.PANIC)
-                        raise error
+                        assert isinstance(event, Panic)
+                        raise event.error
                     case Timeout():
                         raise self._stop or CancelledRun("the machine was stopped")
                     case _:
@@ -342,6 +360,8 @@ class Run:
                 raise self._stop from None
             raise
         finally:
+            # What is raised leads to this frame.
+            event = None
             self._machine = None
             self.attach(None)
             if self._pending:

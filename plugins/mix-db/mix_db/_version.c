@@ -13,7 +13,9 @@
 #define MAX_COMMIT INT64_C(9999999999999999) /* mix_db.engine.version.MAX_WATERMARK */
 #define NAMES 1024
 #define NAME_MAX_SIZE 32
-#define PICKS 256 /* fields that a projection picks at most */
+#define PICKS 256 /* fields that a projection names at most */
+#define SLOTS 1024
+#define FEW 8 /* so many names are compared one by one */
 #define EXT_REF 1
 #define EXT_CASE 2
 
@@ -602,18 +604,72 @@ static bool find_fields(Reader *r, Version *version, bool join, PyObject *row, P
     return add_engine_fields(version, own, row, since);
 }
 
-static inline bool is_named(const Field *field, PyObject *name)
+/* Names that fields are looked up among: of picks, which are pairs of a name and another one as MessagePack, or by themselves. */
+typedef struct {
+    PyObject *items;
+    Py_ssize_t count;
+    bool are_picks;
+    const char *texts[PICKS];
+    size_t sizes[PICKS];
+    uint16_t slots[SLOTS]; /* the place of a name, counted from 1, where its hash says, or behind that */
+} Names;
+
+static inline bool is_at(const Names *names, Py_ssize_t place, const void *name, size_t size)
 {
-    return field->name_size == (size_t)PyBytes_GET_SIZE(name) &&
-           memcmp(field->name, PyBytes_AS_STRING(name), field->name_size) == 0;
+    return names->sizes[place] == size && memcmp(names->texts[place], name, size) == 0;
 }
 
-static bool is_one_of(const Field *field, PyObject *names)
+/* Keyed anew in each process, so that nobody finds names that take long to find. */
+static size_t slot_of(const void *name, size_t size)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++)
-        if (is_named(field, PyTuple_GET_ITEM(names, i)))
-            return true;
-    return false;
+#if PY_VERSION_HEX >= 0x030E0000
+    return (size_t)Py_HashBuffer(name, (Py_ssize_t)size) % SLOTS;
+#else
+    return (size_t)_Py_HashBytes(name, (Py_ssize_t)size) % SLOTS;
+#endif
+}
+
+/* The place of a name; -1 if it is not there. */
+static inline Py_ssize_t place_of(const Names *names, const void *name, size_t size)
+{
+    if (names->count <= FEW) {
+        for (Py_ssize_t i = 0; i < names->count; i++)
+            if (is_at(names, i, name, size))
+                return i;
+        return -1;
+    }
+    for (size_t slot = slot_of(name, size); names->slots[slot]; slot = (slot + 1) % SLOTS)
+        if (is_at(names, names->slots[slot] - 1, name, size))
+            return names->slots[slot] - 1;
+    return -1;
+}
+
+/* Takes over the names; false, without an exception, if they are not as they should be. Adds what other names of picks take. */
+static bool take_names(Names *names, PyObject *items, bool are_picks, Py_ssize_t *size)
+{
+    *names = (Names){.items = items, .are_picks = are_picks};
+    if (!PyTuple_CheckExact(items) || PyTuple_GET_SIZE(items) > PICKS)
+        return false;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        if (are_picks && (!PyTuple_CheckExact(item) || PyTuple_GET_SIZE(item) != 2 ||
+                          !PyBytes_CheckExact(PyTuple_GET_ITEM(item, 1))))
+            return false;
+        PyObject *name = are_picks ? PyTuple_GET_ITEM(item, 0) : item;
+        if (!PyBytes_CheckExact(name))
+            return false;
+        const char *text = names->texts[i] = PyBytes_AS_STRING(name);
+        size_t length = names->sizes[i] = (size_t)PyBytes_GET_SIZE(name), slot = slot_of(text, length);
+        /* What would be written twice has no room. */
+        if (place_of(names, text, length) >= 0)
+            return false;
+        while (names->slots[slot])
+            slot = (slot + 1) % SLOTS;
+        names->slots[slot] = (uint16_t)(i + 1);
+        names->count = i + 1;
+        *size += are_picks ? PyBytes_GET_SIZE(PyTuple_GET_ITEM(item, 1)) : 0;
+    }
+    return true;
 }
 
 static uint8_t *write_map(uint8_t *p, size_t count)
@@ -651,36 +707,35 @@ static uint8_t *write_all(uint8_t *p, const Version *version)
 }
 
 /* All fields but some. */
-static uint8_t *write_most(uint8_t *p, const Version *version, PyObject *dropped)
+static uint8_t *write_most(uint8_t *p, Version *version, const Names *dropped)
 {
-    size_t count = version->count;
-    for (size_t i = 0; i < version->count; i++)
-        count -= is_one_of(&version->fields[i], dropped);
-    p = write_map(p, count);
-    for (size_t i = 0; i < version->count; i++)
-        if (!is_one_of(&version->fields[i], dropped))
-            p = write_field(p, &version->fields[i]);
-    return p;
+    size_t count = 0;
+    for (size_t i = 0; i < version->count; i++) {
+        const Field *field = &version->fields[i];
+        if (place_of(dropped, field->name, field->name_size) < 0)
+            version->fields[count++] = *field;
+    }
+    version->count = count;
+    return write_all(p, version);
 }
 
-/* Some fields by other names. A pick is a name, and another one as MessagePack. */
-static uint8_t *write_picks(uint8_t *p, const Version *version, PyObject *picks)
+/* Some fields by other names. */
+static uint8_t *write_picks(uint8_t *p, const Version *version, const Names *picks)
 {
-    const Field *found[PICKS];
+    const Field *found[PICKS] = {NULL};
     size_t count = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(picks); i++) {
-        PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(picks, i), 0);
-        found[i] = NULL;
-        for (size_t j = 0; j < version->count && !found[i]; j++)
-            if (is_named(&version->fields[j], name))
-                found[i] = &version->fields[j];
-        count += found[i] != NULL;
+    for (size_t i = 0; i < version->count; i++) {
+        Py_ssize_t place = place_of(picks, version->fields[i].name, version->fields[i].name_size);
+        if (place >= 0 && !found[place]) {
+            found[place] = &version->fields[i];
+            count++;
+        }
     }
     p = write_map(p, count);
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(picks); i++) {
+    for (Py_ssize_t i = 0; i < picks->count; i++) {
         if (!found[i])
             continue;
-        PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(picks, i), 1);
+        PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(picks->items, i), 1);
         memcpy(p, PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name));
         p += PyBytes_GET_SIZE(name);
         memcpy(p, found[i]->value, found[i]->value_size);
@@ -689,42 +744,12 @@ static uint8_t *write_picks(uint8_t *p, const Version *version, PyObject *picks)
     return p;
 }
 
-/* Bytes that the names of picks take. -1 with an exception set if they are not as they should be. */
-static Py_ssize_t size_of_picks(PyObject *picks)
-{
-    Py_ssize_t size = 0, count = PyTuple_CheckExact(picks) ? PyTuple_GET_SIZE(picks) : PICKS + 1;
-    for (Py_ssize_t i = 0; count <= PICKS && i < count; i++) {
-        PyObject *pick = PyTuple_GET_ITEM(picks, i);
-        if (!PyTuple_CheckExact(pick) || PyTuple_GET_SIZE(pick) != 2 || !PyBytes_CheckExact(PyTuple_GET_ITEM(pick, 0)) ||
-            !PyBytes_CheckExact(PyTuple_GET_ITEM(pick, 1)))
-            count = PICKS + 1;
-        /* What would be written twice has no room. */
-        for (Py_ssize_t j = 0; count <= PICKS && j < i; j++)
-            if (PyObject_RichCompareBool(PyTuple_GET_ITEM(PyTuple_GET_ITEM(picks, j), 0), PyTuple_GET_ITEM(pick, 0), Py_EQ))
-                count = PICKS + 1;
-        if (count <= PICKS)
-            size += PyBytes_GET_SIZE(PyTuple_GET_ITEM(pick, 1));
-    }
-    if (count <= PICKS)
-        return size;
-    PyErr_Format(PyExc_TypeError, "expected at most %d picks, each another name and one in MessagePack", PICKS);
-    return -1;
-}
-
-static bool is_bytes(PyObject *items)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++)
-        if (!PyBytes_CheckExact(PyTuple_GET_ITEM(items, i)))
-            return false;
-    return true;
-}
-
 /* Writes the versions one behind the other; answers the end, or NULL with an exception set. */
 static uint8_t *write_versions(uint8_t *p, State *state, PyObject *records, PyObject *rows, PyObject *marks,
-                               PyObject *dropped, PyObject *picks)
+                               const Names *names)
 {
     Version version = {0};
-    bool join = picks == Py_None && PyTuple_GET_SIZE(dropped) == 0;
+    bool join = !names->are_picks && names->count == 0;
     for (Py_ssize_t i = 0; p && i < PyList_GET_SIZE(records); i++) {
         PyObject *data = PyList_GET_ITEM(records, i), *row = PyList_GET_ITEM(rows, i);
         PyObject *since = PyDict_GET_SIZE(marks) ? PyDict_GetItemWithError(marks, row) : NULL;
@@ -733,9 +758,9 @@ static uint8_t *write_versions(uint8_t *p, State *state, PyObject *records, PyOb
         if (PyErr_Occurred() || !find_fields(&r, &version, join, row, since))
             p = NULL;
         else
-            p = picks != Py_None ? write_picks(p, &version, picks)
+            p = names->are_picks ? write_picks(p, &version, names)
                 : join           ? write_all(p, &version)
-                                 : write_most(p, &version, dropped);
+                                 : write_most(p, &version, names);
     }
     PyMem_Free(version.fields);
     return p;
@@ -744,28 +769,31 @@ static uint8_t *write_versions(uint8_t *p, State *state, PyObject *records, PyOb
 static PyObject *version_publish(PyObject *module, PyObject *args)
 {
     PyObject *records, *rows, *marks, *dropped, *picks;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!O:publish", &PyList_Type, &records, &PyList_Type, &rows, &PyDict_Type, &marks,
-                          &PyTuple_Type, &dropped, &picks))
+    if (!PyArg_ParseTuple(args, "O!O!O!OO:publish", &PyList_Type, &records, &PyList_Type, &rows, &PyDict_Type, &marks,
+                          &dropped, &picks))
         return NULL;
-    Py_ssize_t names = picks == Py_None ? 0 : size_of_picks(picks);
-    Py_ssize_t size = 0, count = PyList_GET_SIZE(records);
-    bool right = names >= 0 && PyList_GET_SIZE(rows) == count && is_bytes(dropped);
+    Names names;
+    Py_ssize_t size = 0, more = 0, count = PyList_GET_SIZE(records);
+    bool right = take_names(&names, picks == Py_None ? dropped : picks, picks != Py_None, &more);
+    right = right && PyList_GET_SIZE(rows) == count;
     for (Py_ssize_t i = 0; right && i < count; i++) {
         PyObject *data = PyList_GET_ITEM(records, i);
         right = PyBytes_CheckExact(data);
         /* Nothing of a version is written twice. */
-        size += right ? PyBytes_GET_SIZE(data) + OWN_SIZE + names : 0;
+        size += right ? PyBytes_GET_SIZE(data) + OWN_SIZE + more : 0;
     }
     if (!right) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "publish(records, rows, marks, dropped, picks) takes as many records as rows");
+        PyErr_Format(PyExc_TypeError,
+                     "publish(records, rows, marks, dropped, picks) takes as many records as rows, and at most %d names, each "
+                     "another name",
+                     PICKS);
         return NULL;
     }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
     if (!bytes)
         return NULL;
     uint8_t *start = (uint8_t *)PyBytes_AS_STRING(bytes);
-    uint8_t *end = write_versions(start, get_state(module), records, rows, marks, dropped, picks);
+    uint8_t *end = write_versions(start, get_state(module), records, rows, marks, &names);
     if (!end)
         Py_CLEAR(bytes);
     else

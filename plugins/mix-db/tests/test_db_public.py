@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mix_db.engine import public
-from mix_db.engine.public import ALL, MAX_PICKS, Choice, publish_python
+from mix_db.engine.public import ALL, MAX_NAMES, Choice, publish_python
 from mix_db.engine.version import packer, read_python, split, stamp, unstamped
 
 from mixkit import msgpack_values
@@ -118,15 +118,31 @@ def test_spoiled_bytes_are_refused_or_published(version: bytes, data: st.DataObj
 def test_what_would_be_written_twice_is_refused() -> None:
     with pytest.raises(TypeError, match="each another name"):
         publish([], [], {}, (), ((b"a", b"\xa1a"), (b"a", b"\xa1b")))
-    most = tuple((b"%d" % i, b"\xa1a") for i in range(MAX_PICKS))
+    most = tuple((b"%d" % i, b"\xa1a") for i in range(MAX_NAMES))
     assert publish([], [], {}, (), most) == b""
     for wrong in (((b"a",),), (("a", b""),), [], (*most, (b"a", b"\xa1a"))):
         with pytest.raises(TypeError):
             publish([], [], {}, (), wrong)
+    for wrong in (("a",), [b"a"], (b"a", b"a"), tuple(b"%d" % i for i in range(MAX_NAMES + 1))):
+        with pytest.raises(TypeError):
+            publish([], [], {}, wrong, None)
     with pytest.raises(TypeError):
         publish([b""], [], {}, (), None)
     with pytest.raises((TypeError, OverflowError)):
         publish([b"\x80"], [-1], {}, (), None)
+
+
+@BOTH
+@pytest.mark.parametrize("count", [1, 8, 9, 100, 256])
+def test_every_number_of_names(publisher: Callable[..., bytes], count: int) -> None:
+    given = {f"f{i}": i for i in range(1000)}
+    data = stamp(1, 2)(unstamped(split(packer()(given), 1000), "i" * 32), None, False)
+    wanted = [f"f{(i * 7919) % 1200}" for i in range(count)]
+    for choice in (
+        Choice(frozenset(wanted)),
+        Choice(picks=tuple((name, f"as {name}") for name in wanted)),
+    ):
+        assert publisher([data], [4], {}, *choice.packed) == packer()(expected(data, 4, {}, choice))
 
 
 def test_it_is_the_one_that_is_used() -> None:

@@ -20,7 +20,7 @@ from mix_db.testing.strategies import queries, record_fields
 from mixkit import codec, msgpack_values, tagged_json
 from mixkit.errors import MixError, StorageError
 from mixkit.rows import PackedRows, Rows
-from mixkit.storage import SaveOptions
+from mixkit.storage import BATCH_BYTES, SaveOptions
 
 QUIET = Settings(background=False)
 ALWAYS = SaveOptions(original_id_always=True)
@@ -129,6 +129,20 @@ def test_fields_that_are_picked(stage: str, names: dict[str, str]) -> None:
     [block] = parse(f"true | {stage}").stages
     choice = choice_of(block)  # type: ignore[arg-type]
     assert choice is not None and choice.picks == tuple(names.items())
+
+
+def test_long_names_of_short_fields_make_small_batches() -> None:
+    database = open_memory(QUIET)
+    database.save([{"n": n} for n in range(400)])
+    name = "x" * 60_000
+    with database.query(f"true | {{ {name}: .n }}") as cursor:
+        batches = []
+        while rows := cursor.next_rows(1000):
+            batches.append(rows)
+    assert [row[name] for rows in batches for row in rows.values()] == list(range(400))
+    assert max(len(rows.msgpack()) for rows in batches) < BATCH_BYTES + 2 * len(name)
+    assert len(batches) == 3
+    database.close()
 
 
 def test_a_row_that_is_damaged_is_an_error_whichever_form_is_asked_for(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from mixkit.ffi import FFIGroup
 from mixkit.file_fields import guessed
 from mixkit.file_urls import signed_query
 from mixkit.filesystem import pieces
+from mixkit.octets import joined
 from mixkit.state import State
 from mixkit.value import Result, Token
 
@@ -103,7 +104,7 @@ async def file_read(state: State, path: str, options: ReadOptions | None = None)
         parts = [piece async for piece in pieces(reading)]
     finally:
         await reading.close()
-    raw, size = b"".join(parts), reading.info.size
+    raw, size = joined(parts), reading.info.size
     data: bytes | str = raw
     stop = reading.start + len(raw)
     if wanted.text:

@@ -26,6 +26,7 @@ from mixkit import header_fields as fields
 from mixkit.egress import EgressPolicy
 from mixkit.errors import FFIError
 from mixkit.header_fields import Fields
+from mixkit.octets import joined
 from mixkit.state import State
 from mixkit.target import Target
 from mixkit.value import UNDEF, is_large
@@ -232,7 +233,7 @@ class _Call:
             if decompressor.left < 0 or received > limit:
                 raise self.too_large()
         decompressor.finish()
-        return b"".join(parts)
+        return joined(parts)
 
     def check_media_type(self, status: int, content_type: str) -> None:
         found = media_type(content_type)

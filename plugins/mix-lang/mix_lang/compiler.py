@@ -7,8 +7,10 @@ from typing import Any
 
 from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
+from mix_lang.diagnostic import Report
 from mix_lang.errors import CompileError
 from mix_lang.program import Unit
+from mix_lang.source import Span
 
 __all__ = ["MixCompiler", "build", "gather"]
 
@@ -55,10 +57,33 @@ def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
     unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
-    assembly = generate(checked.program, unit.name)
-    code = assembly.code()
+    report = Report(unit.source)
+    _is_agent(unit, report)
+    if report.failed:
+        raise CompileError([*checked.diagnostics, *report.found])
+    try:
+        code = generate(checked.program, unit.name).code()
+    except RecursionError:
+        report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")
+        raise CompileError(report.found) from None
     code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
     return code.to_bytes(), checked
+
+
+def _is_agent(unit: Unit, report: Report) -> None:
+    """An agent has a cell `output`, and takes at most one parameter."""
+    output = unit.members.get("output")
+    head = Span(unit.module.span.start, min(unit.module.span.end, unit.module.span.start + len("module")))
+    if output is None or output.kind not in ("cell", "alias"):
+        report.add(
+            "M0603", head, f"the module '{unit.name}' is no agent: it has no cell 'output'",
+            hint="write cell output = …, the answer of the agent",
+        )  # fmt: skip
+    elif len(unit.module.params) > 1:
+        report.add(
+            "M0603", unit.module.params[1].span, "an agent takes one parameter: a map of all that it is given",
+            hint="take the parts out of it: p.name",
+        )  # fmt: skip
 
 
 def _manifest(unit: Unit, ffis: list[str]) -> dict[str, Any]:

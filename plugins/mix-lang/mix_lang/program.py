@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from mix_lang import syntax as s
 from mix_lang.source import Source
 
-__all__ = ["Kind", "Member", "Program", "Unit", "arity_of", "members_of"]
+__all__ = ["Kind", "Member", "Program", "Unit", "arity_of", "fallback_of", "members_of"]
 
 Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "import", "broken"]
 
@@ -122,6 +122,15 @@ def _named(item: s.Item) -> tuple[str, Kind, bool] | None:
         case s.Broken(name=name):
             return name, "broken", False
     return None
+
+
+HOSTS = ("agentServerEnvironment", "serverEnvironment")
+"""What programs run in here; fallbacks of foreign definitions for others do not count."""
+
+
+def fallback_of(item: s.Foreign) -> s.Expr | None:
+    """What a foreign definition is here instead of the FFI, if it says so."""
+    return next((body for host, body in item.fallbacks if host.name in HOSTS), None)
 
 
 def arity_of(of: s.Type | None) -> int:

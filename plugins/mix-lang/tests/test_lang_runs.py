@@ -128,6 +128,23 @@ def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
     assert _cli(capsys, "run", str(compiled), '{"name": "ada"}')[:2] == (0, '{"text":"Good day, Ada"}\n')
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def x = 1\n", "the module 'odd' is no agent: it has no cell 'output'"),
+        ("def output = 1\n", "is no agent"),
+        ("module odd(a, b)\ncell output = a\nmodule end\n", "an agent takes one parameter"),
+        ("", "is no agent"),
+        ("def a = {}\ncell output = a" + ".x" * 380, "nested too deep"),
+    ],
+    ids=["no output", "a def", "parameters", "empty", "deep"],
+)
+def test_what_is_no_agent(kernel: Kernel, tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "odd.mix").write_text(source)
+    with pytest.raises(CompileError, match=message):
+        kernel.load(tmp_path / "odd.mix")
+
+
 def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:
     manifest = {
         "format": 3, "name": "greeter", "version": "1.0", "kind": "app", "grants": {"ffis": []},

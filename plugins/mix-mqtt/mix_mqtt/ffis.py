@@ -105,7 +105,8 @@ async def mqtt_next(
     text, else binary; `timeout` if none came in that time; `missed(reason)` where messages are lacking, because the
     queue was full or the connection was lost, after which it goes on; `closed(reason)` when there will be none."""
     held = state.held(subscription, MqttSubscription)
-    seconds = state.budget.wait(timeout_ms)
+    # The end of the run, or its deadline, cancels the wait.
+    seconds = None if timeout_ms is None else state.budget.wait(timeout_ms)
     try:
         message = await held.subscription.next(seconds)
     except TimeoutError:

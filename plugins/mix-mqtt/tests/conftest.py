@@ -102,9 +102,14 @@ class Agent:
     async def call(self, name: str, *args: Any) -> Any:
         words = codec.encode(list(args), token=self.state.token_to_handle)
         _, pending = TABLE.dispatch(self.state, f"$mqtt_{name}".encode(), words)
-        return codec.decode(
-            await pending if inspect.isawaitable(pending) else pending, token=self.state.token_from_handle
-        )
+        budget = self.state.budget
+        if inspect.isawaitable(pending):
+            try:
+                # As a run does, which is stopped at its deadline.
+                pending = await asyncio.wait_for(pending, budget.remaining())
+            except TimeoutError:
+                raise budget.exceeded("wall_time") from None
+        return codec.decode(pending, token=self.state.token_from_handle)
 
     async def publish(self, *args: Any) -> None:
         answer = await self.call("publish", *args)

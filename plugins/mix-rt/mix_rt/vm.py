@@ -31,8 +31,7 @@ class Gave:
     """The budget is used up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """An FFI is called: the call's id, the FFI's index, and the codec array of arguments."""
 
     id: int
@@ -40,8 +39,7 @@ class Call:
     words: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The entry has ended with the result in codec words."""
 
     words: bytes
@@ -67,6 +65,10 @@ class Failed:
     addresses: tuple[Address, ...]
     words: bytes
 
+
+_CALL: Final = struct.Struct("<3I")
+_GAVE: Final = Gave()
+_WAITS: Final = Waits()
 
 Event: TypeAlias = Gave | Call | Result | Waits | Done | Failed
 
@@ -109,10 +111,10 @@ class Virtual:
         """Go on."""
         return self._command(struct.pack("<2I", _STEP, min(budget, _BUDGET_MAX)))
 
-    def answer(self, call: int, words: bytes, budget: int, *, raises: bool = False) -> Event:
+    def answer(self, call: int, words: bytes | memoryview, budget: int, *, raises: bool = False) -> Event:
         """Answer a call of an FFI, or make it raise the value, and go on. Nothing if nobody waits for it any more."""
         command = _FAIL if raises else _ANSWER
-        return self._command(struct.pack("<3I", command, min(budget, _BUDGET_MAX), call) + words)
+        return self._command(_CALL.pack(command, min(budget, _BUDGET_MAX), call) + words)
 
     def stats(self) -> Stats:
         """Figures of the heap."""
@@ -136,15 +138,16 @@ class Virtual:
 
     def _command(self, command: bytes) -> Event:
         answer = self._step(command)
-        (event,) = struct.unpack_from("<I", answer)
-        rest = answer[4:]
-        if event == _RUNNING:
-            return Gave()
+        event = answer[0]
+        # PERF: the commonest first.
         if event == _FFI:
-            call, ffi = struct.unpack_from("<2I", rest)
-            return Call(call, ffi, rest[8:])
+            _, call, ffi = _CALL.unpack_from(answer)
+            return Call(call, ffi, answer[12:])
+        if event == _RUNNING:
+            return _GAVE
         if event == _IDLE:
-            return Result(rest[4:]) if rest[0] else Waits()
+            return Result(answer[8:]) if answer[4] else _WAITS
+        rest = answer[4:]
         if event == _DONE:
             return Done(rest)
         if event == _PANIC:

@@ -31,6 +31,10 @@ def table() -> FFITable:
     def double(x: int) -> int:
         return 2 * x
 
+    @group.register("$same", quick=True)
+    def same(x: int) -> int:
+        return x
+
     @group.register("$later")
     async def later(x: int) -> int:
         await asyncio.sleep(0.01)
@@ -43,8 +47,11 @@ def program() -> Code:
     assembly = Assembly()
     assembly.ffi("$double", 1)
     assembly.ffi("$later", 1)
+    assembly.ffi("$same", 1)
     ffis = assembly.function("ffis", params=1)
     ffis.emit("ffi", 0, 0, "$double")
+    for _ in range(40):
+        ffis.emit("ffi", 0, 0, "$same")
     ffis.emit("ffi", 0, 0, "$later")
     ffis.emit("return", 0)
     fails = assembly.function("fails", params=1)
@@ -103,13 +110,17 @@ def portal() -> Iterator[Portal]:
     portal.close()
 
 
-@pytest.fixture
-def enter(make: Callable[[], CodeMachine], portal: Portal) -> Callable[[str, Any], Any]:
-    """Runs an entry of a new machine to its end."""
+@pytest.fixture(params=["by the loop", "in the step"])
+def enter(
+    make: Callable[[], CodeMachine], portal: Portal, request: pytest.FixtureRequest
+) -> Callable[[str, Any], Any]:
+    """Runs an entry of a new machine to its end; quick FFIs are answered in one of two places."""
 
     def run(entry: str, params: Any) -> Any:
-        one = Run(State(), table(), portal.spawn)
-        return codec.decode(drive(one, one.steps(make(), entry, codec.encode(params))))
+        one, machine = Run(State(), table(), portal.spawn), make()
+        if request.param == "in the step":
+            machine.host = one
+        return codec.decode(drive(one, one.steps(machine, entry, codec.encode(params))))
 
     return run
 

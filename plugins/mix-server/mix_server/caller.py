@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -17,11 +18,17 @@ class Caller:
         user: what agents see as their user; None is nobody in particular.
         subjects: those of grants that the caller is, the narrowest first.
         operator: whether this is who runs the server, and may do everything.
+        until: Unix second at which what says so ends, if this server made it: what is given for it ends no later.
     """
 
     user: str | None
     subjects: tuple[str, ...] = ()
     operator: bool = False
+    until: float | None = None
+
+    def seconds(self, most: float) -> float:
+        """For how long something may be good that is given to the caller, at most so many seconds."""
+        return most if self.until is None else max(1.0, min(most, self.until - time.time()))
 
     @property
     def subject(self) -> str | None:

@@ -284,8 +284,36 @@ async def test_rows_are_streamed_where_ndjson_is_asked_for(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()["line"]) == (400, 1)
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What streams send, part by part."""
+    found: list[bytes] = []
+    original = Stream.__init__
+
+    def noted(self: Stream, streams: Any, req: Any, parts: AsyncIterator[bytes], close: Any) -> None:
+        async def seen() -> AsyncGenerator[bytes, None]:
+            async for part in parts:
+                found.append(part)
+                yield part
+
+        original(self, streams, req, seen(), close)
+
+    monkeypatch.setattr(Stream, "__init__", noted)
+    return found
+
+
+async def test_the_first_rows_of_a_stream_do_not_wait_for_the_others(
+    client: httpx.AsyncClient, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mix_server.answer._SOON", 60.0)
+    await save(client, *({"n": n} for n in range(350)))
+    answer = await client.post(QUERY, json={"query": "true"}, headers=NDJSON)
+    assert [json.loads(line)["n"] for line in answer.text.splitlines()] == list(range(350))
+    assert [part.count(b"\n") for part in sent] == [100, 250]
+
+
 async def test_large_rows_are_streamed_a_few_at_a_time(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for keeper in (
         "mix_db.engine.state.BATCH_BYTES",
@@ -293,23 +321,11 @@ async def test_large_rows_are_streamed_a_few_at_a_time(
         "mix_server.answer._PART",
     ):
         monkeypatch.setattr(keeper, 10_000)
-    sizes: list[int] = []
-    original = Stream.__init__
-
-    def noted(self: Stream, streams: Any, req: Any, parts: AsyncIterator[bytes], close: Any) -> None:
-        async def weighed() -> AsyncGenerator[bytes, None]:
-            async for part in parts:
-                sizes.append(len(part))
-                yield part
-
-        original(self, streams, req, weighed(), close)
-
-    monkeypatch.setattr(Stream, "__init__", noted)
     await save(client, *({"n": n, "text": "x" * (20_000 if n == 7 else 3_000)} for n in range(20)))
     answer = await client.post(QUERY, json={"query": "true"}, headers=NDJSON)
     assert [json.loads(line)["n"] for line in answer.text.splitlines()] == list(range(20))
-    assert len(sizes) == 5
-    assert max(sizes) < 35_000
+    assert len(sent) == 5
+    assert max(map(len, sent)) < 35_000
 
 
 @pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])

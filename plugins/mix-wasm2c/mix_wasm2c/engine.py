@@ -7,6 +7,7 @@ import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -34,7 +35,25 @@ _COMPILERS: Final = 2
 _LINKED: Final = 8
 """Combinations of imports that a module keeps."""
 
+_DIGEST_SIZE: Final = 64
+_OFFERED: Final = "mixkit.modules"
+"""Entry-point group of modules that packages offer: a name, and a function that answers the module's bytes."""
+
 _native.setup(EngineError, GuestError, LimitExceeded, trap_error)
+
+
+def _offered(name: str) -> bytes:
+    """The module of that name, of whichever installed package. `EngineError` lists those that there are."""
+    from importlib.metadata import entry_points
+
+    points = {point.name: point for point in entry_points(group=_OFFERED)}
+    if name not in points:
+        raise EngineError(
+            f"settings.wasm2c.trusted names {name!r}, and no installed package offers a module of that name; "
+            f"there are: {', '.join(sorted(points)) or 'none'}"
+        )
+    code: bytes = points[name].load()()
+    return code
 
 
 class Module:
@@ -271,9 +290,17 @@ class Wasm2cEngine:
         """
         return load_snapshot(data, self.version)
 
+    @cached_property
+    def _trusted(self) -> frozenset[str]:
+        """SHA-256 of the modules of the settings; of one that is named, of what the installed package has now."""
+        found = set()
+        for item in self.settings.trusted:
+            found.add(item if len(item) == _DIGEST_SIZE else hashlib.sha256(_offered(item)).hexdigest())
+        return frozenset(found)
+
     def _admit(self, code: bytes, digest: str) -> None:
         settings = self.settings
-        if not settings.trust_all and digest not in settings.trusted:
+        if not settings.trust_all and digest not in self._trusted:
             raise EngineError(
                 f"wasm2c runs modules that the profile trusts only, and {digest} is not in settings.wasm2c.trusted"
             )

@@ -11,6 +11,7 @@ from msgspec import Meta
 __all__ = ["Wasm2cSettings"]
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+_NAME: Final = re.compile("[a-z][a-z0-9_-]{0,31}")
 
 
 class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -19,7 +20,8 @@ class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     trusted: Annotated[
         tuple[str, ...],
         Meta(
-            description="SHA-256, in hex, of the modules that this engine runs; the others go to the next one."
+            description="The modules that this engine runs: SHA-256 in hex, or the name of one that an installed "
+            "package offers (`mixrt`). The others go to the next engine."
         ),
     ] = ()
     trust_all: Annotated[
@@ -56,5 +58,7 @@ class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def __post_init__(self) -> None:
         for digest in self.trusted:
-            if not _DIGEST.fullmatch(digest):
-                raise ValueError(f"expected SHA-256 in 64 hex digits (sha256sum FILE), found {digest!r}")
+            if not _DIGEST.fullmatch(digest) and not _NAME.fullmatch(digest):
+                raise ValueError(
+                    f"expected SHA-256 in 64 hex digits (sha256sum FILE), or the name of a module, found {digest!r}"
+                )

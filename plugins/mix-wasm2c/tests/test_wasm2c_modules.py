@@ -154,6 +154,26 @@ def test_only_what_the_profile_trusts_runs(kept: Path) -> None:
         Wasm2cSettings(trusted=(digest.upper(),))
 
 
+def test_a_module_that_a_package_offers_is_trusted_by_its_name(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = wat('(func (export "f") (result i32) (i32.const 6))')
+    (tmp_path / "offering.py").write_text(f"def module(): return {code!r}\n")
+    folder = tmp_path / "offering-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[mixkit.modules]\nsix = offering:module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    engine = Wasm2cEngine(Wasm2cSettings(trusted=("six",), cache_dir=str(kept), optimize=False))
+    instance = engine.instantiate(engine.compile(code), Limits(), {})
+    assert instance.call("f") == 6
+    instance.close()
+    with pytest.raises(
+        EngineError, match=r"names 'seven', and no installed package offers .*; there are: .*six"
+    ):
+        Wasm2cEngine(Wasm2cSettings(trusted=("seven",))).compile(code)
+
+
 def test_a_profile_gives_each_module_the_engine_it_needs(kept: Path, tmp_path: Path) -> None:
     plain, throws = wat('(func (export "f"))'), wat(LEFT["exceptions"])
     overrides = {

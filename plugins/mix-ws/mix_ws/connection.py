@@ -57,12 +57,14 @@ class Socket:
         await self._connection.send(message)
 
     async def receive(self, seconds: float | None) -> str | bytes:
-        """The next message.
+        """The next message; waits for it as long as that, or for ever.
 
         Raises:
             TimeoutError: none came; a message that is on its way is not lost.
             ConnectionClosed: there will be none.
         """
+        if seconds is None:
+            return await self._connection.recv()
         import asyncio
 
         async with asyncio.timeout(seconds):

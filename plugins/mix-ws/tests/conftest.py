@@ -38,7 +38,13 @@ class Agent:
     async def call(self, name: str, *args: Any) -> Any:
         words = codec.encode(list(args), token=self.state.token_to_handle)
         _, pending = TABLE.dispatch(self.state, f"$ws_{name}".encode(), words)
-        return codec.decode(await pending, token=self.state.token_from_handle)
+        budget = self.state.budget
+        try:
+            # As a run does, which is stopped at its deadline.
+            answer = await asyncio.wait_for(pending, budget.remaining())
+        except TimeoutError:
+            raise budget.exceeded("wall_time") from None
+        return codec.decode(answer, token=self.state.token_from_handle)
 
     async def connect(self, url: str, **request: Any) -> Any:
         answer = await self.call("connect", {"url": url, **request})

@@ -11,11 +11,10 @@ import click
 
 from mixkit import tagged_json
 from mixkit.cli.output import Output, safe_json
-from mixkit.rows import ValueRows
+from mixkit.rows import Rows, ValueRows
+from mixkit.storage import BATCH, Cursor
 
 __all__ = ["format_option", "line_of", "print_rows", "print_warnings"]
-
-_BATCH = 100
 
 format_option = click.option(
     "--format",
@@ -71,9 +70,9 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
     with writing(format, stream, typed=False) as writer:
         for batch in _batches(rows):
             if terminal and format == "ndjson":
-                click.echo(safe_json("\n".join(map(line_of, batch))))
+                click.echo(safe_json("\n".join(map(line_of, batch.values()))))
             else:
-                writer.write(ValueRows(batch))
+                writer.write(batch)
                 stream.flush()
             count += len(batch)
         writer.finish()
@@ -81,10 +80,14 @@ def _write(rows: Iterable[Mapping[str, Any]], format: str) -> int:
     return count
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[Rows]:
+    if isinstance(rows, Cursor):
+        while batch := rows.next_rows():
+            yield batch
+        return
     rest = map(dict, rows)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch
+    while values := list(islice(rest, BATCH)):
+        yield ValueRows(values)
 
 
 def print_warnings(warnings: Iterable[str], out: Output) -> None:

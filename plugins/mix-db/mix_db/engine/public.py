@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from mix_db.engine.version import packer, read_python
 
-__all__ = ["ALL", "MAX_PICKS", "Choice", "publish", "publish_python"]
+__all__ = ["ALL", "MAX_NAMES", "Choice", "publish", "publish_python"]
 
-MAX_PICKS: Final = 256
-"""Fields that a choice picks at most."""
+MAX_NAMES: Final = 256
+"""Fields that a choice names at most."""
 
 _Dropped = tuple[bytes, ...]
 _Picks = tuple[tuple[bytes, bytes], ...] | None
@@ -27,8 +27,8 @@ class Choice:
     """Which fields of a version are wanted; all but those of `dropped`, or only `picks`.
 
     Attributes:
-        dropped: names.
-        picks: names with what they are called in the answer, in its order, both each once; `MAX_PICKS` at most. What
+        dropped: names, `MAX_NAMES` at most.
+        picks: names with what they are called in the answer, in its order, both each once; `MAX_NAMES` at most. What
             a version has not is left out. None for all fields.
     """
 
@@ -43,6 +43,11 @@ class Choice:
         if self.picks is None:
             return dropped, None
         return dropped, tuple([(name.encode(), pack(called)) for name, called in self.picks])
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes that its names take in each row."""
+        return sum([len(called.encode()) for _, called in self.picks or ()])
 
     def of(self, record: dict[str, Any]) -> dict[str, Any]:
         """What it leaves of a record."""

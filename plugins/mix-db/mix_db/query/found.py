@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
-from mix_db.engine.public import ALL, MAX_PICKS, Choice
+from mix_db.engine.public import ALL, MAX_NAMES, Choice
 from mix_db.engine.snapshot import Snapshot
 from mix_db.query.ast import AssignMember, CloneMembers, Field, Member, Object, RemoveMember
 from mix_db.query.weight import weigh
@@ -95,7 +95,8 @@ class Stored:
         if self._made is not None:
             # Some of what comes next has been read.
             return self._made.rows(most)
-        numbers = list(islice(self.numbers, most))
+        # Long names of short fields count as well.
+        numbers = list(islice(self.numbers, min(most, 1 + BATCH_BYTES // (1 + self._choice.size))))
         found = self._snapshot.take(numbers, self._choice)
         if len(found) < len(numbers):
             self.numbers = chain(numbers[len(found) :], self.numbers)
@@ -145,8 +146,10 @@ def choice_of(block: Object) -> Choice | None:
                 picks[name] = source
             case _:
                 return None
+    if len(dropped if everything else picks) > MAX_NAMES:
+        return None
     if everything:
         return Choice(frozenset(dropped))
-    if len(set(picks.values())) < len(picks) or len(picks) > MAX_PICKS:
+    if len(set(picks.values())) < len(picks):
         return None
     return Choice(picks=tuple([(source, called) for called, source in picks.items()]))

@@ -108,7 +108,9 @@ class BodyChecker:
                 self._type(of)
             case s.TypeCheck(type=of):
                 self._type(of)
-            case s.Const() | s.Regex():
+            case s.Regex():
+                self._report.add("M0804", node.span, "regular expressions are not here yet")
+            case s.Const():
                 pass
             case _:
                 self._children(node, scope)

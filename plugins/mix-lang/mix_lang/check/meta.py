@@ -1,16 +1,23 @@
-"""What `_meta_` says of members: uses of what is deprecated or renamed."""
+"""What `_meta_` says of members: uses of what is deprecated or renamed; and what pragmas and `_meta_` may say."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mix_lang import syntax as s
+from mix_lang.check.hints import near
 from mix_lang.check.walk import every
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
+from mixkit.errors import MixError
+from mixkit.schema_text import parse as parse_type
+from mixkit.schema_text import parse_params
 
 __all__ = ["check_meta", "module_meta"]
+
+
+_PRAGMAS: Final = ("strictTyping",)
 
 
 def module_meta(module: s.Module) -> dict[str, Any]:
@@ -24,7 +31,10 @@ def module_meta(module: s.Module) -> dict[str, Any]:
 
 def check_meta(program: Program, unit: Unit, report: Report) -> None:
     """Warn at uses of members of this module and of others."""
+    _check_types(unit, report)
     for item in unit.module.items:
+        if isinstance(item, s.Pragma):
+            _pragma(item, report)
         if isinstance(item, s.Import) and item.module in program.units:
             meta = module_meta(program.units[item.module].module)
             _warn(report, meta, f"the module '{item.module}'", item.module_span)
@@ -39,6 +49,43 @@ def check_meta(program: Program, unit: Unit, report: Report) -> None:
                 member = unit.members.get(node.name)
                 if member is not None and member.item is not item:
                     _member(report, member, node.span)
+
+
+def _pragma(item: s.Pragma, report: Report) -> None:
+    values = item.values if isinstance(item.values, dict) else {}
+    if not values:
+        report.add(
+            "M0803", item.span, "expected a map of pragmas", hint="write _pragma_ {strictTyping: false}"
+        )
+    for name, value in values.items():
+        if name not in _PRAGMAS:
+            hint = near(name, _PRAGMAS) or f"there is {', '.join(_PRAGMAS)}"
+            report.add("M0803", item.span, f"there is no pragma '{name}'", hint=hint, name=name)
+        elif type(value) is not bool:
+            report.add("M0803", item.span, f"the pragma '{name}' is true or false", name=name)
+        elif value:
+            report.add(
+                "M0804", item.span, "strict typing is not here yet",
+                hint="leave the pragma out: hints are checked where it is certain that they are wrong", name=name,
+            )  # fmt: skip
+
+
+def _check_types(unit: Unit, report: Report) -> None:
+    """The types of `inParams` and `outParams` are those that callers read."""
+    module = unit.module
+    metas = [(item.value, item.span) for item in module.items if isinstance(item, s.Meta)]
+    for meta, span in [(module.meta, Span(module.span.start, module.span.start + len("module"))), *metas]:
+        for key in ("inParams", "outParams"):
+            of = meta.get(key) if isinstance(meta, dict) else None
+            if of is None:
+                continue
+            try:
+                if isinstance(of, str) and key == "outParams":
+                    parse_type(of)
+                else:
+                    parse_params(of)
+            except MixError as exc:
+                report.add("M0805", span, f"{key} of _meta_: {exc}", key=key)
 
 
 def _member(report: Report, member: Member | None, span: Span) -> None:

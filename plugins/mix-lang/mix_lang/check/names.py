@@ -107,6 +107,7 @@ class _Names(BodyChecker):
             case s.Declare(params=params):
                 for param in params:
                     self._type(param.type)
+                self._declare(item)
             case s.Def():
                 self._def_item(item)
             case s.Foreign(type=of, fallbacks=fallbacks):
@@ -120,6 +121,11 @@ class _Names(BodyChecker):
                     self._expr(body, Scope(self._def))
             case s.CellDef(params=params, type=of, body=cell):
                 self._type(of)
+                if item.live:
+                    self._report.add(
+                        "M0804", item.span, "live cells are not here yet",
+                        hint="leave out the word live: the cell is computed once, and when a cell in it changes",
+                    )  # fmt: skip
                 scope = Scope(_CELL)
                 self._params(params, scope)
                 if cell is not None:
@@ -220,6 +226,21 @@ class _Names(BodyChecker):
                     "M0318", item.module_span, f"the module '{item.module}' has no type variable '{name}'",
                     hint=near(name, found.module.types), name=name,
                 )  # fmt: skip
+
+    def _declare(self, item: s.Declare) -> None:
+        """A module is declared with as many parameters as it has."""
+        found = self._program.units.get(item.module)
+        if found is None:
+            self._report.add(
+                "M0316", item.span, f"there is no module '{item.module}'", hint=near(item.module, self._program.units),
+                name=item.module,
+            )  # fmt: skip
+        elif len(found.module.params) != len(item.params):
+            has = counted(len(found.module.params), "parameter")
+            self._report.add(
+                "M0317", item.span, f"the module '{item.module}' has {has}, it is declared with {len(item.params)}",
+                expected=len(found.module.params), found=len(item.params),
+            )  # fmt: skip
 
     # Names
 

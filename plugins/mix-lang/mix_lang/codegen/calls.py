@@ -5,7 +5,7 @@ from __future__ import annotations
 from mix_lang import syntax as s
 from mix_lang.codegen import expressions, names, types
 from mix_lang.codegen.function import Fn
-from mix_lang.program import Member, Unit, arity_of
+from mix_lang.program import Member, Unit, arity_of, fallback_of
 
 __all__ = ["call", "call_cells", "call_global", "tail_call"]
 
@@ -117,7 +117,7 @@ def _inlined(fn: Fn, node: s.Call) -> str | s.Foreign | None:
     item = found.item
     if isinstance(item, s.CaseDef) and item.arg is not None and len(node.args) == 1:
         return found.name
-    if isinstance(item, s.Foreign) and arity_of(item.type) == len(node.args):
+    if isinstance(item, s.Foreign) and fallback_of(item) is None and arity_of(item.type) == len(node.args):
         return item
     return None
 

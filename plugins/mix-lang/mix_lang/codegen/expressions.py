@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mix_lang import syntax as s
 from mix_lang.codegen import calls, closures, names, patterns, places, statements, types
+from mix_lang.codegen.fold import folded
 from mix_lang.codegen.function import Fn
 from mixkit.value import UNDEF
 
@@ -19,6 +20,7 @@ _BINARY: Final = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "rem", "==": "eq", "!=": "ne", "<": "lt", "<=": "le",
     "===": "same", "!==": "differ", "++": "concat",
 }  # fmt: skip
+_FOLDED: Final = (s.Chain, s.Neg, s.Not, s.Array, s.MapLit)
 _SWAPPED: Final = {">": "lt", ">=": "le"}
 
 
@@ -36,6 +38,8 @@ def value(fn: Fn, node: s.Expr) -> int:
 def into(fn: Fn, node: s.Expr, to: int) -> None:
     """Put the value into a register. Those above the mark are free again afterwards."""
     mark = fn.mark()
+    if isinstance(node, _FOLDED):
+        node = folded(node) or node
     _RULES[type(node)](fn, node, to)
     fn.release(mark)
 

@@ -14,7 +14,7 @@ from mix_lang.codegen import closures, expressions, instances
 from mix_lang.codegen.function import Fn
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
-from mix_lang.program import Member, Program, Unit, arity_of, members_of
+from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
 
 __all__ = ["Generator", "generate"]
@@ -278,8 +278,15 @@ class Generator:
         if isinstance(item, s.Import):
             instances.import_into(fn, item, register)
         else:
-            assert isinstance(item, s.Def) and item.body is not None and not isinstance(item.body, s.Block)
-            expressions.into(fn, item.body, register)
+            body = (
+                fallback_of(item)
+                if isinstance(item, s.Foreign)
+                else item.body
+                if isinstance(item, s.Def)
+                else None
+            )
+            assert body is not None and not isinstance(body, s.Block)
+            expressions.into(fn, body, register)
         fn.b.emit("return", register)
 
     def _init(self, done: dict[tuple[str, str], str]) -> None:
@@ -287,7 +294,11 @@ class Generator:
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
-            imports = [member.name for member in unit.members.values() if member.kind == "import"]
+            imports = [
+                member.name
+                for member in unit.members.values()
+                if isinstance(member.item, s.Import | s.Foreign)
+            ]
             for name in [*imports, *definition_order(unit), "$instance"]:
                 key = done.get((unit.name, name))
                 if key is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mix_lang import syntax as s
 from mix_lang.codegen import calls, expressions, places
 from mix_lang.codegen.function import INSTANCE, Fn
-from mix_lang.program import Unit, arity_of
+from mix_lang.program import Unit, arity_of, fallback_of
 from mixkit.value import Case
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def member(fn: Fn, unit: Unit, found: Member, to: int) -> None:
             fn.constant(to, Case(found.name))
         case s.CaseDef():
             fn.b.emit("func", to, fn.gen.constructor(found.name))
+        case s.Foreign() if fallback_of(item) is not None:
+            fn.b.emit("global", to, fn.gen.value(unit, found))
         case s.Foreign(type=of):
             key = fn.gen.foreign(unit, item)
             if arity_of(of):

@@ -21,7 +21,7 @@ from mix_lang.evaluator.values import (
     Panic,
     kind,
 )  # fmt: skip
-from mix_lang.program import Member, Program, Unit, arity_of
+from mix_lang.program import Member, Program, Unit, arity_of, fallback_of
 from mix_lang.source import Source
 from mixkit.value import UNDEF, Case
 
@@ -115,6 +115,8 @@ class Instance:
         match item:
             case s.Def():
                 return self._def(machine, item)
+            case s.Foreign() if (fallback := fallback_of(item)) is not None:
+                return machine.eval(fallback, Env(self))
             case s.Foreign(ffi=ffi, type=of):
                 arity = arity_of(of)
                 return Native(name, arity, lambda machine, *args: machine.foreign(ffi, args))

@@ -23,17 +23,22 @@ def number_text(value: float) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0:
         return "0"
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    text = repr(float(value))
-    if "e" not in text:
-        return text
-    mantissa, exponent = text.split("e")
-    mantissa = mantissa.removesuffix(".0")
-    if -7 < int(exponent) < 0:
-        digits = mantissa.replace(".", "").lstrip("-")
-        return f"{'-' if value < 0 else ''}0.{'0' * (-int(exponent) - 1)}{digits}"
-    return f"{mantissa}e{'-' if exponent[0] == '-' else '+'}{int(exponent.lstrip('+-'))}"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    # The digits without zeros at either end, and where the point stands in them.
+    digits = whole + ("" if fraction == "0" else fraction)
+    point = len(whole) + int(exponent or 0)
+    leading = len(digits) - len(digits.lstrip("0"))
+    digits, point = digits.strip("0"), point - leading
+    if 0 < point <= 21:
+        if len(digits) <= point:
+            return sign + digits.ljust(point, "0")
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    rest = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{rest}e{'-' if point <= 0 else '+'}{abs(point - 1)}"
 
 
 def _is_number(value: Any) -> bool:

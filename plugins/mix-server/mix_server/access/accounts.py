@@ -7,13 +7,14 @@ import contextlib
 import hashlib
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mix_server.access.key_source import KeySource
 from mix_server.access.machine import is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER
 from mix_server.access.subject import check_subject, subjects_of
-from mix_server.access.tokens import Claims, Expected, NoSuchKey, header_of, verified
+from mix_server.access.tokens import LEEWAY, Claims, Expected, NoSuchKey, header_of, verified
 from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
 from mix_server.caller import Caller, Permission, Resource
 from mix_server.errors import BadRequest, Forbidden, Unauthorized
@@ -77,6 +78,9 @@ class Accounts:
             # NOTE: a browser sends it whoever makes it send something.
             if is_of_another_site(request):
                 raise Forbidden("a session is for the pages of this server, not for other web sites")
+            if len(set(cookie)) > 1:
+                # NOTE: another host of this domain may have added one, to have somebody act in a session of its own.
+                raise Unauthorized(f"expected one cookie {SESSION}, found {len(cookie)}")
             return await self._user(cookie[0], in_session=True)
         scheme, _, token = given.partition(" ")
         token = token.strip()
@@ -88,8 +92,11 @@ class Accounts:
             return await self._machine(token)
         return await self._user(token)
 
-    async def session(self, caller: Caller) -> tuple[str, int]:
+    async def session(self, caller: Caller, seconds: float) -> tuple[str, int]:
         """The token of a browser's session for somebody, and the Unix second at which it ends.
+
+        Args:
+            seconds: for which it is good.
 
         Raises:
             Forbidden: it is no user, and not the operator.
@@ -100,9 +107,7 @@ class Accounts:
         # It ends when the operator's token is another one.
         more = {"operator": self._operator.mark} if caller.operator else {}
         named = (str(caller.user), None if caller.operator else email)
-        return await asyncio.to_thread(
-            self._server_key.token, *named, SESSION_LIFETIME, use="session", **more
-        )
+        return await asyncio.to_thread(self._server_key.token, *named, seconds, use="session", **more)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
         digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
@@ -136,19 +141,24 @@ class Accounts:
                 claims = verified(token, keys, self._expected)
         else:
             raise Unauthorized("the token is not one of this server, which knows no other identity provider")
-        caller = self._caller(claims)
+        caller = self._caller(claims, ours=keys is self._server_key.keys)
         self._known[digest] = claims.until, keys, caller
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
         return caller
 
-    def _caller(self, claims: Claims) -> Caller:
-        operator = claims.all.get("operator") if claims.all.get("use") == "session" else None
+    def _caller(self, claims: Claims, *, ours: bool) -> Caller:
+        # NOTE: without this a token, once stolen, could be changed for new ones for ever.
+        until = claims.until - LEEWAY if ours else None
+        operator = claims.all.get("operator") if ours and claims.all.get("use") == "session" else None
         if operator is not None:
             if operator != self._operator.mark:
                 raise Unauthorized("the operator's token is another one by now; sign in again")
-            return _OPERATOR
-        return Caller(claims.email or claims.subject, subjects_of(claims.email, True))
+            return replace(_OPERATOR, until=until)
+        subjects = subjects_of(claims.email, True)
+        kind, _, address = subjects[0].partition("/")
+        # NOTE: secrets belong to it, so the provider's own name of somebody must not be another one's address.
+        return Caller(address if kind == "user" else f"sub/{claims.subject}", subjects, until=until)
 
     async def _machine(self, token: str) -> Caller:
         parts = parts_of(token)

@@ -1,6 +1,7 @@
 """Where grants are kept: in the workspace's own database, beside the list of its apps, with which they come and go.
 
-    grant:ID        subject, role, resource; when it was given and by whom are the engine's fields and `by`
+    grant:ID        subject, role, resource, and `app`, with which it goes, if it is for one or a part of it; when it
+                    was given and by whom are the engine's fields and `by`
     machine:ID      name, digest, until, by: see `mix_server.access.machine`
     owner           subject: who made the workspace
 
@@ -201,7 +202,9 @@ def _identified(grant: Grant) -> Grant:
 
 
 def _record(grant: Grant, by: str | None) -> dict[str, Any]:
-    record = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
+    record: dict[str, Any] = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
+    if grant.resource.app is not None:
+        record["app"] = grant.resource.app
     del record["id"]
     return record
 

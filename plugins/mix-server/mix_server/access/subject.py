@@ -43,7 +43,13 @@ def check_subject(text: str) -> str:
             "expected the subject user/EMAIL, domain/HOST, agent/SERVER:WORKSPACE.APP.AGENT, machine/ID, "
             f"all-users or anonymous, found {text!r:.400}"
         )
-    return text if kind == "agent" else f"{kind}/{rest.lower()}"
+    return text if kind == "agent" else f"{kind}/{_folded(rest)}"
+
+
+def _folded(address: str) -> str:
+    """Without upper case of ASCII."""
+    # NOTE: `str.lower` makes ASCII letters of some that are none, as the Kelvin sign: another one's address.
+    return "".join(char.lower() if char.isascii() else char for char in address)
 
 
 def _is_one(kind: str, rest: str) -> bool:
@@ -69,7 +75,7 @@ def subjects_of(email: str | None, signed_in: bool) -> tuple[str, ...]:
     """
     if not signed_in:
         return (ANONYMOUS,)
-    found = None if email is None else _EMAIL.fullmatch(email.lower())
+    found = None if email is None else _EMAIL.fullmatch(_folded(email))
     if found is None or len(found[0]) > _LONGEST:
         return (ALL_USERS, ANONYMOUS)
     return (f"user/{found[0]}", f"domain/{found['host']}", ALL_USERS, ANONYMOUS)

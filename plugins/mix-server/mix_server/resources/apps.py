@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from mix_server.caller import Permission
+from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest
 from mixkit.package.errors import BadName
@@ -36,7 +36,7 @@ class AppDescription(TypedDict):
 
 
 class Apps:
-    """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`."""
+    """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`. GET has those agents that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "PUT": Permission.CREATE, "DELETE": Permission.DELETE}
     methods: ClassVar = {
@@ -49,7 +49,11 @@ class Apps:
         self._server = server
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str) -> None:
-        resp.media = describe(await asyncio.to_thread(lambda: self._server.store.workspace(ws).app(app)))
+        found = describe(await asyncio.to_thread(lambda: self._server.store.workspace(ws).app(app)))
+        may, caller = self._server.authorizer.may, req.who
+        agents = found["agents"]
+        found["agents"] = [a for a in agents if may(caller, Permission.SEE, Resource(ws, app, a["name"]))]
+        resp.media = found
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str) -> None:
         workspace = await asyncio.to_thread(self._server.store.workspace, ws)
@@ -68,7 +72,7 @@ class Apps:
 
 
 def describe(app: InstalledApp) -> dict[str, Any]:
-    """What a caller sees of an app."""
+    """What there is of an app."""
     return {
         "name": app.name,
         "workspace": app.workspace,

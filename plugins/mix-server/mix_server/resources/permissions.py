@@ -91,7 +91,8 @@ class Permissions:
     ) -> None:
         where = Resource(ws, app, agent)
         wanted = await read_form(req, NewGrant, _EXAMPLE, self._server.settings.body_timeout)
-        text = wanted.resource or resource_text(where)
+        # An empty one is no wish for all: whoever left a field empty did not mean the whole workspace.
+        text = resource_text(where) if wanted.resource is None else wanted.resource
         self._inside(text, where)
         grant, is_new = await asyncio.to_thread(
             self._server.grants.add, ws, wanted.subject, wanted.role, text, req.who.subject

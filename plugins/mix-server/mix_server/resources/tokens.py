@@ -51,7 +51,8 @@ class KeySet(TypedDict):
 
 
 class Token:
-    """`POST /v1/auth/token`: a token of this server for who asks, good for 48 hours."""
+    """`POST /v1/auth/token`: a token of this server for who asks, good for 48 hours, or as long as the one that it is
+    asked for with, where that is one of this server."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
     methods: ClassVar = {"POST": Method("Make a token for who asks", {200: MadeToken})}
@@ -65,9 +66,10 @@ class Token:
         if kind != "user":
             # There is nobody whom it could name: all that a token says of a user is the address.
             raise Forbidden("expected a user with an address that the identity provider vouches for")
-        token, until = await asyncio.to_thread(self._server.key.token, email, email)
+        seconds = caller.seconds(LIFETIME)
+        token, until = await asyncio.to_thread(self._server.key.token, email, email, seconds)
         resp.set_header("Cache-Control", "no-store")
-        resp.media = {"token": token, "until": until, "seconds": LIFETIME}
+        resp.media = {"token": token, "until": until, "seconds": int(seconds)}
 
 
 class Session:
@@ -89,22 +91,29 @@ class Session:
         accounts = self._server.authorizer
         if not isinstance(accounts, Accounts):
             raise Forbidden("without authentication nobody has a session")
-        token, until = await accounts.session(req.who)
+        seconds = int(req.who.seconds(SESSION_LIFETIME))
+        token, until = await accounts.session(req.who, seconds)
         resp.set_cookie(
             SESSION,
             token,
-            max_age=SESSION_LIFETIME,
-            secure=req.scheme == "https",
+            max_age=seconds,
+            secure=_is_secure(req),
             http_only=True,
             same_site="Strict",
             path="/",
         )
         resp.set_header("Cache-Control", "no-store")
-        resp.media = {"until": until, "seconds": SESSION_LIFETIME}
+        resp.media = {"until": until, "seconds": seconds}
 
     async def on_delete(self, req: Request, resp: Response) -> None:
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
+
+
+def _is_secure(req: Request) -> bool:
+    """Whether the browser asks over TLS, which may end at a proxy. Who lies about it gets a cookie of less use."""
+    origin = req.get_header("Origin") or ""
+    return "https" in (req.scheme, req.forwarded_scheme, origin.partition(":")[0])
 
 
 class KeySetPage:

@@ -65,7 +65,7 @@ class Workspaces:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         wanted = await read_form(req, NewWorkspace, '{"name": "…"}', self._server.settings.body_timeout)
-        name = wanted.name or f"ws-{secrets.token_hex(8)}"
+        name = f"ws-{secrets.token_hex(8)}" if wanted.name is None else wanted.name
         try:
             await asyncio.to_thread(self._make, name, req.who)
         except BadName as exc:
@@ -79,12 +79,18 @@ class Workspaces:
         if not caller.operator and (caller.subject or "").partition("/")[0] != "user":
             raise Forbidden("expected a user with an address, whom the workspace can belong to")
         self._server.store.create(name)
-        if not caller.operator:
+        if caller.operator:
+            return
+        try:
             self._server.grants.own(name, str(caller.subject))
+        except BaseException:
+            # Of nobody, it would keep the name from all.
+            self._server.store.delete(name)
+            raise
 
 
 class Workspace:
-    """`/ws/{ws}`."""
+    """`/ws/{ws}`: GET has those apps that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "DELETE": Permission.DELETE}
     methods: ClassVar = {
@@ -97,7 +103,9 @@ class Workspace:
 
     async def on_get(self, req: Request, resp: Response, ws: str) -> None:
         apps = await asyncio.to_thread(lambda: self._server.store.workspace(ws).apps())
-        resp.media = {"name": ws, "apps": apps}
+        may, caller = self._server.authorizer.may, req.who
+        seen = [app for app in apps if may(caller, Permission.SEE, Resource(ws, app))]
+        resp.media = {"name": ws, "apps": seen}
 
     async def on_delete(self, req: Request, resp: Response, ws: str) -> None:
         await asyncio.to_thread(self._server.store.delete, ws)

@@ -1,0 +1,230 @@
+"""What one who is signed in gets of others: nothing that was not granted, by whatever they are called."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey
+from mix_server.access.subject import check_subject, subjects_of
+from mix_server.server import Server
+
+from mixkit.errors import StorageError
+
+Make = Callable[..., Server]
+Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+ENV = "/v1/ws/w/app/demo/agent/env"
+_KEY = ECKey.generate_key("P-256")
+
+
+@pytest.fixture
+def server(make_server: Make) -> Server:
+    pem = _KEY.as_pem(private=True).decode()
+    made = make_server(server_key=pem, workspace_creators=["domain/example.org"])
+    made.grants.add("w", "all-users", "runner", "agent/demo/env", None)
+    return made
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def user(server: Server, email: str | None = None, *, seconds: float = 60, **more: Any) -> dict[str, str]:
+    """Header of who has a token of the server with that address, or with these claims, of any kind."""
+    claims = {"iss": "mixkit", "sub": email, "exp": time.time() + seconds} | more
+    if email is not None:
+        claims["email"] = email
+    head = {"alg": "ES256", "kid": server.key.kid}
+    return bearer(jws.serialize_compact(head, json.dumps(claims).encode(), _KEY, algorithms=["ES256"]))
+
+
+# -- what somebody is called ----------------------------------------------------------------------
+
+
+def test_an_address_of_other_letters_is_another_ones() -> None:
+    kelvin = "\N{KELVIN SIGN}ate@example.org"
+    assert subjects_of(kelvin, signed_in=True)[0] == f"user/{kelvin}"
+    assert check_subject(f"user/{kelvin}") != check_subject("user/Kate@example.org")
+    # All else that Unicode takes for one letter too.
+    ascii = {f"user/{chr(code)}@example.org" for code in range(128) if chr(code).isalnum()}
+    others = (chr(code) for code in range(128, 0x11000) if chr(code).isalnum())
+    assert ascii.isdisjoint(check_subject(f"user/{char}@example.org") for char in others)
+
+
+async def test_an_agent_sees_one_user_by_one_name(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+
+        async def seen(**claims: Any) -> str:
+            answer = await client.post(ENV, headers=user(server, **claims))
+            found: str = answer.json()["user"]
+            return found
+
+        assert await seen(email="Ada@Example.org", sub="42") == "ada@example.org"
+        assert await seen(email="ada+x@example.org", sub="42") == "ada+x@example.org"
+        # The provider's own name of a user is no address, no machine, and not the operator.
+        for name in ("ada@example.org", "machine/ci", "local"):
+            assert await seen(sub=name) == f"sub/{name}"
+            assert await seen(email="ada@example.org", email_verified=False, sub=name) == f"sub/{name}"
+        assert await seen(email="machine/ci", sub="42") == "sub/42"
+
+
+async def test_claims_that_are_no_text_are_refused(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        wrong: list[dict[str, Any]] = [{"sub": "\ud800x"}, {"sub": "42", "email": "\ud800x@example.org"}]
+        for claims in wrong:
+            for path in (ENV, "/v1/auth/token"):
+                assert (await client.post(path, headers=user(server, **claims))).status_code == 401, claims
+
+
+# -- what somebody may know of --------------------------------------------------------------------
+
+
+async def test_who_may_see_a_part_sees_no_others(server: Server, connect: Connect) -> None:
+    server.grants.remove("w", [grant.id for grant in server.grants.of("w")])
+    server.store.workspace("w").create_app("other")
+    server.grants.add("w", "user/ada@example.org", "runner", "agent/demo/echo", None)
+    server.grants.add("w", "user/bob@example.org", "editor", "db/other", None)
+    server.grants.add("w", "user/eve@example.org", "runner", "workspace", None)
+    async with connect(server, None) as client:
+        everything = await client.get("/v1/ws/w/app/demo", headers=user(server, "eve@example.org"))
+        agents = [each["name"] for each in everything.json()["agents"]]
+        assert len(agents) > 1
+        for email, apps, names in (
+            ("ada@example.org", ["demo"], ["echo"]),
+            ("bob@example.org", ["other"], None),
+            ("eve@example.org", ["demo", "other"], agents),
+        ):
+            who = user(server, email)
+            for path in ("/v1/ws/w", "/ws/w"):
+                assert (await client.get(path, headers=who)).json() == {"name": "w", "apps": apps}
+            app = await client.get("/v1/ws/w/app/demo", headers=who)
+            found = [each["name"] for each in app.json()["agents"]] if app.status_code == 200 else None
+            assert found == names
+
+
+# -- wishes that are none -------------------------------------------------------------------------
+
+
+async def test_an_empty_text_is_not_taken_for_all(server: Server, connect: Connect, token: str) -> None:
+    async with connect(server, token) as client:
+        before = (await client.get("/v1/ws/w/permissions")).json(), (await client.get("/v1/ws")).json()
+        wanted = {"subject": "all-users", "role": "admin", "resource": ""}
+        for path in ("/v1/ws/w/permissions", "/grant-permission/w", "/v1/ws/w/app/demo/permissions"):
+            refused = await client.post(path, json=wanted)
+            assert (refused.status_code, "expected the resource" in refused.text) == (400, True), path
+        rights = {"name": "ci", "rights": [{"role": "admin", "resource": ""}]}
+        assert (await client.post("/v1/ws/w/tokens", json=rights)).status_code == 400
+        assert (await client.post("/v1/ws", json={"name": ""})).status_code == 400
+        assert (
+            (await client.get("/v1/ws/w/permissions")).json(),
+            (await client.get("/v1/ws")).json(),
+        ) == before
+
+
+async def test_a_workspace_has_its_owner_or_is_not_made(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise StorageError("the disk is full")
+
+    ada = user(server, "ada@example.org")
+    async with connect(server, None) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(server.grants, "own", fail)
+            assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 503
+        assert "hers" not in server.store.list()
+        assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 201
+        assert server.grants.of("hers").owner == "user/ada@example.org"
+
+
+# -- what was stolen ------------------------------------------------------------------------------
+
+
+async def test_what_is_given_for_a_token_ends_with_it(server: Server, connect: Connect) -> None:
+    end = int(time.time()) + 100
+    async with connect(server, None) as client:
+        ada = user(server, "ada@example.org", exp=end)
+        for _ in range(2):
+            made = await client.post("/v1/auth/token", headers=ada)
+            assert made.json()["until"] <= end
+            begun = await client.post("/v1/auth/session", headers=ada)
+            assert begun.json()["until"] <= end
+            ada = bearer(made.json()["token"])
+        # By the cookie of the session.
+        for path in ("/v1/auth/token", "/v1/auth/session"):
+            assert (await client.post(path)).json()["until"] <= end
+
+
+async def test_a_session_of_the_operator_is_not_renewed_by_itself(
+    server: Server, connect: Connect, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(server, None) as client:
+        begun = await client.post("/v1/auth/session", headers=bearer(token))
+        assert begun.json()["seconds"] == 12 * 3600
+        later = time.time() + 3600
+        monkeypatch.setattr(time, "time", lambda: later)
+        assert (await client.post("/v1/auth/session")).json()["until"] <= begun.json()["until"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({}, False),
+        ({"X-Forwarded-Proto": "https"}, True),
+        ({"Forwarded": "for=192.0.2.1;proto=https"}, True),
+        ({"Origin": "https://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "http://127.0.0.1:8000"}, False),
+    ],
+)
+async def test_a_session_behind_a_proxy_is_for_tls_only(
+    server: Server, connect: Connect, token: str, headers: dict[str, str], secure: bool
+) -> None:
+    async with connect(server, token) as client:
+        begun = await client.post("/v1/auth/session", headers=headers)
+        assert ("secure" in begun.headers["Set-Cookie"].lower().split("; ")) is secure
+
+
+async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        values = []
+        for email in ("ada@example.org", "eve@example.org"):
+            await client.post("/v1/auth/session", headers=user(server, email))
+            values.append(client.cookies["mixkit_session"])
+            client.cookies.clear()
+        for found, status in ((values[:1], 200), (values[:1] * 2, 200), (values, 401), (values[::-1], 401)):
+            cookie = "; ".join(f"mixkit_session={value}" for value in found)
+            assert (await client.post(ENV, headers={"Cookie": cookie})).status_code == status
+
+
+# -- what was there before ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["mix_db.testing.plain:PlainStorage", "mix_db.storages:Mixquery"])
+async def test_an_app_that_is_made_again_has_no_grants(server: Server, connect: Connect, token: str) -> None:
+    op = bearer(token)
+    async with connect(server, None) as client:
+        # What is granted before there is an app holds for the first one.
+        for email, resource in (
+            ("bob", "db/again"),
+            ("eve", "agent/again/x"),
+            ("ann", "workspace"),
+            ("ida", "db/againe"),
+        ):
+            server.grants.add("w", f"user/{email}@example.org", "editor", resource, None)
+        bob = user(server, "bob@example.org")
+        wanted = {"name": "ci", "rights": [{"role": "editor", "resource": "db/again"}]}
+        machine = bearer((await client.post("/v1/ws/w/tokens", json=wanted, headers=op)).json()["token"])
+        for expected in (200, 404):
+            assert (await client.put("/v1/ws/w/app/again", headers=op)).status_code == 201
+            for who in (bob, machine):
+                assert (await client.get("/v1/ws/w/app/again/documents", headers=who)).status_code == expected
+            assert (await client.delete("/v1/ws/w/app/again", headers=op)).status_code == 204
+        left = {grant.subject for grant in server.grants.of("w")}
+        assert left == {"all-users", "user/ann@example.org", "user/ida@example.org"}
