@@ -23,6 +23,7 @@ OURS: Final = {
     "db": "db",
     "explain": "lang",
     "files": "files",
+    "openapi": "server",
     "perms": "server",
     "secrets": "secrets",
     "serve": "server",

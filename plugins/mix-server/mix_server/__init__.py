@@ -24,6 +24,7 @@ def mix_settings() -> str:
 def mix_commands(group: Group) -> None:
     group.lazy("serve", "mix_server.cli:serve", "Serve agents over HTTP.")
     group.lazy("perms", "mix_server.perms:perms", "List, give, take back and explain grants.")
+    group.lazy("openapi", "mix_server.api:openapi", "Print what the server can do, as OpenAPI.")
 
 
 @hookimpl

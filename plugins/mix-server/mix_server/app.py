@@ -14,6 +14,7 @@ from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
+from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
@@ -23,6 +24,7 @@ from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
@@ -59,7 +61,9 @@ _DEPRECATED = {
 
 class App(falcon.asgi.App[Request, Response]):
     """Falcon's application, and what it leaves to the HTTP server: handshakes, requests that are cancelled,
-    and those that it cannot read."""
+    and those that it cannot read. `api` knows its routes."""
+
+    api: Api
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]
         if scope["type"] == "websocket":
@@ -115,15 +119,19 @@ async def _send_refusal(send: Any, refusal: Refusal) -> None:
 
 
 class Router(CompiledRouter):
-    """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then."""
+    """Falcon's, with HEAD wherever GET is (RFC 9110, section 9.1): Falcon sends no body then. `api` is told of each
+    route."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: Api) -> None:
         super().__init__()
+        self._api = api
         self._known: dict[str, Any] = {}
 
-    def add_route(self, *args: Any, **options: Any) -> None:
+    def add_route(self, uri_template: str, resource: object, **options: Any) -> None:
         self._known.clear()
-        super().add_route(*args, **options)
+        super().add_route(uri_template, resource, **options)
+        methods = self.map_http_methods(resource, suffix=options.get("suffix"))
+        self._api.add(Route(uri_template, resource, tuple(methods)))
 
     def find(self, uri: str, req: Any = None) -> Any:
         """The route of a path, with what stands in its places."""
@@ -153,7 +161,9 @@ def create_app(server: Server) -> App:
     middleware: list[Any] = [Around(server, deprecated)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    app = App(request_type=Request, middleware=middleware, router=Router())
+    api = Api(_DEPRECATED)
+    app = App(request_type=Request, middleware=middleware, router=Router(api))
+    app.api = api
     install_handlers(app)
     _add_routes(app, server)
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
@@ -166,12 +176,14 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/healthz", Health())
     app.add_route("/readyz", Readiness(server))
     app.add_route("/metrics", MetricsPage(server))
+    app.add_route("/openapi.json", ServerApi(app.api))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
     agents, install = Agents(server), Install(server)
     app.add_route("/v1/ws", workspaces)
     app.add_route("/v1/ws/{ws}", workspace)
     app.add_route("/v1/ws/{ws}/install", install)
+    app.add_route("/v1/ws/{ws}/openapi.json", WorkspaceApi(server))
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -15,6 +15,7 @@ __all__ = [
     "BodyTooLarge",
     "BodyTooRich",
     "Disconnected",
+    "ErrorMessage",
     "Failed",
     "Forbidden",
     "HeaderTooLong",
@@ -22,6 +23,8 @@ __all__ = [
     "Overloaded",
     "PreconditionFailed",
     "Refusal",
+    "RunError",
+    "RunErrorMessage",
     "Stopping",
     "TooManyHeaders",
     "Unauthorized",
@@ -38,6 +41,37 @@ _LONGEST = 2_048
 
 NOT_FOUND = "there is no such thing here, or none that you may see"
 """All that a 404 says: a name that does not exist looks the same as one that the caller may not see."""
+
+
+class ErrorMessage(TypedDict):
+    """The body of an answer that is an error; the places are those in a query or a record, where it has some."""
+
+    ok: Literal[False]
+    kind: Literal["message"]
+    message: str
+    line: NotRequired[int]
+    column: NotRequired[int]
+    path: NotRequired[str]
+    id: NotRequired[str]
+    expected: NotRequired[str | None]
+    found: NotRequired[str | None]
+
+
+class RunError(TypedDict):
+    """What a run ended with."""
+
+    message: str
+    code: str
+    backtrace: list[Any]
+    agent: str
+
+
+class RunErrorMessage(TypedDict):
+    """The body of an answer that says how a run failed."""
+
+    ok: Literal[False]
+    kind: Literal["run_error"]
+    run_error: RunError
 
 
 class Refusal(MixError):

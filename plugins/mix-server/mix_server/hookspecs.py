@@ -26,6 +26,7 @@ def mix_routes(app: App[Request, Response], server: Server) -> None:
     has `If-Match` or `If-None-Match` comes to a resource only for the methods in its `heeds_conditions`; else it is
     refused with 412. Names in a query string are refused with 400 unless they are in its `options`, as
     `{"GET": {"unit"}}`, or it judges them by itself: `{"GET": mix_server.options.ITS_OWN}`.
+    What its methods take and answer, for the OpenAPI document, it says in its `methods` (`mix_server.described`).
     """
 
 

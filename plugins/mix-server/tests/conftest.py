@@ -15,10 +15,11 @@ import httpx
 import pytest
 import uvicorn
 from mix_server.app import create_app
+from mix_server.openapi import statuses
 from mix_server.server import Server
 from wasmtime import wat2wasm
 
-from mixkit import Kernel
+from mixkit import Kernel, hookimpl
 from mixkit.databases import Databases
 from mixkit.package import Package
 from mixkit.package.build import pack
@@ -166,9 +167,38 @@ def storage() -> str:
     return "mix_db.testing.plain:PlainStorage"
 
 
+class Undocumented:
+    """Notes each status that a resource of the server answers and its document does not have."""
+
+    def __init__(self) -> None:
+        self.found: set[tuple[str, str, int]] = set()
+
+    @hookimpl
+    def mix_middleware(self) -> Any:
+        return self
+
+    async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
+        status = resp.status_code
+        # 499 is for the log: nobody gets it. 405 is for methods that are not done, and not documented.
+        if (
+            type(resource).__module__.startswith("mix_server.resources")
+            and hasattr(resource, f"on_{req.method.lower().replace('head', 'get')}")
+            and status not in {405, 499, *statuses(resource, req.method)}
+        ):
+            self.found.add((type(resource).__name__, req.method, status))
+
+
+@pytest.fixture
+def undocumented() -> Iterator[Undocumented]:
+    """What was answered in the test and is not documented: nothing."""
+    noted = Undocumented()
+    yield noted
+    assert not noted.found
+
+
 @pytest.fixture
 def make_server(
-    ws_dir: Path, make_package: Callable[..., bytes], storage: str
+    ws_dir: Path, make_package: Callable[..., bytes], storage: str, undocumented: Undocumented
 ) -> Iterator[Callable[..., Server]]:
     """Makes a server with the app `demo` in the workspace `w`; keywords are settings, or `limits_…`."""
     kernels = []
@@ -185,6 +215,7 @@ def make_server(
         # Not the profile's: a storage that is obviously right is no plugin's.
         kernel._databases = Databases(lambda: kept)
         kernels.append(kernel)
+        kernel.manager.register(undocumented, "undocumented")
         server = Server(kernel)
         if "w" not in server.store.list():
             server.store.create("w").install(Package.open(package or make_package()))

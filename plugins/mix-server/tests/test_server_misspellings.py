@@ -8,8 +8,8 @@ import httpx
 import msgspec
 import pytest
 from mix_server.question import Question
-from mix_server.resources.documents import _Batch
-from mix_server.resources.workspaces import _Creation
+from mix_server.resources.documents import Batch
+from mix_server.resources.workspaces import NewWorkspace
 from mix_server.stored_queries import Definition, Parameter
 
 APP = "/v1/ws/w/app/demo"
@@ -82,9 +82,9 @@ async def test_what_changes_something_passes_over_no_option(
 @pytest.mark.parametrize(
     ("method", "path", "body", "keys"),
     [
-        ("POST", "/v1/ws", {}, fields(_Creation)),
+        ("POST", "/v1/ws", {}, fields(NewWorkspace)),
         ("POST", f"{APP}/query", {"query": "true"}, fields(Question)),
-        ("POST", f"{APP}/save", {"records": []}, fields(_Batch)),
+        ("POST", f"{APP}/save", {"records": []}, fields(Batch)),
         ("PUT", f"{APP}/query/q", {"query": "true"}, fields(Definition)),
     ],
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
+from mix_server.described import FORM, JSON, RUN, VALUE, Method
 from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Agents"]
 
 
+class _RunOptions(TypedDict):
+    timeout: float
+
+
 class Agents:
     """`/v1/ws/{ws}/app/{app}/agent/{agent}`: POST runs; GET runs with a query string, describes without one.
 
@@ -38,6 +43,17 @@ class Agents:
 
     permissions: ClassVar = {"GET": Permission.RUN, "POST": Permission.RUN}
     options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
+    methods: ClassVar = {
+        "GET": Method(
+            "Describe an agent, or run it with the parameters in the query string",
+            {200: Any},
+            VALUE,
+            errors=RUN,
+        ),
+        "POST": Method(
+            "Run an agent", {200: Any}, VALUE, takes=Any, taken_as=(JSON, FORM), query=_RunOptions, errors=RUN
+        ),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from mix_server.caller import Permission, Resource
+from mix_server.described import Method
 from mix_server.errors import BadRequest
 from mixkit.package.errors import BadName
 
@@ -18,10 +19,31 @@ if TYPE_CHECKING:
 __all__ = ["Apps"]
 
 
+class AgentName(TypedDict):
+    """An agent, in a list."""
+
+    name: str
+    description: str
+
+
+class AppDescription(TypedDict):
+    """An app."""
+
+    name: str
+    workspace: str
+    version: str | None
+    agents: list[AgentName]
+
+
 class Apps:
     """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`. GET has those agents that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "PUT": Permission.CREATE, "DELETE": Permission.DELETE}
+    methods: ClassVar = {
+        "GET": Method("Describe an app", {200: AppDescription}),
+        "PUT": Method("Make an empty app", {201: AppDescription}, errors=frozenset({409})),
+        "DELETE": Method("Delete an app and all its data", {204: None}, errors=frozenset({409})),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

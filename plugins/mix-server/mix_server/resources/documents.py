@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from mix_server.answer import answer
 from mix_server.caller import Permission
+from mix_server.described import DATABASE, VALUE, Method
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
 from mix_server.payload import read_record, read_value
-from mix_server.question import EVERYTHING, FIELDS, from_query_string, reader_at
-from mix_server.response import write_value
+from mix_server.question import EVERYTHING, FIELDS, Question, from_query_string, reader_at
+from mix_server.response import NDJSON, write_value
 from mix_server.size import Size
 from mixkit.errors import NotFound
 from mixkit.fields import valid
@@ -36,6 +37,7 @@ MOST: Final = 1000
 
 _WELL_FORMED: Final = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 _AS_OF: Final = "as_of"
+_RECORD: Final = dict[str, Any]
 
 
 class Documents:
@@ -43,6 +45,18 @@ class Documents:
 
     permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.WRITE}
     options: ClassVar = {"GET": FIELDS}
+    methods: ClassVar = {
+        "GET": Method(
+            "List records, or those that a query finds",
+            {200: list[Any] | dict[str, Any]},
+            (*VALUE, NDJSON),
+            query=Question,
+            errors=DATABASE,
+        ),
+        "POST": Method(
+            "Save a record", dict.fromkeys((200, 201), _RECORD), VALUE, _RECORD, VALUE, errors=DATABASE
+        ),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -77,6 +91,21 @@ class Document:
     }
     heeds_conditions = frozenset({"PUT", "PATCH", "DELETE"})
     options: ClassVar = {"GET": frozenset({_AS_OF})}
+    methods: ClassVar = {
+        "GET": Method("Read a record", {200: _RECORD, 304: None}, VALUE, errors=DATABASE | {412}),
+        "PUT": Method(
+            "Replace a record", dict.fromkeys((200, 201), _RECORD), VALUE, _RECORD, VALUE, errors=DATABASE
+        ),
+        "PATCH": Method(
+            "Lay fields over those of a record",
+            dict.fromkeys((200, 201), _RECORD),
+            VALUE,
+            _RECORD,
+            VALUE,
+            errors=DATABASE,
+        ),
+        "DELETE": Method("Delete a record; its versions stay", {200: _RECORD}, VALUE, errors=DATABASE),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -145,6 +174,9 @@ class History:
 
     permissions: ClassVar = {"GET": Permission.READ}
     options: ClassVar = {"GET": frozenset({_AS_OF})}
+    methods: ClassVar = {
+        "GET": Method("List all versions of a record", {200: list[Any]}, VALUE, errors=DATABASE)
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -165,7 +197,7 @@ class History:
         Size(self._server.settings.answer_limit, remedy).add(resp.data or b"")
 
 
-class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `POST …/save`."""
 
     records: list[dict[str, Any]]
@@ -173,11 +205,33 @@ class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: SaveOptions = SaveOptions()
 
 
+class Saved(TypedDict):
+    """What a commit stored: the records, or with `?return=ids` their ids."""
+
+    watermark: str
+    records: NotRequired[list[dict[str, Any]]]
+    ids: NotRequired[list[str]]
+
+
+_SaveQuery = TypedDict("_SaveQuery", {"return": Literal["records", "ids"]})
+
+
 class Save:
     """`POST …/app/{app}/save`: many records in one commit, all or none; `?return=ids` answers only their ids."""
 
     permissions: ClassVar = {"POST": Permission.WRITE}
     options: ClassVar = {"POST": frozenset({"return"})}
+    methods: ClassVar = {
+        "POST": Method(
+            "Save many records in one commit, all or none",
+            {200: Saved},
+            VALUE,
+            takes=list[Any] | Batch,
+            taken_as=VALUE,
+            query=_SaveQuery,
+            errors=DATABASE,
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -190,10 +244,10 @@ class Save:
         settings = self._server.settings
         value = await read_value(req, settings.body_limit, settings.body_timeout, settings.values_limit)
         try:
-            batch = msgspec.convert({"records": value} if type(value) is list else value, _Batch)
+            batch = msgspec.convert({"records": value} if type(value) is list else value, Batch)
         except msgspec.ValidationError as exc:
             raise BadRequest(
-                f'expected an array of records or {{"records": […]}}: {exc}{valid(exc, _Batch)}'
+                f'expected an array of records or {{"records": […]}}: {exc}{valid(exc, Batch)}'
             ) from None
         options = msgspec.structs.replace(batch.options, upsert=True) if batch.upsert else batch.options
         commit = await _save(self._server, database, batch.records, options)

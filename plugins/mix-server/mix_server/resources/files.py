@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from mix_server.auth import admit
 from mix_server.caller import Permission, Resource
+from mix_server.described import Method
 from mix_server.errors import BadRequest, Forbidden, Overloaded, Refusal
 from mix_server.part import http_date, is_known, part_of
 from mix_server.streams import CutOff, Stream
@@ -73,6 +74,14 @@ class File:
     permissions: ClassVar = {"GET": Permission.READ}
     admits_by_itself = True
     options: ClassVar = {"GET": frozenset({"expires", "signature"})}
+    methods: ClassVar = {
+        "GET": Method(
+            "Read a file or a part of it; below /public for everybody",
+            {200: bytes, 206: bytes, 304: None},
+            ("*/*",),
+            errors=frozenset({409, 412, 416, 429}),
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

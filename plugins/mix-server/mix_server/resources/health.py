@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
 
 from mix_server.caller import EVERYBODY
+from mix_server.described import Method
 from mix_server.error_answer import write_message
 from mixkit import __version__
 
@@ -17,10 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["About", "Health", "Readiness"]
 
 
+class Build(TypedDict):
+    """What serves."""
+
+    name: Literal["mixkit"]
+    version: str
+    build: str
+
+
+class Fine(TypedDict):
+    """All is well."""
+
+    ok: Literal[True]
+
+
 class About:
     """`GET /`: name, version, build."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    methods: ClassVar = {"GET": Method("Say what serves", {200: Build})}
 
     async def on_get(self, req: Request, resp: Response) -> None:
         build = f"{platform.python_implementation()} {platform.python_version()}"
@@ -31,6 +47,7 @@ class Health:
     """`GET /healthz`: the process answers."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    methods: ClassVar = {"GET": Method("Say that the process answers", {200: Fine})}
 
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"ok": True}
@@ -40,6 +57,7 @@ class Readiness:
     """`GET /readyz`: 200 when the process should get requests, else 503."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    methods: ClassVar = {"GET": Method("Say whether the process should get requests", {200: Fine})}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NotRequired, TypedDict
 
 from falcon.media import MultipartFormHandler
 
 from mix_server.caller import Permission
+from mix_server.described import Method
 from mix_server.errors import BadRequest, UnsupportedBody
 
 if TYPE_CHECKING:
@@ -20,6 +21,20 @@ __all__ = ["Install"]
 _BINARY = ("application/octet-stream", "application/zip", "application/vnd.mixkit.remix")
 
 
+class InstalledPackage(TypedDict):
+    """What an installation did."""
+
+    changed: bool
+    apps: list[str]
+    version: str
+    withheld: list[str]
+    warnings: NotRequired[list[str]]
+
+
+class _InstallOptions(TypedDict):
+    force: bool
+
+
 class Install:
     """`POST /v1/ws/{ws}/install`: the package is the body, or the first file of a multipart form.
 
@@ -29,6 +44,16 @@ class Install:
 
     permissions: ClassVar = {"POST": Permission.INSTALL}
     options: ClassVar = {"POST": frozenset({"force"})}
+    methods: ClassVar = {
+        "POST": Method(
+            "Install a package",
+            {200: InstalledPackage},
+            takes=bytes,
+            taken_as=(*_BINARY, "multipart/form-data"),
+            query=_InstallOptions,
+            errors=frozenset({409, 422, 504, 507}),
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mix_server.caller import Permission
+from mix_server.described import DATABASE, Method
 from mix_server.error_answer import error_line
-from mix_server.question import FIELDS, OPTIONS, from_query_string
+from mix_server.question import FIELDS, OPTIONS, Question, from_query_string
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError
 
@@ -33,6 +34,15 @@ class Live:
 
     permissions: ClassVar = {"GET": Permission.READ}
     options: ClassVar = {"GET": FIELDS - OPTIONS}
+    methods: ClassVar = {
+        "GET": Method(
+            "Follow a query: its rows, and how they change",
+            {200: str},
+            ("text/event-stream",),
+            query=Question,
+            errors=DATABASE,
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

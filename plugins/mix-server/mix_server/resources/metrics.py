@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from mix_server.caller import Permission
+from mix_server.described import Method
 from mix_server.error_answer import write_message
 from mix_server.metrics import DIRECTORY_VARIABLE
 
@@ -20,6 +21,7 @@ class MetricsPage:
     """`GET /metrics`, for Prometheus: the sums over all workers, or 503 where only this one's are known."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN}
+    methods: ClassVar = {"GET": Method("Counters, for Prometheus", {200: str}, ("text/plain",))}
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
@@ -11,6 +11,7 @@ from mix_server.access.grant import check_permission, parse_resource, resource_t
 from mix_server.access.subject import check_subject, subjects_named
 from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
+from mix_server.described import Method
 from mix_server.errors import BadRequest
 from mixkit.errors import NotFound
 
@@ -25,12 +26,21 @@ __all__ = ["OneGrant", "Permissions"]
 _EXAMPLE = '{"subject": "user/EMAIL", "role": "runner", "resource": "agent/APP/AGENT"}'
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class NewGrant(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST. Without a resource it is that of the path."""
 
     subject: str
     role: str
     resource: str | None = None
+
+
+class GrantDescription(TypedDict):
+    """A grant."""
+
+    id: str
+    subject: str
+    role: str
+    resource: str
 
 
 class Permissions:
@@ -42,6 +52,12 @@ class Permissions:
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN, "DELETE": Permission.ADMIN}
     options: ClassVar = {"GET": frozenset({"explain", "subject", "resource"})}
+    methods: ClassVar = {
+        "GET": Method("List grants, or explain what a subject may do", {200: dict[str, Any]}),
+        "POST": Method(
+            "Grant", dict.fromkeys((200, 201), GrantDescription), takes=NewGrant, errors=frozenset({409})
+        ),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -74,7 +90,7 @@ class Permissions:
         self, req: Request, resp: Response, ws: str, app: str | None = None, agent: str | None = None
     ) -> None:
         where = Resource(ws, app, agent)
-        wanted = await read_form(req, _Wanted, _EXAMPLE, self._server.settings.body_timeout)
+        wanted = await read_form(req, NewGrant, _EXAMPLE, self._server.settings.body_timeout)
         # An empty one is no wish for all: whoever left a field empty did not mean the whole workspace.
         text = resource_text(where) if wanted.resource is None else wanted.resource
         self._inside(text, where)
@@ -101,6 +117,10 @@ class OneGrant:
     """`…/permissions/{id}`: GET reads the grant, DELETE takes it back."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    methods: ClassVar = {
+        "GET": Method("Read a grant", {200: GrantDescription}),
+        "DELETE": Method("Take a grant back", {204: None}),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

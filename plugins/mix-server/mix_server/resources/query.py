@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mix_server.answer import answer
 from mix_server.caller import Permission
+from mix_server.described import DATABASE, VALUE, Method
 from mix_server.payload import read_value
-from mix_server.question import FIELDS, from_query_string, from_value
+from mix_server.question import FIELDS, Question, from_query_string, from_value
 from mix_server.resources.stored_queries import StoredQueries
+from mix_server.response import NDJSON
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -26,6 +28,23 @@ class Query:
 
     permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.READ}
     options: ClassVar = {"GET": FIELDS}
+    methods: ClassVar = {
+        "GET": Method(
+            "Run a query, or list the stored ones",
+            {200: list[Any] | dict[str, Any]},
+            (*VALUE, NDJSON),
+            query=Question,
+            errors=DATABASE,
+        ),
+        "POST": Method(
+            "Run a query",
+            {200: list[Any] | dict[str, Any]},
+            (*VALUE, NDJSON),
+            Question,
+            VALUE,
+            errors=DATABASE,
+        ),
+    }
 
     def __init__(self, server: Server, stored: StoredQueries) -> None:
         self._server = server

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from mix_server.answer import WATERMARK
 from mix_server.caller import Permission
+from mix_server.described import DATABASE, VALUE, Method
 from mix_server.error_answer import error_line
 from mix_server.errors import BadRequest, NotAcceptable, Stopping, Unsupported
 from mix_server.payload import read_value
@@ -56,6 +57,16 @@ class Sql:
     """`…/app/{app}/sql`: POST runs statements on the records, each type a table, and changes none."""
 
     permissions: ClassVar = {"POST": Permission.READ}
+    methods: ClassVar = {
+        "POST": Method(
+            "Run SQL over the records, and change none",
+            {200: list[Any]},
+            (*VALUE, NDJSON),
+            Statement,
+            VALUE,
+            errors=DATABASE | {501},
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -9,13 +9,14 @@ import msgspec
 from mix_server import stored_queries
 from mix_server.answer import answer
 from mix_server.caller import Permission
+from mix_server.described import DATABASE, VALUE, Method
 from mix_server.errors import BadRequest
 from mix_server.match import Match, etag, not_modified
 from mix_server.options import ITS_OWN
 from mix_server.params import from_texts, parse_pairs
 from mix_server.payload import read_record, read_value
 from mix_server.question import OPTIONS, Question, from_pairs, from_value
-from mix_server.response import write_value
+from mix_server.response import NDJSON, write_value
 from mix_server.stored_queries import StoredQuery, check_name
 from mixkit import tagged_json
 from mixkit.errors import QueryError
@@ -45,6 +46,31 @@ class StoredQueries:
     }
     heeds_conditions = frozenset({"PUT", "DELETE"})
     options: ClassVar = {"GET": ITS_OWN}
+    methods: ClassVar = {
+        "GET": Method(
+            "Read the definition of a stored query, or run it with what the query string has",
+            {200: list[Any] | dict[str, Any], 304: None},
+            (*VALUE, NDJSON),
+            errors=DATABASE | {412},
+        ),
+        "POST": Method(
+            "Run a stored query",
+            {200: list[Any] | dict[str, Any]},
+            (*VALUE, NDJSON),
+            Question,
+            VALUE,
+            errors=DATABASE,
+        ),
+        "PUT": Method(
+            "Register a query",
+            dict.fromkeys((200, 201), dict[str, Any]),
+            VALUE,
+            stored_queries.Definition,
+            VALUE,
+            errors=DATABASE,
+        ),
+        "DELETE": Method("Remove a stored query", {204: None}, errors=DATABASE),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Permission
+from mix_server.described import Method
 from mix_server.errors import Forbidden
 from mixkit.errors import NotFound
 
@@ -28,11 +29,33 @@ _EXAMPLE = '{"name": "ci", "rights": [{"role": "runner", "resource": "workspace"
 _YEAR = 366 * 24 * 3_600
 
 
+class MadeToken(TypedDict):
+    """A token; `until` is when it ends, in Unix seconds."""
+
+    token: str
+    until: float
+    seconds: float
+
+
+class MadeSession(TypedDict):
+    """A session, which is in the cookie."""
+
+    until: float
+    seconds: float
+
+
+class KeySet(TypedDict):
+    """Public keys, as JWK."""
+
+    keys: list[dict[str, Any]]
+
+
 class Token:
     """`POST /v1/auth/token`: a token of this server for who asks, good for 48 hours, or as long as the one that it is
     asked for with, where that is one of this server."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
+    methods: ClassVar = {"POST": Method("Make a token for who asks", {200: MadeToken})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -56,6 +79,10 @@ class Session:
     """
 
     permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    methods: ClassVar = {
+        "POST": Method("Begin a session for who asks", {200: MadeSession}),
+        "DELETE": Method("End the session", {204: None}),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -93,6 +120,7 @@ class KeySetPage:
     """`GET /v1/auth/keys`: the public key of this server's tokens, as a JWK set."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    methods: ClassVar = {"GET": Method("The public key of this server's tokens", {200: KeySet})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -101,23 +129,46 @@ class KeySetPage:
         resp.media = await asyncio.to_thread(self._server.key.public)
 
 
-class _Right(msgspec.Struct, forbid_unknown_fields=True):
+class Right(msgspec.Struct, forbid_unknown_fields=True):
     role: str
     resource: str = "workspace"
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-    rights: Annotated[list[_Right], Meta(min_length=1, max_length=100)]
+    rights: Annotated[list[Right], Meta(min_length=1, max_length=100)]
     seconds: Annotated[float, Meta(gt=0, le=_YEAR)] | None = None
+
+
+class MachineDescription(TypedDict):
+    """A token of a machine; the token itself is answered only where it is made."""
+
+    id: str
+    name: str
+    until: float | None
+    by: str | None
+    rights: NotRequired[list[Right]]
+    token: NotRequired[str]
+
+
+class Machines(TypedDict):
+    """The tokens of machines."""
+
+    tokens: list[MachineDescription]
 
 
 class MachineTokens:
     """`/v1/ws/{ws}/tokens`: GET lists those of machines, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN}
+    methods: ClassVar = {
+        "GET": Method("List the tokens of machines", {200: Machines}),
+        "POST": Method(
+            "Make a token for a machine", {201: MachineDescription}, takes=NewToken, errors=frozenset({409})
+        ),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -127,7 +178,7 @@ class MachineTokens:
         resp.media = {"tokens": [_shown(grants, machine) for machine in grants.machines.values()]}
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
-        wanted = await read_form(req, _Wanted, _EXAMPLE, self._server.settings.body_timeout)
+        wanted = await read_form(req, NewToken, _EXAMPLE, self._server.settings.body_timeout)
         rights = [(right.role, right.resource) for right in wanted.rights]
         machine, token = await asyncio.to_thread(
             self._server.grants.make_machine, ws, wanted.name, rights, wanted.seconds, req.who.subject
@@ -142,6 +193,10 @@ class MachineToken:
     """`/v1/ws/{ws}/tokens/{id}`: GET reads what it may do, DELETE revokes it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    methods: ClassVar = {
+        "GET": Method("Read what a machine may do", {200: MachineDescription}),
+        "DELETE": Method("Revoke a machine's token", {204: None}),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 import msgspec
 
 from mix_server.bodies import read_form
 from mix_server.caller import Caller, Permission, Resource
+from mix_server.described import Method
 from mix_server.errors import BadRequest, Forbidden
 from mixkit.errors import StorageError
 from mixkit.package.errors import BadName
@@ -25,16 +26,35 @@ __all__ = ["Workspace", "Workspaces"]
 _log = logging.getLogger("mixkit.server")
 
 
-class _Creation(msgspec.Struct, forbid_unknown_fields=True):
+class NewWorkspace(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /ws`; without a name one is made up."""
 
     name: str | None = None
+
+
+class WorkspaceNames(TypedDict):
+    """The workspaces that the caller may see."""
+
+    workspaces: list[str]
+
+
+class WorkspaceDescription(TypedDict):
+    """A workspace, with the names of its apps."""
+
+    name: str
+    apps: list[str]
 
 
 class Workspaces:
     """`/ws`: GET lists those that the caller may see, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.CREATE}
+    methods: ClassVar = {
+        "GET": Method("List the workspaces that the caller may see", {200: WorkspaceNames}),
+        "POST": Method(
+            "Make a workspace", {201: WorkspaceDescription}, takes=NewWorkspace, errors=frozenset({409})
+        ),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -55,7 +75,7 @@ class Workspaces:
         return found
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        wanted = await read_form(req, _Creation, '{"name": "…"}', self._server.settings.body_timeout)
+        wanted = await read_form(req, NewWorkspace, '{"name": "…"}', self._server.settings.body_timeout)
         name = f"ws-{secrets.token_hex(8)}" if wanted.name is None else wanted.name
         try:
             await asyncio.to_thread(self._make, name, req.who)
@@ -84,6 +104,10 @@ class Workspace:
     """`/ws/{ws}`: GET has those apps that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "DELETE": Permission.DELETE}
+    methods: ClassVar = {
+        "GET": Method("Describe a workspace", {200: WorkspaceDescription}),
+        "DELETE": Method("Delete a workspace and all its data", {204: None}, errors=frozenset({409})),
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -1,0 +1,66 @@
+"""`mixkit openapi`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mixkit.cli.session import Session, pass_session
+from mixkit.cli.workspaces import open_store, ws_dir_option
+
+if TYPE_CHECKING:
+    from mix_server.settings import ServerSettings
+
+__all__ = ["openapi"]
+
+
+@click.command()
+@click.option("--ws", metavar="WS", help="The agents of this workspace, instead of the routes of the server.")
+@ws_dir_option
+@pass_session
+def openapi(session: Session, /, ws: str | None, ws_dir: Path | None) -> None:
+    """Print what the server of this profile can do, as OpenAPI 3.1, without a server.
+
+    It is what the server answers to its operator at /openapi.json, and with --ws at /v1/ws/WS/openapi.json.
+    """
+    import msgspec
+
+    if ws is None and ws_dir is not None:
+        raise click.UsageError(
+            "expected --ws beside --ws-dir: the routes of a server are the same for all workspaces"
+        )
+    document = _of_server(session) if ws is None else _of_workspace(session, ws, ws_dir)
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+
+
+def _of_server(session: Session) -> dict[str, Any]:
+    from mix_server.app import create_app
+    from mix_server.server import Server
+
+    # Which routes there are depends on the plugins and on no workspace.
+    with tempfile.TemporaryDirectory(prefix="mixkit-") as nothing:
+        session.overrides = {**session.overrides, "settings.server.ws_dir": nothing}
+        with session.kernel() as kernel:
+            settings: ServerSettings = kernel.settings("server")
+            # Nobody asks this one: any token does.
+            token = settings.token or (None if settings.no_auth else secrets.token_urlsafe())
+            return create_app(Server(kernel, token)).api.document()
+
+
+def _of_workspace(session: Session, ws: str, ws_dir: Path | None) -> dict[str, Any]:
+    from mix_server.catalog import Catalog
+    from mix_server.openapi import agents_document
+    from mix_server.resources.openapi import agents_of
+
+    def everything(about: object) -> bool:
+        return True
+
+    with session.kernel() as kernel:
+        store = open_store(kernel, ws_dir)
+        catalog = Catalog(kernel, store, kernel.settings("server").env)
+        return agents_document(ws, asyncio.run(agents_of(catalog, store, ws, everything)))
