@@ -10,6 +10,8 @@ import click
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.errors import NotFound
+from mixkit.near import meant
 
 __all__ = ["code"]
 
@@ -23,17 +25,29 @@ def code() -> None:
 
 @code.command()
 @click.argument("file", type=FILE)
-@click.option("--function", "-f", help="Only the function of that name.")
-def disasm(file: Path, function: str | None) -> None:
+@click.option("--function", "-f", metavar="NAME", help="Only the functions of that name.")
+@json_option
+@pass_session
+def disasm(session: Session, file: Path, function: str | None) -> None:
     """Print the instructions of FILE."""
-    from mix_rt.listing import disassemble
+    from mix_rt import listing
 
-    wanted = function is None
-    for line in disassemble(_read(file)):
-        if line.startswith("function ") and function is not None:
-            wanted = line.split(": ")[0].split(" ", 2)[2] == function
-        if wanted:
-            click.echo(line)
+    read = _read(file)
+    found = [each for each in listing.functions(read) if function in (None, each["name"])]
+    if function is not None and not found:
+        known = sorted({each.name for each in read.functions})
+        raise NotFound(f"no function {function!r:.80} in {str(file)!r}{meant(function, known)}")
+    output = Output(session.as_json)
+    if session.as_json:
+        output.document({"functions": found})
+        return
+    if function is None:
+        output.line(listing.heading(read))
+    for number, each in enumerate(found):
+        if number or function is None:
+            output.line()
+        for line in listing.lines(each):
+            output.line(line)
 
 
 @code.command()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mix_rt.opcodes import BUILTINS
 from mix_rt.qcode import KINDS, LITERALS, OPERANDS, Code, Instruction
 
-__all__ = ["disassemble", "stats"]
+__all__ = ["functions", "heading", "lines", "stats"]
 
 _BUILTINS: Final = tuple(BUILTINS)
 _KINDS: Final = {number: name for name, number in KINDS.items()}
@@ -17,26 +17,57 @@ _LITERALS: Final = {number: name for name, number in LITERALS.items()}
 _MAX_CONSTANT: Final = 60
 
 
-def disassemble(code: Code) -> Iterator[str]:
-    """Lines: each function with its instructions, jumps as where they lead to, and places where they change."""
-    yield f"{'executable' if code.kind == 2 else 'library'}, {len(code.functions)} functions, {code.globals} globals"
+def functions(code: Code) -> Iterator[dict[str, Any]]:
+    """Each function with its instructions, jumps as where they lead to, and the places of the source where they begin.
+
+    Answers `{index, name, parameters, registers, captures, exported, init, instructions}`, of which an instruction is
+    `{at, instruction, operands, place}`: `exported` and `place` may be None.
+    """
     exported = {index: name for name, index in code.exports.items()}
     for index, function in enumerate(code.functions):
-        marks = [f"{function.params} parameters", f"{function.registers} registers"]
-        if function.captures:
-            marks.append(f"{function.captures} captures")
-        if index in exported:
-            marks.append(f"exported as {exported[index]}")
-        if index == code.init:
-            marks.append("runs at init")
-        yield ""
-        yield f"function {index} {function.name}: {', '.join(marks)}"
-        places = {place.start: place for place in function.places}
-        for at, instruction in enumerate(function.code):
-            if place := places.get(at):
-                yield f"        {code.files[place.file]}:{place.line}:{place.column}"
-            shown = " ".join(_operands(code, at, instruction))
-            yield f"  {at:4}  {instruction.name:18} {shown}".rstrip()
+        places = {
+            place.start: f"{code.files[place.file]}:{place.line}:{place.column}" for place in function.places
+        }
+        yield {
+            "index": index,
+            "name": function.name,
+            "parameters": function.params,
+            "registers": function.registers,
+            "captures": function.captures,
+            "exported": exported.get(index),
+            "init": index == code.init,
+            "instructions": [
+                {
+                    "at": at,
+                    "instruction": instruction.name,
+                    "operands": list(_operands(code, at, instruction)),
+                    "place": places.get(at),
+                }
+                for at, instruction in enumerate(function.code)
+            ],
+        }
+
+
+def lines(function: dict[str, Any]) -> Iterator[str]:
+    """One of `functions` as text."""
+    marks = [f"{function['parameters']} parameters", f"{function['registers']} registers"]
+    if function["captures"]:
+        marks.append(f"{function['captures']} captures")
+    if function["exported"] is not None:
+        marks.append(f"exported as {function['exported']}")
+    if function["init"]:
+        marks.append("runs at init")
+    yield f"function {function['index']} {function['name']}: {', '.join(marks)}"
+    for each in function["instructions"]:
+        if each["place"]:
+            yield f"        {each['place']}"
+        yield f"  {each['at']:4}  {each['instruction']:18} {' '.join(each['operands'])}".rstrip()
+
+
+def heading(code: Code) -> str:
+    """A line about all of it."""
+    kind = "executable" if code.kind == 2 else "library"
+    return f"{kind}, {len(code.functions)} functions, {code.globals} globals"
 
 
 def _operands(code: Code, at: int, instruction: Instruction) -> Iterator[str]:

@@ -58,6 +58,10 @@ def test_disasm(run: Run, file: Path) -> None:
     assert lines[7].split() == ["3", "builtin", "r1", "r1", "string_trim"]
     only = run("disasm", file, "--function", "other")[1].split()
     assert "other:" in only and "greet:" not in only
+    (other,) = json.loads(run("disasm", file, "-f", "other", "--json")[1])["functions"]
+    assert other["instructions"] == [{"at": 0, "instruction": "return", "operands": ["r0"], "place": None}]
+    status, _, err = run("disasm", file, "-f", "othr")
+    assert status == 1 and "no function 'othr'" in err and "other" in err
 
 
 def test_verify(run: Run, file: Path) -> None:
