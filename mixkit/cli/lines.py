@@ -24,7 +24,7 @@ REMEDY = "pip install 'mix-wasm[build]'"
 """What brings the reader of debug information."""
 
 _OFFSET = re.compile(r" at 0x([0-9a-f]{1,8})$")
-_PLACE = re.compile(r"\((\S+\.mix):([1-9][0-9]{0,6}):([1-9][0-9]{0,6})\)")
+_PLACE = re.compile(r"\(([^\s()]+\.mix):([1-9][0-9]{0,6}):([1-9][0-9]{0,6})\)")
 _CODE = 10
 _SECONDS = 10.0
 _MOST_BYTES = 512 * 1024

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mixkit.cli.session import Session, pass_session
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import open_store, ws_dir_option
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = ["openapi"]
 @click.command()
 @click.option("--ws", metavar="WS", help="The agents of this workspace, instead of the routes of the server.")
 @ws_dir_option
+@json_option
 @pass_session
 def openapi(session: Session, /, ws: str | None, ws_dir: Path | None) -> None:
     """Print what the server of this profile can do, as OpenAPI 3.1, without a server.
@@ -35,7 +37,8 @@ def openapi(session: Session, /, ws: str | None, ws_dir: Path | None) -> None:
             "expected --ws beside --ws-dir: the routes of a server are the same for all workspaces"
         )
     document = _of_server(session) if ws is None else _of_workspace(session, ws, ws_dir)
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    # A guest may have written what it says of agents: nothing of it is for the terminal as it is.
+    Output(as_json=True).document(msgspec.to_builtins(document))
 
 
 def _of_server(session: Session) -> dict[str, Any]:
