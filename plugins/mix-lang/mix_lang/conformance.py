@@ -27,7 +27,7 @@ __all__ = ["Case", "Runner", "read_case", "run_case"]
 
 _DIRECTIVE = re.compile(r"^// (params|expect|panic|invoke|idle|log)(?:: ?(.*))?$", re.MULTILINE)
 _FILE = re.compile(r"^// file: (\S+)\n", re.MULTILINE)
-_DIAGNOSTICS = re.compile(r"^/\* diagnostics\n(.*?)\n\*/\n?\Z", re.MULTILINE | re.DOTALL)
+_DIAGNOSTICS = "\n/* diagnostics\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,8 @@ class Stopped(Exception):
 def read_case(path: Path) -> Case:
     """A case from its file."""
     text = path.read_text(encoding="utf-8")
-    found = _DIAGNOSTICS.search(text)
-    diagnostics = found.group(1) if found else ""
-    if found:
-        text = text[: found.start()]
+    text, opening, rest = text.partition(_DIAGNOSTICS)
+    diagnostics = rest.rstrip("\n").removesuffix("\n*/") if opening else ""
     parts = _FILE.split(text)
     sources = {path.name: parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
     steps = tuple((match.group(1), (match.group(2) or "").strip()) for match in _DIRECTIVE.finditer(parts[0]))
