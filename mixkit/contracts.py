@@ -224,7 +224,7 @@ class Instance(Protocol):
 
     def give_way(self) -> None:
         """Make a step that is under way end soon with `GAVE_WAY`, unless the guest ends or waits before. Callable from
-        any thread at any time; if nothing runs, the next step may give way at once."""
+        any thread at any time; if nothing runs, the next step gives way at once or soon."""
         ...
 
     def read(self, ptr: int, size: int, /) -> bytes:

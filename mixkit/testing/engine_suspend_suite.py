@@ -357,6 +357,20 @@ class EngineSuspendSuite(EngineFixtures):
             timer.join()
         call.drop()
 
+    def test_what_was_asked_before_a_step_counts_for_it(self, make: Make) -> None:
+        instance = make(ASKS, _asks())
+        call = instance.begin("spin")
+        # Else it would go on for ever, where that is not so.
+        later = threading.Timer(30, instance.give_way)
+        later.start()
+        began = time.monotonic()
+        for _ in range(5):
+            instance.give_way()
+            assert call.step() == GAVE_WAY
+        later.cancel()
+        assert time.monotonic() - began < 30
+        call.drop()
+
     def test_a_storm_of_giving_way_loses_none(self, make: Make) -> None:
         """Each epoch is every guest's: one that was asked must notice, though others go on."""
         instances = [make(ASKS, _asks()) for _ in range(4)]

@@ -182,9 +182,16 @@ static PyObject *call_step(PyObject *object, PyObject *unused) {
             return PyErr_Format(errors.engine_error, "the call waits for an answer; give it one with resume() or fail()");
         self->waits = false;
     }
+    bool went_on = self->gave_way;
     if (!enter(self)) {
         call_drop(object);
         return NULL;
+    }
+    /* As for an interrupt: a guest that goes on sets its next deadline behind what was asked for before. */
+    if (went_on && atomic_exchange(&instance->fiber->give_way, false)) {
+        leave(instance);
+        self->gave_way = true;
+        return PyLong_FromLong(GAVE_WAY);
     }
     for (;;) {
         PyThreadState *thread_state = PyEval_SaveThread();
