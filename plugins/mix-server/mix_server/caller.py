@@ -35,6 +35,12 @@ class Caller:
         """The narrowest: what stands in the records of what the caller has done."""
         return self.subjects[0] if self.subjects else None
 
+    @property
+    def email(self) -> str | None:
+        """The address of a user that is known by one; None for everybody else."""
+        kind, _, address = (self.subject or "").partition("/")
+        return address if kind == "user" else None
+
 
 class Permission(StrEnum):
     """What somebody may do with a resource and all that is in it."""

@@ -101,12 +101,11 @@ class Accounts:
         Raises:
             Forbidden: it is no user, and not the operator.
         """
-        kind, _, email = (caller.subject or "").partition("/")
-        if not caller.operator and kind != "user":
+        if not caller.operator and caller.email is None:
             raise Forbidden("expected a user with an address, or the operator, to begin a session for")
         # It ends when the operator's token is another one.
         more = {"operator": self._operator.mark} if caller.operator else {}
-        named = (str(caller.user), None if caller.operator else email)
+        named = (str(caller.user), caller.email)
         return await asyncio.to_thread(self._server_key.token, *named, seconds, use="session", **more)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
@@ -155,10 +154,9 @@ class Accounts:
             if operator != self._operator.mark:
                 raise Unauthorized("the operator's token is another one by now; sign in again")
             return replace(_OPERATOR, until=until)
-        subjects = subjects_of(claims.email, True)
-        kind, _, address = subjects[0].partition("/")
         # NOTE: secrets belong to it, so the provider's own name of somebody must not be another one's address.
-        return Caller(address if kind == "user" else f"sub/{claims.subject}", subjects, until=until)
+        by_sub = Caller(f"sub/{claims.subject}", subjects_of(claims.email, True), until=until)
+        return by_sub if by_sub.email is None else replace(by_sub, user=by_sub.email)
 
     async def _machine(self, token: str) -> Caller:
         parts = parts_of(token)

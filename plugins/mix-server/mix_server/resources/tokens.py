@@ -62,12 +62,11 @@ class Token:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         caller = req.who
-        kind, _, email = (caller.subject or "").partition("/")
-        if kind != "user":
+        if caller.email is None:
             # There is nobody whom it could name: all that a token says of a user is the address.
             raise Forbidden("expected a user with an address that the identity provider vouches for")
         seconds = caller.seconds(LIFETIME)
-        token, until = await asyncio.to_thread(self._server.key.token, email, email, seconds)
+        token, until = await asyncio.to_thread(self._server.key.token, caller.email, caller.email, seconds)
         resp.set_header("Cache-Control", "no-store")
         resp.media = {"token": token, "until": until, "seconds": int(seconds)}
 
