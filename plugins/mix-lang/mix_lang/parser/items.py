@@ -169,11 +169,7 @@ class ItemParser(StatementParser):
         raise self._fault("'cell'" if words & {"var", "live"} else "'def', 'cell' or 'case'")
 
     def _def(self, start: Span, private: bool) -> s.Item:
-        self._next()
-        name = self._name("the name of the definition")
-        params = self._params() if self._sees("(") else None
-        of = self._type() if self._take(":") else None
-        meta = self._meta()
+        name, params, of, meta = self._head("the name of the definition")
         body: s.Body | None = None
         if self._take("="):
             body = self._expression()
@@ -191,6 +187,14 @@ class ItemParser(StatementParser):
                 "'=' and an expression, or '{'", "declare a function by its type: def f : number -> number"
             )
         return s.Def(self._since(start), name.value, name.span, private, params, of, body, meta)
+
+    def _head(self, what: str) -> tuple[Token, tuple[s.Param, ...] | None, s.Type | None, Any]:
+        """What stands before the body of a definition or cell: name, parameters, type and metadata."""
+        self._next()
+        name = self._name(what)
+        params = self._params() if self._sees("(") else None
+        of = self._type() if self._take(":") else None
+        return name, params, of, self._meta()
 
     def _meta(self) -> Any:
         if self._token.kind == "name" and self._token.value == "_meta_":
@@ -221,11 +225,7 @@ class ItemParser(StatementParser):
         return s.Foreign(self._since(start), name.value, name.span, private, of, ffi, tuple(fallbacks), meta)
 
     def _cell(self, start: Span, words: set[str]) -> s.Item:
-        self._next()
-        name = self._name("the name of the cell")
-        params = self._params() if self._sees("(") else None
-        of = self._type() if self._take(":") else None
-        meta = self._meta()
+        name, params, of, meta = self._head("the name of the cell")
         body: s.Body | None = None
         if self._take("="):
             body = self._expression()
