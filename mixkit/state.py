@@ -97,6 +97,11 @@ class Services(Protocol):
         """The first answer that a plugin's `mix_http_intercept` gives, or None."""
         ...
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        """The access token of an account that the user of a run has connected, or None. Raises `FFIError` if there is
+        one and it cannot be had now."""
+        ...
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         """Run another agent under this run's budget."""
         ...
@@ -131,6 +136,9 @@ class NoServices:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
 
     async def intercept(self, request: Any) -> Any | None:
+        return None
+
+    async def account_token(self, state: State, name: str) -> Token | None:
         return None
 
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
