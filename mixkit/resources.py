@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixkit.app_files import AppFiles
 from mixkit.assembly import Assembly
-from mixkit.bus import Bus
+from mixkit.bus import FollowedBus
 from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
 from mixkit.keyring import VARIABLE, KeyRing, Keys
@@ -62,7 +62,7 @@ class Resources:
         self._vaults: Vaults | None = None
         self._making = threading.Lock()
         self.signals = Signals()
-        self.bus: Bus = LocalBus()
+        self.bus: FollowedBus = LocalBus()
         self._shared_bus: SharedBus | None = None
         self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
         self.has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())

@@ -32,7 +32,7 @@ from mixkit.value import Token
 if TYPE_CHECKING:
     # PERF: whoever lists FFIs needs none of them.
     from mixkit.app_files import AppFiles
-    from mixkit.bus import Bus
+    from mixkit.bus import FollowedBus
     from mixkit.contracts import Compiled
     from mixkit.databases import Databases
     from mixkit.keyring import KeyRing
@@ -64,7 +64,7 @@ class Services(Protocol):
         ...
 
     @property
-    def bus(self) -> Bus:
+    def bus(self) -> FollowedBus:
         """The bus inside this kernel's process."""
         ...
 
@@ -115,7 +115,7 @@ class NoServices:
         from mixkit.signals import Signals
 
         self.signals = Signals()
-        self.bus: Bus = LocalBus()
+        self.bus: FollowedBus = LocalBus()
 
     @property
     def databases(self) -> Databases:

@@ -29,6 +29,7 @@ from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
+from mix_server.resources.subscribe import Subscribe
 from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
@@ -55,6 +56,7 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -210,6 +212,9 @@ def _add_routes(app: App, server: Server) -> None:
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
 
+    subscribe = Subscribe(server)
+    app.add_route("/v1/subscribe/{topic:path}", subscribe)
+
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)
     app.add_route("/ws/{ws}", workspace)
@@ -219,3 +224,4 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/subscribe/{topic:path}", subscribe)

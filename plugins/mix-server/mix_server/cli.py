@@ -63,7 +63,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     "--stream-stall", type=float, metavar="SECONDS", help="Time in which a client must take a part."
 )
 @click.option(
-    "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a live query."
+    "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a stream of events."
 )
 @click.option(
     "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."

@@ -20,11 +20,14 @@ from mix_server.clients import Clients
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
+from mix_server.held import Held
+from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
+from mixkit.topics import PREFIX
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ class Server:
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
         followings: the live queries, which streams share.
+        feeds: the topics, which streams share.
+        topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
@@ -106,7 +111,10 @@ class Server:
             self.metrics.runs,
         )
         self.databases = Databases(kernel.databases, self.store, self.admission)
-        self.followings = Followings(self.databases, settings)
+        held = Held(settings.live_memory)
+        self.followings = Followings(self.databases, settings, held)
+        self.feeds = Feeds(lambda: kernel.bus, held)
+        self.topics_prefix = PREFIX
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
 
@@ -127,6 +135,7 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.feeds.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()

@@ -86,7 +86,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
     ] = 32 * MIB
     max_streams: Annotated[
-        int, Meta(ge=0, description="Live queries and streamed answers at once in each process.")
+        int,
+        Meta(ge=0, description="Live queries, followed topics and streamed answers at once in each process."),
     ] = 256
     stream_stall: Annotated[
         float, Meta(gt=0, description="Seconds that a client may take nothing of a stream.")
@@ -95,12 +96,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int,
         Meta(
             ge=0,
-            description="Bytes of events of live queries in each process that clients have not taken yet; the newest "
-            "event is kept anyway.",
+            description="Bytes of events of live queries and topics in each process that clients have not taken yet; "
+            "the newest is kept anyway.",
         ),
     ] = 64 * MIB
     heartbeat: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds between signs of life of a live query.")
+        float,
+        Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
     ] = 15.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")

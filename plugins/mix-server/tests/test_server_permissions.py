@@ -55,6 +55,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/live": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/sql": {"POST": READ},
     "/v1/ws/{ws}/app/{app}/files/{path:path}": {"GET": READ},
+    "/v1/subscribe/{topic:path}": {"GET": READ},
     "/ws": {"GET": SEE, "POST": CREATE},
     "/ws/": {"GET": SEE, "POST": CREATE},
     "/ws/{ws}": {"GET": SEE, "DELETE": DELETE},
@@ -64,6 +65,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/grant-permission/{ws}": {"POST": ADMIN},
     "/query/{ws}/{app}": {"POST": READ},
     "/query/{ws}/{app}/{name}": {"DELETE": WRITE},
+    "/subscribe/{topic:path}": {"GET": READ},
     "/v1/plugin/{ws}": {"GET": ADMIN},
 }
 """All routes, with the one that a plugin of these tests adds and that says nothing of itself."""
@@ -177,7 +179,7 @@ async def test_who_may_do_what(
         (template, method, permission)
         for template, methods in TABLE.items()
         for method, permission in (methods | ({"HEAD": methods["GET"]} if "GET" in methods else {})).items()
-        if "{path:" not in template
+        if ":path}" not in template
     ]
     async with connect(server, None) as client:
         for (template, method, permission), role in product(cases, ROLES):
