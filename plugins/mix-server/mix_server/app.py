@@ -29,7 +29,14 @@ from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
-from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
+from mix_server.resources.tokens import (
+    IngressToken,
+    KeySetPage,
+    MachineToken,
+    MachineTokens,
+    Session,
+    Token,
+)
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -194,6 +201,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
     app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
     app.add_route("/v1/auth/token", Token(server))
+    app.add_route("/v1/auth/spcs", IngressToken(server))
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
