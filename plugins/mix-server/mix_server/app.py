@@ -146,6 +146,9 @@ class Router(CompiledRouter):
         known = self._known.get(uri)
         if known is None:
             known = super().find(uri, req)
+            if known is not None and "" in known[2].values():
+                # Falcon takes nothing at all for a name too.
+                known = None
             if known is not None and len(uri) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
