@@ -30,7 +30,14 @@ from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
-from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
+from mix_server.resources.tokens import (
+    IngressToken,
+    KeySetPage,
+    MachineToken,
+    MachineTokens,
+    Session,
+    Token,
+)
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -141,6 +148,9 @@ class Router(CompiledRouter):
         known = self._known.get(uri)
         if known is None:
             known = super().find(uri, req)
+            if known is not None and "" in known[2].values():
+                # Falcon takes nothing at all for a name too.
+                known = None
             if known is not None and len(uri) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
@@ -196,6 +206,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
     app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
     app.add_route("/v1/auth/token", Token(server))
+    app.add_route("/v1/auth/spcs", IngressToken(server))
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 

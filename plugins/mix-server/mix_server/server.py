@@ -139,6 +139,7 @@ class Server:
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()
+        log.info("stopped")
 
     def check_memory(self) -> None:
         """Raise `Overloaded` while the guests have all the memory that they may have together."""

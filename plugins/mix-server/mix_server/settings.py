@@ -5,7 +5,8 @@ How long a run may take and how much memory it may have are the kernel's limits 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,8 @@ from msgspec import Meta
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 MAX_WALL_TIME = 300.0
 """Seconds: a request may wait for its answer so long. What takes longer is no request."""
@@ -34,6 +37,26 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    auth: Annotated[
+        Literal["tokens", "spcs"],
+        Meta(
+            description='Who says who asks: "tokens" that are sent along, or "spcs", the ingress of Snowflake\'s '
+            "container services, by a header that is believed there only."
+        ),
+    ] = "tokens"
+    spcs_token_file: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where Snowflake keeps the token of a service; read anew each time that it is needed.",
+        ),
+    ] = "/snowflake/session/token"
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Scheme and host under which browsers know the server, as https://agents.example.com."
+        ),
+    ] = None
     jwks_url: Annotated[
         str | None,
         Meta(
@@ -103,6 +126,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     heartbeat: Annotated[
         float,
         Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
+        Meta(
+            gt=0,
+            le=30,
+            description="Seconds between signs of life of a live query: proxies close what is silent, the most of them "
+            "after a minute.",
+        ),
     ] = 15.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
@@ -111,3 +140,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
+            raise ValueError(
+                "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
+                f"found {self.base_url!r}"
+            )
