@@ -84,6 +84,7 @@ class Assembly:
             self.profile = dataclasses.replace(profile, filesystem=None)
         self.filesystem = self._declared("filesystem", self.profile.filesystem, filesystems)
         self.sql_engines = self._collect("mix_sql")
+        self.belongings = self._collect("mix_belongings")
 
     def settings(self, plugin: str) -> Any:
         """The settings object of a plugin of the profile."""
