@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -135,11 +136,9 @@ def exported(kernel: Kernel, workspace: Workspace, **what: Any) -> bytes:
 
 
 def brought(kernel: Kernel, store: WorkspaceStore, data: bytes, name: str, most: int = MOST) -> Brought:
-    import tempfile
-
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        return Export(file, most).bring(kernel, store, name)
+        return Export(file, most).bring(kernel, store, name, new=name not in store.list())
 
 
 def fields(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,13 +233,17 @@ def test_a_workspace_comes_into_one_without_apps_only(
     assert brought(kernel, store, data, "empty").apps == ("empty", "notes")
     with pytest.raises(Exists, match="has the apps empty, notes already"):
         brought(kernel, store, data, "empty")
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        with pytest.raises(Exists, match="a workspace 'empty' already"):
+            Export(file, MOST).bring(kernel, store, "empty")
+        with pytest.raises(NotFound):
+            Export(file, MOST).bring(kernel, store, "missing", new=False)
     assert brought(kernel, store, exported(kernel, store.create("none")), "new").apps == ()
     assert store.workspace("new").apps() == []
 
 
 def test_others_come_in_the_same_commit(kernel: Kernel, store: WorkspaceStore, workspace: Workspace) -> None:
-    import tempfile
-
     owner = {"_rmx_id": "owner", "_rmx_type": "owner", "subject": "user/eve@example.org"}
     with tempfile.TemporaryFile() as file:
         file.write(exported(kernel, workspace, belongings=False))
@@ -407,7 +410,9 @@ def test_one_of_two_imports_of_a_name_wins(
 
     def one(_: int) -> str:
         try:
-            return brought(kernel, store, data, "second").workspace
+            with tempfile.TemporaryFile() as file:
+                file.write(data)
+                return Export(file, MOST).bring(kernel, store, "second").workspace
         except Exists:
             return ""
 

@@ -54,10 +54,12 @@ class Bringing:
 
     Attributes:
         others: records that the workspace gets beside what is in the file, as who owns it.
+        belongings: with what is in the file of the workspace's own, as grants.
         watch: called with records and bytes, unpacked, as they are stored.
     """
 
     others: Sequence[Record] = ()
+    belongings: bool = True
     watch: Callable[[int, int], object] = lambda records, size: None
 
 
@@ -131,11 +133,11 @@ class Export:
         """The lines of an entry that are not empty."""
         return lines_in(self.chunks(name), name)
 
-    def check(self) -> None:
+    def check(self, watch: Callable[[int, int], object] = lambda records, size: None) -> None:
         """Read everything. `PackageError` names the first entry that is damaged."""
         for name in self._sums:
-            for _ in self.chunks(name):
-                pass
+            for chunk in self.chunks(name):
+                watch(0, len(chunk))
 
     def powers(self) -> dict[str, list[str]]:
         """What each app is to be allowed, for people."""
@@ -185,21 +187,31 @@ class Export:
         return found
 
     def bring(
-        self, kernel: Kernel, store: WorkspaceStore, workspace: str, how: Bringing | None = None
+        self,
+        kernel: Kernel,
+        store: WorkspaceStore,
+        workspace: str,
+        how: Bringing | None = None,
+        *,
+        new: bool = True,
     ) -> Brought:
         """Make the workspace of it, or bring it into the one of that name.
 
         An export of a workspace goes into a new one or one without apps; that of an app into one that has no app of its
         name. Blocks, and runs an event loop of its own.
 
+        Args:
+            new: make the workspace, which is not there; else it must be.
+
         Raises:
             PackageError, GrantError: the file is refused, or its code cannot be used here.
-            Exists: the workspace has apps already.
+            Exists: there is a workspace of that name, or it has apps, already.
+            NotFound: there is none, and none is to be made.
             MixError: something could not be stored. Nothing has come then, whatever is raised.
         """
         how = how or Bringing()
         self._usable(kernel)
-        if workspace in store.list():
+        if not new:
             found = store.workspace(workspace)
             with found.changing() as changes:
                 return self._bring(kernel, found, changes, how)
@@ -250,7 +262,7 @@ class Export:
             raise Exists(
                 f"workspace {workspace.name!r} has the apps {', '.join(taken)[:200]} already; nothing was imported"
             )
-        others, left_out = self._belongings(kernel, workspace.name)
+        others, left_out = self._belongings(kernel, workspace.name, how)
         records = files = 0
         kept: list[str] = []
         try:
@@ -293,7 +305,9 @@ class Export:
                 kept.append(digest)
         return kept
 
-    def _belongings(self, kernel: Kernel, workspace: str) -> tuple[list[Record], dict[str, int]]:
+    def _belongings(
+        self, kernel: Kernel, workspace: str, how: Bringing
+    ) -> tuple[list[Record], dict[str, int]]:
         if BELONGINGS not in self.archive.entries:
             return [], {}
         by_type: dict[str, list[Record]] = {}
@@ -311,7 +325,7 @@ class Export:
         found: list[Record] = []
         left_out: dict[str, int] = {}
         for kind, records in by_type.items():
-            judge = kernel.belonging(kind)
+            judge = kernel.belonging(kind) if how.belongings else None
             try:
                 kept = [] if judge is None else list(judge(records, self.manifest.name, workspace))
             except MixError as exc:

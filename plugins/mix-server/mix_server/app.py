@@ -14,6 +14,7 @@ from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
+from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
@@ -24,6 +25,7 @@ from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
@@ -55,6 +57,9 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/ws-export/{ws}": "/v1/ws/{ws}/export",
+    "/ws-import": "/v1/ws-import",
+    "/ws-clone/{name}": "/v1/ws-import",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -210,6 +215,13 @@ def _add_routes(app: App, server: Server) -> None:
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
 
+    transfers = Transfers(server)
+    exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
+    app.add_route("/v1/ws/{ws}/export", exports)
+    app.add_route("/v1/ws/{ws}/app/{app}/export", exports)
+    app.add_route("/v1/ws/{ws}/import", Imports(server, transfers, into=True))
+    app.add_route("/v1/ws-import", imports)
+
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)
     app.add_route("/ws/{ws}", workspace)
@@ -219,3 +231,6 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/ws-export/{ws}", exports, suffix="v0")
+    app.add_route("/ws-import", imports)
+    app.add_route("/ws-clone/{name}", Clone(server, transfers))
