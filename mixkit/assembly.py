@@ -85,6 +85,7 @@ class Assembly:
         self.filesystem = self._declared("filesystem", self.profile.filesystem, filesystems)
         self.sql_engines = self._collect("mix_sql")
         self.vaults = self._collect("mix_vaults")
+        self.belongings = self._collect("mix_belongings")
 
     def settings(self, plugin: str) -> Any:
         """The settings object of a plugin of the profile."""

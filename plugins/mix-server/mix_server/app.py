@@ -14,6 +14,7 @@ from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
+from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
@@ -24,6 +25,7 @@ from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
@@ -64,6 +66,9 @@ _DEPRECATED = {
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
+    "/ws-export/{ws}": "/v1/ws/{ws}/export",
+    "/ws-import": "/v1/ws-import",
+    "/ws-clone/{name}": "/v1/ws-import",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -226,6 +231,13 @@ def _add_routes(app: App, server: Server) -> None:
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)
 
+    transfers = Transfers(server)
+    exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
+    app.add_route("/v1/ws/{ws}/export", exports)
+    app.add_route("/v1/ws/{ws}/app/{app}/export", exports)
+    app.add_route("/v1/ws/{ws}/import", Imports(server, transfers, into=True))
+    app.add_route("/v1/ws-import", imports)
+
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)
     app.add_route("/ws/{ws}", workspace)
@@ -236,3 +248,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
     app.add_route("/subscribe/{topic:path}", subscribe)
+
+    app.add_route("/ws-export/{ws}", exports, suffix="v0")
+    app.add_route("/ws-import", imports)
+    app.add_route("/ws-clone/{name}", Clone(server, transfers))

@@ -47,6 +47,9 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/run-agent/w/demo/echo", {"a": 1}),
     ("POST", "/install-remix-file/w", b"no package"),
     ("POST", "/query/w/demo", {"query": "true"}),
+    *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
+    *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
+    ("POST", "/ws-clone/q", None),
     ("DELETE", "/query/w/demo/q", None),
 ]
 

@@ -33,6 +33,10 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}": {"GET": SEE, "DELETE": DELETE},
     "/v1/ws/{ws}/install": {"POST": INSTALL},
     "/v1/ws/{ws}/openapi.json": {"GET": SEE},
+    "/v1/ws/{ws}/export": {"GET": READ, "POST": READ},
+    "/v1/ws/{ws}/app/{app}/export": {"GET": READ, "POST": READ},
+    "/v1/ws/{ws}/import": {"POST": INSTALL},
+    "/v1/ws-import": {"POST": CREATE},
     "/v1/ws/{ws}/app/{app}": {"GET": SEE, "PUT": CREATE, "DELETE": DELETE},
     "/v1/ws/{ws}/app/{app}/agent/{agent}": {"GET": RUN, "POST": RUN},
     "/v1/ws/{ws}/permissions": {"GET": ADMIN, "POST": ADMIN},
@@ -67,6 +71,9 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/query/{ws}/{app}": {"POST": READ},
     "/query/{ws}/{app}/{name}": {"DELETE": WRITE},
     "/subscribe/{topic:path}": {"GET": READ},
+    "/ws-export/{ws}": {"GET": READ},
+    "/ws-import": {"POST": CREATE},
+    "/ws-clone/{name}": {"POST": CREATE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
 }
 """All routes, with the one that a plugin of these tests adds and that says nothing of itself."""
