@@ -25,6 +25,7 @@ from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
+from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
@@ -204,6 +205,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/documents/{id}/history", History(server))
     app.add_route("/v1/ws/{ws}/app/{app}/save", Save(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query", query)
+    app.add_route("/v1/ws/{ws}/app/{app}/query/parse", Parse(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
     app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
     app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))

@@ -27,6 +27,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("DELETE", f"{APP}/documents/{ID}", None),
     ("POST", f"{APP}/save", [{"_rmx_id": ID, "n": 2}]),
     ("POST", f"{APP}/query", {"query": "true"}),
+    ("POST", f"{APP}/query/parse", {"query": "true"}),
     ("POST", f"{APP}/query/q", {}),
     ("POST", f"{APP}/sql", {"sql": "select 1"}),
     ("PUT", f"{APP}/query/q", {"query": "n == 2"}),

@@ -30,6 +30,7 @@ PATHS = [
     f"{APP}/documents/{ID}/history",
     f"{APP}/query",
     f"{APP}/query{QUERY}",
+    f"{APP}/query/parse{QUERY}",
     f"{APP}/query/q",
     f"{APP}/query/q?limit=1",
     f"{APP}/live",

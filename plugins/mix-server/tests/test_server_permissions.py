@@ -51,6 +51,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/documents/{id}/history": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/save": {"POST": WRITE},
     "/v1/ws/{ws}/app/{app}/query": {"GET": READ, "POST": READ},
+    "/v1/ws/{ws}/app/{app}/query/parse": {"GET": READ, "POST": READ},
     "/v1/ws/{ws}/app/{app}/query/{name}": {"GET": READ, "POST": READ, "PUT": WRITE, "DELETE": WRITE},
     "/v1/ws/{ws}/app/{app}/live": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/sql": {"POST": READ},
