@@ -19,6 +19,8 @@ from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.file_links import Registered, SignedUpload
+from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
@@ -211,6 +213,13 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
+    managing = "/v1/ws/{ws}/app/{app}/file-manager"
+    app.add_route(managing, FileList(server))
+    app.add_route(f"{managing}/content", Content(server))
+    app.add_route(f"{managing}/props", Props(server))
+    app.add_route(f"{managing}/copy", Copies(server))
+    app.add_route(f"{managing}/register", Registered(server))
+    app.add_route(f"{managing}/sign", SignedUpload(server))
 
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)

@@ -51,6 +51,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
 @click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
 @click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
+@click.option("--file-limit", type=int, metavar="BYTES", help="Size of a file that is uploaded.")
 @click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
 @click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
 @click.option("--max-runs", type=int, help="Runs at once in each process.")
