@@ -31,6 +31,16 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--ws-dir", metavar="DIR", help="Directory that holds the workspaces.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--tls-certs", metavar="FILE", help="Certificate and its chain, PEM; read again when renewed.")
+@click.option("--tls-key", metavar="FILE", help="Private key of the certificate, PEM.")
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    default=None,
+    metavar="ORIGIN",
+    help="Whose scripts may ask, as https://app.example.org. Repeatable.",
+)
 @click.option("--workers", type=int, help="Processes that serve.")
 @click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")

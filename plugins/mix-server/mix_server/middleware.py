@@ -48,6 +48,7 @@ class Around:
         self._authorizer = server.authorizer
         self._metrics = server.metrics
         self._clients = server.clients
+        self._cors = server.cors
         self._deprecated = deprecated
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
@@ -69,6 +70,9 @@ class Around:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         req.clients = self._clients
+        if self._cors and self._cors.is_preflight(req):
+            self._cors.answer(resp)
+            resp.complete = True
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
@@ -83,6 +87,8 @@ class Around:
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
+        if self._cors:
+            self._cors.label(req, resp)
         route = req.uri_template
         if route in self._deprecated:
             resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})

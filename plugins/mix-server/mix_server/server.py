@@ -17,6 +17,7 @@ from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
+from mix_server.cors import Cors
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
@@ -56,6 +57,7 @@ class Server:
 
     Attributes:
         kernel, settings: as given.
+        cors: whose scripts may ask.
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
@@ -91,6 +93,7 @@ class Server:
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
+        self.cors = Cors(settings.cors_origins)
         self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.

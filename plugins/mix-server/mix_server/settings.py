@@ -26,6 +26,15 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     )
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    tls_certs: Annotated[
+        str | None,
+        Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
+    ] = None
+    tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
+    cors_origins: Annotated[
+        list[str],
+        Meta(description="Origins whose scripts may ask, as https://app.example.org; * is all of them."),
+    ] = []
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = 1
     token: Annotated[
         str | None,

@@ -202,7 +202,12 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         for name in ("token", "jwks_url"):
             if getattr(settings, name) is not None:
                 raise ProfileError(f"expected {name} or no_auth, found both", "settings.server.no_auth")
-        return LoopbackAuthorizer()
+        if "*" in settings.cors_origins:
+            # Each page that somebody here looks at could do everything.
+            raise ProfileError(
+                "expected origins without *, or authentication", "settings.server.cors_origins"
+            )
+        return LoopbackAuthorizer(frozenset(settings.cors_origins))
     if settings.token is None:
         raise ProfileError(
             "no token is set; all workers must know the same: set MIXKIT_SERVER_TOKEN, "
