@@ -64,6 +64,8 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--file-limit", type=int, metavar="BYTES", help="Size of a file that is uploaded.")
 @click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
 @click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
+@click.option("--rate-limit", type=float, help="Requests a second of each caller; 0 is without a limit.")
+@click.option("--rate-burst", type=int, help="Requests that a caller may send at once, with --rate-limit.")
 @click.option("--max-runs", type=int, help="Runs at once in each process.")
 @click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
 @click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")

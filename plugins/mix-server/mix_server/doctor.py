@@ -33,6 +33,7 @@ def checks(kernel: Any) -> list[Check]:
         _authentication(settings),
         _tls(settings),
         _cors(settings),
+        _rate(settings),
         _time(kernel.limits.wall_time),
         _waiting(settings, kernel.programs.idle.most_mappings),
     ]
@@ -100,6 +101,13 @@ def _cors(settings: ServerSettings) -> Check:
     return Check(
         name, "ok", f"scripts of {shown} may ask" if shown else "no scripts of other web sites may ask"
     )
+
+
+def _rate(settings: ServerSettings) -> Check:
+    message = "no limit of requests for each caller; set settings.server.rate_limit for one"
+    if settings.rate_limit:
+        message = f"{settings.rate_limit:g} requests a second for each caller, {settings.rate_burst} at once"
+    return Check("server rates", "ok", message)
 
 
 def _time(wall_time: float) -> Check:

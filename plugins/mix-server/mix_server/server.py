@@ -22,6 +22,7 @@ from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
 from mix_server.metrics import Metrics
+from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
@@ -58,6 +59,7 @@ class Server:
     Attributes:
         kernel, settings: as given.
         cors: whose scripts may ask.
+        rates: how often each caller may ask; None without a limit.
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
@@ -94,6 +96,7 @@ class Server:
         self.grants = GrantStore(self.store)
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
         self.cors = Cors(settings.cors_origins)
+        self.rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
         self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.

@@ -75,6 +75,17 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 500_000
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
+    rate_limit: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="Requests a second of each caller but the operator; 0 is without a limit.",
+        ),
+    ] = 0.0
+    rate_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests that a caller may send at once, with rate_limit.")
+    ] = 100
     max_runs: Annotated[int, Meta(ge=1, description="Runs that compute at once in each process.")] = 16
     max_waiting_runs: Annotated[
         int, Meta(ge=1, description="Runs in each process that wait for what they called, beside those.")
