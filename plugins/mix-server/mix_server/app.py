@@ -18,6 +18,7 @@ from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
 from mix_server.resources.file_links import Registered, SignedUpload
 from mix_server.resources.file_manager import Content, Copies, FileList, Props
@@ -199,6 +200,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/token", Token(server))
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
+
+    app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
     query = Query(server, stored)

@@ -70,6 +70,8 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
 @click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")
 @click.option("--query-timeout", type=float, metavar="SECONDS", help="Time of a query.")
+@click.option("--compile-timeout", type=float, metavar="SECONDS", help="Time of a compiler.")
+@click.option("--remote-compile-server", metavar="URL", help="Server that compiles instead of this one.")
 @click.option("--answer-limit", type=int, metavar="BYTES", help="Size of an answer from a database.")
 @click.option("--max-streams", type=int, help="Streamed answers at once in each process.")
 @click.option(

@@ -17,6 +17,7 @@ from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
+from mix_server.compiling.compiling import compiling
 from mix_server.cors import Cors
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
@@ -66,6 +67,7 @@ class Server:
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
+        compiling: where sources are compiled.
         databases: those of the apps.
         followings: the live queries, which streams share.
         streams: the answers that are being sent part by part.
@@ -111,6 +113,7 @@ class Server:
             settings.max_wait,
             self.metrics.runs,
         )
+        self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
         self.databases = Databases(kernel.databases, self.store, self.admission)
         self.followings = Followings(self.databases, settings)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
@@ -133,6 +136,7 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.compiling.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()

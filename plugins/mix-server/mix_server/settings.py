@@ -103,6 +103,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     query_timeout: Annotated[
         float, Meta(gt=0, le=300, description="Seconds of work of a query; a caller may ask for less.")
     ] = 30.0
+    compile_timeout: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds in which a compiler must be done.")
+    ] = 20.0
+    remote_compile_server: Annotated[
+        str | None, Meta(description="Base URL of the server that compiles instead of this one.")
+    ] = None
+    remote_compile_token: Annotated[str | None, Meta(description="What that server takes as a token.")] = None
     answer_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
     ] = 32 * MIB

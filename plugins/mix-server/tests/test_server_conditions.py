@@ -47,6 +47,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/ws/w/tokens", {"name": "ci", "rights": [{"role": "runner"}]}),
     ("DELETE", f"/v1/ws/w/tokens/{ID}", None),
     ("POST", "/v1/auth/token", None),
+    ("POST", "/v1/compile", {"sources": {"a.mix": ""}}),
     ("POST", "/v1/auth/session", None),
     ("DELETE", "/v1/auth/session", None),
     ("POST", "/ws", {"name": "other"}),

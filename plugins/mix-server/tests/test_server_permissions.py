@@ -44,6 +44,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/tokens": {"GET": ADMIN, "POST": ADMIN},
     "/v1/ws/{ws}/tokens/{id}": {"GET": ADMIN, "DELETE": ADMIN},
     "/v1/auth/token": {"POST": SEE},
+    "/v1/compile": {"POST": SEE},
     "/v1/auth/session": {"POST": SEE, "DELETE": EVERYBODY},
     "/v1/auth/keys": {"GET": EVERYBODY},
     "/v1/ws/{ws}/app/{app}/documents": {"GET": READ, "POST": WRITE},
