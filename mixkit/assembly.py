@@ -104,6 +104,10 @@ class Assembly:
         settings = self._settings.get(self._offered_by[path])
         return cls(settings) if settings is not None else cls()
 
+    def compilers_made_of(self) -> list[tuple[str, Any]]:
+        """Import string and settings of each compiler: `make` in another process makes it of these."""
+        return [(path, self._settings.get(self._offered_by[path])) for path in self.compilers.values()]
+
     def failed(self, what: str, path: str) -> Callable[[str], MixError]:
         """Makes the error that names the plugin that offers what has that import string, for `foreign`."""
         return _failed(what, self._offered_by[path])

@@ -19,7 +19,10 @@ from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.file_links import Registered, SignedUpload
+from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
@@ -27,6 +30,7 @@ from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
+from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
@@ -215,6 +219,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
+    app.add_route("/v1/compile", Compile(server))
+
     stored = StoredQueries(server)
     query = Query(server, stored)
     app.add_route("/v1/ws/{ws}/app/{app}/documents", Documents(server))
@@ -222,11 +228,19 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/documents/{id}/history", History(server))
     app.add_route("/v1/ws/{ws}/app/{app}/save", Save(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query", query)
+    app.add_route("/v1/ws/{ws}/app/{app}/query/parse", Parse(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
     app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
     app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
+    managing = "/v1/ws/{ws}/app/{app}/file-manager"
+    app.add_route(managing, FileList(server))
+    app.add_route(f"{managing}/content", Content(server))
+    app.add_route(f"{managing}/props", Props(server))
+    app.add_route(f"{managing}/copy", Copies(server))
+    app.add_route(f"{managing}/register", Registered(server))
+    app.add_route(f"{managing}/sign", SignedUpload(server))
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)

@@ -17,12 +17,15 @@ from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
+from mix_server.compiling.compiling import compiling
+from mix_server.cors import Cors
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
+from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
@@ -59,12 +62,15 @@ class Server:
 
     Attributes:
         kernel, settings: as given.
+        cors: whose scripts may ask.
+        rates: how often each caller may ask; None without a limit.
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
+        compiling: where sources are compiled.
         databases: those of the apps.
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
@@ -96,6 +102,8 @@ class Server:
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
+        self.cors = Cors(settings.cors_origins)
+        self.rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
         self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
@@ -110,6 +118,7 @@ class Server:
             settings.max_wait,
             self.metrics.runs,
         )
+        self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
         self.databases = Databases(kernel.databases, self.store, self.admission)
         held = Held(settings.live_memory)
         self.followings = Followings(self.databases, settings, held)
@@ -136,6 +145,7 @@ class Server:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
         await self.feeds.stop()
+        await self.compiling.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()

@@ -30,10 +30,14 @@ PATHS = [
     f"{APP}/documents/{ID}/history",
     f"{APP}/query",
     f"{APP}/query{QUERY}",
+    f"{APP}/query/parse{QUERY}",
     f"{APP}/query/q",
     f"{APP}/query/q?limit=1",
     f"{APP}/live",
     f"{APP}/files/public/a",
+    f"{APP}/file-manager",
+    f"{APP}/file-manager/content?path=/public/a",
+    f"{APP}/file-manager/props?path=/public/a",
     *(
         f"{of}/permissions{rest}"
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
@@ -64,6 +68,7 @@ OTHER_BODY = ("/metrics", "/run-agent/w/demo/echo")
 async def fill(client: httpx.AsyncClient) -> None:
     assert (await client.put(f"{APP}/documents/{ID}", json={"n": 1})).status_code == 201
     assert (await client.put(f"{APP}/query/q", json={"query": "n == 1"})).status_code == 201
+    assert (await client.put(f"{APP}/files/public/a", content=b"a")).status_code == 201
 
 
 def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:

@@ -257,7 +257,12 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
             raise ProfileError(
                 f"expected auth = {settings.auth!r} or no_auth, found both", "settings.server.no_auth"
             )
-        return LoopbackAuthorizer()
+        if "*" in settings.cors_origins:
+            # Each page that somebody here looks at could do everything.
+            raise ProfileError(
+                "expected origins without *, or authentication", "settings.server.cors_origins"
+            )
+        return LoopbackAuthorizer(frozenset(settings.cors_origins))
     ingress = _ingress(settings)
     if settings.token is None and ingress is None:
         raise ProfileError(
