@@ -8,10 +8,10 @@ from mix_lang import syntax as s
 from mix_lang.check.globals import ARITIES, CASES, TYPES
 from mix_lang.check.hints import counted, near
 from mix_lang.check.scope import Local, LocalKind, Place, Scope
-from mix_lang.check.walk import every
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
+from mix_lang.walk import every
 
 __all__ = ["BodyChecker"]
 
