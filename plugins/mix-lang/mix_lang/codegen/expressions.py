@@ -128,7 +128,7 @@ def _const(fn: Fn, node: s.Const, to: int) -> None:
 
 
 def _regex(fn: Fn, node: s.Regex, to: int) -> None:
-    fn.constant(to, {"regex": node.pattern})
+    fn.constant(to, node.pattern)
 
 
 def _dynamic(fn: Fn, node: s.Dynamic | s.Index, to: int) -> None:

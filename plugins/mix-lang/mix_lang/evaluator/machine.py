@@ -97,7 +97,7 @@ class Machine:
         return node.value
 
     def _regex(self, node: s.Regex, env: Env, tail: bool) -> Any:
-        return {"regex": node.pattern}
+        return node.pattern
 
     def _name(self, node: s.Name, env: Env, tail: bool) -> Any:
         scope = env.find(node.name)
