@@ -85,6 +85,12 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option(
     "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
 )
+@click.option(
+    "--postpone-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Time for idle actions, after the answer is sent.",
+)
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
 @click.option("--access-log", is_flag=True, default=None, help="Log each request.")
 @pass_session

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
 from mix_server.held import Held
+from mix_server.idle import IdleRuns
 from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.rates import Rates
@@ -71,6 +73,7 @@ class Server:
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
         compiling: where sources are compiled.
+        idle: the idle actions of runs, which come after their answers.
         databases: those of the apps.
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
@@ -119,6 +122,7 @@ class Server:
             self.metrics.runs,
         )
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
+        self.idle = IdleRuns(kernel, self.admission, settings.postpone_timeout)
         self.databases = Databases(kernel.databases, self.store, self.admission)
         held = Held(settings.live_memory)
         self.followings = Followings(self.databases, settings, held)
@@ -126,6 +130,7 @@ class Server:
         self.topics_prefix = PREFIX
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
+        self._end: float | None = None
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -134,12 +139,16 @@ class Server:
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
+        if self._end is None:
+            self._end = time.monotonic() + self.settings.grace_period
         self.clients.stop()
         self.streams.stop()
 
     async def stop(self) -> None:
         """The process ends: wait for the runs that were cancelled, and free everything."""
         self.begin_to_stop()
+        assert self._end is not None
+        await self.idle.stop(self._end - time.monotonic())
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)

@@ -170,6 +170,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
     ] = 30.0
+    postpone_timeout: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="Seconds that idle actions may take, once the answer is sent."),
+    ] = 60.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")

@@ -61,7 +61,6 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/query/{name}": {"GET": READ, "POST": READ, "PUT": WRITE, "DELETE": WRITE},
     "/v1/ws/{ws}/app/{app}/live": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/sql": {"POST": READ},
-    "/v1/ws/{ws}/app/{app}/files/{path:path}": {"GET": READ},
     "/v1/subscribe/{topic:path}": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/files/{path:path}": {"GET": READ, "PUT": WRITE},
     "/v1/ws/{ws}/app/{app}/file-manager": {"GET": READ},
