@@ -34,6 +34,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--workers", type=int, help="Processes that serve.")
 @click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
+@click.option("--base-url", metavar="URL", help="Under which browsers know the server.")
 @click.option("--jwks-url", metavar="URL", help="Keys of the identity provider, for tokens of users.")
 @click.option("--jwt-audience", metavar="TEXT", help="What users' tokens must be for.")
 @click.option("--jwt-issuer", metavar="TEXT", help="What users' tokens must be from.")

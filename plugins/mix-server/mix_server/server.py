@@ -18,10 +18,12 @@ from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
 from mix_server.databases import Databases
-from mix_server.errors import Overloaded
+from mix_server.errors import Overloaded, Unsupported
 from mix_server.followings import Followings
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
+from mix_server.sign_in.refresh import tokens_of
+from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from mixkit.kernel import Kernel
+    from mixkit.vault import Vault
 
 __all__ = ["Server"]
 
@@ -61,6 +64,7 @@ class Server:
         grants: who may do what in them.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
+        tokens: those of accounts that users have connected.
         admission: the places for runs, and for calls of databases.
         databases: those of the apps.
         followings: the live queries, which streams share.
@@ -98,6 +102,7 @@ class Server:
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
+        self.tokens = tokens_of(kernel)
         self.admission = Admission(
             settings.max_runs,
             settings.max_waiting_runs,
@@ -109,6 +114,25 @@ class Server:
         self.followings = Followings(self.databases, settings)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
+
+    def vault(self, workspace: str) -> Vault:
+        """What is kept for a workspace that is secret.
+
+        Raises:
+            NotFound: there is no such workspace.
+            Unsupported: no plugin of the profile keeps secrets.
+        """
+        root = self.store.workspace(workspace).root
+        if not self.kernel.assembly.vaults:
+            raise Unsupported(
+                "expected a plugin that keeps secrets in the profile of this server, found none; name secrets in its "
+                "plugins"
+            )
+        return self.tokens.vault(root, workspace)
+
+    def providers(self, workspace: str) -> Providers:
+        """The providers by which users of a workspace may connect accounts. Errors as those of `vault`."""
+        return Providers(self.vault(workspace))
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -127,6 +151,7 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.tokens.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()

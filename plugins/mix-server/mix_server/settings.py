@@ -5,14 +5,20 @@ How long a run may take and how much memory it may have are the kernel's limits 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from mixkit.addresses import AllowedNetwork
+from mixkit.errors import ProfileError
+
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 MAX_WALL_TIME = 300.0
 """Seconds: a request may wait for its answer so long. What takes longer is no request."""
@@ -34,6 +40,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Scheme and host under which browsers know the server, as https://agents.example.com."
+        ),
+    ] = None
     jwks_url: Annotated[
         str | None,
         Meta(
@@ -106,6 +118,40 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
     ] = 30.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
+    provider_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses of identity providers that are not public, as 10.1.2.3:443 or 10.1.0.0/16, to which "
+            "users may connect accounts; only https is spoken."
+        ),
+    ] = ()
+    provider_plain: Annotated[
+        bool,
+        Meta(
+            description="Speak plain http with identity providers too, and reach every address: for development."
+        ),
+    ] = False
+    provider_ca_file: Annotated[
+        str,
+        Meta(
+            description="PEM file of certificate authorities to trust of identity providers, besides the system's."
+        ),
+    ] = ""
+    provider_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds in which an identity provider must have answered.")
+    ] = 10.0
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
+            raise ValueError(
+                "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
+                f"found {self.base_url!r}"
+            )
+        for network in self.provider_networks:
+            try:
+                AllowedNetwork.parse(network)
+            except ValueError as exc:
+                raise ProfileError(str(exc), "settings.server.provider_networks") from None
