@@ -85,6 +85,7 @@ class Assembly:
         self.filesystem = self._declared("filesystem", self.profile.filesystem, filesystems)
         self.sql_engines = self._collect("mix_sql")
         self.vaults = self._collect("mix_vaults")
+        self.belongings = self._collect("mix_belongings")
 
     def settings(self, plugin: str) -> Any:
         """The settings object of a plugin of the profile."""
@@ -102,6 +103,10 @@ class Assembly:
         cls = load_object(path)
         settings = self._settings.get(self._offered_by[path])
         return cls(settings) if settings is not None else cls()
+
+    def compilers_made_of(self) -> list[tuple[str, Any]]:
+        """Import string and settings of each compiler: `make` in another process makes it of these."""
+        return [(path, self._settings.get(self._offered_by[path])) for path in self.compilers.values()]
 
     def failed(self, what: str, path: str) -> Callable[[str], MixError]:
         """Makes the error that names the plugin that offers what has that import string, for `foreign`."""

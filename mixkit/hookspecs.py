@@ -48,6 +48,16 @@ def mix_sql() -> dict[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mix_belongings() -> dict[str, str]:  # type: ignore[empty-body]
+    """Types of records in a workspace's own database that move with it: each to the import string of a function.
+
+    It is called with the records of the type, the name of the workspace that they were of, and that of the one that
+    they come to, and answers those that come along, as they are to be there. A `MixError` refuses the import. No secret
+    belongs into such a record.
+    """
+
+
+@hookspec
 def mix_compilers() -> dict[str, str]:  # type: ignore[empty-body]
     """Compilers: name of the language to import string of a class that meets `Compiler`."""
 

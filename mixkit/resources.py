@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mixkit.app_files import AppFiles
 from mixkit.assembly import Assembly
-from mixkit.bus import Bus
+from mixkit.bus import FollowedBus
 from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.local_bus import LocalBus
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
+from mixkit.settings import load_object
 from mixkit.signals import Signals
 from mixkit.sql import SqlEngine
 from mixkit.state import State
@@ -62,7 +63,7 @@ class Resources:
         self._vaults: Vaults | None = None
         self._making = threading.Lock()
         self.signals = Signals()
-        self.bus: Bus = LocalBus()
+        self.bus: FollowedBus = LocalBus()
         self._shared_bus: SharedBus | None = None
         self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
         self.has_close = bool(self.manager.hook.mix_state_close.get_hookimpls())
@@ -127,6 +128,11 @@ class Resources:
                 if self._sql is None:
                     self._sql = self._make("engine for SQL", next(iter(offered.values())))
         return self._sql
+
+    def belonging(self, kind: str) -> Callable[..., Any] | None:
+        """What judges records of that type when a workspace is imported (`mix_belongings`); None if nobody does."""
+        path = self.assembly.belongings.get(kind)
+        return None if path is None else cast("Callable[..., Any]", load_object(path))
 
     # -- keys ---------------------------------------------------------------------------------
 

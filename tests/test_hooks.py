@@ -130,6 +130,21 @@ def test_mix_vaults(load: Load) -> None:
         assert kernel.vaults
 
 
+def test_mix_belongings(load: Load) -> None:
+    source = """
+        @hookimpl
+        def mix_belongings():
+            return {"card": "mix_one_hooks:cards"}
+        def cards(records, before, now):
+            return records[:1]
+    """
+    with load(source) as kernel:
+        judge = kernel.belonging("card")
+        assert judge is not None
+        assert judge(["a", "b"], "old", "new") == ["a"]
+        assert kernel.belonging("other") is None
+
+
 def test_mix_compilers(load: Load) -> None:
     offers(load, "mix_compilers")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.access.ended import Ended
+from mix_server.access.ingress import Ingress, SessionToken, account_of
 from mix_server.access.key_source import KeySource
 from mix_server.access.machine import is_good, is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER, LIFETIME
@@ -52,6 +53,10 @@ class Accounts:
         expected: what its tokens must say.
         creators: subjects that may make workspaces.
         ended: what was ended before its time.
+        ingress: says who asks where no token does; None where nobody is believed without one.
+
+    Attributes:
+        ingress: as given.
     """
 
     def __init__(
@@ -63,7 +68,9 @@ class Accounts:
         expected: Expected = Expected(),  # noqa: B008 - it is frozen
         creators: frozenset[str] = frozenset(),
         ended: Ended | None = None,
+        ingress: Ingress | None = None,
     ) -> None:
+        self.ingress = ingress
         self._operator = operator
         self._server_key = server_key
         self._grants = grants
@@ -77,6 +84,9 @@ class Accounts:
     async def authorize(self, request: Request) -> Caller:
         """Who has that token; nobody in particular without one. `Unauthorized` if it is not good."""
         given = request.auth
+        if self.ingress is not None and (given or "").partition(" ")[0].lower() != "bearer":
+            # What else is sent as Authorization is meant for the ingress; no cookie of ours is needed beside its own.
+            return self.ingress.user(request)
         if given is None:
             cookie = request.get_cookie_values(SESSION)
             if not cookie:
@@ -248,8 +258,18 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         for name in ("token", "jwks_url"):
             if getattr(settings, name) is not None:
                 raise ProfileError(f"expected {name} or no_auth, found both", "settings.server.no_auth")
-        return LoopbackAuthorizer()
-    if settings.token is None:
+        if settings.auth != "tokens":
+            raise ProfileError(
+                f"expected auth = {settings.auth!r} or no_auth, found both", "settings.server.no_auth"
+            )
+        if "*" in settings.cors_origins:
+            # Each page that somebody here looks at could do everything.
+            raise ProfileError(
+                "expected origins without *, or authentication", "settings.server.cors_origins"
+            )
+        return LoopbackAuthorizer(frozenset(settings.cors_origins))
+    ingress = _ingress(settings)
+    if settings.token is None and ingress is None:
         raise ProfileError(
             "no token is set; all workers must know the same: set MIXKIT_SERVER_TOKEN, "
             "or start with `mixkit serve`, which makes one",
@@ -266,11 +286,23 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
     except BadRequest as exc:
         raise ProfileError(str(exc), "settings.server.workspace_creators") from None
     return Accounts(
-        OperatorToken(settings.token),
+        # Without one there is no operator behind the ingress: nobody knows this.
+        OperatorToken(settings.token or secrets.token_urlsafe()),
         key,
         grants,
         None if settings.jwks_url is None else KeySource(settings.jwks_url),
         Expected(settings.jwt_audience, settings.jwt_issuer),
         creators,
         Ended(Path(settings.ws_dir)),
+        ingress,
     )
+
+
+def _ingress(settings: ServerSettings) -> Ingress | None:
+    if settings.auth != "spcs":
+        return None
+    if settings.jwks_url is not None:
+        raise ProfileError('expected jwks_url or auth = "spcs", found both', "settings.server.jwks_url")
+    account = account_of()
+    SessionToken(settings.spcs_token_file).read()
+    return Ingress(account, settings.base_url)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
-from mix_server.caller import EVERYBODY, Permission
+from mix_server.caller import EVERYBODY, Caller, Permission
 from mix_server.described import Method
 from mix_server.errors import Forbidden, Unauthorized
 from mixkit.errors import NotFound
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
+__all__ = ["IngressToken", "KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
 
 _EXAMPLE = '{"name": "ci", "rights": [{"role": "runner", "resource": "workspace"}], "seconds": 86400}'
 _YEAR = 366 * 24 * 3_600
@@ -62,17 +62,43 @@ class Token:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        caller = req.who
-        if caller.email is None:
-            # There is nobody whom it could name: all that a token says of a user is the address.
-            raise Forbidden("expected a user with an address that the identity provider vouches for")
-        seconds = caller.seconds(LIFETIME)
-        # It ends with the session that it was made in.
-        more = {} if caller.session is None else {"sid": caller.session}
-        make = partial(self._server.key.token, caller.email, caller.email, seconds, **more)
-        token, until = await asyncio.to_thread(make)
-        resp.set_header("Cache-Control", "no-store")
-        resp.media = {"token": token, "until": until, "seconds": int(seconds)}
+        await _answer_token(self._server, resp, req.who)
+
+
+async def _answer_token(server: Server, resp: Response, caller: Caller) -> None:
+    if caller.email is None:
+        # There is nobody whom it could name: all that a token says of a user is the address.
+        raise Forbidden("expected a user with an address that the identity provider vouches for")
+    seconds = caller.seconds(LIFETIME)
+    # It ends with the session that it was made in.
+    more = {} if caller.session is None else {"sid": caller.session}
+    make = partial(server.key.token, caller.email, caller.email, seconds, **more)
+    token, until = await asyncio.to_thread(make)
+    resp.set_header("Cache-Control", "no-store")
+    resp.media = {"token": token, "until": until, "seconds": int(seconds)}
+
+
+class IngressToken:
+    """`POST /v1/auth/spcs`: the same for whom Snowflake's ingress has signed in, whatever token is sent along."""
+
+    permissions: ClassVar = {"POST": EVERYBODY}
+    methods: ClassVar = {
+        "POST": Method(
+            "Make a token for whom Snowflake's ingress has signed in",
+            {200: MadeToken},
+            errors=frozenset({401, 403, 404}),
+        )
+    }
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        ingress = getattr(self._server.authorizer, "ingress", None)
+        if ingress is None:
+            # Nobody is believed by a header here.
+            raise NotFound("no ingress")
+        await _answer_token(self._server, resp, ingress.user(req))
 
 
 class Session:
