@@ -19,6 +19,7 @@ from mix_server.openapi import Api, Route
 from mix_server.request import Request
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
 from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
 from mix_server.resources.file_links import Registered, SignedUpload
@@ -33,6 +34,12 @@ from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
+from mix_server.resources.sign_in import (
+    ConnectedAccount,
+    ConnectedAccounts,
+    SignInCallback,
+    SignInStart,
+)
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -219,6 +226,12 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
+    app.add_route("/v1/ws/{ws}/auth-configs", AuthConfigs(server))
+    app.add_route("/v1/ws/{ws}/auth-configs/{name}", AuthConfig(server))
+    app.add_route("/v1/ws/{ws}/accounts", ConnectedAccounts(server))
+    app.add_route("/v1/ws/{ws}/accounts/{name}", ConnectedAccount(server))
+    app.add_route("/v1/auth/{ws}/{name}/start", SignInStart(server))
+    app.add_route("/v1/auth/{ws}/{name}/callback", SignInCallback(server))
     app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
