@@ -16,6 +16,7 @@ from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
+from mix_server.resources.activities import Activities, CountActivities, GuestOutput, ServerActivities
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
 from mix_server.resources.documents import Document, Documents, History, Save
@@ -55,6 +56,7 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/count-activities/{ws}": "/v1/ws/{ws}/activities",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -197,6 +199,10 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
+    app.add_route("/v1/activities", ServerActivities(server))
+    app.add_route("/v1/ws/{ws}/activities", Activities(server))
+    app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
+
     stored = StoredQueries(server)
     query = Query(server, stored)
     app.add_route("/v1/ws/{ws}/app/{app}/documents", Documents(server))
@@ -219,3 +225,4 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/count-activities/{ws}", CountActivities(server))

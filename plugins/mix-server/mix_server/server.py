@@ -23,6 +23,7 @@ from mix_server.followings import Followings
 from mix_server.metrics import Metrics
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
+from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
 from mixkit.vm.spawned import CLEANUP
@@ -59,6 +60,7 @@ class Server:
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
+        activities: what is done, and what guests write.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
@@ -90,6 +92,7 @@ class Server:
         self.settings = settings
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
+        self.activities = Activities(self.store, kernel.settings("kernel"))
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
         self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
@@ -128,6 +131,7 @@ class Server:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
         self.databases.close()
+        await asyncio.to_thread(self.activities.close)
         self.metrics.flush()
         self.kernel.close()
 

@@ -47,6 +47,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/install-remix-file/w", b"no package"),
     ("POST", "/query/w/demo", {"query": "true"}),
     ("DELETE", "/query/w/demo/q", None),
+    ("POST", "/count-activities/w", {}),
 ]
 
 

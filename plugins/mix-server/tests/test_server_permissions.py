@@ -43,6 +43,9 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/agent/{agent}/permissions/{id}": {"GET": ADMIN, "DELETE": ADMIN},
     "/v1/ws/{ws}/tokens": {"GET": ADMIN, "POST": ADMIN},
     "/v1/ws/{ws}/tokens/{id}": {"GET": ADMIN, "DELETE": ADMIN},
+    "/v1/activities": {"GET": ADMIN},
+    "/v1/ws/{ws}/activities": {"GET": SEE},
+    "/v1/ws/{ws}/output": {"GET": SEE},
     "/v1/auth/token": {"POST": SEE},
     "/v1/auth/session": {"POST": SEE, "DELETE": EVERYBODY},
     "/v1/auth/keys": {"GET": EVERYBODY},
@@ -64,6 +67,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/grant-permission/{ws}": {"POST": ADMIN},
     "/query/{ws}/{app}": {"POST": READ},
     "/query/{ws}/{app}/{name}": {"DELETE": WRITE},
+    "/count-activities/{ws}": {"POST": SEE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
 }
 """All routes, with the one that a plugin of these tests adds and that says nothing of itself."""

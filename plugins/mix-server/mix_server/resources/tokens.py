@@ -14,6 +14,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Permission
 from mix_server.described import Method
 from mix_server.errors import Forbidden
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Token:
     asked for with, where that is one of this server."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {"POST": Method("Make a token for who asks", {200: MadeToken})}
 
     def __init__(self, server: Server) -> None:
@@ -78,6 +80,7 @@ class Session:
     """
 
     permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
         "DELETE": Method("End the session", {204: None}),
@@ -162,6 +165,7 @@ class MachineTokens:
     """`/v1/ws/{ws}/tokens`: GET lists those of machines, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN}
+    activities: ClassVar = {"POST": Kind.GRANT}
     methods: ClassVar = {
         "GET": Method("List the tokens of machines", {200: Machines}),
         "POST": Method(
@@ -182,6 +186,7 @@ class MachineTokens:
         machine, token = await asyncio.to_thread(
             self._server.grants.make_machine, ws, wanted.name, rights, wanted.seconds, req.who.subject
         )
+        req.about = {"subject": machine.subject, "name": machine.name}
         resp.status = 201
         resp.location = f"/v1/ws/{ws}/tokens/{machine.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -192,6 +197,7 @@ class MachineToken:
     """`/v1/ws/{ws}/tokens/{id}`: GET reads what it may do, DELETE revokes it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
     methods: ClassVar = {
         "GET": Method("Read what a machine may do", {200: MachineDescription}),
         "DELETE": Method("Revoke a machine's token", {204: None}),
@@ -207,6 +213,7 @@ class MachineToken:
         resp.media = _shown(grants, grants.machines[id])
 
     async def on_delete(self, req: Request, resp: Response, ws: str, id: str) -> None:
+        req.about = {"subject": f"machine/{id:.32}"}
         await asyncio.to_thread(self._server.grants.revoke_machine, ws, id)
         resp.status = 204
 
