@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,12 +184,18 @@ class Book:
             database.save([_record(app, folder, None)], _BY_NAME)
         return folder
 
-    def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
+    def write(
+        self,
+        entries: Mapping[str, Entry],
+        code: Mapping[str, bytes] | None = None,
+        others: Iterable[Record] = (),
+    ) -> None:
         """Write entries of apps that were noted, with the code that they bring, in one commit. Code that nothing needs
         any more goes.
 
         Args:
             code: content by SHA-256.
+            others: records of other types, which come with the apps.
         """
         database = self.database()
         with database.query(_APPS) as cursor:
@@ -204,7 +210,28 @@ class Book:
         for digest in set().union(*before.values()) - needed:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
         with self.writing():
-            database.save(records, _BY_NAME)
+            database.save([*records, *others], _BY_NAME)
+
+    def keep(self, digest: str, content: bytes) -> None:
+        """Write code that entries will need which are written later, in a commit of its own."""
+        with self.writing() as database:
+            database.save(list(_parts(digest, content)), _BY_NAME)
+
+    def drop(self, digests: Iterable[str]) -> None:
+        """Take back code that was kept for entries which were never written."""
+        database = self.database()
+        page = Page(database, self._root)
+        with database.query(_APPS) as cursor:
+            needed = {digest for record in cursor for digest in record.get("code", ())}
+        gone = [
+            f"code:{digest}:{number}"
+            for digest in digests
+            if digest not in needed
+            for number in range(page.parts(digest))
+        ]
+        if gone:
+            with self.writing():
+                database.delete(gone)
 
     def forget(self, app: str) -> None:
         """Delete what others keep of an app that is about to be deleted: the next of its name is not to have it."""

@@ -19,7 +19,10 @@ _LONGEST = 100
 
 
 def activity_of(resource: Any, method: str) -> Kind | None:
-    """What a method of a Falcon resource does, as its `activities` say; None if it is not to be noted."""
+    """What a method of a Falcon resource does, as its `activities` say; None if it is not to be noted.
+
+    One that everybody may ask, or that admits by itself, sets `Request.activity` when it has let somebody in.
+    """
     kinds: Mapping[str, Kind] | None = getattr(resource, "activities", None)
     return None if kinds is None else kinds.get(method)
 

@@ -14,11 +14,13 @@ from mix_server.activity import activity_by, activity_of
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
 from mix_server.error_answer import write_message
+from mix_server.errors import Refusal
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
+from mix_server.rates import bucket_of
 from mix_server.streams import Stream
-from mixkit.errors import StorageError, shortened
+from mixkit.errors import NotFound, StorageError, shortened
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -54,6 +56,8 @@ class Around:
         self._metrics = server.metrics
         self._activities = server.activities
         self._clients = server.clients
+        self._cors = server.cors
+        self._rates = server.rates
         self._deprecated = deprecated
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
@@ -75,22 +79,39 @@ class Around:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         req.clients = self._clients
+        if self._cors and self._cors.is_preflight(req):
+            self._cors.answer(resp)
+            resp.complete = True
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
         permission = permission_of(resource, req.method)
+        about = req.resource = Resource(params.get("ws"), params.get("app"), params.get("agent"))
         if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
-            about = Resource(params.get("ws"), params.get("app"), params.get("agent"))
-            req.resource = about
-            req.caller = await admit(self._authorizer, req, permission, about)
+            try:
+                req.caller = await admit(self._authorizer, req, permission, about)
+            except (Refusal, NotFound):
+                # Counts too: else tokens and names could be tried without an end.
+                self._count(req, resp, resource)
+                raise
             req.activity = activity_of(resource, req.method)
+        self._count(req, resp, resource)
         if req.judged:
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 
+    def _count(self, req: Request, resp: Response, resource: Any) -> None:
+        """Count a request against what its caller may ask. `TooOften` if that is used up."""
+        if self._rates is not None and not hasattr(resource, "never_limited"):
+            bucket = bucket_of(req, req.caller)
+            if bucket is not None:
+                resp.set_headers(self._rates.take(bucket))
+
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
+        if self._cors:
+            self._cors.label(req, resp)
         route = req.uri_template
         if route in self._deprecated:
             resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})
@@ -129,6 +150,9 @@ class Around:
             await asyncio.to_thread(self._activities.record, activity)
         except StorageError as exc:
             log.error("%s", exc, exc_info=exc, extra={"request_id": req.id})
+            if isinstance(resp.stream, Stream):
+                await resp.stream.close()
+                resp.stream = None
             write_message(resp, 503, "it was done, and cannot be noted; the server's log has more")
 
 

@@ -30,6 +30,8 @@ WANTED = Wanted()
 
 NOT_NOTED = {
     ("/v1/auth/session", "DELETE"),
+    ("/v1/compile", "POST"),
+    ("/v1/ws/{ws}/app/{app}/query/parse", "POST"),
     ("/v1/ws/{ws}/app/{app}/query", "POST"),
     ("/v1/ws/{ws}/app/{app}/query/{name}", "POST"),
     ("/v1/ws/{ws}/app/{app}/sql", "POST"),

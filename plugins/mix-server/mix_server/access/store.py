@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mixkit.package.glance import Glance
     from mixkit.storage import Database
 
-__all__ = ["MAX_GRANTS", "GrantStore"]
+__all__ = ["MAX_GRANTS", "GrantStore", "identified", "owner_record", "record_of"]
 
 MAX_GRANTS: Final = 100_000
 """Grants of one workspace: all of them are in memory."""
@@ -102,7 +102,7 @@ class GrantStore:
             BadRequest: a text is no subject, role or resource, or there are too many grants.
             NotFound, StorageError: as `of`.
         """
-        wanted = _identified(Grant.checked("", subject, role, resource, workspace))
+        wanted = identified(Grant.checked("", subject, role, resource, workspace))
         known = self.of(workspace)
         if wanted.id in known:
             return wanted, False
@@ -111,7 +111,7 @@ class GrantStore:
                 f"expected at most {MAX_GRANTS} grants in a workspace; use domain/HOST or all-users"
             )
         with self._store.workspace(workspace).writing() as database:
-            database.save([_record(wanted, by)], _BY_NAME)
+            database.save([record_of(wanted, by)], _BY_NAME)
         return wanted, True
 
     def remove(self, workspace: str, ids: Sequence[str]) -> list[Grant]:
@@ -153,12 +153,12 @@ class GrantStore:
             NotFound, StorageError: as `of`.
         """
         machine, token = Machine.make(workspace, name, seconds, by)
-        grants = [_identified(Grant.checked("", machine.subject, *right, workspace)) for right in rights]
+        grants = [identified(Grant.checked("", machine.subject, *right, workspace)) for right in rights]
         if not grants:
             raise BadRequest("expected at least one role and its resource, for a token that may do something")
         record = {**asdict(machine), "_rmx_id": f"machine:{machine.id}", "_rmx_type": "machine"}
         del record["id"]
-        records = [record, *(_record(grant, by) for grant in grants)]
+        records = [record, *(record_of(grant, by) for grant in grants)]
         with self._store.workspace(workspace).writing() as database:
             database.save(records, _BY_NAME)
         return machine, token
@@ -175,19 +175,25 @@ class GrantStore:
 
     def own(self, workspace: str, subject: str) -> None:
         """Write who made a workspace; when it is made, and never again."""
-        record = {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
+        record = owner_record(subject)
         once = SaveOptions(original_id_always=True, keep_original=True)
         with self._store.workspace(workspace).writing() as database:
             database.save([record], once)
 
 
-def _identified(grant: Grant) -> Grant:
+def owner_record(subject: str) -> dict[str, Any]:
+    """Who made a workspace, as it is kept."""
+    return {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
+
+
+def identified(grant: Grant) -> Grant:
     """With its id: one triple has one, whoever else grants it at the same time."""
     triple = "\0".join((grant.subject, grant.role, resource_text(grant.resource)))
     return replace(grant, id=f"grant:{hashlib.sha256(triple.encode()).hexdigest()[:16]}")
 
 
-def _record(grant: Grant, by: str | None) -> dict[str, Any]:
+def record_of(grant: Grant, by: str | None) -> dict[str, Any]:
+    """A grant as it is kept."""
     record: dict[str, Any] = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
     if grant.resource.app is not None:
         record["app"] = grant.resource.app
