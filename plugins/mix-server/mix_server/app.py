@@ -17,6 +17,7 @@ from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
+from mix_server.resources.activities import Activities, CountActivities, GuestOutput, ServerActivities
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
 from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
@@ -76,6 +77,7 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/count-activities/{ws}": "/v1/ws/{ws}/activities",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
     "/ws-export/{ws}": "/v1/ws/{ws}/export",
     "/ws-import": "/v1/ws-import",
@@ -232,6 +234,9 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/accounts/{name}", ConnectedAccount(server))
     app.add_route("/v1/auth/{ws}/{name}/start", SignInStart(server))
     app.add_route("/v1/auth/{ws}/{name}/callback", SignInCallback(server))
+    app.add_route("/v1/activities", ServerActivities(server))
+    app.add_route("/v1/ws/{ws}/activities", Activities(server))
+    app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
     app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
@@ -274,6 +279,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/count-activities/{ws}", CountActivities(server))
     app.add_route("/subscribe/{topic:path}", subscribe)
 
     app.add_route("/ws-export/{ws}", exports, suffix="v0")

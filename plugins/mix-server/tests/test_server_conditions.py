@@ -65,6 +65,7 @@ WRITES: list[tuple[str, str, Any]] = [
     *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
     ("POST", "/ws-clone/q", None),
     ("DELETE", "/query/w/demo/q", None),
+    ("POST", "/count-activities/w", {}),
 ]
 
 

@@ -10,6 +10,7 @@ from falcon.media import MultipartFormHandler
 from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.errors import BadRequest, UnsupportedBody
+from mixkit.activities import Kind
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -43,6 +44,7 @@ class Install:
     """
 
     permissions: ClassVar = {"POST": Permission.INSTALL}
+    activities: ClassVar = {"POST": Kind.INSTALL}
     options: ClassVar = {"POST": frozenset({"force"})}
     methods: ClassVar = {
         "POST": Method(
@@ -64,6 +66,7 @@ class Install:
         force = req.get_param_as_bool("force") or False
         data = await self._package(req)
         installed, warnings = await asyncio.to_thread(self._server.catalog.install, ws, data, force=force)
+        req.about = {"apps": list(installed.apps), "version": installed.version, "changed": installed.changed}
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),

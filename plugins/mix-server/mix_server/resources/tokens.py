@@ -15,6 +15,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Caller, Permission
 from mix_server.described import Method
 from mix_server.errors import Forbidden, Unauthorized
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Token:
     asked for with, where that is one of this server."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {"POST": Method("Make a token for who asks", {200: MadeToken})}
 
     def __init__(self, server: Server) -> None:
@@ -82,6 +84,7 @@ class IngressToken:
     """`POST /v1/auth/spcs`: the same for whom Snowflake's ingress has signed in, whatever token is sent along."""
 
     permissions: ClassVar = {"POST": EVERYBODY}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
         "POST": Method(
             "Make a token for whom Snowflake's ingress has signed in",
@@ -98,7 +101,9 @@ class IngressToken:
         if ingress is None:
             # Nobody is believed by a header here.
             raise NotFound("no ingress")
-        await _answer_token(self._server, resp, ingress.user(req))
+        req.caller = ingress.user(req)
+        req.activity = Kind.SIGN_IN
+        await _answer_token(self._server, resp, req.caller)
 
 
 class Session:
@@ -110,6 +115,7 @@ class Session:
     """
 
     permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
         "DELETE": Method("End the session", {204: None}, errors=frozenset({400, 401, 403, 503})),
@@ -210,6 +216,7 @@ class MachineTokens:
     """`/v1/ws/{ws}/tokens`: GET lists those of machines, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN}
+    activities: ClassVar = {"POST": Kind.GRANT}
     methods: ClassVar = {
         "GET": Method("List the tokens of machines", {200: Machines}),
         "POST": Method(
@@ -230,6 +237,7 @@ class MachineTokens:
         machine, token = await asyncio.to_thread(
             self._server.grants.make_machine, ws, wanted.name, rights, wanted.seconds, req.who.subject
         )
+        req.about = {"subject": machine.subject, "name": machine.name}
         resp.status = 201
         resp.location = f"/v1/ws/{ws}/tokens/{machine.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -240,6 +248,7 @@ class MachineToken:
     """`/v1/ws/{ws}/tokens/{id}`: GET reads what it may do, DELETE revokes it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
     methods: ClassVar = {
         "GET": Method("Read what a machine may do", {200: MachineDescription}),
         "DELETE": Method("Revoke a machine's token", {204: None}),
@@ -255,6 +264,7 @@ class MachineToken:
         resp.media = _shown(grants, grants.machines[id])
 
     async def on_delete(self, req: Request, resp: Response, ws: str, id: str) -> None:
+        req.about = {"subject": f"machine/{id:.32}"}
         await asyncio.to_thread(self._server.grants.revoke_machine, ws, id)
         resp.status = 204
 
