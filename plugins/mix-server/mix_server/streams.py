@@ -108,6 +108,10 @@ class Stream:
             release()
             raise
 
+    def ended(self) -> bool:
+        """Whether no further part is sent."""
+        return self._ended
+
     def end(self) -> None:
         """Let no further part be sent."""
         if not self._ended:
@@ -121,7 +125,7 @@ class Stream:
     async def __anext__(self) -> bytes:
         if self._timer is not None:
             self._timer.cancel()
-        if self._ended:
+        if self.ended():
             raise StopAsyncIteration
         loop = asyncio.get_running_loop()
         if self._watcher is None:
@@ -134,12 +138,12 @@ class Stream:
             part = await anext(self._parts, None)
         except asyncio.CancelledError:
             # By `end`, unless somebody else has cancelled the task as well.
-            if self._ended and not task.uncancel():
+            if self.ended() and not task.uncancel():
                 raise StopAsyncIteration from None
             raise
         finally:
             self._waits = None
-        if part is None or self._ended:
+        if part is None or self.ended():
             raise StopAsyncIteration
         self._timer = loop.call_later(self._streams.stall, task.cancel, _STALLED)
         return part
