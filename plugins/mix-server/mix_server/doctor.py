@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
 from mix_server.access.ingress import USER, SessionToken, account_of
+from mix_server.cors import Cors
 from mix_server.settings import MAX_WALL_TIME
+from mix_server.tls import check_pair
 from mixkit.contracts import Check
 from mixkit.errors import ProfileError
 
@@ -32,6 +35,9 @@ def checks(kernel: Any) -> list[Check]:
         _workspaces(settings),
         _authentication(settings),
         _time(kernel.limits.wall_time, settings),
+        _tls(settings),
+        _cors(settings),
+        _rate(settings),
         _waiting(settings, kernel.programs.idle.most_mappings),
     ]
 
@@ -78,6 +84,45 @@ def _ingress(name: str, settings: ServerSettings) -> Check:
         return Check(name, "error", str(exc), "start it as deploy/snowflake does, or with another profile")
     message = f"whom the ingress of the Snowflake account {account!r} says by {USER}; tokens of this server"
     return Check(name, "ok", message)
+
+
+def _tls(settings: ServerSettings) -> Check:
+    name = "server TLS"
+    if settings.tls_certs is None and settings.tls_key is None:
+        return Check(name, "ok", "none here; whatever is in front of the server has it")
+    try:
+        check_pair(settings.tls_certs, settings.tls_key)
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "let tls_certs and tls_key name the files of one certificate")
+    from cryptography.x509 import load_pem_x509_certificates
+
+    [first, *_] = load_pem_x509_certificates(Path(str(settings.tls_certs)).read_bytes())
+    end = first.not_valid_after_utc
+    if end <= datetime.now(UTC):
+        return Check(name, "error", f"the certificate ended at {end:%Y-%m-%d %H:%M} UTC", "renew it")
+    return Check(name, "ok", f"a certificate until {end:%Y-%m-%d}, read again when it is renewed")
+
+
+def _cors(settings: ServerSettings) -> Check:
+    name = "server origins"
+    try:
+        Cors(settings.cors_origins)
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "mend settings.server.cors_origins")
+    if "*" in settings.cors_origins:
+        message = "scripts of every web site may ask, with a token"
+        return Check(name, "warning", message, "name the sites in settings.server.cors_origins")
+    shown = ", ".join(settings.cors_origins)
+    return Check(
+        name, "ok", f"scripts of {shown} may ask" if shown else "no scripts of other web sites may ask"
+    )
+
+
+def _rate(settings: ServerSettings) -> Check:
+    message = "no limit of requests for each caller; set settings.server.rate_limit for one"
+    if settings.rate_limit:
+        message = f"{settings.rate_limit:g} requests a second for each caller, {settings.rate_burst} at once"
+    return Check("server rates", "ok", message)
 
 
 def _time(wall_time: float, settings: ServerSettings) -> Check:

@@ -29,6 +29,7 @@ __all__ = [
     "Stopping",
     "TooManyHeaders",
     "Unauthorized",
+    "Unavailable",
     "UnknownVersion",
     "Unsupported",
     "UnsupportedBody",
@@ -237,6 +238,13 @@ class Stopping(Refusal):
 
     def __init__(self) -> None:
         super().__init__("the server is stopping; try again")
+
+
+class Unavailable(Refusal):
+    """Something that the server needs for this is not there now."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
 def message_body(message: str, **details: Any) -> bytes:

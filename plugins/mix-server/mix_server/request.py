@@ -198,22 +198,26 @@ class Request(falcon.asgi.Request):
             raise BodyTooLarge(limit)
         return body
 
-    async def chunks(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
-        """The body as it arrives, decompressed. Arguments and errors are those of `body`."""
+    async def chunks(self, limit: int, seconds: float, per: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it arrives, decompressed. Arguments and errors are those of `body`.
+
+        Args:
+            per: bytes that have so many seconds each, for a body that may be long; all have them together without it.
+        """
         coding = self.coding
         if coding is None:
-            async for chunk in self._arriving(limit, seconds):
+            async for chunk in self._arriving(limit, seconds, per):
                 yield chunk
             return
         decoder = Decoder(coding, limit)
-        async for chunk in self._arriving(limit, seconds):
+        async for chunk in self._arriving(limit, seconds, per):
             for piece in decoder.decode(chunk):
                 yield piece
                 # A few bytes may become very many: let others have their turn.
                 await asyncio.sleep(0)
         decoder.finish()
 
-    async def _arriving(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+    async def _arriving(self, limit: int, seconds: float, per: int | None) -> AsyncIterator[bytes]:
         length = self.content_length
         if length is not None and length > limit:
             raise BodyTooLarge(limit)
@@ -231,8 +235,9 @@ class Request(falcon.asgi.Request):
             if not self.unread:
                 return
             assert self.clients is not None
+            more = 0.0 if per is None else seconds * (size // per)
             try:
-                event = await self.clients.next(self._more, deadline - time.monotonic())
+                event = await self.clients.next(self._more, deadline + more - time.monotonic())
             except TimeoutError:
                 raise BodyTimeout(seconds) from None
             if event["type"] == "http.disconnect":

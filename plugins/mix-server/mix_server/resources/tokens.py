@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypedDict
 
 import msgspec
@@ -13,7 +14,7 @@ from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Caller, Permission
 from mix_server.described import Method
-from mix_server.errors import Forbidden
+from mix_server.errors import Forbidden, Unauthorized
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ async def _answer_token(server: Server, resp: Response, caller: Caller) -> None:
         # There is nobody whom it could name: all that a token says of a user is the address.
         raise Forbidden("expected a user with an address that the identity provider vouches for")
     seconds = caller.seconds(LIFETIME)
-    token, until = await asyncio.to_thread(server.key.token, caller.email, caller.email, seconds)
+    # It ends with the session that it was made in.
+    more = {} if caller.session is None else {"sid": caller.session}
+    make = partial(server.key.token, caller.email, caller.email, seconds, **more)
+    token, until = await asyncio.to_thread(make)
     resp.set_header("Cache-Control", "no-store")
     resp.media = {"token": token, "until": until, "seconds": int(seconds)}
 
@@ -98,7 +102,9 @@ class IngressToken:
 
 
 class Session:
-    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it.
+    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it, in all
+    workers, with the tokens that were made in it; with `?everywhere=true` all of the user, and all tokens that this
+    server has made for it.
 
     For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
     """
@@ -106,8 +112,9 @@ class Session:
     permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
     methods: ClassVar = {
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
-        "DELETE": Method("End the session", {204: None}),
+        "DELETE": Method("End the session", {204: None}, errors=frozenset({400, 401, 403, 503})),
     }
+    options: ClassVar = {"DELETE": frozenset({"everywhere"})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -131,6 +138,21 @@ class Session:
         resp.media = {"until": until, "seconds": seconds}
 
     async def on_delete(self, req: Request, resp: Response) -> None:
+        accounts = self._server.authorizer
+        everywhere = req.get_param_as_bool("everywhere") or False
+        if isinstance(accounts, Accounts):
+            try:
+                caller = await accounts.authorize(req)
+            except Unauthorized:
+                # It has ended; that the browser forgets it is all that is left.
+                if everywhere:
+                    raise
+            else:
+                if everywhere and caller.user is None:
+                    raise Unauthorized(
+                        "expected who is to be signed out everywhere, found nobody in particular"
+                    )
+                await accounts.end(caller, everywhere=everywhere)
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
 
