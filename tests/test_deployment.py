@@ -511,7 +511,8 @@ def test_bodies_and_offers_of_other_protocols(proxied: httpx.Client) -> None:
     except httpx.TransportError:
         # The proxy has said so already, and closed what was still being sent.
         return
-    assert status.status_code == 413
+    # 502 where the server's word is lost, since it closed with the rest of the body unread.
+    assert status.status_code in (413, 502)
 
 
 @pytest.mark.slow
