@@ -165,8 +165,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(
             gt=0,
             le=30,
-            description="Seconds between signs of life of a stream of events: proxies close what is silent, the most of "
-            "them after a minute.",
+            description="Seconds between signs of life of a stream of events: proxies close what is silent, most "
+            "of them after a minute.",
         ),
     ] = 15.0
     grace_period: Annotated[
