@@ -13,10 +13,12 @@ import click
 from mix_server import auth, serve
 from mix_server.metrics import shared_directory
 from mixkit.errors import ProfileError
+from mixkit.plugins import call_each
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
     from mixkit.cli.session import Session
+    from mixkit.kernel import Kernel
 
 __all__ = ["start"]
 
@@ -48,7 +50,7 @@ def start(session: Session) -> None:
         server = Server(kernel, token)
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
-            _announce(listener, None if settings.token else token)
+            _announce(listener, None if settings.token else token, kernel)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
     finally:
@@ -57,9 +59,11 @@ def start(session: Session) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _announce(listener: socket.socket, token: str | None) -> None:
+def _announce(listener: socket.socket, token: str | None, kernel: Kernel) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"mixkit: listening on http://{shown}:{port}", err=True)
+    for _, (name, path) in call_each(kernel.manager, "mix_page"):
+        click.echo(f"mixkit: {name}: http://{shown}:{port}{path}", err=True)
     if token:
         click.echo(f"mixkit: token: {token}", err=True)

@@ -44,7 +44,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/tokens": {"GET": ADMIN, "POST": ADMIN},
     "/v1/ws/{ws}/tokens/{id}": {"GET": ADMIN, "DELETE": ADMIN},
     "/v1/auth/token": {"POST": SEE},
-    "/v1/auth/session": {"POST": SEE, "DELETE": EVERYBODY},
+    "/v1/auth/session": {"GET": SEE, "POST": SEE, "DELETE": EVERYBODY},
     "/v1/auth/keys": {"GET": EVERYBODY},
     "/v1/ws/{ws}/app/{app}/documents": {"GET": READ, "POST": WRITE},
     "/v1/ws/{ws}/app/{app}/documents/{id}": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
@@ -65,8 +65,12 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/query/{ws}/{app}": {"POST": READ},
     "/query/{ws}/{app}/{name}": {"DELETE": WRITE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
+    "/v1/ws/{ws}/app/{app}/secrets": {"GET": ADMIN},
+    "/admin": {"GET": EVERYBODY},
+    "/admin/": {"GET": EVERYBODY},
+    "/admin/{path:path}": {"GET": EVERYBODY},
 }
-"""All routes, with the one that a plugin of these tests adds and that says nothing of itself."""
+"""All routes, with those of plugins, and of one of these tests that says nothing of itself."""
 
 NAMES = {
     "ws": "w",

@@ -19,6 +19,7 @@ from mixkit.errors import NotFound
 if TYPE_CHECKING:
     from mix_server.access.grants import Grants
     from mix_server.access.machine import Machine
+    from mix_server.caller import Caller
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
@@ -42,6 +43,16 @@ class MadeSession(TypedDict):
 
     until: float
     seconds: float
+
+
+class WhoAsks(TypedDict):
+    """Who asks: a name for people, the narrowest subject of grants, whether it is by a session, and when that ends."""
+
+    name: str
+    subject: str | None
+    operator: bool
+    session: bool
+    until: float | None
 
 
 class KeySet(TypedDict):
@@ -72,19 +83,33 @@ class Token:
 
 
 class Session:
-    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it.
+    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it; GET says
+    who asks, in a session or not.
 
     For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
     """
 
-    permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.SEE, "DELETE": EVERYBODY}
     methods: ClassVar = {
+        "GET": Method("Say who asks", {200: WhoAsks}),
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
         "DELETE": Method("End the session", {204: None}),
     }
 
     def __init__(self, server: Server) -> None:
         self._server = server
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        caller = req.who
+        signs_in = isinstance(self._server.authorizer, Accounts)
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {
+            "name": _called(caller, signs_in=signs_in),
+            "subject": caller.subject,
+            "operator": caller.operator,
+            "session": signs_in and req.auth is None,
+            "until": caller.until,
+        }
 
     async def on_post(self, req: Request, resp: Response) -> None:
         accounts = self._server.authorizer
@@ -107,6 +132,13 @@ class Session:
     async def on_delete(self, req: Request, resp: Response) -> None:
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
+
+
+def _called(caller: Caller, *, signs_in: bool) -> str:
+    """What somebody is called, for people."""
+    if not signs_in:
+        return "everybody on this machine"
+    return "operator" if caller.operator else caller.email or caller.user or str(caller.subject)
 
 
 def _is_secure(req: Request) -> bool:
