@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, Final, Literal, TypedDict
+from typing import Any, ClassVar, Final, TypedDict
 
 from mix_server.described import Method
 
@@ -20,7 +20,7 @@ class SecretDescription(TypedDict):
 
     name: str
     user: str
-    kind: Literal["secret", "token"]
+    kind: str
     version: int
     changed: int
 
