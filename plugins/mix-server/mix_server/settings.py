@@ -159,12 +159,11 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 64 * MIB
     heartbeat: Annotated[
         float,
-        Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
         Meta(
             gt=0,
             le=30,
-            description="Seconds between signs of life of a live query: proxies close what is silent, the most of them "
-            "after a minute.",
+            description="Seconds between signs of life of a stream of events: proxies close what is silent, the most of "
+            "them after a minute.",
         ),
     ] = 15.0
     grace_period: Annotated[
