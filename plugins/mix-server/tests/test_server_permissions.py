@@ -53,7 +53,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/auth/token": {"POST": SEE},
     "/v1/auth/spcs": {"POST": EVERYBODY},
     "/v1/compile": {"POST": SEE},
-    "/v1/auth/session": {"POST": SEE, "DELETE": EVERYBODY},
+    "/v1/auth/session": {"GET": SEE, "POST": SEE, "DELETE": EVERYBODY},
     "/v1/auth/keys": {"GET": EVERYBODY},
     "/v1/ws/{ws}/auth-configs": {"GET": ADMIN},
     "/v1/ws/{ws}/auth-configs/{name}": {"GET": ADMIN, "PUT": ADMIN, "DELETE": ADMIN},
@@ -93,8 +93,12 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/ws-import": {"POST": CREATE},
     "/ws-clone/{name}": {"POST": CREATE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
+    "/v1/ws/{ws}/app/{app}/secrets": {"GET": ADMIN},
+    "/admin": {"GET": EVERYBODY},
+    "/admin/": {"GET": EVERYBODY},
+    "/admin/{path:path}": {"GET": EVERYBODY},
 }
-"""All routes, with the one that a plugin of these tests adds and that says nothing of itself."""
+"""All routes, with those of plugins, and of one of these tests that says nothing of itself."""
 
 NAMES = {
     "ws": "w",
