@@ -28,6 +28,7 @@ from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.permissions import OneGrant, Permissions
+from mix_server.resources.powers import AllPowers, Powers
 from mix_server.resources.query import Query
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
@@ -184,10 +185,13 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/openapi.json", ServerApi(app.api))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
-    agents, install = Agents(server), Install(server)
+    transfers = Transfers(server)
+    agents, install = Agents(server), Install(server, transfers)
     app.add_route("/v1/ws", workspaces)
     app.add_route("/v1/ws/{ws}", workspace)
     app.add_route("/v1/ws/{ws}/install", install)
+    app.add_route("/v1/ws/{ws}/powers", AllPowers(server))
+    app.add_route("/v1/ws/{ws}/powers/{name}", Powers(server))
     app.add_route("/v1/ws/{ws}/openapi.json", WorkspaceApi(server))
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
@@ -215,7 +219,6 @@ def _add_routes(app: App, server: Server) -> None:
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
 
-    transfers = Transfers(server)
     exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
     app.add_route("/v1/ws/{ws}/export", exports)
     app.add_route("/v1/ws/{ws}/app/{app}/export", exports)

@@ -49,6 +49,7 @@ WRITES: list[tuple[str, str, Any]] = [
     *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
     *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
     ("POST", "/ws-clone/q", None),
+    ("POST", "/v1/ws/w/powers/q", {"all": True}),
     ("DELETE", "/query/w/demo/q", None),
 ]
 

@@ -33,6 +33,8 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}": {"GET": SEE, "DELETE": DELETE},
     "/v1/ws/{ws}/install": {"POST": INSTALL},
     "/v1/ws/{ws}/openapi.json": {"GET": SEE},
+    "/v1/ws/{ws}/powers": {"GET": INSTALL},
+    "/v1/ws/{ws}/powers/{name}": {"GET": INSTALL, "POST": INSTALL},
     "/v1/ws/{ws}/export": {"GET": READ, "POST": READ},
     "/v1/ws/{ws}/app/{app}/export": {"GET": READ, "POST": READ},
     "/v1/ws/{ws}/import": {"POST": INSTALL},

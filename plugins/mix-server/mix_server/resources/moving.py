@@ -14,14 +14,13 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, Forbidden, UnsupportedBody
-from mix_server.moving.transfers import Transfers
+from mix_server.moving.transfers import Transfers, check_url
 from mix_server.streams import CutOff, Stream
 from mixkit.errors import MixError
 from mixkit.moving.arriving import Bringing, Brought, Export
 from mixkit.moving.leaving import Leaving, export
 from mixkit.package.errors import BadName, Exists
 from mixkit.package.names import check_name
-from mixkit.target import EgressDenied, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -139,7 +138,7 @@ class Exports:
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str | None = None) -> None:
         wanted = await read_form(req, Push, '{"url": "…"}', self._server.settings.body_timeout)
-        _checked_url(wanted.url)
+        check_url(wanted.url)
         pieces = await self._begun(req, ws, app, wanted.history, wanted.grants)
         remote = self._transfers.remote()
 
@@ -222,7 +221,7 @@ class Imports:
             if self._into:
                 raise BadRequest("expected no ws beside the one in the path")
             _checked(wanted.ws)
-        await pull(self._server, self._transfers, file, wanted.url, wanted.token)
+        await self._transfers.pull(file, wanted.url, wanted.token, self._server.settings.transfer_limit)
         return wanted.ws
 
 
@@ -252,15 +251,9 @@ class Clone:
         _checked(theirs)
         async with self._transfers.place(), self._transfers.file() as file:
             address = f"{url.rstrip('/')}/v1/ws/{theirs}/export"
-            await pull(self._server, self._transfers, file, address, req.get_param("token"))
+            most = self._server.settings.transfer_limit
+            await self._transfers.pull(file, address, req.get_param("token"), most)
             await bring(self._server, self._transfers, req, resp, file, name, None, False)
-
-
-async def pull(server: Server, transfers: Transfers, file: IO[bytes], url: str, token: str | None) -> None:
-    """Write what is at a URL into a file. Errors are those of `Remote.fetch`."""
-    _checked_url(url)
-    remote, most = transfers.remote(), server.settings.transfer_limit
-    await transfers.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
 
 
 async def bring(
@@ -339,13 +332,6 @@ def _checked(name: str) -> None:
         check_name("workspace", name)
     except BadName as exc:
         raise BadRequest(str(exc)) from None
-
-
-def _checked_url(url: str) -> None:
-    try:
-        parse_url(url)
-    except EgressDenied as exc:
-        raise BadRequest(exc.reason) from None
 
 
 async def _parts(pieces: AsyncIterator[bytes], request_id: str) -> AsyncGenerator[bytes, None]:
