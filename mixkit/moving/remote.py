@@ -82,14 +82,16 @@ class Remote:
                 with _told(target):
                     connection.request("GET", target.path, headers=headers)
                     answer = connection.getresponse()
-                location = answer.getheader("Location")
-                if answer.status in _MOVED and location is not None:
-                    target = target.referred(location)
-                    continue
-                if answer.status != 200:
-                    raise RemoteError(f"{_place(target)} answers {_said(answer)}")
-                self._take(answer, target, file, most, deadline, watch)
-                return
+                # It keeps the connection open until it is closed itself.
+                with closing(answer):
+                    location = answer.getheader("Location")
+                    if answer.status in _MOVED and location is not None:
+                        target = target.referred(location)
+                        continue
+                    if answer.status != 200:
+                        raise RemoteError(f"{_place(target)} answers {_said(answer)}")
+                    self._take(answer, target, file, most, deadline, watch)
+                    return
         raise RemoteError(f"{url[:200]!r} redirects more than {_REDIRECTS} times")
 
     def _take(
@@ -141,8 +143,7 @@ class Remote:
             # It may answer before it had all; what it says is worth more than that it took no more.
             with contextlib.suppress(_Refused):
                 asyncio.run(_sent(connection, pieces, target, deadline))
-            with _told(target):
-                answer = connection.getresponse()
+            with _told(target), closing(connection.getresponse()) as answer:
                 data = answer.read(_ANSWER)
         if answer.status not in (200, 201):
             raise RemoteError(f"{_place(target)} answers {_described(answer.status, data)}")
