@@ -271,7 +271,7 @@ async def bring(
     name = named or opened.manifest.name
     if dry_run:
         await transfers.run(lambda watch: opened.check(watch))
-        resp.media = describe(opened)
+        resp.media = opened.described()
         return
     new = await asyncio.to_thread(lambda: name not in server.store.list())
     others = await _allowed(server, req, name, new)
@@ -303,28 +303,6 @@ async def _allowed(server: Server, req: Request, name: str, new: bool) -> list[d
     if caller.email is None:
         raise Forbidden("expected a user with an address, whom the workspace can belong to")
     return [owner_record(str(caller.subject))]
-
-
-def describe(opened: Export) -> dict[str, Any]:
-    """What an export holds."""
-    manifest, powers = opened.manifest, opened.powers()
-    withheld = {app: found.withheld() for app, found in opened.installations.items() if found is not None}
-    return {
-        "workspace": manifest.name,
-        "kind": manifest.kind,
-        "exported_at": manifest.exported.at,
-        "history": manifest.exported.history,
-        "apps": [
-            {
-                "name": app,
-                "package": entry.package,
-                "version": entry.version,
-                "powers": powers.get(app, []),
-                "withheld": withheld.get(app, []),
-            }
-            for app, entry in manifest.apps.items()
-        ],
-    }
 
 
 def _checked(name: str) -> None:
