@@ -95,6 +95,21 @@ async def mix_http_intercept(request: Any) -> Any | None:
 
 
 @hookspec
+def mix_vaults() -> dict[str, str]:  # type: ignore[empty-body]
+    """What keeps secrets of workspaces for the server: name to import string of a class that meets
+    `mixkit.vault.Vaults`."""
+
+
+@hookspec
+async def mix_account_token(state: State, name: str) -> Any | None:
+    """The access token (`mixkit.Token`) of the account `name` that the user for whom a run is has connected, good for
+    now; None if it is none of the plugin's. Whether the run may have it has been decided.
+
+    Implementations are asked one after the other, the first answer wins; each may be async or not.
+    """
+
+
+@hookspec
 def mix_commands(group: Group) -> None:
     """Add subcommands: `group.lazy("name", "package.cli:command", "One line of help.")`."""
 

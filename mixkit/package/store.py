@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
@@ -18,6 +19,7 @@ from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
 from mixkit.package.changes import Changes
 from mixkit.package.errors import Busy, Exists
+from mixkit.package.glance import Glance
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
@@ -27,6 +29,8 @@ from mixkit.storage import Database, Place
 from mixkit.whole_file import sync_folder
 
 __all__ = ["Workspace", "WorkspaceStore"]
+
+T = TypeVar("T")
 
 
 class WorkspaceStore:
@@ -209,17 +213,12 @@ class Workspace:
         return self._book.database()
 
     def writing(self) -> AbstractContextManager[Database]:
-        """The same, for a commit to it, which `mark` tells of. `Busy` if others have been writing for a minute."""
+        """The same, for a commit to it, which every `glance` sees. `Busy` if others have been writing for a minute."""
         return self._book.writing()
 
-    def mark(self) -> disk.Mark | None:
-        """What stays the same as long as nobody has written `database`, in any process; None where that cannot be said.
-        Takes a microsecond. What is read after it is no older."""
-        return self._book.mark()
-
-    def database_at_hand(self) -> Database | None:
-        """The same if it is open, else None. An event loop may ask."""
-        return self._book.database_at_hand()
+    def glance(self, read: Callable[[Database], tuple[T, str]]) -> Glance[T]:
+        """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""
+        return Glance(self._book, read)
 
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.

@@ -11,10 +11,10 @@ A change is one commit, seen by all processes at their next look, which as a rul
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,8 +28,8 @@ from mixkit.package.errors import BadName
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
-    from mixkit.package import Workspace, WorkspaceStore
-    from mixkit.package.disk import Mark
+    from mixkit.package import WorkspaceStore
+    from mixkit.package.glance import Glance
     from mixkit.storage import Database
 
 __all__ = ["MAX_GRANTS", "GrantStore", "identified", "owner_record", "record_of"]
@@ -42,16 +42,6 @@ _OWNER: Final = "owner"
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 
-class _Seen(NamedTuple):
-    """What was read of a workspace, and by what it is seen that it was written since."""
-
-    home: Workspace
-    mark: Mark | None
-    database: weakref.ref[Database]
-    watermark: str
-    grants: Grants
-
-
 class GrantStore:
     """The grants of all workspaces. Thread-safe; the same in all processes.
 
@@ -61,7 +51,7 @@ class GrantStore:
 
     def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
-        self._seen: dict[str, _Seen] = {}
+        self._glances: dict[str, Glance[Grants]] = {}
 
     def of(self, workspace: str) -> Grants:
         """The grants of a workspace as they are now: a microsecond as long as nothing in its database changed.
@@ -70,52 +60,35 @@ class GrantStore:
             NotFound: there is no such workspace.
             StorageError: its database cannot be read, or holds something else.
         """
-        found = self._current(workspace)
-        if found is not None:
-            return found
-        try:
-            home = self._store.workspace(workspace)
-        except NotFound:
-            self._seen.pop(workspace, None)
-            raise
-        mark, database = home.mark(), home.database()
-        found = self._known(home, mark, database)
-        if found is None:
-            with database.query(_ALL) as cursor:
-                records = {str(record["_rmx_id"].id): record for record in cursor}
-                found = _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER))
-                self._seen[workspace] = _Seen(home, mark, weakref.ref(database), cursor.watermark, found)
-        return found
+        # PERF: asked for every request, and as a rule nothing has changed.
+        glance = self._glances.get(workspace)
+        found = None if glance is None else glance.current()
+        return self._glance(workspace).value() if found is None else found
 
     def at_hand(self, workspace: str) -> Grants | None:
         """The same, if that is no more than a look; else None. An event loop may ask.
 
         A workspace that is not there has none at hand: whoever asks must not learn from the time that it took.
         """
-        found = self._current(workspace)
+        glance = self._glances.get(workspace)
+        found = None if glance is None else glance.current()
         if found is not None:
             return found
         try:
-            home = self._store.workspace(workspace)
-            mark, database = home.mark(), home.database_at_hand()
+            return self._glance(workspace).known()
         except (NotFound, BadName):
-            self._seen.pop(workspace, None)
             return Grants(workspace, ())
-        return None if database is None else self._known(home, mark, database)
 
-    def _current(self, workspace: str) -> Grants | None:
-        seen = self._seen.get(workspace)
-        if seen is None or seen.mark is None or seen.mark != seen.home.mark():
-            return None
-        return seen.grants
-
-    def _known(self, home: Workspace, mark: Mark | None, database: Database) -> Grants | None:
-        seen = self._seen.get(home.name)
-        # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is None or seen.watermark != database.watermark() or seen.database() is not database:
-            return None
-        self._seen[home.name] = _Seen(home, mark, seen.database, seen.watermark, seen.grants)
-        return seen.grants
+    def _glance(self, workspace: str) -> Glance[Grants]:
+        try:
+            home = self._store.workspace(workspace)
+        except NotFound:
+            self._glances.pop(workspace, None)
+            raise
+        found = self._glances.get(workspace)
+        if found is None:
+            found = self._glances.setdefault(workspace, home.glance(partial(_read_all, workspace)))
+        return found
 
     def add(
         self, workspace: str, subject: str, role: str, resource: str, by: str | None
@@ -226,6 +199,12 @@ def record_of(grant: Grant, by: str | None) -> dict[str, Any]:
         record["app"] = grant.resource.app
     del record["id"]
     return record
+
+
+def _read_all(workspace: str, database: Database) -> tuple[Grants, str]:
+    with database.query(_ALL) as cursor:
+        records = {str(record["_rmx_id"].id): record for record in cursor}
+        return _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER)), cursor.watermark
 
 
 def _read(workspace: str, records: Mapping[str, dict[str, Any]], owner: dict[str, Any] | None) -> Grants:
