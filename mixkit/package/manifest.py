@@ -109,6 +109,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 "or `mixkit app import`",
                 ENTRY,
             )
+        if isinstance(document, dict) and "format" not in document and isinstance(document.get("apps"), dict):
+            raise PackageError(
+                "this is a package of the earlier format; `mixkit remix convert OLD NEW` makes a new one of it",
+                ENTRY,
+            )
         found = document.get("format") if isinstance(document, dict) else None
         if found != 3 or type(found) is not int:
             raise _error(f"expected format 3, found {found!r:.40}; build the package anew", "$.format")
