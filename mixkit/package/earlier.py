@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from mixkit import strict_json, tagged_json
 from mixkit.errors import MixError, PackageError, PathError
+from mixkit.package import manifest
 from mixkit.package.archive import Archive
 from mixkit.package.build import pack
 from mixkit.package.document import dump
@@ -69,7 +70,7 @@ def is_earlier(archive: Archive) -> bool:
         document = strict_json.loads(archive.read(ENTRY))
     except (PackageError, ValueError):
         return False
-    return isinstance(document, dict) and "format" not in document and isinstance(document.get("apps"), dict)
+    return manifest.is_earlier(document)
 
 
 class Earlier:
@@ -91,10 +92,10 @@ class Earlier:
         self._archive = archive
         self.apps: dict[str, _App] = {}
         self.left: list[str] = []
-        manifest = self._object(ENTRY)
-        for name in manifest["apps"]:
+        said = self._object(ENTRY)
+        for name in said["apps"]:
             self.apps[self._name(name)] = _App(name)
-        self._leave_manifest(manifest)
+        self._leave_manifest(said)
         self._read_records()
         for new, app in self.apps.items():
             self._read_app(new, app)
@@ -116,7 +117,7 @@ class Earlier:
         """
         check_name("package", name)
         kind: Any = "app" if len(self.apps) == 1 else "workspace"
-        manifest = Manifest(
+        made = Manifest(
             format=3,
             name=name,
             version=version,
@@ -125,7 +126,7 @@ class Earlier:
             apps={app: AppSpec(agents={}) for app in self.apps},
             save_options={"OriginalIdAlways": True},
         )
-        entries: dict[str, Any] = {ENTRY: manifest.encode}
+        entries: dict[str, Any] = {ENTRY: made.encode}
         settings = {name: app.settings for name, app in self.apps.items() if app.settings}
         if settings:
             document = next(iter(settings.values())) if kind == "app" else settings
@@ -161,15 +162,15 @@ class Earlier:
             raise PackageError("expected an object", entry)
         return found
 
-    def _leave_manifest(self, manifest: Mapping[str, Any]) -> None:
-        if manifest.get("setup"):
-            self.left.append(f"setup {_short(manifest['setup'])}, which is code")
-        said = manifest.get("metadata")
-        metadata: dict[str, Any] = said if isinstance(said, dict) else {}
+    def _leave_manifest(self, said: Mapping[str, Any]) -> None:
+        if said.get("setup"):
+            self.left.append(f"setup {_short(said['setup'])}, which is code")
+        found = said.get("metadata")
+        metadata: dict[str, Any] = found if isinstance(found, dict) else {}
         for key in sorted(metadata):
             if metadata[key] and key != "record_counts":
                 self.left.append(f"metadata.{key} {_short(metadata[key])}")
-        self.left += [f"{ENTRY}: {key}" for key in sorted(manifest.keys() - _KNOWN)]
+        self.left += [f"{ENTRY}: {key}" for key in sorted(said.keys() - _KNOWN)]
 
     def _read_records(self) -> None:
         if _RECORDS not in self._archive.entries:
