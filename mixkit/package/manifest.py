@@ -35,7 +35,16 @@ from mixkit.schema import ANY, RecordType, ScalarType, Type
 from mixkit.schema_text import TypeTextError, parse_params
 from mixkit.schema_text import parse as parse_type
 
-__all__ = ["ENTRY", "AgentSpec", "AppSpec", "GrantsSpec", "Manifest", "is_earlier", "param_types", "version_key"]
+__all__ = [
+    "ENTRY",
+    "AgentSpec",
+    "AppSpec",
+    "GrantsSpec",
+    "Manifest",
+    "is_earlier",
+    "param_types",
+    "version_key",
+]
 
 ENTRY: Final = "manifest.json"
 """Name of the manifest inside a package and inside a source folder."""

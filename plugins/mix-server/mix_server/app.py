@@ -34,6 +34,7 @@ from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.powers import AllPowers, Powers
 from mix_server.resources.query import Query
+from mix_server.resources.remixgen import RemixGen
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -71,6 +72,7 @@ _DEPRECATED = {
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
+    "/remixgen/{ws}/{app}": "/v1/ws/{ws}/app/{app}/remixgen",
     "/ws-export/{ws}": "/v1/ws/{ws}/export",
     "/ws-import": "/v1/ws-import",
     "/ws-clone/{name}": "/v1/ws-import",
@@ -252,6 +254,8 @@ def _add_routes(app: App, server: Server) -> None:
     exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
     app.add_route("/v1/ws/{ws}/export", exports)
     app.add_route("/v1/ws/{ws}/app/{app}/export", exports)
+    generated = RemixGen(server)
+    app.add_route("/v1/ws/{ws}/app/{app}/remixgen", generated)
     app.add_route("/v1/ws/{ws}/import", Imports(server, transfers, into=True))
     app.add_route("/v1/ws-import", imports)
 
@@ -268,4 +272,5 @@ def _add_routes(app: App, server: Server) -> None:
 
     app.add_route("/ws-export/{ws}", exports, suffix="v0")
     app.add_route("/ws-import", imports)
+    app.add_route("/remixgen/{ws}/{app}", generated, suffix="v0")
     app.add_route("/ws-clone/{name}", Clone(server, transfers))

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from mix_server.server import Server
 
+from mixkit import tagged_json
 from mixkit.moving.remote import ANYWHERE, Remote
+from mixkit.package import Package
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -165,3 +167,54 @@ async def test_a_package_comes_from_a_url(
 async def test_no_package_comes_from_inside(client: httpx.AsyncClient) -> None:
     for url in ("https://127.0.0.1/x.remix", "http://example.org/x.remix", "https://localhost/x.remix"):
         assert (await client.post(INSTALL, json={"url": url})).status_code == 403
+
+
+async def test_a_package_is_made_of_a_template_and_a_query(
+    make_server: Make, served: Connect, make_package: Any
+) -> None:
+    server = make_server()
+    async with served(server) as client:
+        app = "/v1/ws/w/app/demo"
+        for number in range(5):
+            record = {"_rmx_type": "row", "n": number}
+            assert (await client.post(f"{app}/documents", json=record)).status_code == 201
+        files = server.kernel.files.open(server.store.workspace("w").place("demo"))
+        await files.put("/templates/demo.remix", make_package(version="2.0.0"))
+        await files.put("/templates/bad.remix", b"nothing")
+        wanted = {
+            "template": "/templates/demo.remix",
+            "query": "n >= $least | orderDesc(n)",
+            "params": {"least": 3},
+            "version": "3.1",
+        }
+        made = await client.post(f"{app}/remixgen", json=wanted)
+        assert made.status_code == 200, made.text
+        package = Package.open(made.content)
+        assert (package.name, package.version, package.signature) == ("demo", "3.1", None)
+        lines = [tagged_json.loads(line) for line in package.lines("records/demo.ndjson")]
+        assert [(line["n"], line["_rmx_type"]) for line in lines] == [(4, "row"), (3, "row")]
+        assert all(set(line) == {"n", "_rmx_id", "_rmx_type"} for line in lines)
+        await client.post("/v1/ws", json={"name": "other"})
+        installed = await client.post("/v1/ws/other/install", content=made.content, headers=BINARY)
+        assert installed.status_code == 200, installed.text
+        rows = (await client.get("/v1/ws/other/app/demo/documents")).json()
+        assert [row["n"] for row in rows] == [4, 3]
+        first = await client.post("/remixgen/w/demo", json=wanted)
+        assert (first.status_code, first.content == made.content) == (200, True)
+        assert first.headers["Deprecation"]
+        for change in (
+            {"template": "/templates/missing"},
+            {"template": "/templates/bad.remix"},
+            {"template": "no path"},
+            {"template": None},
+            {"template": 1},
+            {"query": "(("},
+            {"params": {}},
+            {"into": "other"},
+            {"name": "../x"},
+            {"version": "new"},
+            {"surprise": 1},
+            {"explain": True},
+        ):
+            refused = await client.post(f"{app}/remixgen", json=wanted | change)
+            assert refused.status_code == 400, (change, refused.text)

@@ -38,6 +38,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/export": {"GET": READ, "POST": READ},
     "/v1/ws/{ws}/app/{app}/export": {"GET": READ, "POST": READ},
     "/v1/ws/{ws}/import": {"POST": INSTALL},
+    "/v1/ws/{ws}/app/{app}/remixgen": {"POST": READ},
     "/v1/ws-import": {"POST": CREATE},
     "/v1/ws/{ws}/app/{app}": {"GET": SEE, "PUT": CREATE, "DELETE": DELETE},
     "/v1/ws/{ws}/app/{app}/agent/{agent}": {"GET": RUN, "POST": RUN},
@@ -83,6 +84,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/subscribe/{topic:path}": {"GET": READ},
     "/ws-export/{ws}": {"GET": READ},
     "/ws-import": {"POST": CREATE},
+    "/remixgen/{ws}/{app}": {"POST": READ},
     "/ws-clone/{name}": {"POST": CREATE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
 }
