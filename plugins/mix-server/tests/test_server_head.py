@@ -43,6 +43,9 @@ PATHS = [
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
         for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
     ),
+    "/v1/ws/w/powers",
+    "/v1/ws/w/powers/q",
+    "/v1/ws/w/powers/demo",
     "/v1/ws/w/export",
     f"{APP}/export",
     "/ws-export/w",
