@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
 from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.ext import Extensions
 from mix_server.resources.file_links import Registered, SignedUpload
 from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
@@ -38,6 +40,7 @@ from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
 from mix_server.streams import CutOff
+from mixkit.errors import PluginError
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each
 
@@ -48,6 +51,8 @@ _log = logging.getLogger("mixkit.server")
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _MOST_KNOWN = 1_024
 _LONGEST_KNOWN = 256
+
+_EXTENSION = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
 _DEPRECATED = {
     "/ws": "/v1/ws",
@@ -175,6 +180,23 @@ def create_app(server: Server) -> App:
     return app
 
 
+def _extensions(server: Server) -> dict[str, Any]:
+    """What plugins have registered below `/v1/ext`. `PluginError` if two have the same name, or one is no name."""
+    found: dict[str, Any] = {}
+    for plugin, named in call_each(server.kernel.manager, "mix_extensions", server=server):
+        for name, extension in named.items():
+            if not _EXTENSION.fullmatch(name):
+                raise PluginError(f"mix_extensions: expected names as weather, found {name!r:.100}", plugin)
+            if not callable(getattr(extension, "on_request", None)):
+                raise PluginError(
+                    f"mix_extensions: {name!r} has no method on_request(req, resp, path)", plugin
+                )
+            if name in found:
+                raise PluginError(f"mix_extensions: another plugin has registered {name!r} already", plugin)
+            found[name] = extension
+    return found
+
+
 def _add_routes(app: App, server: Server) -> None:
     app.add_route("/", About())
     app.add_route("/healthz", Health())
@@ -202,6 +224,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
     app.add_route("/v1/compile", Compile(server))
+    if extensions := _extensions(server):
+        app.add_route("/v1/ext/{ext}/{path:path}", Extensions(server, extensions))
 
     stored = StoredQueries(server)
     query = Query(server, stored)
