@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +14,12 @@ import click
 from mix_server import auth, serve
 from mix_server.metrics import shared_directory
 from mix_server.tls import check_pair
-from mixkit.errors import ProfileError
+from mixkit.errors import NotFound, ProfileError
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
     from mixkit.cli.session import Session
+    from mixkit.kernel import Kernel
 
 __all__ = ["start"]
 
@@ -51,6 +53,7 @@ def start(session: Session) -> None:
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
             scheme = "https" if settings.tls_certs else "http"
+            _warn(kernel)
             _announce(scheme, listener, None if settings.token else token)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
@@ -58,6 +61,19 @@ def start(session: Session) -> None:
         # NOTE: workers leave by an exception that passes here; what they share is the parent's.
         if directory and os.getpid() == parent:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _warn(kernel: Kernel) -> None:
+    """Say each time what nobody should find out later."""
+    for plugin in kernel.profile.plugins:
+        with suppress(NotFound):
+            settings = kernel.settings(plugin)
+            for name in type(settings).__struct_fields__:
+                if name.startswith("dangerous_") and getattr(settings, name):
+                    said = (
+                        f"settings.{plugin}.{name}: agents reach every address, and connections without TLS"
+                    )
+                    click.echo(f"mixkit: warning: {said}", err=True)
 
 
 def _announce(scheme: str, listener: socket.socket, token: str | None) -> None:
