@@ -30,6 +30,7 @@ from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
+from mix_server.resources.pages import Page
 from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
@@ -203,6 +204,9 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/readyz", Readiness(server))
     app.add_route("/metrics", MetricsPage(server))
     app.add_route("/openapi.json", ServerApi(app.api))
+    app.add_route("/swagger/", Page("swagger.html"))
+    for name in ("swagger.css", "swagger.js"):
+        app.add_route(f"/swagger/{name}", Page(name))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
     agents, install = Agents(server), Install(server)
