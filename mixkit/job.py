@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypedDict
 import msgspec
 
 from mixkit import action, codec
+from mixkit.action import Invocation
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -35,18 +36,42 @@ from mixkit.vm.loop import LARGE, Run, Spawn, Steps, Where
 from mixkit.vm.machine import RunState
 from mixkit.vm.program import Program
 
-__all__ = ["Agents", "Job", "RunOptions", "RunResult", "Target", "check_options", "fitted", "is_much"]
+__all__ = [
+    "Agents",
+    "Job",
+    "Postponed",
+    "RunOptions",
+    "RunResult",
+    "Target",
+    "check_options",
+    "fitted",
+    "is_much",
+]
 
 _log = logging.getLogger("mixkit.kernel")
 
 _NO_ENV: Final = Env()
 
 
+class Postponed(msgspec.Struct, frozen=True):
+    """Actions that a run, or one that it called, has put off until the answer is sent, and what they run with."""
+
+    program: Program
+    entry: str
+    invocation: Invocation
+    options: RunOptions
+    limits: Limits
+
+
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run answered: its value, and the actions that are for the caller, as Maps."""
+    """What a run answered: its value, and the actions that are for the caller, as Maps.
+
+    What is `postponed` is for `Kernel.run_postponed`, once the answer is sent.
+    """
 
     value: Any
     actions: list[dict[str, Any]] = []
+    postponed: tuple[Postponed, ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -137,7 +162,7 @@ class Job(Run):
     Args:
         kernel: what its FFIs use, and whose plugins' hooks open and close its state.
         program: whose entry is run.
-        params: a Value, or a `Packed` one.
+        params: a Value, or a `Packed` one; or an `Invocation`: actions of the entry, in place of the entry itself.
         options: as they are said of the run.
         limits: its own; those of the budget may be of the run that calls it.
         budget: what it and all that it calls may still use.
@@ -149,7 +174,18 @@ class Job(Run):
         LimitExceeded: they are too large.
     """
 
-    __slots__ = ("_answer", "_as_json", "_entry", "_held", "_kernel", "_limits", "_program", "_words")
+    __slots__ = (
+        "_answer",
+        "_as_json",
+        "_entered",
+        "_entry",
+        "_held",
+        "_kernel",
+        "_limits",
+        "_options",
+        "_program",
+        "_words",
+    )
 
     def __init__(
         self,
@@ -165,7 +201,8 @@ class Job(Run):
     ) -> None:
         self._kernel = kernel
         self._program = program
-        self._entry = program.entry(entry)
+        self._options = options
+        self._entry = self._entered = program.entry(entry)
         self._limits = limits
         self._answer = options.get("answer")
         self._as_json = options.get("as_json", False)
@@ -179,7 +216,14 @@ class Job(Run):
                 budget.check_size("params_size", len(params.words))
                 budget.check_values(params.words)
                 params = params.value()
-        if not words:
+        invoked: tuple[action.Invoke, ...] = ()
+        if type(params) is Invocation:
+            invoked = params.actions
+            self._entered = program.action(entry, invoked[0].name)
+            params = invoked[0].params
+            if self._entered.name == entry:
+                params = program.check_params(entry, params)
+        elif not words:
             params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or _NO_ENV,
@@ -193,6 +237,10 @@ class Job(Run):
         for resolver in (options.get("agents"), options.get("apps")):
             if resolver is not None:
                 state.put(resolver)
+        if invoked:
+            for item in (invoked[0].next, *invoked[1:]):
+                if item is not None:
+                    state.actions.push(item)
         self._words = words or codec.encode(params, token=state.token_to_handle)
         budget.check_size("params_size", len(self._words))
         budget.check_values(self._words)
@@ -224,12 +272,15 @@ class Job(Run):
                 yield Where.THREAD
                 kernel.open_state(state)
             words = yield from self._program.steps(
-                self, self._entry, self._words, state.env.static_words(), self._limits
+                self, self._entered, self._words, state.env.static_words(), self._limits
             )
             if len(words) > LARGE:
                 yield Where.THREAD
             state.budget.check_values(words)
-            return RunResult(self._result(words), [action.to_value(item) for item in state.actions.client])
+            value = self._result(words)
+            return RunResult(
+                value, [action.to_value(item) for item in state.actions.client], self._postponed()
+            )
         except CancelledRun:
             raise
         except MixError as exc:
@@ -247,6 +298,17 @@ class Job(Run):
                 # What plugins do then may block.
                 yield Where.THREAD
             kernel.close_state(state)
+
+    def _postponed(self) -> tuple[Postponed, ...]:
+        """What is put off until the answer is sent, by the runs that it called and by itself."""
+        nested = self.state.postponed
+        if not self.state.actions.idle:
+            return tuple(nested)
+        own = Invocation(tuple(self.state.actions.idle))
+        options = self._options.copy()
+        options.pop("pauses", None)
+        options["as_json"] = False
+        return (*nested, Postponed(self._program, self._entry.name, own, options, self._limits))
 
     def _result(self, words: bytes) -> Any:
         """What the guest answered, as it was declared: by the program, and by the package."""

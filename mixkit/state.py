@@ -32,7 +32,7 @@ from mixkit.value import Token
 if TYPE_CHECKING:
     # PERF: whoever lists FFIs needs none of them.
     from mixkit.app_files import AppFiles
-    from mixkit.bus import Bus
+    from mixkit.bus import FollowedBus
     from mixkit.contracts import Compiled
     from mixkit.databases import Databases
     from mixkit.keyring import KeyRing
@@ -64,7 +64,7 @@ class Services(Protocol):
         ...
 
     @property
-    def bus(self) -> Bus:
+    def bus(self) -> FollowedBus:
         """The bus inside this kernel's process."""
         ...
 
@@ -97,6 +97,11 @@ class Services(Protocol):
         """The first answer that a plugin's `mix_http_intercept` gives, or None."""
         ...
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        """The access token of an account that the user of a run has connected, or None. Raises `FFIError` if there is
+        one and it cannot be had now."""
+        ...
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         """Run another agent under this run's budget."""
         ...
@@ -110,7 +115,7 @@ class NoServices:
         from mixkit.signals import Signals
 
         self.signals = Signals()
-        self.bus: Bus = LocalBus()
+        self.bus: FollowedBus = LocalBus()
 
     @property
     def databases(self) -> Databases:
@@ -133,6 +138,9 @@ class NoServices:
     async def intercept(self, request: Any) -> Any | None:
         return None
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        return None
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
 
@@ -150,6 +158,7 @@ class State:
         budget: what the run may still use; nested runs share it.
         grants: which FFIs it may call, with which options.
         actions: what the run has queued.
+        postponed: what runs that it called have put off until the answer is sent, as `mixkit.job.Postponed`.
         services: settings, interception and agent calls, done by the kernel.
         code: name of the code that runs, for logs.
         place: where the database of the app is whose code runs; None for code that belongs to none.
@@ -171,6 +180,7 @@ class State:
         self.budget = budget or Budget(Limits())
         self.grants = grants
         self.actions = ActionQueue()
+        self.postponed: list[Any] = []
         self.services: Services = services or NoServices()
         self.code = code
         self.place = place
@@ -349,15 +359,18 @@ class State:
             _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
         )
 
-    def push_action(self, value: Any) -> None:
+    def push_action(self, value: Any, *, idle: bool = False) -> None:
         """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well.
 
         It is kept until the run ends, so its size counts against `memory`, apart from what the guest's own takes.
+
+        Args:
+            idle: it is for after the answer.
         """
         parsed = action.parse(value)
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
-        self.actions.push(parsed)
+        (self.actions.put_off if idle else self.actions.push)(parsed)
 
     @property
     def must_close(self) -> bool:

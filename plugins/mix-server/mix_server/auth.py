@@ -167,12 +167,17 @@ class LoopbackAuthorizer:
         return True
 
 
-def is_of_another_site(request: Request) -> bool:
+def is_of_another_site(request: Request, here: tuple[str, ...] = ()) -> bool:
     """Whether a browser sent a request for a page of another web site, by what it says of its origin (Fetch, 3.1, and
-    W3C Fetch Metadata). What is no browser says nothing, and is none."""
-    host, origin = request.get_header("Host") or "", request.get_header("Origin")
+    W3C Fetch Metadata). What is no browser says nothing, and is none.
+
+    Args:
+        here: hosts under which browsers know this server, instead of the one that is asked.
+    """
+    origin = request.get_header("Origin")
     site = request.get_header("Sec-Fetch-Site") or "none"
-    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] != host)
+    hosts = here or (request.get_header("Host") or "",)
+    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] not in hosts)
 
 
 def is_loopback(host: str) -> bool:

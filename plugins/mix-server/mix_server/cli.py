@@ -50,6 +50,8 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--workers", type=int, help="Processes that serve.")
 @click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
+@click.option("--auth", metavar="KIND", help="Who says who asks: tokens, or spcs inside Snowflake.")
+@click.option("--base-url", metavar="URL", help="Under which browsers know the server.")
 @click.option("--jwks-url", metavar="URL", help="Keys of the identity provider, for tokens of users.")
 @click.option("--jwt-audience", metavar="TEXT", help="What users' tokens must be for.")
 @click.option("--jwt-issuer", metavar="TEXT", help="What users' tokens must be from.")
@@ -85,10 +87,16 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     "--stream-stall", type=float, metavar="SECONDS", help="Time in which a client must take a part."
 )
 @click.option(
-    "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a live query."
+    "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a stream of events."
 )
 @click.option(
     "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
+)
+@click.option(
+    "--postpone-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Time for idle actions, after the answer is sent.",
 )
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
 @click.option("--access-log", is_flag=True, default=None, help="Log each request.")

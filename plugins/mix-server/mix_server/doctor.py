@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
+from mix_server.access.ingress import USER, SessionToken, account_of
 from mix_server.cors import Cors
 from mix_server.settings import MAX_WALL_TIME
 from mix_server.tls import check_pair
@@ -23,6 +24,8 @@ _MAPPINGS = 5
 """That a guest which waits takes: two around its memory, its memory, its stack, and what lies before that."""
 _SPARE = 5_000
 """Those of everything else."""
+_INGRESS_PATIENCE = 90.0
+"""Seconds without a byte after which Snowflake's ingress ends a connection."""
 
 
 def checks(kernel: Any) -> list[Check]:
@@ -31,10 +34,10 @@ def checks(kernel: Any) -> list[Check]:
     return [
         _workspaces(settings),
         _authentication(settings),
+        _time(kernel.limits.wall_time, settings),
         _tls(settings),
         _cors(settings),
         _rate(settings),
-        _time(kernel.limits.wall_time),
         _waiting(settings, kernel.programs.idle.most_mappings),
     ]
 
@@ -54,6 +57,8 @@ def _workspaces(settings: ServerSettings) -> Check:
 
 def _authentication(settings: ServerSettings) -> Check:
     name = "server authentication"
+    if settings.auth == "spcs":
+        return _ingress(name, settings)
     if settings.no_auth:
         message = "off: everybody on this machine may do everything"
         return Check(name, "warning", message, "leave settings.server.no_auth away")
@@ -68,7 +73,17 @@ def _authentication(settings: ServerSettings) -> Check:
         else "by a token that each start makes; set MIXKIT_SERVER_TOKEN to keep one"
     )
     users = "" if settings.jwks_url is None else f"; users by tokens for {settings.jwt_audience!r}"
-    return Check(name, "ok", operator + users)
+    return Check(name, "ok", f"{operator}{users}; no header of an ingress is believed")
+
+
+def _ingress(name: str, settings: ServerSettings) -> Check:
+    try:
+        account = account_of()
+        SessionToken(settings.spcs_token_file).read()
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "start it as deploy/snowflake does, or with another profile")
+    message = f"whom the ingress of the Snowflake account {account!r} says by {USER}; tokens of this server"
+    return Check(name, "ok", message)
 
 
 def _tls(settings: ServerSettings) -> Check:
@@ -110,7 +125,14 @@ def _rate(settings: ServerSettings) -> Check:
     return Check("server rates", "ok", message)
 
 
-def _time(wall_time: float) -> Check:
+def _time(wall_time: float, settings: ServerSettings) -> Check:
+    if settings.auth == "spcs" and wall_time > _INGRESS_PATIENCE:
+        return Check(
+            "server timeout",
+            "warning",
+            f"{wall_time:g} s a run; Snowflake's ingress gives an answer {_INGRESS_PATIENCE:g} s",
+            f"set limits.wall_time to less than {_INGRESS_PATIENCE:g}",
+        )
     if wall_time > MAX_WALL_TIME:
         return Check(
             "server timeout",

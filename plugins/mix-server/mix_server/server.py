@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,16 @@ from mix_server.cors import Cors
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
+from mix_server.held import Held
+from mix_server.idle import IdleRuns
+from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
+from mixkit.topics import PREFIX
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
@@ -68,8 +73,11 @@ class Server:
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
         compiling: where sources are compiled.
+        idle: the idle actions of runs, which come after their answers.
         databases: those of the apps.
         followings: the live queries, which streams share.
+        feeds: the topics, which streams share.
+        topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
@@ -114,10 +122,15 @@ class Server:
             self.metrics.runs,
         )
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
+        self.idle = IdleRuns(kernel, self.admission, settings.postpone_timeout)
         self.databases = Databases(kernel.databases, self.store, self.admission)
-        self.followings = Followings(self.databases, settings)
+        held = Held(settings.live_memory)
+        self.followings = Followings(self.databases, settings, held)
+        self.feeds = Feeds(lambda: kernel.bus, held)
+        self.topics_prefix = PREFIX
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
+        self._end: float | None = None
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -126,20 +139,26 @@ class Server:
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
+        if self._end is None:
+            self._end = time.monotonic() + self.settings.grace_period
         self.clients.stop()
         self.streams.stop()
 
     async def stop(self) -> None:
         """The process ends: wait for the runs that were cancelled, and free everything."""
         self.begin_to_stop()
+        assert self._end is not None
+        await self.idle.stop(self._end - time.monotonic())
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.feeds.stop()
         await self.compiling.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()
+        log.info("stopped")
 
     def check_memory(self) -> None:
         """Raise `Overloaded` while the guests have all the memory that they may have together."""

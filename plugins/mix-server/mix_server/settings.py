@@ -5,7 +5,8 @@ How long a run may take and how much memory it may have are the kernel's limits 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,8 @@ from msgspec import Meta
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 MAX_WALL_TIME = 300.0
 """Seconds: a request may wait for its answer so long. What takes longer is no request."""
@@ -43,6 +46,26 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    auth: Annotated[
+        Literal["tokens", "spcs"],
+        Meta(
+            description='Who says who asks: "tokens" that are sent along, or "spcs", the ingress of Snowflake\'s '
+            "container services, by a header that is believed there only."
+        ),
+    ] = "tokens"
+    spcs_token_file: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where Snowflake keeps the token of a service; read anew each time that it is needed.",
+        ),
+    ] = "/snowflake/session/token"
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Scheme and host under which browsers know the server, as https://agents.example.com."
+        ),
+    ] = None
     jwks_url: Annotated[
         str | None,
         Meta(
@@ -73,6 +96,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000
+    transfer_limit: Annotated[
+        int, Meta(ge=1024, description="Bytes of an export that is imported, and of a package from a URL.")
+    ] = 1024 * MIB
+    transfer_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds in which an export must have come, or gone to another server.")
+    ] = 3600.0
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
     rate_limit: Annotated[
@@ -114,7 +143,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
     ] = 32 * MIB
     max_streams: Annotated[
-        int, Meta(ge=0, description="Live queries and streamed answers at once in each process.")
+        int,
+        Meta(ge=0, description="Live queries, followed topics and streamed answers at once in each process."),
     ] = 256
     stream_stall: Annotated[
         float, Meta(gt=0, description="Seconds that a client may take nothing of a stream.")
@@ -123,17 +153,35 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int,
         Meta(
             ge=0,
-            description="Bytes of events of live queries in each process that clients have not taken yet; the newest "
-            "event is kept anyway.",
+            description="Bytes of events of live queries and topics in each process that clients have not taken yet; "
+            "the newest is kept anyway.",
         ),
     ] = 64 * MIB
     heartbeat: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds between signs of life of a live query.")
+        float,
+        Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
+        Meta(
+            gt=0,
+            le=30,
+            description="Seconds between signs of life of a live query: proxies close what is silent, the most of them "
+            "after a minute.",
+        ),
     ] = 15.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
     ] = 30.0
+    postpone_timeout: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="Seconds that idle actions may take, once the answer is sent."),
+    ] = 60.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
+            raise ValueError(
+                "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
+                f"found {self.base_url!r}"
+            )

@@ -40,7 +40,7 @@ def start(session: Session) -> None:
         )
     check_pair(settings.tls_certs, settings.tls_key)
     token = settings.token
-    if token is None and not settings.no_auth:
+    if token is None and not settings.no_auth and settings.auth == "tokens":
         token = secrets.token_urlsafe(24)
     directory = shared_directory() if settings.workers > 1 else None
     parent = os.getpid()

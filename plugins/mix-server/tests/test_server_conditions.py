@@ -47,6 +47,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/ws/w/tokens", {"name": "ci", "rights": [{"role": "runner"}]}),
     ("DELETE", f"/v1/ws/w/tokens/{ID}", None),
     ("POST", "/v1/auth/token", None),
+    ("POST", "/v1/auth/spcs", None),
     ("POST", "/v1/compile", {"sources": {"a.mix": ""}}),
     ("POST", "/v1/auth/session", None),
     ("DELETE", "/v1/auth/session", None),
@@ -57,6 +58,9 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/run-agent/w/demo/echo", {"a": 1}),
     ("POST", "/install-remix-file/w", b"no package"),
     ("POST", "/query/w/demo", {"query": "true"}),
+    *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
+    *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
+    ("POST", "/ws-clone/q", None),
     ("DELETE", "/query/w/demo/q", None),
 ]
 

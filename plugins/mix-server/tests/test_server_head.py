@@ -46,6 +46,9 @@ PATHS = [
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
         for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
     ),
+    "/v1/ws/w/export",
+    f"{APP}/export",
+    "/ws-export/w",
     "/v1/ws/w/tokens",
     f"/v1/ws/w/tokens/{ID}",
     "/v1/auth/keys",
@@ -53,6 +56,8 @@ PATHS = [
     "/ws/",
     "/ws/w",
     "/run-agent/w/demo/echo",
+    "/v1/subscribe/$app/room",
+    "/subscribe/$app/room",
     "/nothing",
     "/v1/ws/nothing",
     f"{APP}/documents/nothing",
@@ -84,7 +89,12 @@ def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:
         assert ("GET" in done) == ("HEAD" in done), route.uri_template
         if "GET" in done:
             path = route.uri_template.replace(":path}", "}")
-            assert path.format(ws="w", app="demo", agent="echo", id=ID, name="q", path="public/a") in walked
+            assert (
+                path.format(
+                    ws="w", app="demo", agent="echo", id=ID, name="q", path="public/a", topic="$app/room"
+                )
+                in walked
+            )
 
 
 async def test_head_is_answered_as_get(client: httpx.AsyncClient) -> None:
@@ -108,6 +118,7 @@ async def test_head_of_a_stream_leaves_nothing_open(make_server: Any, served: An
             for path, accept in (
                 (f"{APP}/query{QUERY}", "application/x-ndjson"),
                 (f"{APP}/live{QUERY}", "*/*"),
+                ("/v1/subscribe/$app/room?ws=w&app=demo", "*/*"),
             ):
                 answer = await asyncio.wait_for(client.head(path, headers={"Accept": accept}), 30)
                 assert (answer.status_code, answer.content) == (200, b"")

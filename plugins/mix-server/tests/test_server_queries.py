@@ -316,7 +316,7 @@ async def test_large_rows_are_streamed_a_few_at_a_time(
     client: httpx.AsyncClient, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for keeper in (
-        "mix_db.engine.state.BATCH_BYTES",
+        "mix_db.versions.state.BATCH_BYTES",
         "mix_db.testing.plain.BATCH_BYTES",
         "mix_server.answer._PART",
     ):

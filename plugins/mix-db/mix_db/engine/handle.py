@@ -14,9 +14,9 @@ from mix_db.engine.engine import Engine
 from mix_db.engine.live import LiveQuery, check_live
 from mix_db.engine.moments import read_watermark, state_at
 from mix_db.engine.reader import PastReader, StateReader
-from mix_db.engine.state import State
-from mix_db.engine.version import watermark as spelled
 from mix_db.query.execute import compile_query, parsed
+from mix_db.versions.state import State
+from mix_db.versions.version import watermark as spelled
 from mixkit.errors import DatabaseGone, QueryError, StorageError
 from mixkit.storage import Commit, Moment, Parsed, SaveOptions
 from mixkit.value import Ref

@@ -17,8 +17,6 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.public import ALL
-from mix_db.engine.snapshot import Snapshot
 from mix_db.query.ast import Key, Object, Order, Query, Reverse, RowKey, Slice
 from mix_db.query.builder import Condition as Built
 from mix_db.query.clock import Clock
@@ -37,6 +35,8 @@ from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, thr
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
 from mix_db.query.unknown import warnings_of
+from mix_db.versions.public import ALL
+from mix_db.versions.snapshot import Snapshot
 from mixkit.storage import BATCH, Parsed
 from mixkit.value import UNDEF
 

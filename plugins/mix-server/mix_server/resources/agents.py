@@ -16,9 +16,11 @@ from mix_server.errors import BadRequest
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import is_json, write_any
-from mixkit.errors import LimitExceeded
+from mixkit.action import Invocation, Invoke, parse
+from mixkit.errors import FFIError, LimitExceeded
+from mixkit.forms import Packed
 from mixkit.job import fitted
-from mixkit.schema import json_schema
+from mixkit.schema import ANY, json_schema
 
 if TYPE_CHECKING:
     from mix_server.catalog import Target
@@ -33,6 +35,11 @@ __all__ = ["Agents"]
 
 class _RunOptions(TypedDict):
     timeout: float
+    action: bool
+
+
+_ACTION = "action"
+"""The option that says that the body is no parameters but an action that the agent has answered."""
 
 
 class Agents:
@@ -42,7 +49,7 @@ class Agents:
     """
 
     permissions: ClassVar = {"GET": Permission.RUN, "POST": Permission.RUN}
-    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
+    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT, _ACTION})}
     methods: ClassVar = {
         "GET": Method(
             "Describe an agent, or run it with the parameters in the query string",
@@ -51,7 +58,13 @@ class Agents:
             errors=RUN,
         ),
         "POST": Method(
-            "Run an agent", {200: Any}, VALUE, takes=Any, taken_as=(JSON, FORM), query=_RunOptions, errors=RUN
+            "Run an agent, or an action that it has answered",
+            {200: Any},
+            VALUE,
+            takes=Any,
+            taken_as=(JSON, FORM),
+            query=_RunOptions,
+            errors=RUN,
         ),
     }
 
@@ -92,9 +105,13 @@ class Agents:
         if target is None:
             target, spent = await self._loaded(req, ws, app, agent)
         settings = self._settings
+        acts = bool(req.query_string) and _acts(req)
         params, body = await read_body(
-            req, target.params, settings.params_limit, settings.body_timeout, settings.values_limit
-        )
+            req, ANY if acts else target.params,
+            settings.params_limit, settings.body_timeout, settings.values_limit,
+        )  # fmt: skip
+        if acts:
+            params = _invocation(params)
         await self._run(req, resp, target, params, body, spent)
 
     on_post_v0 = on_post
@@ -120,7 +137,7 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        if target.check is not None:
+        if target.check is not None and type(params) is not Invocation:
             params = await fitted(target.check, params)
         told = req.prefers and "actions" in (req.get_header("Prefer") or "")
         with req.watch():
@@ -148,6 +165,8 @@ class Agents:
                 )
             finally:
                 admission.leave()
+        if result.postponed:
+            self._server.idle.after(resp, result)
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
             await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
@@ -159,6 +178,24 @@ def _env(req: Request, target: Target, body: bytes | None) -> Env:
     decompressed = req.coded and req.coding is not None
     headers = AgentHeaders(req.scope["headers"], decompressed=decompressed)
     return target.env.for_request(user=req.who.user, headers=headers, body=body)
+
+
+def _acts(req: Request) -> bool:
+    text = req.get_param(_ACTION)
+    if text not in (None, "true", "false"):
+        raise BadRequest(f"expected {_ACTION} as true or false, found {text[:40]!r}")
+    return text == "true"
+
+
+def _invocation(params: Any) -> Invocation:
+    """The body as an action. Whoever sends one may have changed it: it can do no more than parameters could."""
+    try:
+        found = parse(params.value() if type(params) is Packed else params)
+    except FFIError as exc:
+        raise BadRequest(str(exc)) from None
+    if not isinstance(found, Invoke):
+        raise BadRequest("expected an action with _rmx_type msg_view_invoke: others are the client's to do")
+    return Invocation((found,))
 
 
 def _limits(req: Request, target: Target) -> Limits:
