@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,7 @@ from mix_server.resources.apps import Apps
 from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
 from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.ext import Extensions
 from mix_server.resources.file_links import Registered, SignedUpload
 from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
@@ -32,6 +34,7 @@ from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
+from mix_server.resources.pages import Page
 from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.powers import AllPowers, Powers
@@ -58,6 +61,7 @@ from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
 from mix_server.streams import CutOff
+from mixkit.errors import PluginError
 from mixkit.outside import is_ours
 from mixkit.plugins import call_each
 
@@ -68,6 +72,8 @@ _log = logging.getLogger("mixkit.server")
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _MOST_KNOWN = 1_024
 _LONGEST_KNOWN = 256
+
+_EXTENSION = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
 _DEPRECATED = {
     "/ws": "/v1/ws",
@@ -204,12 +210,32 @@ def create_app(server: Server) -> App:
     return app
 
 
+def _extensions(server: Server) -> dict[str, Any]:
+    """What plugins have registered below `/v1/ext`. `PluginError` if two have the same name, or one is no name."""
+    found: dict[str, Any] = {}
+    for plugin, named in call_each(server.kernel.manager, "mix_extensions", server=server):
+        for name, extension in named.items():
+            if not _EXTENSION.fullmatch(name):
+                raise PluginError(f"mix_extensions: expected names as weather, found {name!r:.100}", plugin)
+            if not callable(getattr(extension, "on_request", None)):
+                raise PluginError(
+                    f"mix_extensions: {name!r} has no method on_request(req, resp, path)", plugin
+                )
+            if name in found:
+                raise PluginError(f"mix_extensions: another plugin has registered {name!r} already", plugin)
+            found[name] = extension
+    return found
+
+
 def _add_routes(app: App, server: Server) -> None:
     app.add_route("/", About())
     app.add_route("/healthz", Health())
     app.add_route("/readyz", Readiness(server))
     app.add_route("/metrics", MetricsPage(server))
     app.add_route("/openapi.json", ServerApi(app.api))
+    app.add_route("/swagger/", Page("swagger.html"))
+    for name in ("swagger.css", "swagger.js"):
+        app.add_route(f"/swagger/{name}", Page(name))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
     transfers = Transfers(server)
@@ -244,6 +270,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/activities", Activities(server))
     app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
     app.add_route("/v1/compile", Compile(server))
+    if extensions := _extensions(server):
+        app.add_route("/v1/ext/{ext}/{path:path}", Extensions(server, extensions))
 
     stored = StoredQueries(server)
     query = Query(server, stored)

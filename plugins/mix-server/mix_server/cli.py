@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
+from mixkit.cli import logs
 from mixkit.cli.session import Session, pass_session
 
 __all__ = ["serve"]
 
-_LIMITS = {"agent_timeout": "limits.wall_time", "memory_limit": "limits.memory"}
-"""Options that are no settings of the server, but what the kernel limits every run by."""
+_ELSEWHERE = {
+    "agent_timeout": "limits.wall_time",
+    "memory_limit": "limits.memory",
+    "agent_cache_size": "settings.kernel.programs",
+    "dangerous_http_mode": "settings.http.dangerous_http_mode",
+}
+"""Options that are no settings of the server: what the kernel limits every run by, keeps, and lets agents reach."""
 
 
 def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any] | None:
@@ -62,6 +68,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 )
 @click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
 @click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
+@click.option("--agent-cache-size", type=int, help="Compiled programs kept: settings.kernel.programs.")
 @click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
 @click.option("--file-limit", type=int, metavar="BYTES", help="Size of a file that is uploaded.")
 @click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
@@ -93,8 +100,15 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 )
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
 @click.option("--access-log", is_flag=True, default=None, help="Log each request.")
+@click.option(
+    "--dangerous-http-mode",
+    is_flag=True,
+    default=None,
+    help="Let agents use plain http and reach every address: settings.http.dangerous_http_mode.",
+)
+@click.option("--log-format", type=click.Choice(logs.FORMATS), help="As the option of mixkit itself.")
 @pass_session
-def serve(session: Session, /, **options: Any) -> None:
+def serve(session: Session, /, log_format: str | None, **options: Any) -> None:
     """Serve agents over HTTP.
 
     Each option is also a setting of the profile, as settings.server.port, and a variable, as
@@ -102,8 +116,11 @@ def serve(session: Session, /, **options: Any) -> None:
     """
     from mix_server.start import start
 
+    if log_format is not None:
+        session.log_format = log_format
+        logs.configure(session.log_level, log_format)
     given = {
-        _LIMITS.get(name, f"settings.server.{name}"): value
+        _ELSEWHERE.get(name, f"settings.server.{name}"): value
         for name, value in options.items()
         if value not in (None, ())
     }

@@ -32,6 +32,7 @@ class Method:
         takes: the type of the body; None if it takes none.
         taken_as: media types of the body.
         query: a type with fields for its options, where they are not texts.
+        others: whether it may answer any other status too, which only a plugin knows.
         errors: statuses beside those that all methods of its kind have: see `mix_server.openapi.statuses`.
     """
 
@@ -42,3 +43,4 @@ class Method:
     taken_as: tuple[str, ...] = (JSON,)
     query: Any = None
     errors: frozenset[int] = frozenset()
+    others: bool = False

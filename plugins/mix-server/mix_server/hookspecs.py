@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["mix_middleware", "mix_page", "mix_routes"]
+__all__ = ["mix_extensions", "mix_middleware", "mix_page", "mix_routes"]
+
+
+@hookspec
+def mix_extensions(server: Server) -> dict[str, Any]:  # type: ignore[empty-body]
+    """What answers below `/v1/ext/NAME/`: objects by name. Called once, before any fork.
+
+    Each has `async on_request(req, resp, path)`, called for every method, where `path` is what stands behind the name.
+    What a method needs it says in `permissions`, as `{"GET": Permission.READ, "POST": EVERYBODY}`
+    (`mix_server.caller`); what it does not say needs `Permission.ADMIN`. It is asked of the server, or of what
+    `resource(path)` answers, a `mix_server.caller.Resource`. Query strings, conditions and bodies
+    (`await req.body(limit, seconds)`) it judges by itself.
+    """
 
 
 @hookspec

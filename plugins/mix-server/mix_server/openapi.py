@@ -219,7 +219,7 @@ def _operation(route: Route, method: str, schemas: _Schemas, *, deprecated: bool
         operation["security"] = []
     if deprecated:
         operation["deprecated"] = True
-    if described is _UNDESCRIBED:
+    if described is _UNDESCRIBED or described.others:
         operation["responses"]["default"] = {
             "description": "what the plugin answers, which it does not describe"
         }

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,7 @@ import click
 from mix_server import auth, serve
 from mix_server.metrics import shared_directory
 from mix_server.tls import check_pair
-from mixkit.errors import ProfileError
+from mixkit.errors import NotFound, ProfileError
 from mixkit.plugins import call_each
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def start(session: Session) -> None:
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
             scheme = "https" if settings.tls_certs else "http"
+            _warn(kernel)
             _announce(scheme, listener, None if settings.token else token, kernel)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
@@ -60,6 +62,19 @@ def start(session: Session) -> None:
         # NOTE: workers leave by an exception that passes here; what they share is the parent's.
         if directory and os.getpid() == parent:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _warn(kernel: Kernel) -> None:
+    """Say each time what nobody should find out later."""
+    for plugin in kernel.profile.plugins:
+        with suppress(NotFound):
+            settings = kernel.settings(plugin)
+            for name in type(settings).__struct_fields__:
+                if name.startswith("dangerous_") and getattr(settings, name):
+                    said = (
+                        f"settings.{plugin}.{name}: agents reach every address, and connections without TLS"
+                    )
+                    click.echo(f"mixkit: warning: {said}", err=True)
 
 
 def _announce(scheme: str, listener: socket.socket, token: str | None, kernel: Kernel) -> None:

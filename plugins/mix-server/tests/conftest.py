@@ -184,6 +184,7 @@ class Undocumented:
         if (
             type(resource).__module__.startswith("mix_server.resources")
             and hasattr(resource, f"on_{req.method.lower().replace('head', 'get')}")
+            and not any(each.others for each in getattr(resource, "methods", {}).values())
             and status not in {405, 499, *statuses(resource, req.method)}
         ):
             self.found.add((type(resource).__name__, req.method, status))

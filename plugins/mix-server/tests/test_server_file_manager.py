@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from mix_server.server import Server
 
@@ -206,6 +207,16 @@ async def test_a_file_stands_for_a_url(client: httpx.AsyncClient) -> None:
     assert (read.status_code, url in read.text, "location" in read.headers) == (409, True, False)
     props = (await client.get(f"{FILES}/props", params=of("/logo.svg", signed_for="60"))).json()
     assert (props["url"], props["metadata"]["properties"]) == (url, {})
+
+
+async def test_what_agents_may_reach_may_be_registered(make_server: Make, connect: Connect) -> None:
+    server = make_server()
+    url = {"path": "/inside", "url": "http://127.0.0.1:8080/x"}
+    async with connect(server) as client:
+        assert (await client.post(f"{FILES}/register", json=url)).status_code == 400
+        settings = server.kernel.assembly._settings
+        settings["http"] = msgspec.structs.replace(settings["http"], dangerous_http_mode=True)
+        assert (await client.post(f"{FILES}/register", json=url)).status_code == 201
 
 
 async def test_who_has_a_signed_url_stores_that_file_and_no_other(

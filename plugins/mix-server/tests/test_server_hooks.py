@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 from mix_server import hookspecs
+from mix_server.app import create_app
+from mix_server.caller import EVERYBODY, Caller, Permission, Resource
 from mix_server.doctor import checks
 from mix_server.server import Server
 
@@ -63,6 +65,90 @@ async def test_each_hook_is_called(make_server: Make, connect: Connect) -> None:
         assert answer.headers["x-stamp"] == answer.headers["x-request-id"]
     async with connect(server, None) as client:
         assert (await client.get("/v1/weather/Oslo")).status_code == 401
+
+
+class Extension:
+    """What answers below a name of its own."""
+
+    permissions: ClassVar = {"GET": Permission.READ, "POST": EVERYBODY}
+
+    def resource(self, path: str) -> Resource:
+        return Resource(*path.split("/")[:2])
+
+    async def on_request(self, req: Any, resp: Any, path: str) -> None:
+        if path.endswith("wrong"):
+            raise ValueError(path)
+        body = (await req.body(100, 5.0)).decode()
+        resp.media = [req.method, path, req.query_string, body, req.caller and req.caller.user]
+
+
+class Extending:
+    def __init__(self, **extensions: Any) -> None:
+        self.extensions = extensions
+
+    @hookimpl
+    def mix_extensions(self, server: Server) -> dict[str, Any]:
+        return self.extensions
+
+
+async def test_an_extension_answers_below_its_name(make_server: Make, connect: Connect) -> None:
+    server = make_server()
+    server.kernel.manager.register(Extending(weather=Extension()), "weather")
+    path = "/v1/ext/weather/w/demo/x"
+    async with connect(server) as client:
+        assert (await client.get(f"{path}?a=1&a=2")).json() == ["GET", "w/demo/x", "a=1&a=2", "", "local"]
+        assert (await client.post(path, content=b"hello")).json() == ["POST", "w/demo/x", "", "hello", None]
+        # Not in its permissions: for who may do everything.
+        put = await client.put(path, content=b"x", headers={"If-Match": "*"})
+        assert put.json() == ["PUT", "w/demo/x", "", "x", "local"]
+        assert (await client.head(path)).status_code == 200
+        assert (await client.post(path, content=b"x" * 101)).status_code == 413
+        assert (await client.get("/v1/ext/weather/w/demo/wrong")).status_code == 500
+        assert (await client.get("/v1/ext/none/x")).status_code == 404
+        operation = (await client.get("/openapi.json")).json()["paths"]["/v1/ext/{ext}/{path}"]["get"]
+        assert "default" in operation["responses"]
+        client.headers.clear()
+        stranger = client
+        for method, status in (("GET", 401), ("PUT", 401), ("DELETE", 401), ("POST", 200)):
+            assert (await stranger.request(method, path)).status_code == status
+        assert (await stranger.get("/v1/ext/none/x")).status_code == 401
+
+
+async def test_an_extension_asks_what_may_be_done(
+    make_server: Make, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server()
+    server.kernel.manager.register(Extending(weather=Extension()), "weather")
+    asked = []
+
+    def may(subject: Caller, permission: Permission, resource: Resource) -> bool:
+        asked.append((permission, resource))
+        return permission is Permission.SEE
+
+    monkeypatch.setattr(server.authorizer, "may", may)
+    async with connect(server) as client:
+        assert (await client.get("/v1/ext/weather/w/demo/x")).status_code == 403
+        assert asked[0] == (Permission.READ, Resource("w", "demo"))
+        assert (await client.delete("/v1/ext/weather/w/demo/x")).status_code == 403
+        assert (Permission.ADMIN, Resource("w", "demo")) in asked
+
+
+@pytest.mark.parametrize(
+    ("extensions", "message"),
+    [
+        ({"No name": Extension()}, "expected names"),
+        ({"weather": object()}, "has no method on_request"),
+        ({"taken": Extension()}, "another plugin"),
+    ],
+)
+def test_what_is_no_extension_fails_the_start(
+    make_server: Make, extensions: dict[str, Any], message: str
+) -> None:
+    server = make_server()
+    server.kernel.manager.register(Extending(taken=Extension()), "first")
+    server.kernel.manager.register(Extending(**extensions), "second")
+    with pytest.raises(PluginError, match=message):
+        create_app(server)
 
 
 class Leaves:

@@ -452,6 +452,17 @@ def test_gunicorn_without_a_token_does_not_start(start: Start, port: int) -> Non
     assert "set MIXKIT_SERVER_TOKEN" in process.stderr
 
 
+@pytest.mark.slow
+def test_what_is_dangerous_is_said_at_each_start(start: Start, token: str) -> None:
+    options = ("--port", "0", "--dangerous-http-mode", "--log-format", "json", "--agent-cache-size", "7")
+    process = start("mixkit", "serve", *options, MIXKIT_SERVER_TOKEN=token).until_ready()
+    assert process.end() == 0
+    assert "warning: settings.http.dangerous_http_mode: agents reach every address" in process.stderr
+    quiet = start("mixkit", "serve", "--port", "0", MIXKIT_SERVER_TOKEN=token).until_ready()
+    assert quiet.end() == 0
+    assert "dangerous" not in quiet.stderr
+
+
 def test_a_port_that_is_taken(start: Start, port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))

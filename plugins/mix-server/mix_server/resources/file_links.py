@@ -14,7 +14,7 @@ from mix_server.files.managing import ERRORS, Managing, created, property_name
 from mix_server.files.storing import checked
 from mixkit import egress, outgoing
 from mixkit.activities import Kind
-from mixkit.errors import FFIError, FileConflict, FileError
+from mixkit.errors import FFIError, FileConflict, FileError, NotFound
 from mixkit.file_urls import upload_query, url_of
 from mixkit.file_value import REGISTERED, check_url
 from mixkit.filesystem import ABSENT
@@ -24,6 +24,7 @@ from mixkit.target import parse_url
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
+    from mixkit.egress import EgressPolicy
 
 __all__ = ["Registered", "SignedUpload"]
 
@@ -53,7 +54,7 @@ class Registered(Managing):
         try:
             said[REGISTERED] = check_url(given.url)
             async with asyncio.timeout(_LOOK_UP):
-                await egress.check(parse_url(given.url), outgoing.policy("http", False, ()))
+                await egress.check(parse_url(given.url), self._policy())
         except TimeoutError:
             raise BadRequest("the host's name could not be looked up in time; try again") from None
         except (FileError, FFIError) as exc:
@@ -66,6 +67,14 @@ class Registered(Managing):
         except FileConflict:
             raise There(path) from None
         created(resp, place, info)
+
+    def _policy(self) -> EgressPolicy:
+        """What agents of this profile may reach; what is public, where none of them reaches anything."""
+        try:
+            policy: EgressPolicy = self._server.kernel.settings("http").policy()
+        except NotFound:
+            policy = outgoing.policy("http", False, ())
+        return policy
 
 
 class SignedUpload(Managing):
