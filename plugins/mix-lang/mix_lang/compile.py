@@ -15,6 +15,7 @@ from mix_lang.check.meta import check_meta
 from mix_lang.check.names import check_names
 from mix_lang.check.patterns import check_patterns
 from mix_lang.diagnostic import Diagnostic, Report
+from mix_lang.infer.modules import check_types
 from mix_lang.parser import parse
 from mix_lang.program import Program, Unit, members_of
 from mix_lang.source import Source, Span
@@ -70,6 +71,7 @@ def check(sources: Mapping[str, str]) -> Checked:
             check_hints(program, unit, report)
         except RecursionError:
             report.add("M0203", Span(0, 0), "this module is nested too deep")
+    check_types(program, units)
     found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]
     return Checked(program, tuple(found))
 
