@@ -22,11 +22,13 @@ from mixkit.errors import FFIError
 __all__ = [
     "MAX_LEVELS",
     "QUEUE_FULL",
+    "Beginning",
     "Bus",
     "BusError",
     "BusFull",
     "BusLost",
     "Filters",
+    "FollowedBus",
     "Message",
     "MessagesMissed",
     "Subscription",
@@ -203,17 +205,23 @@ class Message(msgspec.Struct, frozen=True):
     Attributes:
         retained: it was there before the subscription.
         text: whoever published it said that it is UTF-8 text.
+        id: where it is on its topic, for who follows that; see `mixkit.rings`.
     """
 
     topic: str
     payload: bytes
     retained: bool = False
     text: bool = False
+    id: str = ""
 
     @property
     def size(self) -> int:
         """What it counts, about in bytes."""
         return len(self.payload) + len(self.topic)
+
+
+class Beginning(Message, frozen=True):
+    """No message, but where a topic begins that is followed: all messages behind its `id` come next."""
 
 
 @dataclass(slots=True)
@@ -232,12 +240,20 @@ class Subscription:
         messages: that wait at most.
         size: bytes of payloads and topics that wait at most; a single message may have more.
         closed: told once, from any thread, when nobody wants messages any more.
+        follows: it gets messages with their positions.
     """
 
     def __init__(
-        self, filter: str, *, messages: int, size: int, closed: Callable[[Subscription], None]
+        self,
+        filter: str,
+        *,
+        messages: int,
+        size: int,
+        closed: Callable[[Subscription], None],
+        follows: bool = False,
     ) -> None:
         self.filter = filter
+        self.follows = follows
         self._messages = messages
         self._size = size
         self._on_close = closed
@@ -372,4 +388,19 @@ class Bus(Protocol):
 
     async def close(self) -> None:
         """End it and all of its subscriptions. Twice is harmless."""
+        ...
+
+
+class FollowedBus(Bus, Protocol):
+    """A bus that keeps the last messages of each topic (`mixkit.rings`), whether anybody listens or not."""
+
+    async def follow(self, topic: str, *, owner: Hashable = None) -> Subscription:
+        """Messages of one topic, those first that are kept, each with its position as `id`; before them a `Beginning`.
+
+        What is kept has been queued when this answers. Behind a `MessagesMissed` there may be another `Beginning`, as
+        where another process carries the messages now; whoever follows anew has missed nothing if it begins with the
+        same mark and not behind what was seen last. There are no retained messages.
+
+        Raises: as `subscribe`.
+        """
         ...

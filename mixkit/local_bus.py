@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from mixkit.bus import (
+    Beginning,
     BusError,
     BusFull,
     BusLost,
@@ -20,6 +21,7 @@ from mixkit.bus import (
     check_topic,
     covers,
 )
+from mixkit.rings import DEFAULT_ROOM, Rings, Room
 
 __all__ = ["DEFAULT_LIMITS", "BusLimits", "Exchange", "LocalBus"]
 
@@ -38,6 +40,7 @@ class BusLimits(msgspec.Struct, frozen=True):
         max_retained: topics with a retained message.
         max_retained_bytes: bytes of all of them.
         share: how many times one owner fits into each of these three, so that no one takes them all.
+        rings: what is kept of all topics for those who follow them.
     """
 
     queue: int = 1_000
@@ -47,6 +50,7 @@ class BusLimits(msgspec.Struct, frozen=True):
     max_retained: int = 10_000
     max_retained_bytes: int = 64 * MIB
     share: int = 10
+    rings: Room = DEFAULT_ROOM
 
     def check(self, topic: str, payload: bytes) -> None:
         """Raise `BusError` unless that can be published."""
@@ -61,7 +65,7 @@ DEFAULT_LIMITS: Final = BusLimits()
 
 
 class Exchange(Generic[T]):
-    """Who is subscribed to what, and what is retained: a bus without its queues. Not thread-safe.
+    """Who is subscribed to what, what is retained, and the rings: a bus without its queues. Not thread-safe.
 
     Subscribers are anything hashable.
     """
@@ -71,6 +75,7 @@ class Exchange(Generic[T]):
         self._filters: Filters[T] = Filters()
         self._subscribers: dict[T, tuple[str, Hashable]] = {}
         self._retained: dict[str, tuple[Message, Hashable]] = {}
+        self._rings = Rings(limits.rings)
         # By owner.
         self._subscribed: Counter[Hashable] = Counter()
         self._kept: Counter[Hashable] = Counter()
@@ -95,10 +100,24 @@ class Exchange(Generic[T]):
             BusFull: there are too many.
         """
         self._check_room("subscriptions", self._subscribed, owner, 1, self._limits.max_subscriptions)
+        self._enter(filter, subscriber, owner)
+        return [message for topic, (message, _) in self._retained.items() if covers(filter, topic)]
+
+    def follow(self, topic: str, subscriber: T, owner: Hashable) -> list[Message]:
+        """The same for who follows a topic: the messages of its ring, behind where that begins."""
+        self._check_room("subscriptions", self._subscribed, owner, 1, self._limits.max_subscriptions)
+        self._enter(topic, subscriber, owner)
+        ring = self._rings.of(topic, owner)
+        return [Beginning(topic, b"", id=str(ring.begin)), *(ring.after(ring.begin) or ())]
+
+    def _enter(self, filter: str, subscriber: T, owner: Hashable) -> None:
         self._subscribers[subscriber] = filter, owner
         self._subscribed[owner] += 1
         self._filters.add(filter, subscriber)
-        return [message for topic, (message, _) in self._retained.items() if covers(filter, topic)]
+
+    def add(self, message: Message, owner: Hashable) -> Message:
+        """Keep a message in the ring of its topic; answers it with its position."""
+        return self._rings.add(message, owner)
 
     def leave(self, subscriber: T) -> None:
         """Forget a subscriber; one that is not there is ignored."""
@@ -177,18 +196,36 @@ class LocalBus:
             self._check_open()
             if retain:
                 self._exchange.retain(message, owner)
+            placed = self._exchange.add(message, owner)
             for subscription in self._exchange.matching(topic):
-                subscription.offer(message)
+                subscription.offer(placed if subscription.follows else message)
 
     async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
         check_filter(filter)
+        return self._subscribed(filter, False, self._exchange.subscribe, owner)
+
+    async def follow(self, topic: str, *, owner: Hashable = None) -> Subscription:
+        check_topic(topic)
+        return self._subscribed(topic, True, self._exchange.follow, owner)
+
+    def _subscribed(
+        self,
+        filter: str,
+        follows: bool,
+        enter: Callable[[str, Subscription, Hashable], list[Message]],
+        owner: Hashable,
+    ) -> Subscription:
         limits = self._limits
         subscription = Subscription(
-            filter, messages=limits.queue, size=limits.queue_bytes, closed=self._forget
+            filter,
+            messages=limits.queue,
+            size=limits.queue_bytes,
+            closed=self._forget,
+            follows=follows,
         )
         with self._lock:
             self._check_open()
-            for message in self._exchange.subscribe(filter, subscription, owner):
+            for message in enter(filter, subscription, owner):
                 subscription.offer(message)
         return subscription
 

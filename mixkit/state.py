@@ -32,7 +32,7 @@ from mixkit.value import Token
 if TYPE_CHECKING:
     # PERF: whoever lists FFIs needs none of them.
     from mixkit.app_files import AppFiles
-    from mixkit.bus import Bus
+    from mixkit.bus import FollowedBus
     from mixkit.contracts import Compiled
     from mixkit.databases import Databases
     from mixkit.keyring import KeyRing
@@ -64,7 +64,7 @@ class Services(Protocol):
         ...
 
     @property
-    def bus(self) -> Bus:
+    def bus(self) -> FollowedBus:
         """The bus inside this kernel's process."""
         ...
 
@@ -97,6 +97,11 @@ class Services(Protocol):
         """The first answer that a plugin's `mix_http_intercept` gives, or None."""
         ...
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        """The access token of an account that the user of a run has connected, or None. Raises `FFIError` if there is
+        one and it cannot be had now."""
+        ...
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         """Run another agent under this run's budget."""
         ...
@@ -110,7 +115,7 @@ class NoServices:
         from mixkit.signals import Signals
 
         self.signals = Signals()
-        self.bus: Bus = LocalBus()
+        self.bus: FollowedBus = LocalBus()
 
     @property
     def databases(self) -> Databases:
@@ -131,6 +136,9 @@ class NoServices:
         raise NotFound(f"no settings of plugin {plugin!r}: this state belongs to no kernel")
 
     async def intercept(self, request: Any) -> Any | None:
+        return None
+
+    async def account_token(self, state: State, name: str) -> Token | None:
         return None
 
     async def call_agent(self, state: State, name: str, params: Any) -> Any:

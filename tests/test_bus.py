@@ -10,12 +10,12 @@ import pytest
 
 from mixkit.bus import BusFull, Filters, MessagesMissed, covers, overlap
 from mixkit.local_bus import BusLimits, LocalBus
-from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
+from mixkit.testing.bus_suite import MESSAGE, QUEUE, FollowedBusSuite
 
 
-class TestLocalBus(BusSuite):
+class TestLocalBus(FollowedBusSuite):
     @pytest.fixture
-    async def bus(self) -> AsyncIterator[LocalBus]:  # type: ignore[override]
+    async def bus(self) -> AsyncIterator[LocalBus]:
         bus = LocalBus(BusLimits(queue=QUEUE, max_message_bytes=MESSAGE))
         yield bus
         await bus.close()

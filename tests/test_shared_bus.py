@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mixkit.bus import BusError, BusFull, BusLost, Message, MessagesMissed
+from mixkit.bus import Beginning, BusError, BusFull, BusLost, Message, MessagesMissed
 from mixkit.local_bus import BusLimits
 from mixkit.shared_bus import SharedBus
 from mixkit.shared_bus.frames import (
@@ -35,12 +35,12 @@ from mixkit.shared_bus.frames import (
 )
 from mixkit.shared_bus.kept import Kept
 from mixkit.shared_bus.meeting import lead, reach
-from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
+from mixkit.testing.bus_suite import MESSAGE, QUEUE, FollowedBusSuite
 
 LIMITS = BusLimits(queue=QUEUE, max_message_bytes=MESSAGE)
 
 
-class TestSharedBus(BusSuite):
+class TestSharedBus(FollowedBusSuite):
     @pytest.fixture
     async def bus(self, tmp_path: Path) -> AsyncIterator[SharedBus]:
         bus = SharedBus(tmp_path / "bus", LIMITS)
@@ -48,7 +48,7 @@ class TestSharedBus(BusSuite):
         await bus.close()
 
 
-class TestSharedBusOfAnother(BusSuite):
+class TestSharedBusOfAnother(FollowedBusSuite):
     """Another one carries the messages."""
 
     @pytest.fixture
@@ -452,3 +452,23 @@ async def test_what_is_retained_outlives_all_processes(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         await (await third.subscribe("#")).next(0.05)
     await third.close()
+
+
+async def test_who_follows_is_told_that_another_carries(tmp_path: Path) -> None:
+    carrier, bus = SharedBus(tmp_path / "bus", LIMITS), SharedBus(tmp_path / "bus", LIMITS)
+    await carrier.publish("a", b"0")
+    following = await bus.follow("a")
+    begin, message = await following.next(15.0), await following.next(15.0)
+    assert (begin.id, message.payload) == (message.id.replace(".1", ".0"), b"0")
+    await carrier.close()
+    with pytest.raises(MessagesMissed):
+        await following.next(15.0)
+    await bus.publish("a", b"1")
+    again = begin
+    while again is begin:
+        with suppress(MessagesMissed):
+            again = await following.next(15.0)
+    message = await following.next(15.0)
+    assert type(again) is Beginning and type(message) is Message
+    assert (again.id.partition(".")[0] != begin.id.partition(".")[0], message.payload) == (True, b"1")
+    await bus.close()

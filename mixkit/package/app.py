@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from mixkit.grants import NONE, Grants
 from mixkit.near import meant
 from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, param_types
+from mixkit.package.powers import compare
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
 from mixkit.storage import Place
@@ -29,6 +30,9 @@ def no_file(name: str, known: Iterable[str]) -> NotFound:
         f"no file {name!r:.80} among the code of the package; there are: {', '.join(there[:50]) or 'none'}"
         f"{meant(name, there)}"
     )
+
+
+_NOTHING: Final = GrantsSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,17 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def generation(self) -> str:
         """Hash of everything that runs of the app depend on."""
         return hashlib.sha256(dump(self)).hexdigest()[:32]
+
+    def withheld(self) -> list[str]:
+        """Powers that the package asks for and that somebody did not agree to, for people."""
+        asked = self.release.grants
+        return sorted({power for spec in self.consent for power in compare(spec, asked).widened})
+
+    def allowed(self) -> list[str]:
+        """Powers that the package asks for and has, for people."""
+        asked = compare(_NOTHING, self.release.grants).widened
+        options = [f"{key}: {value}" for key, value in self.release.grants.options.items()]
+        return [power for power in dict.fromkeys((*asked, *options)) if power not in self.withheld()]
 
     def grants(self) -> Grants:
         """What the app may do: requested, and consented to."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from mixkit.errors import MixError, PackageError
 from mixkit.grants import Grants
-from mixkit.package import agreement, powers
+from mixkit.package import agreement
 from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import MAX_CODE
 from mixkit.package.changes import Changes
@@ -101,7 +101,7 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         _, entry = page.find(release.app) or (None, None)
         old = entry or None
         new = Installation(release=release, consent=_consent(release, old, options.granted))
-        withheld |= _withheld(new)
+        withheld |= {*new.withheld()}
         missing = {digest: path for path, digest in release.code().items() if page.code(digest) is None}
         if old is None or old.generation != new.generation or missing:
             _check_successor(old, release, options.force)
@@ -132,10 +132,6 @@ def _consent(release: Release, old: Installation | None, granted: Grants | None)
         return old.consent if old else [release.grants]
     # Saying yes to "$db_*" is saying yes to what this version asks for, not to what a later one may.
     return [release.grants, *(spec for spec in grants_spec(granted) if spec != _EVERYTHING)]
-
-
-def _withheld(new: Installation) -> set[str]:
-    return {power for spec in new.consent for power in powers.compare(spec, new.release.grants).widened}
 
 
 def _check_successor(old: Installation | None, new: Release, force: bool) -> None:

@@ -103,6 +103,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             PackageError: with the path of the key that is wrong.
         """
         document = parse(data, ENTRY)
+        if isinstance(document, dict) and "exported" in document:
+            raise PackageError(
+                "this is the export of a workspace or an app and no package: it is imported, with `mixkit ws import` "
+                "or `mixkit app import`",
+                ENTRY,
+            )
         found = document.get("format") if isinstance(document, dict) else None
         if found != 3 or type(found) is not int:
             raise _error(f"expected format 3, found {found!r:.40}; build the package anew", "$.format")

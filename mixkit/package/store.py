@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
@@ -16,7 +18,8 @@ from mixkit.package import disk
 from mixkit.package.app import InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
 from mixkit.package.changes import Changes
-from mixkit.package.errors import Exists
+from mixkit.package.errors import Busy, Exists
+from mixkit.package.glance import Glance
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
@@ -25,6 +28,8 @@ from mixkit.storage import Database, Place
 from mixkit.whole_file import sync_folder
 
 __all__ = ["Workspace", "WorkspaceStore"]
+
+T = TypeVar("T")
 
 
 class WorkspaceStore:
@@ -35,6 +40,7 @@ class WorkspaceStore:
           <app>.<hex>/data/   the app's own, with its database; no other app ever has that folder
           .lock  .trash-*     in use while something is changed
           .changes            counts the commits to the database, see `mixkit.package.disk`
+          .making             it is being made, and nobody sees it yet
 
     Objects of this class and `Workspace` may be shared by threads and survive a fork.
 
@@ -60,8 +66,10 @@ class WorkspaceStore:
 
     def list(self) -> list[str]:
         """Names of the workspaces, sorted."""
-        found = (path.parent.name for path in self.root.glob(f"*/{FOLDER}"))
-        return sorted(name for name in found if not name.startswith("."))
+        found = (path.parent for path in self.root.glob(f"*/{FOLDER}"))
+        return sorted(
+            home.name for home in found if home.name[0] != "." and not (home / disk.MAKING).exists()
+        )
 
     def create(self, name: str) -> Workspace:
         """Make an empty workspace.
@@ -71,23 +79,67 @@ class WorkspaceStore:
             BadName: it cannot have that name.
             StorageError: its database cannot be made.
         """
-        home = self.root / check_name("workspace", name)
         with disk.locked(self.root):
-            disk.empty_trash(self.root, self._forget)
-            # What was killed before it made the folder of the database left an empty one.
-            if home.exists() and not (home.is_dir() and not any(home.iterdir())):
-                raise Exists(f"there is a workspace {name!r} already")
-            home.mkdir(exist_ok=True)
+            home = self._new_home(name)
             try:
-                sync_folder(self.root)
-                (home / FOLDER).mkdir()
-                sync_folder(home)
-                workspace = self.workspace(name)
-                workspace.apps()
+                workspace = self._make(name, home)
             except BaseException:
                 self._discard(name)
                 raise
+        self._workspaces[name] = workspace
         return workspace
+
+    @contextmanager
+    def making(self, name: str) -> Iterator[Workspace]:
+        """Make a workspace that nobody sees before the block has ended well; if it fails, or the process is killed,
+        there is none. Raises as `create`."""
+        with contextlib.ExitStack() as made:
+            with disk.locked(self.root):
+                home = self._new_home(name)
+                try:
+                    made.enter_context(disk.locked(home, seconds=0, name=disk.MAKING))
+                    workspace = self._make(name, home)
+                except BaseException:
+                    self._discard(name)
+                    raise
+            try:
+                yield workspace
+                # Under the lock, since who sweeps must not find the file before that and lock it after.
+                with disk.locked(self.root):
+                    (home / disk.MAKING).unlink()
+                    sync_folder(home)
+            except BaseException:
+                with disk.locked(self.root):
+                    self._discard(name)
+                raise
+
+    def _new_home(self, name: str) -> Path:
+        """The folder for a workspace of that name, made, once what was left of others is gone. Under the lock."""
+        home = self.root / check_name("workspace", name)
+        disk.empty_trash(self.root, self._forget)
+        self._sweep()
+        # What was killed before it made the folder of the database left an empty one.
+        if home.exists() and not (home.is_dir() and not any(home.iterdir())):
+            raise Exists(f"there is a workspace {name!r} already")
+        home.mkdir(exist_ok=True)
+        return home
+
+    def _make(self, name: str, home: Path) -> Workspace:
+        sync_folder(self.root)
+        (home / FOLDER).mkdir()
+        sync_folder(home)
+        workspace = Workspace(Changes(home, self._databases, self._files))
+        workspace.apps()
+        return workspace
+
+    def _sweep(self) -> None:
+        """Discard what was being made by somebody who was killed."""
+        for marker in self.root.glob(f"*/{disk.MAKING}"):
+            try:
+                with disk.locked(marker.parent, seconds=0, name=disk.MAKING):
+                    self._discard(marker.parent.name)
+            except (Busy, NotFound):
+                continue
 
     def delete(self, name: str) -> None:
         """Delete a workspace with all apps and their data; see `Workspace.delete_app` for what runs.
@@ -148,6 +200,7 @@ class Workspace:
         self._changes = changes
         self._book = changes.book
         self._folder = str(changes.root / FOLDER)
+        self._making = str(changes.root / disk.MAKING)
 
     def apps(self) -> list[str]:
         """Names of the apps, sorted."""
@@ -159,17 +212,12 @@ class Workspace:
         return self._book.database()
 
     def writing(self) -> AbstractContextManager[Database]:
-        """The same, for a commit to it, which `mark` tells of. `Busy` if others have been writing for a minute."""
+        """The same, for a commit to it, which every `glance` sees. `Busy` if others have been writing for a minute."""
         return self._book.writing()
 
-    def mark(self) -> disk.Mark | None:
-        """What stays the same as long as nobody has written `database`, in any process; None where that cannot be said.
-        Takes a microsecond. What is read after it is no older."""
-        return self._book.mark()
-
-    def database_at_hand(self) -> Database | None:
-        """The same if it is open, else None. An event loop may ask."""
-        return self._book.database_at_hand()
+    def glance(self, read: Callable[[Database], tuple[T, str]]) -> Glance[T]:
+        """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""
+        return Glance(self._book, read)
 
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.
@@ -298,7 +346,17 @@ class Workspace:
         options = Options(granted, validate, force, trusted, load_records, load_files, run_setup)
         return install(self._changes, package, options)
 
+    @contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """Be the only one who changes the apps, for whoever makes them by other means than a package.
+
+        Raises:
+            Busy: somebody else has been changing the workspace for a minute.
+        """
+        with self._changes.begun():
+            yield self._changes
+
     def is_there(self) -> bool:
         """Whether the workspace was not deleted."""
         # PERF: asked for every request; going through `Path` doubles the price.
-        return os.path.isdir(self._folder)  # noqa: PTH112
+        return os.path.isdir(self._folder) and not os.path.exists(self._making)  # noqa: PTH110, PTH112

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from mixkit.bus import BusFull, BusLost, Message, Subscription, check_filter
+from mixkit.bus import BusFull, BusLost, Message, Subscription, check_filter, check_topic
 from mixkit.local_bus import DEFAULT_LIMITS, BusLimits
 from mixkit.shared_bus.member import Member
 
@@ -35,8 +35,8 @@ class SharedBus:
     It may be made before a fork: each process joins when it first uses it. It is for all threads and event loops.
     Limits hold for all processes together, and must be the same in all. When the process that carries messages ends,
     another takes over within a second: what it had not acknowledged is `BusLost`, subscribers are told that messages
-    may have been missed and get what is retained again. Retained messages stay as long as the directory does, but for
-    a failure of the machine.
+    may have been missed and get what is retained again, and rings begin anew. Retained messages stay as long as the
+    directory does, but for a failure of the machine.
 
     Args:
         directory: where they meet; made if its parent is there.
@@ -70,10 +70,21 @@ class SharedBus:
 
     async def subscribe(self, filter: str, *, owner: Hashable = None) -> Subscription:
         check_filter(filter)
+        return await self._subscribed(filter, False, owner)
+
+    async def follow(self, topic: str, *, owner: Hashable = None) -> Subscription:
+        check_topic(topic)
+        return await self._subscribed(topic, True, owner)
+
+    async def _subscribed(self, filter: str, follows: bool, owner: Hashable) -> Subscription:
         limits = self._limits
         member = self._joined(0)
         subscription = Subscription(
-            filter, messages=limits.queue, size=limits.queue_bytes, closed=self._forget
+            filter,
+            messages=limits.queue,
+            size=limits.queue_bytes,
+            closed=self._forget,
+            follows=follows,
         )
         with self._lock:
             self._subscriptions.add(subscription)

@@ -47,12 +47,13 @@ class Publish(_Frame, tag=1):
 
 
 class Subscribe(_Frame, tag=2):
-    """`subscription` is the sender's own number for it."""
+    """`subscription` is the sender's own number for it; `follows`: the filter is a topic, which it follows."""
 
     number: int
     subscription: int
     filter: str
     owner: str
+    follows: bool = False
 
 
 class Unsubscribe(_Frame, tag=3):
@@ -68,13 +69,15 @@ class Answer(_Frame, tag=4):
 
 
 class Deliver(_Frame, tag=5):
-    """A message, once for all subscriptions of a process that it is for."""
+    """A message, once for all subscriptions of a process that it is for; or a `mixkit.bus.Beginning`."""
 
     subscriptions: list[int]
     topic: str
     payload: bytes
     retained: bool
     text: bool
+    id: str = ""
+    begins: bool = False
 
 
 class Missed(_Frame, tag=6):

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from mixkit.bus import BusError, BusFull, Message, check_filter
+from mixkit.bus import Beginning, BusError, BusFull, Message, check_filter, check_topic
 from mixkit.local_bus import BusLimits, Exchange
 from mixkit.shared_bus.frames import (
     Answer,
@@ -85,7 +85,18 @@ class _Peer(asyncio.Protocol):
         if self._full:
             self._missed.update(numbers)
         else:
-            self.send(Deliver(numbers, message.topic, message.payload, message.retained, message.text))
+            begins = type(message) is Beginning
+            self.send(
+                Deliver(
+                    numbers,
+                    message.topic,
+                    message.payload,
+                    message.retained,
+                    message.text,
+                    message.id,
+                    begins,
+                )
+            )
 
     def send(self, what: FromHub) -> None:
         transport = self._transport
@@ -187,6 +198,7 @@ class Hub:
         message = Message(what.topic, what.payload, text=what.text)
         if what.retain:
             self._exchange.retain(message, what.owner, lambda message: self._kept.keep(message, what.owner))
+        message = self._exchange.add(message, what.owner)
         numbers: dict[_Peer, list[int]] = {}
         for peer, number in self._exchange.matching(what.topic):
             numbers.setdefault(peer, []).append(number)
@@ -194,12 +206,13 @@ class Hub:
             peer.deliver(mine, message)
 
     def _subscribe(self, peer: _Peer, what: Subscribe) -> None:
-        check_filter(what.filter)
+        (check_topic if what.follows else check_filter)(what.filter)
         if what.subscription in peer.subscriptions:
             raise BusError(f"there is a subscription {what.subscription} already")
-        retained = self._exchange.subscribe(what.filter, (peer, what.subscription), what.owner)
+        enter = self._exchange.follow if what.follows else self._exchange.subscribe
+        first = enter(what.filter, (peer, what.subscription), what.owner)
         peer.subscriptions.add(what.subscription)
-        for message in retained:
+        for message in first:
             peer.deliver([what.subscription], message)
 
     def left(self, peer: _Peer) -> None:

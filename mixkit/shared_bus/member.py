@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mixkit.bus import (
     QUEUE_FULL,
+    Beginning,
     BusError,
     BusFull,
     BusLost,
@@ -109,7 +110,8 @@ class Member:
     def subscribe(self, subscription: Subscription, owner: str) -> Future[None]:
         """Offer it what matches from now on."""
         number = next(self._numbers)
-        return self._ask(Subscribe(number, number, subscription.filter, owner), subscription)
+        what = Subscribe(number, number, subscription.filter, owner, subscription.follows)
+        return self._ask(what, subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Offer it nothing more."""
@@ -221,7 +223,7 @@ class Member:
                 continue
             # What is retained comes again: it may have changed meanwhile.
             subscription.interrupted(_CHANGED)
-            again = Subscribe(next(self._numbers), number, subscription.filter, owner)
+            again = Subscribe(next(self._numbers), number, subscription.filter, owner, subscription.follows)
             answer: Future[None] = Future()
             answer.add_done_callback(lambda done, of=subscription: _finish(of, done))  # type: ignore[misc]
             self._write(again, answer)
@@ -291,9 +293,12 @@ class Member:
         """What who carries the messages says."""
         if isinstance(what, Deliver):
             message = Message(what.topic, what.payload, what.retained, what.text)
+            kind = Beginning if what.begins else Message
+            placed = kind(what.topic, what.payload, False, what.text, what.id)
             for number in what.subscriptions:
                 if number in self._subscriptions:
-                    self._subscriptions[number][0].offer(message)
+                    subscription = self._subscriptions[number][0]
+                    subscription.offer(placed if subscription.follows else message)
         elif isinstance(what, Answer):
             answer = self._asked.pop(what.number, None)
             if answer is not None and what.error:

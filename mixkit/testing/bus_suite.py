@@ -17,9 +17,19 @@ from contextlib import suppress
 
 import pytest
 
-from mixkit.bus import Bus, BusError, BusLost, Message, MessagesMissed, Subscription
+from mixkit.bus import (
+    Beginning,
+    Bus,
+    BusError,
+    BusLost,
+    FollowedBus,
+    Message,
+    MessagesMissed,
+    Subscription,
+)
+from mixkit.rings import Position
 
-__all__ = ["MESSAGE", "QUEUE", "BusSuite"]
+__all__ = ["MESSAGE", "QUEUE", "BusSuite", "FollowedBusSuite"]
 
 QUEUE = 50
 """Messages that may wait for a subscriber of the bus under test."""
@@ -214,3 +224,61 @@ class BusSuite:
         for attempt in (subscription.next(_SOON), bus.publish(f"{root}/a", b"2"), bus.subscribe(f"{root}/a")):
             with pytest.raises(BusLost, match="closed"):
                 await attempt
+
+
+class FollowedBusSuite(BusSuite):
+    """What a bus must do beside that whose topics can be followed."""
+
+    @pytest.fixture
+    def bus(self) -> FollowedBus:
+        raise NotImplementedError("override the fixture `bus` with a bus of yours")
+
+    async def test_who_follows_gets_what_came_while_nobody_listened(
+        self, bus: FollowedBus, root: str
+    ) -> None:
+        for number in range(3):
+            await bus.publish(f"{root}/a", b"%d" % number, text=number == 1)
+            await bus.publish(f"{root}/other", b"no")
+        following = await bus.follow(f"{root}/a")
+        # All of it is there without a wait.
+        begin, *messages = [await following.next(0) for _ in range(4)]
+        assert type(begin) is Beginning and begin.topic == f"{root}/a"
+        await bus.publish(f"{root}/a", b"3")
+        messages.append(await following.next(_SOON))
+        mark = begin.id.partition(".")[0]
+        assert [message.id for message in (begin, *messages)] == [f"{mark}.{number}" for number in range(5)]
+        assert [message.payload for message in messages] == [b"0", b"1", b"2", b"3"]
+        assert [message.text for message in messages] == [False, True, False, False]
+        await _nothing(following)
+
+    async def test_positions_are_the_same_for_all_who_follow(self, bus: FollowedBus, root: str) -> None:
+        one = await bus.follow(f"{root}/a")
+        listening = await bus.subscribe(f"{root}/#")
+        await bus.publish(f"{root}/a", b"x", retain=True)
+        other = await bus.follow(f"{root}/a")
+        ids = [[(await each.next(_SOON)).id for _ in range(2)] for each in (one, other)]
+        assert ids[0] == ids[1]
+        # Who only listens knows nothing of it.
+        assert await listening.next(_SOON) == Message(f"{root}/a", b"x")
+        await _nothing(other)
+
+    async def test_topics_share_no_marks_and_no_numbers(self, bus: FollowedBus, root: str) -> None:
+        await bus.publish(f"{root}/a", b"x")
+        begins = [Position.parse((await (await bus.follow(f"{root}/{topic}")).next(0)).id) for topic in "abb"]
+        first, second, again = begins
+        assert first is not None and second is not None
+        assert (first.number, second.number) == (0, 0)
+        assert first.mark != second.mark and second == again
+
+    async def test_a_ring_is_bounded(self, bus: FollowedBus, root: str) -> None:
+        for number in range(300):
+            await bus.publish(f"{root}/a", b"%d" % number)
+        following = await bus.follow(f"{root}/a")
+        begin = Position.parse((await following.next(0)).id)
+        assert begin is not None and 0 < begin.number < 300
+        assert (await following.next(0)).payload == b"%d" % begin.number
+
+    async def test_what_cannot_be_followed(self, bus: FollowedBus, root: str) -> None:
+        for topic in (f"{root}/+", f"{root}/#", ""):
+            with pytest.raises(BusError, match="topic"):
+                await bus.follow(topic)

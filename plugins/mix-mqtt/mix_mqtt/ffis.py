@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from mix_mqtt.pool import bus_for
 from mix_mqtt.settings import MqttSettings
-from mix_mqtt.topics import OPTION, Topic, patterns, resolve
+from mix_mqtt.topics import OPTION, patterns, resolve
 from mixkit.bus import BusLost, MessagesMissed, Subscription
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
+from mixkit.topics import Topic
 from mixkit.value import Case, Result, Token
 
 __all__ = ["group"]

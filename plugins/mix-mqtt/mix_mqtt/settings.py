@@ -13,6 +13,7 @@ from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import ProfileError
 from mixkit.target import EgressDenied, Target, parse_url
+from mixkit.topics import PREFIX
 
 if TYPE_CHECKING:
     import ssl
@@ -54,7 +55,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     prefix: Annotated[
         str,
         Meta(description="First level of what short topics as $app/x stand for; agents reach it only so."),
-    ] = "mixkit"
+    ] = PREFIX
     connect_timeout: Annotated[
         float, Meta(gt=0, description="Seconds to resolve, connect and be accepted by the broker.")
     ] = 10.0

@@ -83,7 +83,7 @@ async def test_short_topics_are_of_the_environment(over: World, root: str, short
         assert (found["topic"], found["payload"]) == (f"{short}/x/y", expected)
     assert await here.next(handle, 0) == Case("timeout")
     lacking = over.agent(env=Env())
-    assert "this run has no workspace" in await lacking.refused("publish", f"{short}/x", "x")
+    assert "there is no workspace here" in await lacking.refused("publish", f"{short}/x", "x")
 
 
 async def test_names_in_the_environment_cannot_leave_their_level(world: World) -> None:

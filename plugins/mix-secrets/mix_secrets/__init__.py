@@ -27,6 +27,11 @@ def mix_settings() -> str:
 
 
 @hookimpl
+def mix_vaults() -> dict[str, str]:
+    return {"secrets": "mix_secrets.shared:SharedVaults"}
+
+
+@hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("secrets", "mix_secrets.cli:secrets", "Keep secrets for apps, and seal them anew.")
 

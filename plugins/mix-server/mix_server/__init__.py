@@ -21,6 +21,11 @@ def mix_settings() -> str:
 
 
 @hookimpl
+def mix_belongings() -> dict[str, str]:
+    return {"grant": "mix_server.access.moved:grants"}
+
+
+@hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("serve", "mix_server.cli:serve", "Serve agents over HTTP.")
     group.lazy("perms", "mix_server.perms:perms", "List, give, take back and explain grants.")

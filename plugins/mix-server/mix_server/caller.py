@@ -19,12 +19,16 @@ class Caller:
         subjects: those of grants that the caller is, the narrowest first.
         operator: whether this is who runs the server, and may do everything.
         until: Unix second at which what says so ends, if this server made it: what is given for it ends no later.
+        began: Unix time at which this server made what says so; None if it did not.
+        session: id of the session of a browser, in which that was made; None if it was in none.
     """
 
     user: str | None
     subjects: tuple[str, ...] = ()
     operator: bool = False
     until: float | None = None
+    began: float | None = None
+    session: str | None = None
 
     def seconds(self, most: float) -> float:
         """For how long something may be good that is given to the caller, at most so many seconds."""

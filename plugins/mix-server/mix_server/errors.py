@@ -18,6 +18,7 @@ __all__ = [
     "ErrorMessage",
     "Failed",
     "Forbidden",
+    "HeadTooLong",
     "HeaderTooLong",
     "NotAcceptable",
     "Overloaded",
@@ -28,6 +29,7 @@ __all__ = [
     "Stopping",
     "TooManyHeaders",
     "Unauthorized",
+    "Unavailable",
     "UnknownVersion",
     "Unsupported",
     "UnsupportedBody",
@@ -140,6 +142,15 @@ class HeaderTooLong(Refusal):
         super().__init__(f"expected at most {most} bytes in the header {name}")
 
 
+class HeadTooLong(Refusal):
+    """All headers together are longer than anybody means."""
+
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected at most {most} bytes in the head of a request")
+
+
 class TooManyHeaders(Refusal):
     """The request has more headers than anybody means."""
 
@@ -227,6 +238,13 @@ class Stopping(Refusal):
 
     def __init__(self) -> None:
         super().__init__("the server is stopping; try again")
+
+
+class Unavailable(Refusal):
+    """Something that the server needs for this is not there now."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
 def message_body(message: str, **details: Any) -> bytes:

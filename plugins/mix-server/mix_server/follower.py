@@ -1,26 +1,43 @@
-"""One stream among those that follow a live query: what it is sending, and what waits for it."""
+"""One stream among those that follow the same, a live query or a topic: what it is sending, and what waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from mix_server.streams import CutOff
 
-if TYPE_CHECKING:
-    from mix_server.live_event import Event
-
-__all__ = ["LAG", "PIECE", "Dropped", "Followed", "Follower"]
+__all__ = ["LAG", "PIECE", "Dropped", "Event", "Followed", "Follower"]
 
 LAG: Final = 1_048_576
 """Bytes of events that wait for a stream. One more may be longer: it is the others' too."""
+_EVENT: Final = 64
+"""Bytes that an event in the queue counts beside its data."""
 PIECE: Final = 65_536
 """Bytes of an event that are handed on at once: the HTTP server keeps a copy until the client has taken them."""
 
 
 class Dropped(Exception):
     """The state in which a following is cannot be read any more: history was dropped."""
+
+
+class Event(Protocol):
+    """An event as those who send it share it; can be referred to weakly."""
+
+    @property
+    def data(self) -> bytes:
+        """What is sent, without its head and without the empty line behind it."""
+        ...
+
+    @property
+    def all(self) -> bool:
+        """Whether the client is to forget what it knows."""
+        ...
+
+    def head(self, knows: bool) -> bytes:
+        """What stands before the data for a client that knows something, or nothing yet."""
+        ...
 
 
 class Followed(Protocol):
@@ -39,8 +56,12 @@ class Followed(Protocol):
         ...
 
     async def beginning(self, since: str | None) -> Event:
-        """All rows in the state that is followed now, or how they differ from those of `since`. `Dropped` if that state
-        cannot be read any more."""
+        """What brings a client to the state that is followed now, from that of `since` if it knows one. `Dropped` if
+        that state cannot be read any more."""
+        ...
+
+    def lagging(self, follower: Follower) -> None:
+        """A follower lags too far behind to get all that there is: `fall_behind` or `cut_off`."""
         ...
 
     async def another(self) -> Self:
@@ -53,10 +74,10 @@ class Follower:
 
     Args:
         following: what it follows.
-        since: the watermark of the last event that the client has seen, before it came.
+        since: the id of the last event that the client has seen, before it came.
 
     Attributes:
-        behind: it wants none of the events that come: it begins with all rows when it is ready for them.
+        behind: it wants none of the events that come: it begins when it is ready for that.
     """
 
     def __init__(self, following: Followed, since: str | None) -> None:
@@ -121,13 +142,14 @@ class Follower:
         if event.all and self.behind and self._since is None:
             # The following begins, and so does this one.
             self.behind = False
-        if self.behind:
+        if self.behind or self._error is not None:
             return
-        if self._waiting and self._waiting_bytes + len(event.data) > LAG:
-            self.fall_behind()
+        size = len(event.data) + _EVENT
+        if self._waiting and self._waiting_bytes + size > LAG:
+            self._following.lagging(self)
         else:
             self._waiting.append(event)
-            self._waiting_bytes += len(event.data)
+            self._waiting_bytes += size
         self._woken.set()
 
     def fall_behind(self) -> None:
@@ -137,6 +159,12 @@ class Follower:
         self.behind, self._since, self._knows = True, None, True
         self._woken.set()
 
+    def cut_off(self) -> None:
+        """Let the client come back for what it lacks."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self.fail(CutOff("the client takes too little"))
+
     def drop(self, event: Event) -> None:
         """Give an event up, if it is here."""
         if event is self._sending and self._sent:
@@ -144,7 +172,7 @@ class Follower:
             self._sending = None
         elif event is self._sending or event in self._waiting:
             self._sending = None
-            self.fall_behind()
+            self._following.lagging(self)
 
     def fail(self, error: Exception) -> None:
         """Let this be the last that is heard."""
@@ -156,7 +184,7 @@ class Follower:
         while self._sending is None:
             if self._waiting:
                 event = self._waiting.popleft()
-                self._waiting_bytes -= len(event.data)
+                self._waiting_bytes -= len(event.data) + _EVENT
                 self._send(event)
             elif self._error is not None:
                 raise self._error
@@ -186,8 +214,7 @@ class Follower:
             self._send(event)
 
     def _send(self, event: Event) -> None:
-        kind = "reset" if event.all and self._knows else "change"
-        self._head = f"event: {kind}\nid: {event.watermark}\ndata: ".encode()
+        self._head = event.head(self._knows)
         self._sending = event
         if not self.behind:
             self._knows = False

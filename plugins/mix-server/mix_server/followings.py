@@ -8,14 +8,12 @@ all rows when it is ready for them. Where the process holds more events than it 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import time
 import weakref
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mix_server.databases import contained
 from mix_server.follower import Dropped, Follower
+from mix_server.follower import Event as Shared
 from mix_server.live_event import Event, Writer
 from mixkit import tagged_json
 from mixkit.errors import QueryCancelled, QueryError, QueryTimeout, QueryTooLarge
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mix_server.databases import Databases
+    from mix_server.held import Held
     from mix_server.question import Question
     from mix_server.settings import ServerSettings
     from mixkit.storage import Database
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Following", "Followings"]
 
-log = logging.getLogger("mixkit.server")
-
 _STEPS: Final = 2
 """Changes that are computed and written at once: each is many rows in memory, and they are to leave time for runs."""
-
-_QUIET: Final = 60.0
-"""Seconds between two lines of the log that say the same."""
 
 Step: TypeAlias = "tuple[str, Event | None] | None"
 """A new state, and the event that leads to it if somebody wanted that."""
@@ -48,17 +42,16 @@ class Followings:
 
     Args:
         databases: calls what takes long.
-        settings: `live_memory`, `answer_limit`, `query_timeout` and `heartbeat` count here.
+        settings: `answer_limit`, `query_timeout` and `heartbeat` count here.
+        held: counts the events.
     """
 
-    def __init__(self, databases: Databases, settings: ServerSettings) -> None:
+    def __init__(self, databases: Databases, settings: ServerSettings, held: Held) -> None:
         self._databases = databases
         self._settings = settings
+        self._held = held
         self._open: dict[tuple[int, str], Following] = {}
         self._running: set[Following] = set()
-        self._events: weakref.WeakSet[Event] = weakref.WeakSet()
-        self._numbers = itertools.count()
-        self._warn_again = 0.0
         self._stepping = asyncio.Semaphore(_STEPS)
 
     async def join(self, database: Database, question: Question, since: str | None) -> Follower:
@@ -92,6 +85,7 @@ class Followings:
         writer = Writer(database, question, self._settings.answer_limit, self._settings.query_timeout)
         found = self._open[key] = Following(self, opened[0], writer, self._settings.heartbeat)
         self._running.add(found)
+        self._held.by.add(found)
         return found
 
     def retire(self, following: Following) -> None:
@@ -103,6 +97,7 @@ class Followings:
         """Forget it."""
         self.retire(following)
         self._running.discard(following)
+        self._held.by.discard(following)
 
     async def step(self, live: LiveQuery, writer: Writer, *, wanted: Callable[[], bool], all: bool) -> Step:
         """The change up to now, as far as somebody wants it; None if there is none. `all`: it has all rows."""
@@ -116,7 +111,7 @@ class Followings:
         async with self._stepping:
             found = await asyncio.to_thread(work, wanted())
         if found is not None and found[1] is not None:
-            self._count(found[1])
+            self._held.count(found[1])
         return found
 
     async def begin(self, since: str | None, watermark: str, writer: Writer) -> Event:
@@ -127,32 +122,8 @@ class Followings:
             raise
         except QueryError as exc:
             raise Dropped from exc
-        self._count(event)
+        self._held.count(event)
         return event
-
-    def _count(self, event: Event) -> None:
-        """Count an event, and take the oldest ones away where all that are held are too much, but never this one."""
-        event.number = next(self._numbers)
-        self._events.add(event)
-        held = sorted(self._events, key=lambda event: event.number)
-        total = sum(len(event.data) for event in held)
-        for old in held[:-1]:
-            if total <= self._settings.live_memory:
-                break
-            total -= len(old.data)
-            for following in self._running:
-                following.drop(old)
-            self._warn()
-
-    def _warn(self) -> None:
-        now = time.monotonic()
-        if now >= self._warn_again:
-            self._warn_again = now + _QUIET
-            log.warning(
-                "clients of live queries have not taken more than %d bytes of events, and the slowest begin anew; "
-                "settings.server.live_memory allows more",
-                self._settings.live_memory,
-            )
 
     async def stop(self) -> None:
         """End all."""
@@ -207,10 +178,14 @@ class Following:
         self._task.cancel()
         return self._task
 
-    def drop(self, event: Event) -> None:
+    def drop(self, event: Shared) -> None:
         """Take an event from all followers."""
         for follower in self._followers:
             follower.drop(event)
+
+    def lagging(self, follower: Follower) -> None:
+        """It begins anew, with all rows, when it is ready for them."""
+        follower.fall_behind()
 
     async def another(self) -> Following:
         """One of the same query that begins anew, for what nobody can join any more."""

@@ -31,16 +31,19 @@ class Event:
         watermark: the state behind it.
         data: JSON on one line.
         all: it has all rows, and the client is to forget what it knows.
-        number: events that were made later have higher ones.
     """
 
-    __slots__ = ("__weakref__", "all", "data", "number", "watermark")
+    __slots__ = ("__weakref__", "all", "data", "watermark")
 
     def __init__(self, watermark: str, data: bytes, *, all: bool = False) -> None:
         self.watermark = watermark
         self.data = data
         self.all = all
-        self.number = 0
+
+    def head(self, knows: bool) -> bytes:
+        """What stands before the data for a client that knows rows, or does not."""
+        kind = "reset" if self.all and knows else "change"
+        return f"event: {kind}\nid: {self.watermark}\ndata: ".encode()
 
 
 class Writer:

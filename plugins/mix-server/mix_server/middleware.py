@@ -11,11 +11,13 @@ from falcon import HTTP_METHODS
 
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
+from mix_server.errors import Refusal
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
+from mix_server.rates import bucket_of
 from mix_server.streams import Stream
-from mixkit.errors import shortened
+from mixkit.errors import NotFound, shortened
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -48,6 +50,8 @@ class Around:
         self._authorizer = server.authorizer
         self._metrics = server.metrics
         self._clients = server.clients
+        self._cors = server.cors
+        self._rates = server.rates
         self._deprecated = deprecated
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
@@ -69,6 +73,9 @@ class Around:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         req.clients = self._clients
+        if self._cors and self._cors.is_preflight(req):
+            self._cors.answer(resp)
+            resp.complete = True
 
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
@@ -76,13 +83,28 @@ class Around:
         permission = permission_of(resource, req.method)
         if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
             about = Resource(params.get("ws"), params.get("app"), params.get("agent"))
-            req.caller = await admit(self._authorizer, req, permission, about)
+            try:
+                req.caller = await admit(self._authorizer, req, permission, about)
+            except (Refusal, NotFound):
+                # Counts too: else tokens and names could be tried without an end.
+                self._count(req, resp, resource)
+                raise
+        self._count(req, resp, resource)
         if req.judged:
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 
+    def _count(self, req: Request, resp: Response, resource: Any) -> None:
+        """Count a request against what its caller may ask. `TooOften` if that is used up."""
+        if self._rates is not None and not hasattr(resource, "never_limited"):
+            bucket = bucket_of(req, req.caller)
+            if bucket is not None:
+                resp.set_headers(self._rates.take(bucket))
+
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Request-Id", req.id)
+        if self._cors:
+            self._cors.label(req, resp)
         route = req.uri_template
         if route in self._deprecated:
             resp.set_headers({"Deprecation": DEPRECATED_SINCE, "Link": self._deprecated[route]})

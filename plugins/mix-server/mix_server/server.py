@@ -18,15 +18,21 @@ from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
+from mix_server.compiling.compiling import compiling
+from mix_server.cors import Cors
 from mix_server.databases import Databases
 from mix_server.errors import Overloaded
 from mix_server.followings import Followings
+from mix_server.held import Held
 from mix_server.idle import IdleRuns
+from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
+from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
+from mixkit.topics import PREFIX
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
@@ -58,15 +64,20 @@ class Server:
 
     Attributes:
         kernel, settings: as given.
+        cors: whose scripts may ask.
+        rates: how often each caller may ask; None without a limit.
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         admission: the places for runs, and for calls of databases.
+        compiling: where sources are compiled.
         idle: the idle actions of runs, which come after their answers.
         databases: those of the apps.
         followings: the live queries, which streams share.
+        feeds: the topics, which streams share.
+        topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
@@ -94,6 +105,8 @@ class Server:
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
+        self.cors = Cors(settings.cors_origins)
+        self.rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
         self.authorizer = make(settings, self.grants, self.key)
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
@@ -108,9 +121,13 @@ class Server:
             settings.max_wait,
             self.metrics.runs,
         )
+        self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
         self.idle = IdleRuns(kernel, self.admission, settings.postpone_timeout)
         self.databases = Databases(kernel.databases, self.store, self.admission)
-        self.followings = Followings(self.databases, settings)
+        held = Held(settings.live_memory)
+        self.followings = Followings(self.databases, settings, held)
+        self.feeds = Feeds(lambda: kernel.bus, held)
+        self.topics_prefix = PREFIX
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
@@ -136,9 +153,12 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.feeds.stop()
+        await self.compiling.stop()
         self.databases.close()
         self.metrics.flush()
         self.kernel.close()
+        log.info("stopped")
 
     def check_memory(self) -> None:
         """Raise `Overloaded` while the guests have all the memory that they may have together."""

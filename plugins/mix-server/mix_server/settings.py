@@ -5,7 +5,8 @@ How long a run may take and how much memory it may have are the kernel's limits 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,8 @@ from msgspec import Meta
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 MAX_WALL_TIME = 300.0
 """Seconds: a request may wait for its answer so long. What takes longer is no request."""
@@ -26,6 +29,15 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     )
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    tls_certs: Annotated[
+        str | None,
+        Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
+    ] = None
+    tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
+    cors_origins: Annotated[
+        list[str],
+        Meta(description="Origins whose scripts may ask, as https://app.example.org; * is all of them."),
+    ] = []
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = 1
     token: Annotated[
         str | None,
@@ -34,6 +46,26 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    auth: Annotated[
+        Literal["tokens", "spcs"],
+        Meta(
+            description='Who says who asks: "tokens" that are sent along, or "spcs", the ingress of Snowflake\'s '
+            "container services, by a header that is believed there only."
+        ),
+    ] = "tokens"
+    spcs_token_file: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where Snowflake keeps the token of a service; read anew each time that it is needed.",
+        ),
+    ] = "/snowflake/session/token"
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Scheme and host under which browsers know the server, as https://agents.example.com."
+        ),
+    ] = None
     jwks_url: Annotated[
         str | None,
         Meta(
@@ -60,11 +92,29 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     body_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
     ] = 32 * MIB
+    file_limit: Annotated[int, Meta(ge=1, description="Bytes of a file that is uploaded.")] = 1024 * MIB
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000
+    transfer_limit: Annotated[
+        int, Meta(ge=1024, description="Bytes of an export that is imported, and of a package from a URL.")
+    ] = 1024 * MIB
+    transfer_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds in which an export must have come, or gone to another server.")
+    ] = 3600.0
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
+    rate_limit: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="Requests a second of each caller but the operator; 0 is without a limit.",
+        ),
+    ] = 0.0
+    rate_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests that a caller may send at once, with rate_limit.")
+    ] = 100
     max_runs: Annotated[int, Meta(ge=1, description="Runs that compute at once in each process.")] = 16
     max_waiting_runs: Annotated[
         int, Meta(ge=1, description="Runs in each process that wait for what they called, beside those.")
@@ -82,11 +132,19 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     query_timeout: Annotated[
         float, Meta(gt=0, le=300, description="Seconds of work of a query; a caller may ask for less.")
     ] = 30.0
+    compile_timeout: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds in which a compiler must be done.")
+    ] = 20.0
+    remote_compile_server: Annotated[
+        str | None, Meta(description="Base URL of the server that compiles instead of this one.")
+    ] = None
+    remote_compile_token: Annotated[str | None, Meta(description="What that server takes as a token.")] = None
     answer_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
     ] = 32 * MIB
     max_streams: Annotated[
-        int, Meta(ge=0, description="Live queries and streamed answers at once in each process.")
+        int,
+        Meta(ge=0, description="Live queries, followed topics and streamed answers at once in each process."),
     ] = 256
     stream_stall: Annotated[
         float, Meta(gt=0, description="Seconds that a client may take nothing of a stream.")
@@ -95,12 +153,19 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int,
         Meta(
             ge=0,
-            description="Bytes of events of live queries in each process that clients have not taken yet; the newest "
-            "event is kept anyway.",
+            description="Bytes of events of live queries and topics in each process that clients have not taken yet; "
+            "the newest is kept anyway.",
         ),
     ] = 64 * MIB
     heartbeat: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds between signs of life of a live query.")
+        float,
+        Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
+        Meta(
+            gt=0,
+            le=30,
+            description="Seconds between signs of life of a live query: proxies close what is silent, the most of them "
+            "after a minute.",
+        ),
     ] = 15.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
@@ -113,3 +178,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
+            raise ValueError(
+                "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
+                f"found {self.base_url!r}"
+            )

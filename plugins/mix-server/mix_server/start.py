@@ -12,6 +12,7 @@ import click
 
 from mix_server import auth, serve
 from mix_server.metrics import shared_directory
+from mix_server.tls import check_pair
 from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def start(session: Session) -> None:
             "leave no_auth away, or listen on 127.0.0.1",
             "settings.server.host",
         )
+    check_pair(settings.tls_certs, settings.tls_key)
     token = settings.token
-    if token is None and not settings.no_auth:
+    if token is None and not settings.no_auth and settings.auth == "tokens":
         token = secrets.token_urlsafe(24)
     directory = shared_directory() if settings.workers > 1 else None
     parent = os.getpid()
@@ -48,7 +50,8 @@ def start(session: Session) -> None:
         server = Server(kernel, token)
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
-            _announce(listener, None if settings.token else token)
+            scheme = "https" if settings.tls_certs else "http"
+            _announce(scheme, listener, None if settings.token else token)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
     finally:
@@ -57,9 +60,9 @@ def start(session: Session) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _announce(listener: socket.socket, token: str | None) -> None:
+def _announce(scheme: str, listener: socket.socket, token: str | None) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"mixkit: listening on http://{shown}:{port}", err=True)
+    click.echo(f"mixkit: listening on {scheme}://{shown}:{port}", err=True)
     if token:
         click.echo(f"mixkit: token: {token}", err=True)

@@ -30,15 +30,22 @@ PATHS = [
     f"{APP}/documents/{ID}/history",
     f"{APP}/query",
     f"{APP}/query{QUERY}",
+    f"{APP}/query/parse{QUERY}",
     f"{APP}/query/q",
     f"{APP}/query/q?limit=1",
     f"{APP}/live",
     f"{APP}/files/public/a",
+    f"{APP}/file-manager",
+    f"{APP}/file-manager/content?path=/public/a",
+    f"{APP}/file-manager/props?path=/public/a",
     *(
         f"{of}/permissions{rest}"
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
         for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
     ),
+    "/v1/ws/w/export",
+    f"{APP}/export",
+    "/ws-export/w",
     "/v1/ws/w/tokens",
     f"/v1/ws/w/tokens/{ID}",
     "/v1/auth/keys",
@@ -46,6 +53,8 @@ PATHS = [
     "/ws/",
     "/ws/w",
     "/run-agent/w/demo/echo",
+    "/v1/subscribe/$app/room",
+    "/subscribe/$app/room",
     "/nothing",
     "/v1/ws/nothing",
     f"{APP}/documents/nothing",
@@ -59,6 +68,7 @@ OTHER_BODY = ("/metrics", "/run-agent/w/demo/echo")
 async def fill(client: httpx.AsyncClient) -> None:
     assert (await client.put(f"{APP}/documents/{ID}", json={"n": 1})).status_code == 201
     assert (await client.put(f"{APP}/query/q", json={"query": "n == 1"})).status_code == 201
+    assert (await client.put(f"{APP}/files/public/a", content=b"a")).status_code == 201
 
 
 def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:
@@ -76,7 +86,12 @@ def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:
         assert ("GET" in done) == ("HEAD" in done), route.uri_template
         if "GET" in done:
             path = route.uri_template.replace(":path}", "}")
-            assert path.format(ws="w", app="demo", agent="echo", id=ID, name="q", path="public/a") in walked
+            assert (
+                path.format(
+                    ws="w", app="demo", agent="echo", id=ID, name="q", path="public/a", topic="$app/room"
+                )
+                in walked
+            )
 
 
 async def test_head_is_answered_as_get(client: httpx.AsyncClient) -> None:
@@ -100,6 +115,7 @@ async def test_head_of_a_stream_leaves_nothing_open(make_server: Any, served: An
             for path, accept in (
                 (f"{APP}/query{QUERY}", "application/x-ndjson"),
                 (f"{APP}/live{QUERY}", "*/*"),
+                ("/v1/subscribe/$app/room?ws=w&app=demo", "*/*"),
             ):
                 answer = await asyncio.wait_for(client.head(path, headers={"Accept": accept}), 30)
                 assert (answer.status_code, answer.content) == (200, b"")

@@ -15,7 +15,15 @@ from mix_server.resources.agents import Agents
 from mixkit.near import meant
 
 ROOT = Path(__file__).parents[3]
-PLACES = {"ws": "w", "app": "demo", "agent": "typed", "id": "B" * 32, "name": "q", "path": "a"}
+PLACES = {
+    "ws": "w",
+    "app": "demo",
+    "agent": "typed",
+    "id": "B" * 32,
+    "name": "q",
+    "path": "a",
+    "topic": "$app/a",
+}
 
 
 def routes(app: Any) -> Iterator[tuple[str, str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypedDict
 
 import msgspec
@@ -11,9 +12,9 @@ from msgspec import Meta
 from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
-from mix_server.caller import EVERYBODY, Permission
+from mix_server.caller import EVERYBODY, Caller, Permission
 from mix_server.described import Method
-from mix_server.errors import Forbidden
+from mix_server.errors import Forbidden, Unauthorized
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
+__all__ = ["IngressToken", "KeySetPage", "MachineToken", "MachineTokens", "Session", "Token"]
 
 _EXAMPLE = '{"name": "ci", "rights": [{"role": "runner", "resource": "workspace"}], "seconds": 86400}'
 _YEAR = 366 * 24 * 3_600
@@ -61,18 +62,49 @@ class Token:
         self._server = server
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        caller = req.who
-        if caller.email is None:
-            # There is nobody whom it could name: all that a token says of a user is the address.
-            raise Forbidden("expected a user with an address that the identity provider vouches for")
-        seconds = caller.seconds(LIFETIME)
-        token, until = await asyncio.to_thread(self._server.key.token, caller.email, caller.email, seconds)
-        resp.set_header("Cache-Control", "no-store")
-        resp.media = {"token": token, "until": until, "seconds": int(seconds)}
+        await _answer_token(self._server, resp, req.who)
+
+
+async def _answer_token(server: Server, resp: Response, caller: Caller) -> None:
+    if caller.email is None:
+        # There is nobody whom it could name: all that a token says of a user is the address.
+        raise Forbidden("expected a user with an address that the identity provider vouches for")
+    seconds = caller.seconds(LIFETIME)
+    # It ends with the session that it was made in.
+    more = {} if caller.session is None else {"sid": caller.session}
+    make = partial(server.key.token, caller.email, caller.email, seconds, **more)
+    token, until = await asyncio.to_thread(make)
+    resp.set_header("Cache-Control", "no-store")
+    resp.media = {"token": token, "until": until, "seconds": int(seconds)}
+
+
+class IngressToken:
+    """`POST /v1/auth/spcs`: the same for whom Snowflake's ingress has signed in, whatever token is sent along."""
+
+    permissions: ClassVar = {"POST": EVERYBODY}
+    methods: ClassVar = {
+        "POST": Method(
+            "Make a token for whom Snowflake's ingress has signed in",
+            {200: MadeToken},
+            errors=frozenset({401, 403, 404}),
+        )
+    }
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        ingress = getattr(self._server.authorizer, "ingress", None)
+        if ingress is None:
+            # Nobody is believed by a header here.
+            raise NotFound("no ingress")
+        await _answer_token(self._server, resp, ingress.user(req))
 
 
 class Session:
-    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it.
+    """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it, in all
+    workers, with the tokens that were made in it; with `?everywhere=true` all of the user, and all tokens that this
+    server has made for it.
 
     For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
     """
@@ -80,8 +112,9 @@ class Session:
     permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
     methods: ClassVar = {
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
-        "DELETE": Method("End the session", {204: None}),
+        "DELETE": Method("End the session", {204: None}, errors=frozenset({400, 401, 403, 503})),
     }
+    options: ClassVar = {"DELETE": frozenset({"everywhere"})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -105,6 +138,21 @@ class Session:
         resp.media = {"until": until, "seconds": seconds}
 
     async def on_delete(self, req: Request, resp: Response) -> None:
+        accounts = self._server.authorizer
+        everywhere = req.get_param_as_bool("everywhere") or False
+        if isinstance(accounts, Accounts):
+            try:
+                caller = await accounts.authorize(req)
+            except Unauthorized:
+                # It has ended; that the browser forgets it is all that is left.
+                if everywhere:
+                    raise
+            else:
+                if everywhere and caller.user is None:
+                    raise Unauthorized(
+                        "expected who is to be signed out everywhere, found nobody in particular"
+                    )
+                await accounts.end(caller, everywhere=everywhere)
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from mix_db.engine.rows import RowsView
-from mix_db.engine.version import read_version
 from mix_db.index.memory import MemoryPart
+from mix_db.versions.rows import RowsView
+from mix_db.versions.version import read_version
 
 __all__ = ["Tail"]
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.public import ALL, Choice, publish
-from mix_db.engine.rows import RowsView
-from mix_db.engine.tail import Tail
-from mix_db.engine.version import is_tombstone, read_version, watermark
 from mix_db.index.part import Column, Kind, Part, text_key
+from mix_db.versions.public import ALL, Choice, publish
+from mix_db.versions.rows import RowsView
+from mix_db.versions.tail import Tail
+from mix_db.versions.version import is_tombstone, read_version, watermark
 from mixkit.errors import StorageError
 from mixkit.rows import PackedRows
 from mixkit.storage import BATCH_BYTES
@@ -72,7 +72,7 @@ def _without(bitmap: BitMap, start: int, rows: int, parts: Sequence[Part]) -> Bi
 
 
 class State:
-    """Implements `mix_db.engine.snapshot.Snapshot`.
+    """Implements `mix_db.versions.snapshot.Snapshot`.
 
     Args:
         view: the rows; of them the first `rows` are seen.

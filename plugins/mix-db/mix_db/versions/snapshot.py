@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from pyroaring import AbstractBitMap
 
-from mix_db.engine.public import Choice
 from mix_db.index.part import Part
+from mix_db.versions.public import Choice
 from mixkit.rows import Rows
 
 __all__ = ["Snapshot"]

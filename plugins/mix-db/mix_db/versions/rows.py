@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from mix_db.engine.indexing import index_rows
 from mix_db.files.compaction import Plan
 from mix_db.files.store import MakeSegment
 from mix_db.files.view import read_each
 from mix_db.files.write_log import Commit
+from mix_db.versions.indexing import index_rows
 
 __all__ = ["DraftView", "MakePlan", "MemoryRows", "Rows", "RowsView", "SegmentView"]
 

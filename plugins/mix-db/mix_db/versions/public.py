@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from mix_db.engine.version import packer, read_python
+from mix_db.versions.version import packer, read_python
 
 __all__ = ["ALL", "MAX_NAMES", "Choice", "publish", "publish_python"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mix_db.engine.version import read_version
 from mix_db.index.segment import check
 from mix_db.index.write import build
+from mix_db.versions.version import read_version
 
 __all__ = ["check_segment", "index_rows"]
 

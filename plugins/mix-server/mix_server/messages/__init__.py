@@ -1,0 +1,1 @@
+"""Messages on topics, as streams follow them."""
