@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -38,10 +40,11 @@ def explain(session: Session, code: str | None) -> None:
 
 
 @click.command("compile")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Where the executable goes; beside the source, with the suffix .mixexe, unless given.",
+    "-o", "--output", "out", type=click.Path(path_type=Path), metavar="PATH",
+    help="Where the executable goes, or of a folder the folder for them; beside the sources, with the suffix .mixexe, "
+    "unless given.",
 )  # fmt: skip
 @click.option("--check", "only", is_flag=True, help="Say what is wrong, and write nothing.")
 @click.option("--remote", metavar="URL", help="Have a server of mixkit compile it.")
@@ -53,25 +56,26 @@ def explain(session: Session, code: str | None) -> None:
 def compile_(
     session: Session, source: Path, out: Path | None, only: bool, remote: str | None, token: str | None
 ) -> None:
-    """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable."""
+    """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable.
+
+    Of a folder all modules are checked in one go, and each that has a cell output becomes an executable.
+    """
+    if source.is_dir():
+        if remote is not None:
+            raise click.UsageError("a server compiles one agent: give its file")
+        _compile_folder(session, source, out or source, only)
+        return
     if remote is not None:
         _compile_remote(session, source, out, only, remote, token)
         return
     from mix_lang.compiler import build, gather
-    from mix_lang.errors import CompileError
     from mix_lang.render import render_all
     from mixkit.sources import Sources
 
     printed = Output(session.as_json)
-    try:
+    with _refused(printed):
         code, checked = build(gather(Sources(source)))
-        diagnostics = checked.diagnostics
-    except CompileError as exc:
-        if session.as_json:
-            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
-        else:
-            printed.note(render_all(exc.diagnostics).rstrip(), None)
-        raise click.exceptions.Exit(1) from None
+    diagnostics = checked.diagnostics
     target = out or source.with_suffix(".mixexe")
     if not only:
         target.write_bytes(code)
@@ -84,6 +88,51 @@ def compile_(
         printed.note(render_all(diagnostics).rstrip(), None)
     if not only:
         printed.line(f"{target}: {len(code)} bytes")
+
+
+@contextmanager
+def _refused(printed: Output) -> Iterator[None]:
+    """Say what is wrong in the sources, and end."""
+    from mix_lang.errors import CompileError
+    from mix_lang.render import render_all
+
+    try:
+        yield
+    except CompileError as exc:
+        if printed.as_json:
+            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
+        else:
+            printed.note(render_all(exc.diagnostics).rstrip(), None)
+        raise click.exceptions.Exit(1) from None
+
+
+def _compile_folder(session: Session, folder: Path, out: Path, only: bool) -> None:
+    from mix_lang.compiler import build_all
+    from mix_lang.render import render_all
+    from mixkit.sources import Sources
+
+    files = sorted(folder.glob("*.mix"))
+    if not files:
+        raise click.BadParameter(f"there is no .mix file in {folder}", param_hint="SOURCE")
+    printed = Output(session.as_json)
+    with _refused(printed):
+        codes, checked = build_all(dict(Sources(files[0])))
+    sizes = {}
+    for file, code in codes.items():
+        target = (out / file).with_suffix(".mixexe")
+        sizes[str(target)] = len(code)
+        if not only:
+            out.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(code)
+    if session.as_json:
+        found = [item.record() for item in checked.diagnostics]
+        printed.document({"ok": True, "diagnostics": found, "outputs": {} if only else sizes})
+        return
+    if checked.diagnostics:
+        printed.note(render_all(checked.diagnostics).rstrip(), None)
+    if not only:
+        for name, size in sizes.items():
+            printed.line(f"{name}: {size} bytes")
 
 
 def _compile_remote(

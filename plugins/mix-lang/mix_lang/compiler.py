@@ -12,7 +12,7 @@ from mix_lang.errors import CompileError
 from mix_lang.program import Unit
 from mix_lang.source import Span
 
-__all__ = ["MixCompiler", "build", "gather"]
+__all__ = ["MixCompiler", "build", "build_all", "gather"]
 
 
 class MixCompiler:
@@ -38,9 +38,9 @@ def gather(sources: Mapping[str, str]) -> dict[str, str]:
     found = {first: sources[first]}
     todo = [first]
     while todo:
-        text = found[todo.pop()]
-        for name in imports_of(text):
-            file = f"{name}.mix"
+        name = todo.pop()
+        for module in imports_of(name, found[name]):
+            file = f"{module}.mix"
             if file not in found and file in sources:
                 found[file] = sources[file]
                 todo.append(file)
@@ -49,8 +49,6 @@ def gather(sources: Mapping[str, str]) -> dict[str, str]:
 
 def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
     """The executable, and what the checks had to say that is no error. `CompileError` if there are errors."""
-    from mix_lang.codegen.generator import generate
-
     found = gather(sources)
     checked = check(found)
     if checked.failed:
@@ -61,13 +59,42 @@ def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
     _is_agent(unit, report)
     if report.failed:
         raise CompileError([*checked.diagnostics, *report.found])
+    return _code(checked, unit), checked
+
+
+def build_all(sources: Mapping[str, str]) -> tuple[dict[str, bytes], Checked]:
+    """The executables of all agents among the sources, by their files, when all of the sources are right.
+
+    Raises:
+        CompileError: with everything that is wrong in them.
+    """
+    checked = check(sources)
+    if checked.failed:
+        raise CompileError(checked.diagnostics)
+    units = [
+        unit for unit in checked.program.units.values() if unit.source.file in sources and not unit.library
+    ]
+    agents = [unit for unit in units if "output" in unit.members]
+    reports = [Report(unit.source) for unit in agents]
+    for unit, report in zip(agents, reports, strict=True):
+        _is_agent(unit, report)
+    if any(report.failed for report in reports):
+        raise CompileError([*checked.diagnostics, *(item for report in reports for item in report.found)])
+    return {unit.source.file: _code(checked, unit) for unit in agents}, checked
+
+
+def _code(checked: Checked, unit: Unit) -> bytes:
+    """The executable of an agent."""
+    from mix_lang.codegen.generator import generate
+
     try:
         code = generate(checked.program, unit.name).code()
     except RecursionError:
+        report = Report(unit.source)
         report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")
         raise CompileError(report.found) from None
     code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
-    return code.to_bytes(), checked
+    return code.to_bytes()
 
 
 def _is_agent(unit: Unit, report: Report) -> None:

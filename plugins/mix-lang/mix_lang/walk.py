@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from mix_lang import syntax as s
 
+_NO_NODES: Final = frozenset(("Span", "str", "bool", "int", "Any", "tuple[str, ...]"))
+"""Types of fields in which there are none."""
+
 __all__ = ["children", "every"]
 
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {}
@@ -21,9 +24,8 @@ def children(node: Any) -> list[Any]:
         return []
     names = _FIELDS.get(type(node))
     if names is None:
-        leave_out = ("span", "name_span", "module_span", "meta")
         found = dataclasses.fields(node)
-        names = _FIELDS[type(node)] = tuple(field.name for field in found if field.name not in leave_out)
+        names = _FIELDS[type(node)] = tuple(field.name for field in found if field.type not in _NO_NODES)
     values = [getattr(node, name) for name in names]
     return [value for value in values if isinstance(value, tuple | s.Node | s.Part)]
 

@@ -332,11 +332,10 @@ class FunctionBuilder:
     from one on, so that registers are used like a stack.
     """
 
-    def __init__(self, assembly: Assembly, key: str, name: str, params: int, captures: int) -> None:
-        self._assembly = assembly
+    def __init__(self, key: str, name: str, params: int, captures: int) -> None:
         self._code: list[tuple[str, list[Any]]] = []
-        self._places: list[Place] = []
-        self._place: tuple[int, int, int] | None = None
+        self._places: list[tuple[int, str, int, int]] = []
+        self._place: tuple[str, int, int] | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -365,18 +364,18 @@ class FunctionBuilder:
 
     def source(self, file: str, line: int, column: int) -> None:
         """What is emitted from now on comes from that place; lines and columns count from 1."""
-        place = (self._assembly.file(file), line, column)
+        place = (file, line, column)
         if place != self._place:
             self._place = place
-            if self._places and self._places[-1].start == len(self._code):
+            if self._places and self._places[-1][0] == len(self._code):
                 self._places.pop()
-            self._places.append(Place(len(self._code), *place))
+            self._places.append((len(self._code), *place))
 
     def emit(self, name: str, *operands: Any) -> int:
         """Append an instruction; answers its index.
 
-        Operands: registers and numbers as ints; constants, strings and keys as values; functions by key; built-ins,
-        FFIs, kinds and literals by name; jumps as labels.
+        Operands: registers and numbers as ints; constants, strings and keys as values; functions by key; globals by
+        number or by any name; built-ins, FFIs, kinds and literals by name; jumps as labels.
         """
         if name not in OPERANDS:
             raise QCodeError(f"{self.name}: there is no instruction {name!r}")
@@ -386,7 +385,7 @@ class FunctionBuilder:
         self._code.append((name, list(operands)))
         return len(self._code) - 1
 
-    def _finish(self, number_of: Callable[[str, str, Any], int]) -> Function:
+    def _finish(self, number_of: Callable[[str, str, Any], int], file: Callable[[str], int]) -> Function:
         code = []
         for index, (name, operands) in enumerate(self._code):
             numbers = []
@@ -398,7 +397,8 @@ class FunctionBuilder:
                 else:
                     numbers.append(number_of(self.name, kind, operand))
             code.append(Instruction(name, tuple(numbers)))
-        return Function(self.name, self.params, self.captures, self.registers, code, self._places)
+        places = [Place(start, file(name), line, column) for start, name, line, column in self._places]
+        return Function(self.name, self.params, self.captures, self.registers, code, places)
 
 
 class Assembly:
@@ -417,6 +417,7 @@ class Assembly:
         self._ffis: dict[str, FFI] = {}
         self._files: dict[str, int] = {}
         self._globals = 0
+        self._named_globals: dict[str, int] = {}
         self.exports: dict[str, str] = {}
         self.init: str | None = None
         self.manifest: dict[str, Any] = {}
@@ -427,9 +428,23 @@ class Assembly:
         """A new function. Others name it by the key; people see the name."""
         if key in self._functions:
             raise QCodeError(f"there is a function {key!r} already")
-        builder = FunctionBuilder(self, key, key if name is None else name, params, captures)
+        builder = FunctionBuilder(key, key if name is None else name, params, captures)
         self._functions[key] = builder
         return builder
+
+    @property
+    def builders(self) -> list[FunctionBuilder]:
+        """The functions, in the order in which they came."""
+        return list(self._functions.values())
+
+    def add(self, builder: FunctionBuilder) -> None:
+        """A function of another assembly, unless there is one of its key."""
+        self._functions.setdefault(builder.key, builder)
+
+    def sort(self) -> None:
+        """Put functions and FFIs into an order that does not depend on when they came."""
+        self._functions = dict(sorted(self._functions.items()))
+        self._ffis = dict(sorted(self._ffis.items()))
 
     def constant(self, value: Any) -> int:
         """Index of a constant: equal ones (of the same kinds) share it."""
@@ -466,6 +481,10 @@ class Assembly:
         def number_of(where: str, kind: str, operand: Any) -> int:
             if kind in _CONSTANT_KINDS:
                 return self.constant(operand)
+            if kind == "global" and type(operand) is str:
+                if operand not in self._named_globals:
+                    self._named_globals[operand] = self.new_global()
+                return self._named_globals[operand]
             if kind in named and type(operand) is str:
                 if operand not in named[kind]:
                     raise QCodeError(f"{where}: there is no {kind.lower()} {operand!r}")
@@ -474,7 +493,7 @@ class Assembly:
                 raise QCodeError(f"{where}: expected a number or name as {kind}, found {operand!r}")
             return operand
 
-        functions = [builder._finish(number_of) for builder in self._functions.values()]
+        functions = [builder._finish(number_of, self.file) for builder in self._functions.values()]
         for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
             if key not in indices:
                 raise QCodeError(f"there is no function {key!r}")
