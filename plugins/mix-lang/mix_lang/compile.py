@@ -18,6 +18,7 @@ from mix_lang.infer.modules import check_types
 from mix_lang.memory import remembered
 from mix_lang.parser import parse
 from mix_lang.program import Program, Unit, members_of
+from mix_lang.queries import with_queries
 from mix_lang.source import Source, Span
 
 __all__ = ["Checked", "check", "imports_of"]
@@ -89,9 +90,8 @@ def _read(file: str, text: str) -> tuple[list[Unit], Report]:
     def read() -> tuple[list[Unit], Report]:
         source = Source(file, text)
         report = Report(source)
-        return [
-            Unit(module, source, *members_of(module)) for module in parse(source, _stem(file), report)
-        ], report
+        modules = [with_queries(module, report) for module in parse(source, _stem(file), report)]
+        return [Unit(module, source, *members_of(module)) for module in modules], report
 
     return remembered(("read", file, text), read, 20 * len(text))
 

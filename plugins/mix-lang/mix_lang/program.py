@@ -38,7 +38,7 @@ class Member:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Unit:
     """A module with its source and its members. Types have names of their own: `type color` beside `case color`.
 
@@ -55,6 +55,9 @@ class Unit:
     @property
     def name(self) -> str:
         return self.module.name
+
+    def __repr__(self) -> str:
+        return f"<module {self.name} of {self.source.file}>"
 
     @property
     def imports(self) -> list[str]:

@@ -430,11 +430,7 @@ class Generator:
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
-            imports = [
-                member.name
-                for member in unit.members.values()
-                if isinstance(member.item, s.Import | s.Foreign)
-            ]
+            imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
             order = remembered(("order", unit), partial(definition_order, unit))
             for name in [*imports, *order, "$instance"]:
                 key = done.get((unit.name, name))
