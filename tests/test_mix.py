@@ -123,7 +123,8 @@ class Machine:
             return finish(self._virtual, event, self._answer)
         except Panicked as panic:
             calls = [(call.function, call.instruction) for call in panic.event.addresses]
-            places = [place for place in addresses(self._code, calls) if place[1] not in LIBRARY]
+            around = addresses(self._code, calls)
+            places = [place for frames in around for place in frames if place[1] not in LIBRARY]
             _, _, line, column = places[0] if places else ("", "", 0, 0)
             raise Stopped(f"{line}:{column} {codec.decode(panic.event.words)!s}") from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from mix_rt.errors import QCodeError
 from mix_rt.opcodes import BUILTINS, OPCODES
@@ -25,9 +25,11 @@ __all__ = [
     "OPERANDS",
     "WIDE",
     "Assembly",
+    "Chain",
     "Code",
     "Function",
     "FunctionBuilder",
+    "Inlined",
     "Instruction",
     "Label",
     "Place",
@@ -66,6 +68,10 @@ _CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
 _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 
 
+Chain: TypeAlias = "tuple[str, str, int, int, Chain] | None"
+"""A function that is written out, the place of its call, and what that place is itself in."""
+
+
 class Instruction(NamedTuple):
     """One instruction: its name and the numbers of its operands, in the order of the list."""
 
@@ -74,12 +80,24 @@ class Instruction(NamedTuple):
 
 
 class Place(NamedTuple):
-    """From the instruction of that number on, the code is of that place in a source."""
+    """From the instruction of that number on, the code is of that place in a source. `inlined` is not 0 where it is
+    that of another function, written out where it is called: `Code.inlined[inlined - 1]`."""
 
     start: int
     file: int
     line: int
     column: int
+    inlined: int = 0
+
+
+class Inlined(NamedTuple):
+    """A call that was written out: the function, where the call stands, and what that place is itself inlined in."""
+
+    name: str
+    file: int
+    line: int
+    column: int
+    outer: int = 0
 
 
 @dataclass(slots=True)
@@ -111,6 +129,7 @@ class Code:
         exports: names to indices of functions.
         init: index of the function that runs at init, or None.
         files: names of sources, to which `Place.file` is the index.
+        inlined: calls that were written out, to which `Place.inlined` is the index, from 1 on; outer ones first.
         manifest: what callers see.
     """
 
@@ -123,6 +142,7 @@ class Code:
     exports: dict[str, int] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
+    inlined: list[Inlined] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
         """The container. `QCodeError` names the function and the operand that does not fit in its field."""
@@ -151,7 +171,9 @@ class Code:
         ]  # fmt: skip
         if self.files:
             lines = [[number for place in function.places for number in place] for function in self.functions]
-            sections.append((_SYMBOLS, codec.encode({"files": self.files, "lines": lines})))
+            inlined = [list(call) for call in self.inlined]
+            symbols = {"files": self.files, "inlined": inlined, "lines": lines}
+            sections.append((_SYMBOLS, codec.encode(symbols)))
         if self.manifest:
             sections.append((_MANIFEST, codec.encode(self.manifest)))
         return _container(self.kind, self.globals, _NONE if self.init is None else self.init, sections)
@@ -304,16 +326,32 @@ def _symbols(code: Code, symbols: dict[str, Any]) -> None:
     if type(files) is not list or type(lines) is not list or len(lines) != len(code.functions):
         raise QCodeError("symbols: expected files, and lines for each function")
     code.files = files
+    code.inlined = [
+        _inlined(call, index, len(files)) for index, call in enumerate(symbols.get("inlined", []))
+    ]
     for function, numbers in zip(code.functions, lines, strict=True):
         if (
             type(numbers) is not list
-            or len(numbers) % 4
+            or len(numbers) % 5
             or not all(type(number) is int for number in numbers)
         ):
-            raise QCodeError(f"symbols: {function.name}: expected four integers an entry")
-        function.places = [Place(*numbers[index : index + 4]) for index in range(0, len(numbers), 4)]
+            raise QCodeError(
+                f"symbols: {function.name}: expected five integers an entry; compile the source again"
+            )
+        function.places = [Place(*numbers[index : index + 5]) for index in range(0, len(numbers), 5)]
         if not all(0 <= place.file < len(files) for place in function.places):
             raise QCodeError(f"symbols: {function.name}: a file that is not listed")
+        if not all(0 <= place.inlined <= len(code.inlined) for place in function.places):
+            raise QCodeError(f"symbols: {function.name}: a call that is not listed")
+
+
+def _inlined(call: Any, index: int, files: int) -> Inlined:
+    right = type(call) is list and len(call) == 5 and type(call[0]) is str
+    if not right or not all(type(part) is int for part in call[1:]) or not 0 <= call[1] < files:
+        raise QCodeError(f"symbols: call {index} that was written out: expected a name and four integers")
+    if not 0 <= call[4] <= index:
+        raise QCodeError(f"symbols: call {index} that was written out: one that is not before it")
+    return Inlined(*call)
 
 
 class Label:
@@ -334,8 +372,8 @@ class FunctionBuilder:
 
     def __init__(self, key: str, name: str, params: int, captures: int) -> None:
         self._code: list[tuple[str, list[Any]]] = []
-        self._places: list[tuple[int, str, int, int]] = []
-        self._place: tuple[str, int, int] | None = None
+        self._places: list[tuple[int, str, int, int, Chain]] = []
+        self._place: tuple[str, int, int, Chain] | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -362,9 +400,13 @@ class FunctionBuilder:
         """The next instruction is where the label is."""
         label.at = len(self._code)
 
-    def source(self, file: str, line: int, column: int) -> None:
-        """What is emitted from now on comes from that place; lines and columns count from 1."""
-        place = (file, line, column)
+    def source(self, file: str, line: int, column: int, inlined: Chain = None) -> None:
+        """What is emitted from now on comes from that place; lines and columns count from 1.
+
+        Args:
+            inlined: the function that it is of, if it is not this one, where that is called, and what that is of.
+        """
+        place = (file, line, column, inlined)
         if place != self._place:
             self._place = place
             if self._places and self._places[-1][0] == len(self._code):
@@ -385,7 +427,12 @@ class FunctionBuilder:
         self._code.append((name, list(operands)))
         return len(self._code) - 1
 
-    def _finish(self, number_of: Callable[[str, str, Any], int], file: Callable[[str], int]) -> Function:
+    def _finish(
+        self,
+        number_of: Callable[[str, str, Any], int],
+        file: Callable[[str], int],
+        call: Callable[[Chain], int],
+    ) -> Function:
         code = []
         for index, (name, operands) in enumerate(self._code):
             numbers = []
@@ -397,7 +444,10 @@ class FunctionBuilder:
                 else:
                     numbers.append(number_of(self.name, kind, operand))
             code.append(Instruction(name, tuple(numbers)))
-        places = [Place(start, file(name), line, column) for start, name, line, column in self._places]
+        places = [
+            Place(start, file(name), line, column, call(inlined))
+            for start, name, line, column, inlined in self._places
+        ]
         return Function(self.name, self.params, self.captures, self.registers, code, places)
 
 
@@ -418,6 +468,8 @@ class Assembly:
         self._files: dict[str, int] = {}
         self._globals = 0
         self._named_globals: dict[str, int] = {}
+        self._calls: list[Inlined] = []
+        self._call_indices: dict[Chain, int] = {None: 0}
         self.exports: dict[str, str] = {}
         self.init: str | None = None
         self.manifest: dict[str, Any] = {}
@@ -469,6 +521,14 @@ class Assembly:
         """Index of a source file."""
         return self._files.setdefault(name, len(self._files))
 
+    def _call(self, chain: Chain) -> int:
+        """Index of a call that was written out."""
+        if chain not in self._call_indices:
+            name, file, line, column, outer = chain  # type: ignore[misc]
+            self._calls.append(Inlined(name, self.file(file), line, column, self._call(outer)))
+            self._call_indices[chain] = len(self._calls)
+        return self._call_indices[chain]
+
     def code(self) -> Code:
         """All of it in numbers. `QCodeError` names what is missing."""
         indices = {key: index for index, key in enumerate(self._functions)}
@@ -493,7 +553,9 @@ class Assembly:
                 raise QCodeError(f"{where}: expected a number or name as {kind}, found {operand!r}")
             return operand
 
-        functions = [builder._finish(number_of, self.file) for builder in self._functions.values()]
+        functions = [
+            builder._finish(number_of, self.file, self._call) for builder in self._functions.values()
+        ]
         for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
             if key not in indices:
                 raise QCodeError(f"there is no function {key!r}")
@@ -507,11 +569,13 @@ class Assembly:
             {name: indices[key] for name, key in sorted(self.exports.items())},
             list(self._files),
             self.manifest,
+            self._calls,
         )
 
 
-def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[tuple[str, str, int, int]]:
-    """(function, file, line, column) of addresses (function, instruction); file "" where there are no symbols."""
+def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[list[tuple[str, str, int, int]]]:
+    """(function, file, line, column) of addresses (function, instruction); file "" where there are no symbols. An
+    address in code that was written out where it is called is in several functions, the innermost first."""
     found = []
     for function_index, at in panics:
         function = code.functions[function_index]
@@ -520,8 +584,14 @@ def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[tuple[str, 
             if candidate.start > at:
                 break
             place = candidate
-        found.append(
-            (function.name, "", 0, 0) if place is None
-            else (function.name, code.files[place.file], place.line, place.column)
-        )  # fmt: skip
+        if place is None:
+            found.append([(function.name, "", 0, 0)])
+            continue
+        frames = []
+        _, file, line, column, inlined = place
+        while inlined:
+            call = code.inlined[inlined - 1]
+            frames.append((call.name, code.files[file], line, column))
+            _, file, line, column, inlined = call
+        found.append([*frames, (function.name, code.files[file], line, column)])
     return found
