@@ -47,6 +47,15 @@ def explain(session: Session, code: str | None) -> None:
     "unless given.",
 )  # fmt: skip
 @click.option("--check", "only", is_flag=True, help="Say what is wrong, and write nothing.")
+@click.option(
+    "--library",
+    is_flag=True,
+    help="Make a library (.mixlib), for --link: of SOURCE and what it imports, or of a folder.",
+)
+@click.option(
+    "--link", "links", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
+    help="A library with modules that SOURCE imports. Repeatable.",
+)  # fmt: skip
 @click.option("--remote", metavar="URL", help="Have a server of mixkit compile it.")
 @click.option(
     "--token", envvar="MIXKIT_COMPILE_TOKEN", help="What that server takes; better in MIXKIT_COMPILE_TOKEN."
@@ -54,27 +63,45 @@ def explain(session: Session, code: str | None) -> None:
 @json_option
 @pass_session
 def compile_(
-    session: Session, source: Path, out: Path | None, only: bool, remote: str | None, token: str | None
+    session: Session,
+    source: Path,
+    out: Path | None,
+    only: bool,
+    library: bool,
+    links: tuple[Path, ...],
+    remote: str | None,
+    token: str | None,
 ) -> None:
     """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable.
 
     Of a folder all modules are checked in one go, and each that has a cell output becomes an executable.
     """
+    if library:
+        if remote is not None or links:
+            raise click.UsageError("a library is made here, and links nothing: leave out --remote and --link")
+        _compile_library(session, source, out or source.with_suffix(".mixlib"), only)
+        return
     if source.is_dir():
+        if links:
+            raise click.UsageError("of a folder all modules are there: leave out --link")
         if remote is not None:
             raise click.UsageError("a server compiles one agent: give its file")
         _compile_folder(session, source, out or source, only)
         return
     if remote is not None:
+        if links:
+            raise click.UsageError("a server links no libraries: leave out --remote or --link")
         _compile_remote(session, source, out, only, remote, token)
         return
-    from mix_lang.compiler import build, gather
+    from mix_lang.compiler import build
+    from mix_lang.libraries import Library
     from mix_lang.render import render_all
     from mixkit.sources import Sources
 
     printed = Output(session.as_json)
     with _refused(printed):
-        code, checked = build(gather(Sources(source)))
+        libraries = [Library(path.read_bytes()) for path in links]
+        code, checked = build(Sources(source), libraries)
     diagnostics = checked.diagnostics
     target = out or source.with_suffix(".mixexe")
     if not only:
@@ -104,6 +131,25 @@ def _refused(printed: Output) -> Iterator[None]:
         else:
             printed.note(render_all(exc.diagnostics).rstrip(), None)
         raise click.exceptions.Exit(1) from None
+
+
+def _compile_library(session: Session, source: Path, target: Path, only: bool) -> None:
+    from mix_lang.compiler import build_library, gather
+    from mixkit.sources import Sources
+
+    files = sorted(source.glob("*.mix")) if source.is_dir() else [source]
+    if not files:
+        raise click.BadParameter(f"there is no .mix file in {source}", param_hint="SOURCE")
+    printed = Output(session.as_json)
+    with _refused(printed):
+        sources = Sources(files[0])
+        code, _ = build_library(dict(sources) if source.is_dir() else gather(sources))
+    if not only:
+        target.write_bytes(code)
+    if session.as_json:
+        printed.document({"ok": True, "output": None if only else str(target), "bytes": len(code)})
+    elif not only:
+        printed.line(f"{target}: {len(code)} bytes")
 
 
 def _compile_folder(session: Session, folder: Path, out: Path, only: bool) -> None:

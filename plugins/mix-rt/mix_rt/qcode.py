@@ -15,6 +15,7 @@ from mix_rt.errors import QCodeError
 from mix_rt.opcodes import BUILTINS, OPCODES
 from mixkit import codec
 from mixkit.errors import CodecError
+from mixkit.value import Case
 
 __all__ = [
     "EXECUTABLE",
@@ -33,6 +34,9 @@ __all__ = [
     "Instruction",
     "Label",
     "Place",
+    "QCodeError",
+    "packed",
+    "unpacked",
 ]
 
 LIBRARY: Final = 1
@@ -41,7 +45,7 @@ EXECUTABLE: Final = 2
 _MAGIC: Final = b"QCOD"
 _VERSION: Final = 1
 _NONE: Final = 0xFFFFFFFF
-_CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST = 1, 2, 3, 4, 16, 17, 18
+_CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST, _LIBRARY = 1, 2, 3, 4, 16, 17, 18, 19
 
 KINDS: Final = {
     "undef": 0, "null": 1, "bool": 2, "int": 3, "number": 5, "string": 6, "ref": 7, "binary": 8, "array": 9, "map": 10,
@@ -67,6 +71,9 @@ _BUILTIN_NUMBERS: Final = {name: number for number, name in enumerate(BUILTINS)}
 _CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
 _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 
+
+_DEEPEST: Final = 100
+"""How deep calls may be written out in each other."""
 
 Chain: TypeAlias = "tuple[str, str, int, int, Chain] | None"
 """A function that is written out, the place of its call, and what that place is itself in."""
@@ -131,6 +138,7 @@ class Code:
         files: names of sources, to which `Place.file` is the index.
         inlined: calls that were written out, to which `Place.inlined` is the index, from 1 on; outer ones first.
         manifest: what callers see.
+        library: of a library, what a compiler links; its own business.
     """
 
     kind: int = EXECUTABLE
@@ -143,6 +151,7 @@ class Code:
     files: list[str] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
     inlined: list[Inlined] = field(default_factory=list)
+    library: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The container. `QCodeError` names the function and the operand that does not fit in its field."""
@@ -176,6 +185,8 @@ class Code:
             sections.append((_SYMBOLS, codec.encode(symbols)))
         if self.manifest:
             sections.append((_MANIFEST, codec.encode(self.manifest)))
+        if self.library:
+            sections.append((_LIBRARY, codec.encode(self.library)))
         return _container(self.kind, self.globals, _NONE if self.init is None else self.init, sections)
 
     @classmethod
@@ -197,6 +208,7 @@ class Code:
         code = cls(kind, constants, globals=number_of_globals, init=None if init == _NONE else init)
         code.exports = _value(sections, _EXPORTS, dict)
         code.manifest = _value(sections, _MANIFEST, dict)
+        code.library = _value(sections, _LIBRARY, dict)
         code.functions = _functions(sections, constants)
         at, octets = sections.get(_FFIS, (0, b""))
         if len(octets) % 8:
@@ -449,6 +461,66 @@ class FunctionBuilder:
             for start, name, line, column, inlined in self._places
         ]
         return Function(self.name, self.params, self.captures, self.registers, code, places)
+
+
+def packed(builder: FunctionBuilder) -> list[Any]:
+    """A function that is not put together yet, as a Value: operands are still names and values."""
+    code = []
+    for name, operands in builder._code:
+        parts: list[Any] = [name]
+        for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
+            parts.append(operand.at if kind in ("jump", "JUMP") else Case("value", operand))
+        code.append(parts)
+    places = [[*place[:4], _chain_value(place[4])] for place in builder._places]
+    return [builder.key, builder.name, builder.params, builder.captures, builder.registers, code, places]
+
+
+def unpacked(value: Any) -> FunctionBuilder:
+    """The function of which that is the Value. `QCodeError` if it is none; what it does, the machine checks."""
+    try:
+        key, name, params, captures, registers, code, places = value
+        shape = ((params, 250), (captures, 0xFFFF), (registers, 65_000))
+        if type(key) is not str or type(name) is not str:
+            raise QCodeError("expected a function's key and name")
+        if not all(type(number) is int and 0 <= number <= most for number, most in shape):
+            raise QCodeError(f"{name}: expected numbers of parameters, captures and registers")
+        builder = FunctionBuilder(key, name, params, captures)
+        builder.registers = registers
+        for op, *operands in code:
+            kinds = [kind for _, kind in OPERANDS[op]]
+            found: list[Any] = []
+            for kind, operand in zip(kinds, operands, strict=True):
+                if kind in ("jump", "JUMP"):
+                    label = Label()
+                    label.at = operand
+                    if type(operand) is not int:
+                        raise QCodeError(f"{name}: expected where a jump leads")
+                    found.append(label)
+                else:
+                    found.append(operand.arg)
+            builder.emit(op, *found)
+        builder._places = [
+            (start, file, line, column, _chain(call, 0)) for start, file, line, column, call in places
+        ]
+        for start, file, line, column, _ in builder._places:
+            if type(file) is not str or not all(type(number) is int for number in (start, line, column)):
+                raise QCodeError(f"{name}: expected places")
+    except (TypeError, ValueError, KeyError, AttributeError) as exc:
+        raise QCodeError(f"a function of a library is malformed: {exc}") from None
+    return builder
+
+
+def _chain_value(chain: Chain) -> list[Any] | None:
+    return None if chain is None else [*chain[:4], _chain_value(chain[4])]
+
+
+def _chain(value: Any, depth: int) -> Chain:
+    if value is None:
+        return None
+    name, file, line, column, outer = value
+    if depth > _DEEPEST or type(name) is not str or type(file) is not str:
+        raise QCodeError("expected a call that was written out")
+    return name, file, line, column, _chain(outer, depth + 1)
 
 
 class Assembly:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
@@ -21,7 +21,7 @@ from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, membe
 from mix_lang.source import Source
 from mix_lang.walk import every
 
-__all__ = ["Generator", "generate"]
+__all__ = ["Generator", "Part", "generate"]
 
 
 @cache
@@ -37,13 +37,16 @@ def _runtime(name: str) -> Unit:
     return Unit(module, source, *members_of(module), library=True)
 
 
-def generate(program: Program, module: str) -> Assembly:
+def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Assembly:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
     Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(name, env)` runs one, in the program that is
     there, or in one that is made again from what `env` keeps; it answers the output then.
+
+    Args:
+        given: what there is of modules already, from libraries.
     """
-    generator = Generator(program)
+    generator = Generator(program, given)
     generator.agent(program.units[module])
     return generator.assembly
 
@@ -53,7 +56,7 @@ _AGENT: Final = "agent"
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """What was generated for something: functions, and what else was asked for meanwhile."""
 
     builders: tuple[FunctionBuilder, ...]
@@ -67,8 +70,12 @@ class Generator:
     slot of the object `$instance`, which the functions of the module capture like any local.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, given: Mapping[tuple[str, Unit], Part] | None = None) -> None:
         self.program = program
+        self.parts: dict[tuple[str, Unit], Part] = {}
+        """What the program consists of, by what it is and the module that it is of."""
+        self._given = given or {}
+        self._inner: set[str] = set()
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
@@ -309,23 +316,27 @@ class Generator:
 
     def _part(self, unit: Unit, what: str, make: Callable[[], Any]) -> None:
         """Generate something of a module, or take what was generated of it when all was as it is now."""
-        part = remembered(
-            (what, *self.program.within(unit)), partial(self._made, f"{what} {unit.name}", make)
-        )
+        part = self._given.get((what, unit))
+        if part is None:
+            make_it = partial(self._made, f"{what} {unit.name}", make)
+            part = remembered((what, *self.program.within(unit)), make_it)
+        self.parts[what, unit] = part
         for builder in part.builders:
             self._keys.add(builder.key)
+            self._inner.add(builder.key)
             self.assembly.add(builder)
         for asked in part.asked:
             self._ask(*asked)
 
-    def _made(self, name: str, make: Callable[[], Any]) -> _Part:
-        before = self._asked, self._part_name
-        self._asked, self._part_name = [], name
+    def _made(self, name: str, make: Callable[[], Any]) -> Part:
+        before = self._asked, self._part_name, self._inner
+        self._asked, self._part_name, self._inner = [], name, set()
         count = len(self.assembly.builders)
         make()
-        asked = self._asked
-        self._asked, self._part_name = before
-        return _Part(tuple(self.assembly.builders[count:]), tuple(dict.fromkeys(asked)))
+        own = tuple(each for each in self.assembly.builders[count:] if each.key not in self._inner)
+        asked = tuple(dict.fromkeys(self._asked))
+        self._asked, self._part_name, self._inner = before
+        return Part(own, asked)
 
     def _ask(self, what: str, *names: str) -> None:
         if what in ("function", "value", "foreign", "maker"):
@@ -361,6 +372,20 @@ class Generator:
             key = self.function_key(self.cells, self.cells.members["invoke"])
             assert key is not None
             self.assembly.exports["$invoke"] = key
+        self._finish(made)
+
+    def library(self, units: list[Unit]) -> None:
+        """All of some modules, whether anything needs it or not."""
+        for unit in units:
+            self.maker(unit, "")
+            for member in unit.members.values():
+                mine = isinstance(member.item, s.Def) and not self.bound(unit, member.name)
+                if mine and self.function_key(unit, member) is None:
+                    self.value(unit, member)
+        self._generate()
+
+    def _generate(self) -> dict[tuple[str, str], str]:
+        """What was asked for. Answers the functions that compute values."""
         done: dict[tuple[str, str], str] = {}
         while self._todo:
             owner, member, key = self._todo.pop()
@@ -369,6 +394,10 @@ class Generator:
             else:
                 self._part(owner, f"code {key}", partial(self._initial, owner, member, key))
                 done[self._where(owner, member)] = key
+        return done
+
+    def _finish(self, made: str) -> None:
+        done = self._generate()
         if "$invoke" in self.assembly.exports:
             self._dispatch()
             again = self.assembly.function(_AGENT, 1, name="action")
