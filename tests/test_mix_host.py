@@ -12,7 +12,7 @@ import pytest
 
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.cli import main
-from mixkit.errors import RunError
+from mixkit.errors import NotFound, RunError
 from mixkit.grants import ALL, Grants
 from mixkit.job import Agents, RunResult, Target
 from mixkit.kernel import Kernel
@@ -73,8 +73,11 @@ def programs(
         found[name] = kernel.load(folder / f"{name}.mix")
     found["delegate"] = kernel.load(
         guest(
-            '(data (i32.const 64) "$core_agent_call")',
+            '(data (i32.const 64) "$core_agent_call") (data (i32.const 96) "$core_push_idle_actions")'
+            '(data (i32.const 128) "$core_log")',
             delegate="(call $call (i32.const 64) (i32.const 16) (local.get $p) (local.get $n))",
+            put_off="(call $call (i32.const 96) (i32.const 23) (local.get $p) (local.get $n))",
+            say="(call $call (i32.const 128) (i32.const 9) (local.get $p) (local.get $n))",
         ),
         "delegate",
     )
@@ -124,6 +127,24 @@ def test_what_an_inner_agent_puts_off_runs_after_the_outer_answer(
         assert [item.entry for item in result.postponed] == ["adds"] and "idle" not in caplog.text
         asyncio.run(kernel.run_postponed(result, 30))
         assert "idle of 4" in caplog.text
+
+
+def test_a_guest_puts_off_entries_of_its_own(
+    kernel: Kernel, programs: dict[str, Program], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "mix-vm")
+    actions = [
+        {"_rmx_type": "msg_view_invoke", "name": "say", "env": ["info", f"line {n}"]} for n in range(2)
+    ]
+    result = kernel.run_sync(programs["delegate"], "put_off", [actions], grants=ALL)
+    assert "line" not in caplog.text
+    asyncio.run(kernel.run_postponed(result, 30))
+    assert "line 0" in caplog.text and "line 1" in caplog.text
+    # Whoever may run `put_off` may not for that say anything else.
+    found = parse(actions[0])
+    assert isinstance(found, Invoke)
+    with pytest.raises(NotFound, match="no action 'say'"):
+        kernel.run_sync(programs["delegate"], "put_off", Invocation((found,)), grants=ALL)
 
 
 def test_an_error_of_an_inner_agent(kernel: Kernel, programs: dict[str, Program]) -> None:
