@@ -9,7 +9,7 @@ __all__ = ["remembered"]
 
 T = TypeVar("T")
 
-_MOST: Final = 16 << 20
+_MOST: Final = 6 << 20
 """Weight of what is remembered; then all is forgotten."""
 _WEIGHT: Final = 1_000
 _known: dict[Hashable, Any] = {}

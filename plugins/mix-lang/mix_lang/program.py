@@ -51,6 +51,7 @@ class Unit:
     types: dict[str, s.TypeDef]
     library: bool = False
     _actions: dict[int, str] | None = None
+    _imports: list[str] | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +63,9 @@ class Unit:
     @property
     def imports(self) -> list[str]:
         """The modules that it imports."""
-        return [item.module for item in self.module.items if isinstance(item, s.Import)]
+        if self._imports is None:
+            self._imports = [item.module for item in self.module.items if isinstance(item, s.Import)]
+        return self._imports
 
     @property
     def action_names(self) -> dict[int, str]:

@@ -76,6 +76,7 @@ class Generator:
         """What the program consists of, by what it is and the module that it is of."""
         self._given = given or {}
         self._inner: set[str] = set()
+        self._reached: dict[Unit, tuple[Unit | str, ...]] = {}
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
@@ -96,7 +97,7 @@ class Generator:
     def bound(self, unit: Unit, name: str) -> bool:
         """Whether a member needs an instance of its module."""
         if unit.name not in self._bound:
-            at = ("bound", *self.program.within(unit))
+            at = ("bound", *self._within(unit))
             self._bound[unit.name] = remembered(at, partial(self._find_bound, unit))
         return name in self._bound[unit.name]
 
@@ -314,12 +315,17 @@ class Generator:
 
     # What was generated before
 
+    def _within(self, unit: Unit) -> tuple[Unit | str, ...]:
+        if unit not in self._reached:
+            self._reached[unit] = self.program.within(unit)
+        return self._reached[unit]
+
     def _part(self, unit: Unit, what: str, make: Callable[[], Any]) -> None:
         """Generate something of a module, or take what was generated of it when all was as it is now."""
         part = self._given.get((what, unit))
         if part is None:
             make_it = partial(self._made, f"{what} {unit.name}", make)
-            part = remembered((what, *self.program.within(unit)), make_it)
+            part = remembered((what, *self._within(unit)), make_it)
         self.parts[what, unit] = part
         for builder in part.builders:
             self._keys.add(builder.key)
@@ -479,7 +485,7 @@ class Generator:
         order: list[Unit] = [self.cells, self.prelude]
         state: set[str] = set()
         for start in self.program.units.values():
-            way = [(start, [i.module for i in start.module.items if isinstance(i, s.Import)])]
+            way = [(start, list(start.imports))]
             if start.name in state:
                 continue
             state.add(start.name)
@@ -493,7 +499,7 @@ class Generator:
                 if name not in state and name in self.program.units:
                     state.add(name)
                     other = self.program.units[name]
-                    way.append((other, [i.module for i in other.module.items if isinstance(i, s.Import)]))
+                    way.append((other, list(other.imports)))
         return order
 
     def maker(self, unit: Unit, output: str) -> str:
