@@ -4,7 +4,7 @@ as client actions."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -125,6 +125,18 @@ def length(action: Action) -> int:
     return count
 
 
+def entered(actions: Iterable[Action]) -> list[str]:
+    """The names that actions enter the machine by, those of their next ones included."""
+    names = []
+    for action in actions:
+        item: Action | None = action
+        while item is not None:
+            if isinstance(item, Invoke):
+                names.append(item.name)
+            item = item.next
+    return names
+
+
 def to_value(action: Action) -> dict[str, Any]:
     """The Map of an action, as `parse` reads it."""
     value: dict[str, Any] = {"_rmx_type": _NAMES[type(action)]}
@@ -139,9 +151,14 @@ def to_value(action: Action) -> dict[str, Any]:
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """Actions in place of an entry and its parameters: the first is entered, the others are queued behind it."""
+    """Actions in place of an entry and its parameters: the first is entered, the others are queued behind it.
+
+    Those that the code has `queued` by itself may be of any of its entries; those that somebody else brings, who may
+    have written them, are of the one entry that he may run.
+    """
 
     actions: tuple[Invoke, ...]
+    queued: bool = False
 
 
 class ActionQueue:

@@ -222,10 +222,13 @@ class Job(Run):
         invoked: tuple[action.Invoke, ...] = ()
         if type(params) is Invocation:
             invoked = params.actions
-            self._entered = program.action(entry, invoked[0].name)
-            params = invoked[0].params
-            if self._entered.name == entry:
-                params = program.check_params(entry, params)
+            for name in action.entered(invoked):
+                # What follows an action is entered too.
+                program.action(entry, name, queued=params.queued)
+            self._entered = program.action(entry, invoked[0].name, queued=params.queued)
+            if self._entered.name in program.manifest.entries:
+                self._entry = self._entered
+            params = program.check_params(self._entered.name, invoked[0].params)
         elif not words:
             params = program.check_params(entry, params)
         state = State(
@@ -308,7 +311,7 @@ class Job(Run):
         nested = self.state.postponed
         if not self.state.actions.idle:
             return tuple(nested)
-        own = Invocation(tuple(self.state.actions.idle))
+        own = Invocation(tuple(self.state.actions.idle), queued=True)
         options = self._options.copy()
         options.pop("pauses", None)
         options["as_json"] = False

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from mix_db.query import evaluate, from_json
 from mix_lang import library
 from mix_lang.codegen.generator import generate
 from mix_lang.compile import Checked, check
@@ -26,7 +27,7 @@ from mix_rt.testing import SLICE, Panicked, finish
 from mix_rt.vm import Event, Virtual
 from mix_wasmtime.engine import WasmtimeEngine
 
-from mixkit import codec
+from mixkit import codec, tagged_json
 from mixkit import value as values
 from mixkit.contracts import Instance, WasmEngine
 from mixkit.limits import Limits
@@ -53,6 +54,7 @@ class Evaluator:
         self._guard(self._start, params)
 
     def _start(self, params: Any) -> None:
+        _saved.clear()
         self._agent = Agent(self._checked.program, self._module, params, _ffi)
 
     def output(self) -> Any:
@@ -104,6 +106,7 @@ class Machine:
 
     def start(self, params: Any) -> None:
         self._load()
+        _saved.clear()
         self._lines, self._next, self._idle = [], [], []
         self._enter(self._module, params)
 
@@ -120,7 +123,8 @@ class Machine:
             return finish(self._virtual, event, self._answer)
         except Panicked as panic:
             calls = [(call.function, call.instruction) for call in panic.event.addresses]
-            places = [place for place in addresses(self._code, calls) if place[1] not in LIBRARY]
+            around = addresses(self._code, calls)
+            places = [place for frames in around for place in frames if place[1] not in LIBRARY]
             _, _, line, column = places[0] if places else ("", "", 0, 0)
             raise Stopped(f"{line}:{column} {codec.decode(panic.event.words)!s}") from None
 
@@ -174,8 +178,32 @@ def _hidden(value: Any) -> Any:
     return value
 
 
+RECORDS: list[dict[str, Any]] = [
+    {"name": "Ada", "age": 36, "tags": ["math", "poet"], "home": {"city": "London"}},
+    {"name": "Ben", "age": 17, "tags": [], "home": {"city": "Rome"}, "banned": True},
+    {"name": "Cy_", "age": 80, "home": {"city": "Rome"}, "limit": 90},
+    {"name": "Dan%", "tags": ["math"]},
+]
+_found: list[list[Any]] = []
+_saved: list[dict[str, Any]] = []
+
+
 def _ffi(name: str, args: tuple[Any, ...]) -> Any:
-    """Two functions of the host, for cases of `foreign def`."""
+    """Functions of the host, for cases of `foreign def`, and of a database that has some records."""
+    if name == "$db_execute":
+        query = from_json(tagged_json.to_json(args[1]))
+        _found.append(list(evaluate(query, [*RECORDS, *_saved], args[2] or {}, lambda ref: None)))
+        return "handle"
+    if name == "$db_execute_next":
+        rows = _found[-1]
+        _found[-1] = []
+        return rows
+    if name == "$db_save_one":
+        _saved.append(args[1])
+        return args[1]
+    if name == "$db_execute_close":
+        _found.pop()
+        return None
     if name == "$test_double":
         return args[0] * 2
     raise Panic(f"there is no FFI {name} here")

@@ -45,9 +45,10 @@ class InterpretedProgram(Program):
     def _read_manifest(self) -> Manifest:
         return manifest_of(self._interpreter.manifest(self._code), self.name or self._interpreter.name)
 
-    def action(self, entry: str, name: str) -> Entry:
+    def action(self, entry: str, name: str, *, queued: bool) -> Entry:
         """Actions have names of their own, which the machine knows."""
-        return super().action(entry, name) if name in self.manifest.entries else Entry(name)
+        known = name in self.manifest.entries
+        return super().action(entry, name, queued=queued) if known else Entry(name)
 
     def _key(self, env: bytes) -> str:
         return super()._key(self.module.hash.encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -38,12 +40,22 @@ def explain(session: Session, code: str | None) -> None:
 
 
 @click.command("compile")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Where the executable goes; beside the source, with the suffix .mixexe, unless given.",
+    "-o", "--output", "out", type=click.Path(path_type=Path), metavar="PATH",
+    help="Where the executable goes, or of a folder the folder for them; beside the sources, with the suffix .mixexe, "
+    "unless given.",
 )  # fmt: skip
 @click.option("--check", "only", is_flag=True, help="Say what is wrong, and write nothing.")
+@click.option(
+    "--library",
+    is_flag=True,
+    help="Make a library (.mixlib), for --link: of SOURCE and what it imports, or of a folder.",
+)
+@click.option(
+    "--link", "links", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
+    help="A library with modules that SOURCE imports. Repeatable.",
+)  # fmt: skip
 @click.option("--remote", metavar="URL", help="Have a server of mixkit compile it.")
 @click.option(
     "--token", envvar="MIXKIT_COMPILE_TOKEN", help="What that server takes; better in MIXKIT_COMPILE_TOKEN."
@@ -51,27 +63,46 @@ def explain(session: Session, code: str | None) -> None:
 @json_option
 @pass_session
 def compile_(
-    session: Session, source: Path, out: Path | None, only: bool, remote: str | None, token: str | None
+    session: Session,
+    source: Path,
+    out: Path | None,
+    only: bool,
+    library: bool,
+    links: tuple[Path, ...],
+    remote: str | None,
+    token: str | None,
 ) -> None:
-    """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable."""
+    """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable.
+
+    Of a folder all modules are checked in one go, and each that has a cell output becomes an executable.
+    """
+    if library:
+        if remote is not None or links:
+            raise click.UsageError("a library is made here, and links nothing: leave out --remote and --link")
+        _compile_library(session, source, out or source.with_suffix(".mixlib"), only)
+        return
+    if source.is_dir():
+        if links:
+            raise click.UsageError("of a folder all modules are there: leave out --link")
+        if remote is not None:
+            raise click.UsageError("a server compiles one agent: give its file")
+        _compile_folder(session, source, out or source, only)
+        return
     if remote is not None:
+        if links:
+            raise click.UsageError("a server links no libraries: leave out --remote or --link")
         _compile_remote(session, source, out, only, remote, token)
         return
-    from mix_lang.compiler import build, gather
-    from mix_lang.errors import CompileError
+    from mix_lang.compiler import build
+    from mix_lang.libraries import Library
     from mix_lang.render import render_all
     from mixkit.sources import Sources
 
     printed = Output(session.as_json)
-    try:
-        code, checked = build(gather(Sources(source)))
-        diagnostics = checked.diagnostics
-    except CompileError as exc:
-        if session.as_json:
-            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
-        else:
-            printed.note(render_all(exc.diagnostics).rstrip(), None)
-        raise click.exceptions.Exit(1) from None
+    with _refused(printed):
+        libraries = [Library(path.read_bytes()) for path in links]
+        code, checked = build(Sources(source), libraries)
+    diagnostics = checked.diagnostics
     target = out or source.with_suffix(".mixexe")
     if not only:
         target.write_bytes(code)
@@ -84,6 +115,70 @@ def compile_(
         printed.note(render_all(diagnostics).rstrip(), None)
     if not only:
         printed.line(f"{target}: {len(code)} bytes")
+
+
+@contextmanager
+def _refused(printed: Output) -> Iterator[None]:
+    """Say what is wrong in the sources, and end."""
+    from mix_lang.errors import CompileError
+    from mix_lang.render import render_all
+
+    try:
+        yield
+    except CompileError as exc:
+        if printed.as_json:
+            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
+        else:
+            printed.note(render_all(exc.diagnostics).rstrip(), None)
+        raise click.exceptions.Exit(1) from None
+
+
+def _compile_library(session: Session, source: Path, target: Path, only: bool) -> None:
+    from mix_lang.compiler import build_library, gather
+    from mixkit.sources import Sources
+
+    files = sorted(source.glob("*.mix")) if source.is_dir() else [source]
+    if not files:
+        raise click.BadParameter(f"there is no .mix file in {source}", param_hint="SOURCE")
+    printed = Output(session.as_json)
+    with _refused(printed):
+        sources = Sources(files[0])
+        code, _ = build_library(dict(sources) if source.is_dir() else gather(sources))
+    if not only:
+        target.write_bytes(code)
+    if session.as_json:
+        printed.document({"ok": True, "output": None if only else str(target), "bytes": len(code)})
+    elif not only:
+        printed.line(f"{target}: {len(code)} bytes")
+
+
+def _compile_folder(session: Session, folder: Path, out: Path, only: bool) -> None:
+    from mix_lang.compiler import build_all
+    from mix_lang.render import render_all
+    from mixkit.sources import Sources
+
+    files = sorted(folder.glob("*.mix"))
+    if not files:
+        raise click.BadParameter(f"there is no .mix file in {folder}", param_hint="SOURCE")
+    printed = Output(session.as_json)
+    with _refused(printed):
+        codes, checked = build_all(dict(Sources(files[0])))
+    sizes = {}
+    for file, code in codes.items():
+        target = (out / file).with_suffix(".mixexe")
+        sizes[str(target)] = len(code)
+        if not only:
+            out.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(code)
+    if session.as_json:
+        found = [item.record() for item in checked.diagnostics]
+        printed.document({"ok": True, "diagnostics": found, "outputs": {} if only else sizes})
+        return
+    if checked.diagnostics:
+        printed.note(render_all(checked.diagnostics).rstrip(), None)
+    if not only:
+        for name, size in sizes.items():
+            printed.line(f"{name}: {size} bytes")
 
 
 def _compile_remote(

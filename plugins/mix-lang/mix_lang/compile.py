@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from mix_lang import library
-from mix_lang import syntax as s
 from mix_lang.check.cells import check_cells
 from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
@@ -15,8 +14,11 @@ from mix_lang.check.meta import check_meta
 from mix_lang.check.names import check_names
 from mix_lang.check.patterns import check_patterns
 from mix_lang.diagnostic import Diagnostic, Report
+from mix_lang.infer.modules import check_types
+from mix_lang.memory import remembered
 from mix_lang.parser import parse
 from mix_lang.program import Program, Unit, members_of
+from mix_lang.queries import with_queries
 from mix_lang.source import Source, Span
 
 __all__ = ["Checked", "check", "imports_of"]
@@ -46,39 +48,57 @@ def check(sources: Mapping[str, str]) -> Checked:
     reports: list[Report] = []
     units: list[tuple[Unit, Report]] = []
     for file, text in sources.items():
-        source = Source(file, text)
-        report = Report(source)
+        read, parsed = _read(file, text)
+        report = parsed.copy()
         reports.append(report)
-        for module in parse(source, _stem(file), report):
-            unit = Unit(module, source, *members_of(module))
+        for unit in read:
             known = program.units.get(unit.name)
             if known is not None and not known.library:
                 report.add(
-                    "M0304", Span(module.span.start, module.span.start + 6),
+                    "M0304", Span(unit.module.span.start, unit.module.span.start + 6),
                     f"there is a module '{unit.name}' in {known.source.file} already", name=unit.name,
                 )  # fmt: skip
                 continue
             program.units[unit.name] = unit
             units.append((unit, report))
-    check_imports(program, [(unit, report) for unit, report in units])
+    check_imports(program, units)
     for unit, report in units:
-        try:
-            check_names(program, unit, report)
-            check_cells(program, unit, report)
-            check_patterns(program, unit, report)
-            check_meta(program, unit, report)
-            check_hints(program, unit, report)
-        except RecursionError:
-            report.add("M0203", Span(0, 0), "this module is nested too deep")
+        for item in remembered(("check", *program.within(unit)), partial(_checked, program, unit)):
+            report.take(item)
+    check_types(program, units)
     found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]
     return Checked(program, tuple(found))
 
 
-def imports_of(text: str) -> list[str]:
+def _checked(program: Program, unit: Unit) -> list[Diagnostic]:
+    """What is wrong in a module, as far as it is no matter of all modules together."""
+    report = Report(unit.source)
+    try:
+        check_names(program, unit, report)
+        check_cells(program, unit, report)
+        check_patterns(program, unit, report)
+        check_meta(program, unit, report)
+        check_hints(program, unit, report)
+    except RecursionError:
+        report.add("M0203", Span(0, 0), "this module is nested too deep")
+    return report.found
+
+
+def _read(file: str, text: str) -> tuple[list[Unit], Report]:
+    """The modules of a file, and what is wrong with its text."""
+
+    def read() -> tuple[list[Unit], Report]:
+        source = Source(file, text)
+        report = Report(source)
+        modules = [with_queries(module, report) for module in parse(source, _stem(file), report)]
+        return [Unit(module, source, *members_of(module)) for module in modules], report
+
+    return remembered(("read", file, text), read, 20 * len(text))
+
+
+def imports_of(file: str, text: str) -> list[str]:
     """The modules that a source imports."""
-    source = Source("", text)
-    modules = parse(source, "", Report(source))
-    return [item.module for module in modules for item in module.items if isinstance(item, s.Import)]
+    return [name for unit in _read(file, text)[0] for name in unit.imports]
 
 
 def _stem(file: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mix_rt.qcode import QCodeError
 
 from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
@@ -12,7 +14,10 @@ from mix_lang.errors import CompileError
 from mix_lang.program import Unit
 from mix_lang.source import Span
 
-__all__ = ["MixCompiler", "build", "gather"]
+if TYPE_CHECKING:
+    from mix_lang.libraries import Library
+
+__all__ = ["MixCompiler", "build", "build_all", "build_library", "gather"]
 
 
 class MixCompiler:
@@ -38,19 +43,24 @@ def gather(sources: Mapping[str, str]) -> dict[str, str]:
     found = {first: sources[first]}
     todo = [first]
     while todo:
-        text = found[todo.pop()]
-        for name in imports_of(text):
-            file = f"{name}.mix"
+        name = todo.pop()
+        for module in imports_of(name, found[name]):
+            file = f"{module}.mix"
             if file not in found and file in sources:
                 found[file] = sources[file]
                 todo.append(file)
     return found
 
 
-def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
-    """The executable, and what the checks had to say that is no error. `CompileError` if there are errors."""
-    from mix_lang.codegen.generator import generate
+def build(sources: Mapping[str, str], libraries: Sequence[Library] = ()) -> tuple[bytes, Checked]:
+    """The executable, and what the checks had to say that is no error. `CompileError` if there are errors.
 
+    Args:
+        libraries: where modules are that are not among the sources.
+    """
+    if libraries:
+        more = {file: text for library in libraries for file, text in library.sources.items()}
+        sources = _Laid(sources, more)
     found = gather(sources)
     checked = check(found)
     if checked.failed:
@@ -61,13 +71,81 @@ def build(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
     _is_agent(unit, report)
     if report.failed:
         raise CompileError([*checked.diagnostics, *report.found])
+    return _code(checked, unit, libraries), checked
+
+
+class _Laid(Mapping[str, str]):
+    """Sources, and those of libraries where there are no others."""
+
+    def __init__(self, sources: Mapping[str, str], more: Mapping[str, str]) -> None:
+        self._sources, self._more = sources, more
+
+    def __getitem__(self, name: str) -> str:
+        return self._sources[name] if name in self._sources else self._more[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources or name in self._more
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._sources
+        yield from (name for name in self._more if name not in self._sources)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def build_library(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
+    """A library of all modules among the sources. Raises as `build`."""
+    from mix_lang.libraries import library_of
+
+    checked = check(sources)
+    if checked.failed:
+        raise CompileError(checked.diagnostics)
+    units = [
+        unit for unit in checked.program.units.values() if unit.source.file in sources and not unit.library
+    ]
+    return library_of(checked.program, units), checked
+
+
+def build_all(sources: Mapping[str, str]) -> tuple[dict[str, bytes], Checked]:
+    """The executables of all agents among the sources, by their files, when all of the sources are right.
+
+    Raises:
+        CompileError: with everything that is wrong in them.
+    """
+    checked = check(sources)
+    if checked.failed:
+        raise CompileError(checked.diagnostics)
+    units = [
+        unit for unit in checked.program.units.values() if unit.source.file in sources and not unit.library
+    ]
+    agents = [unit for unit in units if "output" in unit.members]
+    reports = [Report(unit.source) for unit in agents]
+    for unit, report in zip(agents, reports, strict=True):
+        _is_agent(unit, report)
+    if any(report.failed for report in reports):
+        raise CompileError([*checked.diagnostics, *(item for report in reports for item in report.found)])
+    return {unit.source.file: _code(checked, unit) for unit in agents}, checked
+
+
+def _code(checked: Checked, unit: Unit, libraries: Sequence[Library] = ()) -> bytes:
+    """The executable of an agent."""
+    from mix_lang.codegen.generator import generate
+
+    given = {key: part for library in libraries for key, part in library.parts(checked.program).items()}
     try:
-        code = generate(checked.program, unit.name).code()
+        code = generate(checked.program, unit.name, given).code()
     except RecursionError:
+        report = Report(unit.source)
         report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")
         raise CompileError(report.found) from None
+    except (LookupError, TypeError, ValueError, AssertionError):
+        if not given:
+            raise
+        # Nobody but this compiler writes libraries, unless somebody means harm.
+        raise QCodeError("a library is malformed: its code asks for what there is not") from None
     code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
-    return code.to_bytes(), checked
+    return code.to_bytes()
 
 
 def _is_agent(unit: Unit, report: Report) -> None:

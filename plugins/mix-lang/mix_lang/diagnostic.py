@@ -50,7 +50,11 @@ class Report:
 
     source: Source
     found: list[Diagnostic] = field(default_factory=list)
-    _places: set[tuple[int, str]] = field(default_factory=set)
+    _places: set[tuple[int, str]] = field(default_factory=set, repr=False)
+
+    def copy(self) -> Report:
+        """Another one that has found the same so far."""
+        return Report(self.source, list(self.found), set(self._places))
 
     def add(
         self, code: str, span: Span, message: str, *, hint: str = "", cls: Class = "error", **params: Any
@@ -62,6 +66,13 @@ class Report:
         self._places.add(key)
         place = self.source.location(span)
         self.found.append(Diagnostic(code, cls, message, place, params, hint, self.source, span))
+
+    def take(self, item: Diagnostic) -> None:
+        """Add what was found before, under the same conditions."""
+        key = (item.span.start, item.cls)
+        if key not in self._places and not self.full:
+            self._places.add(key)
+            self.found.append(item)
 
     def warn(self, code: str, span: Span, message: str, *, hint: str = "", **params: Any) -> None:
         """The same for a warning."""

@@ -38,9 +38,12 @@ class Member:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Unit:
-    """A module with its source and its members. Types have names of their own: `type color` beside `case color`."""
+    """A module with its source and its members. Types have names of their own: `type color` beside `case color`.
+
+    The same text gives the same unit, as long as it is remembered; it never changes.
+    """
 
     module: s.Module
     source: Source
@@ -48,10 +51,21 @@ class Unit:
     types: dict[str, s.TypeDef]
     library: bool = False
     _actions: dict[int, str] | None = None
+    _imports: list[str] | None = None
 
     @property
     def name(self) -> str:
         return self.module.name
+
+    def __repr__(self) -> str:
+        return f"<module {self.name} of {self.source.file}>"
+
+    @property
+    def imports(self) -> list[str]:
+        """The modules that it imports."""
+        if self._imports is None:
+            self._imports = [item.module for item in self.module.items if isinstance(item, s.Import)]
+        return self._imports
 
     @property
     def action_names(self) -> dict[int, str]:
@@ -71,6 +85,21 @@ class Program:
     """All modules by name."""
 
     units: dict[str, Unit] = field(default_factory=dict)
+
+    def within(self, unit: Unit) -> tuple[Unit | str, ...]:
+        """The module and all that it imports, through others too; those that are not there by name. What the compiler
+        makes of a module depends on these and on nothing else."""
+        found: dict[Unit | str, None] = {unit: None}
+        todo = [unit]
+        while todo:
+            for name in todo.pop().imports:
+                other = self.units.get(name)
+                if other is None:
+                    found[name] = None
+                elif other not in found:
+                    found[other] = None
+                    todo.append(other)
+        return tuple(found)
 
     def type_of(self, module: str, qualifier: str, name: str) -> s.Type | None:
         """What an abbreviation stands for; None if it is none of that module."""

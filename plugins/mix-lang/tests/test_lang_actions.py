@@ -12,6 +12,7 @@ import pytest
 
 from mixkit import codec
 from mixkit.action import Invocation, Invoke, parse
+from mixkit.cli import main
 from mixkit.errors import FFIError, RunError
 from mixkit.job import RunResult
 from mixkit.kernel import Kernel
@@ -148,3 +149,14 @@ def test_code_without_actions_does_not_carry_them(kernel: Kernel, tmp_path: Path
     program = _program(kernel, tmp_path, plain="cell output = 1\n")
     with pytest.raises(RunError, match=r"no entry 'plain\.action'"):
         kernel.run_sync(program, "plain", Invocation((Invoke(name="plain.action"),)))
+
+
+def test_on_the_command_line_idle_actions_follow_the_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "later.mix").write_text(
+        'initializer { pushIdleActions(appstate, [action { debug("it was idle") }]) }\ncell output = "now"\n'
+    )
+    assert main(["--log-level", "debug", "run", str(tmp_path / "later.mix"), "null"]) == 0
+    out, err = capsys.readouterr()
+    assert out == '"now"\n' and "it was idle" in err

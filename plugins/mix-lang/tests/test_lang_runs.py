@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mix_lang.errors import CompileError
 
+from mixkit.action import Invocation, Invoke, parse
 from mixkit.cli import main
 from mixkit.errors import NotFound, RunError
 from mixkit.kernel import Kernel
@@ -87,6 +88,36 @@ def test_a_panic_has_the_calls(kernel: Kernel, tmp_path: Path) -> None:
         kernel.run_sync(tmp_path / "fails.mix", "fails")
     assert "fails.half (fails.mix:1:18)" in caught.value.backtrace[0]
     assert any("fails.mix:2:12" in frame for frame in caught.value.backtrace)
+
+
+INLINED = """\
+module inlined(p: data)
+  import other
+  def outer(x) = [other.half(x.n)]
+  cell output = {all: outer(p), go: action (v) { debug("" + other.half(v)) }}
+module end
+"""
+
+
+def test_backtraces_go_through_what_is_written_out(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "inlined.mix").write_text(INLINED)
+    (tmp_path / "other.mix").write_text("module other\n  def half(x) = x / 2\nmodule end\n")
+    program = kernel.load(tmp_path / "inlined.mix")
+    with pytest.raises(RunError) as caught:
+        kernel.run_sync(program, "inlined", {"n": "a"})
+    assert caught.value.backtrace[:3] == [
+        "other.half (other.mix:2:19)",
+        "inlined.outer (inlined.mix:3:19)",
+        "inlined.output (inlined.mix:4:23), after tail calls",
+    ]
+    action = parse(kernel.run_sync(program, "inlined", {"n": 4}).value["go"] | {"args": ["x"]})
+    assert isinstance(action, Invoke)
+    with pytest.raises(RunError) as caught:
+        kernel.run_sync(program, "inlined", Invocation((action,)))
+    assert caught.value.backtrace[:2] == [
+        "other.half (other.mix:2:19)",
+        "inlined.action (inlined.mix:4:61), after tail calls",
+    ]
 
 
 def test_endless_recursion_and_loops_end(kernel: Kernel, tmp_path: Path) -> None:

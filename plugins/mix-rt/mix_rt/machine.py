@@ -167,9 +167,11 @@ class CodeMachine:
         """The error of a panic, with the places of its calls."""
         frames = []
         places = addresses(self._code, [(each.function, each.instruction) for each in failed.addresses])
-        for (name, file, line, column), each in zip(places, failed.addresses, strict=True):
-            where = f" ({file}:{line}:{column})" if file else f" (instruction {each.instruction})"
-            frames.append(f"{name}{where}{', after tail calls' if each.tailed else ''}")
+        for around, each in zip(places, failed.addresses, strict=True):
+            for number, (name, file, line, column) in enumerate(around, 1):
+                where = f" ({file}:{line}:{column})" if file else f" (instruction {each.instruction})"
+                tailed = each.tailed and number == len(around)
+                frames.append(f"{name}{where}{', after tail calls' if tailed else ''}")
         if failed.code == "memory":
             return LimitExceeded("memory", self.instance.memory_limit, "bytes", _first(frames))
         if failed.code == "stack":

@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from mix_rt.errors import QCodeError
 from mix_rt.opcodes import BUILTINS, OPCODES
 from mixkit import codec
 from mixkit.errors import CodecError
+from mixkit.value import Case
 
 __all__ = [
     "EXECUTABLE",
@@ -25,12 +26,17 @@ __all__ = [
     "OPERANDS",
     "WIDE",
     "Assembly",
+    "Chain",
     "Code",
     "Function",
     "FunctionBuilder",
+    "Inlined",
     "Instruction",
     "Label",
     "Place",
+    "QCodeError",
+    "packed",
+    "unpacked",
 ]
 
 LIBRARY: Final = 1
@@ -39,7 +45,7 @@ EXECUTABLE: Final = 2
 _MAGIC: Final = b"QCOD"
 _VERSION: Final = 1
 _NONE: Final = 0xFFFFFFFF
-_CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST = 1, 2, 3, 4, 16, 17, 18
+_CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST, _LIBRARY = 1, 2, 3, 4, 16, 17, 18, 19
 
 KINDS: Final = {
     "undef": 0, "null": 1, "bool": 2, "int": 3, "number": 5, "string": 6, "ref": 7, "binary": 8, "array": 9, "map": 10,
@@ -66,6 +72,13 @@ _CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
 _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 
 
+_DEEPEST: Final = 100
+"""How deep calls may be written out in each other."""
+
+Chain: TypeAlias = "tuple[str, str, int, int, Chain] | None"
+"""A function that is written out, the place of its call, and what that place is itself in."""
+
+
 class Instruction(NamedTuple):
     """One instruction: its name and the numbers of its operands, in the order of the list."""
 
@@ -74,12 +87,24 @@ class Instruction(NamedTuple):
 
 
 class Place(NamedTuple):
-    """From the instruction of that number on, the code is of that place in a source."""
+    """From the instruction of that number on, the code is of that place in a source. `inlined` is not 0 where it is
+    that of another function, written out where it is called: `Code.inlined[inlined - 1]`."""
 
     start: int
     file: int
     line: int
     column: int
+    inlined: int = 0
+
+
+class Inlined(NamedTuple):
+    """A call that was written out: the function, where the call stands, and what that place is itself inlined in."""
+
+    name: str
+    file: int
+    line: int
+    column: int
+    outer: int = 0
 
 
 @dataclass(slots=True)
@@ -111,7 +136,9 @@ class Code:
         exports: names to indices of functions.
         init: index of the function that runs at init, or None.
         files: names of sources, to which `Place.file` is the index.
+        inlined: calls that were written out, to which `Place.inlined` is the index, from 1 on; outer ones first.
         manifest: what callers see.
+        library: of a library, what a compiler links; its own business.
     """
 
     kind: int = EXECUTABLE
@@ -123,6 +150,8 @@ class Code:
     exports: dict[str, int] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
+    inlined: list[Inlined] = field(default_factory=list)
+    library: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The container. `QCodeError` names the function and the operand that does not fit in its field."""
@@ -151,9 +180,13 @@ class Code:
         ]  # fmt: skip
         if self.files:
             lines = [[number for place in function.places for number in place] for function in self.functions]
-            sections.append((_SYMBOLS, codec.encode({"files": self.files, "lines": lines})))
+            inlined = [list(call) for call in self.inlined]
+            symbols = {"files": self.files, "inlined": inlined, "lines": lines}
+            sections.append((_SYMBOLS, codec.encode(symbols)))
         if self.manifest:
             sections.append((_MANIFEST, codec.encode(self.manifest)))
+        if self.library:
+            sections.append((_LIBRARY, codec.encode(self.library)))
         return _container(self.kind, self.globals, _NONE if self.init is None else self.init, sections)
 
     @classmethod
@@ -175,6 +208,7 @@ class Code:
         code = cls(kind, constants, globals=number_of_globals, init=None if init == _NONE else init)
         code.exports = _value(sections, _EXPORTS, dict)
         code.manifest = _value(sections, _MANIFEST, dict)
+        code.library = _value(sections, _LIBRARY, dict)
         code.functions = _functions(sections, constants)
         at, octets = sections.get(_FFIS, (0, b""))
         if len(octets) % 8:
@@ -304,16 +338,32 @@ def _symbols(code: Code, symbols: dict[str, Any]) -> None:
     if type(files) is not list or type(lines) is not list or len(lines) != len(code.functions):
         raise QCodeError("symbols: expected files, and lines for each function")
     code.files = files
+    code.inlined = [
+        _inlined(call, index, len(files)) for index, call in enumerate(symbols.get("inlined", []))
+    ]
     for function, numbers in zip(code.functions, lines, strict=True):
         if (
             type(numbers) is not list
-            or len(numbers) % 4
+            or len(numbers) % 5
             or not all(type(number) is int for number in numbers)
         ):
-            raise QCodeError(f"symbols: {function.name}: expected four integers an entry")
-        function.places = [Place(*numbers[index : index + 4]) for index in range(0, len(numbers), 4)]
+            raise QCodeError(
+                f"symbols: {function.name}: expected five integers an entry; compile the source again"
+            )
+        function.places = [Place(*numbers[index : index + 5]) for index in range(0, len(numbers), 5)]
         if not all(0 <= place.file < len(files) for place in function.places):
             raise QCodeError(f"symbols: {function.name}: a file that is not listed")
+        if not all(0 <= place.inlined <= len(code.inlined) for place in function.places):
+            raise QCodeError(f"symbols: {function.name}: a call that is not listed")
+
+
+def _inlined(call: Any, index: int, files: int) -> Inlined:
+    right = type(call) is list and len(call) == 5 and type(call[0]) is str
+    if not right or not all(type(part) is int for part in call[1:]) or not 0 <= call[1] < files:
+        raise QCodeError(f"symbols: call {index} that was written out: expected a name and four integers")
+    if not 0 <= call[4] <= index:
+        raise QCodeError(f"symbols: call {index} that was written out: one that is not before it")
+    return Inlined(*call)
 
 
 class Label:
@@ -332,11 +382,10 @@ class FunctionBuilder:
     from one on, so that registers are used like a stack.
     """
 
-    def __init__(self, assembly: Assembly, key: str, name: str, params: int, captures: int) -> None:
-        self._assembly = assembly
+    def __init__(self, key: str, name: str, params: int, captures: int) -> None:
         self._code: list[tuple[str, list[Any]]] = []
-        self._places: list[Place] = []
-        self._place: tuple[int, int, int] | None = None
+        self._places: list[tuple[int, str, int, int, Chain]] = []
+        self._place: tuple[str, int, int, Chain] | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -363,20 +412,24 @@ class FunctionBuilder:
         """The next instruction is where the label is."""
         label.at = len(self._code)
 
-    def source(self, file: str, line: int, column: int) -> None:
-        """What is emitted from now on comes from that place; lines and columns count from 1."""
-        place = (self._assembly.file(file), line, column)
+    def source(self, file: str, line: int, column: int, inlined: Chain = None) -> None:
+        """What is emitted from now on comes from that place; lines and columns count from 1.
+
+        Args:
+            inlined: the function that it is of, if it is not this one, where that is called, and what that is of.
+        """
+        place = (file, line, column, inlined)
         if place != self._place:
             self._place = place
-            if self._places and self._places[-1].start == len(self._code):
+            if self._places and self._places[-1][0] == len(self._code):
                 self._places.pop()
-            self._places.append(Place(len(self._code), *place))
+            self._places.append((len(self._code), *place))
 
     def emit(self, name: str, *operands: Any) -> int:
         """Append an instruction; answers its index.
 
-        Operands: registers and numbers as ints; constants, strings and keys as values; functions by key; built-ins,
-        FFIs, kinds and literals by name; jumps as labels.
+        Operands: registers and numbers as ints; constants, strings and keys as values; functions by key; globals by
+        number or by any name; built-ins, FFIs, kinds and literals by name; jumps as labels.
         """
         if name not in OPERANDS:
             raise QCodeError(f"{self.name}: there is no instruction {name!r}")
@@ -386,7 +439,12 @@ class FunctionBuilder:
         self._code.append((name, list(operands)))
         return len(self._code) - 1
 
-    def _finish(self, number_of: Callable[[str, str, Any], int]) -> Function:
+    def _finish(
+        self,
+        number_of: Callable[[str, str, Any], int],
+        file: Callable[[str], int],
+        call: Callable[[Chain], int],
+    ) -> Function:
         code = []
         for index, (name, operands) in enumerate(self._code):
             numbers = []
@@ -398,7 +456,71 @@ class FunctionBuilder:
                 else:
                     numbers.append(number_of(self.name, kind, operand))
             code.append(Instruction(name, tuple(numbers)))
-        return Function(self.name, self.params, self.captures, self.registers, code, self._places)
+        places = [
+            Place(start, file(name), line, column, call(inlined))
+            for start, name, line, column, inlined in self._places
+        ]
+        return Function(self.name, self.params, self.captures, self.registers, code, places)
+
+
+def packed(builder: FunctionBuilder) -> list[Any]:
+    """A function that is not put together yet, as a Value: operands are still names and values."""
+    code = []
+    for name, operands in builder._code:
+        parts: list[Any] = [name]
+        for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
+            parts.append(operand.at if kind in ("jump", "JUMP") else Case("value", operand))
+        code.append(parts)
+    places = [[*place[:4], _chain_value(place[4])] for place in builder._places]
+    return [builder.key, builder.name, builder.params, builder.captures, builder.registers, code, places]
+
+
+def unpacked(value: Any) -> FunctionBuilder:
+    """The function of which that is the Value. `QCodeError` if it is none; what it does, the machine checks."""
+    try:
+        key, name, params, captures, registers, code, places = value
+        shape = ((params, 250), (captures, 0xFFFF), (registers, 65_000))
+        if type(key) is not str or type(name) is not str:
+            raise QCodeError("expected a function's key and name")
+        if not all(type(number) is int and 0 <= number <= most for number, most in shape):
+            raise QCodeError(f"{name}: expected numbers of parameters, captures and registers")
+        builder = FunctionBuilder(key, name, params, captures)
+        builder.registers = registers
+        for op, *operands in code:
+            kinds = [kind for _, kind in OPERANDS[op]]
+            found: list[Any] = []
+            for kind, operand in zip(kinds, operands, strict=True):
+                if kind in ("jump", "JUMP"):
+                    label = Label()
+                    label.at = operand
+                    if type(operand) is not int:
+                        raise QCodeError(f"{name}: expected where a jump leads")
+                    found.append(label)
+                else:
+                    found.append(operand.arg)
+            builder.emit(op, *found)
+        builder._places = [
+            (start, file, line, column, _chain(call, 0)) for start, file, line, column, call in places
+        ]
+        for start, file, line, column, _ in builder._places:
+            if type(file) is not str or not all(type(number) is int for number in (start, line, column)):
+                raise QCodeError(f"{name}: expected places")
+    except (TypeError, ValueError, KeyError, AttributeError) as exc:
+        raise QCodeError(f"a function of a library is malformed: {exc}") from None
+    return builder
+
+
+def _chain_value(chain: Chain) -> list[Any] | None:
+    return None if chain is None else [*chain[:4], _chain_value(chain[4])]
+
+
+def _chain(value: Any, depth: int) -> Chain:
+    if value is None:
+        return None
+    name, file, line, column, outer = value
+    if depth > _DEEPEST or type(name) is not str or type(file) is not str:
+        raise QCodeError("expected a call that was written out")
+    return name, file, line, column, _chain(outer, depth + 1)
 
 
 class Assembly:
@@ -417,6 +539,9 @@ class Assembly:
         self._ffis: dict[str, FFI] = {}
         self._files: dict[str, int] = {}
         self._globals = 0
+        self._named_globals: dict[str, int] = {}
+        self._calls: list[Inlined] = []
+        self._call_indices: dict[Chain, int] = {None: 0}
         self.exports: dict[str, str] = {}
         self.init: str | None = None
         self.manifest: dict[str, Any] = {}
@@ -427,9 +552,23 @@ class Assembly:
         """A new function. Others name it by the key; people see the name."""
         if key in self._functions:
             raise QCodeError(f"there is a function {key!r} already")
-        builder = FunctionBuilder(self, key, key if name is None else name, params, captures)
+        builder = FunctionBuilder(key, key if name is None else name, params, captures)
         self._functions[key] = builder
         return builder
+
+    @property
+    def builders(self) -> list[FunctionBuilder]:
+        """The functions, in the order in which they came."""
+        return list(self._functions.values())
+
+    def add(self, builder: FunctionBuilder) -> None:
+        """A function of another assembly, unless there is one of its key."""
+        self._functions.setdefault(builder.key, builder)
+
+    def sort(self) -> None:
+        """Put functions and FFIs into an order that does not depend on when they came."""
+        self._functions = dict(sorted(self._functions.items()))
+        self._ffis = dict(sorted(self._ffis.items()))
 
     def constant(self, value: Any) -> int:
         """Index of a constant: equal ones (of the same kinds) share it."""
@@ -454,6 +593,14 @@ class Assembly:
         """Index of a source file."""
         return self._files.setdefault(name, len(self._files))
 
+    def _call(self, chain: Chain) -> int:
+        """Index of a call that was written out."""
+        if chain not in self._call_indices:
+            name, file, line, column, outer = chain  # type: ignore[misc]
+            self._calls.append(Inlined(name, self.file(file), line, column, self._call(outer)))
+            self._call_indices[chain] = len(self._calls)
+        return self._call_indices[chain]
+
     def code(self) -> Code:
         """All of it in numbers. `QCodeError` names what is missing."""
         indices = {key: index for index, key in enumerate(self._functions)}
@@ -466,6 +613,10 @@ class Assembly:
         def number_of(where: str, kind: str, operand: Any) -> int:
             if kind in _CONSTANT_KINDS:
                 return self.constant(operand)
+            if kind == "global" and type(operand) is str:
+                if operand not in self._named_globals:
+                    self._named_globals[operand] = self.new_global()
+                return self._named_globals[operand]
             if kind in named and type(operand) is str:
                 if operand not in named[kind]:
                     raise QCodeError(f"{where}: there is no {kind.lower()} {operand!r}")
@@ -474,7 +625,9 @@ class Assembly:
                 raise QCodeError(f"{where}: expected a number or name as {kind}, found {operand!r}")
             return operand
 
-        functions = [builder._finish(number_of) for builder in self._functions.values()]
+        functions = [
+            builder._finish(number_of, self.file, self._call) for builder in self._functions.values()
+        ]
         for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
             if key not in indices:
                 raise QCodeError(f"there is no function {key!r}")
@@ -488,11 +641,13 @@ class Assembly:
             {name: indices[key] for name, key in sorted(self.exports.items())},
             list(self._files),
             self.manifest,
+            self._calls,
         )
 
 
-def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[tuple[str, str, int, int]]:
-    """(function, file, line, column) of addresses (function, instruction); file "" where there are no symbols."""
+def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[list[tuple[str, str, int, int]]]:
+    """(function, file, line, column) of addresses (function, instruction); file "" where there are no symbols. An
+    address in code that was written out where it is called is in several functions, the innermost first."""
     found = []
     for function_index, at in panics:
         function = code.functions[function_index]
@@ -501,8 +656,14 @@ def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[tuple[str, 
             if candidate.start > at:
                 break
             place = candidate
-        found.append(
-            (function.name, "", 0, 0) if place is None
-            else (function.name, code.files[place.file], place.line, place.column)
-        )  # fmt: skip
+        if place is None:
+            found.append([(function.name, "", 0, 0)])
+            continue
+        frames = []
+        _, file, line, column, inlined = place
+        while inlined:
+            call = code.inlined[inlined - 1]
+            frames.append((call.name, code.files[file], line, column))
+            _, file, line, column, inlined = call
+        found.append([*frames, (function.name, code.files[file], line, column)])
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mix_rt.errors import QCodeError
-from mix_rt.qcode import KINDS, LITERALS, OPERANDS, Assembly, Code, Instruction, Place
+from mix_rt.qcode import KINDS, LITERALS, OPERANDS, Assembly, Code, Inlined, Instruction, Place, addresses
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,6 +50,33 @@ def test_what_is_written_is_read() -> None:
     assert again.functions[0].places == [Place(0, 0, 2, 3), Place(1, 0, 2, 20)]
     assert again.manifest == {"description": "Greets"} and again.files == ["greet.mix"]
     assert again.to_bytes() == Code.from_bytes(again.to_bytes()).to_bytes()
+
+
+def test_a_place_knows_what_it_was_written_out_from() -> None:
+    assembly = Assembly()
+    f = assembly.function("f", 1)
+    f.source("f.mix", 1, 1)
+    f.emit("nop")
+    outer = ("g", "f.mix", 1, 5, None)
+    f.source("h.mix", 7, 2, ("h", "g.mix", 3, 4, outer))
+    f.emit("nop")
+    f.source("g.mix", 3, 9, outer)
+    f.emit("return", 0)
+    code = Code.from_bytes(assembly.code().to_bytes())
+    assert addresses(code, [(0, 0), (0, 1), (0, 2)]) == [
+        [("f", "f.mix", 1, 1)],
+        [("h", "h.mix", 7, 2), ("g", "g.mix", 3, 4), ("f", "f.mix", 1, 5)],
+        [("g", "g.mix", 3, 9), ("f", "f.mix", 1, 5)],
+    ]
+    for wrong in ([Inlined("g", 0, 1, 1, 1)], [Inlined("g", 9, 1, 1)]):
+        code.inlined = wrong
+        code.functions[0].places = [Place(0, 0, 1, 1)]
+        with pytest.raises(QCodeError, match="written out"):
+            Code.from_bytes(code.to_bytes())
+    code.inlined = []
+    code.functions[0].places = [Place(0, 0, 1, 1, 1)]
+    with pytest.raises(QCodeError, match="a call that is not listed"):
+        Code.from_bytes(code.to_bytes())
 
 
 def test_jumps_count_from_the_next_instruction() -> None:

@@ -95,6 +95,10 @@ async def test_an_action_of_a_guest_is_its_own_entry(client: httpx.AsyncClient) 
     # Who may run an agent may not for that run another entry of its code.
     answer = await client.post(f"{DEMO}act?action=true", json=action)
     assert answer.status_code == 404
+    chained = {"_rmx_type": "msg_view_invoke", "name": "echo", "env": 1, "next": {**action, "name": "env"}}
+    assert (await client.post(f"{DEMO}echo?action=true", json=chained)).status_code == 404
+    link = {"_rmx_type": "msg_view_open_link", "url": "https://example.com/", "next": chained["next"]}
+    assert (await client.post(f"{DEMO}echo?action=true", json={**chained, "next": link})).status_code == 404
 
 
 async def test_idle_actions_follow_the_answer(

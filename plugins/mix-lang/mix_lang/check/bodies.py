@@ -380,6 +380,13 @@ class BodyChecker:
             return
         local = scope.find(target.name) if isinstance(target, s.Name) else None
         if local is not None:
+            if local.kind == "var" and self._outside_of_action(scope, target.name):
+                self._report.add(
+                    "M0319", target.span,
+                    f"'{target.name}' is a var outside of the action, which has a copy of what it was",
+                    hint="keep it in a var cell, or copy it into a var of the action", name=target.name,
+                )  # fmt: skip
+                return
             if local.kind == "var" or (scope.place.writes_cells and local.kind == "param"):
                 return
             words = {"let": "a let", "pattern": "bound by a pattern", "param": "a parameter", "var": "a var"}
@@ -406,6 +413,16 @@ class BodyChecker:
                 "M0319", target.span, f"'{target.name}' is {what}, and cannot be assigned to",
                 hint="make it a var cell" if member.kind == "cell" else "", name=target.name,
             )  # fmt: skip
+
+    @staticmethod
+    def _outside_of_action(scope: Scope, name: str) -> bool:
+        """Whether a local is of what is around the action that names it."""
+        here: Scope | None = scope
+        while here is not None and name not in here.names:
+            if here.place is _ACTION and "appstate" in here.names:
+                return True
+            here = here.up
+        return False
 
     def _steps(self, steps: tuple[s.Step, ...], scope: Scope) -> None:
         for step in steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, fallback_of
 from mix_lang.walk import children, every
 
 __all__ = ["cell_order", "check_cells", "definition_order"]
@@ -26,8 +26,14 @@ def cell_order(unit: Unit, report: Report | None = None) -> list[str]:
 
 
 def definition_order(unit: Unit, report: Report | None = None) -> list[str]:
-    """The definitions of a module that are values, each behind those that it needs, through functions too."""
-    defs = {member.name: member for member in unit.members.values() if isinstance(member.item, s.Def)}
+    """The definitions of a module that are values, each behind those that it needs, through functions too. What a
+    foreign definition is here instead of its FFI is one of them."""
+    defs = {
+        member.name: member
+        for member in unit.members.values()
+        if isinstance(member.item, s.Def)
+        or (isinstance(member.item, s.Foreign) and fallback_of(member.item) is not None)
+    }
     values = [name for name, member in defs.items() if _is_value(member)]
     direct = {name: [used for used in _used(member) if used in defs] for name, member in defs.items()}
     graph = {name: _reached(direct, name, set(values)) for name in values}
@@ -39,6 +45,8 @@ def definition_order(unit: Unit, report: Report | None = None) -> list[str]:
 
 def _is_value(member: Member) -> bool:
     item = member.item
+    if isinstance(item, s.Foreign):
+        return True
     return isinstance(item, s.Def) and item.params is None and not isinstance(item.body, s.Lambda)
 
 
@@ -62,9 +70,12 @@ def _reached(direct: dict[str, list[str]], start: str, values: set[str]) -> list
 def _used(member: Member) -> list[str]:
     """Names of members that a definition mentions, but those behind `link` and `contents`; in the order of the text."""
     item = member.item
-    root = item.target if isinstance(item, s.Alias) else getattr(item, "body", None)
+    if isinstance(item, s.Foreign):
+        root: object = fallback_of(item)
+    else:
+        root = item.target if isinstance(item, s.Alias) else getattr(item, "body", None)
     found: dict[str, None] = {}
-    todo = [root]
+    todo: list[object] = [root]
     while todo:
         node = todo.pop()
         if (

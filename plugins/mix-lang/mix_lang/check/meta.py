@@ -63,11 +63,6 @@ def _pragma(item: s.Pragma, report: Report) -> None:
             report.add("M0803", item.span, f"there is no pragma '{name}'", hint=hint, name=name)
         elif type(value) is not bool:
             report.add("M0803", item.span, f"the pragma '{name}' is true or false", name=name)
-        elif value:
-            report.add(
-                "M0804", item.span, "strict typing is not here yet",
-                hint="leave the pragma out: hints are checked where it is certain that they are wrong", name=name,
-            )  # fmt: skip
 
 
 def _check_types(unit: Unit, report: Report) -> None:

@@ -121,11 +121,6 @@ class _Names(BodyChecker):
                     self._expr(body, Scope(self._def))
             case s.CellDef(params=params, type=of, body=cell):
                 self._type(of)
-                if item.live:
-                    self._report.add(
-                        "M0804", item.span, "live cells are not here yet",
-                        hint="leave out the word live: the cell is computed once, and when a cell in it changes",
-                    )  # fmt: skip
                 scope = Scope(_CELL)
                 self._params(params, scope)
                 if cell is not None:

@@ -19,11 +19,7 @@ def action(fn: Fn, node: s.Action, to: int) -> None:
     instance = fn.find(INSTANCE)
     seen = {part.name: None for part in every(node.block) if isinstance(part, s.Name)}
     found = [(text, local) for text in seen if text != "appstate" and (local := fn.find(text)) is not None]
-    if name not in gen.actions:
-        gen.actions[name] = (
-            _acting(fn, node, name, [text for text, _ in found]),
-            unit.name if instance else "",
-        )
+    gen.act(name, _acting(fn, node, name, [text for text, _ in found]), unit.name if instance else "")
     mark = fn.mark()
     first = fn.b.register(3)
     fn.constant(first, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, names, types
+from mix_lang.codegen import expressions, inline, names, types
 from mix_lang.codegen.function import Fn
 from mix_lang.program import Member, Unit, arity_of, fallback_of
 
@@ -12,6 +12,10 @@ __all__ = ["call", "call_cells", "call_global", "tail_call"]
 
 def call(fn: Fn, node: s.Call, to: int) -> None:
     if _special(fn, node, to):
+        return
+    small = _small(fn, node)
+    if small is not None:
+        inline.into(fn, *small, node, to)
         return
     known = _known(fn, node)
     if known is not None:
@@ -30,6 +34,8 @@ def call(fn: Fn, node: s.Call, to: int) -> None:
 def tail_call(fn: Fn, node: s.Call) -> bool:
     """Call in place of the running function; False if this call is none that can."""
     if isinstance(node.function, s.TypeCheck) or _inlined(fn, node) is not None or _names_cell(fn, node):
+        return False
+    if _small(fn, node) is not None:
         return False
     known = _known(fn, node)
     window = fn.b.window(len(node.args))
@@ -84,6 +90,18 @@ def _target(fn: Fn, node: s.Expr) -> tuple[Unit, Member] | None:
         unit = fn.unit if node.scope == "self" else fn.gen.prelude
         return (unit, unit.members[node.name]) if node.name in unit.members else None
     return names.member_of(fn, node)
+
+
+def _small(fn: Fn, node: s.Call) -> tuple[Unit, Member] | None:
+    """The function that is called, if it is written out here."""
+    target = _target(fn, node.function)
+    if target is None or fn.gen.bound(*_named(target)) or not inline.is_small(*target, len(node.args)):
+        return None
+    return target
+
+
+def _named(target: tuple[Unit, Member]) -> tuple[Unit, str]:
+    return target[0], target[1].name
 
 
 def _known(fn: Fn, node: s.Call) -> str | None:

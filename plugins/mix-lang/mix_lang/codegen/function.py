@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mix_rt.qcode import FunctionBuilder, Label
+from mix_rt.qcode import Chain, FunctionBuilder, Label
 
 from mix_lang.program import Unit
 from mix_lang.source import Span
@@ -38,6 +38,8 @@ class Fn:
         self.gen, self.b, self.unit, self.outer = gen, builder, unit, outer
         self.scopes: list[dict[str, Local]] = [{}]
         self.captured: dict[Local, int] = {}
+        # The function that is being written out where it is called, if one is.
+        self.inlined: Chain = None
         # Where `return` in a do block leads: the register of its value, and its end.
         self.do: list[tuple[int, Label]] = []
 
@@ -105,7 +107,7 @@ class Fn:
     def at(self, span: Span) -> None:
         """What is emitted from now on comes from there."""
         file, line, column = self.unit.source.place(span.start)
-        self.b.source(file, max(line, 1), column)
+        self.b.source(file, max(line, 1), column, self.inlined)
 
     def raise_text(self, text: str) -> None:
         mark = self.mark()

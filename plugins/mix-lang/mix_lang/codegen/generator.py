@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
-from mix_rt.qcode import Assembly
+from mix_rt.qcode import Assembly, FunctionBuilder
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import closures, expressions, instances
 from mix_lang.codegen.function import Fn
 from mix_lang.diagnostic import Report
+from mix_lang.memory import remembered
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
 from mix_lang.walk import every
 
-__all__ = ["Generator", "generate"]
+__all__ = ["Generator", "Part", "generate"]
 
 
+@cache
 def _runtime(name: str) -> Unit:
     """A module of what the generated code itself needs; programs cannot name it."""
     file = f"{name}.mix"
@@ -33,18 +37,30 @@ def _runtime(name: str) -> Unit:
     return Unit(module, source, *members_of(module), library=True)
 
 
-def generate(program: Program, module: str) -> Assembly:
+def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Assembly:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
     Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(name, env)` runs one, in the program that is
     there, or in one that is made again from what `env` keeps; it answers the output then.
+
+    Args:
+        given: what there is of modules already, from libraries.
     """
-    generator = Generator(program)
+    generator = Generator(program, given)
     generator.agent(program.units[module])
     return generator.assembly
 
 
 _DISPATCH: Final = "actions"
+_AGENT: Final = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was generated for something: functions, and what else was asked for meanwhile."""
+
+    builders: tuple[FunctionBuilder, ...]
+    asked: tuple[tuple[str, ...], ...]
 
 
 class Generator:
@@ -54,27 +70,35 @@ class Generator:
     slot of the object `$instance`, which the functions of the module capture like any local.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, given: Mapping[tuple[str, Unit], Part] | None = None) -> None:
         self.program = program
+        self.parts: dict[tuple[str, Unit], Part] = {}
+        """What the program consists of, by what it is and the module that it is of."""
+        self._given = given or {}
+        self._inner: set[str] = set()
+        self._reached: dict[Unit, tuple[Unit | str, ...]] = {}
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
         self._functions: dict[tuple[str, str], str] = {}
-        self._values: dict[tuple[str, str], int] = {}
+        self._values: dict[tuple[str, str], str] = {}
+        self._asked: list[tuple[str, ...]] = []
+        self._part_name = ""
+        self._makers: set[str] = set()
         self._bound: dict[str, set[str]] = {}
         self._slots: dict[str, dict[str, int]] = {}
         self._numbered: dict[str, bool] = {}
         self._todo: list[tuple[Unit, Member, str]] = []
         self.actions: dict[str, tuple[str, str]] = {}
         """Names of actions to their functions, and to the modules that they need an instance of, or ""."""
-        self._agent = ""
 
     # Classification
 
     def bound(self, unit: Unit, name: str) -> bool:
         """Whether a member needs an instance of its module."""
         if unit.name not in self._bound:
-            self._bound[unit.name] = self._find_bound(unit)
+            at = ("bound", *self._within(unit))
+            self._bound[unit.name] = remembered(at, partial(self._find_bound, unit))
         return name in self._bound[unit.name]
 
     def imported(self, unit: Unit, name: str) -> Unit:
@@ -134,11 +158,12 @@ class Generator:
     # Functions and values
 
     def new_key(self, name: str) -> str:
-        """A name for a function that no other has."""
-        key, count = name, 1
+        """A name for a function that no other has, in this program or another one."""
+        first = key = f"{self._part_name}: {name}"
+        count = 1
         while key in self._keys:
             count += 1
-            key = f"{name}/{count}"
+            key = f"{first}/{count}"
         self._keys.add(key)
         return key
 
@@ -152,18 +177,20 @@ class Generator:
         if not instances.is_function(member.item):
             return None
         where = (unit.name, member.name)
+        self._asked.append(("function", *where))
         if where not in self._functions:
-            key = self.new_key(f"{unit.name}.{member.name}")
+            key = ".".join(where)
             self._functions[where] = key
             self._todo.append((unit, member, key))
         return self._functions[where]
 
-    def value(self, unit: Unit, member: Member) -> int:
+    def value(self, unit: Unit, member: Member) -> str:
         """The global of a static value."""
         where = self._where(unit, member)
+        self._asked.append(("value", unit.name, member.name))
         if where not in self._values:
-            self._values[where] = self.assembly.new_global()
-            self._todo.append((unit, member, self.new_key(f"{unit.name}.{member.name}")))
+            self._values[where] = ".".join(where)
+            self._todo.append((unit, member, ".".join(where)))
         return self._values[where]
 
     def _where(self, unit: Unit, member: Member) -> tuple[str, str]:
@@ -175,6 +202,7 @@ class Generator:
     def constructor(self, name: str) -> str:
         """A function that makes a case."""
         key = f"case {name}"
+        self._asked.append(("constructor", name))
         if key not in self._keys:
             self._keys.add(key)
             b = self.assembly.function(key, 1, name=name)
@@ -185,6 +213,7 @@ class Generator:
     def destructor(self, name: str) -> str:
         """A function that takes the argument out of a case."""
         key = f"case {name}^"
+        self._asked.append(("destructor", name))
         if key not in self._keys:
             self._keys.add(key)
             fn = Fn(self, self.assembly.function(key, 1, name=f"{name}^"), self.prelude)
@@ -200,6 +229,7 @@ class Generator:
     def foreign(self, unit: Unit, item: s.Foreign) -> str:
         """A function that calls a foreign one."""
         key = f"foreign {unit.name}.{item.name}"
+        self._asked.append(("foreign", unit.name, item.name))
         if key not in self._keys:
             self._keys.add(key)
             arity = arity_of(item.type)
@@ -213,7 +243,7 @@ class Generator:
     def foreign_into(self, fn: Fn, item: s.Foreign, first: int, to: int) -> None:
         """Call it with the registers from `first` on."""
         if not item.ffi.startswith("%"):
-            self.assembly.ffi(item.ffi, arity_of(item.type))
+            self._ffi(item.ffi, str(arity_of(item.type)))
             fn.b.emit("ffi", to, first, item.ffi)
             return
         name = item.ffi[1:]
@@ -236,7 +266,7 @@ class Generator:
             window = fn.b.window(count)
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
-            fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else self._agent)
+            fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
         elif name == "stream_next":
             window = fn.b.window(0)
             end, done = fn.b.label(), fn.b.label()
@@ -257,6 +287,7 @@ class Generator:
     def _stepper(self) -> str:
         """A function that calls the one that it captured, and answers its some(x) as x and its null as the end."""
         key = "stream step"
+        self._asked.append(("stepper",))
         if key not in self._keys:
             self._keys.add(key)
             b = self.assembly.function(key, 0, 1, name="stream")
@@ -272,33 +303,123 @@ class Generator:
             b.emit("return", window)
         return key
 
+    def _ffi(self, name: str, params: str) -> None:
+        self._asked.append(("ffi", name, params))
+        self.assembly.ffi(name, int(params))
+
+    def act(self, name: str, key: str, module: str) -> None:
+        """The function of an action, and the module that it needs an instance of, or ""."""
+        self._asked.append(("act", name, key, module))
+        # Both ways of making an instance have it; either does.
+        self.actions[name] = min(self.actions.get(name, (key, module)), (key, module))
+
+    # What was generated before
+
+    def _within(self, unit: Unit) -> tuple[Unit | str, ...]:
+        if unit not in self._reached:
+            self._reached[unit] = self.program.within(unit)
+        return self._reached[unit]
+
+    def _part(self, unit: Unit, what: str, make: Callable[[], Any]) -> None:
+        """Generate something of a module, or take what was generated of it when all was as it is now."""
+        part = self._given.get((what, unit))
+        if part is None:
+            make_it = partial(self._made, f"{what} {unit.name}", make)
+            part = remembered((what, *self._within(unit)), make_it)
+        self.parts[what, unit] = part
+        for builder in part.builders:
+            self._keys.add(builder.key)
+            self._inner.add(builder.key)
+            self.assembly.add(builder)
+        for asked in part.asked:
+            self._ask(*asked)
+
+    def _made(self, name: str, make: Callable[[], Any]) -> Part:
+        before = self._asked, self._part_name, self._inner
+        self._asked, self._part_name, self._inner = [], name, set()
+        count = len(self.assembly.builders)
+        make()
+        own = tuple(each for each in self.assembly.builders[count:] if each.key not in self._inner)
+        asked = tuple(dict.fromkeys(self._asked))
+        self._asked, self._part_name, self._inner = before
+        return Part(own, asked)
+
+    def _ask(self, what: str, *names: str) -> None:
+        if what in ("function", "value", "foreign", "maker"):
+            unit = {"mix.cells": self.cells, "mix.prelude": self.prelude}.get(names[0]) or self.program.units[
+                names[0]
+            ]
+            if what == "maker":
+                self.maker(unit, names[1])
+                return
+            member = unit.members[names[1]]
+            if what == "foreign":
+                assert isinstance(member.item, s.Foreign)
+                self.foreign(unit, member.item)
+            elif what == "function":
+                self.function_key(unit, member)
+            else:
+                self.value(unit, member)
+        else:
+            {
+                "constructor": self.constructor,
+                "destructor": self.destructor,
+                "stepper": self._stepper,
+                "ffi": self._ffi,
+                "act": self.act,
+            }[what](*names)  # type: ignore[operator]
+
     # Whole programs
 
     def agent(self, unit: Unit) -> None:
         """The agent's own function, everything that it needs, and what runs at init."""
-        self._agent = self.assembly.exports[unit.name] = self.maker(unit, "output")
+        made = self.assembly.exports[unit.name] = self.maker(unit, "output")
         if any(other.action_names for other in self.program.units.values()):
             key = self.function_key(self.cells, self.cells.members["invoke"])
             assert key is not None
             self.assembly.exports["$invoke"] = key
+        self._finish(made)
+
+    def library(self, units: list[Unit]) -> None:
+        """All of some modules, whether anything needs it or not."""
+        for unit in units:
+            self.maker(unit, "")
+            for member in unit.members.values():
+                mine = isinstance(member.item, s.Def) and not self.bound(unit, member.name)
+                if mine and self.function_key(unit, member) is None:
+                    self.value(unit, member)
+        self._generate()
+
+    def _generate(self) -> dict[tuple[str, str], str]:
+        """What was asked for. Answers the functions that compute values."""
         done: dict[tuple[str, str], str] = {}
         while self._todo:
             owner, member, key = self._todo.pop()
             if isinstance(member.item, s.Def) and self.function_key(owner, member) is not None:
-                self._function(owner, member.item, key)
+                self._part(owner, f"code {key}", partial(self._function, owner, member.item, key))
             else:
-                self._initial(owner, member, key)
+                self._part(owner, f"code {key}", partial(self._initial, owner, member, key))
                 done[self._where(owner, member)] = key
+        return done
+
+    def _finish(self, made: str) -> None:
+        done = self._generate()
         if "$invoke" in self.assembly.exports:
             self._dispatch()
+            again = self.assembly.function(_AGENT, 1, name="action")
+            window = again.window(1)
+            again.emit("move", window + 2, 0)
+            again.emit("tail_func", window, made)
         self._init(done)
+        # The same program is the same code, whatever of it was remembered.
+        self.assembly.sort()
 
     def _dispatch(self) -> None:
         """The function that calls the one of an action: takes its name, the module and the slots of its instance, the
         locals that it saw, its arguments."""
         fn = Fn(self, self.assembly.function(_DISPATCH, 5, name="action"), self.cells)
         tried = fn.temp()
-        for name, (key, module) in self.actions.items():
+        for name, (key, module) in sorted(self.actions.items()):
             other = fn.b.label()
             for register, text in ((0, name), *([(1, module)] if module else [])):
                 fn.b.emit("load", tried, text)
@@ -344,12 +465,9 @@ class Generator:
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
-            imports = [
-                member.name
-                for member in unit.members.values()
-                if isinstance(member.item, s.Import | s.Foreign)
-            ]
-            for name in [*imports, *definition_order(unit), "$instance"]:
+            imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
+            order = remembered(("order", unit), partial(definition_order, unit))
+            for name in [*imports, *order, "$instance"]:
                 key = done.get((unit.name, name))
                 if key is None:
                     continue
@@ -367,7 +485,7 @@ class Generator:
         order: list[Unit] = [self.cells, self.prelude]
         state: set[str] = set()
         for start in self.program.units.values():
-            way = [(start, [i.module for i in start.module.items if isinstance(i, s.Import)])]
+            way = [(start, list(start.imports))]
             if start.name in state:
                 continue
             state.add(start.name)
@@ -381,13 +499,14 @@ class Generator:
                 if name not in state and name in self.program.units:
                     state.add(name)
                     other = self.program.units[name]
-                    way.append((other, [i.module for i in other.module.items if isinstance(i, s.Import)]))
+                    way.append((other, list(other.imports)))
         return order
 
     def maker(self, unit: Unit, output: str) -> str:
         """The function that makes an instance of a module."""
         key = f"{unit.name}.new {output}".rstrip()
-        if key not in self._keys:
-            self._keys.add(key)
-            instances.maker(self, unit, output, key)
+        self._asked.append(("maker", unit.name, output))
+        if key not in self._makers:
+            self._makers.add(key)
+            self._part(unit, f"maker {output}", partial(instances.maker, self, unit, output, key))
         return key

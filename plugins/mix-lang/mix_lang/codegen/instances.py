@@ -8,7 +8,7 @@ from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import calls, closures, expressions, names, statements
 from mix_lang.codegen.function import INSTANCE, Fn
-from mix_lang.program import Member, Unit
+from mix_lang.program import Member, Unit, fallback_of
 
 if TYPE_CHECKING:
     from mix_lang.codegen.generator import Generator
@@ -87,8 +87,9 @@ def _members(fn: Fn, unit: Unit, instance: int) -> None:
             fn.b.emit("set_slot", instance, gen.slot(unit, member.name), register)
     for name in definition_order(unit):
         item = unit.members[name].item
-        if gen.bound(unit, name) and isinstance(item, s.Def) and not isinstance(item.body, s.Block | None):
-            expressions.into(fn, item.body, register)
+        body = fallback_of(item) if isinstance(item, s.Foreign) else getattr(item, "body", None)
+        if gen.bound(unit, name) and not isinstance(body, s.Block | None):
+            expressions.into(fn, body, register)
             fn.b.emit("set_slot", instance, gen.slot(unit, name), register)
     for done in unit.module.items:
         if isinstance(done, s.Def) and done.name == "_" and not isinstance(done.body, s.Block | None):
@@ -115,7 +116,8 @@ def _cell(fn: Fn, unit: Unit, member: Member, to: int) -> None:
     item = member.item
     mark = fn.mark()
     first = fn.b.register(4)
-    kind = "alias" if isinstance(item, s.Alias) else "var" if member.var else "computed"
+    live = isinstance(item, s.CellDef) and item.live
+    kind = "alias" if isinstance(item, s.Alias) else "var" if member.var else "live" if live else "computed"
     local = fn.find(INSTANCE)
     assert local is not None
     fn.b.emit("slot", first, fn.raw(local), fn.gen.number_slot(unit))

@@ -55,9 +55,9 @@ def member(fn: Fn, unit: Unit, found: Member, to: int) -> None:
             fn.constant(to, Case(found.name))
         case s.CaseDef():
             fn.b.emit("func", to, fn.gen.constructor(found.name))
-        case s.Foreign() if fallback_of(item) is not None:
+        case s.Foreign() if fallback_of(item) is not None and not fn.gen.bound(unit, found.name):
             fn.b.emit("global", to, fn.gen.value(unit, found))
-        case s.Foreign(type=of):
+        case s.Foreign(type=of) if fallback_of(item) is None:
             key = fn.gen.foreign(unit, item)
             if arity_of(of):
                 fn.b.emit("func", to, key)

@@ -330,4 +330,10 @@ def invoked(machine: Machine, action: ActionValue, args: tuple[Any, ...]) -> Non
     for param in action.action.params[len(args) :]:
         env.values[param.name] = None
     machine.unwatched(machine.block, action.action.block, env)
+    for instance in machine.instances:
+        for cell in instance.cells.values():
+            if isinstance(cell.item, s.CellDef) and cell.item.live and not cell.stale:
+                # The action may have changed what it follows, or somebody else.
+                cell.stale = True
+                _spoil(cell)
     settle(machine)

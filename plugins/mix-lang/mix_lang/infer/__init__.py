@@ -1,0 +1,1 @@
+"""Strict typing: types of all that a module says, found out where they are not written."""
