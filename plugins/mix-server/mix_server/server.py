@@ -32,6 +32,7 @@ from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
 from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
+from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
 from mixkit.topics import PREFIX
@@ -72,6 +73,7 @@ class Server:
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
+        activities: what is done, and what guests write.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
         tokens: those of accounts that users have connected.
@@ -108,6 +110,7 @@ class Server:
         self.settings = settings
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
+        self.activities = Activities(self.store, kernel.settings("kernel"))
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
         self.cors = Cors(settings.cors_origins)
         self.rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
@@ -181,6 +184,7 @@ class Server:
         await self.feeds.stop()
         await self.compiling.stop()
         self.databases.close()
+        await asyncio.to_thread(self.activities.close)
         self.metrics.flush()
         self.kernel.close()
         log.info("stopped")

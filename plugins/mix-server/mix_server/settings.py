@@ -99,9 +99,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000
-    transfer_limit: Annotated[
-        int, Meta(ge=1024, description="Bytes of an export that is imported, and of a package from a URL.")
-    ] = 1024 * MIB
+    transfer_limit: Annotated[int, Meta(ge=1024, description="Bytes of an export that is imported.")] = (
+        1024 * MIB
+    )
     transfer_timeout: Annotated[
         float, Meta(gt=0, description="Seconds in which an export must have come, or gone to another server.")
     ] = 3600.0
@@ -165,8 +165,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(
             gt=0,
             le=30,
-            description="Seconds between signs of life of a stream of events: proxies close what is silent, the most of "
-            "them after a minute.",
+            description="Seconds between signs of life of a stream of events: proxies close what is silent, most "
+            "of them after a minute.",
         ),
     ] = 15.0
     grace_period: Annotated[

@@ -64,7 +64,10 @@ WRITES: list[tuple[str, str, Any]] = [
     *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
     *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
     ("POST", "/ws-clone/q", None),
+    *(("POST", path, {"query": "true"}) for path in (f"{APP}/remixgen", "/remixgen/w/demo")),
+    ("POST", "/v1/ws/w/powers/q", {"all": True}),
     ("DELETE", "/query/w/demo/q", None),
+    ("POST", "/count-activities/w", {}),
 ]
 
 

@@ -53,7 +53,8 @@ def routes(app: Any) -> Iterator[tuple[str, str]]:
 def attacks(method: str, template: str) -> Iterator[tuple[str, bytes | None, dict[str, str]]]:
     """Paths, bodies and headers that are too long somewhere."""
     for name in PLACES:
-        if f"{{{name}}}" in template:
+        # A long topic is one, too, and would be followed.
+        if f"{{{name}}}" in template and name != "topic":
             yield template.format(**{**PLACES, name: LONG}), None, {}
     path = template.format(**PLACES)
     if method == "DELETE" or not template.startswith("/v1"):
