@@ -424,6 +424,29 @@ async def test_behind_a_public_name(make_server: Make, connect: Connect, idp: An
         assert cookie.startswith("__Host-mixkit_sign_in_") and "Secure" in cookie
 
 
+async def test_what_is_done_is_noted(signed: Any, idp: Any) -> None:
+    async with signed() as client:
+        await connected(client, idp)
+        await client.get(BACK, params=idp.consent(await begun(client), error="access_denied"))
+        await client.get(BACK, params={"state": "x"})
+        await client.delete(f"{ACCOUNTS}/idp")
+        await client.delete(CONFIG)
+        session = await client.post("/v1/auth/session")
+        assert session.status_code == 200
+        del client.headers["Authorization"]
+        noted = (await client.get("/v1/ws/w/activities")).json()["activities"]
+        await client.delete("/v1/auth/session")
+    found = [(each["kind"], each["status"], each["about"]) for each in reversed(noted)]
+    assert found == [
+        ("configure", 201, {"provider": "idp"}),
+        ("sign-in", 200, {"account": "idp"}),
+        ("sign-in", 403, {"account": "idp"}),
+        ("revoke", 204, {"account": "idp"}),
+        ("configure", 204, {"provider": "idp", "removed": True}),
+    ]
+    assert {each["subject"] for each in noted} == {"operator"}
+
+
 async def test_sign_ins_that_nobody_ends_do_not_pile_up(signed: Any, idp: Any, server: Server) -> None:
     async with signed() as client:
         first = idp.consent(await begun(client))

@@ -10,6 +10,7 @@ from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.sign_in.provider import EXAMPLE, Provider, Secret
 from mix_server.sign_in.store import Providers
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class AuthConfig:
     accounts that were connected by it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "PUT": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"PUT": Kind.CONFIGURE, "DELETE": Kind.CONFIGURE}
     methods: ClassVar = {
         "GET": Method("Read a provider, without its secret", {200: dict[str, Any]}),
         "PUT": Method("Configure a provider", dict.fromkeys((200, 201), dict[str, Any]), takes=NewProvider),
@@ -67,6 +69,7 @@ class AuthConfig:
         resp.media = found.public()
 
     async def on_put(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"provider": name[:100]}
         wanted = await read_form(req, NewProvider, EXAMPLE, self._server.settings.body_timeout)
         given = {key: getattr(wanted, key) for key in Provider.__struct_fields__}
         store: Providers = self._server.providers(ws)
@@ -78,5 +81,6 @@ class AuthConfig:
         resp.media = found.public()
 
     async def on_delete(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"provider": name[:100], "removed": True}
         await asyncio.to_thread(self._server.providers(ws).remove, name)
         resp.status = 204

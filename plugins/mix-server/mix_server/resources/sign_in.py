@@ -17,6 +17,7 @@ from mix_server.sign_in import flow
 from mix_server.sign_in.account import ACCOUNT
 from mix_server.sign_in.errors import BadProvider, SignInFailed
 from mix_server.sign_in.paths import own_path
+from mixkit.activities import Kind
 from mixkit.errors import FFIError, NotFound
 from mixkit.vault import Label
 
@@ -113,6 +114,7 @@ class SignInCallback:
             where = flow.Where(self._server.store.workspace(ws).root, ws, name)
             cookie, named = _cookie_of(req, state.short)
             kept = await flow.take(self._server.tokens, where, state, cookie)
+            req.caller, req.activity, req.about = kept.caller, Kind.SIGN_IN, {"account": name}
             if named is not None:
                 resp.unset_cookie(named, path="/", same_site="Lax")
             await self._check(kept.caller, ws)
@@ -186,12 +188,14 @@ class ConnectedAccount:
     """`DELETE /v1/ws/{ws}/accounts/{name}`: disconnects the caller's account; the provider is not told."""
 
     permissions: ClassVar = {"DELETE": Permission.SEE}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
     methods: ClassVar = {"DELETE": Method("Disconnect the caller's account of a provider", {204: None})}
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_delete(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"account": name[:100]}
         label = Label(ACCOUNT, _user(req.who).user or "", name)
         vault = self._server.vault(ws)
         if await asyncio.to_thread(vault.take, label) is None:
