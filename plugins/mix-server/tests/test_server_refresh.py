@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -165,6 +166,23 @@ async def _refused(provider: Any) -> Any:
     from mixkit.exchange import Unanswered
 
     raise Unanswered("idp.example: cannot connect")
+
+
+async def test_a_flaky_provider_costs_no_account(connected: Connected, make_server: Make) -> None:
+    other = make_server(provider_plain=True)
+    dice = random.Random(11)
+    for _ in range(12):
+        connected.age(dice.choice((-1.0, 30.0)))
+        other.tokens._failing.clear()
+        bad = (500, 503, 429, (200, "no JSON"), (400, {"error": "temporarily_unavailable"}), None, None)
+        connected.idp.answers = [dice.choice(bad) for _ in range(dice.randrange(4))]
+        asked = (connected.token(server) for _ in range(8) for server in (None, other))
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(answer, str) or "cannot be refreshed now" in str(answer)
+    connected.idp.answers = []
+    connected.age()
+    assert await connected.token() in connected.idp._access and connected.idp.revoked == set()
+    await other.stop()
 
 
 async def test_what_the_provider_has_ended_is_ended(connected: Connected) -> None:

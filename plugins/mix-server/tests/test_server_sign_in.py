@@ -422,6 +422,19 @@ async def test_behind_a_public_name(make_server: Make, connect: Connect, idp: An
         assert query["redirect_uri"] == [f"https://agents.example.com{BACK}"]
         (cookie,) = answer.headers.get_list("set-cookie")
         assert cookie.startswith("__Host-mixkit_sign_in_") and "Secure" in cookie
+        name, _, value = cookie.partition(";")[0].partition("=")
+        back = idp.consent(answer.headers["location"])
+        done = await client.get(BACK, params=back, headers={"Cookie": f"{name}={value}"})
+        assert done.status_code == 200, done.text
+        (gone,) = done.headers.get_list("set-cookie")
+        assert gone.startswith(f"{name}=") and {
+            "expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            "Secure",
+            "Path=/",
+        } <= set(gone.split("; "))
+        twice = {"Cookie": f"{name}={value}; {name}=other"}
+        back = idp.consent((await client.get(START)).headers["location"])
+        assert (await client.get(BACK, params=back, headers=twice)).status_code == 400
 
 
 async def test_what_is_done_is_noted(signed: Any, idp: Any) -> None:

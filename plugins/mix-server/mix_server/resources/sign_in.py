@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NotRequired, TypedDict
 
 from mix_server.access.accounts import Accounts
@@ -32,6 +33,9 @@ _log = logging.getLogger("mixkit.server.sign_in")
 
 _HEARD: Final = frozenset({"state", "code", "error", "iss"})
 """Parameters of a callback that mean something; providers add others, which are passed over (RFC 6749, 4.1.2)."""
+_HOST: Final = "__Host-"
+_PAST: Final = datetime.fromtimestamp(0, UTC)
+"""Falcon passes over a `max_age` of 0, and its `unset_cookie` is never `Secure`."""
 _DONE: Final = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Connected</title>"
     "<p>The account is connected. You may close this window.</html>"
@@ -71,16 +75,8 @@ class SignInStart:
             begun = await flow.begin(self._server.tokens, ring, where, caller, back, then)
         except FFIError as exc:
             raise BadProvider(f"the provider {name!r} cannot be used now: {exc}") from None
-        secure = origin.startswith("https:")
-        resp.set_cookie(
-            _cookie(begun.flow, secure),
-            begun.cookie,
-            max_age=flow.LIFETIME,
-            secure=secure,
-            http_only=True,
-            # It has to come with what the provider's page makes the browser ask.
-            same_site="Lax",
-            path="/",
+        _set_cookie(
+            resp, _cookie(begun.flow, origin.startswith("https:")), begun.cookie, max_age=flow.LIFETIME
         )
         resp.set_headers(_HEADERS)
         resp.status = 303
@@ -116,7 +112,7 @@ class SignInCallback:
             kept = await flow.take(self._server.tokens, where, state, cookie)
             req.caller, req.activity, req.about = kept.caller, Kind.SIGN_IN, {"account": name}
             if named is not None:
-                resp.unset_cookie(named, path="/", same_site="Lax")
+                _set_cookie(resp, named, "", expires=_PAST)
             await self._check(kept.caller, ws)
             done = await flow.finish(self._server.tokens, where, kept, given)
         except SignInFailed as exc:
@@ -226,7 +222,21 @@ def _origin(server: Server, req: Request) -> str:
 
 def _cookie(short: str, secure: bool) -> str:
     # NOTE: with this prefix a browser takes it from this host alone, and not from another one of the domain.
-    return f"{'__Host-' if secure else ''}mixkit_sign_in_{short}"
+    return f"{_HOST if secure else ''}mixkit_sign_in_{short}"
+
+
+def _set_cookie(resp: Response, named: str, value: str, **until: Any) -> None:
+    resp.set_cookie(
+        named,
+        value,
+        **until,
+        # A browser takes one with the prefix only so, to forget it too.
+        secure=named.startswith(_HOST),
+        http_only=True,
+        # It has to come with what the provider's page makes the browser ask.
+        same_site="Lax",
+        path="/",
+    )
 
 
 def _cookie_of(req: Request, short: str) -> tuple[str | None, str | None]:
