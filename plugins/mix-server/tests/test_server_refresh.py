@@ -248,15 +248,15 @@ async def test_new_tokens_are_kept_even_if_the_disk_fails_at_first(
     from mix_secrets.shared import SharedVault
 
     connected.age()
-    write, failed = SharedVault.write, []
+    replace, failed = SharedVault.replace, []
 
-    def failing(self: Any, label: Label, *rest: Any) -> int:
+    def failing(self: Any, label: Label, *rest: Any) -> int | None:
         if label == LABEL and len(failed) < 2:
             failed.append(1)
             raise StorageError("the disk is full")
-        return write(self, label, *rest)
+        return replace(self, label, *rest)
 
-    monkeypatch.setattr(SharedVault, "write", failing)
+    monkeypatch.setattr(SharedVault, "replace", failing)
     monkeypatch.setattr(refresh, "_TRIES", (0.01, 0.01, 0.01))
     token = await connected.token()
     assert len(failed) == 2 and connected.account is not None and connected.account.access == token
@@ -275,6 +275,14 @@ async def test_who_goes_away_takes_nothing_with_it(connected: Connected) -> None
     await connected.server.tokens.stop()
     assert connected.account is not None and connected.account.access != old
     assert connected.idp.refreshes == 1
+
+
+async def test_what_is_disconnected_in_between_stays_so(connected: Connected) -> None:
+    connected.age()
+    connected.idp.before_answer = lambda: connected.vault.take(LABEL)
+    with pytest.raises(FFIError, match="not connected any more"):
+        await connected.token()
+    assert connected.account is None and connected.idp.refreshes == 1
 
 
 # -- processes ------------------------------------------------------------------------------------

@@ -460,6 +460,19 @@ async def test_what_is_done_is_noted(signed: Any, idp: Any) -> None:
     assert {each["subject"] for each in noted} == {"operator"}
 
 
+async def test_a_server_without_a_vault_says_so(server: Server, connect: Connect, idp: Any) -> None:
+    server.kernel.assembly.vaults = {}
+    async with connect(server) as client:
+        for method, path in (
+            ("GET", "/v1/ws/w/auth-configs"), ("GET", CONFIG), ("DELETE", CONFIG), ("GET", START), ("GET", ACCOUNTS),
+            ("DELETE", f"{ACCOUNTS}/idp"),
+        ):  # fmt: skip
+            answer = await client.request(method, path)
+            assert answer.status_code == 501 and "keeps secrets" in message(answer), path
+        assert (await client.put(CONFIG, json=idp.config())).status_code == 501
+        assert (await client.get(BACK)).status_code == 400
+
+
 async def test_sign_ins_that_nobody_ends_do_not_pile_up(signed: Any, idp: Any, server: Server) -> None:
     async with signed() as client:
         first = idp.consent(await begun(client))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["AuthConfig", "AuthConfigs"]
 
 
+_NO_VAULT = frozenset({501})
+
+
 class NewProvider(Provider, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Body of PUT. Without `client_secret` the one that is kept stays, as long as it goes where it went before."""
 
@@ -37,7 +40,9 @@ class AuthConfigs:
     """`GET /v1/ws/{ws}/auth-configs`: the providers of a workspace."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN}
-    methods: ClassVar = {"GET": Method("List the providers of third-party sign-in", {200: Listed})}
+    methods: ClassVar = {
+        "GET": Method("List the providers of third-party sign-in", {200: Listed}, errors=_NO_VAULT)
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -54,9 +59,16 @@ class AuthConfig:
     permissions: ClassVar = {"GET": Permission.ADMIN, "PUT": Permission.ADMIN, "DELETE": Permission.ADMIN}
     activities: ClassVar = {"PUT": Kind.CONFIGURE, "DELETE": Kind.CONFIGURE}
     methods: ClassVar = {
-        "GET": Method("Read a provider, without its secret", {200: dict[str, Any]}),
-        "PUT": Method("Configure a provider", dict.fromkeys((200, 201), dict[str, Any]), takes=NewProvider),
-        "DELETE": Method("Remove a provider, and the accounts that were connected by it", {204: None}),
+        "GET": Method("Read a provider, without its secret", {200: dict[str, Any]}, errors=_NO_VAULT),
+        "PUT": Method(
+            "Configure a provider",
+            dict.fromkeys((200, 201), dict[str, Any]),
+            takes=NewProvider,
+            errors=_NO_VAULT,
+        ),
+        "DELETE": Method(
+            "Remove a provider, and the accounts that were connected by it", {204: None}, errors=_NO_VAULT
+        ),
     }
 
     def __init__(self, server: Server) -> None:

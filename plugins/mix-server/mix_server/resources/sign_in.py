@@ -67,6 +67,7 @@ class SignInStart:
         caller = _user(req.who)
         text = req.get_param("then")
         then = None if text is None else own_path(text)
+        self._server.vault(ws)
         where = flow.Where(self._server.store.workspace(ws).root, ws, name)
         origin = _origin(self._server, req)
         back = f"{origin}/v1/auth/{ws}/{name}/callback"
@@ -93,7 +94,7 @@ class SignInCallback:
             "End what was begun, by the answer of the provider",
             {200: str, 303: None},
             answered_as=("text/html",),
-            errors=frozenset({403, 404, 502}),
+            errors=frozenset({403, 404, 501, 502}),
         )
     }
 
@@ -107,6 +108,7 @@ class SignInCallback:
         ring = await asyncio.to_thread(lambda: self._server.kernel.keyring)
         try:
             state = flow.opened(ring, ws, name, given.get("state", ""))
+            self._server.vault(ws)
             where = flow.Where(self._server.store.workspace(ws).root, ws, name)
             cookie, named = _cookie_of(req, state.short)
             kept = await flow.take(self._server.tokens, where, state, cookie)
@@ -160,7 +162,9 @@ class ConnectedAccounts:
 
     permissions: ClassVar = {"GET": Permission.SEE}
     methods: ClassVar = {
-        "GET": Method("List the accounts that the caller may connect, and has", {200: Listed})
+        "GET": Method(
+            "List the accounts that the caller may connect, and has", {200: Listed}, errors=frozenset({501})
+        )
     }
 
     def __init__(self, server: Server) -> None:
@@ -185,7 +189,11 @@ class ConnectedAccount:
 
     permissions: ClassVar = {"DELETE": Permission.SEE}
     activities: ClassVar = {"DELETE": Kind.REVOKE}
-    methods: ClassVar = {"DELETE": Method("Disconnect the caller's account of a provider", {204: None})}
+    methods: ClassVar = {
+        "DELETE": Method(
+            "Disconnect the caller's account of a provider", {204: None}, errors=frozenset({501})
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
