@@ -57,6 +57,10 @@ class Vault(Protocol):
         """Keep something in place of what is there; answers its version. `NotFound` if the workspace is gone."""
         ...
 
+    def replace(self, label: Label, value: bytes, extra: dict[str, Any], version: int) -> int | None:
+        """The same, only if what is there has that version; else None, and nothing is done."""
+        ...
+
     def take(self, label: Label, version: int | None = None) -> Kept | None:
         """Remove something and answer it: of all who take it at once, in all processes, one gets it.
 

@@ -61,6 +61,10 @@ class SharedVault:
         """Keep something in place of what is there; answers its version."""
         return self._vault.put(_name(label), value, extra)
 
+    def replace(self, label: Label, value: bytes, extra: dict[str, Any], version: int) -> int | None:
+        """The same, only if what is there has that version; else None."""
+        return self._vault.replace(_name(label), value, extra, version)
+
     def take(self, label: Label, version: int | None = None) -> Kept | None:
         """Remove something and answer it: of all who take it at once, one gets it."""
         found = self._vault.take(_name(label), version)

@@ -126,17 +126,28 @@ class Vault:
                         f"there are {count} secrets of this user in the app; delete some, or raise the setting "
                         "secrets.most"
                     )
-            key, wrapped = self._newest(db)
-            (version,) = db.execute("UPDATE counter SET last = last + 1 RETURNING last").fetchone()
-            packed = b"" if not extra else msgpack_values.pack(extra)
-            content = struct.pack("<I", len(packed)) + packed + value
-            sealed = self._sealed(content, name, version, key, wrapped)
-            now = time.time_ns() // 1_000_000
-            db.execute(
-                "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*name, version, key, now, sealed),
-            )
-            return int(version)
+            return self._store(db, name, value, extra)
+
+    def replace(self, name: Name, value: bytes, extra: dict[str, Any], version: int) -> int | None:
+        """Store a secret in place of one of that version; answers the new one, or None if it is not there any more."""
+        if not self._is_there():
+            return None
+        with self._writing() as db:
+            row = db.execute(_ONE, name).fetchone()
+            return None if row is None or row[0] != version else self._store(db, name, value, extra)
+
+    def _store(self, db: sqlite3.Connection, name: Name, value: bytes, extra: dict[str, Any] | None) -> int:
+        key, wrapped = self._newest(db)
+        (version,) = db.execute("UPDATE counter SET last = last + 1 RETURNING last").fetchone()
+        packed = b"" if not extra else msgpack_values.pack(extra)
+        content = struct.pack("<I", len(packed)) + packed + value
+        sealed = self._sealed(content, name, version, key, wrapped)
+        now = time.time_ns() // 1_000_000
+        db.execute(
+            "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*name, version, key, now, sealed),
+        )
+        return int(version)
 
     def delete(self, name: Name) -> bool:
         """Delete a secret; answers whether there was one."""

@@ -55,6 +55,17 @@ def test_what_is_kept_is_read_and_taken_once(root: Path) -> None:
     assert [other.take(ACCOUNT), vault.take(ACCOUNT)] == [Kept(b"gho_2", {}, second), None]
 
 
+def test_what_has_changed_in_between_is_not_replaced(root: Path) -> None:
+    vault = vault_in(root)
+    assert vault.replace(ACCOUNT, b"gho_1", {}, 1) is None and vault.labels("account") == []
+    first = vault.write(ACCOUNT, b"gho_1", {})
+    second = vault.replace(ACCOUNT, b"gho_2", {"n": 1}, first)
+    assert second is not None and vault.read(ACCOUNT) == Kept(b"gho_2", {"n": 1}, second)
+    assert vault.replace(ACCOUNT, b"gho_3", {}, first) is None
+    vault.take(ACCOUNT)
+    assert vault.replace(ACCOUNT, b"gho_4", {}, second) is None and vault.read(ACCOUNT) is None
+
+
 def test_it_is_no_apps_and_stays_when_apps_go(root: Path) -> None:
     vault = vault_in(root)
     vault.write(ACCOUNT, b"gho_1", {})

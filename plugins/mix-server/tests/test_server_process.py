@@ -892,3 +892,46 @@ def test_what_is_revoked_is_refused_by_every_worker(start: Start, token: str) ->
         assert statuses({}) == {401}
         assert operator.delete(f"/v1/ws/w/tokens/{made['id']}").status_code == 204
         assert statuses(machine) == {401}
+
+
+def test_a_callback_is_done_once_by_all_workers_and_a_session_ends_in_all(
+    start: Start, token: str, idp: Any
+) -> None:
+    process = start(
+        "mixkit", "serve", "--port", "0", "--workers", "4", MIXKIT_SERVER_PROVIDER_PLAIN="true"
+    ).until_ready()
+    idp.pause = 0.1
+    with process.client(token) as operator:
+        all_serve(process, token, 4)
+        assert operator.put("/v1/ws/w/auth-configs/idp", json=idp.config()).status_code == 201
+        session = operator.post("/v1/auth/session").cookies["mixkit_session"]
+        mine = {"mixkit_session": session}
+        begun = httpx.get(f"{process.url}/v1/auth/w/idp/start", cookies=mine)
+        back = idp.consent(begun.headers["location"])
+
+        def one(_: int) -> int:
+            # A connection each, and the cookie of this sign-in alone: the session's comes from own pages only.
+            jar = {name: value for name, value in begun.cookies.items() if name != "mixkit_session"}
+            path = f"{process.url}/v1/auth/w/idp/callback"
+            return httpx.get(path, params=back, cookies=jar, timeout=DEADLINE).status_code
+
+        with ThreadPoolExecutor(16) as pool:
+            assert sorted(pool.map(one, range(32))) == [200] + [400] * 31
+        assert idp.grants == {"authorization_code": 1}
+        accounts = httpx.get(f"{process.url}/v1/ws/w/accounts", cookies=mine).json()["accounts"]
+        assert [each["email"] for each in accounts] == ["ada@example.org"]
+
+        def statuses() -> set[int]:
+            return {httpx.get(f"{process.url}/v1/ws/w", cookies=mine).status_code for _ in range(40)}
+
+        assert statuses() == {200}
+        assert httpx.delete(f"{process.url}/v1/auth/session", cookies=mine).status_code == 204
+        assert statuses() == {401}
+        # What was acknowledged is there after the worst of ends.
+        for pid in process.workers():
+            os.kill(pid, signal.SIGKILL)
+    process.end(signal.SIGKILL)
+    again = start("mixkit", "serve", "--port", "0", MIXKIT_SERVER_PROVIDER_PLAIN="true").until_ready()
+    with again.client(token) as operator:
+        assert operator.get("/v1/ws/w/accounts").json()["accounts"][0]["connected"] is True
+        assert httpx.get(f"{again.url}/v1/ws/w", cookies=mine).status_code == 401

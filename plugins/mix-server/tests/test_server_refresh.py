@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -167,6 +168,23 @@ async def _refused(provider: Any) -> Any:
     raise Unanswered("idp.example: cannot connect")
 
 
+async def test_a_flaky_provider_costs_no_account(connected: Connected, make_server: Make) -> None:
+    other = make_server(provider_plain=True)
+    dice = random.Random(11)
+    for _ in range(12):
+        connected.age(dice.choice((-1.0, 30.0)))
+        other.tokens._failing.clear()
+        bad = (500, 503, 429, (200, "no JSON"), (400, {"error": "temporarily_unavailable"}), None, None)
+        connected.idp.answers = [dice.choice(bad) for _ in range(dice.randrange(4))]
+        asked = (connected.token(server) for _ in range(8) for server in (None, other))
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(answer, str) or "cannot be refreshed now" in str(answer)
+    connected.idp.answers = []
+    connected.age()
+    assert await connected.token() in connected.idp._access and connected.idp.revoked == set()
+    await other.stop()
+
+
 async def test_what_the_provider_has_ended_is_ended(connected: Connected) -> None:
     connected.age()
     connected.idp._refresh.clear()
@@ -230,15 +248,15 @@ async def test_new_tokens_are_kept_even_if_the_disk_fails_at_first(
     from mix_secrets.shared import SharedVault
 
     connected.age()
-    write, failed = SharedVault.write, []
+    replace, failed = SharedVault.replace, []
 
-    def failing(self: Any, label: Label, *rest: Any) -> int:
+    def failing(self: Any, label: Label, *rest: Any) -> int | None:
         if label == LABEL and len(failed) < 2:
             failed.append(1)
             raise StorageError("the disk is full")
-        return write(self, label, *rest)
+        return replace(self, label, *rest)
 
-    monkeypatch.setattr(SharedVault, "write", failing)
+    monkeypatch.setattr(SharedVault, "replace", failing)
     monkeypatch.setattr(refresh, "_TRIES", (0.01, 0.01, 0.01))
     token = await connected.token()
     assert len(failed) == 2 and connected.account is not None and connected.account.access == token
@@ -257,6 +275,14 @@ async def test_who_goes_away_takes_nothing_with_it(connected: Connected) -> None
     await connected.server.tokens.stop()
     assert connected.account is not None and connected.account.access != old
     assert connected.idp.refreshes == 1
+
+
+async def test_what_is_disconnected_in_between_stays_so(connected: Connected) -> None:
+    connected.age()
+    connected.idp.before_answer = lambda: connected.vault.take(LABEL)
+    with pytest.raises(FFIError, match="not connected any more"):
+        await connected.token()
+    assert connected.account is None and connected.idp.refreshes == 1
 
 
 # -- processes ------------------------------------------------------------------------------------

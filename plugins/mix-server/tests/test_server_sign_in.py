@@ -422,6 +422,55 @@ async def test_behind_a_public_name(make_server: Make, connect: Connect, idp: An
         assert query["redirect_uri"] == [f"https://agents.example.com{BACK}"]
         (cookie,) = answer.headers.get_list("set-cookie")
         assert cookie.startswith("__Host-mixkit_sign_in_") and "Secure" in cookie
+        name, _, value = cookie.partition(";")[0].partition("=")
+        back = idp.consent(answer.headers["location"])
+        done = await client.get(BACK, params=back, headers={"Cookie": f"{name}={value}"})
+        assert done.status_code == 200, done.text
+        (gone,) = done.headers.get_list("set-cookie")
+        assert gone.startswith(f"{name}=") and {
+            "expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            "Secure",
+            "Path=/",
+        } <= set(gone.split("; "))
+        twice = {"Cookie": f"{name}={value}; {name}=other"}
+        back = idp.consent((await client.get(START)).headers["location"])
+        assert (await client.get(BACK, params=back, headers=twice)).status_code == 400
+
+
+async def test_what_is_done_is_noted(signed: Any, idp: Any) -> None:
+    async with signed() as client:
+        await connected(client, idp)
+        await client.get(BACK, params=idp.consent(await begun(client), error="access_denied"))
+        await client.get(BACK, params={"state": "x"})
+        await client.delete(f"{ACCOUNTS}/idp")
+        await client.delete(CONFIG)
+        session = await client.post("/v1/auth/session")
+        assert session.status_code == 200
+        del client.headers["Authorization"]
+        noted = (await client.get("/v1/ws/w/activities")).json()["activities"]
+        await client.delete("/v1/auth/session")
+    found = [(each["kind"], each["status"], each["about"]) for each in reversed(noted)]
+    assert found == [
+        ("configure", 201, {"provider": "idp"}),
+        ("sign-in", 200, {"account": "idp"}),
+        ("sign-in", 403, {"account": "idp"}),
+        ("revoke", 204, {"account": "idp"}),
+        ("configure", 204, {"provider": "idp", "removed": True}),
+    ]
+    assert {each["subject"] for each in noted} == {"operator"}
+
+
+async def test_a_server_without_a_vault_says_so(server: Server, connect: Connect, idp: Any) -> None:
+    server.kernel.assembly.vaults = {}
+    async with connect(server) as client:
+        for method, path in (
+            ("GET", "/v1/ws/w/auth-configs"), ("GET", CONFIG), ("DELETE", CONFIG), ("GET", START), ("GET", ACCOUNTS),
+            ("DELETE", f"{ACCOUNTS}/idp"),
+        ):  # fmt: skip
+            answer = await client.request(method, path)
+            assert answer.status_code == 501 and "keeps secrets" in message(answer), path
+        assert (await client.put(CONFIG, json=idp.config())).status_code == 501
+        assert (await client.get(BACK)).status_code == 400
 
 
 async def test_sign_ins_that_nobody_ends_do_not_pile_up(signed: Any, idp: Any, server: Server) -> None:

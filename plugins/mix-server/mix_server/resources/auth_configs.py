@@ -10,6 +10,7 @@ from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.sign_in.provider import EXAMPLE, Provider, Secret
 from mix_server.sign_in.store import Providers
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mix_server.server import Server
 
 __all__ = ["AuthConfig", "AuthConfigs"]
+
+
+_NO_VAULT = frozenset({501})
 
 
 class NewProvider(Provider, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -36,7 +40,9 @@ class AuthConfigs:
     """`GET /v1/ws/{ws}/auth-configs`: the providers of a workspace."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN}
-    methods: ClassVar = {"GET": Method("List the providers of third-party sign-in", {200: Listed})}
+    methods: ClassVar = {
+        "GET": Method("List the providers of third-party sign-in", {200: Listed}, errors=_NO_VAULT)
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -51,10 +57,18 @@ class AuthConfig:
     accounts that were connected by it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "PUT": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"PUT": Kind.CONFIGURE, "DELETE": Kind.CONFIGURE}
     methods: ClassVar = {
-        "GET": Method("Read a provider, without its secret", {200: dict[str, Any]}),
-        "PUT": Method("Configure a provider", dict.fromkeys((200, 201), dict[str, Any]), takes=NewProvider),
-        "DELETE": Method("Remove a provider, and the accounts that were connected by it", {204: None}),
+        "GET": Method("Read a provider, without its secret", {200: dict[str, Any]}, errors=_NO_VAULT),
+        "PUT": Method(
+            "Configure a provider",
+            dict.fromkeys((200, 201), dict[str, Any]),
+            takes=NewProvider,
+            errors=_NO_VAULT,
+        ),
+        "DELETE": Method(
+            "Remove a provider, and the accounts that were connected by it", {204: None}, errors=_NO_VAULT
+        ),
     }
 
     def __init__(self, server: Server) -> None:
@@ -67,6 +81,7 @@ class AuthConfig:
         resp.media = found.public()
 
     async def on_put(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"provider": name[:100]}
         wanted = await read_form(req, NewProvider, EXAMPLE, self._server.settings.body_timeout)
         given = {key: getattr(wanted, key) for key in Provider.__struct_fields__}
         store: Providers = self._server.providers(ws)
@@ -78,5 +93,6 @@ class AuthConfig:
         resp.media = found.public()
 
     async def on_delete(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"provider": name[:100], "removed": True}
         await asyncio.to_thread(self._server.providers(ws).remove, name)
         resp.status = 204

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NotRequired, TypedDict
 
 from mix_server.access.accounts import Accounts
@@ -17,6 +18,7 @@ from mix_server.sign_in import flow
 from mix_server.sign_in.account import ACCOUNT
 from mix_server.sign_in.errors import BadProvider, SignInFailed
 from mix_server.sign_in.paths import own_path
+from mixkit.activities import Kind
 from mixkit.errors import FFIError, NotFound
 from mixkit.vault import Label
 
@@ -31,6 +33,9 @@ _log = logging.getLogger("mixkit.server.sign_in")
 
 _HEARD: Final = frozenset({"state", "code", "error", "iss"})
 """Parameters of a callback that mean something; providers add others, which are passed over (RFC 6749, 4.1.2)."""
+_HOST: Final = "__Host-"
+_PAST: Final = datetime.fromtimestamp(0, UTC)
+"""Falcon passes over a `max_age` of 0, and its `unset_cookie` is never `Secure`."""
 _DONE: Final = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Connected</title>"
     "<p>The account is connected. You may close this window.</html>"
@@ -62,6 +67,7 @@ class SignInStart:
         caller = _user(req.who)
         text = req.get_param("then")
         then = None if text is None else own_path(text)
+        self._server.vault(ws)
         where = flow.Where(self._server.store.workspace(ws).root, ws, name)
         origin = _origin(self._server, req)
         back = f"{origin}/v1/auth/{ws}/{name}/callback"
@@ -70,16 +76,8 @@ class SignInStart:
             begun = await flow.begin(self._server.tokens, ring, where, caller, back, then)
         except FFIError as exc:
             raise BadProvider(f"the provider {name!r} cannot be used now: {exc}") from None
-        secure = origin.startswith("https:")
-        resp.set_cookie(
-            _cookie(begun.flow, secure),
-            begun.cookie,
-            max_age=flow.LIFETIME,
-            secure=secure,
-            http_only=True,
-            # It has to come with what the provider's page makes the browser ask.
-            same_site="Lax",
-            path="/",
+        _set_cookie(
+            resp, _cookie(begun.flow, origin.startswith("https:")), begun.cookie, max_age=flow.LIFETIME
         )
         resp.set_headers(_HEADERS)
         resp.status = 303
@@ -96,7 +94,7 @@ class SignInCallback:
             "End what was begun, by the answer of the provider",
             {200: str, 303: None},
             answered_as=("text/html",),
-            errors=frozenset({403, 404, 502}),
+            errors=frozenset({403, 404, 501, 502}),
         )
     }
 
@@ -110,11 +108,13 @@ class SignInCallback:
         ring = await asyncio.to_thread(lambda: self._server.kernel.keyring)
         try:
             state = flow.opened(ring, ws, name, given.get("state", ""))
+            self._server.vault(ws)
             where = flow.Where(self._server.store.workspace(ws).root, ws, name)
             cookie, named = _cookie_of(req, state.short)
             kept = await flow.take(self._server.tokens, where, state, cookie)
+            req.caller, req.activity, req.about = kept.caller, Kind.SIGN_IN, {"account": name}
             if named is not None:
-                resp.unset_cookie(named, path="/", same_site="Lax")
+                _set_cookie(resp, named, "", expires=_PAST)
             await self._check(kept.caller, ws)
             done = await flow.finish(self._server.tokens, where, kept, given)
         except SignInFailed as exc:
@@ -162,7 +162,9 @@ class ConnectedAccounts:
 
     permissions: ClassVar = {"GET": Permission.SEE}
     methods: ClassVar = {
-        "GET": Method("List the accounts that the caller may connect, and has", {200: Listed})
+        "GET": Method(
+            "List the accounts that the caller may connect, and has", {200: Listed}, errors=frozenset({501})
+        )
     }
 
     def __init__(self, server: Server) -> None:
@@ -186,12 +188,18 @@ class ConnectedAccount:
     """`DELETE /v1/ws/{ws}/accounts/{name}`: disconnects the caller's account; the provider is not told."""
 
     permissions: ClassVar = {"DELETE": Permission.SEE}
-    methods: ClassVar = {"DELETE": Method("Disconnect the caller's account of a provider", {204: None})}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
+    methods: ClassVar = {
+        "DELETE": Method(
+            "Disconnect the caller's account of a provider", {204: None}, errors=frozenset({501})
+        )
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def on_delete(self, req: Request, resp: Response, ws: str, name: str) -> None:
+        req.about = {"account": name[:100]}
         label = Label(ACCOUNT, _user(req.who).user or "", name)
         vault = self._server.vault(ws)
         if await asyncio.to_thread(vault.take, label) is None:
@@ -222,7 +230,21 @@ def _origin(server: Server, req: Request) -> str:
 
 def _cookie(short: str, secure: bool) -> str:
     # NOTE: with this prefix a browser takes it from this host alone, and not from another one of the domain.
-    return f"{'__Host-' if secure else ''}mixkit_sign_in_{short}"
+    return f"{_HOST if secure else ''}mixkit_sign_in_{short}"
+
+
+def _set_cookie(resp: Response, named: str, value: str, **until: Any) -> None:
+    resp.set_cookie(
+        named,
+        value,
+        **until,
+        # A browser takes one with the prefix only so, to forget it too.
+        secure=named.startswith(_HOST),
+        http_only=True,
+        # It has to come with what the provider's page makes the browser ask.
+        same_site="Lax",
+        path="/",
+    )
 
 
 def _cookie_of(req: Request, short: str) -> tuple[str | None, str | None]:

@@ -181,6 +181,8 @@ class Session:
                     raise Unauthorized(
                         "expected who is to be signed out everywhere, found nobody in particular"
                     )
+                if everywhere or caller.session is not None:
+                    req.caller, req.activity, req.about = caller, Kind.REVOKE, {"everywhere": everywhere}
                 await accounts.end(caller, everywhere=everywhere)
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204

@@ -164,7 +164,9 @@ class Tokens:
         extra = {**extra, "expires": account.expires}
         if isinstance(scope, str):
             extra["scopes"] = scope.split()
-        await _write(vault, label, account, extra)
+        if await _replace(vault, label, account, extra, version) is None:
+            # NOTE: whoever has disconnected it in between must not find it connected again.
+            raise _Ended(f"the account {label.name!r} is not connected any more")
         _log.info("refreshed the account %r of %r", label.name, label.user)
         return account
 
@@ -184,18 +186,19 @@ class Tokens:
             self._failing.popitem(last=False)
 
 
-async def _write(vault: Vault, label: Label, account: Account, extra: dict[str, Any]) -> None:
-    """Keep an account, and do not give up at once: its tokens are nowhere else."""
+async def _replace(
+    vault: Vault, label: Label, account: Account, extra: dict[str, Any], version: int
+) -> int | None:
+    """Keep an account in place of that version, and do not give up at once: its tokens are nowhere else."""
     for pause in _TRIES:
         try:
-            await asyncio.to_thread(vault.write, label, account.encode(), extra)
-            return
+            return await asyncio.to_thread(vault.replace, label, account.encode(), extra, version)
         except StorageError as exc:
             _log.error(
                 "cannot keep the new tokens of %r of %r, and try again: %s", label.name, label.user, exc
             )
             await asyncio.sleep(pause)
-    await asyncio.to_thread(vault.write, label, account.encode(), extra)
+    return await asyncio.to_thread(vault.replace, label, account.encode(), extra, version)
 
 
 class _Ended(FFIError):
