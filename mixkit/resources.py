@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.local_bus import LocalBus
+from mixkit.local_signals import LocalSignals
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
 from mixkit.signals import Signals
@@ -23,6 +24,7 @@ from mixkit.state import State
 
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
+    from mixkit.storage import Database
 
 __all__ = ["Resources"]
 
@@ -38,7 +40,7 @@ class Resources:
 
     Attributes:
         profile, manager, origins, limits, ffis, storage, filesystem: of the assembly.
-        signals: the promises of this process (`mixkit.signals`).
+        signals: promises (`mixkit.signals`), of this process unless `keep_signals` was called.
         bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         has_open, has_close: whether a plugin has the hook.
     """
@@ -58,7 +60,7 @@ class Resources:
         self._files = AppFiles(lambda: self._make("filesystem", filesystem)) if filesystem else None
         self._sql: SqlEngine | None = None
         self._making = threading.Lock()
-        self.signals = Signals()
+        self.signals: Signals = LocalSignals()
         self.bus: FollowedBus = LocalBus()
         self._shared_bus: SharedBus | None = None
         self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
@@ -154,6 +156,16 @@ class Resources:
         from mixkit.shared_bus import SharedBus
 
         self.bus = self._shared_bus = SharedBus(directory)
+
+    def keep_signals(self, open: Callable[[str], Database]) -> None:
+        """Let the signals of workspaces be kept in databases, so that all processes have them and they outlive these.
+
+        Args:
+            open: the database for the signals of a workspace. `NotFound` if there is no such workspace.
+        """
+        from mixkit.kept_signals import KeptSignals
+
+        self.signals = KeptSignals(open, LocalSignals())
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""

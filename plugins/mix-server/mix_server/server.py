@@ -100,6 +100,8 @@ class Server:
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
+        # What somebody waits for outlives this process, and may come from another one.
+        kernel.keep_signals(lambda name: self.store.workspace(name).signals())
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
