@@ -27,6 +27,7 @@ from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.query import Query
+from mix_server.resources.signals import Signal, Signals
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -214,6 +215,8 @@ def _add_routes(app: App, server: Server) -> None:
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)
+    app.add_route("/v1/signals", Signals(server))
+    app.add_route("/v1/signals/{id}", Signal(server))
 
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)

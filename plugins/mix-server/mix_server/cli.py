@@ -66,6 +66,12 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a stream of events."
 )
 @click.option(
+    "--postpone-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Time of a run whose caller does not wait for it.",
+)
+@click.option(
     "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
 )
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")

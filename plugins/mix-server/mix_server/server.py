@@ -23,6 +23,7 @@ from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
+from mix_server.postponed import Postponed
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.streams import Streams
 from mixkit.errors import ProfileError, StorageError
@@ -68,6 +69,7 @@ class Server:
         databases: those of the apps.
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
+        postponed: the runs whose callers do not wait for them.
         topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
@@ -117,6 +119,7 @@ class Server:
         self.followings = Followings(self.databases, settings, held)
         self.feeds = Feeds(lambda: kernel.bus, held)
         self.topics_prefix = PREFIX
+        self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
 
@@ -133,6 +136,7 @@ class Server:
     async def stop(self) -> None:
         """The process ends: wait for the runs that were cancelled, and free everything."""
         self.begin_to_stop()
+        await self.postponed.stop(self.settings.grace_period)
         left = await self.admission.stop(_LAST_WORDS)
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)

@@ -104,6 +104,14 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         float,
         Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
     ] = 15.0
+    postpone_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Seconds that a run may take, with its wait for a turn, whose caller does not wait for it.",
+        ),
+    ] = 60.0
     grace_period: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
     ] = 30.0

@@ -56,6 +56,8 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/sql": {"POST": READ},
     "/v1/ws/{ws}/app/{app}/files/{path:path}": {"GET": READ},
     "/v1/subscribe/{topic:path}": {"GET": READ},
+    "/v1/signals": {"POST": EVERYBODY},
+    "/v1/signals/{id}": {"GET": EVERYBODY, "POST": EVERYBODY, "DELETE": EVERYBODY},
     "/ws": {"GET": SEE, "POST": CREATE},
     "/ws/": {"GET": SEE, "POST": CREATE},
     "/ws/{ws}": {"GET": SEE, "DELETE": DELETE},
