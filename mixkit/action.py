@@ -1,4 +1,5 @@
-"""Actions that an agent queues: entered again after the run, or handed to the caller as client actions."""
+"""Actions that an agent queues: entered again after the run, put off until the answer is sent, or handed to the caller
+as client actions."""
 
 from __future__ import annotations
 
@@ -11,15 +12,32 @@ import msgspec
 from mixkit.errors import FFIError
 from mixkit.near import meant
 
-__all__ = ["Action", "ActionQueue", "Invoke", "LocationCapture", "OpenLink", "PerformHostEffect"]
+__all__ = [
+    "Action",
+    "ActionQueue",
+    "Invocation",
+    "Invoke",
+    "LocationCapture",
+    "OpenLink",
+    "PerformHostEffect",
+]
 
 
 class Invoke(msgspec.Struct, frozen=True, kw_only=True):
-    """Enter the machine again at `name` with `env`, the closure's variables, as parameters."""
+    """Enter the machine again at `name` with `env`, the closure's variables, as parameters.
+
+    `args` are what whoever invokes it gives it besides; they come as the key `args` of `env`, which is a map then.
+    """
 
     name: str
     env: Any = {}
+    args: list[Any] | None = None
     next: Action | None = None
+
+    @property
+    def params(self) -> Any:
+        """What the machine is entered with."""
+        return self.env if self.args is None else {**self.env, "args": self.args}
 
 
 class PerformHostEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +94,10 @@ def parse(value: Any) -> Action:
         for key in ("name", "url"):
             if key in allowed and not isinstance(fields.get(key), str):
                 raise FFIError(f"{kind} needs {key!r}, a string")
+        if fields.get("args") is not None and not (
+            type(fields["args"]) is list and isinstance(fields.get("env", {}), Mapping)
+        ):
+            raise FFIError(f"{kind} takes args as an array, and only beside an env that is a map")
         unknown = fields.keys() - allowed
         if unknown:
             key = min(unknown)
@@ -116,14 +138,42 @@ def to_value(action: Action) -> dict[str, Any]:
     return value
 
 
-class ActionQueue:
-    """Actions of one run, in order. `Invoke`s are taken by the loop, the rest is for the caller."""
+class Invocation(msgspec.Struct, frozen=True):
+    """Actions in place of an entry and its parameters: the first is entered, the others are queued behind it."""
 
-    __slots__ = ("_invokes", "client")
+    actions: tuple[Invoke, ...]
+
+
+class ActionQueue:
+    """Actions of one run, in order. `Invoke`s are taken by the loop, the rest is for the caller.
+
+    Attributes:
+        client: what is for the caller.
+        idle: what is put off until the answer is sent, by a run of its own.
+    """
+
+    __slots__ = ("_invokes", "client", "idle")
 
     def __init__(self) -> None:
         self._invokes: deque[Invoke] = deque()
         self.client: list[Action] = []
+        self.idle: list[Invoke] = []
+
+    @property
+    def waiting(self) -> tuple[Invoke, ...]:
+        """What the loop is going to take."""
+        return tuple(self._invokes)
+
+    def clear(self) -> None:
+        """Forget what the loop was going to take."""
+        self._invokes.clear()
+
+    def put_off(self, action: Action) -> None:
+        """Queue an action for after the answer. One of the client's is in the answer: it cannot come later."""
+        if isinstance(action, Invoke):
+            self.idle.append(action)
+        else:
+            self.client.append(action)
 
     def push(self, action: Action) -> None:
         """Queue an action at the end. The next action of a client action is the client's to send back."""

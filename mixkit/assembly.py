@@ -50,7 +50,7 @@ class Assembly:
         ffis: all FFIs.
         engines: the Wasm engines of the profile that are there, by preference.
         storage, filesystem: import strings of what the profile names; None where it names none.
-        compilers, sql_engines: import strings of what is offered, by name.
+        compilers, sql_engines, vaults: import strings of what is offered, by name.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class Assembly:
             self.profile = dataclasses.replace(profile, filesystem=None)
         self.filesystem = self._declared("filesystem", self.profile.filesystem, filesystems)
         self.sql_engines = self._collect("mix_sql")
+        self.vaults = self._collect("mix_vaults")
+        self.belongings = self._collect("mix_belongings")
 
     def settings(self, plugin: str) -> Any:
         """The settings object of a plugin of the profile."""
@@ -101,6 +103,10 @@ class Assembly:
         cls = load_object(path)
         settings = self._settings.get(self._offered_by[path])
         return cls(settings) if settings is not None else cls()
+
+    def compilers_made_of(self) -> list[tuple[str, Any]]:
+        """Import string and settings of each compiler: `make` in another process makes it of these."""
+        return [(path, self._settings.get(self._offered_by[path])) for path in self.compilers.values()]
 
     def failed(self, what: str, path: str) -> Callable[[str], MixError]:
         """Makes the error that names the plugin that offers what has that import string, for `foreign`."""

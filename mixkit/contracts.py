@@ -365,7 +365,8 @@ class Compiler(Protocol):
             sources: names of files to their text, which may be read when it is asked for; perhaps more than are needed.
 
         Raises:
-            MixError: with everything that is wrong, as people read it.
+            MixError: with everything that is wrong, as people read it. It may have `diagnostics`, of which each
+                answers by `record()` what is wrong as JSON can hold it.
         """
         ...
 

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Annotated, Literal
 
-from mixkit import error_decode
+from mixkit import action, error_decode
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup, Registry
 from mixkit.hookspecs import hookimpl
@@ -70,8 +70,35 @@ def random(n: int) -> bytes:
 @ffis.register("$core_push_actions", quick=True)
 def push_actions(state: State, actions: list[Value]) -> None:
     """Queue actions, in order: entered again after this run, or handed to the caller."""
-    for action in actions:
-        state.push_action(action)
+    for item in actions:
+        state.push_action(item)
+
+
+@ffis.register("$core_get_actions", quick=True)
+def get_actions(state: State) -> list[Value]:
+    """The queued actions that are entered after this one, in order."""
+    return [action.to_value(item) for item in state.actions.waiting]
+
+
+@ffis.register("$core_set_actions", quick=True)
+def set_actions(state: State, actions: list[Value]) -> None:
+    """Queue these actions in place of those that would be entered after this one."""
+    state.actions.clear()
+    push_actions(state, actions)
+
+
+@ffis.register("$core_push_idle_actions", quick=True)
+def push_idle_actions(state: State, actions: list[Value]) -> None:
+    """Queue actions for after the answer: they run in order, in a run of their own, whose result nobody gets."""
+    for item in actions:
+        state.push_action(item, idle=True)
+
+
+@ffis.register("$core_set_idle_actions", quick=True)
+def set_idle_actions(state: State, actions: list[Value]) -> None:
+    """Queue these actions for after the answer, in place of those that were."""
+    state.actions.idle.clear()
+    push_idle_actions(state, actions)
 
 
 @ffis.register("$core_agent_call")

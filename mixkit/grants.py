@@ -16,7 +16,7 @@ __all__ = ["ALL", "CORE", "NONE", "OPENING", "Grants", "check_apps", "check_true
 _PATTERN = re.compile(r"\$?[A-Za-z0-9_]+\*?|\$?\*")
 
 
-OPENING: Final = frozenset({"db.apps", "secrets.reveal"})
+OPENING: Final = frozenset({"db.apps", "secrets.accounts", "secrets.reveal"})
 """Options that open what is closed without them. All others restrict what is open without them."""
 
 

@@ -48,6 +48,16 @@ def mix_sql() -> dict[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mix_belongings() -> dict[str, str]:  # type: ignore[empty-body]
+    """Types of records in a workspace's own database that move with it: each to the import string of a function.
+
+    It is called with the records of the type, the name of the workspace that they were of, and that of the one that
+    they come to, and answers those that come along, as they are to be there. A `MixError` refuses the import. No secret
+    belongs into such a record.
+    """
+
+
+@hookspec
 def mix_compilers() -> dict[str, str]:  # type: ignore[empty-body]
     """Compilers: name of the language to import string of a class that meets `Compiler`."""
 
@@ -79,6 +89,21 @@ def mix_state_close(state: State) -> None:
 @hookspec
 async def mix_http_intercept(request: Any) -> Any | None:
     """Answer an outgoing HTTP request inside the process, or None to let it go out.
+
+    Implementations are asked one after the other, the first answer wins; each may be async or not.
+    """
+
+
+@hookspec
+def mix_vaults() -> dict[str, str]:  # type: ignore[empty-body]
+    """What keeps secrets of workspaces for the server: name to import string of a class that meets
+    `mixkit.vault.Vaults`."""
+
+
+@hookspec
+async def mix_account_token(state: State, name: str) -> Any | None:
+    """The access token (`mixkit.Token`) of the account `name` that the user for whom a run is has connected, good for
+    now; None if it is none of the plugin's. Whether the run may have it has been decided.
 
     Implementations are asked one after the other, the first answer wins; each may be async or not.
     """

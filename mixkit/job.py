@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypedDict
 import msgspec
 
 from mixkit import action, codec
+from mixkit.action import Invocation
 from mixkit.databases import Apps
 from mixkit.environment import Env
 from mixkit.errors import (
@@ -35,18 +36,42 @@ from mixkit.vm.loop import LARGE, Run, Spawn, Steps, Where
 from mixkit.vm.machine import RunState
 from mixkit.vm.program import Program
 
-__all__ = ["Agents", "Job", "RunOptions", "RunResult", "Target", "check_options", "fitted", "is_much"]
+__all__ = [
+    "Agents",
+    "Job",
+    "Postponed",
+    "RunOptions",
+    "RunResult",
+    "Target",
+    "check_options",
+    "fitted",
+    "is_much",
+]
 
 _log = logging.getLogger("mixkit.kernel")
 
 _NO_ENV: Final = Env()
 
 
+class Postponed(msgspec.Struct, frozen=True):
+    """Actions that a run, or one that it called, has put off until the answer is sent, and what they run with."""
+
+    program: Program
+    entry: str
+    invocation: Invocation
+    options: RunOptions
+    limits: Limits
+
+
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run answered: its value, and the actions that are for the caller, as Maps."""
+    """What a run answered: its value, and the actions that are for the caller, as Maps.
+
+    What is `postponed` is for `Kernel.run_postponed`, once the answer is sent.
+    """
 
     value: Any
     actions: list[dict[str, Any]] = []
+    postponed: tuple[Postponed, ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -94,6 +119,8 @@ class RunOptions(TypedDict, total=False):
     pauses: called on the event loop, with True when the run, or one that it waits for, begins to wait there, which
         holds no thread, and with False when it goes on.
     as_json: answer the value as a `JSONText`, if that can be had without making the value.
+    output: takes each line that the guest writes, from 0 debug to 3 error, and those of agents that it calls; called
+        from any thread, and never raises.
     """
 
     env: Env | None
@@ -106,6 +133,7 @@ class RunOptions(TypedDict, total=False):
     pauses: Callable[[bool], None] | None
     answer: Declared | None
     as_json: bool
+    output: Callable[[int, str], None] | None
 
 
 _OPTIONS: Final = frozenset(RunOptions.__annotations__)
@@ -137,7 +165,7 @@ class Job(Run):
     Args:
         kernel: what its FFIs use, and whose plugins' hooks open and close its state.
         program: whose entry is run.
-        params: a Value, or a `Packed` one.
+        params: a Value, or a `Packed` one; or an `Invocation`: actions of the entry, in place of the entry itself.
         options: as they are said of the run.
         limits: its own; those of the budget may be of the run that calls it.
         budget: what it and all that it calls may still use.
@@ -149,7 +177,18 @@ class Job(Run):
         LimitExceeded: they are too large.
     """
 
-    __slots__ = ("_answer", "_as_json", "_entry", "_held", "_kernel", "_limits", "_program", "_words")
+    __slots__ = (
+        "_answer",
+        "_as_json",
+        "_entered",
+        "_entry",
+        "_held",
+        "_kernel",
+        "_limits",
+        "_options",
+        "_program",
+        "_words",
+    )
 
     def __init__(
         self,
@@ -165,7 +204,8 @@ class Job(Run):
     ) -> None:
         self._kernel = kernel
         self._program = program
-        self._entry = program.entry(entry)
+        self._options = options
+        self._entry = self._entered = program.entry(entry)
         self._limits = limits
         self._answer = options.get("answer")
         self._as_json = options.get("as_json", False)
@@ -179,7 +219,14 @@ class Job(Run):
                 budget.check_size("params_size", len(params.words))
                 budget.check_values(params.words)
                 params = params.value()
-        if not words:
+        invoked: tuple[action.Invoke, ...] = ()
+        if type(params) is Invocation:
+            invoked = params.actions
+            self._entered = program.action(entry, invoked[0].name)
+            params = invoked[0].params
+            if self._entered.name == entry:
+                params = program.check_params(entry, params)
+        elif not words:
             params = program.check_params(entry, params)
         state = State(
             env=options.get("env") or _NO_ENV,
@@ -189,10 +236,15 @@ class Job(Run):
             run_id=options.get("run_id"),
             code=program.name or entry,
             place=options.get("place"),
+            output=options.get("output"),
         )
         for resolver in (options.get("agents"), options.get("apps")):
             if resolver is not None:
                 state.put(resolver)
+        if invoked:
+            for item in (invoked[0].next, *invoked[1:]):
+                if item is not None:
+                    state.actions.push(item)
         self._words = words or codec.encode(params, token=state.token_to_handle)
         budget.check_size("params_size", len(self._words))
         budget.check_values(self._words)
@@ -224,12 +276,15 @@ class Job(Run):
                 yield Where.THREAD
                 kernel.open_state(state)
             words = yield from self._program.steps(
-                self, self._entry, self._words, state.env.static_words(), self._limits
+                self, self._entered, self._words, state.env.static_words(), self._limits
             )
             if len(words) > LARGE:
                 yield Where.THREAD
             state.budget.check_values(words)
-            return RunResult(self._result(words), [action.to_value(item) for item in state.actions.client])
+            value = self._result(words)
+            return RunResult(
+                value, [action.to_value(item) for item in state.actions.client], self._postponed()
+            )
         except CancelledRun:
             raise
         except MixError as exc:
@@ -247,6 +302,17 @@ class Job(Run):
                 # What plugins do then may block.
                 yield Where.THREAD
             kernel.close_state(state)
+
+    def _postponed(self) -> tuple[Postponed, ...]:
+        """What is put off until the answer is sent, by the runs that it called and by itself."""
+        nested = self.state.postponed
+        if not self.state.actions.idle:
+            return tuple(nested)
+        own = Invocation(tuple(self.state.actions.idle))
+        options = self._options.copy()
+        options.pop("pauses", None)
+        options["as_json"] = False
+        return (*nested, Postponed(self._program, self._entry.name, own, options, self._limits))
 
     def _result(self, words: bytes) -> Any:
         """What the guest answered, as it was declared: by the program, and by the package."""

@@ -5,18 +5,22 @@ An object without globals: several kernels with different profiles may live in o
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Unpack
 
+import msgspec
+
 from mixkit.assembly import Assembly
 from mixkit.contracts import Compiled
 from mixkit.engines import Engines
-from mixkit.errors import NotFound, RunError
+from mixkit.errors import MixError, NotFound, RunError
 from mixkit.job import Agents, Job, RunOptions, RunResult, check_options, fitted, is_much
 from mixkit.limits import Budget, Limits
 from mixkit.profile import Profile
@@ -32,6 +36,8 @@ from mixkit.vm.spawned import Spawned
 from mixkit.vm.threads import Threads, in_own_thread
 
 __all__ = ["Code", "Kernel"]
+
+_log = logging.getLogger("mixkit.kernel")
 
 
 class Kernel(Resources):
@@ -189,7 +195,8 @@ class Kernel(Resources):
         Args:
             code: as `load` takes it.
             entry: name of the entry.
-            params: a Value, or a `Packed` one, checked against the entry's declared parameters.
+            params: a Value, or a `Packed` one, checked against the entry's declared parameters; or an `Invocation` of
+                actions that the entry has answered or put off.
             budget: that of the calling run, for nested runs.
             spent: seconds of `wall_time` that are used up already, by loading the code.
             options: environment, limits, grants …: see `RunOptions`.
@@ -202,7 +209,6 @@ class Kernel(Resources):
         """
         import asyncio
 
-        loop = asyncio.get_running_loop()
         nested = budget is not None
         # A nested one gets no more than the run that calls it.
         limits = self._limits(options, self.limits if budget is None else budget.limits)
@@ -210,11 +216,27 @@ class Kernel(Resources):
             budget = Budget(limits, time.monotonic() + limits.wall_time - spent)
             budget.pauses = options.get("pauses")
         if not isinstance(code, Program):
-            loading = asyncio.wrap_future(in_own_thread(self.load, code), loop=loop)
+            loading = asyncio.wrap_future(in_own_thread(self.load, code))
             try:
                 code = await asyncio.wait_for(loading, budget.remaining())
             except TimeoutError:
                 _not_loaded(entry, budget)
+        return await self._run(code, entry, params, options, limits, budget, nested=nested)
+
+    async def _run(
+        self,
+        code: Program,
+        entry: str,
+        params: Any,
+        options: RunOptions,
+        limits: Limits,
+        budget: Budget,
+        *,
+        nested: bool = False,
+    ) -> RunResult:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
         threads, turn = self._threads, self._slice
         spawn: Spawn = loop.create_task
         if not code.suspends:
@@ -252,11 +274,43 @@ class Kernel(Resources):
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=agents, place=target.place, apps=target.apps,
-                answer=target.answer,
+                answer=target.answer, output=state.output,
             )  # fmt: skip
         finally:
             state.budget.release("depth")
+        state.postponed.extend(result.postponed)
         return result.value
+
+    async def run_postponed(
+        self, result: RunResult, seconds: float, pauses: Callable[[bool], None] | None = None
+    ) -> None:
+        """Run what a run has put off until its answer is sent, and what that puts off, one after the other.
+
+        Nobody waits for it: what fails is logged, and what others would get of it is dropped.
+
+        Args:
+            seconds: for all of it.
+            pauses: see `RunOptions`.
+        """
+        end = time.monotonic() + seconds
+        todo = deque(result.postponed)
+        while todo:
+            item = todo.popleft()
+            left = end - time.monotonic()
+            if left <= 0:
+                _log.warning("idle actions of %s were not run within %g s", item.entry, seconds)
+                return
+            limits = msgspec.structs.replace(item.limits, wall_time=left)
+            budget = Budget(limits)
+            budget.pauses = pauses
+            try:
+                done = await self._run(
+                    item.program, item.entry, item.invocation, item.options, limits, budget
+                )
+            except MixError as exc:
+                _log.warning("an idle action of %s failed: %s", item.entry, exc)
+            else:
+                todo.extend(done.postponed)
 
     @staticmethod
     def _limits(options: RunOptions, most: Limits) -> Limits:

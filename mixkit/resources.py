@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mixkit.app_files import AppFiles
 from mixkit.assembly import Assembly
@@ -18,9 +18,12 @@ from mixkit.local_bus import LocalBus
 from mixkit.local_signals import LocalSignals
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
+from mixkit.settings import load_object
 from mixkit.signals import Signals
 from mixkit.sql import SqlEngine
 from mixkit.state import State
+from mixkit.value import Token
+from mixkit.vault import Vaults
 
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
@@ -59,6 +62,7 @@ class Resources:
         self._databases = Databases(lambda: self._make("storage", storage)) if storage else None
         self._files = AppFiles(lambda: self._make("filesystem", filesystem)) if filesystem else None
         self._sql: SqlEngine | None = None
+        self._vaults: Vaults | None = None
         self._making = threading.Lock()
         self.signals: Signals = LocalSignals()
         self.bus: FollowedBus = LocalBus()
@@ -127,6 +131,11 @@ class Resources:
                     self._sql = self._make("engine for SQL", next(iter(offered.values())))
         return self._sql
 
+    def belonging(self, kind: str) -> Callable[..., Any] | None:
+        """What judges records of that type when a workspace is imported (`mix_belongings`); None if nobody does."""
+        path = self.assembly.belongings.get(kind)
+        return None if path is None else cast("Callable[..., Any]", load_object(path))
+
     # -- keys ---------------------------------------------------------------------------------
 
     def keep_keys(self, home: Path) -> None:
@@ -147,6 +156,26 @@ class Resources:
     def keyring(self) -> KeyRing:
         """What seals and signs for this server. Raises `KeyRingError` where there is no master key that fits."""
         return self._keys.ring()
+
+    @property
+    def vaults(self) -> Vaults:
+        """What keeps secrets of workspaces, of the first plugin of the profile that offers it.
+
+        Raises:
+            NotFound: none does.
+            StorageError: it cannot be made.
+        """
+        if self._vaults is None:
+            offered = self.assembly.vaults
+            if not offered:
+                raise NotFound(
+                    f"expected a plugin that keeps secrets in profile {self.profile.name!r}, found none; name secrets "
+                    "in its plugins"
+                )
+            with self._making:
+                if self._vaults is None:
+                    self._vaults = self._make("vault", next(iter(offered.values())))
+        return self._vaults
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -169,13 +198,29 @@ class Resources:
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""
-        for plugin, ask in each(self.manager, "mix_http_intercept"):
-            with foreign(lambda reason: PluginError(f"mix_http_intercept failed: {reason}", plugin)):  # noqa: B023
-                answer = ask(request=request)
+        return await self._first("mix_http_intercept", request=request)
+
+    async def account_token(self, state: State, name: str) -> Token | None:
+        """The access token of an account that the user of a run has connected, or None.
+
+        Raises:
+            FFIError: there is one, and it cannot be had now.
+        """
+        found: Token | None = await self._first("mix_account_token", Token, state=state, name=name)
+        return found
+
+    async def _first(self, hook: str, kind: type = object, /, **arguments: Any) -> Any | None:
+        """The first answer of a hook's implementations that is one, which must be of that kind."""
+        for plugin, ask in each(self.manager, hook):
+            with foreign(lambda reason: PluginError(f"{hook} failed: {reason}", plugin)):  # noqa: B023
+                answer = ask(**arguments)
                 if hasattr(answer, "__await__"):
                     answer = await answer
-            if answer is not None:
-                return answer
+            if answer is None:
+                continue
+            if not isinstance(answer, kind):
+                raise PluginError(f"{hook} answers a {kind.__name__}, found {type(answer).__name__}", plugin)
+            return answer
         return None
 
     # -- the state of a run -------------------------------------------------------------------

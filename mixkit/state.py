@@ -97,6 +97,11 @@ class Services(Protocol):
         """The first answer that a plugin's `mix_http_intercept` gives, or None."""
         ...
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        """The access token of an account that the user of a run has connected, or None. Raises `FFIError` if there is
+        one and it cannot be had now."""
+        ...
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         """Run another agent under this run's budget."""
         ...
@@ -133,6 +138,9 @@ class NoServices:
     async def intercept(self, request: Any) -> Any | None:
         return None
 
+    async def account_token(self, state: State, name: str) -> Token | None:
+        return None
+
     async def call_agent(self, state: State, name: str, params: Any) -> Any:
         raise NotFound(f"no agent {name!r}: this state belongs to no kernel")
 
@@ -150,9 +158,11 @@ class State:
         budget: what the run may still use; nested runs share it.
         grants: which FFIs it may call, with which options.
         actions: what the run has queued.
+        postponed: what runs that it called have put off until the answer is sent, as `mixkit.job.Postponed`.
         services: settings, interception and agent calls, done by the kernel.
         code: name of the code that runs, for logs.
         place: where the database of the app is whose code runs; None for code that belongs to none.
+        output: takes each line that the guest writes, with its level, beside the log; called from any thread.
     """
 
     def __init__(
@@ -165,15 +175,18 @@ class State:
         run_id: str | None = None,
         code: str = "",
         place: Place | None = None,
+        output: Callable[[int, str], None] | None = None,
     ) -> None:
         self._run_id = run_id
         self.env = env or Env()
         self.budget = budget or Budget(Limits())
         self.grants = grants
         self.actions = ActionQueue()
+        self.postponed: list[Any] = []
         self.services: Services = services or NoServices()
         self.code = code
         self.place = place
+        self.output = output
         self._places: dict[str, Place] = {}
         self._interrupts: list[Callable[[], None]] = []
         self._interrupted = False
@@ -345,19 +358,23 @@ class State:
         self.budget.check_size("log_size", len(message))
         text = printable(message)
         self.budget.spend("log_size", len(text.encode()) + LINE_COST)
-        guest_log.log(
-            _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
-        )
+        level = max(0, min(level, 3))
+        guest_log.log(_LEVELS[level], "%s", text, extra={"run_id": self.run_id, "guest": self.code})
+        if self.output is not None:
+            self.output(level, text)
 
-    def push_action(self, value: Any) -> None:
+    def push_action(self, value: Any, *, idle: bool = False) -> None:
         """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well.
 
         It is kept until the run ends, so its size counts against `memory`, apart from what the guest's own takes.
+
+        Args:
+            idle: it is for after the answer.
         """
         parsed = action.parse(value)
         self.budget.spend("actions", action.length(parsed))
         self.budget.spend("memory", weight(codec.encode(value, token=lambda token: b"")))
-        self.actions.push(parsed)
+        (self.actions.put_off if idle else self.actions.push)(parsed)
 
     @property
     def must_close(self) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "Database",
     "Live",
     "Moment",
+    "Parsed",
     "Place",
     "Reader",
     "Record",
@@ -99,6 +100,13 @@ class Change(msgspec.Struct, frozen=True):
     entered: Sequence[Record] = ()
     changed: Sequence[Record] = ()
     left: Sequence[Ref] = ()
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """A query in both of its spellings: its JSON form, as plain JSON has it, and its text, written in the one way."""
+
+    ast: list[Any]
+    text: str
 
 
 @runtime_checkable
@@ -279,6 +287,17 @@ class Database(Reader, Protocol):
 
         Raises:
             QueryError: as for `query`; or it groups or aggregates.
+        """
+        ...
+
+    def parse(self, query: Any) -> Parsed:
+        """What a query says, without running it. Each spelling in the answer parses to the same answer.
+
+        Args:
+            query: as for `query`; its parameters need no values.
+
+        Raises:
+            QueryError: it is malformed; `line` and `column`, or `path` in a JSON form, say where, if it is one place.
         """
         ...
 

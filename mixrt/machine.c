@@ -5,6 +5,7 @@
 #include "builtin.h"
 #include "codec.h"
 #include "coroutine.h"
+#include "frame.h"
 #include "load.h"
 #include "random.h"
 #include "run.h"

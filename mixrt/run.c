@@ -1,9 +1,4 @@
-/* The interpreter.
- *
- * `at` is the running instruction, `r` the running function's registers. An instruction that allocates ends with SAFE, which
- * collects if the heap is full: everything that lives is in registers then. One that fails leaves `at` where it is, so that
- * it can be done again.
- */
+/* The interpreter. See dispatch.h for how its instructions are written. */
 #include "run.h"
 
 #include "array.h"
@@ -11,248 +6,13 @@
 #include "codec.h"
 #include "compare.h"
 #include "coroutine.h"
+#include "dispatch.h"
+#include "frame.h"
+#include "made.h"
 #include "map.h"
+#include "operand.h"
 #include "operator.h"
 #include "stream.h"
-
-const struct function *function_at(const struct vm *vm, uint32_t at)
-{
-    uint32_t low = 0, high = vm->code.function_count;
-    while (high - low > 1) {
-        uint32_t middle = (low + high) / 2;
-        if (vm->code.functions[middle].start <= at)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &vm->code.functions[low];
-}
-
-uint32_t backtrace(const struct vm *vm, struct address *found, uint32_t most)
-{
-    uint32_t count = 0, at = vm->at;
-    const Value *base = vm->base;
-    while (count < most && at < vm->code.halt) {
-        const struct function *function = function_at(vm, at);
-        Value link = base[-1];
-        found[count++] = (struct address){
-            .function = (uint32_t)(function - vm->code.functions),
-            .at = at - function->start,
-            .tailed = (link_flags(link) & TAILED) != 0,
-        };
-        if (link_at(link) == vm->code.halt)
-            break;
-        at = link_at(link) - 1;
-        base -= link_delta(link);
-        while (link_at(link) == vm->code.give_back) {
-            /* A tail call that could not be one: its caller is the one of the frame that waits to give back. */
-            link = base[-1];
-            at = link_at(link) - 1;
-            if (link_at(link) == vm->code.halt)
-                break;
-            base -= link_delta(link);
-        }
-    }
-    return count;
-}
-
-enum entered { ENTERED, ANSWERED, NOT_ENTERED };
-
-/* Calls what is in a window of the registers at vm->base, with so many arguments. ENTERED: vm->at and vm->base are the callee's;
- * ANSWERED: there were too few arguments, and *answer is a function of the rest. Changes nothing if it fails. */
-static enum entered enter(struct vm *vm, uint32_t window, uint32_t count, uint32_t back, uint32_t flags, Value *answer)
-{
-    Value callee = vm->base[window];
-    uint32_t given = 0;
-    const struct values *partial = NULL;
-    if (is_object(callee, PARTIAL)) {
-        partial = values_of(callee);
-        given = partial->head.count - 1;
-        callee = partial->at[0];
-    }
-    if (!is_object(callee, CLOSURE)) {
-        raise_text(vm, "expected a function to call, found %v", callee);
-        return NOT_ENTERED;
-    }
-    const struct function *function = &vm->code.functions[object_of(callee)->aux];
-    uint32_t all = given + count;
-    if (all < function->params) {
-        *answer = vm->base[window];
-        if (count == 0)
-            return ANSWERED;
-        struct values *made = heap_new(vm, PARTIAL, sizeof(struct values) + (1 + all) * sizeof(Value));
-        if (made == NULL)
-            return NOT_ENTERED;
-        made->head.count = 1 + all;
-        made->at[0] = callee;
-        for (uint32_t index = 0; index < given; index++)
-            made->at[1 + index] = partial->at[1 + index];
-        memcpy(made->at + 1 + given, vm->base + window + 2, count * sizeof(Value));
-        *answer = of_object(made);
-        return ANSWERED;
-    }
-    uint32_t extra = all - function->params;
-    size_t need = function->registers > all ? function->registers : all;
-    if (!stack_grow(vm, window + 3 + need))
-        return NOT_ENTERED;
-    struct values *rest = NULL;
-    if (extra != 0) {
-        rest = heap_new(vm, NODE, sizeof(struct values) + extra * sizeof(Value));
-        if (rest == NULL)
-            return NOT_ENTERED;
-        rest->head.count = extra;
-    }
-    /* From here on nothing fails. */
-    Value *at = vm->base + window, *arguments = at + 2;
-    if (given != 0) {
-        memmove(arguments + given, arguments, count * sizeof(Value));
-        memcpy(arguments, partial->at + 1, given * sizeof(Value));
-    }
-    at[0] = callee;
-    if (rest != NULL) {
-        memcpy(rest->at, arguments + function->params, extra * sizeof(Value));
-        memmove(arguments + 1, arguments, function->params * sizeof(Value));
-        at[1] = callee;
-        at[0] = of_object(rest);
-        at++;
-        window++;
-        flags |= EXTRA;
-    }
-    at[1] = make_link(back, window + 2, flags);
-    vm->base = at + 2;
-    vm->at = function->start;
-    return ENTERED;
-}
-
-/* A case whose argument is there, of a name among those that the machine knows. */
-static Value new_case(struct vm *vm, Value name, Value argument)
-{
-    struct tagged *made = heap_new(vm, CASE, sizeof(struct tagged));
-    if (made == NULL)
-        return FAILED;
-    made->name = name;
-    made->argument = argument;
-    return of_object(made);
-}
-
-/* Goes up to the nearest `try`, which answers error(raised). False if there is none; vm->fault if it FAILED. */
-static bool unwind(struct vm *vm)
-{
-    Value *base = vm->base;
-    for (;;) {
-        Value link = base[-1];
-        if (link_at(link) == vm->code.halt)
-            return false;
-        base -= link_delta(link);
-        if (link_flags(link) & TRIES) {
-            Value error = new_case(vm, vm->error_name, vm->raised);
-            if (error == FAILED)
-                return false;
-            base[vm->code.at[link_at(link) - 1].a] = error;
-            vm->base = base;
-            vm->at = link_at(link);
-            vm->raised = UNDEF;
-            return true;
-        }
-    }
-}
-
-static Value new_record(struct vm *vm, Value keys, const Value *values)
-{
-    struct map_builder builder;
-    map_builder_open(&builder, vm);
-    uint32_t count = array_count(keys);
-    for (uint32_t index = 0; index < count; index++) {
-        Value key = array_get(keys, index);
-        if (values[index] == UNDEF)
-            return raise_text(vm, "undefined may not be stored in a map, as %t", key);
-        if (!map_builder_push(&builder, key, values[index]))
-            return FAILED;
-    }
-    return map_builder_close(&builder);
-}
-
-static Value new_map_of(struct vm *vm, const Value *pairs, uint32_t count)
-{
-    Value map = map_empty(vm);
-    for (uint32_t index = 0; index < count && map != FAILED; index++) {
-        Value key = pairs[index * 2], value = pairs[index * 2 + 1];
-        if (!is_string(key))
-            return raise_text(vm, "expected a string as the key of a map, found %v", key);
-        if (value == UNDEF)
-            return raise_text(vm, "undefined may not be stored in a map, as %t", key);
-        map = map_set(vm, map, key, value);
-    }
-    return map;
-}
-
-static Value new_array_of(struct vm *vm, const Value *values, uint32_t count)
-{
-    for (uint32_t index = 0; index < count; index++)
-        if (values[index] == UNDEF)
-            return raise_text(vm, "undefined may not be stored in an array, as element %d", (int64_t)index);
-    return array_of_values(vm, values, count);
-}
-
-static Value new_values(struct vm *vm, enum object_kind kind, uint32_t count, const Value *from)
-{
-    struct values *made = heap_new(vm, kind, sizeof(struct values) + count * sizeof(Value));
-    if (made == NULL)
-        return FAILED;
-    made->head.count = count;
-    for (uint32_t index = 0; index < count; index++)
-        made->at[index] = from == NULL ? UNDEF : from[index];
-    return of_object(made);
-}
-
-/* The slot of an object of slots, or NULL with what is wrong raised. */
-static Value *slot_of(struct vm *vm, Value slots, uint32_t index)
-{
-    if (!is_object(slots, SLOTS)) {
-        raise_text(vm, "expected an object of slots, found %v", slots);
-        return NULL;
-    }
-    if (index >= object_of(slots)->count) {
-        raise_text(vm, "expected a slot below %d, found %d", (int64_t)object_of(slots)->count, (int64_t)index);
-        return NULL;
-    }
-    return &values_of(slots)->at[index];
-}
-
-/* Index of a case's name, or of a string, among ascending keys; their number if it is none of them; UINT32_MAX if it FAILED. */
-static uint32_t table_index(struct vm *vm, Value v, Value keys)
-{
-    uint32_t count = array_count(keys), low = 0, high = count;
-    Value name = is_case(v) ? case_of(v)->name : v;
-    struct text *text = is_string(name) ? text_flat(vm, name) : NULL;
-    if (text == NULL)
-        return is_string(name) ? UINT32_MAX : count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        int order = text_order(text_of(array_get(keys, middle)), text);
-        if (order == 0)
-            return middle;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return count;
-}
-
-static bool is_case_named(Value v, Value name)
-{
-    if (!is_case(v))
-        return false;
-    Value own = case_of(v)->name;
-    return own == name || text_same(text_of(own), text_of(name));
-}
-
-static bool is_kind(Value v, uint32_t kind)
-{
-    enum kind own = kind_of(v);
-    return own == kind || (own == KIND_INT && kind == KIND_NUMBER);
-}
 
 /* Writes the event of an FFI call; the id of the call, or 0 if it FAILED. */
 static uint32_t start_ffi(struct vm *vm, uint32_t index, const Value *arguments)
@@ -290,126 +50,6 @@ static void suspend(struct vm *vm, uint32_t at, Value *base)
     running->at[CO_BASE] = of_small(base - stack->at);
     heap_wrote(vm, stack);
 }
-
-#define A (r[at->a])
-#define B (r[at->b])
-#define C (r[at->c])
-#define CONSTANT(index) (vm->code.constants[index])
-#define NEXT \
-    { \
-        at++; \
-        continue; \
-    }
-#define SAFE \
-    { \
-        at++; \
-        if (vm->heap.full) \
-            goto collect; \
-        continue; \
-    }
-#define ANSWER(value) \
-    { \
-        Value answered = (value); \
-        if (answered == FAILED) \
-            goto fault; \
-        A = answered; \
-        SAFE \
-    }
-#define JUMP_IF(condition, distance) \
-    { \
-        if (condition) { \
-            int32_t by = (distance); \
-            at += 1 + by; \
-            if (by < 0 && --vm->fuel < 0) \
-                goto fuel; \
-            continue; \
-        } \
-        NEXT \
-    }
-/* A comparison that is not inline: may fail. */
-#define JUMP_TRUTH(expected, compared) \
-    { \
-        enum truth found = (compared); \
-        if (found == BROKEN) \
-            goto fault; \
-        if (vm->heap.full) { \
-            int32_t by = (found == YES) == (expected) ? (int16_t)at->c : 0; \
-            at += 1 + by; \
-            goto collect; \
-        } \
-        JUMP_IF((found == YES) == (expected), (int16_t)at->c) \
-    }
-#define SHIFTED(v) ((int64_t)((v) << 16))
-/* The same value is equal, and two different ints are not. */
-#define JUMP_EQUAL(expected) \
-    { \
-        Value x = A, y = B; \
-        if (x == y && x != UNDEF) \
-            JUMP_IF(expected, (int16_t)at->c) \
-        if (are_small(x, y)) \
-            JUMP_IF(!(expected), (int16_t)at->c) \
-        JUMP_TRUTH(expected, value_eq(vm, x, y)) \
-    }
-/* Compares two registers: ints and doubles here, all else in a function. */
-#define JUMP_COMPARE(operator, function, expected) \
-    { \
-        Value x = A, y = B; \
-        if (are_small(x, y)) \
-            JUMP_IF((SHIFTED(x) operator SHIFTED(y)) == (expected), (int16_t)at->c) \
-        if (is_double(x) && is_double(y)) \
-            JUMP_IF((double_of(x) operator double_of(y)) == (expected), (int16_t)at->c) \
-        JUMP_TRUTH(expected, function(vm, x, y)) \
-    }
-#define JUMP_COMPARE_INT(operator, expected, compared) \
-    { \
-        Value x = A; \
-        int64_t y = (int16_t)at->b; \
-        if (is_small(x)) \
-            JUMP_IF((small_of(x) operator y) == (expected), (int16_t)at->c) \
-        if (is_double(x)) \
-            JUMP_IF((double_of(x) operator(double) y) == (expected), (int16_t)at->c) \
-        JUMP_TRUTH(expected, compared) \
-    }
-#define ARITHMETIC(operator, function) \
-    { \
-        Value x = B, y = C; \
-        if (are_small(x, y)) { \
-            int64_t number = small_of(x) operator small_of(y); \
-            if (fits_small(number)) { \
-                A = of_small(number); \
-                NEXT \
-            } \
-        } else if (is_double(x) && is_double(y)) { \
-            A = of_double(double_of(x) operator double_of(y)); \
-            NEXT \
-        } \
-        ANSWER(function(vm, x, y)) \
-    }
-/* The same with what follows, see fuse.c: the result is kept in another register as well. */
-#define ARITHMETIC_STORE(operator) \
-    { \
-        Value x = B, y = C; \
-        if (are_small(x, y)) { \
-            int64_t number = small_of(x) operator small_of(y); \
-            if (fits_small(number)) { \
-                A = r[at[2].a] = of_small(number); \
-                at += 3; \
-                continue; \
-            } \
-        } else if (is_double(x) && is_double(y)) { \
-            A = r[at[2].a] = of_double(double_of(x) operator double_of(y)); \
-            at += 3; \
-            continue; \
-        } \
-    }
-#define TRUTH_ANSWER(compared, of_yes) \
-    { \
-        enum truth found = (compared); \
-        if (found == BROKEN) \
-            goto fault; \
-        A = found == UNKNOWN ? UNDEF : of_bool((found == YES) == (of_yes)); \
-        SAFE \
-    }
 
 /* Goes on with vm->running until there is something to say. */
 static enum stop interpret(struct vm *vm)
@@ -451,14 +91,14 @@ static enum stop interpret(struct vm *vm)
         case OP_SELF: A = r[-2]; NEXT
         case OP_FUNC: A = vm->code.closures[(uint32_t)wide_of(at)]; NEXT
         case OP_CLOSURE: {
-            Value made = new_values(vm, CLOSURE, vm->code.functions[at->c].captures, &B);
+            Value made = made_values(vm, CLOSURE, vm->code.functions[at->c].captures, &B);
             if (made == FAILED)
                 goto fault;
             object_of(made)->aux = at->c;
             A = made;
             SAFE
         }
-        case OP_SLOTS: ANSWER(new_values(vm, SLOTS, at->b, NULL))
+        case OP_SLOTS: ANSWER(made_values(vm, SLOTS, at->b, NULL))
         case OP_SLOT: {
             const Value *slot = slot_of(vm, B, at->c);
             if (slot == NULL)
@@ -599,7 +239,7 @@ static enum stop interpret(struct vm *vm)
                 }
             }
             vm->base = r;
-            switch (enter(vm, at->b, at->c, (uint32_t)(at - code) + 1, 0, &answer)) {
+            switch (frame_enter(vm, at->b, at->c, (uint32_t)(at - code) + 1, 0, &answer)) {
             case ENTERED: goto entered;
             case ANSWERED: A = answer; SAFE
             case NOT_ENTERED: goto not_entered;
@@ -647,7 +287,7 @@ static enum stop interpret(struct vm *vm)
                 continue;
             }
             vm->base = r;
-            switch (enter(vm, at->a, at->b, vm->code.give_back, 0, &answer)) {
+            switch (frame_enter(vm, at->a, at->b, vm->code.give_back, 0, &answer)) {
             case ENTERED: goto entered;
             case ANSWERED:
                 r[0] = answer;
@@ -679,13 +319,13 @@ static enum stop interpret(struct vm *vm)
         }
         case OP_TRY:
             vm->base = r;
-            switch (enter(vm, at->b, at->c, (uint32_t)(at - code) + 1, TRIES, &answer)) {
+            switch (frame_enter(vm, at->b, at->c, (uint32_t)(at - code) + 1, TRIES, &answer)) {
             case ENTERED: goto entered;
-            case ANSWERED: ANSWER(new_case(vm, vm->ok_name, answer))
+            case ANSWERED: ANSWER(made_case(vm, vm->ok_name, answer))
             case NOT_ENTERED:
                 if (vm->fault != FAULT_RAISED)
                     goto not_entered;
-                answer = new_case(vm, vm->error_name, vm->raised);
+                answer = made_case(vm, vm->error_name, vm->raised);
                 vm->raised = UNDEF;
                 ANSWER(answer)
             }
@@ -714,12 +354,12 @@ static enum stop interpret(struct vm *vm)
                 memcpy(place + 2, rest->at, count * sizeof(Value));
                 at = code + link_at(link) - 1;
                 vm->retried = true; /* there is no way back */
-                switch (enter(vm, window, count, link_at(link), flags & (TRIES | READS), &answer)) {
+                switch (frame_enter(vm, window, count, link_at(link), flags & (TRIES | READS), &answer)) {
                 case ENTERED: goto entered;
                 case NOT_ENTERED:
                     r = vm->base;
                     if ((flags & TRIES) && vm->fault == FAULT_RAISED) {
-                        answer = new_case(vm, vm->error_name, vm->raised);
+                        answer = made_case(vm, vm->error_name, vm->raised);
                         vm->raised = UNDEF;
                         ANSWER(answer)
                     }
@@ -727,13 +367,13 @@ static enum stop interpret(struct vm *vm)
                 case ANSWERED:
                     r = vm->base;
                     if (flags & TRIES)
-                        answer = new_case(vm, vm->ok_name, answer);
+                        answer = made_case(vm, vm->ok_name, answer);
                     ANSWER(answer)
                 }
             }
             if (flags & TRIES) {
                 result = result == UNDEF ? raise_text(vm, "undefined may not be stored in a case, as the argument of ok")
-                                         : new_case(vm, vm->ok_name, result);
+                                         : made_case(vm, vm->ok_name, result);
                 if (result == FAILED)
                     goto fault;
                 at = code + link_at(link);
@@ -781,15 +421,15 @@ static enum stop interpret(struct vm *vm)
             return STOP_FFI;
         }
 
-        case OP_ARRAY: ANSWER(new_array_of(vm, &B, at->c))
-        case OP_MAP: ANSWER(new_map_of(vm, &B, at->c))
-        case OP_RECORD: ANSWER(new_record(vm, CONSTANT(at->c), &B))
+        case OP_ARRAY: ANSWER(made_array(vm, &B, at->c))
+        case OP_MAP: ANSWER(made_map(vm, &B, at->c))
+        case OP_RECORD: ANSWER(made_record(vm, CONSTANT(at->c), &B))
         case OP_CASE:
             if (C == UNDEF) {
                 raise_text(vm, "undefined may not be stored in a case, as the argument of %t", CONSTANT(at->b));
                 goto fault;
             }
-            ANSWER(new_case(vm, CONSTANT(at->b), C))
+            ANSWER(made_case(vm, CONSTANT(at->b), C))
         case OP_ARGUMENT:
             if (!is_case(B)) {
                 raise_text(vm, "expected a case, found %v", B);
@@ -855,7 +495,7 @@ static enum stop interpret(struct vm *vm)
                 goto fault;
             C = function;
             vm->base = r;
-            if (enter(vm, at->c, 0, (uint32_t)(at - code) + 1, READS, &answer) == ENTERED)
+            if (frame_enter(vm, at->c, 0, (uint32_t)(at - code) + 1, READS, &answer) == ENTERED)
                 goto entered;
             goto not_entered;
         }
@@ -993,7 +633,7 @@ static enum stop interpret(struct vm *vm)
         case FAULT_RAISED:
             vm->fault = FAULT_NONE;
             vm->work = UNDEF;
-            if (unwind(vm)) {
+            if (frame_unwind(vm)) {
                 vm->retried = false;
                 at = code + vm->at;
                 r = vm->base;

@@ -14,14 +14,4 @@ enum stop {
 
 enum stop run(struct vm *vm);
 
-/* The function in which an instruction is. */
-const struct function *function_at(const struct vm *vm, uint32_t at);
-
-/* Addresses of the calls of the coroutine that panicked, innermost first; at most `most`. */
-struct address {
-    uint32_t function, at;
-    bool tailed;
-};
-uint32_t backtrace(const struct vm *vm, struct address *found, uint32_t most);
-
 #endif

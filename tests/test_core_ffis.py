@@ -43,6 +43,7 @@ def call(kernel: Kernel, name: str, *args: Any, **options: Any) -> Any:
 def test_core_is_there_without_any_plugin(kernel: Kernel) -> None:
     assert {ffi.name for ffi in kernel.ffis} == {
         *("$core_log", "$core_now", "$core_sleep", "$core_env", "$core_random", "$core_push_actions"),
+        *("$core_get_actions", "$core_set_actions", "$core_push_idle_actions", "$core_set_idle_actions"),
         *("$core_agent_call", "$core_signal_create", "$core_signal_await", "$core_signal_send"),
         *("$core_signal_cancel", "$core_signal_select", "$decode_error"),
     }
@@ -99,6 +100,38 @@ def test_random(kernel: Kernel) -> None:
     for wrong in (-1, 65_537, 2**62):
         with pytest.raises(FFIError, match="expected 0 to 65536 bytes"):
             call(kernel, "$core_random", wrong)
+
+
+def test_queued_actions_can_be_seen_and_replaced(kernel: Kernel) -> None:
+    state = State(services=kernel)
+    first, second = ({"_rmx_type": "msg_view_invoke", "name": name, "env": {}} for name in "ab")
+    kernel.ffis.dispatch(state, b"$core_push_actions", codec.encode([[first]]))
+    _, words = kernel.ffis.dispatch(state, b"$core_get_actions", codec.encode([]))
+    assert codec.decode(words) == [first]
+    kernel.ffis.dispatch(state, b"$core_set_actions", codec.encode([[second, first]]))
+    taken = [state.actions.take() for _ in range(3)]
+    assert [item and item.name for item in taken] == ["b", "a", None]
+
+
+def test_idle_actions_are_apart(kernel: Kernel) -> None:
+    state = State(services=kernel, budget=Budget(Limits(actions=4)))
+    invoke = {"_rmx_type": "msg_view_invoke", "name": "again", "env": {}, "args": [1]}
+    link = {"_rmx_type": "msg_view_open_link", "url": "https://x"}
+    kernel.ffis.dispatch(state, b"$core_push_idle_actions", codec.encode([[invoke, link]]))
+    kernel.ffis.dispatch(state, b"$core_push_idle_actions", codec.encode([[invoke]]))
+    assert state.actions.take() is None and len(state.actions.client) == 1
+    assert [item.params for item in state.actions.idle] == [{"args": [1]}] * 2
+    kernel.ffis.dispatch(state, b"$core_set_idle_actions", codec.encode([[invoke]]))
+    assert len(state.actions.idle) == 1
+    with pytest.raises(LimitExceeded, match="limit actions of 4"):
+        kernel.ffis.dispatch(state, b"$core_push_idle_actions", codec.encode([[invoke]]))
+
+
+@pytest.mark.parametrize("wrong", [{"args": 1}, {"args": [1], "env": 5}])
+def test_arguments_of_actions(kernel: Kernel, wrong: dict[str, Any]) -> None:
+    value = {"_rmx_type": "msg_view_invoke", "name": "again"} | wrong
+    with pytest.raises(FFIError, match="args as an array"):
+        kernel.ffis.dispatch(State(services=kernel), b"$core_push_actions", codec.encode([[value]]))
 
 
 def test_actions_are_queued_in_order(kernel: Kernel) -> None:

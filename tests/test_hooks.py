@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import PluginError, RunError
+from mixkit.errors import NotFound, PluginError, RunError
 from mixkit.grants import ALL
+from mixkit.value import Token
 
 ROOT = Path(__file__).parent.parent
 Load = Callable[..., Kernel]
@@ -114,6 +115,36 @@ def test_mix_sql(load: Load) -> None:
         assert kernel.sql is kernel.sql
 
 
+def test_mix_vaults(load: Load) -> None:
+    source = """
+        @hookimpl
+        def mix_vaults():
+            return {"mine": "mix_one_hooks:Mine"}
+        class Mine:
+            name = "mine"
+    """
+    with load(source) as kernel:
+        assert type(kernel.vaults).__name__ == "Mine"
+        assert kernel.vaults is kernel.vaults
+    with load() as kernel, pytest.raises(NotFound, match="keeps secrets"):
+        assert kernel.vaults
+
+
+def test_mix_belongings(load: Load) -> None:
+    source = """
+        @hookimpl
+        def mix_belongings():
+            return {"card": "mix_one_hooks:cards"}
+        def cards(records, before, now):
+            return records[:1]
+    """
+    with load(source) as kernel:
+        judge = kernel.belonging("card")
+        assert judge is not None
+        assert judge(["a", "b"], "old", "new") == ["a"]
+        assert kernel.belonging("other") is None
+
+
 def test_mix_compilers(load: Load) -> None:
     offers(load, "mix_compilers")
 
@@ -174,6 +205,17 @@ def test_mix_http_intercept(load: Load) -> None:
         assert asyncio.run(kernel.intercept("both")) == "one"
         assert asyncio.run(kernel.intercept("second")) == "two"
         assert asyncio.run(kernel.intercept("none")) is None
+
+
+def test_mix_account_token(load: Load) -> None:
+    first = "@hookimpl\ndef mix_account_token(state, name):\n    return None if name == 'b' else mixkit.Token(name)\n"
+    second = "@hookimpl\nasync def mix_account_token(name):\n    return 'no token' if name == 'b' else None\n"
+    with load(first, second) as kernel:
+        run: Any = None
+        found = asyncio.run(kernel.account_token(run, "a"))
+        assert isinstance(found, Token) and found.reveal() == b"a"
+        with pytest.raises(PluginError, match="plugin 'two': mix_account_token answers a Token, found str"):
+            asyncio.run(kernel.account_token(run, "b"))
 
 
 def test_mix_commands(mixkit_cli: Run) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +21,7 @@ from mixkit.cli.session import Session
 from mixkit.errors import PluginError
 from mixkit.ffi_call import call_ffi
 from mixkit.kernel import Kernel
+from mixkit.state import State
 
 SPECS: dict[str, Callable[..., Any]] = {
     name: function for name, function in vars(hookspecs).items() if name.startswith("mix_")
@@ -29,9 +30,11 @@ ANSWERS = {
     "mix_engines": "{}",
     "mix_settings": "__name__ + ':OddSettings'",
     "mix_http_intercept": "'mine'",
+    "mix_account_token": "mixkit.Token('mine')",
     "mix_doctor": "[]",
 }
 SOURCE = """
+import mixkit
 import msgspec
 from mixkit import hookimpl
 
@@ -69,6 +72,8 @@ def test_every_hook_may_leave_out_its_arguments(load: Callable[..., Path]) -> No
     profile = load("\n".join(functions))
     with Kernel(profile, environ={}) as kernel:
         assert asyncio.run(kernel.intercept("a request")) == "mine"
+        token = asyncio.run(kernel.account_token(cast(State, None), "github"))
+        assert token is not None and token.reveal() == b"mine"
         assert asyncio.run(call_ffi(kernel, "$core_now")) > 0
     session = Session(profile=str(profile))
     assert "its checks failed" not in CliRunner().invoke(doctor, obj=session).output

@@ -27,6 +27,7 @@ from mix_rt.vm import Event, Virtual
 from mix_wasmtime.engine import WasmtimeEngine
 
 from mixkit import codec
+from mixkit import value as values
 from mixkit.contracts import Instance, WasmEngine
 from mixkit.limits import Limits
 
@@ -82,25 +83,37 @@ class Evaluator:
 
 
 class Machine:
-    """The machine as a runner of cases: code from `generate` in an instance of an engine."""
+    """The machine as a runner of cases: code from `generate` in an instance of an engine.
 
-    def __init__(self, code: Code, module: str, make: Make) -> None:
-        self._code, self._module, self._make = code, module, make
+    With `anew`, actions are invoked, as by a client, in a machine that has not made them.
+    """
+
+    def __init__(self, code: Code, module: str, make: Make, *, anew: bool = False) -> None:
+        self._code, self._module, self._make, self._anew = code, module, make, anew
         self._result: Any = None
         self._lines: list[str] = []
         self._virtual: Any = None
+        self._next: list[Any] = []
+        self._idle: list[Any] = []
 
-    def start(self, params: Any) -> None:
+    def _load(self) -> None:
         instance, self._virtual = self._make()
-        self._lines = []
         self._virtual.load(self._code.to_bytes())
         self._finish(self._virtual.init(SLICE))
         _, self._virtual = self._make(instance)
+
+    def start(self, params: Any) -> None:
+        self._load()
+        self._lines, self._next, self._idle = [], [], []
         self._enter(self._module, params)
 
     def _enter(self, name: str, *args: Any) -> None:
+        """An entry, and the actions that it queues."""
         words = codec.encode(list(args))
         self._result = self._finish(self._virtual.enter(self._code.exports[name], words, SLICE))
+        if self._next:
+            following = self._next.pop(0)
+            self._enter("$invoke", following["name"], following["env"])
 
     def _finish(self, event: Event) -> Any:
         try:
@@ -109,12 +122,20 @@ class Machine:
             calls = [(call.function, call.instruction) for call in panic.event.addresses]
             places = [place for place in addresses(self._code, calls) if place[1] not in LIBRARY]
             _, _, line, column = places[0] if places else ("", "", 0, 0)
-            raise Stopped(f"{line}:{column} {codec.decode(panic.event.words)}") from None
+            raise Stopped(f"{line}:{column} {codec.decode(panic.event.words)!s}") from None
 
     def _answer(self, index: int, *args: Any) -> Any:
         name = self._code.ffis[index].name
         if name == "$core_log":
             self._lines.append(args[1])
+            return None
+        if name == "$core_get_actions":
+            return self._next
+        if name in ("$core_set_actions", "$core_push_actions"):
+            self._next = [*([] if "set" in name else self._next), *args[0]]
+            return None
+        if name == "$core_set_idle_actions":
+            self._idle = args[0]
             return None
         return _ffi(name, args)
 
@@ -125,22 +146,31 @@ class Machine:
         action = self._result
         for part in path:
             action = action[part]
-        self._enter("$invoke", action, args)
+        if self._anew:
+            self._load()
+        self._enter("$invoke", action["name"], action["env"] | {"args": args})
 
     def idle(self) -> None:
-        self._enter("$idleTime")
+        while self._idle:
+            # Each time in a run of its own, as the kernel does it.
+            self._load()
+            actions, self._idle = self._idle, []
+            for action in actions:
+                self._enter("$invoke", action["name"], action["env"])
 
     def log(self) -> str:
         return self._lines.pop(0)
 
 
 def _hidden(value: Any) -> Any:
-    """Without what names the closures of actions, which is the machine's own business."""
+    """Without what actions see, which is the machine's own business."""
     if type(value) is list:
         return [_hidden(item) for item in value]
     if type(value) is dict:
         ours = value.get("_rmx_type") == "msg_view_invoke"
         return {key: "…" if ours and key == "env" else _hidden(item) for key, item in value.items()}
+    if type(value) is values.Case and value.arg is not values.UNDEF:
+        return values.Case(value.name, _hidden(value.arg))
     return value
 
 
@@ -166,6 +196,8 @@ def code_of(path: Path) -> Code:
     return generate(checked.program, agent).code()
 
 
+NOT_KEPT: frozenset[str] = frozenset()
+"""Cases of what an action does not take along when it is invoked in another machine."""
 WITHOUT_ERRORS = [path for path in CASES if "\nerror[M" not in path.read_text(encoding="utf-8")]
 
 
@@ -220,6 +252,8 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_case_on_the_machine(path: Path, make: Make) -> None:
     case, _, agent = checked_case(path)
     run_case(case, Machine(code_of(path), agent, make))
+    if any(word == "invoke" for word, _ in case.steps) and path.stem not in NOT_KEPT:
+        run_case(case, Machine(code_of(path), agent, make, anew=True))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -371,15 +371,40 @@ def test_a_glance_sees_what_other_processes_have_changed(workspace: Workspace, t
         others.close()
 
 
+def test_a_glance_reads_again_only_what_was_written(workspace: Workspace) -> None:
+    made: list[str] = []
+
+    def read(database: Database) -> tuple[int, str]:
+        made.append(database.watermark())
+        return len(made), made[-1]
+
+    glance = workspace.glance(read)
+    assert (glance.current(), glance.known()) == (None, None)
+    assert [glance.value(), glance.value(), glance.at_hand(), glance.known()] == [1, 1, 1, 1]
+    with workspace.writing():
+        # Nobody can say by a mark what it is while it is being written.
+        assert glance.current() is None
+        assert glance.known() == 1
+    assert glance.current() is None
+    # Counted, but nothing was written.
+    assert [glance.known(), glance.current()] == [1, 1]
+    with workspace.writing() as database:
+        database.save([{"_rmx_type": "note"}])
+    assert (glance.current(), glance.known()) == (None, None)
+    assert [glance.at_hand(), glance.current(), glance.value()] == [2, 2, 2]
+    assert len(made) == 2
+
+
 def test_a_glance_goes_on_when_who_changed_something_was_killed(workspace: Workspace) -> None:
     workspace.install(package())
-    assert workspace.mark() == workspace.mark() is not None
+    changes = str(workspace.root / disk.CHANGES)
+    assert disk.mark(changes) is not None
     child = os.fork()
     if not child:
         with disk.counted(workspace.root):
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert workspace.mark() is None
+    assert disk.mark(changes) is None
     place, old = workspace.place("demo"), workspace.generation("demo")
     assert workspace.is_current(place, old)
     # A commit of which whoever made it was killed before anybody could be told.
@@ -391,7 +416,7 @@ def test_a_glance_goes_on_when_who_changed_something_was_killed(workspace: Works
     assert now is not None
     book(workspace).save([now | {"generation": old}])
     workspace.install(package("2.0"))
-    assert workspace.mark() is not None
+    assert disk.mark(changes) is not None
     assert workspace.is_current(place, workspace.generation("demo"))
 
 

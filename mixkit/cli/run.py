@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mixkit.cli.runnable import Runnable
     from mixkit.environment import Env
     from mixkit.grants import Grants
+    from mixkit.job import RunResult
     from mixkit.kernel import Kernel
     from mixkit.limits import Limits
     from mixkit.storage import Place
@@ -153,7 +154,6 @@ def _run(
 ) -> None:
     import asyncio
 
-    from mixkit import tagged_json
     from mixkit.cli.lines import add_lines, add_source
     from mixkit.cli.runnable import others_of
     from mixkit.converter import converter
@@ -187,6 +187,15 @@ def _run(
         if folder is not None and not out.as_json:
             add_source(exc, folder)
         raise
+    _answer(out, result)
+    if result.postponed:
+        with out.working("running what was put off"):
+            asyncio.run(kernel.run_postponed(result, kernel.limits.wall_time))
+
+
+def _answer(out: Output, result: RunResult) -> None:
+    from mixkit import tagged_json
+
     if out.as_json:
         value = json.loads(tagged_json.dumps(result.value))
         actions = json.loads(tagged_json.dumps(result.actions))

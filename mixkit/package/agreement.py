@@ -7,27 +7,38 @@ there is nothing to contradict: the package may leave types to the code.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from mixkit._fault import step
 from mixkit.contracts import Module
 from mixkit.errors import EngineError, GuestError, PackageError
 from mixkit.grants import overlap
 from mixkit.near import meant
+from mixkit.package.archive import Archive
 from mixkit.package.manifest import ENTRY, AgentSpec, param_types
-from mixkit.package.package import Package
+from mixkit.package.manifest import Manifest as PackageManifest
 from mixkit.schema import Type
 from mixkit.subtype import misfit
 from mixkit.vm import wasm
 from mixkit.vm.manifest import Manifest, read_manifest
 
-__all__ = ["check"]
+__all__ = ["Packed", "check"]
 
 _WASM: Final = b"\0asm"
 _SECTION: Final = "mix.manifest"
 
 
-def check(package: Package) -> None:
+class Packed(Protocol):
+    """What says something of agents, beside their code: a package, or an app of an export."""
+
+    @property
+    def manifest(self) -> PackageManifest: ...
+
+    @property
+    def archive(self) -> Archive: ...
+
+
+def check(package: Packed) -> None:
     """Refuse a package whose manifest says what its code denies.
 
     Raises:
@@ -51,7 +62,7 @@ def check(package: Package) -> None:
                 )
 
 
-def _own_manifest(package: Package, path: str) -> Manifest | None:
+def _own_manifest(package: Packed, path: str) -> Manifest | None:
     """What the code says of itself; None if it says nothing, or is none: whoever loads it will say so."""
     code = package.archive.read(path)
     if not code.startswith(_WASM):

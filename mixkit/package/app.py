@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from mixkit.grants import NONE, Grants
 from mixkit.near import meant
 from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, param_types
+from mixkit.package.powers import compare, widened
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
 from mixkit.storage import Place
@@ -65,6 +66,26 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def generation(self) -> str:
         """Hash of everything that runs of the app depend on."""
         return hashlib.sha256(dump(self)).hexdigest()[:32]
+
+    def withheld(self) -> list[str]:
+        """Powers that the package asks for and that somebody did not agree to, for people."""
+        asked = self.release.grants
+        return sorted({power for spec in self.consent for power in compare(spec, asked).widened})
+
+    def agreed(self, powers: Collection[str]) -> Installation:
+        """The same, with somebody's consent to some of `withheld`."""
+        asked = self.release.grants
+        return msgspec.structs.replace(self, consent=[widened(spec, asked, powers) for spec in self.consent])
+
+    def allowed(self) -> list[str]:
+        """Powers that the package asks for and has, for people."""
+        asked, withheld = self.release.grants, set(self.withheld())
+        options = [
+            f"{key}: {item}"
+            for key, value in sorted(asked.options.items())
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        return [power for power in (*sorted(set(asked.ffis)), *options) if power not in withheld]
 
     def grants(self) -> Grants:
         """What the app may do: requested, and consented to."""

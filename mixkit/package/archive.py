@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -12,9 +13,10 @@ from typing import Final
 from mixkit.errors import PackageError
 from mixkit.package.zip_headers import Entry, Header, check_tiling, directory_start, read_headers
 
-__all__ = ["Archive", "ArchiveLimits"]
+__all__ = ["Archive", "ArchiveLimits", "lines_in"]
 
 _CHUNK: Final = 256 * 1024
+_MAX_LINE: Final = 16 * 1024 * 1024
 MIB: Final = 1024 * 1024
 
 
@@ -42,7 +44,7 @@ class Archive:
     """The files of a zip, by name. Made from bytes, so that nothing can change between check and use.
 
     Args:
-        data: the whole zip.
+        data: the whole zip; a mapping of a file that nobody else has, where that is large.
         limits: how large it may be.
 
     Raises:
@@ -52,7 +54,7 @@ class Archive:
     __slots__ = ("_data", "entries")
     entries: Mapping[str, Entry]
 
-    def __init__(self, data: bytes, limits: ArchiveLimits | None = None) -> None:
+    def __init__(self, data: bytes | mmap.mmap, limits: ArchiveLimits | None = None) -> None:
         limits = limits or ArchiveLimits()
         if len(data) > limits.packed:
             raise PackageError(f"a package has at most {limits.packed} bytes, found {len(data)}")
@@ -91,6 +93,18 @@ class Archive:
     def read(self, name: str) -> bytes:
         """The content of an entry. `PackageError` as `chunks`."""
         return b"".join(self.chunks(name))
+
+
+def lines_in(chunks: Iterable[bytes], entry: str) -> Iterator[bytes]:
+    """The lines of an entry's content that are not empty, without their ends. `PackageError` if one is too long."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_LINE:
+            raise PackageError(f"a line has at most {_MAX_LINE} bytes, found a longer one", entry)
+        yield from filter(None, whole)
+    if rest:
+        yield rest
 
 
 def _inflate(packed: memoryview, entry: Entry) -> Iterator[bytes]:

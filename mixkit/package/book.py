@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +38,7 @@ from mixkit.errors import NotFound, PackageError
 from mixkit.package import disk
 from mixkit.package.app import Installation
 from mixkit.package.document import dump, load
+from mixkit.package.glance import Glance
 from mixkit.package.past import Event
 from mixkit.storage import Database, Place, Reader, Record, SaveOptions
 
@@ -139,7 +139,7 @@ class Book:
         self._databases = databases
         self._place = Place(name, "", root / FOLDER)
         self._changes = str(root / disk.CHANGES)
-        self._seen: tuple[disk.Mark | None, weakref.ref[Database], str, Mapping[str, Standing]] | None = None
+        self._seen: Glance[Mapping[str, Standing]] = Glance(self, self._read)
 
     def apps(self) -> Mapping[str, Standing]:
         """How it stands with all apps that there ever were, by name.
@@ -150,7 +150,7 @@ class Book:
             NotFound: there is no such workspace.
             StorageError: its database cannot be opened.
         """
-        return self._apps(self.mark(), self.database())
+        return self._seen.value()
 
     def mark(self) -> disk.Mark | None:
         """What stays the same as long as nobody has written the database; None where that cannot be said. Cheap."""
@@ -165,25 +165,12 @@ class Book:
 
     def apps_at_hand(self) -> Mapping[str, Standing] | None:
         """The same, if the database is open; else None. Never waits for anybody, so an event loop may ask."""
-        # PERF: asked for every request.
-        now, seen = self.mark(), self._seen
-        if now is not None and seen is not None and seen[0] == now:
-            return seen[3]
-        database = self.database_at_hand()
-        return None if database is None else self._apps(now, database)
+        return self._seen.at_hand()
 
-    def _apps(self, now: disk.Mark | None, database: Database) -> Mapping[str, Standing]:
-        """Args: `now` is the mark from before `database` was asked for."""
-        seen = self._seen
-        # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is not None and seen[2] == database.watermark() and seen[1]() is database:
-            apps = seen[3]
-            self._seen = now, seen[1], seen[2], apps
-            return apps
+    def _read(self, database: Database) -> tuple[Mapping[str, Standing], str]:
         with database.query(_APPS) as cursor:
             apps = {record["name"]: _standing(self._root, record) for record in cursor}
-            self._seen = now, weakref.ref(database), cursor.watermark, apps
-        return apps
+            return apps, cursor.watermark
 
     def page(self) -> Page:
         """What it says now. Raises as `apps`."""
@@ -197,12 +184,18 @@ class Book:
             database.save([_record(app, folder, None)], _BY_NAME)
         return folder
 
-    def write(self, entries: Mapping[str, Entry], code: Mapping[str, bytes] | None = None) -> None:
+    def write(
+        self,
+        entries: Mapping[str, Entry],
+        code: Mapping[str, bytes] | None = None,
+        others: Iterable[Record] = (),
+    ) -> None:
         """Write entries of apps that were noted, with the code that they bring, in one commit. Code that nothing needs
         any more goes.
 
         Args:
             code: content by SHA-256.
+            others: records of other types, which come with the apps.
         """
         database = self.database()
         with database.query(_APPS) as cursor:
@@ -217,7 +210,28 @@ class Book:
         for digest in set().union(*before.values()) - needed:
             records += (_part(digest, number, {}) for number in range(page.parts(digest)))
         with self.writing():
-            database.save(records, _BY_NAME)
+            database.save([*records, *others], _BY_NAME)
+
+    def keep(self, digest: str, content: bytes) -> None:
+        """Write code that entries will need which are written later, in a commit of its own."""
+        with self.writing() as database:
+            database.save(list(_parts(digest, content)), _BY_NAME)
+
+    def drop(self, digests: Iterable[str]) -> None:
+        """Take back code that was kept for entries which were never written."""
+        database = self.database()
+        page = Page(database, self._root)
+        with database.query(_APPS) as cursor:
+            needed = {digest for record in cursor for digest in record.get("code", ())}
+        gone = [
+            f"code:{digest}:{number}"
+            for digest in digests
+            if digest not in needed
+            for number in range(page.parts(digest))
+        ]
+        if gone:
+            with self.writing():
+                database.delete(gone)
 
     def forget(self, app: str) -> None:
         """Delete what others keep of an app that is about to be deleted: the next of its name is not to have it."""

@@ -16,11 +16,15 @@ from mixkit.errors import NotFound
 from mixkit.package.errors import Busy
 from mixkit.whole_file import sync_folder
 
-__all__ = ["CHANGES", "Mark", "counted", "empty_trash", "locked", "mark", "to_trash"]
+__all__ = ["CHANGES", "MAKING", "Mark", "counted", "empty_trash", "locked", "mark", "to_trash"]
 
 CHANGES: Final = ".changes"
 """File of a directory that counts changes by its size, of bytes that nobody writes: odd while something is changed, or
 somebody was killed while doing so; even between two changes, and another number after each."""
+
+MAKING: Final = ".making"
+"""File of a workspace that is being made, and locked by whoever makes it: until it is gone there is no workspace. One
+that nobody has locked is of somebody who was killed."""
 
 _LOCK: Final = ".lock"
 

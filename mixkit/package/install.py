@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from mixkit.errors import MixError, PackageError
 from mixkit.grants import Grants
-from mixkit.package import agreement, powers
+from mixkit.package import agreement
 from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import MAX_CODE
 from mixkit.package.changes import Changes
@@ -32,6 +32,7 @@ RunSetup: TypeAlias = Callable[[InstalledApp, str], object]
 
 
 _EVERYTHING = GrantsSpec(ffis=["*"])
+_NOTHING = GrantsSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,11 @@ class Options:
         load_files: called with the app, and path and content of each file.
         run_setup: called with the app and the name of the agent that the manifest wants run.
 
-    The last three are called, in this order, when the new code is in place but not current. They see the new
-    version; when one raises, nothing is switched. What they store for an app that is there already they must
-    be able to take back, or make harmless, themselves.
+        dry_run: check all of it, and change nothing; what is answered is what would be done.
+
+    `load_records`, `load_files` and `run_setup` are called, in this order, when the new code is in place but not
+    current. They see the new version; when one raises, nothing is switched. What they store for an app that is there
+    already they must be able to take back, or make harmless, themselves.
     """
 
     granted: Grants | None = None
@@ -61,6 +64,7 @@ class Options:
     load_records: LoadRecords | None = None
     load_files: LoadFiles | None = None
     run_setup: RunSetup | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,14 @@ class Installed:
         changed: False if all was there already.
         apps: apps that were made or changed.
         withheld: powers that the package asks for and does not have, because nobody agreed to them.
+        asks: for all of them.
     """
 
     changed: bool
     apps: tuple[str, ...]
     version: str
     withheld: tuple[str, ...] = ()
+    asks: GrantsSpec = _NOTHING
 
 
 def install(changes: Changes, package: Package, options: Options) -> Installed:
@@ -101,7 +107,7 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         _, entry = page.find(release.app) or (None, None)
         old = entry or None
         new = Installation(release=release, consent=_consent(release, old, options.granted))
-        withheld |= _withheld(new)
+        withheld |= {*new.withheld()}
         missing = {digest: path for path, digest in release.code().items() if page.code(digest) is None}
         if old is None or old.generation != new.generation or missing:
             _check_successor(old, release, options.force)
@@ -113,13 +119,14 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         _check_size(package, paths)
         agreement.check(package)
         _validate(package, planned, options.validate)
+    if planned and not options.dry_run:
         places = [changes.make_home(new.release.app) for new in planned]
         for new, place in zip(planned, places, strict=True):
             _fill(place, package, new, options)
         code = {digest: package.archive.read(path) for digest, path in paths.items()}
         changes.book.write({new.release.app: new for new in planned}, code)
     apps = tuple(new.release.app for new in planned)
-    return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)))
+    return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)), package.manifest.grants)
 
 
 def grants_spec(grants: Grants) -> list[GrantsSpec]:
@@ -132,10 +139,6 @@ def _consent(release: Release, old: Installation | None, granted: Grants | None)
         return old.consent if old else [release.grants]
     # Saying yes to "$db_*" is saying yes to what this version asks for, not to what a later one may.
     return [release.grants, *(spec for spec in grants_spec(granted) if spec != _EVERYTHING)]
-
-
-def _withheld(new: Installation) -> set[str]:
-    return {power for spec in new.consent for power in powers.compare(spec, new.release.grants).widened}
 
 
 def _check_successor(old: Installation | None, new: Release, force: bool) -> None:

@@ -13,7 +13,7 @@ from mixkit.errors import PackageError
 from mixkit.grants import Grants
 from mixkit.package import manifest, signature
 from mixkit.package.app import no_file
-from mixkit.package.archive import Archive, ArchiveLimits
+from mixkit.package.archive import Archive, ArchiveLimits, lines_in
 from mixkit.package.document import MAX_DOCUMENT, parse
 from mixkit.package.manifest import Manifest
 from mixkit.package.release import Release
@@ -22,7 +22,6 @@ from mixkit.package.signature import Signature
 __all__ = ["RUNTIME", "Package"]
 
 RUNTIME = "runtime.json"
-_MAX_LINE = 16 * 1024 * 1024
 _DOCUMENTS = (manifest.ENTRY, RUNTIME, signature.ENTRY)
 
 
@@ -152,14 +151,7 @@ class Package:
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of an entry that are not empty, without their ends."""
-        rest = b""
-        for chunk in self.archive.chunks(path):
-            *whole, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _MAX_LINE:
-                raise PackageError(f"a line has at most {_MAX_LINE} bytes, found a longer one", path)
-            yield from filter(None, whole)
-        if rest:
-            yield rest
+        return lines_in(self.archive.chunks(path), path)
 
     def _document(self, path: str) -> bytes:
         entry = self.archive.entries.get(path)

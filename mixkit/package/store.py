@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
-from mixkit.errors import NotFound, StorageError
+from mixkit.errors import NotFound, PackageError, StorageError
 from mixkit.grants import Grants
 from mixkit.near import meant
 from mixkit.package import disk
-from mixkit.package.app import InstalledApp
+from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
 from mixkit.package.changes import SIGNALS, Changes
-from mixkit.package.errors import Exists
+from mixkit.package.errors import Busy, Exists
+from mixkit.package.glance import Glance
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
 from mixkit.package.past import Event
+from mixkit.package.release import Release
 from mixkit.storage import Database, Place
 from mixkit.whole_file import sync_folder
 
 __all__ = ["Workspace", "WorkspaceStore"]
+
+T = TypeVar("T")
 
 
 class WorkspaceStore:
@@ -36,6 +42,7 @@ class WorkspaceStore:
           <app>.<hex>/data/   the app's own, with its database; no other app ever has that folder
           .lock  .trash-*     in use while something is changed
           .changes            counts the commits to the database, see `mixkit.package.disk`
+          .making             it is being made, and nobody sees it yet
 
     Objects of this class and `Workspace` may be shared by threads and survive a fork.
 
@@ -61,8 +68,10 @@ class WorkspaceStore:
 
     def list(self) -> list[str]:
         """Names of the workspaces, sorted."""
-        found = (path.parent.name for path in self.root.glob(f"*/{FOLDER}"))
-        return sorted(name for name in found if not name.startswith("."))
+        found = (path.parent for path in self.root.glob(f"*/{FOLDER}"))
+        return sorted(
+            home.name for home in found if home.name[0] != "." and not (home / disk.MAKING).exists()
+        )
 
     def create(self, name: str) -> Workspace:
         """Make an empty workspace.
@@ -72,23 +81,67 @@ class WorkspaceStore:
             BadName: it cannot have that name.
             StorageError: its database cannot be made.
         """
-        home = self.root / check_name("workspace", name)
         with disk.locked(self.root):
-            disk.empty_trash(self.root, self._forget)
-            # What was killed before it made the folder of the database left an empty one.
-            if home.exists() and not (home.is_dir() and not any(home.iterdir())):
-                raise Exists(f"there is a workspace {name!r} already")
-            home.mkdir(exist_ok=True)
+            home = self._new_home(name)
             try:
-                sync_folder(self.root)
-                (home / FOLDER).mkdir()
-                sync_folder(home)
-                workspace = self.workspace(name)
-                workspace.apps()
+                workspace = self._make(name, home)
             except BaseException:
                 self._discard(name)
                 raise
+        self._workspaces[name] = workspace
         return workspace
+
+    @contextmanager
+    def making(self, name: str) -> Iterator[Workspace]:
+        """Make a workspace that nobody sees before the block has ended well; if it fails, or the process is killed,
+        there is none. Raises as `create`."""
+        with contextlib.ExitStack() as made:
+            with disk.locked(self.root):
+                home = self._new_home(name)
+                try:
+                    made.enter_context(disk.locked(home, seconds=0, name=disk.MAKING))
+                    workspace = self._make(name, home)
+                except BaseException:
+                    self._discard(name)
+                    raise
+            try:
+                yield workspace
+                # Under the lock, since who sweeps must not find the file before that and lock it after.
+                with disk.locked(self.root):
+                    (home / disk.MAKING).unlink()
+                    sync_folder(home)
+            except BaseException:
+                with disk.locked(self.root):
+                    self._discard(name)
+                raise
+
+    def _new_home(self, name: str) -> Path:
+        """The folder for a workspace of that name, made, once what was left of others is gone. Under the lock."""
+        home = self.root / check_name("workspace", name)
+        disk.empty_trash(self.root, self._forget)
+        self._sweep()
+        # What was killed before it made the folder of the database left an empty one.
+        if home.exists() and not (home.is_dir() and not any(home.iterdir())):
+            raise Exists(f"there is a workspace {name!r} already")
+        home.mkdir(exist_ok=True)
+        return home
+
+    def _make(self, name: str, home: Path) -> Workspace:
+        sync_folder(self.root)
+        (home / FOLDER).mkdir()
+        sync_folder(home)
+        workspace = Workspace(Changes(home, self._databases, self._files))
+        workspace.apps()
+        return workspace
+
+    def _sweep(self) -> None:
+        """Discard what was being made by somebody who was killed."""
+        for marker in self.root.glob(f"*/{disk.MAKING}"):
+            try:
+                with disk.locked(marker.parent, seconds=0, name=disk.MAKING):
+                    self._discard(marker.parent.name)
+            except (Busy, NotFound):
+                continue
 
     def delete(self, name: str) -> None:
         """Delete a workspace with all apps and their data; see `Workspace.delete_app` for what runs.
@@ -151,6 +204,7 @@ class Workspace:
         self._changes = changes
         self._book = changes.book
         self._folder = str(changes.root / FOLDER)
+        self._making = str(changes.root / disk.MAKING)
 
     def apps(self) -> list[str]:
         """Names of the apps, sorted."""
@@ -162,24 +216,19 @@ class Workspace:
         return self._book.database()
 
     def writing(self) -> AbstractContextManager[Database]:
-        """The same, for a commit to it, which `mark` tells of. `Busy` if others have been writing for a minute."""
+        """The same, for a commit to it, which every `glance` sees. `Busy` if others have been writing for a minute."""
         return self._book.writing()
 
     def signals(self) -> Database:
         """The database for the signals of its runs (`mixkit.kept_signals`), made if it is not there. Cheap if it is
-        open. It is one of its own: it is written often, and `mark` tells nothing of it."""
+        open. It is one of its own: it is written often, and no `glance` sees it."""
         if not self.is_there():
             raise NotFound(f"no workspace {self.name!r}")
         return self._changes.signals()
 
-    def mark(self) -> disk.Mark | None:
-        """What stays the same as long as nobody has written `database`, in any process; None where that cannot be said.
-        Takes a microsecond. What is read after it is no older."""
-        return self._book.mark()
-
-    def database_at_hand(self) -> Database | None:
-        """The same if it is open, else None. An event loop may ask."""
-        return self._book.database_at_hand()
+    def glance(self, read: Callable[[Database], tuple[T, str]]) -> Glance[T]:
+        """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""
+        return Glance(self._book, read)
 
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.
@@ -298,6 +347,7 @@ class Workspace:
         load_records: LoadRecords | None = None,
         load_files: LoadFiles | None = None,
         run_setup: RunSetup | None = None,
+        dry_run: bool = False,
     ) -> Installed:
         """Install a package, all or nothing; see `mixkit.package.install.Options` for the arguments.
 
@@ -305,10 +355,57 @@ class Workspace:
             PackageError: it is refused; nothing was changed.
             Busy: somebody else has been changing the workspace for a minute.
         """
-        options = Options(granted, validate, force, trusted, load_records, load_files, run_setup)
+        options = Options(granted, validate, force, trusted, load_records, load_files, run_setup, dry_run)
         return install(self._changes, package, options)
+
+    def releases(self, package: Package) -> dict[str, Release]:
+        """What is installed now of the apps that a package brings."""
+        found = {}
+        for name in package.manifest.apps.keys() & set(self.apps()):
+            with closing(self.app(name)) as app:
+                if app.release is not None:
+                    found[name] = app.release
+        return found
+
+    def agree(self, app: str, powers: Iterable[str] | None = None) -> Installation:
+        """Let an app have powers that its package asks for and that were withheld; answers what is installed now.
+
+        Args:
+            powers: as `Installation.withheld` has them; None for all.
+
+        Raises:
+            NotFound: there is no such app, or it has no code.
+            PackageError: one of them is not withheld.
+        """
+        with self._changes.begun():
+            with closing(self.app(app)) as found:
+                installation = found.installation
+            if installation is None:
+                raise NotFound(f"app {app!r} has no code that could have powers")
+            withheld = installation.withheld()
+            wanted = withheld if powers is None else list(powers)
+            for power in wanted:
+                if power not in withheld:
+                    raise PackageError(
+                        f"app {app!r}: expected one of the powers that are withheld, {', '.join(withheld) or 'none'}; "
+                        f"found {power!r:.200}{meant(power, withheld)}"
+                    )
+            if wanted:
+                installation = installation.agreed(wanted)
+                self._book.write({app: installation})
+            return installation
+
+    @contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """Be the only one who changes the apps, for whoever makes them by other means than a package.
+
+        Raises:
+            Busy: somebody else has been changing the workspace for a minute.
+        """
+        with self._changes.begun():
+            yield self._changes
 
     def is_there(self) -> bool:
         """Whether the workspace was not deleted."""
         # PERF: asked for every request; going through `Path` doubles the price.
-        return os.path.isdir(self._folder)  # noqa: PTH112
+        return os.path.isdir(self._folder) and not os.path.exists(self._making)  # noqa: PTH110, PTH112

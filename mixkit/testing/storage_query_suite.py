@@ -380,6 +380,28 @@ class StorageQuerySuite(StorageFixtures):
         with pytest.raises(QueryError):
             database.as_of(when)
 
+    # -- spellings ----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "true",
+            'kind == "person" and age > $n | orderAsc(name) | { name }',
+            'pets.(kind == "cat" and age >= 3) | count()',
+            'home.name == "Rome" or not age > 3',
+            ["comparison", "==", ["token", "age"], ["param", "n"]],
+            ["comparison", "==", ["token", "home"], {"_rmx_type": "{tag}case:db.ref", "_rmx_value": "rome"}],
+        ],
+        ids=range(6),
+    )
+    def test_a_query_has_two_spellings(self, people: Database, query: Any) -> None:
+        first = people.parse(query)
+        assert json.loads(json.dumps(first.ast)) == first.ast
+        assert people.parse(first.text) == first
+        assert people.parse(first.ast) == first
+        params = {"n": 18} if "$n" in first.text else {}
+        assert list(people.query(first.text, params)) == list(people.query(query, params))
+
     # -- plans --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("run", [False, True])

@@ -144,7 +144,9 @@ class StorageRefusalSuite(StorageFixtures):
 
     @pytest.mark.parametrize("query", BAD_QUERIES, ids=range(len(BAD_QUERIES)))
     def test_a_bad_query_is_refused(self, database: Database, query: Any) -> None:
-        for run in (database.query, database.explain, database.live, database.as_of(0).query):
+        for run in (
+            database.query, database.explain, database.live, database.parse, database.as_of(0).query,
+        ):  # fmt: skip
             with pytest.raises(QueryError) as caught:
                 run(query)
             assert len(str(caught.value)) < LONGEST

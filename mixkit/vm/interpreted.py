@@ -10,7 +10,7 @@ from typing import Any
 from mixkit.contracts import Compiled, HostImports, Instance, Interpreter
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
-from mixkit.vm.manifest import Manifest, manifest_of
+from mixkit.vm.manifest import Entry, Manifest, manifest_of
 from mixkit.vm.program import Program
 from mixkit.vm.snapshot import SnapshotCache
 
@@ -44,6 +44,10 @@ class InterpretedProgram(Program):
 
     def _read_manifest(self) -> Manifest:
         return manifest_of(self._interpreter.manifest(self._code), self.name or self._interpreter.name)
+
+    def action(self, entry: str, name: str) -> Entry:
+        """Actions have names of their own, which the machine knows."""
+        return super().action(entry, name) if name in self.manifest.entries else Entry(name)
 
     def _key(self, env: bytes) -> str:
         return super()._key(self.module.hash.encode())

@@ -292,8 +292,8 @@ class Run:
             while True:
                 event = machine.step(SLICE)
                 match Timeout() if self._stop is not None else event:
-                    case Idle(finished):
-                        result = finished if result is None else result
+                    case Idle(finished, latest):
+                        result = finished if result is None or latest else result
                         self._to(RunState.IDLE)
                         if self._pending:
                             yield set(self._pending)
@@ -303,7 +303,7 @@ class Run:
                         elif (action := self.state.actions.take()) is not None:
                             self._to(RunState.RUNNING)
                             machine.enter(
-                                action.name, codec.encode(action.env, token=self.state.token_to_handle)
+                                action.name, codec.encode(action.params, token=self.state.token_to_handle)
                             )
                         else:
                             self._to(RunState.EXIT)

@@ -89,10 +89,12 @@ class Sleep(msgspec.Struct, frozen=True, gc=False):
 class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
-    `words` is the result of the entry that has just finished, None if none has.
+    `words` is the result of the entry that has just finished, None if none has. Of several entries of a run the first
+    one's is the answer, unless a later one is `latest`: it stands for what they have all come to.
     """
 
     words: bytes | None = None
+    latest: bool = False
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):

@@ -120,6 +120,17 @@ class Program:
             raise NotFound(f"{self.name or 'the code'} has no entry {name!r}; it has {known}{near}")
         return entry
 
+    def action(self, entry: str, name: str) -> Entry:
+        """What an action of that name enters, of an entry that answered or queued it.
+
+        Raises:
+            NotFound: it is none of the entry's. Other entries are no actions of it: who may run one agent may not
+                for that run another one.
+        """
+        if name != entry:
+            raise NotFound(f"the entry {entry!r} has no action {name!r:.80}; an action of it enters it again")
+        return self.entry(entry)
+
     def check_params(self, name: str, params: object) -> object:
         """The parameters as the entry's declared types want them, or `Mismatch`."""
         declared = self._params.get(name)

@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 from mix_db import Database
-from mix_db.engine import version
 from mix_db.files import write_log
 from mix_db.files.errors import FilesError
 from mix_db.files.faults import FaultyFolder
@@ -33,6 +32,7 @@ from mix_db.index.write import build
 from mix_db.query.json_form import from_json, to_json
 from mix_db.query.parser import parse
 from mix_db.query.printer import format_query
+from mix_db.versions import version
 
 from mixkit.errors import MixError, QueryError
 from mixkit.value import UNDEF, Case, Ref

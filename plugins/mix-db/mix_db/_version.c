@@ -1,5 +1,5 @@
-/* Stored versions read: `read` exactly as read_python in mix_db/engine/version.py, for the price of making the objects;
- * and `publish` exactly as publish_python in mix_db/engine/public.py, for the price of copying the bytes.
+/* Stored versions read: `read` exactly as read_python in mix_db/versions/version.py, for the price of making the objects;
+ * and `publish` exactly as publish_python in mix_db/versions/public.py, for the price of copying the bytes.
  *
  * The bytes come from files that were checked, and are trusted no more for it: every length is compared with what is
  * there, nesting is bounded, and what is not MessagePack of a map raises ValueError.
@@ -10,7 +10,7 @@
 
 /* A case takes two levels, since its content is an array. */
 #define MAX_DEPTH 600
-#define MAX_COMMIT INT64_C(9999999999999999) /* mix_db.engine.version.MAX_WATERMARK */
+#define MAX_COMMIT INT64_C(9999999999999999) /* mix_db.versions.version.MAX_WATERMARK */
 #define NAMES 1024
 #define NAME_MAX_SIZE 32
 #define PICKS 256 /* fields that a projection names at most */
@@ -19,7 +19,7 @@
 #define EXT_REF 1
 #define EXT_CASE 2
 
-/* The engine's fields, as mix_db/engine/version.py numbers them. */
+/* The engine's fields, as mix_db/versions/version.py numbers them. */
 enum own { ID, COMMIT, TIME, PREVIOUS, DELETED, OWN };
 static const char *const OWN_NAMES[OWN] = {"_rmx_id", "_rmx_rev", "_rmx_last_modified_at", "_rmx_previous",
                                            "_rmx_deleted"};
@@ -889,9 +889,9 @@ static void module_free(void *module) { module_clear(module); }
 
 static PyMethodDef methods[] = {
     {"read", version_read, METH_O,
-     "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.engine.version.read_python."},
+     "read($module, data, /)\n--\n\nThe map of a stored version; see mix_db.versions.version.read_python."},
     {"publish", version_publish, METH_VARARGS,
-     "publish($module, records, rows, marks, dropped, picks, /)\n--\n\nIn public form; see mix_db.engine.public."},
+     "publish($module, records, rows, marks, dropped, picks, /)\n--\n\nIn public form; see mix_db.versions.public."},
     {"weigh", version_weigh, METH_VARARGS,
      "weigh($module, value, most, /)\n--\n\nAbout its bytes; see mix_db.query.weight.weigh_python."},
     {NULL, NULL, 0, NULL},

@@ -3,7 +3,7 @@
 from typing import Any
 
 def read(data: bytes, /) -> dict[str, Any]:
-    """`mix_db.engine.version.read_python`. `ValueError` if it is not the MessagePack of a record."""
+    """`mix_db.versions.version.read_python`. `ValueError` if it is not the MessagePack of a record."""
 
 def publish(
     records: list[bytes],
@@ -13,7 +13,7 @@ def publish(
     picks: tuple[tuple[bytes, bytes], ...] | None,
     /,
 ) -> bytes:
-    """`mix_db.engine.public.publish_python`. `ValueError` if one is not the MessagePack of a record."""
+    """`mix_db.versions.public.publish_python`. `ValueError` if one is not the MessagePack of a record."""
 
 def weigh(value: object, most: int, /) -> int:
     """`mix_db.query.weight.weigh_python`."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mix_db.engine.indexing import check_segment, index_rows
-from mix_db.engine.version import read_version, relinked
 from mix_db.files import names, write_log
 from mix_db.files.check import Finding, check
 from mix_db.files.errors import explained
 from mix_db.files.layer import DiskFolder
 from mix_db.files.repair import Report, repair
+from mix_db.versions.indexing import check_segment, index_rows
+from mix_db.versions.version import read_version, relinked
 from mixkit.errors import NotFound
 
 __all__ = ["Checked", "check_folder", "repair_folder"]

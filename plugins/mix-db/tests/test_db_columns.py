@@ -16,9 +16,9 @@ from mix_db.columns import shape, tables, walk
 from mix_db.columns.shape import MAX_DEPTH, MAX_FIELDS, MAX_INNER, MAX_PLACES, names_in_sql
 from mix_db.columns.tables import RecordTables
 from mix_db.columns.walk import Code, Seen, fill_python, scan_python
-from mix_db.engine.version import packer, split, stamp, unstamped
 from mix_db.settings import Settings
 from mix_db.testing.strategies import record_fields
+from mix_db.versions.version import packer, split, stamp, unstamped
 
 from mixkit import tagged_json
 from mixkit.errors import NotFound, QueryError

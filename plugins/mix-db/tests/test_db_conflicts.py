@@ -12,10 +12,10 @@ import pytest
 from mix_db import Database
 from mix_db.engine.engine import Engine
 from mix_db.engine.handle import Handle
-from mix_db.engine.rows import MemoryRows
 from mix_db.files.store import Draft
 from mix_db.files.write_log import Commit
 from mix_db.settings import Settings
+from mix_db.versions.rows import MemoryRows
 
 from mixkit.errors import Conflict, StorageError
 from mixkit.storage import SaveOptions

@@ -17,9 +17,9 @@ from mix_db.engine.compaction import Compaction
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
-from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.testing.plain import PlainDatabase
+from mix_db.versions.rows import MemoryRows
 
 from mixkit.errors import QueryError, StorageError
 from mixkit.storage import Live, Reader, SaveOptions

@@ -19,6 +19,8 @@ from mix_db.files.layer import DiskFolder
 from mix_db.files.rows import Extent, RowReader
 from mix_db.files.store import Store
 
+from mixkit.testing.descriptors import descriptors
+
 RECORDS = [b"one", b"", b"x" * 130, b"four"]
 LOGGED = [(b"five", b"six"), (), (b"seven",)]
 
@@ -433,19 +435,16 @@ def test_a_reader_keeps_its_files_while_they_are_replaced(tmp_path: Path) -> Non
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
-    def count() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    before = count()
     for _ in range(3):
         store = Store(DiskFolder(tmp_path))
         store.commit(lambda draft: RECORDS)
         store.flush()
         store.commit(lambda draft: RECORDS)
         list(check(store.folder))
+        assert descriptors(str(tmp_path))
         store.close()
         del store
-    assert count() == before
+    assert not descriptors(str(tmp_path))
 
 
 # --- many rows at once ---

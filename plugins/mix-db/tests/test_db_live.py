@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from mix_db import Database
 from mix_db.engine.live import LiveQuery
-from mix_db.engine.state import State
 from mix_db.query import parse
 from mix_db.settings import Settings
+from mix_db.versions.state import State
 
 from mixkit.errors import QueryCancelled, QueryTimeout
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mix_db.engine import public
-from mix_db.engine.public import ALL, MAX_NAMES, Choice, publish_python
-from mix_db.engine.version import packer, read_python, split, stamp, unstamped
+from mix_db.versions import public
+from mix_db.versions.public import ALL, MAX_NAMES, Choice, publish_python
+from mix_db.versions.version import packer, read_python, split, stamp, unstamped
 
 from mixkit import msgpack_values
 from mixkit.rows import PackedRows

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mix_db.engine.ids import is_well_formed, new_ids
 from mix_db.engine.records import MAX_ID, MAX_NAME, Deleting, Saving
-from mix_db.engine.version import (
+from mix_db.versions.version import (
     is_tombstone,
     packer,
     read_version,

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from mix_db.engine.engine import Engine
 from mix_db.engine.handle import Handle
-from mix_db.engine.indexing import check_segment, index_rows
 from mix_db.engine.reader import StateReader
 from mix_db.files.check import check
 from mix_db.files.errors import DamagedFile, LockTimeout
@@ -32,6 +31,7 @@ from mix_db.files.store import Store
 from mix_db.index.merge import settle
 from mix_db.mending import _salvaged
 from mix_db.settings import Settings
+from mix_db.versions.indexing import check_segment, index_rows
 
 from mixkit.storage import SaveOptions
 

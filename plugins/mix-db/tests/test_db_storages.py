@@ -15,9 +15,9 @@ from mix_db import Database
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
-from mix_db.engine.rows import MemoryRows
 from mix_db.settings import Settings
 from mix_db.storages import Memory, Mixquery
+from mix_db.versions.rows import MemoryRows
 
 from mixkit.errors import DatabaseGone, NotFound, StorageError
 from mixkit.storage import Place, Storage

@@ -24,6 +24,7 @@ from mix_db.index.memory import MemoryPart
 from mix_db.settings import Settings
 
 from mixkit.errors import NotFound, QueryCancelled, QueryError, StorageError
+from mixkit.testing.descriptors import descriptors
 
 LONG = 30.0
 
@@ -179,13 +180,6 @@ def until(found: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)
     return answer
-
-
-def descriptors() -> Iterator[str]:
-    """What this process has open."""
-    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        with contextlib.suppress(FileNotFoundError):
-            yield os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
 
 
 @contextlib.contextmanager
@@ -629,7 +623,7 @@ def test_a_database_that_nobody_refers_to_any_more_is_closed(tmp_path: Path, cyc
         del held
         gc.collect()
     until(lambda: engine.closed)
-    until(lambda: not any(str(tmp_path) in name for name in descriptors()))
+    until(lambda: not descriptors(str(tmp_path)))
     assert [row["n"] for row in cursor] == list(range(100, 250))
     with Database(tmp_path) as again:
         assert again.query("").count() == 250

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mix_db.engine import version
-from mix_db.engine.version import is_tombstone, packer, read_python, split, stamp, unstamped
 from mix_db.query.weight import weigh_python
+from mix_db.versions import version
+from mix_db.versions.version import is_tombstone, packer, read_python, split, stamp, unstamped
 
 from mixkit.testing.strategies import identical, values
 from mixkit.value import Case, Ref

@@ -121,8 +121,8 @@ async def put(
     out: Output,
 ) -> None:
     """Store FILE as PATH, or under its own name in PATH if that ends with a slash; `-` is stdin."""
-    from mix_files.value import own
     from mixkit.file_fields import guessed
+    from mixkit.file_value import own
     from mixkit.filesystem import ABSENT
 
     if path.endswith("/") and str(source) != "-":

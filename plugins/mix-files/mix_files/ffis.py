@@ -13,18 +13,17 @@ from mix_files.options import (
     ListOptions,
     PropsOptions,
     ReadOptions,
-    check_url,
     condition,
     tagged,
 )
 from mix_files.reach import READ, WRITE, app_of, check_folders, files_of, may, may_list
 from mix_files.sending import Busy, Sending
 from mix_files.settings import FilesSettings
-from mix_files.value import REGISTERED, file_value, own
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.ffi import FFIGroup
 from mixkit.file_fields import guessed
 from mixkit.file_urls import signed_query
+from mixkit.file_value import REGISTERED, check_url, file_value, own, stands_for
 from mixkit.filesystem import pieces
 from mixkit.octets import joined
 from mixkit.state import State
@@ -64,7 +63,7 @@ async def file_get(state: State, path: str, options: GetOptions | None = None) -
     place = app_of(state)
     info = await files_of(state).stat(may(state, READ, path))
     value = file_value(place, info)
-    if options is not None and options.signedFor is not None and REGISTERED not in (info.metadata or {}):
+    if options is not None and options.signedFor is not None and stands_for(info) is None:
         if value["url"] is None:
             raise FFIError("signedFor: this run is in no workspace, so no server answers its files")
         try:
@@ -96,7 +95,7 @@ async def file_read(state: State, path: str, options: ReadOptions | None = None)
         may(state, READ, path), start=wanted.start, stop=wanted.start + most, only_if=only_if
     )
     try:
-        if (url := (reading.info.metadata or {}).get(REGISTERED)) is not None:
+        if (url := stands_for(reading.info)) is not None:
             raise FFIError(
                 f"{path!r:.200} stands for {url!r:.200}, whose bytes are there; $http_do reads them"
             )

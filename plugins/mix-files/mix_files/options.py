@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 
-from mixkit.errors import FFIError, FileError
+from mixkit.errors import FFIError
 from mixkit.filesystem import ABSENT
 
 __all__ = [
@@ -17,12 +16,9 @@ __all__ = [
     "ListOptions",
     "PropsOptions",
     "ReadOptions",
-    "check_url",
     "condition",
     "tagged",
 ]
-
-_LONGEST_URL = 1_900
 
 
 class GetOptions(msgspec.Struct, frozen=True):
@@ -94,23 +90,3 @@ def tagged(if_match: str) -> str:
     if not if_match:
         raise FFIError("ifMatch: expected an ETag, as metadata.etag of a file has it, found an empty string")
     return if_match
-
-
-def check_url(url: str) -> str:
-    """The URL itself, if a file may stand for it.
-
-    Raises:
-        FileError: it is no absolute http or https URL, or has a password.
-    """
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
-        _ = parts.port
-    except ValueError:
-        fits = False
-    if not fits or not url.isascii() or not url.isprintable() or " " in url or len(url) > _LONGEST_URL:
-        raise FileError(
-            f"expected an absolute URL, https://…, of at most {_LONGEST_URL} printable ASCII characters and without a "
-            f"user name, found {url!r:.100}"
-        )
-    return url

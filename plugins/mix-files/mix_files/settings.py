@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mix_files.s3.settings import S3Settings
+from mix_files.s3_settings import S3Settings
 
 __all__ = ["FilesSettings"]
 

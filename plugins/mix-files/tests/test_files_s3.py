@@ -196,7 +196,7 @@ async def test_writes_of_a_killed_process_are_counted_anew(moto: Moto, place: Pl
     files = filesystem.open(place)
     await files.put("/a", bytes(100))
     # It stored a file and was killed before it could say so.
-    claim = files.book.claim(70, new=True, freed=0)
+    claim = files.shelf.book.claim(70, new=True, freed=0)
     stranger = S3FileSystem(msgspec.structs.replace(filesystem._settings))
     await stranger.open(Place("office", "notes", place.home)).put("/b", bytes(70))
     os.truncate(place.home / "s3" / "state", 0)

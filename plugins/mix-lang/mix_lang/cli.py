@@ -13,6 +13,9 @@ from mixkit.near import meant
 
 __all__ = ["compile_", "explain"]
 
+_PATIENCE = 60.0
+"""Seconds that a server may say nothing."""
+
 
 @click.command("explain")
 @click.argument("code", required=False)
@@ -41,10 +44,19 @@ def explain(session: Session, code: str | None) -> None:
     help="Where the executable goes; beside the source, with the suffix .mixexe, unless given.",
 )  # fmt: skip
 @click.option("--check", "only", is_flag=True, help="Say what is wrong, and write nothing.")
+@click.option("--remote", metavar="URL", help="Have a server of mixkit compile it.")
+@click.option(
+    "--token", envvar="MIXKIT_COMPILE_TOKEN", help="What that server takes; better in MIXKIT_COMPILE_TOKEN."
+)
 @json_option
 @pass_session
-def compile_(session: Session, source: Path, out: Path | None, only: bool) -> None:
+def compile_(
+    session: Session, source: Path, out: Path | None, only: bool, remote: str | None, token: str | None
+) -> None:
     """Compile the agent in SOURCE, and the modules beside it that it imports, to an executable."""
+    if remote is not None:
+        _compile_remote(session, source, out, only, remote, token)
+        return
     from mix_lang.compiler import build, gather
     from mix_lang.errors import CompileError
     from mix_lang.render import render_all
@@ -72,3 +84,33 @@ def compile_(session: Session, source: Path, out: Path | None, only: bool) -> No
         printed.note(render_all(diagnostics).rstrip(), None)
     if not only:
         printed.line(f"{target}: {len(code)} bytes")
+
+
+def _compile_remote(
+    session: Session, source: Path, out: Path | None, only: bool, remote: str, token: str | None
+) -> None:
+    from mix_lang.compiler import gather
+    from mixkit.remote_compile import Task, ask, check_server
+    from mixkit.sources import Sources
+
+    try:
+        url = check_server(remote)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--remote") from None
+    printed = Output(session.as_json)
+    found = ask(url, token, Task(gather(Sources(source)), source.name), _PATIENCE)
+    if not found.ok or found.code is None:
+        if session.as_json:
+            printed.document({"ok": False, "message": found.message, "diagnostics": found.diagnostics})
+        else:
+            # What the other side wrote is not for the terminal as it is.
+            printed.note(found.message, None)
+        raise click.exceptions.Exit(1)
+    target = out or source.with_suffix(Path(found.name or "").suffix or ".mixexe")
+    if not only:
+        target.write_bytes(found.code)
+    if session.as_json:
+        written = None if only else str(target)
+        printed.document({"ok": True, "diagnostics": [], "output": written, "bytes": len(found.code)})
+    elif not only:
+        printed.line(f"{target}: {len(found.code)} bytes")

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from mix_lang import syntax as s
 from mix_lang.source import Source
+from mix_lang.walk import every
 
 __all__ = ["Kind", "Member", "Program", "Unit", "arity_of", "fallback_of", "members_of"]
 
@@ -46,10 +47,23 @@ class Unit:
     members: dict[str, Member]
     types: dict[str, s.TypeDef]
     library: bool = False
+    _actions: dict[int, str] | None = None
 
     @property
     def name(self) -> str:
         return self.module.name
+
+    @property
+    def action_names(self) -> dict[int, str]:
+        """Names of the actions in it, by the places where they start: `M.action`, `M.action/2` …, in the order of the
+        text."""
+        if self._actions is None:
+            starts = sorted({node.span.start for node in every(self.module) if isinstance(node, s.Action)})
+            self._actions = {
+                start: f"{self.name}.action" + (f"/{number}" if number > 1 else "")
+                for number, start in enumerate(starts, 1)
+            }
+        return self._actions
 
 
 @dataclass(slots=True)

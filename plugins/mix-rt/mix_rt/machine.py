@@ -23,6 +23,10 @@ __all__ = ["CodeMachine"]
 
 _ONE: Final = b"\x09\x01\x00\x00"
 """The header of a codec array of one value: an entry has one parameter."""
+_TWO: Final = b"\x09\x02\x00\x00"
+"""The same of two: an action has a name besides."""
+_INVOKE: Final = "$invoke"
+"""The export that runs actions."""
 _STACK: Final = 1 << 17
 """Registers that a coroutine may have."""
 _BUDGET: Final = 100_000
@@ -33,14 +37,16 @@ _QUICK: Final = 32
 class CodeMachine:
     """An instance of the machine with code in it. An FFI call suspends its coroutine only, and holds no thread.
 
-    An entry is an export that takes one argument: the parameters.
+    An entry is an export that takes one argument: the parameters. What is no entry is the name of an action, if the
+    code has the export `$invoke`, which takes that name and the parameters; what it answers takes the place of the
+    answer of the entry before.
 
     Attributes:
         host: answers quick FFIs inside a step, if it is set: that spares the way through the loop.
         healthy: False once anything failed: the instance is then not used again.
     """
 
-    __slots__ = ("_code", "_names", "_stopped", "_todo", "_virtual", "healthy", "host", "instance")
+    __slots__ = ("_acts", "_code", "_names", "_stopped", "_todo", "_virtual", "healthy", "host", "instance")
 
     def __init__(self, instance: Instance, code: Code) -> None:
         self.instance = instance
@@ -51,6 +57,7 @@ class CodeMachine:
         self._virtual = virtual(instance)
         self._todo: deque[Callable[[int], Said]] = deque()
         self._stopped = False
+        self._acts = False
 
     def load(self, data: bytes) -> None:
         """Load the container into a fresh instance, and run what runs at init. It may call no FFI.
@@ -81,13 +88,20 @@ class CodeMachine:
         self._virtual.limits(self.instance.memory_limit, _STACK)
 
     def enter(self, entry: str, words: bytes) -> None:
-        index = self._code.exports.get(entry)
-        if index is None:
-            known = ", ".join(sorted(self._code.exports)) or "none"
-            near = meant(entry, self._code.exports)
-            raise NotFound(f"the code has no entry {entry!r}; it has {known}{near}")
+        exports = self._code.exports
+        index = exports.get(entry)
+        words = _ONE + words
+        self._acts = index is None and _INVOKE in exports
+        if self._acts:
+            index = exports[_INVOKE]
+            words = _TWO + codec.encode(entry) + words[len(_ONE) :]
+        if index is None or entry.startswith("$"):
+            entries = [name for name in sorted(exports) if not name.startswith("$")]
+            known = ", ".join(entries) or "none"
+            raise NotFound(f"the code has no entry {entry!r}; it has {known}{meant(entry, entries)}")
         seed = int.from_bytes(os.urandom(8), "little")
-        self._todo.append(lambda budget: self._virtual.enter(index, _ONE + words, budget, seed))
+        at = index
+        self._todo.append(lambda budget: self._virtual.enter(at, words, budget, seed))
 
     def step(self, budget: int) -> Event:
         try:
@@ -109,7 +123,7 @@ class CodeMachine:
             case Gave():
                 return Running()
             case Result(words=words):
-                return Idle(words)
+                return Idle(words, self._acts)
             case Failed():
                 self.healthy = False
                 return Panic(self._explained(answer))

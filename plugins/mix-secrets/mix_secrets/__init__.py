@@ -27,8 +27,21 @@ def mix_settings() -> str:
 
 
 @hookimpl
+def mix_vaults() -> dict[str, str]:
+    return {"secrets": "mix_secrets.shared:SharedVaults"}
+
+
+@hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("secrets", "mix_secrets.cli:secrets", "Keep secrets for apps, and seal them anew.")
+
+
+@hookimpl(optionalhook=True)
+def mix_routes(app: Any, server: Any) -> None:
+    """Where there is a server, it lists the names of secrets."""
+    from mix_secrets.page import Secrets
+
+    app.add_route("/v1/ws/{ws}/app/{app}/secrets", Secrets(server))
 
 
 @hookimpl

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
-from mix_secrets.names import Kind, check_name
+from mix_secrets.names import ACCOUNT, Kind, Name, check_name
 from mix_secrets.settings import SecretsSettings
-from mix_secrets.vaults import name_of, vault_of
-from mixkit.errors import FFIError, GrantError
+from mix_secrets.vaults import account_of, name_of, vault_of
+from mixkit.errors import FFIError, GrantError, NotFound
 from mixkit.ffi import FFIGroup
 from mixkit.grants import check_true
 from mixkit.state import State
@@ -16,13 +17,14 @@ from mixkit.value import Result, Token, kind_of
 __all__ = ["group"]
 
 NAMES: Final = "secrets.names"
+ACCOUNTS: Final = "secrets.accounts"
 REVEAL: Final = "secrets.reveal"
 
 
-def _check_names(value: object) -> None:
+def _check_names(option: str, value: object) -> None:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise GrantError(
-            f'grant option {NAMES}: expected a list of names of secrets, as ["stripe"], found {value!r:.80}'
+            f'grant option {option}: expected a list of names, as ["github"], found {value!r:.80}'
         )
 
 
@@ -30,9 +32,14 @@ group = FFIGroup(
     "secrets",
     options={
         NAMES: "names of the secrets and tokens that it may use, store and delete; all of its app if not set",
+        ACCOUNTS: "names of the accounts that the user has connected whose tokens it may use; none if not set",
         REVEAL: "true: it may read the content of tokens with $token_reveal; nobody may if it is not set",
     },
-    checks={NAMES: _check_names, REVEAL: lambda value: check_true(REVEAL, value)},
+    checks={
+        NAMES: partial(_check_names, NAMES),
+        ACCOUNTS: partial(_check_names, ACCOUNTS),
+        REVEAL: lambda value: check_true(REVEAL, value),
+    },
 )
 
 SecretName = Annotated[str, "1 to 200 printable characters"]
@@ -82,23 +89,39 @@ def secrets_get(state: State, name: SecretName) -> Result[Token]:
 
 
 @group.register("$secrets_getToken")
-def secrets_get_token(state: State, name: SecretName) -> Result[Token]:
-    """A token that was stored for the user who runs the app, by the server or `mixkit secrets set --token`.
+async def secrets_get_token(state: State, name: SecretName) -> Result[Token]:
+    """A token for the user who runs the app: the one that `mixkit secrets set --token` stored for this app, else the
+    access token of the account of that name that the user has connected, if the grant option `secrets.accounts` names
+    it. An access token that is about to expire is refreshed first.
 
     Example:
         $secrets_getToken("github") answers ok(token)
     """
-    return _token(state, "token", name)
+    for called in _tokens(state, name):
+        if called.kind == ACCOUNT:
+            token = await state.services.account_token(state, name)
+        else:
+            kept = vault_of(state).kept(called)
+            token = None if kept is None else Token(kept[0])
+        if token is not None:
+            return token
+    raise _no_token(name)
 
 
 @group.register("$secrets_tokenExtra")
 def secrets_token_extra(state: State, name: SecretName) -> Result[dict[str, Any]]:
-    """What was stored with a token that is no secret, as the scopes, or the address that it is for.
+    """What was stored with a token that is no secret, as the scopes, or the address that it is for; of an account
+    `{subject, email, name, scopes, expires}`, as far as its provider says it (`expires` in seconds since 1970).
 
     Example:
         $secrets_tokenExtra("github") answers ok({"scope": "repo"})
     """
-    return vault_of(state).extra(name_of(state, "token", _granted(state, name)))
+    vault = vault_of(state)
+    for called in _tokens(state, name):
+        kept = vault.kept(called)
+        if kept is not None:
+            return kept[1]
+    raise _no_token(name)
 
 
 @group.register("$secrets_list")
@@ -130,8 +153,14 @@ async def secrets_delete(state: State, name: SecretName) -> Result[bool]:
 
 @group.register("$secrets_deleteToken")
 async def secrets_delete_token(state: State, name: SecretName) -> Result[bool]:
-    """Delete a token that was stored. Answers whether there was one."""
-    return await _delete(state, "token", name)
+    """Delete a token that was stored, or else disconnect the account of that name. Answers whether there was one."""
+    import asyncio
+
+    vault = vault_of(state)
+    for called in _tokens(state, name):
+        if await asyncio.to_thread(vault.delete, called):
+            return True
+    return False
 
 
 @group.register("$token_of_string")
@@ -170,6 +199,35 @@ async def _delete(state: State, kind: Kind, name: str) -> bool:
 
     vault = vault_of(state)
     return await asyncio.to_thread(vault.delete, called)
+
+
+def _account(state: State, name: str) -> Name | None:
+    """The account of that name that the user has connected, if the run may use it."""
+    if all(isinstance(names, list) and name in names for names in state.grants.opened(ACCOUNTS)):
+        return account_of(state, name)
+    return None
+
+
+def _tokens(state: State, name: str) -> list[Name]:
+    """What `$secrets_getToken` may answer, in this order. `GrantError` if nothing of it is granted."""
+    found = []
+    if _is_granted(state, name):
+        found.append(name_of(state, "token", check_name(name)))
+    account = _account(state, name)
+    if account is not None:
+        found.append(account)
+    if not found:
+        raise GrantError(
+            f"the token {name!r:.80} is not granted; the grant option {NAMES} must list it, or {ACCOUNTS} if it is of "
+            "an account of the user"
+        )
+    return found
+
+
+def _no_token(name: str) -> NotFound:
+    return NotFound(
+        f"no token {name!r:.80} of this user; an account must be connected first, and granted by {ACCOUNTS}"
+    )
 
 
 def _granted(state: State, name: str) -> str:

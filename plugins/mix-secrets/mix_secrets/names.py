@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from mixkit.errors import FFIError
 
-__all__ = ["Kind", "Name", "check_name"]
+__all__ = ["ACCOUNT", "Kind", "Name", "check_name"]
 
-Kind = Literal["secret", "token"]
+Kind = str
+"""`secret` or `token`, of an app; or what the server keeps in the vault, which has no app (`mix_secrets.shared`)."""
+
+ACCOUNT: Final = "account"
+"""The kind of what the server keeps of an account that a user has connected."""
 
 _MOST: Final = 200
 

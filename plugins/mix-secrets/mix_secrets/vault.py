@@ -148,6 +148,28 @@ class Vault:
             )
             return done.rowcount > 0
 
+    def kept(self, name: Name) -> tuple[bytes, dict[str, Any], int] | None:
+        """A value, what is kept with it, and its version; None if there is none."""
+        with self._reading() as db:
+            row = None if db is None else db.execute(_ONE, name).fetchone()
+        return None if row is None else self._parts(name, row)
+
+    def take(self, name: Name, version: int | None = None) -> tuple[bytes, dict[str, Any], int] | None:
+        """The same, removed: one gets it of all who take it at once.
+
+        Args:
+            version: only if it is still this one.
+        """
+        if not self._is_there():
+            return None
+        with self._writing() as db:
+            row = db.execute(_ONE, name).fetchone()
+            if row is None or version not in (None, row[0]):
+                return None
+            found = self._parts(name, row)
+            db.execute("DELETE FROM secrets WHERE app = ? AND user = ? AND kind = ? AND name = ?", name)
+            return found
+
     def entries(self, app: str | None = None, user: str | None = None) -> list[Entry]:
         """All secrets, or those of an app, of a user; sorted by name."""
         with self._reading() as db:
@@ -210,9 +232,13 @@ class Vault:
             row = None if db is None else db.execute(_ONE, name).fetchone()
         if row is None:
             raise NotFound(f"no {name.kind} {name.name!r} of this user in the app")
-        _, content = self._content(name, row)
-        (size,) = struct.unpack_from("<I", content)
-        return content[4 + size :], content[4 : 4 + size]
+        return _split(self._content(name, row)[1])
+
+    def _parts(self, name: Name, row: Any) -> tuple[bytes, dict[str, Any], int]:
+        version, content = self._content(name, row)
+        value, packed = _split(content)
+        extra: Any = msgpack_values.unpack(packed) if packed else {}
+        return value, dict(extra), version
 
     def _content(self, name: Name, row: tuple[int, int, bytes, bytes | None]) -> tuple[int, bytes]:
         version, key, sealed, wrapped = row
@@ -356,3 +382,9 @@ class Vault:
             db.close()
             raise
         return db
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """A value, and what is kept with it, packed."""
+    (size,) = struct.unpack_from("<I", content)
+    return content[4 + size :], content[4 : 4 + size]

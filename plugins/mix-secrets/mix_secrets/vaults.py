@@ -9,7 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mix_secrets.names import Kind, Name
+from mix_secrets.names import ACCOUNT, Kind, Name
 from mixkit.errors import FFIError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["FOLDER", "found_in", "name_of", "vault_of"]
+__all__ = ["FOLDER", "account_of", "found_in", "name_of", "vault_of"]
 
 FOLDER: Final = ".secrets"
 """Of a workspace, or of the home of an app that has none."""
@@ -57,6 +57,13 @@ def found_in(folder: Path, workspace: str, ring: KeyRing) -> Vault:
     if known is None:
         known = _of_rings.setdefault(ring, _Vaults())
     return known.of(folder, workspace, ring)
+
+
+def account_of(state: State, name: str) -> Name | None:
+    """What an account of that name is called that the user has connected for whom a run is; None where there can be
+    none."""
+    own = _own(state)
+    return Name("", state.env.user or "", ACCOUNT, name) if _place(state).workspace and own.app else None
 
 
 class _Own:

@@ -10,6 +10,9 @@ __all__ = ["AgentHeaders"]
 _SECRET: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 """Headers that an agent does not see: they are the caller's word to the server."""
 
+_INGRESS: Final = b"sf-context-"
+"""Nor those of Snowflake's ingress: one is the caller's token, and `env.user` says who asks."""
+
 _CODING: Final = frozenset({b"content-encoding", b"content-length"})
 """Headers that are not true of a body that was decompressed."""
 
@@ -35,7 +38,7 @@ class AgentHeaders(Mapping[str, str]):
             self._made = {
                 name.decode("latin-1"): text.decode("latin-1")
                 for name, text in self._raw
-                if name not in hidden
+                if name not in hidden and not name.startswith(_INGRESS)
             }
         return self._made
 

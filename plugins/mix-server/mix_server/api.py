@@ -47,7 +47,9 @@ def _of_server(session: Session) -> dict[str, Any]:
 
     # Which routes there are depends on the plugins and on no workspace.
     with tempfile.TemporaryDirectory(prefix="mixkit-") as nothing:
-        session.overrides = {**session.overrides, "settings.server.ws_dir": nothing}
+        # Nor on where it runs.
+        elsewhere = {"settings.server.ws_dir": nothing, "settings.server.auth": "tokens"}
+        session.overrides = {**session.overrides, **elsewhere}
         with session.kernel() as kernel:
             settings: ServerSettings = kernel.settings("server")
             # Nobody asks this one: any token does.

@@ -14,24 +14,47 @@ from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
 from mix_server.middleware import ANSWERED, Around
+from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
+from mix_server.resources.activities import Activities, CountActivities, GuestOutput, ServerActivities
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
+from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
+from mix_server.resources.file_links import Registered, SignedUpload
+from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
 from mix_server.resources.metrics import MetricsPage
+from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
+from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
+from mix_server.resources.powers import AllPowers, Powers
 from mix_server.resources.query import Query
+from mix_server.resources.remixgen import RemixGen
+from mix_server.resources.sign_in import (
+    ConnectedAccount,
+    ConnectedAccounts,
+    SignInCallback,
+    SignInStart,
+)
 from mix_server.resources.signals import Signal, Signals
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
-from mix_server.resources.tokens import KeySetPage, MachineToken, MachineTokens, Session, Token
+from mix_server.resources.tokens import (
+    IngressToken,
+    KeySetPage,
+    MachineToken,
+    MachineTokens,
+    Session,
+    Token,
+)
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -57,7 +80,12 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/count-activities/{ws}": "/v1/ws/{ws}/activities",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
+    "/remixgen/{ws}/{app}": "/v1/ws/{ws}/app/{app}/remixgen",
+    "/ws-export/{ws}": "/v1/ws/{ws}/export",
+    "/ws-import": "/v1/ws-import",
+    "/ws-clone/{name}": "/v1/ws-import",
 }
 """The first interface, kept for its clients: each route and the one that took its place."""
 
@@ -142,6 +170,9 @@ class Router(CompiledRouter):
         known = self._known.get(uri)
         if known is None:
             known = super().find(uri, req)
+            if known is not None and "" in known[2].values():
+                # Falcon takes nothing at all for a name too.
+                known = None
             if known is not None and len(uri) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
@@ -182,10 +213,13 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/openapi.json", ServerApi(app.api))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
-    agents, install = Agents(server), Install(server)
+    transfers = Transfers(server)
+    agents, install = Agents(server), Install(server, transfers)
     app.add_route("/v1/ws", workspaces)
     app.add_route("/v1/ws/{ws}", workspace)
     app.add_route("/v1/ws/{ws}/install", install)
+    app.add_route("/v1/ws/{ws}/powers", AllPowers(server))
+    app.add_route("/v1/ws/{ws}/powers/{name}", Powers(server))
     app.add_route("/v1/ws/{ws}/openapi.json", WorkspaceApi(server))
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
@@ -197,8 +231,20 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
     app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
     app.add_route("/v1/auth/token", Token(server))
+    app.add_route("/v1/auth/spcs", IngressToken(server))
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
+
+    app.add_route("/v1/ws/{ws}/auth-configs", AuthConfigs(server))
+    app.add_route("/v1/ws/{ws}/auth-configs/{name}", AuthConfig(server))
+    app.add_route("/v1/ws/{ws}/accounts", ConnectedAccounts(server))
+    app.add_route("/v1/ws/{ws}/accounts/{name}", ConnectedAccount(server))
+    app.add_route("/v1/auth/{ws}/{name}/start", SignInStart(server))
+    app.add_route("/v1/auth/{ws}/{name}/callback", SignInCallback(server))
+    app.add_route("/v1/activities", ServerActivities(server))
+    app.add_route("/v1/ws/{ws}/activities", Activities(server))
+    app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
+    app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
     query = Query(server, stored)
@@ -207,16 +253,32 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}/documents/{id}/history", History(server))
     app.add_route("/v1/ws/{ws}/app/{app}/save", Save(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query", query)
+    app.add_route("/v1/ws/{ws}/app/{app}/query/parse", Parse(server))
     app.add_route("/v1/ws/{ws}/app/{app}/query/{name}", stored)
     app.add_route("/v1/ws/{ws}/app/{app}/live", Live(server))
     app.add_route("/v1/ws/{ws}/app/{app}/sql", Sql(server))
 
     app.add_route("/v1/ws/{ws}/app/{app}/files/{path:path}", File(server))
+    managing = "/v1/ws/{ws}/app/{app}/file-manager"
+    app.add_route(managing, FileList(server))
+    app.add_route(f"{managing}/content", Content(server))
+    app.add_route(f"{managing}/props", Props(server))
+    app.add_route(f"{managing}/copy", Copies(server))
+    app.add_route(f"{managing}/register", Registered(server))
+    app.add_route(f"{managing}/sign", SignedUpload(server))
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)
     app.add_route("/v1/signals", Signals(server))
     app.add_route("/v1/signals/{id}", Signal(server))
+
+    exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
+    app.add_route("/v1/ws/{ws}/export", exports)
+    app.add_route("/v1/ws/{ws}/app/{app}/export", exports)
+    generated = RemixGen(server)
+    app.add_route("/v1/ws/{ws}/app/{app}/remixgen", generated)
+    app.add_route("/v1/ws/{ws}/import", Imports(server, transfers, into=True))
+    app.add_route("/v1/ws-import", imports)
 
     app.add_route("/ws", workspaces)
     app.add_route("/ws/", workspaces)
@@ -227,4 +289,10 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/count-activities/{ws}", CountActivities(server))
     app.add_route("/subscribe/{topic:path}", subscribe)
+
+    app.add_route("/ws-export/{ws}", exports, suffix="v0")
+    app.add_route("/ws-import", imports)
+    app.add_route("/remixgen/{ws}/{app}", generated, suffix="v0")
+    app.add_route("/ws-clone/{name}", Clone(server, transfers))

@@ -137,9 +137,13 @@ class LoopbackAuthorizer:
     point its own name there. So the `Host` must be a loopback name, and what a browser says of a request's
     origin must not be another site. A proxy would make strangers look local: what says that it came through
     one is refused.
+
+    Args:
+        origins: of pages that may ask all the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, origins: frozenset[str] = frozenset()) -> None:
+        self._origins = origins
         self._caller = Caller(None, operator=True)
 
     async def authorize(self, request: Request) -> Caller:
@@ -151,7 +155,7 @@ class LoopbackAuthorizer:
             raise Forbidden("without authentication nothing is served that comes through a proxy")
         if not is_loopback(_name_of(request.get_header("Host") or "")):
             raise Forbidden("without authentication the Host must be localhost or a loopback address")
-        if is_of_another_site(request):
+        if request.get_header("Origin") not in self._origins and is_of_another_site(request):
             raise Forbidden("without authentication no requests are served that other web sites make")
         return self._caller
 
@@ -163,12 +167,17 @@ class LoopbackAuthorizer:
         return True
 
 
-def is_of_another_site(request: Request) -> bool:
+def is_of_another_site(request: Request, here: tuple[str, ...] = ()) -> bool:
     """Whether a browser sent a request for a page of another web site, by what it says of its origin (Fetch, 3.1, and
-    W3C Fetch Metadata). What is no browser says nothing, and is none."""
-    host, origin = request.get_header("Host") or "", request.get_header("Origin")
+    W3C Fetch Metadata). What is no browser says nothing, and is none.
+
+    Args:
+        here: hosts under which browsers know this server, instead of the one that is asked.
+    """
+    origin = request.get_header("Origin")
     site = request.get_header("Sec-Fetch-Site") or "none"
-    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] != host)
+    hosts = here or (request.get_header("Host") or "",)
+    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] not in hosts)
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from mixkit.activities import OPERATOR
+
 __all__ = ["EVERYBODY", "Caller", "Permission", "Resource"]
 
 
@@ -19,12 +21,16 @@ class Caller:
         subjects: those of grants that the caller is, the narrowest first.
         operator: whether this is who runs the server, and may do everything.
         until: Unix second at which what says so ends, if this server made it: what is given for it ends no later.
+        began: Unix time at which this server made what says so; None if it did not.
+        session: id of the session of a browser, in which that was made; None if it was in none.
     """
 
     user: str | None
     subjects: tuple[str, ...] = ()
     operator: bool = False
     until: float | None = None
+    began: float | None = None
+    session: str | None = None
 
     def seconds(self, most: float) -> float:
         """For how long something may be good that is given to the caller, at most so many seconds."""
@@ -34,6 +40,16 @@ class Caller:
     def subject(self) -> str | None:
         """The narrowest: what stands in the records of what the caller has done."""
         return self.subjects[0] if self.subjects else None
+
+    @property
+    def named(self) -> str:
+        """Who it is, for a list of what was done: one of the subjects that only they are, or else `sub/…`, `operator`,
+        `anonymous`."""
+        if self.operator:
+            return OPERATOR
+        # Who is known by no address is one of all users.
+        subject = self.subject
+        return subject if subject is not None and "/" in subject else self.user or "anonymous"
 
     @property
     def email(self) -> str | None:

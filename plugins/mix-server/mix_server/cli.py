@@ -31,9 +31,21 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--ws-dir", metavar="DIR", help="Directory that holds the workspaces.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--tls-certs", metavar="FILE", help="Certificate and its chain, PEM; read again when renewed.")
+@click.option("--tls-key", metavar="FILE", help="Private key of the certificate, PEM.")
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    default=None,
+    metavar="ORIGIN",
+    help="Whose scripts may ask, as https://app.example.org. Repeatable.",
+)
 @click.option("--workers", type=int, help="Processes that serve.")
 @click.option("--token", metavar="TEXT", help="What callers must send; better in MIXKIT_SERVER_TOKEN.")
 @click.option("--no-auth", is_flag=True, default=None, help="Ask for no token. Loopback addresses only.")
+@click.option("--auth", metavar="KIND", help="Who says who asks: tokens, or spcs inside Snowflake.")
+@click.option("--base-url", metavar="URL", help="Under which browsers know the server.")
 @click.option("--jwks-url", metavar="URL", help="Keys of the identity provider, for tokens of users.")
 @click.option("--jwt-audience", metavar="TEXT", help="What users' tokens must be for.")
 @click.option("--jwt-issuer", metavar="TEXT", help="What users' tokens must be from.")
@@ -51,12 +63,17 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--agent-timeout", type=float, metavar="SECONDS", help="Time of a run: limits.wall_time.")
 @click.option("--memory-limit", type=int, metavar="BYTES", help="Memory of a run: limits.memory.")
 @click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
+@click.option("--file-limit", type=int, metavar="BYTES", help="Size of a file that is uploaded.")
 @click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
 @click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
+@click.option("--rate-limit", type=float, help="Requests a second of each caller; 0 is without a limit.")
+@click.option("--rate-burst", type=int, help="Requests that a caller may send at once, with --rate-limit.")
 @click.option("--max-runs", type=int, help="Runs at once in each process.")
 @click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
 @click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")
 @click.option("--query-timeout", type=float, metavar="SECONDS", help="Time of a query.")
+@click.option("--compile-timeout", type=float, metavar="SECONDS", help="Time of a compiler.")
+@click.option("--remote-compile-server", metavar="URL", help="Server that compiles instead of this one.")
 @click.option("--answer-limit", type=int, metavar="BYTES", help="Size of an answer from a database.")
 @click.option("--max-streams", type=int, help="Streamed answers at once in each process.")
 @click.option(
@@ -66,13 +83,13 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     "--heartbeat", type=float, metavar="SECONDS", help="Time between signs of life of a stream of events."
 )
 @click.option(
+    "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
+)
+@click.option(
     "--postpone-timeout",
     type=float,
     metavar="SECONDS",
-    help="Time of a run whose caller does not wait for it.",
-)
-@click.option(
-    "--grace-period", type=float, metavar="SECONDS", help="Time that runs get when the server stops."
+    help="Time for idle actions, after the answer is sent, and for runs that nobody waits for.",
 )
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
 @click.option("--access-log", is_flag=True, default=None, help="Log each request.")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
+from mix_server.access.ingress import USER, SessionToken, account_of
+from mix_server.cors import Cors
 from mix_server.settings import MAX_WALL_TIME
+from mix_server.tls import check_pair
 from mixkit.contracts import Check
 from mixkit.errors import ProfileError
 
@@ -20,6 +24,8 @@ _MAPPINGS = 5
 """That a guest which waits takes: two around its memory, its memory, its stack, and what lies before that."""
 _SPARE = 5_000
 """Those of everything else."""
+_INGRESS_PATIENCE = 90.0
+"""Seconds without a byte after which Snowflake's ingress ends a connection."""
 
 
 def checks(kernel: Any) -> list[Check]:
@@ -28,7 +34,10 @@ def checks(kernel: Any) -> list[Check]:
     return [
         _workspaces(settings),
         _authentication(settings),
-        _time(kernel.limits.wall_time),
+        _time(kernel.limits.wall_time, settings),
+        _tls(settings),
+        _cors(settings),
+        _rate(settings),
         _waiting(settings, kernel.programs.idle.most_mappings),
     ]
 
@@ -48,6 +57,8 @@ def _workspaces(settings: ServerSettings) -> Check:
 
 def _authentication(settings: ServerSettings) -> Check:
     name = "server authentication"
+    if settings.auth == "spcs":
+        return _ingress(name, settings)
     if settings.no_auth:
         message = "off: everybody on this machine may do everything"
         return Check(name, "warning", message, "leave settings.server.no_auth away")
@@ -62,10 +73,66 @@ def _authentication(settings: ServerSettings) -> Check:
         else "by a token that each start makes; set MIXKIT_SERVER_TOKEN to keep one"
     )
     users = "" if settings.jwks_url is None else f"; users by tokens for {settings.jwt_audience!r}"
-    return Check(name, "ok", operator + users)
+    return Check(name, "ok", f"{operator}{users}; no header of an ingress is believed")
 
 
-def _time(wall_time: float) -> Check:
+def _ingress(name: str, settings: ServerSettings) -> Check:
+    try:
+        account = account_of()
+        SessionToken(settings.spcs_token_file).read()
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "start it as deploy/snowflake does, or with another profile")
+    message = f"whom the ingress of the Snowflake account {account!r} says by {USER}; tokens of this server"
+    return Check(name, "ok", message)
+
+
+def _tls(settings: ServerSettings) -> Check:
+    name = "server TLS"
+    if settings.tls_certs is None and settings.tls_key is None:
+        return Check(name, "ok", "none here; whatever is in front of the server has it")
+    try:
+        check_pair(settings.tls_certs, settings.tls_key)
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "let tls_certs and tls_key name the files of one certificate")
+    from cryptography.x509 import load_pem_x509_certificates
+
+    [first, *_] = load_pem_x509_certificates(Path(str(settings.tls_certs)).read_bytes())
+    end = first.not_valid_after_utc
+    if end <= datetime.now(UTC):
+        return Check(name, "error", f"the certificate ended at {end:%Y-%m-%d %H:%M} UTC", "renew it")
+    return Check(name, "ok", f"a certificate until {end:%Y-%m-%d}, read again when it is renewed")
+
+
+def _cors(settings: ServerSettings) -> Check:
+    name = "server origins"
+    try:
+        Cors(settings.cors_origins)
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "mend settings.server.cors_origins")
+    if "*" in settings.cors_origins:
+        message = "scripts of every web site may ask, with a token"
+        return Check(name, "warning", message, "name the sites in settings.server.cors_origins")
+    shown = ", ".join(settings.cors_origins)
+    return Check(
+        name, "ok", f"scripts of {shown} may ask" if shown else "no scripts of other web sites may ask"
+    )
+
+
+def _rate(settings: ServerSettings) -> Check:
+    message = "no limit of requests for each caller; set settings.server.rate_limit for one"
+    if settings.rate_limit:
+        message = f"{settings.rate_limit:g} requests a second for each caller, {settings.rate_burst} at once"
+    return Check("server rates", "ok", message)
+
+
+def _time(wall_time: float, settings: ServerSettings) -> Check:
+    if settings.auth == "spcs" and wall_time > _INGRESS_PATIENCE:
+        return Check(
+            "server timeout",
+            "warning",
+            f"{wall_time:g} s a run; Snowflake's ingress gives an answer {_INGRESS_PATIENCE:g} s",
+            f"set limits.wall_time to less than {_INGRESS_PATIENCE:g}",
+        )
     if wall_time > MAX_WALL_TIME:
         return Check(
             "server timeout",

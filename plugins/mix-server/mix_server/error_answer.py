@@ -41,8 +41,10 @@ from mixkit.errors import (
     StorageError,
     TaggedJSONError,
 )
+from mixkit.moving.errors import RemoteError
 from mixkit.package.errors import Busy, Exists
 from mixkit.schema import Mismatch
+from mixkit.target import EgressDenied
 
 if TYPE_CHECKING:
     from falcon.asgi import App
@@ -69,6 +71,8 @@ _STATUS: dict[type[MixError], int] = {
     PathError: 400,
     FileConflict: 412,
     FilesFull: 507,
+    RemoteError: 424,
+    EgressDenied: 403,
 }
 """Errors that are the caller's to mend, or to wait for. The class nearest to the error counts."""
 

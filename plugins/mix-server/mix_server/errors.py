@@ -19,6 +19,7 @@ __all__ = [
     "ErrorMessage",
     "Failed",
     "Forbidden",
+    "HeadTooLong",
     "HeaderTooLong",
     "NotAcceptable",
     "Overloaded",
@@ -146,6 +147,15 @@ class HeaderTooLong(Refusal):
 
     def __init__(self, name: str, most: int) -> None:
         super().__init__(f"expected at most {most} bytes in the header {name}")
+
+
+class HeadTooLong(Refusal):
+    """All headers together are longer than anybody means."""
+
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"expected at most {most} bytes in the head of a request")
 
 
 class TooManyHeaders(Refusal):

@@ -12,6 +12,9 @@ from mix_server.metrics import forget_process, shared_directory
 
 worker_class = "mix_server.workers.Worker"
 
+# NOTE: without a path it is one for all masters of a user, who would steer each other.
+control_socket_disable = True
+
 _directory = shared_directory()
 
 

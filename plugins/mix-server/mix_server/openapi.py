@@ -69,6 +69,8 @@ def statuses(resource: Any, method: str) -> set[int]:
     found = {*_EVERY, *described.answers, *described.errors}
     if permission_of(resource, method) is not EVERYBODY:
         found |= _ASKED
+    if not hasattr(resource, "never_limited"):
+        found.add(429)
     if described.takes is not None:
         found |= _BODY
     if method in _CHANGES:
@@ -128,7 +130,7 @@ def agents_document(workspace: str, agents: Iterable[Agent]) -> dict[str, Any]:
                     "description": "the result",
                     "content": {JSON: {"schema": json_schema(agent.result)}},
                 },
-                **_errors(_EVERY | _ASKED | _BODY | RUN | {412}),
+                **_errors(_EVERY | _ASKED | _BODY | RUN | {412, 429}),
             },
         }
         if agent.problem:

@@ -1,4 +1,5 @@
-"""HTTP connections as uvicorn keeps them, but that heads have an end, and that none holds up a server that stops."""
+"""HTTP connections as uvicorn keeps them, but that heads have an end, that what is no HTTP is told so in JSON, and that
+none holds up a server that stops."""
 
 from __future__ import annotations
 
@@ -12,9 +13,8 @@ __all__ = ["Protocol"]
 
 _LONGEST_HEAD: Final = 262_144
 """Bytes without the end of a head, a part of a body, or the end of one: uvicorn keeps any number of them."""
-_TOO_LONG: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+_ANSWER: Final = (
+    b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 )
 
 _PATIENCE: Final = 2.0
@@ -43,10 +43,30 @@ class Protocol(HttpToolsProtocol):
         # Nothing that anybody could begin with: a head that goes on, or what stands between and behind chunks.
         self._idle += len(data)
         if self._idle > _LONGEST_HEAD and not self.transport.is_closing():
-            if cycle is None or cycle.response_complete:
-                body = message_body(f"expected at most {_LONGEST_HEAD} bytes in the head of a request")
-                self.transport.write(_TOO_LONG % (len(body), body))
-            self.transport.close()
+            message = f"expected at most {_LONGEST_HEAD} bytes in the head of a request"
+            self._refuse(
+                b"431 Request Header Fields Too Large", message, cycle is None or cycle.response_complete
+            )
+
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no request."""
+        cycle = self.cycle
+        # NOTE: an answer that is being sent must not have another one in it.
+        self._refuse(
+            b"400 Bad Request",
+            "expected a request in HTTP/1.1, found what is none",
+            cycle is None or cycle.response_complete or not cycle.response_started,
+        )
+
+    def _refuse(self, status: bytes, message: str, says: bool) -> None:
+        if says:
+            body = message_body(message)
+            self.transport.write(_ANSWER % (status, len(body), body))
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Who offers another protocol is served in this one, and may fill no log with it.
+        pass
 
     def shutdown(self) -> None:
         """The server stops."""

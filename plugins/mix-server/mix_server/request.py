@@ -15,27 +15,40 @@ from urllib.parse import quote_from_bytes
 import falcon.asgi
 from falcon.request import RequestOptions
 
-from mix_server.caller import Caller
+from mix_server.caller import Caller, Resource
 from mix_server.clients import Clients, Watch
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import (
+    BadRequest,
     BodyTimeout,
     BodyTooLarge,
     Disconnected,
     HeaderTooLong,
+    HeadTooLong,
     TooManyHeaders,
 )
 from mix_server.first_event import NOTHING_YET, Receive
+from mixkit.activities import Kind
 
 __all__ = ["JUDGED", "Request"]
 
 _LONGEST_MEDIA = 1_024
 _MOST_HEADERS = 256
+_LONGEST_HEAD = 262_144
+"""Bytes of all headers; the HTTP server has bounds of its own, or none."""
 
 JUDGED = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since", b"content-range"))
 """Headers that say how or when a request is to be done: not every resource does so."""
 
-_RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id"}
+_SERVER = Resource()
+
+_RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id", b"upgrade"}
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""RFC 9110, 7.2; without a comma, which is what some make of several."""
+
+_ONCE = frozenset((b"host", b"authorization", b"content-type", b"content-length"))
+"""Headers that stand once in a request: of two, others on its way may have heeded the other one."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 """An id that a caller may choose: it goes into log lines and into a header."""
@@ -67,6 +80,9 @@ class Request(falcon.asgi.Request):
     """A request.
 
     Attributes:
+        activity: what is done by it, noted when it is answered; None for what changes nothing.
+        about: more of that, as the grant that was given.
+        resource: what it is about.
         id: identity of the request, in the answer, in every log line, and the run's.
         caller: who asks; set before the request comes to a resource.
         started: `time.perf_counter()` of its arrival.
@@ -80,12 +96,15 @@ class Request(falcon.asgi.Request):
     __slots__ = (
         "_first",
         "_more",
+        "about",
+        "activity",
         "caller",
         "clients",
         "coded",
         "id",
         "judged",
         "prefers",
+        "resource",
         "started",
         "unread",
     )
@@ -106,6 +125,16 @@ class Request(falcon.asgi.Request):
             raise TooManyHeaders(_MOST_HEADERS)
         super().__init__(scope, receive, first_event, options)
         headers = self._asgi_headers
+        if sum(map(len, headers)) + sum(map(len, headers.values())) > _LONGEST_HEAD:
+            raise HeadTooLong(_LONGEST_HEAD)
+        if len(headers) < len(scope["headers"]):
+            _refuse_twice(scope["headers"])
+        host = headers.get(b"host")
+        if host is None:
+            if scope["http_version"] == "1.1":
+                raise BadRequest("expected the header Host")
+        elif not _HOST.fullmatch(host):
+            raise BadRequest(f"expected a host in the header Host, found {host.decode('latin-1')[:80]!r}")
         # Falcon parses these in time that grows with the square of their length.
         if len(headers.get(b"accept", b"")) > _LONGEST_MEDIA:
             raise HeaderTooLong("accept", _LONGEST_MEDIA)
@@ -115,10 +144,15 @@ class Request(falcon.asgi.Request):
         rare = not _RARE.isdisjoint(headers)
         self.coded = rare and b"content-encoding" in headers
         self.prefers = rare and b"prefer" in headers
+        if rare and b"upgrade" in headers:
+            _refuse_upgrade(headers)
         self.judged = bool(query) or (rare and not JUDGED.isdisjoint(headers))
         given = headers.get(b"x-request-id") if rare else None
         self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _ids.next()
         self.caller: Caller | None = None
+        self.activity: Kind | None = None
+        self.about: dict[str, Any] | None = None
+        self.resource = _SERVER
         self.clients: Clients | None = None
         self.started = time.perf_counter()
         self._first = first_event
@@ -176,22 +210,26 @@ class Request(falcon.asgi.Request):
             raise BodyTooLarge(limit)
         return body
 
-    async def chunks(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
-        """The body as it arrives, decompressed. Arguments and errors are those of `body`."""
+    async def chunks(self, limit: int, seconds: float, per: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it arrives, decompressed. Arguments and errors are those of `body`.
+
+        Args:
+            per: bytes that have so many seconds each, for a body that may be long; all have them together without it.
+        """
         coding = self.coding
         if coding is None:
-            async for chunk in self._arriving(limit, seconds):
+            async for chunk in self._arriving(limit, seconds, per):
                 yield chunk
             return
         decoder = Decoder(coding, limit)
-        async for chunk in self._arriving(limit, seconds):
+        async for chunk in self._arriving(limit, seconds, per):
             for piece in decoder.decode(chunk):
                 yield piece
                 # A few bytes may become very many: let others have their turn.
                 await asyncio.sleep(0)
         decoder.finish()
 
-    async def _arriving(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+    async def _arriving(self, limit: int, seconds: float, per: int | None) -> AsyncIterator[bytes]:
         length = self.content_length
         if length is not None and length > limit:
             raise BodyTooLarge(limit)
@@ -209,8 +247,9 @@ class Request(falcon.asgi.Request):
             if not self.unread:
                 return
             assert self.clients is not None
+            more = 0.0 if per is None else seconds * (size // per)
             try:
-                event = await self.clients.next(self._more, deadline - time.monotonic())
+                event = await self.clients.next(self._more, deadline + more - time.monotonic())
             except TimeoutError:
                 raise BodyTimeout(seconds) from None
             if event["type"] == "http.disconnect":
@@ -226,3 +265,25 @@ class Request(falcon.asgi.Request):
         """A context that the task leaves when the client goes away. The body must have been read."""
         assert self.clients is not None
         return Watch(self.clients, self._more)
+
+
+def _refuse_twice(headers: list[tuple[bytes, bytes]]) -> None:
+    found = [name for name, _ in headers if name in _ONCE]
+    for name in found:
+        if found.count(name) > 1:
+            raise BadRequest(f"expected the header {name.decode()} once, found it {found.count(name)} times")
+
+
+def _refuse_upgrade(headers: dict[bytes, bytes]) -> None:
+    """Refuse a body behind the offer of another protocol, which is never accepted here.
+
+    The parser of the HTTP server stops at such a head: the body would be lost, or taken for the next request.
+    """
+    options = headers.get(b"connection", b"").lower().split(b",")
+    if any(option.strip() == b"upgrade" for option in options) and (
+        b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+    ):
+        raise BadRequest(
+            "expected no body beside Connection: Upgrade, which offers a protocol that is not spoken here; send it "
+            "without that"
+        )

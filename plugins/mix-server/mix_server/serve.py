@@ -57,7 +57,9 @@ def serve(app: App, server: Server, listener: socket.socket) -> None:
     import uvicorn
 
     quiet_uvicorn()
-    config = uvicorn.Config(app, **uvicorn_options(server.settings.grace_period))
+    settings = server.settings
+    tls = (settings.tls_certs, settings.tls_key) if settings.tls_certs and settings.tls_key else None
+    config = uvicorn.Config(app, **uvicorn_options(settings.grace_period, tls))
     # uvicorn raises the signal again once it has stopped; by then there is nothing left to stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)

@@ -5,14 +5,20 @@ How long a run may take and how much memory it may have are the kernel's limits 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from mixkit.addresses import AllowedNetwork
+from mixkit.errors import ProfileError
+
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 MAX_WALL_TIME = 300.0
 """Seconds: a request may wait for its answer so long. What takes longer is no request."""
@@ -26,6 +32,15 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     )
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    tls_certs: Annotated[
+        str | None,
+        Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
+    ] = None
+    tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
+    cors_origins: Annotated[
+        list[str],
+        Meta(description="Origins whose scripts may ask, as https://app.example.org; * is all of them."),
+    ] = []
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = 1
     token: Annotated[
         str | None,
@@ -34,6 +49,26 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     no_auth: Annotated[
         bool, Meta(description="Ask for no token. Only connections to a loopback address are served then.")
     ] = False
+    auth: Annotated[
+        Literal["tokens", "spcs"],
+        Meta(
+            description='Who says who asks: "tokens" that are sent along, or "spcs", the ingress of Snowflake\'s '
+            "container services, by a header that is believed there only."
+        ),
+    ] = "tokens"
+    spcs_token_file: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Where Snowflake keeps the token of a service; read anew each time that it is needed.",
+        ),
+    ] = "/snowflake/session/token"
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Scheme and host under which browsers know the server, as https://agents.example.com."
+        ),
+    ] = None
     jwks_url: Annotated[
         str | None,
         Meta(
@@ -60,11 +95,29 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     body_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
     ] = 32 * MIB
+    file_limit: Annotated[int, Meta(ge=1, description="Bytes of a file that is uploaded.")] = 1024 * MIB
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000
+    transfer_limit: Annotated[int, Meta(ge=1024, description="Bytes of an export that is imported.")] = (
+        1024 * MIB
+    )
+    transfer_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds in which an export must have come, or gone to another server.")
+    ] = 3600.0
     params_limit: Annotated[int, Meta(ge=0, description="Bytes of parameters of an agent or a query.")] = MIB
     body_timeout: Annotated[float, Meta(gt=0, description="Seconds in which a body must arrive.")] = 30.0
+    rate_limit: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="Requests a second of each caller but the operator; 0 is without a limit.",
+        ),
+    ] = 0.0
+    rate_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests that a caller may send at once, with rate_limit.")
+    ] = 100
     max_runs: Annotated[int, Meta(ge=1, description="Runs that compute at once in each process.")] = 16
     max_waiting_runs: Annotated[
         int, Meta(ge=1, description="Runs in each process that wait for what they called, beside those.")
@@ -82,6 +135,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     query_timeout: Annotated[
         float, Meta(gt=0, le=300, description="Seconds of work of a query; a caller may ask for less.")
     ] = 30.0
+    compile_timeout: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds in which a compiler must be done.")
+    ] = 20.0
+    remote_compile_server: Annotated[
+        str | None, Meta(description="Base URL of the server that compiles instead of this one.")
+    ] = None
+    remote_compile_token: Annotated[str | None, Meta(description="What that server takes as a token.")] = None
     answer_limit: Annotated[
         int, Meta(ge=1024, description="Bytes of an answer from a database, unless it is streamed.")
     ] = 32 * MIB
@@ -102,20 +162,60 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 64 * MIB
     heartbeat: Annotated[
         float,
-        Meta(gt=0, le=30, description="Seconds between signs of life of a stream of events."),
+        Meta(
+            gt=0,
+            le=30,
+            description="Seconds between signs of life of a stream of events: proxies close what is silent, most "
+            "of them after a minute.",
+        ),
     ] = 15.0
+    grace_period: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
+    ] = 30.0
     postpone_timeout: Annotated[
         float,
         Meta(
             gt=0,
             le=3600,
-            description="Seconds that a run may take, with its wait for a turn, whose caller does not wait for it.",
+            description="Seconds that idle actions may take, once the answer is sent, and runs, with their wait for a "
+            "turn, whose callers do not wait for them.",
         ),
     ] = 60.0
-    grace_period: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds that runs get to finish when the server stops.")
-    ] = 30.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
+    provider_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses of identity providers that are not public, as 10.1.2.3:443 or 10.1.0.0/16, to which "
+            "users may connect accounts; only https is spoken."
+        ),
+    ] = ()
+    provider_plain: Annotated[
+        bool,
+        Meta(
+            description="Speak plain http with identity providers too, and reach every address: for development."
+        ),
+    ] = False
+    provider_ca_file: Annotated[
+        str,
+        Meta(
+            description="PEM file of certificate authorities to trust of identity providers, besides the system's."
+        ),
+    ] = ""
+    provider_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds in which an identity provider must have answered.")
+    ] = 10.0
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
+            raise ValueError(
+                "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
+                f"found {self.base_url!r}"
+            )
+        for network in self.provider_networks:
+            try:
+                AllowedNetwork.parse(network)
+            except ValueError as exc:
+                raise ProfileError(str(exc), "settings.server.provider_networks") from None

@@ -9,15 +9,16 @@ from typing import Any
 __all__ = ["quiet_uvicorn", "uvicorn_options"]
 
 
-def uvicorn_options(grace_period: float) -> dict[str, Any]:
+def uvicorn_options(grace_period: float, tls: tuple[str, str] | None = None) -> dict[str, Any]:
     """Options of uvicorn that are the same with and without workers.
 
     Args:
         grace_period: seconds in which runs may end when it stops.
+        tls: files of the certificates and of their key, if there are some.
     """
     from mix_server.protocol import Protocol
 
-    return {
+    options: dict[str, Any] = {
         "loop": "uvloop",
         "http": Protocol,
         "ws": "none",
@@ -29,6 +30,14 @@ def uvicorn_options(grace_period: float) -> dict[str, Any]:
         "proxy_headers": False,
         "timeout_graceful_shutdown": math.ceil(grace_period),
     }
+    if tls is not None:
+        import ssl
+
+        from mix_server.tls import renewing
+
+        options |= {"ssl_certfile": tls[0], "ssl_keyfile": tls[1], "ssl_context_factory": renewing}
+        options["ssl_version"] = ssl.PROTOCOL_TLS_SERVER
+    return options
 
 
 def quiet_uvicorn() -> None:

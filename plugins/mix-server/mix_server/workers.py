@@ -44,7 +44,9 @@ class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
         self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: Any, log: Any
     ) -> None:
         # NOTE: the base class reads this name from the class, and leaves the grace period to gunicorn, which kills.
-        type(self).CONFIG_KWARGS = uvicorn_options(max(cfg.graceful_timeout - _LAST, 1))
+        files = cfg.ssl_options
+        tls = (files["certfile"], files["keyfile"]) if cfg.is_ssl else None
+        type(self).CONFIG_KWARGS = uvicorn_options(max(cfg.graceful_timeout - _LAST, 1), tls)
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
         logger = logging.getLogger("uvicorn.error")
         logger.propagate = not logger.handlers
@@ -84,6 +86,8 @@ class Workers(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
             "graceful_timeout": math.ceil(self._settings.grace_period) + _LAST,
             "child_exit": _child_exit,
             "proc_name": "mixkit",
+            "certfile": self._settings.tls_certs,
+            "keyfile": self._settings.tls_key,
         }
         for name, value in options.items():
             self.cfg.set(name, value)

@@ -10,8 +10,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +22,14 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from mix_server.access import key_source
+from mix_server.access.ended import Ended
 from mix_server.access.key_set import MAX_KEYS, KeySet
+from mix_server.access.machine import Machine, is_good
 from mix_server.access.tokens import MAX_TRIED
+from mix_server.caller import Caller
 from mix_server.server import Server
 
-from mixkit.errors import ProfileError
+from mixkit.errors import ProfileError, StorageError
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -429,6 +435,93 @@ async def test_a_session_of_the_operator_ends_with_the_token(
         assert (await client.get("/v1/ws")).status_code == 401
 
 
+async def test_a_session_that_was_ended_is_ended_in_all_workers(
+    server: Server, make_server: Make, connect: Connect, provider: Provider
+) -> None:
+    other = make_server(jwks_url=provider.url, jwt_audience=AUDIENCE)
+    async with connect(server, None) as client, connect(other, None) as elsewhere:
+        await client.post("/v1/auth/session", headers=bearer(provider.token()))
+        stolen = client.cookies["mixkit_session"]
+        made = (await client.post("/v1/auth/token")).json()["token"]
+        await client.post("/v1/auth/session", headers=bearer(provider.token()))
+        second = client.cookies["mixkit_session"]
+        elsewhere.cookies.set("mixkit_session", stolen)
+        assert (await elsewhere.post(ECHO, json={})).status_code == 200
+        assert await status(elsewhere, made) == 200
+        client.cookies.clear()
+        client.cookies.set("mixkit_session", stolen)
+        assert (await client.delete("/v1/auth/session")).status_code == 204
+        # The thief's, and what was made with it, wherever it is shown; what is somebody's own goes on.
+        assert (await elsewhere.post(ECHO, json={})).status_code == 401
+        elsewhere.cookies.clear()
+        assert await status(elsewhere, made) == 401
+        assert await status(elsewhere, provider.token()) == 200
+        elsewhere.cookies.set("mixkit_session", second)
+        assert (await elsewhere.post(ECHO, json={})).status_code == 200
+        # To end what has ended is no fault; the browser forgets it.
+        client.cookies.set("mixkit_session", stolen)
+        assert (await client.delete("/v1/auth/session")).status_code == 204
+        assert (await client.delete("/v1/auth/session", params={"everywhere": "maybe"})).status_code == 400
+
+
+async def test_who_signs_out_everywhere_begins_anew(
+    server: Server, make_server: Make, connect: Connect, provider: Provider, token: str
+) -> None:
+    server.grants.add("w", "domain/example.org", "runner", "agent/demo/echo", None)
+    other = make_server(jwks_url=provider.url, jwt_audience=AUDIENCE)
+    everywhere = {"everywhere": "true"}
+    async with connect(server, None) as client, connect(other, None) as elsewhere:
+        assert (await client.delete("/v1/auth/session", params=everywhere)).status_code == 401
+        ada, eve = bearer(provider.token()), bearer(provider.token(sub="43", email="eve@example.org"))
+        tokens = [(await client.post("/v1/auth/token", headers=ada)).json()["token"] for _ in range(2)]
+        kept = (await client.post("/v1/auth/token", headers=eve)).json()["token"]
+        sessions = []
+        for who in (ada, ada, eve):
+            client.cookies.clear()
+            await client.post("/v1/auth/session", headers=who)
+            sessions.append(client.cookies["mixkit_session"])
+        client.cookies.clear()
+        assert (await client.delete("/v1/auth/session", params=everywhere, headers=ada)).status_code == 204
+        for place in (client, elsewhere):
+            assert [await status(place, each) for each in (*tokens, kept)] == [401, 401, 200]
+            for session, expected in zip(sessions, (401, 401, 200), strict=True):
+                place.cookies.clear()
+                place.cookies.set("mixkit_session", session)
+                assert (await place.post(ECHO, json={})).status_code == expected
+            place.cookies.clear()
+        assert (await client.post("/v1/auth/session", headers=ada)).status_code == 200
+        assert (await client.post(ECHO, json={})).status_code == 200
+        again = (await client.post("/v1/auth/token")).json()["token"]
+        assert await status(elsewhere, again) == 200
+
+
+def test_what_was_ended_is_forgotten_when_it_would_have_ended(tmp_path: Path) -> None:
+    ended = Ended(tmp_path)
+    caller = Caller("ada@example.org", began=time.time(), session="one")
+    assert not ended.has(caller)
+    ended.end("one", 600)
+    ended.end("two", -1)
+    assert ended.has(caller) and Ended(tmp_path).has(caller)
+    assert not ended.has(replace(caller, session="three")) and not ended.has(replace(caller, began=None))
+    ended.end_all("ada@example.org", 600)
+    assert ended.has(replace(caller, session=None)) and not ended.has(
+        replace(caller, user="eve", session=None)
+    )
+    assert not ended.has(replace(caller, session=None, began=time.time() + 1))
+    (file,) = tmp_path.rglob("ended.json")
+    assert list(json.loads(file.read_bytes())["sessions"]) == ["one"]
+    file.write_bytes(b"{")
+    with pytest.raises(StorageError):
+        ended.has(caller)
+
+
+def test_what_processes_end_at_once_is_all_ended(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: Ended(tmp_path).end(str(number), 600), range(40)))
+    caller = Caller("ada@example.org", began=0.0)
+    assert all(Ended(tmp_path).has(replace(caller, session=str(number))) for number in range(40))
+
+
 async def test_nobody_and_no_machine_has_a_session(server: Server, connect: Connect, token: str) -> None:
     async with connect(server, None) as client:
         assert (await client.post("/v1/auth/session")).status_code == 401
@@ -548,3 +641,36 @@ async def test_who_makes_a_workspace_owns_it(
         assert (await client.delete("/v1/ws/hers", headers=bob)).status_code == 404
         assert (await client.get("/v1/ws/hers", headers=bearer(token))).status_code == 200
         assert (await client.delete("/v1/ws/hers", headers=ada)).status_code == 204
+
+
+async def test_what_a_machine_makes_ends_with_it(server: Server, connect: Connect, token: str) -> None:
+    tokens = "/v1/ws/w/tokens"
+    rights = [{"role": "admin"}]
+
+    async def make(by: str, **more: Any) -> tuple[str, str]:
+        answer = await client.post(tokens, json={"name": "m", "rights": rights, **more}, headers=bearer(by))
+        assert answer.status_code == 201
+        return answer.json()["id"], answer.json()["token"]
+
+    async with connect(server, None) as client:
+        first, by_operator = await make(token)
+        _, second = await make(by_operator)
+        _, third = await make(second)
+        short, brief = await make(token, seconds=600)
+        _, of_brief = await make(brief)
+        _, apart = await make(token)
+        everyone = (by_operator, second, third, brief, of_brief, apart)
+        assert [await status(client, each) for each in everyone] == [200] * 6
+        assert (await client.delete(f"{tokens}/{first}", headers=bearer(token))).status_code == 204
+        assert [await status(client, each) for each in everyone] == [401, 401, 401, 200, 200, 200]
+        assert (
+            await client.post(tokens, json={"name": "m", "rights": rights}, headers=bearer(third))
+        ).status_code == 401
+        (made,) = [each for each in server.grants.of("w").machines.values() if each.by == f"machine/{short}"]
+        ended = replace(server.grants.of("w").machines[short], until=time.time() - 1)
+        assert not is_good(made, {short: ended, made.id: made})
+
+
+def test_machines_that_made_one_another_are_none() -> None:
+    one, two = (Machine(id * 16, "m", "", None, f"machine/{by * 16}") for id, by in ("ab", "ba"))
+    assert not is_good(one, {one.id: one, two.id: two})

@@ -48,13 +48,13 @@ def at(server: Server, address: str, headers: dict[str, str]) -> httpx.AsyncClie
         ("127.0.0.1:8000", {"Via": "1.1 proxy"}, 403),
         ("127.0.0.1:8000", {"X-Real-IP": "127.0.0.1"}, 403),
         ("127.0.0.1:8000", {"Host": "[::1]:8000"}, 200),
-        ("127.0.0.1:8000", {"Host": "[::1].example"}, 403),
-        ("127.0.0.1:8000", {"Host": "[::1]example:80"}, 403),
-        ("127.0.0.1:8000", {"Host": "[::1"}, 403),
-        ("127.0.0.1:8000", {"Host": "localhost:80:80"}, 403),
-        ("127.0.0.1:8000", {"Host": "localhost:x.example"}, 403),
-        ("127.0.0.1:8000", {"Host": "127.0.0.1 .example"}, 403),
-        ("127.0.0.1:8000", {"Host": "user@localhost"}, 403),
+        ("127.0.0.1:8000", {"Host": "[::1].example"}, 400),
+        ("127.0.0.1:8000", {"Host": "[::1]example:80"}, 400),
+        ("127.0.0.1:8000", {"Host": "[::1"}, 400),
+        ("127.0.0.1:8000", {"Host": "localhost:80:80"}, 400),
+        ("127.0.0.1:8000", {"Host": "localhost:x.example"}, 400),
+        ("127.0.0.1:8000", {"Host": "127.0.0.1 .example"}, 400),
+        ("127.0.0.1:8000", {"Host": "user@localhost"}, 400),
     ],
 )
 async def test_without_authentication_only_this_machine(
@@ -64,9 +64,9 @@ async def test_without_authentication_only_this_machine(
     async with at(server, address, headers) as client:
         answer = await client.get("/v1/ws")
         assert answer.status_code == status
-        if status == 403:
+        if status != 200:
             assert answer.json()["kind"] == "message"
-            assert (await client.post("/v1/ws/w/app/demo/agent/echo", content=b"1")).status_code == 403
+            assert (await client.post("/v1/ws/w/app/demo/agent/echo", content=b"1")).status_code == status
 
 
 async def test_without_authentication_agents_see_no_user(

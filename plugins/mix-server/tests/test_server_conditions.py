@@ -10,6 +10,7 @@ from mix_server.app import create_app
 from mix_server.match import CONDITIONS
 
 APP = "/v1/ws/w/app/demo"
+FILES = f"{APP}/file-manager"
 ID = "B" * 32
 STALE = '"0000000000009999-0"'
 
@@ -27,16 +28,30 @@ WRITES: list[tuple[str, str, Any]] = [
     ("DELETE", f"{APP}/documents/{ID}", None),
     ("POST", f"{APP}/save", [{"_rmx_id": ID, "n": 2}]),
     ("POST", f"{APP}/query", {"query": "true"}),
+    ("POST", f"{APP}/query/parse", {"query": "true"}),
     ("POST", f"{APP}/query/q", {}),
     ("POST", f"{APP}/sql", {"sql": "select 1"}),
     ("PUT", f"{APP}/query/q", {"query": "n == 2"}),
     ("DELETE", f"{APP}/query/q", None),
+    ("PUT", f"{APP}/files/a", b"other"),
+    ("PUT", f"{FILES}/content?path=/a", b"other"),
+    ("POST", f"{FILES}/content?path=/b", b"no form"),
+    ("DELETE", f"{FILES}/content?path=/a", None),
+    ("PATCH", f"{FILES}/props?path=/a", {"properties": {"a": "b"}}),
+    ("POST", f"{FILES}/copy", {"source": "/a", "target": "/b"}),
+    ("POST", f"{FILES}/register", {"path": "/b", "url": "https://192.0.2.1/"}),
+    ("POST", f"{FILES}/sign", {"path": "/b", "seconds": 60}),
     *(("POST", f"{of}/permissions", {"subject": "all-users", "role": "runner"}) for of in OF),
     *(("DELETE", f"{of}/permissions/{ID}", None) for of in OF),
     ("POST", "/grant-permission/w", {"subject": "all-users", "role": "runner"}),
     ("POST", "/v1/ws/w/tokens", {"name": "ci", "rights": [{"role": "runner"}]}),
     ("DELETE", f"/v1/ws/w/tokens/{ID}", None),
+    ("PUT", "/v1/ws/w/auth-configs/q", {"kind": "oidc", "client_id": "x"}),
+    ("DELETE", "/v1/ws/w/auth-configs/q", None),
+    ("DELETE", "/v1/ws/w/accounts/q", None),
     ("POST", "/v1/auth/token", None),
+    ("POST", "/v1/auth/spcs", None),
+    ("POST", "/v1/compile", {"sources": {"a.mix": ""}}),
     ("POST", "/v1/auth/session", None),
     ("DELETE", "/v1/auth/session", None),
     ("POST", "/ws", {"name": "other"}),
@@ -46,20 +61,27 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/run-agent/w/demo/echo", {"a": 1}),
     ("POST", "/install-remix-file/w", b"no package"),
     ("POST", "/query/w/demo", {"query": "true"}),
+    *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
+    *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
+    ("POST", "/ws-clone/q", None),
+    *(("POST", path, {"query": "true"}) for path in (f"{APP}/remixgen", "/remixgen/w/demo")),
+    ("POST", "/v1/ws/w/powers/q", {"all": True}),
     ("DELETE", "/query/w/demo/q", None),
+    ("POST", "/count-activities/w", {}),
 ]
 
 
 @pytest.fixture
 async def filled(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The client of a server with one record and one stored query."""
+    """The client of a server with one record, one stored query and one file."""
     assert (await client.put(f"{APP}/documents/{ID}", json={"n": 1})).status_code == 201
     assert (await client.put(f"{APP}/query/q", json={"query": "n == 1"})).status_code == 201
+    assert (await client.put(f"{APP}/files/a", content=b"a")).status_code == 201
     return client
 
 
 async def state(client: httpx.AsyncClient) -> list[Any]:
-    paths = ("/v1/ws", "/v1/ws/w", APP, f"{APP}/documents", f"{APP}/query/q")
+    paths = ("/v1/ws", "/v1/ws/w", APP, f"{APP}/documents", f"{APP}/query/q", FILES)
     return [(await client.get(path)).json() for path in paths]
 
 
@@ -77,10 +99,10 @@ def test_the_list_of_writes_is_whole(make_server: Any) -> None:
     routes = [
         (method, route.uri_template) for route in _routes(app._router._roots) for method in _writes(route)
     ]
-    known = {(method, path) for method, path, _ in WRITES}
+    known = {(method, path.partition("?")[0]) for method, path, _ in WRITES}
     filled_in = {
-        (method, template.format(ws="w", app="new" if (method, template) == NEW_APP else "demo", agent="echo",
-                                 id=ID, name="q"))
+        (method, template.replace(":path}", "}").format(
+            ws="w", app="new" if (method, template) == NEW_APP else "demo", agent="echo", id=ID, name="q", path="a"))
         for method, template in routes
     }  # fmt: skip
     assert filled_in == known

@@ -30,18 +30,42 @@ PATHS = [
     f"{APP}/documents/{ID}/history",
     f"{APP}/query",
     f"{APP}/query{QUERY}",
+    f"{APP}/query/parse{QUERY}",
     f"{APP}/query/q",
     f"{APP}/query/q?limit=1",
     f"{APP}/live",
     f"{APP}/files/public/a",
+    f"{APP}/file-manager",
+    f"{APP}/file-manager/content?path=/public/a",
+    f"{APP}/file-manager/props?path=/public/a",
     *(
         f"{of}/permissions{rest}"
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
         for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
     ),
+    "/v1/ws/w/powers",
+    "/v1/ws/w/powers/q",
+    "/v1/ws/w/powers/demo",
+    "/v1/ws/w/export",
+    f"{APP}/export",
+    "/ws-export/w",
     "/v1/ws/w/tokens",
     f"/v1/ws/w/tokens/{ID}",
     "/v1/auth/keys",
+    "/v1/ws/w/auth-configs",
+    "/v1/ws/w/auth-configs/q",
+    "/v1/ws/w/accounts",
+    "/v1/auth/w/q/start",
+    "/v1/auth/w/q/callback",
+    "/v1/activities",
+    "/v1/ws/w/activities",
+    "/v1/ws/w/activities?count=true",
+    "/v1/ws/w/output",
+    "/v1/auth/session",
+    f"{APP}/secrets",
+    "/admin",
+    "/admin/",
+    "/admin/public/a",
     "/ws",
     "/ws/",
     "/ws/w",
@@ -62,6 +86,7 @@ OTHER_BODY = ("/metrics", "/run-agent/w/demo/echo")
 async def fill(client: httpx.AsyncClient) -> None:
     assert (await client.put(f"{APP}/documents/{ID}", json={"n": 1})).status_code == 201
     assert (await client.put(f"{APP}/query/q", json={"query": "n == 1"})).status_code == 201
+    assert (await client.put(f"{APP}/files/public/a", content=b"a")).status_code == 201
 
 
 def test_every_route_with_get_has_head_and_is_walked(make_server: Any) -> None:

@@ -576,7 +576,7 @@ def send_head(process: Process, token: str, method: str, path: str, *headers: st
     lines = (
         f"{method} {path} HTTP/1.1",
         "Host: 127.0.0.1",
-        f"Authorization: Bearer {token}",
+        *([f"Authorization: Bearer {token}"] if token else []),
         *headers,
         "",
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import threading
@@ -17,6 +16,7 @@ from mix_wasm2c.toolchain import Toolchain
 from mixkit.contracts import FuncType, HostFunction, Instance
 from mixkit.errors import EngineError, GuestError, LimitExceeded
 from mixkit.limits import Limits
+from mixkit.testing.descriptors import descriptors
 
 
 def wat(text: str) -> bytes:
@@ -46,12 +46,9 @@ def test_address_space_is_given_back(engine: Wasm2cEngine) -> None:
 
 def test_libraries_are_unloaded_and_their_files_closed(kept: Path) -> None:
     def loaded() -> tuple[int, int]:
-        files = 0
-        for entry in Path("/proc/self/fd").iterdir():
-            # The one of the listing itself is gone by now.
-            with contextlib.suppress(FileNotFoundError):
-                files += "mix-wasm2c" in str(entry.readlink())
-        return files, Path("/proc/self/maps").read_text().count("memfd:mix-wasm2c")
+        return len(descriptors("memfd:mix-wasm2c")), Path("/proc/self/maps").read_text().count(
+            "memfd:mix-wasm2c"
+        )
 
     engine = Wasm2cEngine(Wasm2cSettings(trust_all=True, cache_dir=str(kept), optimize=False, modules=2))
     # Those of other tests may not have gone yet.

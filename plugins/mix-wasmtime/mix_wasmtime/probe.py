@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
-from mixkit.contracts import DONE, GAVE_WAY, LATER, WAITS, FuncType, HostFunction, HostImports
+from mixkit.contracts import (
+    DONE,
+    GAVE_WAY,
+    LATER,
+    WAITS,
+    FuncType,
+    HostFunction,
+    HostImports,
+    Instance,
+    WasmEngine,
+)
 from mixkit.errors import EngineError, MixError
 from mixkit.limits import Limits
-
-if TYPE_CHECKING:
-    from mix_wasmtime.engine import Instance, WasmtimeEngine
 
 __all__ = ["suspends"]
 
@@ -25,7 +31,7 @@ _GUEST = bytes.fromhex(
 )
 
 
-def suspends(engine: WasmtimeEngine) -> bool:
+def suspends(engine: WasmEngine) -> bool:
     """Whether a guest waits, gives way and is dropped as it should. What does not work is logged."""
     try:
         from mix_wasmtime.backend import HAS_FIBERS
@@ -39,7 +45,7 @@ def suspends(engine: WasmtimeEngine) -> bool:
     return True
 
 
-def _try(engine: WasmtimeEngine) -> None:
+def _try(engine: WasmEngine) -> None:
     module = engine.compile(_GUEST)
     imports: HostImports = {("m", "f"): HostFunction(FuncType((), ("i32",)), lambda _: LATER)}
 

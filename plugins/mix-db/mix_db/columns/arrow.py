@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mix_db.columns.shape import ROW, Shape
 from mix_db.columns.walk import Code, Filled
-from mix_db.engine.version import read_version
+from mix_db.versions.version import read_version
 from mixkit import tagged_json
 from mixkit.errors import NotFound
 

@@ -30,7 +30,7 @@ from mixkit.near import meant
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mix_db.engine.state import State
+    from mix_db.versions.state import State
 
 T = TypeVar("T")
 

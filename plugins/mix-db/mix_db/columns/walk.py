@@ -19,7 +19,7 @@ from enum import IntEnum, IntFlag
 from itertools import accumulate, chain
 from typing import Any, Final, TypeAlias
 
-from mix_db.engine.version import ENGINE_FIELDS, packer, read_version
+from mix_db.versions.version import ENGINE_FIELDS, packer, read_version
 from mixkit.value import Case, Ref
 
 __all__ = ["EXACT", "Code", "Filled", "Plan", "Seen", "SeenAt", "fill", "fill_python", "scan", "scan_python"]

@@ -1,1 +1,1 @@
-"""The engine: rows and their index joined into databases with records, history and queries."""
+"""The engine: rows and their index joined into databases with commits, history and live queries."""

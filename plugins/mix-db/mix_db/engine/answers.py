@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import overload
 
-from mix_db.engine.version import read_version
 from mix_db.files.write_log import Commit
+from mix_db.versions.version import read_version
 from mixkit.storage import Record
 
 __all__ = ["Answers"]

@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from mix_db.engine.rows import RowsView, SegmentView
 from mix_db.files import names, rows, segments
 from mix_db.files.errors import DamagedFile, explained
 from mix_db.files.layer import DiskFolder
@@ -21,6 +20,7 @@ from mix_db.files.rows import Extent
 from mix_db.files.segments import SegmentFile
 from mix_db.files.view import View
 from mix_db.files.write_log import Header, WriteLog
+from mix_db.versions.rows import RowsView, SegmentView
 from mixkit.errors import StorageError
 
 __all__ = ["copy_to"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pyroaring import BitMap
 
-from mix_db.engine.rows import RowsView
-from mix_db.engine.state import State
-from mix_db.engine.version import is_tombstone, read_version, relinked
+from mix_db.versions.rows import RowsView
+from mix_db.versions.state import State
+from mix_db.versions.version import is_tombstone, read_version, relinked
 from mixkit.errors import StorageError
 
 __all__ = ["Compaction", "droppable"]

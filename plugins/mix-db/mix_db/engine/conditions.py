@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from mix_db.engine.version import is_tombstone, read_version
+from mix_db.versions.version import is_tombstone, read_version
 from mixkit.errors import Conflict, RecordError, printable
 
 __all__ = ["Unchanged", "read_rev"]

@@ -20,22 +20,22 @@ from mix_db.engine.answers import Answers
 from mix_db.engine.arrivals import Arrivals
 from mix_db.engine.background import worker
 from mix_db.engine.compaction import Compaction
-from mix_db.engine.indexing import index_rows
 from mix_db.engine.moments import ahead, unreached
 from mix_db.engine.pending import Pending
 from mix_db.engine.quota import Quota
 from mix_db.engine.records import Deleting, Saving
-from mix_db.engine.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
 from mix_db.engine.settling import Settling
-from mix_db.engine.state import Current, Origin, State
-from mix_db.engine.tail import Tail
-from mix_db.engine.version import watermark
 from mix_db.files.compaction import Plan
 from mix_db.files.write_log import Commit as StoredCommit
 from mix_db.index.merge import merge, pick, settle
 from mix_db.index.segment import Segment
 from mix_db.index.write import write_segment
 from mix_db.settings import Settings
+from mix_db.versions.indexing import index_rows
+from mix_db.versions.rows import DraftView, MemoryRows, Rows, RowsView, SegmentView
+from mix_db.versions.state import Current, Origin, State
+from mix_db.versions.tail import Tail
+from mix_db.versions.version import watermark
 from mixkit.errors import Conflict, StorageError
 from mixkit.storage import Commit, SaveOptions
 from mixkit.value import Ref

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mix_db.engine.indexing import check_segment, index_rows
 from mix_db.files import check, names
 from mix_db.files.home import belongs
 from mix_db.files.layer import DiskFolder
 from mix_db.files.store import Store
+from mix_db.versions.indexing import check_segment, index_rows
 
 __all__ = ["FileRows"]
 

@@ -14,11 +14,11 @@ from mix_db.engine.engine import Engine
 from mix_db.engine.live import LiveQuery, check_live
 from mix_db.engine.moments import read_watermark, state_at
 from mix_db.engine.reader import PastReader, StateReader
-from mix_db.engine.state import State
-from mix_db.engine.version import watermark as spelled
-from mix_db.query.execute import compile_query
+from mix_db.query.execute import compile_query, parsed
+from mix_db.versions.state import State
+from mix_db.versions.version import watermark as spelled
 from mixkit.errors import DatabaseGone, QueryError, StorageError
-from mixkit.storage import Commit, Moment, SaveOptions
+from mixkit.storage import Commit, Moment, Parsed, SaveOptions
 from mixkit.value import Ref
 
 __all__ = ["Handle"]
@@ -107,6 +107,10 @@ class Handle(StateReader):
         )
         self._live.add(live)
         return live
+
+    def parse(self, query: Any) -> Parsed:
+        self.state()
+        return parsed(query)
 
     def flush(self) -> None:
         self._check_writable()

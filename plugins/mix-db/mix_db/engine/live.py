@@ -11,14 +11,14 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pyroaring import BitMap
 
 from mix_db.engine.arrivals import Arrivals
-from mix_db.engine.state import State
-from mix_db.engine.version import packer
 from mix_db.query import ast
 from mix_db.query.clock import Clock
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.execute import matches
 from mix_db.query.memory import Memory
 from mix_db.query.refs import Refs
+from mix_db.versions.state import State
+from mix_db.versions.version import packer
 from mixkit.errors import QueryCancelled, QueryError
 from mixkit.storage import Change, Record
 from mixkit.value import Ref

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from mix_db.engine.state import State
+from mix_db.versions.state import State
 from mixkit.errors import QueryError, printable
 
 __all__ = ["ahead", "read_milliseconds", "read_watermark", "state_at", "unreached"]

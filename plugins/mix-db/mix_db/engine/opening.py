@@ -16,10 +16,10 @@ from typing import Final, overload
 from mix_db.engine.engine import Engine
 from mix_db.engine.file_rows import FileRows
 from mix_db.engine.handle import Handle
-from mix_db.engine.rows import MemoryRows
 from mix_db.files.errors import explained
 from mix_db.files.home import located
 from mix_db.settings import Settings
+from mix_db.versions.rows import MemoryRows
 from mixkit.errors import NotFound
 
 __all__ = ["open_folder", "open_memory", "remove_folder"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mix_db.engine.rows import DraftView
-from mix_db.engine.state import State
+from mix_db.versions.rows import DraftView
+from mix_db.versions.state import State
 
 __all__ = ["Pending"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mix_db.engine.state import State
+from mix_db.versions.state import State
 from mixkit.errors import QuotaExceeded
 
 __all__ = ["Quota"]

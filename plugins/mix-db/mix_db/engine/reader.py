@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mix_db.engine.records import read_id
-from mix_db.engine.state import State
 from mix_db.query.execute import compile_query, run
 from mix_db.query.explain import explain
+from mix_db.versions.state import State
 from mixkit.rows import Rows
 from mixkit.storage import Cursor, Record
 from mixkit.value import Ref

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 from mix_db.engine.conditions import Unchanged, read_rev
 from mix_db.engine.fields import check_fields
 from mix_db.engine.ids import is_well_formed, new_ids
-from mix_db.engine.version import (
+from mix_db.versions.version import (
     Fields,
     client_fields,
     is_tombstone,

@@ -17,8 +17,6 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.public import ALL
-from mix_db.engine.snapshot import Snapshot
 from mix_db.query.ast import Key, Object, Order, Query, Reverse, RowKey, Slice
 from mix_db.query.builder import Condition as Built
 from mix_db.query.clock import Clock
@@ -26,20 +24,23 @@ from mix_db.query.cursor import QueryCursor
 from mix_db.query.errors import QueryError
 from mix_db.query.evaluate import Bundle, Evaluation
 from mix_db.query.found import Found, Made, Reading, Stored, choice_of
-from mix_db.query.json_form import from_json
+from mix_db.query.json_form import from_json, to_json
 from mix_db.query.memory import Memory
 from mix_db.query.ordered import Values, values_at
 from mix_db.query.parser import parse
 from mix_db.query.plan import Planner
+from mix_db.query.printer import format_query
 from mix_db.query.refs import Refs
 from mix_db.query.stages import Block, Row, Summary, blocks, needed, sliced, through
 from mix_db.query.steps import READ, Condition, Step
 from mix_db.query.trace import Trace
 from mix_db.query.unknown import warnings_of
-from mixkit.storage import BATCH
+from mix_db.versions.public import ALL
+from mix_db.versions.snapshot import Snapshot
+from mixkit.storage import BATCH, Parsed
 from mixkit.value import UNDEF
 
-__all__ = ["Execution", "compile_query", "matches", "run"]
+__all__ = ["Execution", "compile_query", "matches", "parsed", "run"]
 
 _LONGEST_KEPT: Final = 4_096
 _SOME: Final = BATCH // 4
@@ -70,6 +71,12 @@ def compile_query(query: object) -> Query:
     if type(query) is list:
         return from_json(query)
     raise QueryError(f"expected a query, its text, its JSON form or its AST, found {type(query).__name__}")
+
+
+def parsed(query: object) -> Parsed:
+    """A query in both of its spellings. Raises as `compile_query`."""
+    tree = compile_query(query)
+    return Parsed(to_json(tree), format_query(tree))
 
 
 @lru_cache(maxsize=256)

@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mix_db.engine.snapshot import Snapshot
 from mix_db.query.ast import Query
 from mix_db.query.clock import Clock
 from mix_db.query.execute import Execution
 from mix_db.query.printer import format_query
 from mix_db.query.stages import blocks
 from mix_db.query.trace import Node, Trace, node_of_block, node_of_step
+from mix_db.versions.snapshot import Snapshot
 from mixkit.errors import printable
 
 __all__ = ["explain", "format_plan"]

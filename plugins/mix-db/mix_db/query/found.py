@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
-from mix_db.engine.public import ALL, MAX_NAMES, Choice
-from mix_db.engine.snapshot import Snapshot
 from mix_db.query.ast import AssignMember, CloneMembers, Field, Member, Object, RemoveMember
 from mix_db.query.weight import weigh
+from mix_db.versions.public import ALL, MAX_NAMES, Choice
+from mix_db.versions.snapshot import Snapshot
 from mixkit.rows import Rows, ValueRows
 from mixkit.storage import BATCH, BATCH_BYTES
 

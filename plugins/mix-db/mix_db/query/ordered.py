@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Key, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
 from mix_db.query.folded_texts import folded_texts
@@ -20,6 +19,7 @@ from mix_db.query.memory import Memory
 from mix_db.query.semantics import sort_key, unique
 from mix_db.query.steps import union
 from mix_db.query.verdict import is_sure, number_of, text_of
+from mix_db.versions.snapshot import Snapshot
 from mixkit.value import UNDEF, Ref
 
 __all__ = ["Groups", "Values", "values_at"]

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Kind, Part, Path
 from mix_db.index.terms import INDEXED, PREFIX
 from mix_db.query import ast
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.steps import AllOf, AnyOf, Join, Known, Lookup, Minus, Scan, Step, Unknown
 from mix_db.query.verdict import Test, Verdict
+from mix_db.versions.snapshot import Snapshot
 
 __all__ = ["Planner"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mix_db.engine.snapshot import Snapshot
+from mix_db.versions.snapshot import Snapshot
 from mixkit.value import Ref
 
 __all__ = ["Refs", "row_of_ref"]

@@ -13,11 +13,11 @@ from typing import Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Column, Path, ambiguous, text_key
 from mix_db.query.ast import And, Filter, Not
 from mix_db.query.refs import row_of_ref
 from mix_db.query.verdict import text_of
+from mix_db.versions.snapshot import Snapshot
 
 __all__ = [
     "READ",

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeAlias
 
-from mix_db.engine.snapshot import Snapshot
 from mix_db.index.part import Kind, Part, Path, text_key
 from mix_db.index.terms import INDEXED, KINDS, PREFIX
 from mix_db.query import ast
 from mix_db.query.evaluate import Evaluation
 from mix_db.query.verdict import text_of
+from mix_db.versions.snapshot import Snapshot
 from mixkit.near import meant
 
 __all__ = ["MAX_WARNINGS", "warnings_of"]

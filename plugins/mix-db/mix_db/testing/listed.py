@@ -10,19 +10,19 @@ from typing import Any
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.engine.public import Choice
 from mix_db.index.memory import MemoryPart
 from mix_db.index.part import Part
 from mix_db.index.segment import Segment
 from mix_db.index.write import build
 from mix_db.query.evaluate import is_current
+from mix_db.versions.public import Choice
 from mixkit.rows import Rows, ValueRows
 
 __all__ = ["ListedSnapshot"]
 
 
 class ListedSnapshot:
-    """Implements `mix_db.engine.snapshot.Snapshot`.
+    """Implements `mix_db.versions.snapshot.Snapshot`.
 
     Args:
         versions: all rows as they are stored, with `_rmx_id`, `_rmx_rev`, `_rmx_last_modified_at`, and where they

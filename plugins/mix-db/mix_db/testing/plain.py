@@ -22,8 +22,9 @@ from typing import Any, Final, Literal
 from mix_db.query.ast import Aggregate, Group, Object, Query, Unnest
 from mix_db.query.builder import Condition
 from mix_db.query.evaluate import Evaluation
-from mix_db.query.json_form import from_json
+from mix_db.query.json_form import from_json, to_json
 from mix_db.query.parser import parse
+from mix_db.query.printer import format_query
 from mixkit import codec
 from mixkit.errors import (
     Conflict,
@@ -37,7 +38,7 @@ from mixkit.errors import (
     printable,
 )
 from mixkit.rows import Rows, ValueRows
-from mixkit.storage import BATCH, BATCH_BYTES, Change, Commit, Moment, Place, Record, SaveOptions
+from mixkit.storage import BATCH, BATCH_BYTES, Change, Commit, Moment, Parsed, Place, Record, SaveOptions
 from mixkit.value import Case, Ref, find_fault, kind_of
 
 __all__ = ["MAX_NAME", "PlainDatabase", "PlainStorage"]
@@ -249,6 +250,11 @@ class PlainDatabase(_Reader):
                 )
         Evaluation(parsed, params or {}, lambda ref: None)
         return PlainLive(self, parsed, params)
+
+    def parse(self, query: Any) -> Parsed:
+        self._seen()
+        tree = _as_query(query)
+        return Parsed(to_json(tree), format_query(tree))
 
     def flush(self) -> None:
         with self._shared.done:

@@ -10,13 +10,12 @@ from typing import Any, Final, TypeVar
 
 from mix_files import trailer
 from mix_files.explained import missing
-from mix_files.ledger import Totals
-from mix_files.s3.book import Book
+from mix_files.s3.shelf import Shelf, folder_of
 from mix_files.s3.store import Refused, Store
 from mix_files.s3.upload import S3Upload, info_of, settled
 from mix_files.settings import FilesSettings
 from mix_files.trailer import Trailer
-from mixkit.errors import FileConflict, FileError, PathError, ProfileError
+from mixkit.errors import FileConflict, FileError, ProfileError
 from mixkit.file_fields import check_fields
 from mixkit.filesystem import PIECE, FileInfo, Page, Usage
 from mixkit.paths import check_folder, check_path
@@ -29,8 +28,6 @@ T = TypeVar("T")
 _TAIL: Final = 128 * 1024
 """Bytes that are read at once from the end, where it is said what a file is: many a file is not longer."""
 _STEP: Final = 4 * PIECE
-_KEY: Final = 1_024
-_MAX_PATH: Final = 768
 
 
 class S3FileSystem:
@@ -64,36 +61,18 @@ class S3FileSystem:
         return store
 
 
-def folder_of(place: Place, settings: FilesSettings) -> str:
-    """What the keys of an app's files begin with, without the slash of their paths."""
-    folder = f"{settings.s3_prefix}{place.workspace}/{place.home.parent.name}"
-    if len(folder.encode()) > _KEY - _MAX_PATH:
-        raise FileError(f"the names of workspace and app are too long for keys of a store: {folder!r:.80}")
-    return folder
-
-
 class S3Files:
     """`Files` of one app."""
 
     def __init__(self, place: Place, settings: FilesSettings, store: Callable[[], Store]) -> None:
-        self._folder = folder_of(place, settings)
-        self._store_of = store
-        self.book = Book(place, settings, self._counted)
-
-    @property
-    def store(self) -> Store:
-        return self._store_of()
-
-    def key(self, path: str) -> str:
-        """Of the object of a file."""
-        return self._folder + path
+        self.shelf = Shelf(place, settings, store)
 
     # -- reading ------------------------------------------------------------------------------
 
     async def stat(self, path: str) -> FileInfo:
         check_path(path)
-        self.book.check_there()
-        found = await self.store.tail(self.key(path), trailer.SIZE)
+        self.shelf.book.check_there()
+        found = await self.shelf.store.tail(self.shelf.key(path), trailer.SIZE)
         if found is None:
             raise missing(path)
         return _info(path, *found)[0]
@@ -106,14 +85,14 @@ class S3Files:
             raise FileError(
                 f"expected a part from 0 on that does not end before it begins, found {start} to {stop}"
             )
-        self.book.check_there()
-        found = await self.store.tail(self.key(path), _TAIL)
+        self.shelf.book.check_there()
+        found = await self.shelf.store.tail(self.shelf.key(path), _TAIL)
         if found is None:
             raise missing(path)
         info, _ = _info(path, *found)
         if only_if is not None and info.etag != only_if:
             raise FileConflict(path, only_if, info.etag)
-        return S3Reading(self.store, self.key(path), info, found[1][: -trailer.SIZE], start, stop)
+        return S3Reading(self.shelf.store, self.shelf.key(path), info, found[1][: -trailer.SIZE], start, stop)
 
     async def list(self, folder: str = "/", *, after: str | None = None, most: int = 1_000) -> Page:
         prefix = check_folder(folder)
@@ -121,15 +100,15 @@ class S3Files:
             check_path(after)
         if most < 1:
             raise FileError(f"expected at least 1 file of a list, found {most}")
-        self.book.check_there()
+        self.shelf.book.check_there()
         found: list[FileInfo] = []
-        offset = self.key(after) if after is not None and after > prefix else None
-        with self.store.explained("list", folder):
-            async for chunk in self.store.list(
-                self.key(prefix).removesuffix("/"), offset, min(most + 1, 1_000)
+        offset = self.shelf.key(after) if after is not None and after > prefix else None
+        with self.shelf.store.explained("list", folder):
+            async for chunk in self.shelf.store.list(
+                self.shelf.key(prefix).removesuffix("/"), offset, min(most + 1, 1_000)
             ):
                 for meta in chunk:
-                    info = self._listed(meta, prefix)
+                    info = self.shelf.listed(meta, prefix)
                     if info is None:
                         continue
                     if len(found) == most:
@@ -138,43 +117,9 @@ class S3Files:
         return Page(found, None)
 
     async def usage(self) -> Usage:
-        self.book.check_there()
-        totals = await asyncio.to_thread(self.book.totals)
-        return self.book.usage(totals)
-
-    def _listed(self, meta: Any, prefix: str) -> FileInfo | None:
-        path = meta["path"].removeprefix(self._folder)
-        try:
-            check_path(path)
-        except PathError:
-            return None  # Not one of ours.
-        if meta["size"] < trailer.SIZE or not path.startswith(prefix):
-            return None
-        return FileInfo(
-            path=path,
-            size=meta["size"] - trailer.SIZE,
-            etag=(meta["e_tag"] or "").strip('"'),
-            modified=round(meta["last_modified"].timestamp() * 1_000),
-        )
-
-    def _counted(self) -> Totals:
-        files = size = 0
-        with self.store.explained("list", "/"):
-            for chunk in self.store.list(self._folder):
-                for meta in chunk:
-                    info = self._listed(meta, "/")
-                    if info is not None:
-                        files += 1
-                        size += info.size
-        return Totals(files, size)
-
-    async def size_of(self, path: str, only_if: str | None) -> tuple[int, str] | None:
-        """Size and ETag of a file as it is now, None if there is none. `FileConflict` if it is not as it must be."""
-        meta = await self.store.head(self.key(path))
-        etag = (meta["e_tag"] or "").strip('"') if meta else None
-        if only_if is not None and only_if != (etag or ""):
-            raise FileConflict(path, only_if, etag)
-        return None if meta is None or etag is None else (max(0, meta["size"] - trailer.SIZE), etag)
+        self.shelf.book.check_there()
+        totals = await asyncio.to_thread(self.shelf.book.totals)
+        return self.shelf.book.usage(totals)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -203,7 +148,7 @@ class S3Files:
         only_if: str | None = None,
     ) -> S3Upload:
         upload = self._upload(path, content_type, metadata, only_if)
-        await self.size_of(path, only_if)
+        await self.shelf.size_of(path, only_if)
         return upload
 
     def _upload(
@@ -212,29 +157,17 @@ class S3Files:
         check_path(path)
         said = dict(metadata or {})
         check_fields(content_type, said)
-        self.book.check_there()
-        return S3Upload(self, path, content_type, said, only_if)
+        self.shelf.book.check_there()
+        return S3Upload(self.shelf, path, content_type, said, only_if)
 
     async def delete(self, path: str, *, only_if: str | None = None) -> None:
         check_path(path)
-        self.book.check_there()
+        self.shelf.book.check_there()
         await settled(self._delete(path, only_if))
 
     async def _delete(self, path: str, only_if: str | None) -> None:
-        async with self.book.locked(path):
-            await self._remove(path, only_if)
-
-    async def _remove(self, path: str, only_if: str | None) -> None:
-        """The path is locked."""
-        found = await self.size_of(path, only_if)
-        if found is None:
-            raise missing(path)
-        claim = await asyncio.to_thread(self.book.claim, 0, new=False, freed=0)
-        try:
-            await self.store.delete(self.key(path))
-            await asyncio.to_thread(self.book.settle, claim, -1, -found[0])
-        finally:
-            claim.leave()
+        async with self.shelf.book.locked(path):
+            await self.shelf.remove(path, only_if)
 
     async def rename(self, source: str, target: str, *, only_if: str | None = None) -> FileInfo:
         check_path(source)
@@ -283,10 +216,6 @@ class S3Files:
             return await upload.commit()
         finally:
             await upload.abort()
-
-    async def removed(self, source: str, known: FileInfo) -> None:
-        """The second half of a rename; both paths are locked."""
-        await self._remove(source, known.etag)
 
 
 class S3Reading:

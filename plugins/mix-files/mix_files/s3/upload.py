@@ -8,17 +8,15 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from mix_files import trailer
 from mix_files.s3.book import Claim
+from mix_files.s3.shelf import Shelf
 from mix_files.s3.store import Refused
 from mix_files.trailer import Trailer
 from mixkit.errors import FileConflict, FileError
 from mixkit.filesystem import FileInfo
-
-if TYPE_CHECKING:
-    from mix_files.s3.files import S3Files
 
 __all__ = ["S3Upload", "info_of", "settled"]
 
@@ -58,13 +56,13 @@ class S3Upload:
 
     def __init__(
         self,
-        files: S3Files,
+        shelf: Shelf,
         path: str,
         content_type: str,
         metadata: dict[str, str],
         only_if: str | None,
     ) -> None:
-        self._files = files
+        self._shelf = shelf
         self._path = path
         self._type = content_type
         self._metadata = metadata
@@ -108,9 +106,9 @@ class S3Upload:
 
     async def _take(self, size: int) -> None:
         """Room for what has come, of a long file: a short one takes it at its end."""
-        book = self._files.book
+        book = self._shelf.book
         if self._claim is None:
-            found = await self._files.size_of(self._path, None)
+            found = await self._shelf.size_of(self._path, None)
             self._old = None if found is None else found[0]
             new = found is None and self._moved is None
             self._claim = await asyncio.to_thread(book.claim, 0, new=new, freed=self._freed(self._old))
@@ -125,7 +123,7 @@ class S3Upload:
         if self._parts is None:
             self._parts = asyncio.Queue(1)
             body = self._body(self._parts)
-            put = self._files.store.put(self._files.key(self._path), body, only_if=None, multipart=True)
+            put = self._shelf.store.put(self._shelf.key(self._path), body, only_if=None, multipart=True)
             self._sending = asyncio.get_running_loop().create_task(put)
             _working.add(self._sending)
             self._sending.add_done_callback(_ended)
@@ -151,19 +149,19 @@ class S3Upload:
         return await settled(self._commit())
 
     async def _commit(self) -> FileInfo:
-        files, path = self._files, self._path
+        shelf, path = self._shelf, self._path
         try:
-            files.book.check_there()
+            shelf.book.check_there()
             paths = (path,) if self._moved is None else (path, self._moved[0])
-            async with files.book.locked(*paths):
-                found = await files.size_of(path, self._only_if)
+            async with shelf.book.locked(*paths):
+                found = await shelf.size_of(path, self._only_if)
                 old = None if found is None else found[0]
                 freed = self._freed(old)
                 if self._claim is None:
                     new = old is None and self._moved is None
-                    self._claim = await asyncio.to_thread(files.book.claim, self._size, new=new, freed=freed)
+                    self._claim = await asyncio.to_thread(shelf.book.claim, self._size, new=new, freed=freed)
                 else:
-                    await asyncio.to_thread(files.book.grow, self._claim, self._size, freed=freed)
+                    await asyncio.to_thread(shelf.book.grow, self._claim, self._size, freed=freed)
                 if self._moved is not None:
                     await self._check_source(*self._moved)
                 said = Trailer(
@@ -177,25 +175,26 @@ class S3Upload:
                 self._unsure = True
                 etag = await self._stored(said)
                 await asyncio.to_thread(
-                    files.book.settle, self._claim, int(old is None), self._size - (old or 0)
+                    shelf.book.settle, self._claim, int(old is None), self._size - (old or 0)
                 )
                 self._unsure = False
                 if self._moved is not None:
-                    await files.removed(*self._moved)
+                    source, known = self._moved
+                    await shelf.remove(source, known.etag)
                 return info_of(path, etag, said)
         finally:
             await self._end()
 
     async def _check_source(self, source: str, known: FileInfo) -> None:
         try:
-            await self._files.size_of(source, known.etag)
+            await self._shelf.size_of(source, known.etag)
         except FileConflict:
             raise FileError(f"file {source!r:.200} was changed while it was renamed; try again") from None
 
     async def _stored(self, said: Trailer) -> str:
         """Store it, and answer the ETag. The path is locked."""
         body = bytes(self._buffer) + said.pack()
-        key, store = self._files.key(self._path), self._files.store
+        key, store = self._shelf.key(self._path), self._shelf.store
         assert self._claim is not None
         if self._sending is not None:
             self._last = body
@@ -229,7 +228,7 @@ class S3Upload:
             # A store that says nothing is not waited for.
             await asyncio.wait([self._sending], timeout=_LEAVING)
         if self._claim is not None and not self._unsure:
-            self._files.book.drop(self._claim)
+            self._shelf.book.drop(self._claim)
         elif self._claim is not None:
             self._claim.leave()
 

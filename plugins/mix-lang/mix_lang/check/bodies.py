@@ -8,10 +8,11 @@ from mix_lang import syntax as s
 from mix_lang.check.globals import ARITIES, CASES, TYPES
 from mix_lang.check.hints import counted, near
 from mix_lang.check.scope import Local, LocalKind, Place, Scope
-from mix_lang.check.walk import every
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
+from mix_lang.regex import wrong
 from mix_lang.source import Span
+from mix_lang.walk import every
 
 __all__ = ["BodyChecker"]
 
@@ -113,12 +114,21 @@ class BodyChecker:
                 self._type(of)
             case s.TypeCheck(type=of):
                 self._type(of)
-            case s.Regex():
-                self._report.add("M0804", node.span, "regular expressions are not here yet")
+            case s.Regex(pattern=pattern):
+                self._pattern_text(node.span, pattern)
             case s.Const():
                 pass
             case _:
                 self._children(node, scope)
+
+    def _pattern_text(self, span: Span, pattern: str) -> None:
+        found = wrong(pattern)
+        if found is not None:
+            at, what = found
+            self._report.add(
+                "M0213", span, f"a wrong regular expression, at its character {at + 1}: {what}",
+                at=at, pattern=pattern,
+            )  # fmt: skip
 
     def _children(self, node: s.Expr, scope: Scope) -> None:
         match node:

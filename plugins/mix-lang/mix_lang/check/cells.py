@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.check.walk import children, every
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
+from mix_lang.walk import children, every
 
 __all__ = ["cell_order", "check_cells", "definition_order"]
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.check.kinds import Kinds, clash, kinds_of_type, kinds_of_value, shown
-from mix_lang.check.walk import children
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.types_text import type_text
+from mix_lang.walk import children
 
 __all__ = ["check_hints"]
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from mix_lang import syntax as s
 from mix_lang.check.hints import near
-from mix_lang.check.walk import every
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
+from mix_lang.walk import every
 from mixkit.errors import MixError
 from mixkit.schema_text import parse as parse_type
 from mixkit.schema_text import parse_params

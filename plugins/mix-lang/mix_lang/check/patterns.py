@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mix_lang import syntax as s
 from mix_lang.check.missing import covers, missing
-from mix_lang.check.walk import children
 from mix_lang.diagnostic import Report
 from mix_lang.program import Program, Unit
+from mix_lang.walk import children
 
 __all__ = ["check_patterns"]
 

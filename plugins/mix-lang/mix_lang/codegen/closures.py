@@ -6,7 +6,7 @@ from mix_lang import syntax as s
 from mix_lang.codegen import expressions, patterns
 from mix_lang.codegen.function import Fn
 
-__all__ = ["action", "body_of", "closure", "finish"]
+__all__ = ["body_of", "closure", "finish"]
 
 
 def closure(fn: Fn, clauses: tuple[s.Clause, ...], to: int, name: str = "", key: str = "") -> None:
@@ -16,26 +16,6 @@ def closure(fn: Fn, clauses: tuple[s.Clause, ...], to: int, name: str = "", key:
     key = key or gen.new_key(shown)
     inner = Fn(gen, gen.assembly.function(key, len(clauses[0].patterns), name=shown), fn.unit, fn)
     body_of(inner, clauses)
-    finish(fn, inner, to)
-
-
-def action(fn: Fn, node: s.Action, to: int) -> None:
-    """The closure of an action: it takes an array; parameters that it lacks are null."""
-    shown = f"{fn.unit.name}.action"
-    key = fn.gen.new_key(shown)
-    inner = Fn(fn.gen, fn.gen.assembly.function(key, 1, name=shown), fn.unit, fn)
-    inner.at(node.span)
-    state = inner.temp()
-    inner.b.emit("literal", state, "null")
-    inner.declare("appstate", state)
-    for index, param in enumerate(node.params):
-        register, there = inner.temp(), inner.b.label()
-        inner.b.emit("get_int", register, 0, index)
-        inner.b.emit("jump_def", register, there)
-        inner.b.emit("literal", register, "null")
-        inner.b.place(there)
-        inner.declare(param.name, register)
-    expressions.block_body(inner, node.block)
     finish(fn, inner, to)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_lang import syntax as s
-from mix_lang.codegen import calls, closures, names, patterns, places, statements, types
+from mix_lang.codegen import actions, calls, closures, names, patterns, places, statements, types
 from mix_lang.codegen.fold import folded
 from mix_lang.codegen.function import Fn
 from mixkit.value import UNDEF
@@ -128,7 +128,7 @@ def _const(fn: Fn, node: s.Const, to: int) -> None:
 
 
 def _regex(fn: Fn, node: s.Regex, to: int) -> None:
-    fn.constant(to, {"regex": node.pattern})
+    fn.constant(to, node.pattern)
 
 
 def _dynamic(fn: Fn, node: s.Dynamic | s.Index, to: int) -> None:
@@ -365,19 +365,10 @@ def _hint(fn: Fn, node: s.Hint, to: int) -> None:
     into(fn, node.operand, to)
 
 
-def _action(fn: Fn, node: s.Action, to: int) -> None:
-    """A map that stands for the action; its closure takes the array of arguments."""
-    first = fn.b.register(2)
-    fn.constant(first, f"{fn.unit.name}.action")
-    closures.action(fn, node, first + 1)
-    fn.at(node.span)
-    calls.call_cells(fn, "newAction", to, [first, first + 1])
-
-
 _RULES: Final[dict[type, Callable[[Fn, Any, int], None]]] = {
     s.Const: _const, s.Regex: _regex, s.Name: names.name, s.Qualified: names.qualified, s.Field: names.field,
     s.Dynamic: _dynamic, s.Index: _dynamic, s.TupleAt: _tuple_at, s.Label: _label, s.Present: _present,
     s.Slice: _slice, s.Call: calls.call, s.Previous: names.previous, s.Inverse: names.inverse, s.Not: _not, s.Neg: _neg,
     s.Chain: _chain, s.Array: _array, s.Labels: _labels, s.MapLit: _map, s.Lambda: _lambda, s.If: _if, s.Let: _let,
-    s.Try: _try, s.Do: _do, s.With: _with, s.Hint: _hint, s.TypeCheck: types.checker, s.Action: _action,
+    s.Try: _try, s.Do: _do, s.With: _with, s.Hint: _hint, s.TypeCheck: types.checker, s.Action: actions.action,
 }  # fmt: skip

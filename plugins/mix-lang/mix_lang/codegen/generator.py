@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import resources
+from typing import Final
 
 from mix_rt.qcode import Assembly
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
-from mix_lang.check.walk import every
 from mix_lang.codegen import closures, expressions, instances
 from mix_lang.codegen.function import Fn
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
+from mix_lang.walk import every
 
 __all__ = ["Generator", "generate"]
 
@@ -25,7 +26,9 @@ def _runtime(name: str) -> Unit:
     file = f"{name}.mix"
     text = resources.files("mix_lang.codegen").joinpath(file).read_text(encoding="utf-8")
     source = Source(file, text)
-    (module,) = parse(source, name, Report(source))
+    report = Report(source)
+    (module,) = parse(source, name, report)
+    assert not report.failed, report.found
     module = replace(module, name=f"mix.{name}")
     return Unit(module, source, *members_of(module), library=True)
 
@@ -33,12 +36,15 @@ def _runtime(name: str) -> Unit:
 def generate(program: Program, module: str) -> Assembly:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
-    Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(action, args)` runs one, and the next ones that
-    it asks for; `$idleTime()` runs those that were put off. Both answer the output then.
+    Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(name, env)` runs one, in the program that is
+    there, or in one that is made again from what `env` keeps; it answers the output then.
     """
     generator = Generator(program)
     generator.agent(program.units[module])
     return generator.assembly
+
+
+_DISPATCH: Final = "actions"
 
 
 class Generator:
@@ -57,8 +63,11 @@ class Generator:
         self._values: dict[tuple[str, str], int] = {}
         self._bound: dict[str, set[str]] = {}
         self._slots: dict[str, dict[str, int]] = {}
+        self._numbered: dict[str, bool] = {}
         self._todo: list[tuple[Unit, Member, str]] = []
-        self._makers: dict[str, str] = {}
+        self.actions: dict[str, tuple[str, str]] = {}
+        """Names of actions to their functions, and to the modules that they need an instance of, or ""."""
+        self._agent = ""
 
     # Classification
 
@@ -104,7 +113,17 @@ class Generator:
         return self._slots_of(unit)[name]
 
     def slot_count(self, unit: Unit) -> int:
+        return len(self._slots_of(unit)) + 1
+
+    def number_slot(self, unit: Unit) -> int:
+        """The slot with the number of the instance, of modules that are `numbered`."""
         return len(self._slots_of(unit))
+
+    def numbered(self, unit: Unit) -> bool:
+        """Whether instances of a module have numbers: cells and actions name them by those."""
+        if unit.name not in self._numbered:
+            self._numbered[unit.name] = self.has_state(unit.name) or bool(unit.action_names)
+        return self._numbered[unit.name]
 
     def _slots_of(self, unit: Unit) -> dict[str, int]:
         if unit.name not in self._slots:
@@ -210,6 +229,14 @@ class Generator:
             fn.b.emit("literal", to, "null")
         elif name == "raise":
             fn.b.emit("raise", first)
+        elif name == "argument":
+            fn.b.emit("argument", to, first)
+        elif name in ("dispatch", "agent"):
+            count = arity_of(item.type)
+            window = fn.b.window(count)
+            for index in range(count):
+                fn.b.emit("move", window + 2 + index, first + index)
+            fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else self._agent)
         elif name == "stream_next":
             window = fn.b.window(0)
             end, done = fn.b.label(), fn.b.label()
@@ -249,11 +276,11 @@ class Generator:
 
     def agent(self, unit: Unit) -> None:
         """The agent's own function, everything that it needs, and what runs at init."""
-        self.assembly.exports[unit.name] = self.maker(unit, "output")
-        for name in ("invoke", "idleTime"):
-            key = self.function_key(self.cells, self.cells.members[name])
+        self._agent = self.assembly.exports[unit.name] = self.maker(unit, "output")
+        if any(other.action_names for other in self.program.units.values()):
+            key = self.function_key(self.cells, self.cells.members["invoke"])
             assert key is not None
-            self.assembly.exports[f"${name}"] = key
+            self.assembly.exports["$invoke"] = key
         done: dict[tuple[str, str], str] = {}
         while self._todo:
             owner, member, key = self._todo.pop()
@@ -262,7 +289,30 @@ class Generator:
             else:
                 self._initial(owner, member, key)
                 done[self._where(owner, member)] = key
+        if "$invoke" in self.assembly.exports:
+            self._dispatch()
         self._init(done)
+
+    def _dispatch(self) -> None:
+        """The function that calls the one of an action: takes its name, the module and the slots of its instance, the
+        locals that it saw, its arguments."""
+        fn = Fn(self, self.assembly.function(_DISPATCH, 5, name="action"), self.cells)
+        tried = fn.temp()
+        for name, (key, module) in self.actions.items():
+            other = fn.b.label()
+            for register, text in ((0, name), *([(1, module)] if module else [])):
+                fn.b.emit("load", tried, text)
+                fn.b.emit("same", tried, register, tried)
+                fn.b.emit("jump_not_true", tried, other)
+            window = fn.b.window(3)
+            for index in range(3):
+                fn.b.emit("move", window + 2 + index, 2 + index)
+            fn.b.emit("tail_func", window, key)
+            fn.release(window)
+            fn.b.place(other)
+        fn.b.emit("load", tried, "there is no action ")
+        fn.b.emit("add", tried, tried, 0)
+        fn.b.emit("raise", tried)
 
     def _function(self, unit: Unit, item: s.Def, key: str) -> None:
         clauses = instances.clauses_of(item)

@@ -28,6 +28,13 @@ def maker(gen: Generator, unit: Unit, output: str, key: str) -> None:
     fn.declare(INSTANCE, instance)
     for index, param in enumerate(params):
         fn.b.emit("set_slot", instance, gen.slot(unit, param.name), index)
+    if gen.numbered(unit):
+        pair = fn.b.register(2)
+        fn.constant(pair, unit.name)
+        fn.b.emit("move", pair + 1, instance)
+        calls.call_cells(fn, "enrol", pair, [pair, pair + 1])
+        fn.b.emit("set_slot", instance, gen.number_slot(unit), pair)
+        fn.release(pair)
     if gen.has_state(unit.name):
         outer = fn.temp()
         calls.call_cells(fn, "outside", outer, [])
@@ -38,7 +45,7 @@ def maker(gen: Generator, unit: Unit, output: str, key: str) -> None:
         _members(fn, unit, instance)
     if output:
         fn.b.emit("slot", answer, instance, gen.slot(unit, output))
-        calls.call_cells(fn, "begin", answer, [answer])
+        calls.call_cells(fn, "begin", answer, [0, answer])
     else:
         _exports(fn, unit, answer)
     fn.b.emit("return", answer)
@@ -107,10 +114,13 @@ def import_into(fn: Fn, item: s.Import, to: int) -> None:
 def _cell(fn: Fn, unit: Unit, member: Member, to: int) -> None:
     item = member.item
     mark = fn.mark()
-    first = fn.b.register(3)
+    first = fn.b.register(4)
     kind = "alias" if isinstance(item, s.Alias) else "var" if member.var else "computed"
-    fn.constant(first, member.name)
-    fn.constant(first + 1, kind)
+    local = fn.find(INSTANCE)
+    assert local is not None
+    fn.b.emit("slot", first, fn.raw(local), fn.gen.number_slot(unit))
+    fn.constant(first + 1, member.name)
+    fn.constant(first + 2, kind)
     shown = f"{unit.name}.{member.name}"
     inner = Fn(fn.gen, fn.gen.assembly.function(fn.gen.new_key(shown), 0, name=shown), unit, fn)
     value = inner.temp()
@@ -122,8 +132,8 @@ def _cell(fn: Fn, unit: Unit, member: Member, to: int) -> None:
         assert isinstance(item, s.CellDef) and item.body is not None
         _computed(inner, item, value)
     inner.b.emit("return", value)
-    closures.finish(fn, inner, first + 2)
-    calls.call_cells(fn, "newCell", to, [first, first + 1, first + 2])
+    closures.finish(fn, inner, first + 3)
+    calls.call_cells(fn, "newCell", to, [first, first + 1, first + 2, first + 3])
     fn.release(mark)
 
 
@@ -150,10 +160,14 @@ def _start(fn: Fn, unit: Unit, instance: int) -> None:
     for item in unit.module.items:
         mark = fn.mark()
         if isinstance(item, s.Initializer):
+            done = fn.b.label()
             window = fn.b.window(0)
+            calls.call_cells(fn, "restoring", window, [])
+            fn.b.emit("jump_true", window, done)
             _writing(fn, item.block, None, window)
             fn.at(item.span)
             fn.b.emit("call", window, window, 0)
+            fn.b.place(done)
         elif isinstance(item, s.Observer):
             watched = fn.b.register(max(len(item.cells), 1))
             for index, cell in enumerate(item.cells):

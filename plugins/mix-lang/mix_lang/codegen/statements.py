@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.check.walk import every
 from mix_lang.codegen import expressions, names, patterns, places
 from mix_lang.codegen.function import Fn
+from mix_lang.walk import every
 
 __all__ = ["assigns", "block"]
 

@@ -28,6 +28,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
+from mix_lang.walk import every
 from mixkit.value import UNDEF, Case, Token
 
 __all__ = ["Machine"]
@@ -96,7 +97,7 @@ class Machine:
         return node.value
 
     def _regex(self, node: s.Regex, env: Env, tail: bool) -> Any:
-        return {"regex": node.pattern}
+        return node.pattern
 
     def _name(self, node: s.Name, env: Env, tail: bool) -> Any:
         scope = env.find(node.name)
@@ -312,7 +313,13 @@ class Machine:
         return Native("type", 1, checked)
 
     def _action(self, node: s.Action, env: Env, tail: bool) -> Any:
-        return ActionValue(f"{env.instance.module.name}.action", node, env)
+        seen = {part.name for part in every(node.block) if isinstance(part, s.Name)}
+        locals_ = Env(env.instance)
+        for name in seen - {"appstate"}:
+            scope = env.find(name)
+            if scope is not None:
+                locals_.values[name] = scope.values[name]
+        return ActionValue(env.instance.unit.action_names[node.span.start], node, locals_)
 
     # ---------------------------------------------------------------------------------------------------- calls
 

@@ -35,6 +35,7 @@ class Agent:
         with _room():
             self.instance: Instance = instantiate(self.machine, module, args)
             settle(self.machine)
+            self._run_next()
 
     def output(self) -> Any:
         """The value of the cell `output` as a value of the model; actions in it as maps.
@@ -54,10 +55,7 @@ class Agent:
         """Run an action, and the next ones that it asks for."""
         with _room():
             invoked(self.machine, action, args)
-            while self.machine.next_actions:
-                following = self.machine.next_actions.pop(0)
-                if type(following) is ActionValue:
-                    invoked(self.machine, following, ())
+            self._run_next()
 
     def idle(self) -> None:
         """Run what was put off until the answer is sent."""
@@ -66,6 +64,13 @@ class Agent:
                 following = self.machine.idle_actions.pop(0)
                 if type(following) is ActionValue:
                     invoked(self.machine, following, ())
+                    self._run_next()
+
+    def _run_next(self) -> None:
+        while self.machine.next_actions:
+            following = self.machine.next_actions.pop(0)
+            if type(following) is ActionValue:
+                invoked(self.machine, following, ())
 
 
 def outside(value: Any) -> Any:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from mix_server.access.ended import Ended
+from mix_server.access.ingress import Ingress, SessionToken, account_of
 from mix_server.access.key_source import KeySource
-from mix_server.access.machine import is_machine_token, parts_of
-from mix_server.access.server_key import ISSUER
+from mix_server.access.machine import is_good, is_machine_token, parts_of
+from mix_server.access.server_key import ISSUER, LIFETIME
 from mix_server.access.subject import check_subject, subjects_named, subjects_of
 from mix_server.access.tokens import LEEWAY, Claims, Expected, NoSuchKey, header_of, verified
 from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
@@ -48,6 +52,11 @@ class Accounts:
         source: the keys of the identity provider; None if there is none.
         expected: what its tokens must say.
         creators: subjects that may make workspaces.
+        ended: what was ended before its time.
+        ingress: says who asks where no token does; None where nobody is believed without one.
+
+    Attributes:
+        ingress: as given.
     """
 
     def __init__(
@@ -58,19 +67,26 @@ class Accounts:
         source: KeySource | None = None,
         expected: Expected = Expected(),  # noqa: B008 - it is frozen
         creators: frozenset[str] = frozenset(),
+        ended: Ended | None = None,
+        ingress: Ingress | None = None,
     ) -> None:
+        self.ingress = ingress
         self._operator = operator
         self._server_key = server_key
         self._grants = grants
         self._source = source
         self._expected = expected
         self._creators = creators
+        self._ended = ended
         # By a digest of each token that was verified: until when it is good, by which keys, and who it is.
         self._known: OrderedDict[bytes, tuple[float, object, Caller]] = OrderedDict()
 
     async def authorize(self, request: Request) -> Caller:
         """Who has that token; nobody in particular without one. `Unauthorized` if it is not good."""
         given = request.auth
+        if self.ingress is not None and (given or "").partition(" ")[0].lower() != "bearer":
+            # What else is sent as Authorization is meant for the ingress; no cookie of ours is needed beside its own.
+            return self.ingress.user(request)
         if given is None:
             cookie = request.get_cookie_values(SESSION)
             if not cookie:
@@ -103,10 +119,28 @@ class Accounts:
         """
         if not caller.operator and caller.email is None:
             raise Forbidden("expected a user with an address, or the operator, to begin a session for")
-        # It ends when the operator's token is another one.
-        more = {"operator": self._operator.mark} if caller.operator else {}
+        more: dict[str, Any] = {"use": "session", "sid": caller.session or secrets.token_hex(16)}
+        if caller.operator:
+            # It ends when the operator's token is another one.
+            more["operator"] = self._operator.mark
         named = (str(caller.user), caller.email)
-        return await asyncio.to_thread(self._server_key.token, *named, seconds, use="session", **more)
+        return await asyncio.to_thread(self._server_key.token, *named, seconds, **more)
+
+    async def end(self, caller: Caller, *, everywhere: bool) -> None:
+        """End the session that somebody is in, in all processes, with the tokens that were made in it.
+
+        Args:
+            everywhere: all sessions of that user, and all tokens that this server has made for it.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        if self._ended is None:
+            return
+        if everywhere:
+            await asyncio.to_thread(self._ended.end_all, caller.user or "", LIFETIME + LEEWAY)
+        elif caller.session is not None:
+            await asyncio.to_thread(self._ended.end, caller.session, LIFETIME + LEEWAY)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
         digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
@@ -118,9 +152,19 @@ class Accounts:
                 self._server_key.keys,
                 self._source and self._source.at_hand(),
             ):
-                return caller
+                return self._not_ended(caller)
             del self._known[digest]
-        return await self._verify(token, digest, in_session)
+        return self._not_ended(await self._verify(token, digest, in_session))
+
+    def is_ended(self, caller: Caller) -> bool:
+        """Whether what said who that is was ended since, before its time or not."""
+        over = caller.until is not None and caller.until <= time.time()
+        return over or (self._ended is not None and self._ended.has(caller))
+
+    def _not_ended(self, caller: Caller) -> Caller:
+        if self._ended is not None and self._ended.has(caller):
+            raise Unauthorized("the session was ended; sign in again")
+        return caller
 
     async def _verify(self, token: str, digest: bytes, in_session: bool) -> Caller:
         kid, _ = header_of(token)
@@ -149,13 +193,24 @@ class Accounts:
     def _caller(self, claims: Claims, *, ours: bool) -> Caller:
         # NOTE: without this a token, once stolen, could be changed for new ones for ever.
         until = claims.until - LEEWAY if ours else None
+        began = session = None
+        if ours:
+            began, session = claims.began, claims.all.get("sid")
+            if not isinstance(session, str | None):
+                raise Unauthorized("the claim sid of the token is no text")
         operator = claims.all.get("operator") if ours and claims.all.get("use") == "session" else None
         if operator is not None:
             if operator != self._operator.mark:
                 raise Unauthorized("the operator's token is another one by now; sign in again")
-            return replace(_OPERATOR, until=until)
+            return replace(_OPERATOR, until=until, began=began, session=session)
         # NOTE: secrets belong to it, so the provider's own name of somebody must not be another one's address.
-        by_sub = Caller(f"sub/{claims.subject}", subjects_of(claims.email, True), until=until)
+        by_sub = Caller(
+            f"sub/{claims.subject}",
+            subjects_of(claims.email, True),
+            until=until,
+            began=began,
+            session=session,
+        )
         return by_sub if by_sub.email is None else replace(by_sub, user=by_sub.email)
 
     async def _machine(self, token: str) -> Caller:
@@ -164,8 +219,9 @@ class Accounts:
             workspace, id, secret = parts
             await self.ready(ANYBODY, workspace)
             with contextlib.suppress(NotFound, BadName):
-                machine = self._grants.of(workspace).machines.get(id)
-                if machine is not None and machine.admits(secret):
+                machines = self._grants.of(workspace).machines
+                machine = machines.get(id)
+                if machine is not None and machine.admits(secret) and is_good(machine, machines):
                     return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
         # Which of these it was is nobody's business.
         raise Unauthorized("the token has expired or was revoked, or never was one")
@@ -202,8 +258,18 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         for name in ("token", "jwks_url"):
             if getattr(settings, name) is not None:
                 raise ProfileError(f"expected {name} or no_auth, found both", "settings.server.no_auth")
-        return LoopbackAuthorizer()
-    if settings.token is None:
+        if settings.auth != "tokens":
+            raise ProfileError(
+                f"expected auth = {settings.auth!r} or no_auth, found both", "settings.server.no_auth"
+            )
+        if "*" in settings.cors_origins:
+            # Each page that somebody here looks at could do everything.
+            raise ProfileError(
+                "expected origins without *, or authentication", "settings.server.cors_origins"
+            )
+        return LoopbackAuthorizer(frozenset(settings.cors_origins))
+    ingress = _ingress(settings)
+    if settings.token is None and ingress is None:
         raise ProfileError(
             "no token is set; all workers must know the same: set MIXKIT_SERVER_TOKEN, "
             "or start with `mixkit serve`, which makes one",
@@ -220,10 +286,23 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
     except BadRequest as exc:
         raise ProfileError(str(exc), "settings.server.workspace_creators") from None
     return Accounts(
-        OperatorToken(settings.token),
+        # Without one there is no operator behind the ingress: nobody knows this.
+        OperatorToken(settings.token or secrets.token_urlsafe()),
         key,
         grants,
         None if settings.jwks_url is None else KeySource(settings.jwks_url),
         Expected(settings.jwt_audience, settings.jwt_issuer),
         creators,
+        Ended(Path(settings.ws_dir)),
+        ingress,
     )
+
+
+def _ingress(settings: ServerSettings) -> Ingress | None:
+    if settings.auth != "spcs":
+        return None
+    if settings.jwks_url is not None:
+        raise ProfileError('expected jwks_url or auth = "spcs", found both', "settings.server.jwks_url")
+    account = account_of()
+    SessionToken(settings.spcs_token_file).read()
+    return Ingress(account, settings.base_url)

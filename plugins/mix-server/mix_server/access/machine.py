@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Machine", "is_machine_token", "parts_of"]
+__all__ = ["Machine", "is_good", "is_machine_token", "parts_of"]
 
 _PREFIX: Final = "mxm_"
 
@@ -56,6 +57,25 @@ class Machine:
     def public(self) -> dict[str, Any]:
         """As people see it."""
         return {"id": self.id, "name": self.name, "until": self.until, "by": self.by}
+
+
+def is_good(machine: Machine, machines: Mapping[str, Machine]) -> bool:
+    """Whether a machine's time is not over, nor that of any by which it was made, which must all be there still.
+
+    Args:
+        machines: those of its workspace, by id.
+    """
+    now, seen = time.time(), set()
+    while machine.until is None or now < machine.until:
+        kind, _, maker = (machine.by or "").partition("/")
+        if kind != "machine":
+            return True
+        seen.add(machine.id)
+        found = machines.get(maker)
+        if found is None or found.id in seen:
+            return False
+        machine = found
+    return False
 
 
 def is_machine_token(token: str) -> bool:

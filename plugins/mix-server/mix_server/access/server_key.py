@@ -71,11 +71,14 @@ class ServerKey:
         """A token that says who somebody is, with more claims, and the Unix second at which it ends."""
         from joserfc import jwt
 
-        now = int(time.time())
+        began = time.time()
+        now = int(began)
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "sub": subject,
             "iat": now,
+            # Which of two came first must be known of those of one second.
+            "at": began,
             "exp": now + int(seconds),
             **more,
         }

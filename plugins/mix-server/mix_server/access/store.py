@@ -11,10 +11,10 @@ A change is one commit, seen by all processes at their next look, which as a rul
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,11 +28,11 @@ from mixkit.package.errors import BadName
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
-    from mixkit.package import Workspace, WorkspaceStore
-    from mixkit.package.disk import Mark
+    from mixkit.package import WorkspaceStore
+    from mixkit.package.glance import Glance
     from mixkit.storage import Database
 
-__all__ = ["MAX_GRANTS", "GrantStore"]
+__all__ = ["MAX_GRANTS", "GrantStore", "identified", "owner_record", "record_of"]
 
 MAX_GRANTS: Final = 100_000
 """Grants of one workspace: all of them are in memory."""
@@ -40,16 +40,6 @@ MAX_GRANTS: Final = 100_000
 _ALL: Final = '"_rmx_type" == "grant" || "_rmx_type" == "machine"'
 _OWNER: Final = "owner"
 _BY_NAME: Final = SaveOptions(original_id_always=True)
-
-
-class _Seen(NamedTuple):
-    """What was read of a workspace, and by what it is seen that it was written since."""
-
-    home: Workspace
-    mark: Mark | None
-    database: weakref.ref[Database]
-    watermark: str
-    grants: Grants
 
 
 class GrantStore:
@@ -61,7 +51,7 @@ class GrantStore:
 
     def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
-        self._seen: dict[str, _Seen] = {}
+        self._glances: dict[str, Glance[Grants]] = {}
 
     def of(self, workspace: str) -> Grants:
         """The grants of a workspace as they are now: a microsecond as long as nothing in its database changed.
@@ -70,52 +60,35 @@ class GrantStore:
             NotFound: there is no such workspace.
             StorageError: its database cannot be read, or holds something else.
         """
-        found = self._current(workspace)
-        if found is not None:
-            return found
-        try:
-            home = self._store.workspace(workspace)
-        except NotFound:
-            self._seen.pop(workspace, None)
-            raise
-        mark, database = home.mark(), home.database()
-        found = self._known(home, mark, database)
-        if found is None:
-            with database.query(_ALL) as cursor:
-                records = {str(record["_rmx_id"].id): record for record in cursor}
-                found = _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER))
-                self._seen[workspace] = _Seen(home, mark, weakref.ref(database), cursor.watermark, found)
-        return found
+        # PERF: asked for every request, and as a rule nothing has changed.
+        glance = self._glances.get(workspace)
+        found = None if glance is None else glance.current()
+        return self._glance(workspace).value() if found is None else found
 
     def at_hand(self, workspace: str) -> Grants | None:
         """The same, if that is no more than a look; else None. An event loop may ask.
 
         A workspace that is not there has none at hand: whoever asks must not learn from the time that it took.
         """
-        found = self._current(workspace)
+        glance = self._glances.get(workspace)
+        found = None if glance is None else glance.current()
         if found is not None:
             return found
         try:
-            home = self._store.workspace(workspace)
-            mark, database = home.mark(), home.database_at_hand()
+            return self._glance(workspace).known()
         except (NotFound, BadName):
-            self._seen.pop(workspace, None)
             return Grants(workspace, ())
-        return None if database is None else self._known(home, mark, database)
 
-    def _current(self, workspace: str) -> Grants | None:
-        seen = self._seen.get(workspace)
-        if seen is None or seen.mark is None or seen.mark != seen.home.mark():
-            return None
-        return seen.grants
-
-    def _known(self, home: Workspace, mark: Mark | None, database: Database) -> Grants | None:
-        seen = self._seen.get(home.name)
-        # A workspace that was deleted and made again may have come to the same watermark.
-        if seen is None or seen.watermark != database.watermark() or seen.database() is not database:
-            return None
-        self._seen[home.name] = _Seen(home, mark, seen.database, seen.watermark, seen.grants)
-        return seen.grants
+    def _glance(self, workspace: str) -> Glance[Grants]:
+        try:
+            home = self._store.workspace(workspace)
+        except NotFound:
+            self._glances.pop(workspace, None)
+            raise
+        found = self._glances.get(workspace)
+        if found is None:
+            found = self._glances.setdefault(workspace, home.glance(partial(_read_all, workspace)))
+        return found
 
     def add(
         self, workspace: str, subject: str, role: str, resource: str, by: str | None
@@ -129,7 +102,7 @@ class GrantStore:
             BadRequest: a text is no subject, role or resource, or there are too many grants.
             NotFound, StorageError: as `of`.
         """
-        wanted = _identified(Grant.checked("", subject, role, resource, workspace))
+        wanted = identified(Grant.checked("", subject, role, resource, workspace))
         known = self.of(workspace)
         if wanted.id in known:
             return wanted, False
@@ -138,7 +111,7 @@ class GrantStore:
                 f"expected at most {MAX_GRANTS} grants in a workspace; use domain/HOST or all-users"
             )
         with self._store.workspace(workspace).writing() as database:
-            database.save([_record(wanted, by)], _BY_NAME)
+            database.save([record_of(wanted, by)], _BY_NAME)
         return wanted, True
 
     def remove(self, workspace: str, ids: Sequence[str]) -> list[Grant]:
@@ -180,12 +153,12 @@ class GrantStore:
             NotFound, StorageError: as `of`.
         """
         machine, token = Machine.make(workspace, name, seconds, by)
-        grants = [_identified(Grant.checked("", machine.subject, *right, workspace)) for right in rights]
+        grants = [identified(Grant.checked("", machine.subject, *right, workspace)) for right in rights]
         if not grants:
             raise BadRequest("expected at least one role and its resource, for a token that may do something")
         record = {**asdict(machine), "_rmx_id": f"machine:{machine.id}", "_rmx_type": "machine"}
         del record["id"]
-        records = [record, *(_record(grant, by) for grant in grants)]
+        records = [record, *(record_of(grant, by) for grant in grants)]
         with self._store.workspace(workspace).writing() as database:
             database.save(records, _BY_NAME)
         return machine, token
@@ -202,24 +175,36 @@ class GrantStore:
 
     def own(self, workspace: str, subject: str) -> None:
         """Write who made a workspace; when it is made, and never again."""
-        record = {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
+        record = owner_record(subject)
         once = SaveOptions(original_id_always=True, keep_original=True)
         with self._store.workspace(workspace).writing() as database:
             database.save([record], once)
 
 
-def _identified(grant: Grant) -> Grant:
+def owner_record(subject: str) -> dict[str, Any]:
+    """Who made a workspace, as it is kept."""
+    return {"_rmx_id": _OWNER, "_rmx_type": "owner", "subject": check_subject(subject)}
+
+
+def identified(grant: Grant) -> Grant:
     """With its id: one triple has one, whoever else grants it at the same time."""
     triple = "\0".join((grant.subject, grant.role, resource_text(grant.resource)))
     return replace(grant, id=f"grant:{hashlib.sha256(triple.encode()).hexdigest()[:16]}")
 
 
-def _record(grant: Grant, by: str | None) -> dict[str, Any]:
+def record_of(grant: Grant, by: str | None) -> dict[str, Any]:
+    """A grant as it is kept."""
     record: dict[str, Any] = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
     if grant.resource.app is not None:
         record["app"] = grant.resource.app
     del record["id"]
     return record
+
+
+def _read_all(workspace: str, database: Database) -> tuple[Grants, str]:
+    with database.query(_ALL) as cursor:
+        records = {str(record["_rmx_id"].id): record for record in cursor}
+        return _read(workspace, records, database.as_of(cursor.watermark).get(_OWNER)), cursor.watermark
 
 
 def _read(workspace: str, records: Mapping[str, dict[str, Any]], owner: dict[str, Any] | None) -> Grants:

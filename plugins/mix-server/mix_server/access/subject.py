@@ -15,7 +15,7 @@ from typing import Final
 
 from mix_server.errors import BadRequest
 
-__all__ = ["ALL_USERS", "ANONYMOUS", "agent", "check_subject", "subjects_named", "subjects_of"]
+__all__ = ["ALL_USERS", "ANONYMOUS", "agent", "check_subject", "moved", "subjects_named", "subjects_of"]
 
 ALL_USERS: Final = "all-users"
 ANONYMOUS: Final = "anonymous"
@@ -87,6 +87,12 @@ def subjects_named(subject: str) -> tuple[str, ...]:
     if kind == "user":
         return subjects_of(rest, True)
     return tuple(dict.fromkeys((subject, *((ALL_USERS,) if kind == "domain" else ()), ANONYMOUS)))
+
+
+def moved(subject: str, before: str, now: str) -> str:
+    """The subject when its workspace has another name: an agent of it has that too."""
+    own = f"agent/:{before}."
+    return f"agent/:{now}.{subject.removeprefix(own)}" if subject.startswith(own) else subject
 
 
 def agent(workspace: str, app: str, name: str) -> str:

@@ -49,12 +49,14 @@ class Claims:
         subject: the identity provider's own id of the user; never empty.
         email: an address that it vouches for, or None.
         until: Unix seconds at which it ends, leeway included.
+        began: Unix seconds at which it was made, as far as it says so; else 0.
         all: every claim.
     """
 
     subject: str
     email: str | None
     until: float
+    began: float
     all: dict[str, Any]
 
 
@@ -164,7 +166,8 @@ def _claims(claims: dict[str, Any], expected: Expected) -> Claims:
     # NOTE: an address that its owner has not shown to have is anybody's.
     if not isinstance(email, str) or claims.get("email_verified", True) is not True:
         email = None
-    return Claims(subject, email, until + LEEWAY, claims)
+    began = _time(claims, "at") or _time(claims, "iat") or 0.0
+    return Claims(subject, email, until + LEEWAY, began, claims)
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
+from mix_server.activity import activity_by
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
@@ -18,18 +19,24 @@ from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.resources.signals import MadeSignal
 from mix_server.response import is_json, write_any
+from mixkit.action import Invocation, Invoke, parse
+from mixkit.activities import Kind
 from mixkit.errors import FFIError, InternalError, LimitExceeded, NotFound
+from mixkit.forms import Packed
 from mixkit.job import fitted
 from mixkit.outside import is_ours
-from mixkit.schema import json_schema
+from mixkit.schema import ANY, json_schema
 from mixkit.signals import Owner
 from mixkit.value import error, ok
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mix_server.catalog import Target
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.activities import Activities
     from mixkit.environment import Env
     from mixkit.job import RunResult
     from mixkit.limits import Limits
@@ -40,6 +47,11 @@ __all__ = ["Agents"]
 
 class _RunOptions(TypedDict):
     timeout: float
+    action: bool
+
+
+_ACTION = "action"
+"""The option that says that the body is no parameters but an action that the agent has answered."""
 
 
 class Agents:
@@ -49,7 +61,8 @@ class Agents:
     """
 
     permissions: ClassVar = {"GET": Permission.RUN, "POST": Permission.RUN}
-    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT})}
+    activities: ClassVar = {"GET": Kind.RUN, "POST": Kind.RUN}
+    options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT, _ACTION})}
     methods: ClassVar = {
         "GET": Method(
             "Describe an agent, or run it with the parameters in the query string",
@@ -58,7 +71,7 @@ class Agents:
             errors=RUN,
         ),
         "POST": Method(
-            "Run an agent",
+            "Run an agent, or an action that it has answered",
             {200: Any, 202: MadeSignal},
             VALUE,
             takes=Any,
@@ -83,6 +96,8 @@ class Agents:
             await self.on_head(req, resp, ws, app, agent)
 
     async def on_head(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        # It is only described.
+        req.activity = None
         target = await self._target(ws, app, agent)
         resp.media = {
             "name": agent,
@@ -105,9 +120,13 @@ class Agents:
         if target is None:
             target, spent = await self._loaded(req, ws, app, agent)
         settings = self._settings
+        acts = bool(req.query_string) and _acts(req)
         params, body = await read_body(
-            req, target.params, settings.params_limit, settings.body_timeout, settings.values_limit
-        )
+            req, ANY if acts else target.params,
+            settings.params_limit, settings.body_timeout, settings.values_limit,
+        )  # fmt: skip
+        if acts:
+            params = _invocation(params)
         await self._run(req, resp, target, params, body, spent)
 
     on_post_v0 = on_post
@@ -133,7 +152,7 @@ class Agents:
         spent: float,
     ) -> None:
         limits = _limits(req, target)
-        if target.check is not None:
+        if target.check is not None and type(params) is not Invocation:
             params = await fitted(target.check, params)
         prefers = _preferences(req) if req.prefers else frozenset()
         told = "actions" in prefers
@@ -144,6 +163,8 @@ class Agents:
             result = await self._result(
                 req, target, params, body, limits, spent, as_json=not told and is_json(req.accept)
             )
+        if result.postponed:
+            self._server.idle.after(resp, result)
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
         await write_any(req.accept, resp, _answer(result, told))
@@ -180,7 +201,13 @@ class Agents:
                 answer=target.answer,
                 pauses=admission.pauses(),
                 as_json=as_json,
+                output=_Output(self._server.activities, req),
             )
+        except asyncio.CancelledError:
+            # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
+            self._server.activities.record(activity_by(req, Kind.RUN, 499))
+            req.activity = None
+            raise
         finally:
             admission.leave()
 
@@ -203,16 +230,23 @@ class Agents:
 
         async def work() -> Case:
             try:
-                return ok(
-                    _answer(await self._result(req, target, params, body, limits, 0.0, as_json=False), told)
-                )
-            except Exception as exc:
-                return error(failure(req, exc, agent)[1])
+                result = await self._result(req, target, params, body, limits, 0.0, as_json=False)
             except BaseException as exc:
                 # What a plugin lets out must not end the event loop.
                 if is_ours(exc):
                     raise
-                return error(failure(req, InternalError(f"a run failed: {type(exc).__name__}"), agent)[1])
+                known = (
+                    exc
+                    if isinstance(exc, Exception)
+                    else InternalError(f"a run failed: {type(exc).__name__}")
+                )
+                status, answer = failure(req, known, agent)
+                server.activities.record(activity_by(req, Kind.RUN, status))
+                return error(answer)
+            if result.postponed:
+                server.idle.begin(result)
+            server.activities.record(activity_by(req, Kind.RUN, 200))
+            return ok(_answer(result, told))
 
         owner = Owner(place.workspace, place.app, req.who.user, place.home.parent.name)
         try:
@@ -221,6 +255,8 @@ class Agents:
             raise
         except FFIError as exc:
             raise Overloaded(str(exc)) from None
+        # It is noted when it has ended.
+        req.activity = None
         resp.status = 202
         resp.location = f"/v1/signals/{id}"
         applied = ("respond-async", "actions") if told else ("respond-async",)
@@ -238,10 +274,48 @@ def _answer(result: RunResult, told: bool) -> Any:
     return {"result": result.value, "actions": result.actions} if result.actions and told else result.value
 
 
+class _Output:
+    """Takes the lines that the guest of one run writes. Most write none."""
+
+    __slots__ = ("_activities", "_listener", "_req")
+
+    def __init__(self, activities: Activities, req: Request) -> None:
+        self._activities = activities
+        self._req = req
+        self._listener: Callable[[int, str], None] | None = None
+
+    def __call__(self, level: int, text: str) -> None:
+        if self._listener is None:
+            req = self._req
+            ws, app, agent = map(str, req.resource)
+            self._listener = self._activities.listener(
+                ws, subject=req.who.named, app=app, agent=agent, run=req.id
+            )
+        self._listener(level, text)
+
+
 def _env(req: Request, target: Target, body: bytes | None) -> Env:
     decompressed = req.coded and req.coding is not None
     headers = AgentHeaders(req.scope["headers"], decompressed=decompressed)
     return target.env.for_request(user=req.who.user, headers=headers, body=body)
+
+
+def _acts(req: Request) -> bool:
+    text = req.get_param(_ACTION)
+    if text not in (None, "true", "false"):
+        raise BadRequest(f"expected {_ACTION} as true or false, found {text[:40]!r}")
+    return text == "true"
+
+
+def _invocation(params: Any) -> Invocation:
+    """The body as an action. Whoever sends one may have changed it: it can do no more than parameters could."""
+    try:
+        found = parse(params.value() if type(params) is Packed else params)
+    except FFIError as exc:
+        raise BadRequest(str(exc)) from None
+    if not isinstance(found, Invoke):
+        raise BadRequest("expected an action with _rmx_type msg_view_invoke: others are the client's to do")
+    return Invocation((found,))
 
 
 def _limits(req: Request, target: Target) -> Limits:

@@ -1,33 +1,27 @@
-"""The files of an app, as browsers and other readers get them.
-
-What an agent or a user has stored must not act as a page of this server. So its type is what was said of it and is not
-guessed, what could hold a program is to be saved and not to be shown, and whatever is shown is a document of no origin
-that can load nothing.
-"""
+"""The files of an app, as browsers and other readers get them."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
-from urllib.parse import quote
 
 from mix_server.auth import admit
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
-from mix_server.errors import BadRequest, Forbidden, Overloaded, Refusal
-from mix_server.part import http_date, is_known, part_of
-from mix_server.streams import CutOff, Stream
+from mix_server.errors import BadRequest, Forbidden
+from mix_server.files.answer import answer_file
+from mix_server.files.conditions import condition_of, flag
+from mix_server.files.described import FileValue
+from mix_server.files.managing import ERRORS, stored
+from mix_server.files.place import files_of, place_of
+from mix_server.files.storing import arriving, checked, store
+from mixkit.activities import Kind
 from mixkit.app_files import is_public
-from mixkit.errors import FileConflict, MixError, NotFound
-from mixkit.file_urls import is_signed
-from mixkit.filesystem import PIECE, FileInfo, Files, Reading, pieces
+from mixkit.errors import NotFound
+from mixkit.file_urls import is_signed, is_signed_upload
 from mixkit.paths import check_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
@@ -35,52 +29,35 @@ if TYPE_CHECKING:
 
 __all__ = ["File"]
 
-_SHOWN: Final = frozenset(
-    (
-        "text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/x-icon",
-        "audio/mpeg", "audio/ogg", "audio/wav", "audio/webm", "audio/mp4", "audio/flac",
-        "video/mp4", "video/ogg", "video/webm", "video/quicktime", "application/json",
-    )
-)  # fmt: skip
-"""Types that a browser may show: none that can hold a program."""
-
-_URL: Final = "mixkit-url"
-"""Metadata of a file that stands for a URL elsewhere: which one."""
-
-_ATTEMPTS: Final = 5
 _MOMENT: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
-
-_HEADERS: Final = {
-    "Accept-Ranges": "bytes",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; "
-    "style-src 'unsafe-inline'",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-class Elsewhere(Refusal):
-    """The file stands for a URL. Nobody is led there from here: a link to this server would be one to anywhere."""
-
-    status = 409
-
-    def __init__(self, url: str) -> None:
-        super().__init__(f"the bytes of this file are not here; they are at {url}")
+_SIZE: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
 class File:
     """`GET /v1/ws/{ws}/app/{app}/files/{path}`: a file or a part of it; below `/public` for everybody."""
 
-    permissions: ClassVar = {"GET": Permission.READ}
+    permissions: ClassVar = {"GET": Permission.READ, "PUT": Permission.WRITE}
+    activities: ClassVar = {"PUT": Kind.SAVE}
     admits_by_itself = True
-    options: ClassVar = {"GET": frozenset({"expires", "signature"})}
+    heeds_conditions = frozenset({"PUT"})
+    options: ClassVar = {
+        "GET": frozenset({"expires", "signature"}),
+        "PUT": frozenset({"expires", "most", "force", "signature"}),
+    }
     methods: ClassVar = {
         "GET": Method(
             "Read a file or a part of it; below /public for everybody",
             {200: bytes, 206: bytes, 304: None},
             ("*/*",),
             errors=frozenset({409, 412, 416, 429}),
-        )
+        ),
+        "PUT": Method(
+            "Store a file, by a URL that was signed for it",
+            {200: FileValue, 201: FileValue, 204: None},
+            takes=bytes,
+            taken_as=("*/*",),
+            errors=ERRORS,
+        ),
     }
 
     def __init__(self, server: Server) -> None:
@@ -92,65 +69,48 @@ class File:
         if link is None and not is_public(path):
             req.caller = await admit(self._server.authorizer, req, Permission.READ, Resource(ws, app))
         check_path(path)
-        try:
-            place = await self._place(ws, app)
-        except NotFound:
-            if link is None:
-                raise
-            raise _no_link() from None
+        place = await self._place(ws, app, signed=link is not None)
         if link is not None and not is_signed(self._server.kernel.keyring, place, path, *link):
             raise _no_link()
-        if self._server.kernel.filesystem is None:
-            raise NotFound("the profile has no file system")
-        files = self._server.kernel.files.open(place)
-        for _ in range(_ATTEMPTS):
-            try:
-                await self._answer(req, resp, files, path, anywhere=link is not None or is_public(path))
-                return
-            except FileConflict:
-                # Replaced between the look at it and its part, of which the new one may have another.
-                continue
-        raise Overloaded(f"{path!r:.200} is being replaced again and again")
+        await answer_file(
+            self._server,
+            req,
+            resp,
+            files_of(self._server, place),
+            path,
+            anywhere=link is not None or is_public(path),
+        )
 
-    async def _answer(self, req: Request, resp: Response, files: Files, path: str, *, anywhere: bool) -> None:
-        reading = None
+    async def on_put(self, req: Request, resp: Response, ws: str, app: str, path: str) -> None:
+        path = f"/{path}"
+        terms = _terms(req)
+        if terms is None:
+            req.caller = await admit(self._server.authorizer, req, Permission.WRITE, Resource(ws, app))
+        check_path(path)
+        place = await self._place(ws, app, signed=terms is not None)
+        ring, most, force = self._server.kernel.keyring, None, flag(req, "force")
+        if terms is not None:
+            expires, most, signature = terms
+            if not is_signed_upload(ring, place, path, expires, most, force, signature):
+                raise _no_link()
+        req.activity, req.about = Kind.SAVE, {"file": path}
+        files = files_of(self._server, place)
+        kind = checked(path, req.content_type, {})
+        wanted = await condition_of(req, files, path, force=force)
+        info = await store(files, path, arriving(req, self._server.settings, most), wanted, kind)
+        if terms is None:
+            stored(resp, place, info, wanted)
+        else:
+            # Who may only store it learns nothing of it.
+            resp.status = 204
+
+    async def _place(self, ws: str, app: str, *, signed: bool) -> Place:
         try:
-            if req.method == "HEAD" or req.get_header("Range") is not None:
-                info = await files.stat(path)
-            else:
-                reading = await files.read(path)
-                info = reading.info
-            if (url := (info.metadata or {}).get(_URL)) is not None:
-                raise Elsewhere(url)
-            _say(resp, info, anywhere=anywhere)
-            if is_known(req, info):
-                resp.status = 304
-                return
-            # HEAD has no ranges: RFC 9110, section 14.2.
-            part = None if req.method == "HEAD" else part_of(req, info)
-            _say_content(resp, info)
-            start, stop = part or (0, info.size)
-            if part is not None:
-                resp.status = 206
-                resp.set_header("Content-Range", f"bytes {start}-{stop - 1}/{info.size}")
-            resp.content_length = stop - start
-            if req.method == "HEAD":
-                return
-            if reading is None:
-                reading = await files.read(path, start=start, stop=stop, only_if=info.etag)
-            if stop - start <= PIECE:
-                resp.data = b"".join([piece async for piece in pieces(reading)])
-                return
-            sent, reading = reading, None
-            resp.stream = Stream(self._server.streams, req, _parts(sent), partial(_close, sent))
-        finally:
-            if reading is not None:
-                await reading.close()
-
-    async def _place(self, ws: str, app: str) -> Place:
-        workspace = self._server.store.workspace(ws)
-        place = workspace.place_at_hand(app)
-        return await asyncio.to_thread(workspace.place, app) if place is None else place
+            return await place_of(self._server, ws, app)
+        except NotFound:
+            if not signed:
+                raise
+            raise _no_link() from None
 
 
 def _link(req: Request) -> tuple[int, str] | None:
@@ -166,42 +126,17 @@ def _link(req: Request) -> tuple[int, str] | None:
     return int(expires), signature
 
 
+def _terms(req: Request) -> tuple[int, int, str] | None:
+    """Until when, how many bytes at most, and the signature, of an upload by a signed URL; None for others.
+    `BadRequest` if a part of it is missing."""
+    given = [req.get_param(name) for name in ("expires", "most", "signature")]
+    if given == [None, None, None]:
+        return None
+    expires, most, signature = given
+    if not (expires and most and signature and _MOMENT.fullmatch(expires) and _SIZE.fullmatch(most)):
+        raise BadRequest("expected expires, most, force and signature, as the URL of an upload has them")
+    return int(expires), int(most), signature
+
+
 def _no_link() -> Forbidden:
     return Forbidden("the URL was signed for something else, or its time is over; ask for a new one")
-
-
-def _say(resp: Response, info: FileInfo, *, anywhere: bool) -> None:
-    """What is said of a file, with its bytes or without them. Pages of other sites may show it `anywhere`."""
-    resp.set_headers(_HEADERS)
-    resp.set_header("ETag", f'"{info.etag}"')
-    resp.set_header("Last-Modified", http_date(info.modified))
-    # Kept, and asked for again each time: it costs a question, and what was replaced or deleted is seen at once.
-    resp.set_header("Cache-Control", "public, no-cache" if is_public(info.path) else "private, no-cache")
-    resp.set_header("Cross-Origin-Resource-Policy", "cross-origin" if anywhere else "same-origin")
-
-
-def _say_content(resp: Response, info: FileInfo) -> None:
-    kind = info.content_type or "application/octet-stream"
-    resp.content_type = kind
-    shown = kind.partition(";")[0].strip().lower() in _SHOWN
-    name = quote(info.path.rpartition("/")[2], safe="")
-    how = "inline" if shown else "attachment"
-    resp.set_header("Content-Disposition", f"{how}; filename*=UTF-8''{name}")
-
-
-async def _parts(reading: Reading) -> AsyncGenerator[bytes, None]:
-    try:
-        while data := await reading.read():
-            yield data
-    except MixError as exc:
-        raise CutOff from exc
-
-
-def _close(reading: Reading) -> None:
-    """Close the reading of an answer that is over."""
-    task = asyncio.ensure_future(reading.close())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
-
-
-_closing: set[asyncio.Future[None]] = set()

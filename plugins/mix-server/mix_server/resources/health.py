@@ -36,6 +36,7 @@ class About:
     """`GET /`: name, version, build."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    never_limited = True
     methods: ClassVar = {"GET": Method("Say what serves", {200: Build})}
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -47,6 +48,7 @@ class Health:
     """`GET /healthz`: the process answers."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    never_limited = True
     methods: ClassVar = {"GET": Method("Say that the process answers", {200: Fine})}
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -57,6 +59,7 @@ class Readiness:
     """`GET /readyz`: 200 when the process should get requests, else 503."""
 
     permissions: ClassVar = {"GET": EVERYBODY}
+    never_limited = True
     methods: ClassVar = {"GET": Method("Say whether the process should get requests", {200: Fine})}
 
     def __init__(self, server: Server) -> None:

@@ -1,0 +1,1 @@
+"""What is stored: versions of records in rows, indexed, and a state of them that is read while others write."""

@@ -1,0 +1,29 @@
+"""Where the files of an app are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mixkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from mix_server.server import Server
+    from mixkit.filesystem import Files
+    from mixkit.storage import Place
+
+__all__ = ["files_of", "place_of"]
+
+
+async def place_of(server: Server, ws: str, app: str) -> Place:
+    """The place of an app. `NotFound` if there is none."""
+    workspace = server.store.workspace(ws)
+    place = workspace.place_at_hand(app)
+    return await asyncio.to_thread(workspace.place, app) if place is None else place
+
+
+def files_of(server: Server, place: Place) -> Files:
+    """The files of the app of that place. `NotFound` if the profile has no file system."""
+    if server.kernel.filesystem is None:
+        raise NotFound("the profile has no file system")
+    return server.kernel.files.open(place)

@@ -1,0 +1,1 @@
+"""Workspaces and packages that come from elsewhere and go there."""

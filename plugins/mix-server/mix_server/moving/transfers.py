@@ -1,0 +1,137 @@
+"""Files that are too large for memory, on their way: a few at once in each process, each bounded in size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+
+from mix_server.errors import BadRequest, Overloaded, Stopping
+from mixkit import outgoing
+from mixkit.egress import EgressPolicy
+from mixkit.errors import NotFound
+from mixkit.moving.remote import Remote
+from mixkit.target import EgressDenied, parse_url
+
+if TYPE_CHECKING:
+    from mix_server.request import Request
+    from mix_server.server import Server
+
+__all__ = ["Transfers", "check_url"]
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 4
+_WRITE: Final = 1 << 20
+"""Bytes that are written to the disk at once, in a thread."""
+
+
+class Transfers:
+    """All transfers of a process.
+
+    Args:
+        server: whose they are.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._running = 0
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place for one. `Overloaded` if all are taken."""
+        if self._running >= _AT_ONCE:
+            raise Overloaded(f"{_AT_ONCE} transfers are under way already")
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    @asynccontextmanager
+    async def file(self) -> AsyncIterator[IO[bytes]]:
+        """A file beside the workspaces, without a name, so that nothing of it outlives the process."""
+        root = self._server.store.root
+        file = await asyncio.to_thread(lambda: tempfile.TemporaryFile(dir=root))  # noqa: SIM115 - closed below
+        try:
+            yield file
+        finally:
+            await asyncio.to_thread(file.close)
+
+    async def receive(self, req: Request, file: IO[bytes]) -> None:
+        """Write the body of a request into a file.
+
+        Raises:
+            BodyTooLarge, BodyTimeout, Disconnected, Stopping: it has not come as it should.
+        """
+        settings = self._server.settings
+        waiting: list[bytes] = []
+        size = 0
+        async for chunk in req.chunks(settings.transfer_limit, settings.transfer_timeout):
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= _WRITE:
+                await asyncio.to_thread(file.writelines, waiting)
+                waiting, size = [], 0
+        await asyncio.to_thread(file.writelines, waiting)
+
+    async def run(self, work: Callable[[Callable[..., None]], T]) -> T:
+        """Call `work` in a thread. It gets a function to call now and then, which raises when nobody waits any more:
+        the client has gone, or the server stops. The task leaves when `work` has ended."""
+        left = False
+
+        def watch(*_: Any) -> None:
+            if left or self._server.streams.stopping:
+                raise Stopping
+
+        done = asyncio.ensure_future(asyncio.to_thread(work, watch))
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            left = True
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()
+            raise
+
+    async def pull(self, file: IO[bytes], url: str, token: str | None, most: int) -> None:
+        """Write what is at a URL into a file.
+
+        Args:
+            most: bytes.
+
+        Raises:
+            BadRequest: it is no URL.
+            MixError: as `Remote.fetch`.
+        """
+        check_url(url)
+        remote = self.remote()
+        await self.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
+
+    def remote(self) -> Remote:
+        """How other servers are reached: as agents reach them, by the settings of mix-http where that is on."""
+        try:
+            found = self._server.kernel.settings("http")
+        except NotFound:
+            found = None
+        if found is None:
+            policy, ca_file = EgressPolicy(), ""
+        else:
+            policy = outgoing.policy("http", found.dangerous_http_mode, tuple(found.allow_private))
+            ca_file = found.ca_file
+
+        def context() -> ssl.SSLContext:
+            return outgoing.trusting("http", ca_file)
+
+        return Remote(policy, self._server.settings.transfer_timeout, context)
+
+
+def check_url(url: str) -> None:
+    """Raise `BadRequest` unless that is a URL."""
+    try:
+        parse_url(url)
+    except EgressDenied as exc:
+        raise BadRequest(exc.reason) from None
