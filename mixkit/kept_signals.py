@@ -8,12 +8,14 @@ An id is `WORKSPACE.` and what stands behind `signal:`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
+from mixkit.bus import BusError, MessagesMissed
 from mixkit.errors import Conflict, FFIError, NotFound
 from mixkit.signals import (
     DEFAULT_LIMITS,
@@ -35,6 +37,7 @@ from mixkit.value import Case
 if TYPE_CHECKING:
     import asyncio
 
+    from mixkit.bus import Bus
     from mixkit.storage import Database
 
 __all__ = ["KeptSignals"]
@@ -47,6 +50,8 @@ _SWEEP: Final = 60.0
 """Seconds between two looks for what is to be forgotten."""
 _STALE: Final = 20_000
 """Superseded versions that are worth a compaction."""
+_TELL: Final = 0.5
+"""Seconds in which others are told that a signal is settled; what they are told of is kept already."""
 _PATIENCE: Final = 30.0
 """Seconds after which is looked again though nobody has told of a change."""
 
@@ -57,6 +62,7 @@ class KeptSignals:
     Args:
         open: the database in which the signals of a workspace are. `NotFound` if there is no such workspace.
         others: keeps those of runs that belong to no workspace.
+        bus: answers by what processes tell each other of what is settled. They find out without it, only later.
     """
 
     def __init__(
@@ -65,9 +71,11 @@ class KeptSignals:
         others: Signals,
         limits: SignalLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
+        bus: Callable[[], Bus] | None = None,
     ) -> None:
         self._open = open
         self._others = others
+        self._bus = bus
         self._limits = limits
         self._clock = clock
         self._swept: dict[str, float] = {}
@@ -88,6 +96,10 @@ class KeptSignals:
         import asyncio
 
         await asyncio.to_thread(self._settle, id, outcome)
+        if self._bus is not None:
+            with contextlib.suppress(BusError, TimeoutError):
+                async with asyncio.timeout(_TELL):
+                    await self._bus().publish(_topic(id.partition(".")[0]), id.encode())
 
     async def find(self, id: str) -> Found:
         if "." not in id:
@@ -245,7 +257,7 @@ class KeptSignals:
             found = self._watches.get(key)
             if found is None or found.loop is not loop:
                 found = self._watches[key] = _Watch(
-                    loop, lambda: self._database(workspace), self._limits.waiters
+                    loop, workspace, lambda: self._database(workspace), self._bus, self._limits.waiters
                 )
             return found
 
@@ -253,20 +265,32 @@ class KeptSignals:
 class _Watch:
     """Wakes those who wait on one event loop, when something in the database has changed that concerns them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, open: Callable[[], Database], most: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        workspace: str,
+        open: Callable[[], Database],
+        bus: Callable[[], Bus] | None,
+        most: int,
+    ) -> None:
         self.loop = loop
+        self._workspace = workspace
         self._open = open
+        self._bus = bus
         self._most = most
         self._waiters: dict[str, set[Future[None]]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, ids: Sequence[str], waiter: Future[None]) -> None:
         if any(len(self._waiters.get(id, ())) >= self._most for id in ids):
             raise FFIError(f"{self._most} calls await this signal already, which is the limit")
         for id in ids:
             self._waiters.setdefault(id, set()).add(waiter)
-        if self._task is None or self._task.done():
-            self._task = self.loop.create_task(self._run())
+        if not self._tasks or self._tasks[0].done():
+            self._stop()
+            self._tasks = [self.loop.create_task(self._look())]
+            if self._bus is not None:
+                self._tasks.append(self.loop.create_task(self._listen(self._bus())))
 
     def remove(self, ids: Sequence[str], waiter: Future[None]) -> None:
         for id in ids:
@@ -274,11 +298,29 @@ class _Watch:
             waiters.discard(waiter)
             if not waiters:
                 self._waiters.pop(id, None)
-        if not self._waiters and self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if not self._waiters:
+            self._stop()
 
-    async def _run(self) -> None:
+    def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+
+    async def _listen(self, bus: Bus) -> None:
+        """Wake whoever waits for what another process says that it has settled."""
+        with contextlib.suppress(BusError):
+            subscription = await bus.subscribe(_topic(self._workspace), owner=("signals", self._workspace))
+            try:
+                while True:
+                    try:
+                        self._wake([(await subscription.next()).payload.decode()])
+                    except MessagesMissed:
+                        self._wake(list(self._waiters))
+            finally:
+                subscription.close()
+
+    async def _look(self) -> None:
+        """The same by what is in the database: the bus may have lost something, and not all have one."""
         import asyncio
 
         try:
@@ -302,6 +344,11 @@ class _Watch:
             for waiter in self._waiters.pop(id, set()):
                 if not waiter.done():
                     waiter.set_result(None)
+
+
+def _topic(workspace: str) -> str:
+    # No agent and no client can name it.
+    return f"$signals/{workspace}"
 
 
 def _key(owner: Owner) -> str:

@@ -194,7 +194,7 @@ class Resources:
         """
         from mixkit.kept_signals import KeptSignals
 
-        self.signals = KeptSignals(open, LocalSignals())
+        self.signals = KeptSignals(open, LocalSignals(), bus=lambda: self.bus)
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""
