@@ -28,6 +28,7 @@ from mixkit.vault import Vaults
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
     from mixkit.storage import Database
+    from mixkit.topics import Carrier
 
 __all__ = ["Resources"]
 
@@ -179,12 +180,25 @@ class Resources:
 
     # -- messages -----------------------------------------------------------------------------
 
+    @property
+    def shared_bus(self) -> SharedBus:
+        """The bus that processes share, once `share_bus` was called."""
+        assert self._shared_bus is not None
+        return self._shared_bus
+
     def share_bus(self, directory: Path) -> None:
         """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
         fork, and before the first run."""
         from mixkit.shared_bus import SharedBus
 
         self.bus = self._shared_bus = SharedBus(directory)
+
+    def carrier(self) -> Carrier:
+        """Where the messages of agents go: what the first plugin says that knows."""
+        from mixkit.topics import Carrier
+
+        found = (carrier for _, carrier in call_each(self.manager, "mix_topics", kernel=self))
+        return next((carrier for carrier in found if carrier is not None), Carrier())
 
     def keep_signals(self, open: Callable[[str], Database]) -> None:
         """Let the signals of workspaces be kept in databases, so that all processes have them and they outlive these.

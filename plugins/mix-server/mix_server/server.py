@@ -25,6 +25,7 @@ from mix_server.errors import Overloaded, Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
+from mix_server.messages.bridge import Bridge
 from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.postponed import Postponed
@@ -36,7 +37,6 @@ from mix_server.streams import Streams
 from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
-from mixkit.topics import PREFIX
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Server:
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
         postponed: the runs whose callers do not wait for them.
+        bridge: brings what a broker carries, if there is one.
         topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
@@ -139,7 +140,13 @@ class Server:
         held = Held(settings.live_memory)
         self.followings = Followings(self.databases, settings, held)
         self.feeds = Feeds(lambda: kernel.bus, held)
-        self.topics_prefix = PREFIX
+        carrier = kernel.carrier()
+        self.topics_prefix = carrier.prefix
+        self.bridge = (
+            None
+            if carrier.broker is None
+            else Bridge(lambda: kernel.shared_bus, carrier.broker, carrier.prefix)
+        )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
@@ -168,6 +175,8 @@ class Server:
         """The process begins to serve; it does not fork any more."""
         log.info("serving the workspaces in %s", self.settings.ws_dir)
         _before_the_end(self.begin_to_stop)
+        if self.bridge is not None:
+            self.bridge.start()
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
@@ -188,6 +197,8 @@ class Server:
         await self.followings.stop()
         await self.tokens.stop()
         await self.feeds.stop()
+        if self.bridge is not None:
+            await self.bridge.stop()
         await self.compiling.stop()
         self.databases.close()
         await asyncio.to_thread(self.activities.close)
