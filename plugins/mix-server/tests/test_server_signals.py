@@ -174,3 +174,15 @@ async def test_a_server_that_stops_says_so_to_who_waits(make_server: Make, conne
             url = (await client.post(sleep, json=[50_000], headers=ASYNC)).json()["url"]
         found = await state(there, url)
         assert found["state"] == "error"
+
+
+async def test_such_a_run_is_noted_when_it_has_ended(client: httpx.AsyncClient) -> None:
+    for agent, status in (("echo", 200), ("trap", 422)):
+        answer = await client.post(ECHO.replace("echo", agent), json={}, headers=ASYNC)
+        assert (await state(client, answer.json()["url"], 50))["state"] in ("ok", "error")
+        found: list[Any] = []
+        async with asyncio.timeout(30):
+            while not found:
+                listed = (await client.get("/v1/ws/w/activities")).json()["activities"]
+                found = [each for each in listed if each.get("agent") == agent]
+        assert [each["status"] for each in found] == [status], found
