@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Hashable
-from typing import Literal
+from typing import Annotated, Literal
 
 from mixkit import action, error_decode
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup, Registry
 from mixkit.hookspecs import hookimpl
+from mixkit.signals import CANCELED, Owner, unknown
 from mixkit.state import State
-from mixkit.value import Result, Value
+from mixkit.value import Case, Result, Value, ok
 
 __all__ = ["ffis", "mix_ffis"]
 
@@ -111,38 +111,71 @@ async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
 # -- signals ----------------------------------------------------------------------------------------
 
 
-def _owner(state: State) -> Hashable:
+_MOST_SELECTED = 100
+
+
+def _owner(state: State) -> Owner:
     # The place too: an app that is made again under its name is another one.
-    return (state.env.workspace, state.env.app, state.env.user, state.place)
+    home = None if state.place is None else state.place.home.parent.name
+    return Owner(state.env.workspace, state.env.app, state.env.user, home)
 
 
-@ffis.register("$core_signal_create", quick=True)
-def signal_create(state: State) -> str:
-    """A new signal's id. Whoever gets it may send once; this user in this app may await and cancel."""
-    return state.services.signals.create(_owner(state))
+@ffis.register("$core_signal_create")
+async def signal_create(
+    state: State,
+    timeout_ms: Annotated[float | None, "after which it is settled as error(timeout); a day if none"] = None,
+) -> Result[str]:
+    """A new signal's id. Whoever gets it may send once; this user in this app may await and cancel. In a workspace it
+    outlives the server: `$core_signal_create(60000)` can be awaited by another run."""
+    seconds = None if timeout_ms is None else timeout_ms / 1000
+    return await state.services.signals.create(_owner(state), seconds)
 
 
 @ffis.register("$core_signal_await")
 async def signal_await(state: State, id: str, timeout_ms: float | None = None) -> Result[Value]:
-    """What is sent to the signal, now or later; an error if it is cancelled, unknown, or the time is over."""
+    """What is sent to the signal, now or later: `ok(value)`, `error("canceled")`, `error("timeout")` when its deadline
+    has passed; another error if it is unknown, or the time of this call is over, and it may be awaited again."""
+    _, outcome = await _first(state, [id], timeout_ms)
+    if outcome.name == "ok":
+        value: Value = outcome.arg
+        return value
+    raise FFIError(outcome.arg if isinstance(outcome.arg, str) else "the run that was to settle it failed")
+
+
+@ffis.register("$core_signal_select")
+async def signal_select(
+    state: State, ids: list[str], timeout_ms: float | None = None
+) -> Result[dict[str, Value]]:
+    """The first of several signals, 100 at most, that is settled, now or later: `{id, result}`, where the result is
+    `ok(value)` or `error(reason)` as `$core_signal_await` answers it."""
+    if not 0 < len(ids) <= _MOST_SELECTED:
+        raise FFIError(f"expected 1 to {_MOST_SELECTED} signals, found {len(ids)}")
+    id, outcome = await _first(state, ids, timeout_ms)
+    return {"id": id, "result": outcome}
+
+
+async def _first(state: State, ids: list[str], timeout_ms: float | None) -> tuple[str, Case]:
     seconds = state.budget.wait(timeout_ms)
     try:
-        return await state.services.signals.wait(id, _owner(state), seconds)
+        return await state.services.signals.wait(ids, _owner(state), seconds)
     except TimeoutError:
         state.budget.check_time()
         raise FFIError(f"nothing was sent to the signal within {seconds:g} s") from None
 
 
-@ffis.register("$core_signal_send", quick=True)
-def signal_send(state: State, id: str, value: Value) -> Result[None]:
-    """Send a value, once, to all who await the signal. An error if it is unknown or was sent before."""
-    state.services.signals.send(id, value)
+@ffis.register("$core_signal_send")
+async def signal_send(state: State, id: str, value: Value) -> Result[None]:
+    """Send a value, once, to all who await the signal. An error if it is unknown, or was settled before."""
+    await state.services.signals.settle(id, ok(value))
 
 
-@ffis.register("$core_signal_cancel", quick=True)
-def signal_cancel(state: State, id: str) -> Result[None]:
-    """Forget a signal; those who await it get an error. An error if it is unknown."""
-    state.services.signals.cancel(id, _owner(state))
+@ffis.register("$core_signal_cancel")
+async def signal_cancel(state: State, id: str) -> Result[None]:
+    """Settle a signal as `error("canceled")`. An error if it is unknown, or was settled before."""
+    found = await state.services.signals.find(id)
+    if found.owner != _owner(state):
+        raise unknown()
+    await state.services.signals.settle(id, CANCELED)
 
 
 @ffis.register("$decode_error")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mixkit.contracts import Check
     from mixkit.ffi import Registry
     from mixkit.state import State
+    from mixkit.topics import Carrier
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -107,6 +108,12 @@ async def mix_account_token(state: State, name: str) -> Any | None:
 
     Implementations are asked one after the other, the first answer wins; each may be async or not.
     """
+
+
+@hookspec
+def mix_topics(kernel: Any) -> Carrier | None:
+    """Where the messages of agents go, if not between the processes of a server alone: what the server lets its clients
+    follow, it follows there. The first that is not None counts."""
 
 
 @hookspec

@@ -76,6 +76,7 @@ class Exchange(Generic[T]):
         self._subscribers: dict[T, tuple[str, Hashable]] = {}
         self._retained: dict[str, tuple[Message, Hashable]] = {}
         self._rings = Rings(limits.rings)
+        self._following: dict[T, str] = {}
         # By owner.
         self._subscribed: Counter[Hashable] = Counter()
         self._kept: Counter[Hashable] = Counter()
@@ -107,6 +108,7 @@ class Exchange(Generic[T]):
         """The same for who follows a topic: the messages of its ring, behind where that begins."""
         self._check_room("subscriptions", self._subscribed, owner, 1, self._limits.max_subscriptions)
         self._enter(topic, subscriber, owner)
+        self._following[subscriber] = topic
         ring = self._rings.of(topic, owner)
         return [Beginning(topic, b"", id=str(ring.begin)), *(ring.after(ring.begin) or ())]
 
@@ -114,6 +116,17 @@ class Exchange(Generic[T]):
         self._subscribers[subscriber] = filter, owner
         self._subscribed[owner] += 1
         self._filters.add(filter, subscriber)
+
+    def renew(self) -> list[tuple[T, Message]]:
+        """Begin all rings anew; answers what those are to be told who follow."""
+        self._rings = Rings(self._limits.rings)
+        return [
+            (
+                subscriber,
+                Beginning(topic, b"", id=str(self._rings.of(topic, self._subscribers[subscriber][1]).begin)),
+            )
+            for subscriber, topic in self._following.items()
+        ]
 
     def add(self, message: Message, owner: Hashable) -> Message:
         """Keep a message in the ring of its topic; answers it with its position."""
@@ -125,6 +138,7 @@ class Exchange(Generic[T]):
             filter, owner = self._subscribers.pop(subscriber)
             _take(self._subscribed, owner, 1)
             self._filters.remove(filter, subscriber)
+            self._following.pop(subscriber, None)
 
     def retain(
         self, message: Message, owner: Hashable, keep: Callable[[Message], None] = lambda message: None

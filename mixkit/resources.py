@@ -15,6 +15,7 @@ from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.local_bus import LocalBus
+from mixkit.local_signals import LocalSignals
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
 from mixkit.settings import load_object
@@ -26,6 +27,8 @@ from mixkit.vault import Vaults
 
 if TYPE_CHECKING:
     from mixkit.shared_bus import SharedBus
+    from mixkit.storage import Database
+    from mixkit.topics import Carrier
 
 __all__ = ["Resources"]
 
@@ -41,7 +44,7 @@ class Resources:
 
     Attributes:
         profile, manager, origins, limits, ffis, storage, filesystem: of the assembly.
-        signals: the promises of this process (`mixkit.signals`).
+        signals: promises (`mixkit.signals`), of this process unless `keep_signals` was called.
         bus: messages on topics, inside this process (`mixkit.bus`) unless `share_bus` was called.
         has_open, has_close: whether a plugin has the hook.
     """
@@ -62,7 +65,7 @@ class Resources:
         self._sql: SqlEngine | None = None
         self._vaults: Vaults | None = None
         self._making = threading.Lock()
-        self.signals = Signals()
+        self.signals: Signals = LocalSignals()
         self.bus: FollowedBus = LocalBus()
         self._shared_bus: SharedBus | None = None
         self.has_open = bool(self.manager.hook.mix_state_open.get_hookimpls())
@@ -177,12 +180,35 @@ class Resources:
 
     # -- messages -----------------------------------------------------------------------------
 
+    @property
+    def shared_bus(self) -> SharedBus:
+        """The bus that processes share, once `share_bus` was called."""
+        assert self._shared_bus is not None
+        return self._shared_bus
+
     def share_bus(self, directory: Path) -> None:
         """Let `bus` be one with all processes that name the same directory. Starts nothing: it may be called before a
         fork, and before the first run."""
         from mixkit.shared_bus import SharedBus
 
         self.bus = self._shared_bus = SharedBus(directory)
+
+    def carrier(self) -> Carrier:
+        """Where the messages of agents go: what the first plugin says that knows."""
+        from mixkit.topics import Carrier
+
+        found = (carrier for _, carrier in call_each(self.manager, "mix_topics", kernel=self))
+        return next((carrier for carrier in found if carrier is not None), Carrier())
+
+    def keep_signals(self, open: Callable[[str], Database]) -> None:
+        """Let the signals of workspaces be kept in databases, so that all processes have them and they outlive these.
+
+        Args:
+            open: the database for the signals of a workspace. `NotFound` if there is no such workspace.
+        """
+        from mixkit.kept_signals import KeptSignals
+
+        self.signals = KeptSignals(open, LocalSignals(), bus=lambda: self.bus)
 
     async def intercept(self, request: Any) -> Any | None:
         """The first answer to an outgoing request that a plugin gives, or None."""

@@ -1,208 +1,169 @@
-"""Signals: promises that live in the kernel's process, for runs that wait for one another or for a caller.
+"""Signals: promises, for runs and callers that wait for one another. Their contract, and what all of them share.
 
-Whoever knows a signal's id may send to it: the id is the right to answer, and may be given to others. Only
-its owner, the user in the app in the workspace that created it, may await or cancel it; to all others it does
-not exist. A signal is sent once, may be awaited any number of times, and is forgotten some time after its
-creation. What is sent is kept as codec words, so that runs share no object and no Token leaves its run.
+A signal is settled once: `ok(value)`, `error("canceled")`, `error("timeout")` when its deadline has passed, or another
+`error(…)`. Whoever knows its id may settle it: the id is the right to do so, and may be given to others. Only its owner
+may await or cancel it; to all others it does not exist. It is forgotten a day after it was settled. What it is settled
+with is kept as codec words, so that runs share no object and no Token leaves its run.
+
+`mixkit.local_signals` keeps them in the process, `mixkit.kept_signals` in a database of their workspace.
+`mixkit.testing.signals_suite` is what both must pass.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from mixkit.codec import decode, encode
 from mixkit.errors import FFIError, NotFound, ValueKindError
-from mixkit.value import Value
+from mixkit.value import Case, Value, error
 
-__all__ = ["Signals"]
+__all__ = [
+    "CANCELED",
+    "DEFAULT_LIMITS",
+    "TIMEOUT",
+    "Found",
+    "Owner",
+    "Settled",
+    "SignalLimits",
+    "Signals",
+    "deadline_of",
+    "new_id",
+    "opened",
+    "sealed",
+    "unknown",
+]
+
+CANCELED: Final = error("canceled")
+TIMEOUT: Final = error("timeout")
 
 
-@dataclass(slots=True)
-class _Signal:
-    owner: Hashable
-    expires: float
-    words: bytes | None = None
-    waiters: set[Future[bytes]] = field(default_factory=set)
+class Settled(FFIError):
+    """The signal was settled before: that is done once."""
+
+    code = "settled"
 
 
-class Signals:
-    """All signals of a kernel. Thread-safe: those who wait may be on different event loops.
+class Owner(NamedTuple):
+    """Who made a signal: a user in an app of a workspace. `home` tells apps apart that have had one name."""
 
-    Args:
-        max_signals: signals of all owners together.
-        max_owned: signals of one owner, so that no one takes them all.
-        max_waiters: calls that await one signal at the same time.
-        max_size: bytes of the encoded value that is sent.
-        max_bytes: bytes of all values that are kept.
-        max_owned_bytes: bytes of the values that are kept for one owner.
-        max_age: seconds after its creation when a signal is forgotten, sent or not.
-        clock: seconds, monotonic.
+    workspace: str | None = None
+    app: str | None = None
+    user: str | None = None
+    home: str | None = None
+
+
+class Found(NamedTuple):
+    """How it stands with a signal; `outcome` is None until it is settled, `deadline` in Unix seconds."""
+
+    owner: Owner
+    deadline: float
+    outcome: Case | None
+
+
+class SignalLimits(msgspec.Struct, frozen=True):
+    """How many there may be.
+
+    Attributes:
+        signals: of all owners together, or of a workspace, with those that are settled and not forgotten.
+        owned: of one owner that are not settled.
+        waiters: calls that await one signal at the same time in a process.
+        size: bytes of what one is settled with.
+        total: bytes of all that.
+        most: seconds until a deadline, at most.
+        deadline: seconds until it, where none is given.
+        kept: seconds for which a signal is kept that is settled.
     """
 
-    def __init__(
-        self,
-        *,
-        max_signals: int = 10_000,
-        max_owned: int = 1_000,
-        max_waiters: int = 100,
-        max_size: int = 1024 * 1024,
-        max_bytes: int = 64 * 1024 * 1024,
-        max_owned_bytes: int = 16 * 1024 * 1024,
-        max_age: float = 24 * 3600.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.max_signals = max_signals
-        self.max_owned = max_owned
-        self.max_waiters = max_waiters
-        self.max_size = max_size
-        self.max_bytes = max_bytes
-        self.max_owned_bytes = max_owned_bytes
-        self.max_age = max_age
-        self._clock = clock
-        self._signals: dict[str, _Signal] = {}
-        self._owned: Counter[Hashable] = Counter()
-        self._bytes: Counter[Hashable] = Counter()
-        self._lock = threading.Lock()
+    signals: int = 10_000
+    owned: int = 1_000
+    waiters: int = 100
+    size: int = 1024 * 1024
+    total: int = 64 * 1024 * 1024
+    most: float = 30 * 86_400.0
+    deadline: float = 86_400.0
+    kept: float = 86_400.0
 
-    def __len__(self) -> int:
-        return len(self._signals)
 
-    def create(self, owner: Hashable) -> str:
-        """The id of a new signal: 32 random hex digits.
+DEFAULT_LIMITS: Final = SignalLimits()
+
+
+class Signals(Protocol):
+    """Where signals are. For all threads and event loops."""
+
+    async def create(self, owner: Owner, seconds: float | None = None) -> str:
+        """The id of a new signal, which nobody can guess.
+
+        Args:
+            seconds: until its deadline; a day if None.
 
         Raises:
-            FFIError: there are too many, or too many of this owner.
+            FFIError: there are too many, or it is no time that can be waited for.
         """
-        id = secrets.token_hex(16)
-        with self._lock:
-            forgotten = self._sweep()
-            if self._owned[owner] >= self.max_owned:
-                problem = f"you have {self.max_owned} signals, which is the limit; cancel some"
-            elif len(self._signals) >= self.max_signals:
-                problem = f"there are {self.max_signals} signals, which is the limit"
-            else:
-                problem = ""
-                self._signals[id] = _Signal(owner, self._clock() + self.max_age)
-                self._owned[owner] += 1
-        _fail(forgotten, "the signal is too old")
-        if problem:
-            raise FFIError(problem)
-        return id
+        ...
 
-    async def wait(self, id: str, owner: Hashable, seconds: float) -> Value:
-        """What is, or will be, sent to the signal.
+    async def wait(self, ids: Sequence[str], owner: Owner, seconds: float) -> tuple[str, Case]:
+        """The first of some signals that is or will be settled, and with what.
 
         Args:
             seconds: how long to wait at most.
 
         Raises:
-            NotFound: no such signal of this owner.
-            FFIError: it was cancelled, is forgotten, or too many await it.
-            TimeoutError: nothing was sent in time.
+            NotFound: one of them is no signal of this owner.
+            FFIError: too many await one of them.
+            TimeoutError: none was settled in time.
         """
-        import asyncio
+        ...
 
-        with self._lock:
-            signal = self._owned_signal(id, owner)
-            if signal.words is not None:
-                return decode(signal.words)
-            if len(signal.waiters) >= self.max_waiters:
-                raise FFIError(f"{self.max_waiters} calls await this signal already, which is the limit")
-            waiter: Future[bytes] = Future()
-            signal.waiters.add(waiter)
-            age_left = signal.expires - self._clock()
-        try:
-            async with asyncio.timeout(min(seconds, age_left)):
-                words: bytes = await asyncio.wrap_future(waiter)
-            return decode(words)
-        finally:
-            with self._lock:
-                signal.waiters.discard(waiter)
-
-    def send(self, id: str, value: Value) -> None:
-        """Send the value, once, to all who await the signal now or later.
+    async def settle(self, id: str, outcome: Case) -> None:
+        """Settle it. It is kept when this answers.
 
         Raises:
             NotFound: no such signal.
-            FFIError: something was sent before; the value is too large or contains a Token; or what is kept already is
-                as much as may be kept, of all or of the signal's owner.
+            Settled: it was before, or its deadline has passed.
+            FFIError: what it is to be settled with is too large or contains a Token, or too much is kept already.
         """
-        try:
-            words = encode(value)
-        except ValueKindError as exc:
-            raise FFIError(f"cannot send the value: {exc}") from None
-        if len(words) > self.max_size:
-            raise FFIError(f"a signal carries at most {self.max_size} bytes, found {len(words)}")
-        with self._lock:
-            signal = self._signal(id)
-            if signal.words is not None:
-                raise FFIError("something was sent to this signal before; a signal is sent once")
-            if self._bytes[signal.owner] + len(words) > self.max_owned_bytes:
-                raise FFIError(
-                    f"the signals of this one's owner would keep more than {self.max_owned_bytes} bytes, the limit; "
-                    "it must cancel some"
-                )
-            if self._bytes.total() + len(words) > self.max_bytes:
-                raise FFIError(f"what signals keep would be above {self.max_bytes} bytes, which is the limit")
-            self._bytes[signal.owner] += len(words)
-            signal.words = words
-            waiters, signal.waiters = signal.waiters, set()
-        for waiter in waiters:
-            if waiter.set_running_or_notify_cancel():
-                waiter.set_result(words)
+        ...
 
-    def cancel(self, id: str, owner: Hashable) -> None:
-        """Forget the signal; those who await it get an error.
-
-        Raises:
-            NotFound: no such signal of this owner.
-        """
-        with self._lock:
-            self._owned_signal(id, owner)
-            waiters = self._forget(id)
-        _fail(waiters, "the signal was cancelled")
-
-    def _signal(self, id: str) -> _Signal:
-        signal = self._signals.get(id)
-        if signal is None or signal.expires <= self._clock():
-            raise NotFound("no such signal: it was never created, was cancelled, or is too old")
-        return signal
-
-    def _owned_signal(self, id: str, owner: Hashable) -> _Signal:
-        signal = self._signal(id)
-        if signal.owner != owner:
-            return self._signal("")  # The same error as for one that does not exist.
-        return signal
-
-    def _forget(self, id: str) -> set[Future[bytes]]:
-        signal = self._signals.pop(id)
-        self._owned[signal.owner] -= 1
-        self._bytes[signal.owner] -= len(signal.words or b"")
-        if not self._owned[signal.owner]:
-            del self._owned[signal.owner], self._bytes[signal.owner]
-        # The caller goes through them without the lock, while they go away.
-        waiters, signal.waiters = signal.waiters, set()
-        return waiters
-
-    def _sweep(self) -> set[Future[bytes]]:
-        """Forget what is too old. All live equally long, so the oldest stand in front."""
-        now = self._clock()
-        waiters: set[Future[bytes]] = set()
-        while self._signals:
-            id, signal = next(iter(self._signals.items()))
-            if signal.expires > now:
-                break
-            waiters |= self._forget(id)
-        return waiters
+    async def find(self, id: str) -> Found:
+        """How it stands with it. `NotFound` if there is none."""
+        ...
 
 
-def _fail(waiters: set[Future[bytes]], message: str) -> None:
-    for waiter in waiters:
-        if waiter.set_running_or_notify_cancel():
-            waiter.set_exception(FFIError(message))
+def new_id() -> str:
+    """An id that nobody can guess: 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def unknown() -> NotFound:
+    """The one error for all that is none, or none that somebody may know of."""
+    return NotFound("no such signal: it was never created, is not yours, or is too old")
+
+
+def deadline_of(limits: SignalLimits, seconds: float | None) -> float:
+    """The seconds until a deadline. `FFIError` if it cannot be that."""
+    wanted = limits.deadline if seconds is None else seconds
+    if not 0 < wanted <= limits.most:
+        raise FFIError(f"expected a deadline in at most {limits.most:g} s, above 0, found {wanted:g} s")
+    return wanted
+
+
+def sealed(limits: SignalLimits, outcome: Case) -> bytes:
+    """The words that are kept of what a signal is settled with. `FFIError` if it cannot be kept."""
+    try:
+        words = encode(outcome)
+    except ValueKindError as exc:
+        raise FFIError(f"cannot send the value: {exc}") from None
+    if len(words) > limits.size:
+        raise FFIError(f"a signal carries at most {limits.size} bytes, found {len(words)}")
+    return words
+
+
+def opened(words: bytes) -> Case:
+    """What `sealed` made words of."""
+    found: Value = decode(words)
+    assert isinstance(found, Case)
+    return found

@@ -60,7 +60,7 @@ class Services(Protocol):
 
     @property
     def signals(self) -> Signals:
-        """The signals of this kernel's process."""
+        """The signals of the run's workspace, or of this kernel's process."""
         ...
 
     @property
@@ -112,9 +112,9 @@ class NoServices:
 
     def __init__(self) -> None:
         from mixkit.local_bus import LocalBus
-        from mixkit.signals import Signals
+        from mixkit.local_signals import LocalSignals
 
-        self.signals = Signals()
+        self.signals: Signals = LocalSignals()
         self.bus: FollowedBus = LocalBus()
 
     @property

@@ -6,17 +6,30 @@ so, and so do the clients of a server; all below the first level, the prefix, is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from mixkit.bus import check_filter, check_topic, overlap
+from mixkit.bus import Bus, check_filter, check_topic, overlap
 from mixkit.errors import FFIError
 
-__all__ = ["PREFIX", "SHORT", "Names", "Topic", "check_short", "expanded"]
+__all__ = ["PREFIX", "SHORT", "Carrier", "Names", "Topic", "check_short", "expanded"]
 
 PREFIX: Final = "mixkit"
 """The first level, where nothing else is set."""
+
+
+class Carrier(NamedTuple):
+    """Where the messages of agents go, as a plugin says it (`mix_topics`).
+
+    Attributes:
+        prefix: the first level of what short topics stand for.
+        broker: makes a bus beyond this server, if they go to one; on the event loop on which it is used.
+    """
+
+    prefix: str = PREFIX
+    broker: Callable[[], Bus] | None = None
 
 
 class Names(NamedTuple):

@@ -45,7 +45,7 @@ def test_core_is_there_without_any_plugin(kernel: Kernel) -> None:
         *("$core_log", "$core_now", "$core_sleep", "$core_env", "$core_random", "$core_push_actions"),
         *("$core_get_actions", "$core_set_actions", "$core_push_idle_actions", "$core_set_idle_actions"),
         *("$core_agent_call", "$core_signal_create", "$core_signal_await", "$core_signal_send"),
-        *("$core_signal_cancel", "$decode_error"),
+        *("$core_signal_cancel", "$core_signal_select", "$decode_error"),
     }
     assert all(ffi.doc for ffi in kernel.ffis)
 
@@ -191,19 +191,27 @@ def test_a_failed_agent_is_an_error_and_a_limit_ends_the_caller(kernel: Kernel) 
 
 
 def test_a_signal_from_one_run_to_another(kernel: Kernel) -> None:
-    id = call(kernel, "$core_signal_create", env=ALICE)
+    id = call(kernel, "$core_signal_create", env=ALICE).arg
     assert call(kernel, "$core_signal_send", id, {"n": 1}, env=BOB) == ok(None)
     assert call(kernel, "$core_signal_send", id, 2, env=ALICE).name == "error"
     assert call(kernel, "$core_signal_await", id, env=ALICE) == ok({"n": 1})
     assert call(kernel, "$core_signal_await", id, env=BOB).name == "error"
     assert call(kernel, "$core_signal_cancel", id, env=BOB).name == "error"
-    assert call(kernel, "$core_signal_cancel", id, env=ALICE) == ok(None)
-    assert call(kernel, "$core_signal_await", id, env=ALICE).arg.startswith("no such signal")
+    assert call(kernel, "$core_signal_cancel", id, env=ALICE).name == "error"
+    other = call(kernel, "$core_signal_create", env=ALICE).arg
+    assert call(kernel, "$core_signal_cancel", other, env=ALICE) == ok(None)
+    assert call(kernel, "$core_signal_await", other, env=ALICE) == error("canceled")
+    late = call(kernel, "$core_signal_create", 10, env=ALICE).arg
+    assert call(kernel, "$core_signal_await", late, env=ALICE) == error("timeout")
+    found = call(kernel, "$core_signal_select", [other, id], env=ALICE)
+    assert found == ok({"id": other, "result": error("canceled")})
+    assert call(kernel, "$core_signal_select", [], env=ALICE).name == "error"
+    assert call(kernel, "$core_signal_select", [id, "x"], env=ALICE).arg.startswith("no such signal")
 
 
 def test_waiting_while_another_run_sends(kernel: Kernel) -> None:
     async def both() -> Any:
-        id = await call_ffi(kernel, "$core_signal_create", env=ALICE)
+        id = (await call_ffi(kernel, "$core_signal_create", env=ALICE)).arg
         waiting = asyncio.create_task(call_ffi(kernel, "$core_signal_await", [id], env=ALICE))
         await asyncio.sleep(0)
         await call_ffi(kernel, "$core_signal_send", [id, "x"], env=BOB)
@@ -213,7 +221,7 @@ def test_waiting_while_another_run_sends(kernel: Kernel) -> None:
 
 
 def test_waiting_is_bounded_by_its_time_and_by_the_run(kernel: Kernel) -> None:
-    id = call(kernel, "$core_signal_create", env=ALICE)
+    id = call(kernel, "$core_signal_create", env=ALICE).arg
     answer = call(kernel, "$core_signal_await", id, 20, env=ALICE)
     assert answer == error("nothing was sent to the signal within 0.02 s")
     assert call(kernel, "$core_signal_await", id, 0, env=ALICE).name == "error"
@@ -227,7 +235,7 @@ def test_waiting_is_bounded_by_its_time_and_by_the_run(kernel: Kernel) -> None:
 
 
 def test_no_token_travels_by_signal(kernel: Kernel) -> None:
-    id = call(kernel, "$core_signal_create", env=ALICE)
+    id = call(kernel, "$core_signal_create", env=ALICE).arg
     answer = call(kernel, "$core_signal_send", id, {"t": Token("s3cret")}, env=ALICE)
     assert answer.name == "error" and "Token" in answer.arg and "s3cret" not in answer.arg
 
@@ -235,7 +243,7 @@ def test_no_token_travels_by_signal(kernel: Kernel) -> None:
 def test_kernels_do_not_share_signals(kernel: Kernel, tmp_path: Path) -> None:
     path = tmp_path / "other.toml"
     path.write_text("plugins = []\nengines = []\n")
-    id = call(kernel, "$core_signal_create", env=ALICE)
+    id = call(kernel, "$core_signal_create", env=ALICE).arg
     with Kernel(path, environ={}) as other:
         assert call(other, "$core_signal_send", id, 1, env=ALICE).name == "error"
 

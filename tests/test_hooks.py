@@ -196,6 +196,17 @@ def test_mix_state_close(load: Load, guest: Callable[..., bytes]) -> None:
         assert module("one").seen == ["open a", "close a", "open b", "close b"]
 
 
+def test_mix_topics(load: Load) -> None:
+    source = """
+        from mixkit.topics import Carrier
+        @hookimpl
+        def mix_topics(kernel):
+            return Carrier("house")
+    """
+    with load(source) as kernel:
+        assert kernel.carrier().prefix == "house"
+
+
 def test_mix_http_intercept(load: Load) -> None:
     first = "@hookimpl\ndef mix_http_intercept(request):\n    return 'one' if request == 'both' else None\n"
     second = (

@@ -22,6 +22,7 @@ from mixkit.errors import PluginError
 from mixkit.ffi_call import call_ffi
 from mixkit.kernel import Kernel
 from mixkit.state import State
+from mixkit.topics import Carrier
 
 SPECS: dict[str, Callable[..., Any]] = {
     name: function for name, function in vars(hookspecs).items() if name.startswith("mix_")
@@ -74,6 +75,7 @@ def test_every_hook_may_leave_out_its_arguments(load: Callable[..., Path]) -> No
         assert asyncio.run(kernel.intercept("a request")) == "mine"
         token = asyncio.run(kernel.account_token(cast(State, None), "github"))
         assert token is not None and token.reveal() == b"mine"
+        assert kernel.carrier() == Carrier()
         assert asyncio.run(call_ffi(kernel, "$core_now")) > 0
     session = Session(profile=str(profile))
     assert "its checks failed" not in CliRunner().invoke(doctor, obj=session).output

@@ -1,236 +1,118 @@
-"""Signals: sent once, awaited from any event loop, owned, bounded, and forgotten in time."""
+"""Signals: those of a process, and those in databases of workspaces."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
 
-from mixkit.errors import FFIError, NotFound
-from mixkit.signals import Signals
-from mixkit.testing.strategies import identical, values
-from mixkit.value import Token
-
-ME, YOU = ("w", "a", "me"), ("w", "a", "you")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from mixkit import Kernel
+from mixkit.kept_signals import KeptSignals
+from mixkit.local_signals import LocalSignals
+from mixkit.package import WorkspaceStore
+from mixkit.signals import DEFAULT_LIMITS, Owner
+from mixkit.testing.signals_suite import ME, Make, SignalsSuite
+from mixkit.value import ok
 
 
-@given(value=values())
-async def test_any_value_arrives(value: Any) -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    signals.send(id, value)
-    assert identical(await signals.wait(id, ME, 1), value)
+class TestLocalSignals(SignalsSuite):
+    @pytest.fixture
+    def make(self) -> Make:
+        return LocalSignals
 
 
-async def test_those_who_wait_and_those_who_come_later_get_copies() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    waiting = [asyncio.create_task(signals.wait(id, ME, 10)) for _ in range(3)]
-    await asyncio.sleep(0)
-    sent = {"list": [1]}
-    signals.send(id, sent)
-    sent["list"].append(2)
-    answers = [*(await asyncio.gather(*waiting)), await signals.wait(id, ME, 0)]
-    assert all(answer == {"list": [1]} for answer in answers)
-    assert len({builtin_id(answer) for answer in answers}) == 4
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[WorkspaceStore]:
+    with Kernel("agent_server", environ={}) as kernel:
+        store = WorkspaceStore(tmp_path / "workspaces", kernel.databases)
+        store.create("w")
+        yield store
 
 
-builtin_id = id
+def kept(store: WorkspaceStore, *args: Any) -> KeptSignals:
+    return KeptSignals(lambda name: store.workspace(name).signals(), LocalSignals(), *args)
 
 
-def test_it_is_sent_once() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    signals.send(id, None)
-    with pytest.raises(FFIError, match="sent once"):
-        signals.send(id, 2)
-    assert asyncio.run(signals.wait(id, ME, 0)) is None
+class TestKeptSignals(SignalsSuite):
+    @pytest.fixture
+    def make(self, store: WorkspaceStore) -> Make:
+        return lambda *args: kept(store, *args)
 
 
-def test_of_many_senders_one_wins() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    barrier = threading.Barrier(8)
+async def test_those_of_no_workspace_stay_in_the_process(store: WorkspaceStore) -> None:
+    signals, nobody = kept(store), Owner(user="ada")
+    id = await signals.create(nobody)
+    await signals.settle(id, ok(1))
+    assert await signals.wait([id], nobody, 0) == (id, ok(1))
+    assert (await signals.find(id)).owner == nobody
+    assert "." not in id and not (store.root / "w" / "signals.db").exists()
 
-    def send(number: int) -> bool:
-        barrier.wait()
+
+async def test_they_go_with_their_workspace(store: WorkspaceStore) -> None:
+    signals = kept(store)
+    id = await signals.create(ME)
+    store.delete("w")
+    for _ in range(2):
+        with pytest.raises(Exception, match="no such signal"):
+            await signals.find(id)
+        store.root.joinpath("w").exists() or store.create("w")
+
+
+async def test_what_is_forgotten_leaves_no_versions(
+    store: WorkspaceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixkit.kept_signals._STALE", 10)
+    moved = 0.0
+    signals = kept(store, DEFAULT_LIMITS, lambda: time.time() + moved)
+    for _ in range(12):
+        await signals.settle(await signals.create(ME), ok(1))
+    moved = 90_000.0
+    await signals.create(ME)
+    stats = store.workspace("w").signals().stats()
+    assert stats["versions"] - stats["records"] <= 10
+
+
+_CHILD = """
+import asyncio, sys
+from mixkit import Kernel
+from mixkit.kept_signals import KeptSignals
+from mixkit.local_signals import LocalSignals
+from mixkit.package import WorkspaceStore
+from mixkit.testing.signals_suite import ME
+from mixkit.value import ok
+
+async def work(signals):
+    id = await signals.create(ME)
+    other = await signals.create(ME)
+    await signals.settle(other, ok("kept"))
+    print(id, other, flush=True)
+    print(await signals.wait([id], ME, 60), flush=True)
+    await asyncio.sleep(60)
+
+with Kernel("agent_server", environ={}) as kernel:
+    store = WorkspaceStore(sys.argv[1], kernel.databases)
+    asyncio.run(work(KeptSignals(lambda name: store.workspace(name).signals(), LocalSignals())))
+"""
+
+
+async def test_another_process_is_woken_and_what_it_acknowledged_outlives_it(store: WorkspaceStore) -> None:
+    signals = kept(store)
+    command = (sys.executable, "-c", _CHILD, str(store.root))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: ASYNC220
         try:
-            signals.send(id, number)
-        except FFIError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        won = [number for number, fine in enumerate(pool.map(send, range(8))) if fine]
-    assert len(won) == 1 and asyncio.run(signals.wait(id, ME, 0)) == won[0]
-
-
-def test_who_waits_may_be_on_any_loop() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(asyncio.run, signals.wait(id, ME, 30)) for _ in range(4)]
-        while len(signals._signals[id].waiters) < 4:
-            assert not any(future.done() for future in waiting)
-        signals.send(id, "done")
-        assert [future.result(30) for future in waiting] == ["done"] * 4
-
-
-async def test_only_the_owner_awaits_and_cancels_and_all_may_send() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    errors = set()
-    for wrong_id, owner in ((id, YOU), (id, None), ("0" * 32, ME), ("", ME), (id.upper() + "!", ME)):
-        with pytest.raises(NotFound) as caught:
-            await signals.wait(wrong_id, owner, 0)
-        errors.add(str(caught.value))
-        with pytest.raises(NotFound) as caught:
-            signals.cancel(wrong_id, owner)
-        errors.add(str(caught.value))
-    assert len(errors) == 1  # Nothing tells a stranger that the id is right.
-    signals.send(id, 1)
-    assert await signals.wait(id, ME, 0) == 1
-
-
-async def test_cancelling_wakes_those_who_wait() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    waiting = [asyncio.create_task(signals.wait(id, ME, 10)) for _ in range(2)]
-    await asyncio.sleep(0)
-    signals.cancel(id, ME)
-    for task in waiting:
-        with pytest.raises(FFIError, match="was cancelled"):
-            await task
-    with pytest.raises(NotFound):
-        signals.send(id, 1)
-    with pytest.raises(NotFound):
-        signals.cancel(id, ME)
-    assert len(signals) == 0 and not signals._owned
-
-
-async def test_waiting_ends_in_time_and_leaves_nothing() -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    with pytest.raises(TimeoutError):
-        await signals.wait(id, ME, 0.01)
-    task = asyncio.create_task(signals.wait(id, ME, 10))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert signals._signals[id].waiters == set()
-    signals.send(id, 1)
-    assert await signals.wait(id, ME, 0) == 1
-
-
-def test_a_loop_that_is_gone_disturbs_no_sender(caplog: pytest.LogCaptureFixture) -> None:
-    signals = Signals()
-    id = signals.create(ME)
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(signals.wait(id, ME, 30))
-    loop.run_until_complete(asyncio.sleep(0))
-    task.cancel()
-    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-    loop.close()
-    signals.send(id, 1)
-    assert caplog.text == "" and asyncio.run(signals.wait(id, ME, 0)) == 1
-
-
-def test_no_one_takes_them_all() -> None:
-    signals = Signals(max_signals=5, max_owned=3)
-    mine = [signals.create(ME) for _ in range(3)]
-    with pytest.raises(FFIError, match="you have 3 signals, which is the limit"):
-        signals.create(ME)
-    signals.create(YOU)
-    signals.create(YOU)
-    with pytest.raises(FFIError, match="there are 5 signals"):
-        signals.create(("w", "b", "them"))
-    signals.cancel(mine[0], ME)
-    signals.create(ME)
-    assert len(signals) == 5
-
-
-async def test_who_waits_is_bounded() -> None:
-    signals = Signals(max_waiters=2)
-    id = signals.create(ME)
-    tasks = [asyncio.create_task(signals.wait(id, ME, 10)) for _ in range(2)]
-    await asyncio.sleep(0)
-    with pytest.raises(FFIError, match="2 calls await this signal"):
-        await signals.wait(id, ME, 10)
-    signals.send(id, 1)
-    assert await asyncio.gather(*tasks) == [1, 1]
-
-
-def test_what_is_sent_is_bounded_and_no_token() -> None:
-    signals = Signals(max_size=100)
-    id = signals.create(ME)
-    with pytest.raises(FFIError, match="at most 100 bytes, found 104"):
-        signals.send(id, bytes(100))
-    with pytest.raises(FFIError, match=r"cannot send the value: .*Token") as caught:
-        signals.send(id, {"a": Token("s3cret")})
-    assert "s3cret" not in str(caught.value)
-    signals.send(id, bytes(96))
-
-
-def test_old_ones_are_forgotten() -> None:
-    clock = Clock()
-    signals = Signals(max_owned=2, max_age=10, clock=clock)
-    first = signals.create(ME)
-    clock.now = 9.0
-    second = signals.create(ME)
-    signals.send(first, 1)
-    clock.now = 10.0
-    with pytest.raises(NotFound):
-        asyncio.run(signals.wait(first, ME, 0))
-    with pytest.raises(NotFound):
-        signals.send(first, 1)
-    third = signals.create(ME)  # There is room again.
-    assert set(signals._signals) == {second, third}
-
-
-async def test_waiting_ends_with_the_age_of_the_signal() -> None:
-    clock = Clock()
-    signals = Signals(max_age=0.05, clock=clock)
-    id = signals.create(ME)
-    with pytest.raises(TimeoutError):
-        await signals.wait(id, ME, 30)
-    task = asyncio.create_task(signals.wait(id, ME, 30))
-    await asyncio.sleep(0)
-    clock.now = 1.0
-    signals.create(ME)
-    with pytest.raises(FFIError, match="too old"):
-        await task
-
-
-def test_ids_are_not_to_be_guessed() -> None:
-    signals = Signals()
-    ids = {signals.create(ME) for _ in range(500)}
-    assert len(ids) == 500 and all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
-
-
-async def test_what_is_kept_is_bounded_in_bytes_for_each_owner_and_for_all() -> None:
-    signals = Signals(max_size=1_000, max_owned_bytes=2_100, max_bytes=3_100)
-    text = "x" * 992
-    mine, yours = ([signals.create(owner) for _ in range(4)] for owner in (ME, YOU))
-    for id in mine[:2]:
-        signals.send(id, text)
-    with pytest.raises(FFIError, match="2100 bytes"):
-        signals.send(mine[2], text)
-    signals.send(yours[0], text)
-    with pytest.raises(FFIError, match="3100 bytes"):
-        signals.send(yours[1], text)
-    signals.cancel(mine[0], ME)
-    signals.send(mine[2], text)
-    assert await signals.wait(mine[2], ME, 1) == text
+            assert child.stdout is not None
+            id, other = (await asyncio.to_thread(child.stdout.readline)).split()
+            await signals.settle(id, ok("from here"))
+            assert "from here" in await asyncio.to_thread(child.stdout.readline)
+        finally:
+            os.kill(child.pid, signal.SIGKILL)
+    assert await signals.wait([other], ME, 0) == (other, ok("kept"))
+    assert await kept(store).wait([id], ME, 0) == (id, ok("from here"))

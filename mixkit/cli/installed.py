@@ -41,7 +41,9 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
     from mixkit.databases import Apps
 
     try:
-        workspace = find_workspace(open_store(kernel, ws_dir), ws)
+        store = open_store(kernel, ws_dir)
+        workspace = find_workspace(store, ws)
+        kernel.keep_signals(lambda name: store.workspace(name).signals())
     except NotFound as exc:
         if ws_dir is not None:
             raise

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases
 from mixkit.package import disk
 from mixkit.package.book import Book, place_of
-from mixkit.storage import Place
+from mixkit.storage import Database, Place
 from mixkit.whole_file import sync_folder
 
-__all__ = ["Changes"]
+__all__ = ["SIGNALS", "Changes"]
+
+SIGNALS: Final = "signals.db"
+"""Folder of the database for signals."""
 
 
 class Changes:
@@ -33,6 +37,12 @@ class Changes:
         self.book = Book(root.name, root, databases)
         self._databases = databases
         self._files = files
+
+    def signals(self) -> Database:
+        """The database for signals, opened or made if it is not."""
+        place = Place(self.root.name, "", self.root / SIGNALS)
+        found = self._databases.at_hand(place)
+        return self._databases.open(place) if found is None else found
 
     @contextmanager
     def begun(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from mixkit.near import meant
 from mixkit.package import disk
 from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
-from mixkit.package.changes import Changes
+from mixkit.package.changes import SIGNALS, Changes
 from mixkit.package.errors import Busy, Exists
 from mixkit.package.glance import Glance
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
@@ -38,6 +38,7 @@ class WorkspaceStore:
 
         <workspace>/
           workspace.db/       a database: which apps there are, what each may do, and their code
+          signals.db/         a database: the promises of its runs, made with the first of them
           <app>.<hex>/data/   the app's own, with its database; no other app ever has that folder
           .lock  .trash-*     in use while something is changed
           .changes            counts the commits to the database, see `mixkit.package.disk`
@@ -166,6 +167,8 @@ class WorkspaceStore:
         for folder in trash.iterdir():
             if folder.name == FOLDER:
                 self._databases.remove(Place(name, "", home / FOLDER))
+            elif folder.name == SIGNALS:
+                self._databases.remove(Place(name, "", home / SIGNALS))
             elif not folder.name.startswith("."):
                 place = place_of(home, folder.name)
                 self._databases.remove(place)
@@ -215,6 +218,13 @@ class Workspace:
     def writing(self) -> AbstractContextManager[Database]:
         """The same, for a commit to it, which every `glance` sees. `Busy` if others have been writing for a minute."""
         return self._book.writing()
+
+    def signals(self) -> Database:
+        """The database for the signals of its runs (`mixkit.kept_signals`), made if it is not there. Cheap if it is
+        open. It is one of its own: it is written often, and no `glance` sees it."""
+        if not self.is_there():
+            raise NotFound(f"no workspace {self.name!r}")
+        return self._changes.signals()
 
     def glance(self, read: Callable[[Database], tuple[T, str]]) -> Glance[T]:
         """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""

@@ -95,6 +95,11 @@ class SharedBus:
             raise
         return subscription
 
+    def renew_rings(self) -> None:
+        """Begin all rings anew, where this process carries the messages: whoever follows is told that some may lack."""
+        if self._member is not None:
+            self._member.renew_rings()
+
     async def close(self) -> None:
         await asyncio.to_thread(self.stop)
 

@@ -215,6 +215,11 @@ class Hub:
         for message in first:
             peer.deliver([what.subscription], message)
 
+    def renew_rings(self) -> None:
+        """Begin all rings anew, and tell those who follow."""
+        for (peer, number), beginning in self._exchange.renew():
+            peer.deliver([number], beginning)
+
     def left(self, peer: _Peer) -> None:
         """A process has gone."""
         self.peers.discard(peer)

@@ -117,6 +117,14 @@ class Member:
         """Offer it nothing more."""
         self._soon(self._unsubscribe, subscription)
 
+    def renew_rings(self) -> None:
+        """Begin all rings anew, if this process carries the messages."""
+        self._soon(self._renew)
+
+    def _renew(self) -> None:
+        if self._hub is not None:
+            self._hub.renew_rings()
+
     def stop(self) -> None:
         """End it, after what was acknowledged was handed out."""
         self._soon(self._stop)

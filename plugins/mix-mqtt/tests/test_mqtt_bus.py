@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 from mix_mqtt.bus import BrokerBus
+from mix_mqtt.settings import MqttSettings
 
 from mixkit.bus import BusError, BusFull, BusLost, Message, MessagesMissed
 from mixkit.testing.bus_suite import MESSAGE, QUEUE, BusSuite
@@ -281,3 +283,16 @@ async def test_a_connection_that_nobody_uses_is_closed(buses: Any, shared_broker
         await asyncio.sleep(0.05)
     assert bus.idle
     await bus.publish("a", b"x")
+
+
+async def test_a_server_may_follow_what_the_broker_carries() -> None:
+    import mix_mqtt
+
+    for settings, has_broker in (
+        (MqttSettings(), False),
+        (MqttSettings(broker="mqtts://broker.example", prefix="house"), True),
+    ):
+        carrier = mix_mqtt.mix_topics(SimpleNamespace(settings={"mqtt": settings}.__getitem__))
+        assert (carrier.prefix, carrier.broker is not None) == (settings.prefix, has_broker)
+        if carrier.broker is not None:
+            await carrier.broker().close()

@@ -46,6 +46,7 @@ from mix_server.resources.sign_in import (
     SignInCallback,
     SignInStart,
 )
+from mix_server.resources.signals import Signal, Signals
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -296,6 +297,8 @@ def _add_routes(app: App, server: Server) -> None:
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)
+    app.add_route("/v1/signals", Signals(server))
+    app.add_route("/v1/signals/{id}", Signal(server))
 
     exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
     app.add_route("/v1/ws/{ws}/export", exports)

@@ -96,7 +96,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     "--postpone-timeout",
     type=float,
     metavar="SECONDS",
-    help="Time for idle actions, after the answer is sent.",
+    help="Time for idle actions, after the answer is sent, and for runs that nobody waits for.",
 )
 @click.option("--env", callback=_json_object, metavar="JSON", help="Added to every agent's environment.")
 @click.option("--access-log", is_flag=True, default=None, help="Log each request.")

@@ -49,7 +49,7 @@ from mixkit.target import EgressDenied
 if TYPE_CHECKING:
     from falcon.asgi import App
 
-__all__ = ["error_line", "install_handlers", "write_message"]
+__all__ = ["error_line", "failure", "install_handlers", "write_message"]
 
 log = logging.getLogger("mixkit.server")
 
@@ -114,26 +114,31 @@ async def _on_falcon_error(req: Request, resp: Response, exc: falcon.HTTPError, 
 async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[str, Any]) -> None:
     if isinstance(exc, Refusal):
         resp.set_headers(exc.headers)
-        write_message(resp, exc.status, str(exc))
-        return
+    agent = f"{params.get('ws')}/{params.get('app')}/{params.get('agent')}" if "agent" in params else None
+    resp.status, body = failure(req, exc, agent)
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = encode(body)
+
+
+def failure(req: Request, exc: Exception, agent: str | None) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer that an error becomes.
+
+    Args:
+        agent: whose run it is of, `WS/APP/AGENT`; None of none.
+    """
+    if isinstance(exc, Refusal):
+        return exc.status, _message(str(exc))
     if _timed_out(exc):
-        write_message(resp, 504, str(exc))
-        return
-    agent = f"{params.get('ws')}/{params.get('app')}/{params.get('agent')}"
+        return 504, _message(str(exc))
     if isinstance(exc, RunError) and exc.panic_code != "internal":
-        _write_run_error(resp, exc.to_dict() | {"agent": agent})
-    elif isinstance(exc, _AGENT_FAULTS) and "agent" in params:
+        return 422, _run_error(exc.to_dict() | {"agent": str(agent)})
+    if isinstance(exc, _AGENT_FAULTS) and agent is not None:
         backtrace = exc.backtrace if isinstance(exc, GuestError) else []
-        _write_run_error(
-            resp, {"message": str(exc), "code": exc.code, "backtrace": backtrace, "agent": agent}
+        return 422, _run_error(
+            {"message": str(exc), "code": exc.code, "backtrace": backtrace, "agent": agent}
         )
-    else:
-        _write_other(req, resp, exc)
-
-
-def _write_other(req: Request, resp: Response, exc: Exception) -> None:
     status, message, details = _judge(req, exc)
-    write_message(resp, status, message, **details)
+    return status, _message(message, **details)
 
 
 def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
@@ -173,7 +178,9 @@ def _timed_out(exc: BaseException) -> bool:
     return isinstance(cause, LimitExceeded) and cause.limit == "wall_time"
 
 
-def _write_run_error(resp: Response, run_error: dict[str, Any]) -> None:
-    resp.status = 422
-    resp.content_type = falcon.MEDIA_JSON
-    resp.data = encode({"ok": False, "kind": "run_error", "run_error": run_error})
+def _message(text: str, **details: Any) -> dict[str, Any]:
+    return {"ok": False, "kind": "message", "message": text, **details}
+
+
+def _run_error(run_error: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": False, "kind": "run_error", "run_error": run_error}

@@ -14,6 +14,7 @@ __all__ = [
     "BodyTimeout",
     "BodyTooLarge",
     "BodyTooRich",
+    "Conflicting",
     "Disconnected",
     "ErrorMessage",
     "Failed",
@@ -116,6 +117,12 @@ class BodyTimeout(Refusal):
         super().__init__(
             f"the body did not arrive within {seconds:g} s; the setting body_timeout allows more"
         )
+
+
+class Conflicting(Refusal):
+    """It was done before, and is done once."""
+
+    status = 409
 
 
 class PreconditionFailed(Refusal):

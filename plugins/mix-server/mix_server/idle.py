@@ -36,11 +36,15 @@ class IdleRuns:
         """Run what `result` has put off, as soon as the answer `resp` is sent."""
 
         async def begin() -> None:
-            task = asyncio.create_task(self._run(result))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.begin(result)
 
         resp.schedule(begin)
+
+    def begin(self, result: RunResult) -> None:
+        """Run what `result` has put off, now: nobody waits for an answer."""
+        task = asyncio.create_task(self._run(result))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, result: RunResult) -> None:
         of = result.postponed[0].entry

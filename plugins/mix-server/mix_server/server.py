@@ -25,8 +25,10 @@ from mix_server.errors import Overloaded, Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
+from mix_server.messages.bridge import Bridge
 from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
+from mix_server.postponed import Postponed
 from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
@@ -35,7 +37,6 @@ from mix_server.streams import Streams
 from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
-from mixkit.topics import PREFIX
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Server:
         databases: those of the apps.
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
+        postponed: the runs whose callers do not wait for them.
+        bridge: brings what a broker carries, if there is one.
         topics_prefix: the first level of what short topics stand for.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
@@ -118,6 +121,8 @@ class Server:
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
+        # What somebody waits for outlives this process, and may come from another one.
+        kernel.keep_signals(lambda name: self.store.workspace(name).signals())
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
         kernel.prepare()
@@ -135,7 +140,14 @@ class Server:
         held = Held(settings.live_memory)
         self.followings = Followings(self.databases, settings, held)
         self.feeds = Feeds(lambda: kernel.bus, held)
-        self.topics_prefix = PREFIX
+        carrier = kernel.carrier()
+        self.topics_prefix = carrier.prefix
+        self.bridge = (
+            None
+            if carrier.broker is None
+            else Bridge(lambda: kernel.shared_bus, carrier.broker, carrier.prefix)
+        )
+        self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
@@ -163,6 +175,8 @@ class Server:
         """The process begins to serve; it does not fork any more."""
         log.info("serving the workspaces in %s", self.settings.ws_dir)
         _before_the_end(self.begin_to_stop)
+        if self.bridge is not None:
+            self.bridge.start()
 
     def begin_to_stop(self) -> None:
         """No body and no stream is waited for any more; runs may finish."""
@@ -175,6 +189,7 @@ class Server:
         """The process ends: wait for the runs that were cancelled, and free everything."""
         self.begin_to_stop()
         assert self._end is not None
+        await self.postponed.stop(self._end - time.monotonic())
         await self.idle.stop(self._end - time.monotonic())
         left = await self.admission.stop(_LAST_WORDS)
         if left:
@@ -182,6 +197,8 @@ class Server:
         await self.followings.stop()
         await self.tokens.stop()
         await self.feeds.stop()
+        if self.bridge is not None:
+            await self.bridge.stop()
         await self.compiling.stop()
         self.databases.close()
         await asyncio.to_thread(self.activities.close)

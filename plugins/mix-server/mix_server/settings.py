@@ -174,7 +174,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 30.0
     postpone_timeout: Annotated[
         float,
-        Meta(gt=0, le=3600, description="Seconds that idle actions may take, once the answer is sent."),
+        Meta(
+            gt=0,
+            le=3600,
+            description="Seconds that idle actions may take, once the answer is sent, and runs, with their wait for a "
+            "turn, whose callers do not wait for them.",
+        ),
     ] = 60.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
     provider_networks: Annotated[

@@ -74,6 +74,7 @@ PATHS = [
     "/ws/w",
     "/run-agent/w/demo/echo",
     "/v1/subscribe/$app/room",
+    f"/v1/signals/{ID}",
     "/subscribe/$app/room",
     "/nothing",
     "/v1/ws/nothing",

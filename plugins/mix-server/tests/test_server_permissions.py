@@ -77,6 +77,8 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/live": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/sql": {"POST": READ},
     "/v1/subscribe/{topic:path}": {"GET": READ},
+    "/v1/signals": {"POST": EVERYBODY},
+    "/v1/signals/{id}": {"GET": EVERYBODY, "POST": EVERYBODY, "DELETE": EVERYBODY},
     "/v1/ws/{ws}/app/{app}/files/{path:path}": {"GET": READ, "PUT": WRITE},
     "/v1/ws/{ws}/app/{app}/file-manager": {"GET": READ},
     "/v1/ws/{ws}/app/{app}/file-manager/content": {"GET": READ, "PUT": WRITE, "POST": WRITE, "DELETE": WRITE},

@@ -13,16 +13,21 @@ from mix_server.activity import activity_by
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
-from mix_server.errors import BadRequest
+from mix_server.error_answer import failure
+from mix_server.errors import BadRequest, Overloaded, Stopping
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
+from mix_server.resources.signals import MadeSignal
 from mix_server.response import is_json, write_any
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.activities import Kind
-from mixkit.errors import FFIError, LimitExceeded
+from mixkit.errors import FFIError, InternalError, LimitExceeded, NotFound
 from mixkit.forms import Packed
 from mixkit.job import fitted
+from mixkit.outside import is_ours
 from mixkit.schema import ANY, json_schema
+from mixkit.signals import Owner
+from mixkit.value import error, ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +38,9 @@ if TYPE_CHECKING:
     from mix_server.server import Server
     from mixkit.activities import Activities
     from mixkit.environment import Env
+    from mixkit.job import RunResult
     from mixkit.limits import Limits
+    from mixkit.value import Case
 
 __all__ = ["Agents"]
 
@@ -59,13 +66,13 @@ class Agents:
     methods: ClassVar = {
         "GET": Method(
             "Describe an agent, or run it with the parameters in the query string",
-            {200: Any},
+            {200: Any, 202: MadeSignal},
             VALUE,
             errors=RUN,
         ),
         "POST": Method(
             "Run an agent, or an action that it has answered",
-            {200: Any},
+            {200: Any, 202: MadeSignal},
             VALUE,
             takes=Any,
             taken_as=(JSON, FORM),
@@ -147,45 +154,124 @@ class Agents:
         limits = _limits(req, target)
         if target.check is not None and type(params) is not Invocation:
             params = await fitted(target.check, params)
-        told = req.prefers and "actions" in (req.get_header("Prefer") or "")
+        prefers = _preferences(req) if req.prefers else frozenset()
+        told = "actions" in prefers
+        if "respond-async" in prefers:
+            await self._postpone(req, resp, target, params, body, limits, told)
+            return
         with req.watch():
-            self._server.check_memory()
-            admission = self._server.admission
-            if not admission.enter():
-                await admission.queue()
-            try:
-                result = await self._run_agent(
-                    target.program,
-                    target.entry,
-                    params,
-                    spent=spent,
-                    env=_env(req, target, body),
-                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
-                    limits=None if limits is self._own_limits else limits,
-                    grants=target.grants,
-                    run_id=req.id,
-                    agents=target.others,
-                    place=target.place,
-                    apps=target.apps,
-                    answer=target.answer,
-                    pauses=admission.pauses(),
-                    as_json=not told and is_json(req.accept),
-                    output=_Output(self._server.activities, req),
-                )
-            except asyncio.CancelledError:
-                # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
-                self._server.activities.record(activity_by(req, Kind.RUN, 499))
-                req.activity = None
-                raise
-            finally:
-                admission.leave()
+            result = await self._result(
+                req, target, params, body, limits, spent, as_json=not told and is_json(req.accept)
+            )
         if result.postponed:
             self._server.idle.after(resp, result)
         if result.actions and told:
             resp.set_header("Preference-Applied", "actions")
-            await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
-        else:
-            await write_any(req.accept, resp, result.value)
+        await write_any(req.accept, resp, _answer(result, told))
+
+    async def _result(
+        self,
+        req: Request,
+        target: Target,
+        params: Any,
+        body: bytes | None,
+        limits: Limits,
+        spent: float,
+        *,
+        as_json: bool,
+    ) -> RunResult:
+        self._server.check_memory()
+        admission = self._server.admission
+        if not admission.enter():
+            await admission.queue()
+        try:
+            return await self._run_agent(
+                target.program,
+                target.entry,
+                params,
+                spent=spent,
+                env=_env(req, target, body),
+                # PERF: the kernel narrows what it is given by its own limits, which takes a while.
+                limits=None if limits is self._own_limits else limits,
+                grants=target.grants,
+                run_id=req.id,
+                agents=target.others,
+                place=target.place,
+                apps=target.apps,
+                answer=target.answer,
+                pauses=admission.pauses(),
+                as_json=as_json,
+                output=_Output(self._server.activities, req),
+            )
+        except asyncio.CancelledError:
+            # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
+            self._server.activities.record(activity_by(req, Kind.RUN, 499))
+            req.activity = None
+            raise
+        finally:
+            admission.leave()
+
+    async def _postpone(
+        self,
+        req: Request,
+        resp: Response,
+        target: Target,
+        params: Any,
+        body: bytes | None,
+        limits: Limits,
+        told: bool,
+    ) -> None:
+        """Answer at once, with a signal that what the run answers settles (RFC 7240, section 4.1)."""
+        server, place = self._server, target.place
+        if server.admission.stopping:
+            raise Stopping
+        server.check_memory()
+        agent = f"{place.workspace}/{place.app}/{req.path.rpartition('/')[2]}"
+
+        async def work() -> Case:
+            try:
+                result = await self._result(req, target, params, body, limits, 0.0, as_json=False)
+            except BaseException as exc:
+                # What a plugin lets out must not end the event loop.
+                if is_ours(exc):
+                    raise
+                known = (
+                    exc
+                    if isinstance(exc, Exception)
+                    else InternalError(f"a run failed: {type(exc).__name__}")
+                )
+                status, answer = failure(req, known, agent)
+                server.activities.record(activity_by(req, Kind.RUN, status))
+                return error(answer)
+            if result.postponed:
+                server.idle.begin(result)
+            server.activities.record(activity_by(req, Kind.RUN, 200))
+            return ok(_answer(result, told))
+
+        owner = Owner(place.workspace, place.app, req.who.user, place.home.parent.name)
+        try:
+            id = await server.postponed.start(owner, work)
+        except NotFound:
+            raise
+        except FFIError as exc:
+            raise Overloaded(str(exc)) from None
+        # It is noted when it has ended.
+        req.activity = None
+        resp.status = 202
+        resp.location = f"/v1/signals/{id}"
+        applied = ("respond-async", "actions") if told else ("respond-async",)
+        resp.set_header("Preference-Applied", ", ".join(applied))
+        resp.media = {"id": id, "url": resp.location}
+
+
+def _preferences(req: Request) -> frozenset[str]:
+    """What the caller prefers, without what stands behind `=` and `;`."""
+    header = req.get_header("Prefer") or ""
+    return frozenset(part.partition(";")[0].partition("=")[0].strip().lower() for part in header.split(","))
+
+
+def _answer(result: RunResult, told: bool) -> Any:
+    return {"result": result.value, "actions": result.actions} if result.actions and told else result.value
 
 
 class _Output:

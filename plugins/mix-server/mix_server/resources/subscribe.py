@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from mix_server.auth import admit
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
-from mix_server.errors import BadRequest, Forbidden, Unavailable
+from mix_server.errors import BadRequest, Forbidden, Unavailable, Unsupported
 from mix_server.event_stream import EVENTS, last_seen, send_events
 from mixkit.bus import BusError
 from mixkit.errors import FFIError, NotFound
@@ -49,7 +49,7 @@ class Subscribe:
             "Follow a topic: its messages, as they come",
             {200: str},
             (EVENTS,),
-            errors=frozenset({429, 503}),
+            errors=frozenset({429, 501, 503}),
         )
     }
 
@@ -72,6 +72,10 @@ class Subscribe:
         req.caller = await admit(server.authorizer, req, permission, resource)
         if (ws is not None and "ws" not in _places(name)) or (app is not None and "app" not in _places(name)):
             raise BadRequest(f"expected no ws and app that the topic {topic[:80]!r} has nothing of")
+        if resource.workspace is None and server.bridge is not None:
+            raise Unsupported(
+                "with a broker only short topics can be followed here; ask the broker for others"
+            )
         await server.databases.look_up(lambda: self._find(resource))
         if "user" in SHORT.get(name, ()) and req.who.user is None:
             raise Forbidden(f"expected a user, whose topics {name} are")
