@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mix_server.access.accounts import make
+from mix_server.access.calls import may_call
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from mix_server.caller import Caller, Resource
     from mixkit.kernel import Kernel
 
 __all__ = ["Server"]
@@ -114,7 +116,7 @@ class Server:
         kernel.keep_keys(Path(settings.ws_dir))
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
-        self.catalog = Catalog(kernel, self.store, settings.env)
+        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
         self.metrics = Metrics()
         kernel.prepare()
         self.admission = Admission(
@@ -134,6 +136,9 @@ class Server:
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
+
+    async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
+        return await may_call(self.authorizer, self.grants, who, calling, called)
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
