@@ -22,7 +22,7 @@ from mix_server.clients import Clients
 from mix_server.compiling.compiling import compiling
 from mix_server.cors import Cors
 from mix_server.databases import Databases
-from mix_server.errors import Overloaded
+from mix_server.errors import Overloaded, Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
@@ -30,6 +30,8 @@ from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
+from mix_server.sign_in.refresh import tokens_of
+from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
 from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from mix_server.caller import Caller, Resource
     from mixkit.kernel import Kernel
+    from mixkit.vault import Vault
 
 __all__ = ["Server"]
 
@@ -75,6 +78,7 @@ class Server:
         activities: what is done, and what guests write.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
+        tokens: those of accounts that users have connected.
         admission: the places for runs, and for calls of databases.
         compiling: where sources are compiled.
         idle: the idle actions of runs, which come after their answers.
@@ -119,6 +123,7 @@ class Server:
         self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
         self.metrics = Metrics()
         kernel.prepare()
+        self.tokens = tokens_of(kernel)
         self.admission = Admission(
             settings.max_runs,
             settings.max_waiting_runs,
@@ -139,6 +144,25 @@ class Server:
 
     async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
         return await may_call(self.authorizer, self.grants, who, calling, called)
+
+    def vault(self, workspace: str) -> Vault:
+        """What is kept for a workspace that is secret.
+
+        Raises:
+            NotFound: there is no such workspace.
+            Unsupported: no plugin of the profile keeps secrets.
+        """
+        root = self.store.workspace(workspace).root
+        if not self.kernel.assembly.vaults:
+            raise Unsupported(
+                "expected a plugin that keeps secrets in the profile of this server, found none; name secrets in its "
+                "plugins"
+            )
+        return self.tokens.vault(root, workspace)
+
+    def providers(self, workspace: str) -> Providers:
+        """The providers by which users of a workspace may connect accounts. Errors as those of `vault`."""
+        return Providers(self.vault(workspace))
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -161,6 +185,7 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.tokens.stop()
         await self.feeds.stop()
         await self.compiling.stop()
         self.databases.close()

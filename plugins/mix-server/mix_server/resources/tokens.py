@@ -46,6 +46,16 @@ class MadeSession(TypedDict):
     seconds: float
 
 
+class WhoAsks(TypedDict):
+    """Who asks: a name for people, the narrowest subject of grants, whether it is by a session, and when that ends."""
+
+    name: str
+    subject: str | None
+    operator: bool
+    session: bool
+    until: float | None
+
+
 class KeySet(TypedDict):
     """Public keys, as JWK."""
 
@@ -109,14 +119,15 @@ class IngressToken:
 class Session:
     """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it, in all
     workers, with the tokens that were made in it; with `?everywhere=true` all of the user, and all tokens that this
-    server has made for it.
+    server has made for it. GET says who asks, in a session or not.
 
     For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
     """
 
-    permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.SEE, "DELETE": EVERYBODY}
     activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
+        "GET": Method("Say who asks", {200: WhoAsks}),
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
         "DELETE": Method("End the session", {204: None}, errors=frozenset({400, 401, 403, 503})),
     }
@@ -124,6 +135,18 @@ class Session:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        caller = req.who
+        signs_in = isinstance(self._server.authorizer, Accounts)
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {
+            "name": _called(caller, signs_in=signs_in),
+            "subject": caller.subject,
+            "operator": caller.operator,
+            "session": signs_in and req.auth is None,
+            "until": caller.until,
+        }
 
     async def on_post(self, req: Request, resp: Response) -> None:
         accounts = self._server.authorizer
@@ -161,6 +184,13 @@ class Session:
                 await accounts.end(caller, everywhere=everywhere)
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
+
+
+def _called(caller: Caller, *, signs_in: bool) -> str:
+    """What somebody is called, for people."""
+    if not signs_in:
+        return "everybody on this machine"
+    return "operator" if caller.operator else caller.email or caller.user or str(caller.subject)
 
 
 def _is_secure(req: Request) -> bool:
