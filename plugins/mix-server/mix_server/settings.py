@@ -176,6 +176,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         float,
         Meta(gt=0, le=3600, description="Seconds that idle actions may take, once the answer is sent."),
     ] = 60.0
+    required: Annotated[
+        list[str],
+        Meta(
+            description="Checks of `mixkit doctor`, by name, as `duckdb: duckdb confinement`, that must be ok: the "
+            "server does not start otherwise."
+        ),
+    ] = []
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
     provider_networks: Annotated[
         tuple[str, ...],
