@@ -103,7 +103,10 @@ def set_idle_actions(state: State, actions: list[Value]) -> None:
 
 @ffis.register("$core_agent_call")
 async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
-    """Run another agent of this app, under what is left of this run's limits; its result, or its error."""
+    """Run another agent of this app, or `APP/AGENT` of another one if that is granted; its result, or its error.
+
+    It runs under what is left of this run's limits.
+    """
     result: Value = await state.services.call_agent(state, name, params)
     return result
 

@@ -77,8 +77,8 @@ class RunResult(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True):
     """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
 
-    `check` makes parameters fit what the package says of the agent, `answer` its result; what the program says, the
-    kernel checks.
+    `agents` is how it names others in its turn, as its caller does if that is None; `check` makes parameters fit what
+    the package says of the agent, `answer` its result; what the program says, the kernel checks.
     """
 
     program: Program
@@ -90,6 +90,7 @@ class Target(msgspec.Struct, frozen=True):
     apps: Apps | None = None
     check: Declared | None = None
     answer: Declared | None = None
+    agents: Agents | None = None
 
 
 class Agents:

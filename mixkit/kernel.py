@@ -273,7 +273,7 @@ class Kernel(Resources):
             result = await self.run(
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
-                budget=state.budget, agents=agents, place=target.place, apps=target.apps,
+                budget=state.budget, agents=target.agents or agents, place=target.place, apps=target.apps,
                 answer=target.answer, output=state.output,
             )  # fmt: skip
         finally:

@@ -1,7 +1,7 @@
 """What was done in the workspaces, by whom and when, and what guests wrote meanwhile."""
 
 from mixkit.activities.activities import Activities, Following, Position
-from mixkit.activities.activity import OPERATOR, Activity, Kind, Output, Result, Wanted, named, now
+from mixkit.activities.activity import OPERATOR, Activity, Kind, Output, Result, Wanted, described, named, now
 
 __all__ = [
     "OPERATOR",
@@ -13,6 +13,7 @@ __all__ = [
     "Position",
     "Result",
     "Wanted",
+    "described",
     "named",
     "now",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import msgspec
 from mixkit.errors import MixError
 from mixkit.near import meant
 
-__all__ = ["OPERATOR", "Activity", "Kind", "Output", "Result", "Wanted", "named", "now"]
+__all__ = ["OPERATOR", "Activity", "Kind", "Output", "Result", "Wanted", "described", "named", "now"]
 
 OPERATOR = "operator"
 """Subject of who runs the server: who has its token, or its files."""
@@ -40,9 +41,9 @@ class Kind(StrEnum):
     DELETE = "delete"
     """A workspace or an app is deleted."""
     SIGN_IN = "sign-in"
-    """Somebody signs in, or asks for a token."""
+    """Somebody signs in, here or with an account elsewhere, or asks for a token."""
     CONFIGURE = "configure"
-    """How others sign in, or another part of the workspace, is configured."""
+    """How users sign in elsewhere is configured, or an account there is let go."""
     EXPORT = "export"
     """A workspace or an app leaves."""
     IMPORT = "import"
@@ -175,6 +176,15 @@ def named(names: type[E], text: str) -> E:
     if text not in known:
         raise MixError(f"expected one of {', '.join(known)}, found {text!r:.40}{meant(text, known)}")
     return names(text)
+
+
+def described(found: Activity | Output) -> dict[str, Any]:
+    """As clients see it, with the time as text."""
+    text: dict[str, Any] = msgspec.to_builtins(found)
+    if isinstance(found, Activity):
+        text |= {"result": found.result.value, "seconds": round(found.seconds, 6)}
+    when = datetime.fromtimestamp(found.time / 1_000_000, UTC)
+    return text | {"time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 def now() -> int:

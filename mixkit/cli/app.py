@@ -161,6 +161,7 @@ cli.lazy(
     "error-decode", "mixkit.cli.error_decode:error_decode", "Make an error that an agent reported readable."
 )
 cli.lazy("ffi", "mixkit.cli.ffi:ffi", "List, show and call the functions that agents may use.")
+cli.lazy("logs", "mixkit.cli.activities:logs", "Show what is done and what guests write, and follow it.")
 cli.lazy("plugin", "mixkit.cli.plugin:plugin", "Make a plugin.")
 cli.lazy(
     "plugins", "mixkit.cli.plugins:plugins", "List the plugins that are installed, and which are loaded."

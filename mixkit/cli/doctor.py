@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixkit.contracts import Check
     from mixkit.kernel import Kernel
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "kernel_checks"]
 
 
 @click.command()
@@ -68,12 +68,17 @@ def _checks(session: Session, code: tuple[Path, ...]) -> Iterator[Check]:
     with kernel:
         plugins = ", ".join(kernel.profile.plugins) or "none"
         yield Check("profile", "ok", f"{kernel.profile.name}; plugins {plugins}; {len(kernel.ffis)} FFIs")
-        yield from _engines(kernel)
         yield from (_decision(kernel, path) for path in code)
-        yield _limits(kernel)
-        yield _idle(kernel)
-        _place_keys(kernel)
-        yield from _of_plugins(kernel)
+        yield from kernel_checks(kernel)
+
+
+def kernel_checks(kernel: Kernel) -> Iterator[Check]:
+    """What is in force of a profile that has loaded: engines, limits, and what each plugin says."""
+    yield from _engines(kernel)
+    yield _limits(kernel)
+    yield _idle(kernel)
+    _place_keys(kernel)
+    yield from _of_plugins(kernel)
 
 
 def _codec() -> Check:

@@ -18,8 +18,8 @@ A change is one commit: a crash leaves what was before or what is behind it. Wha
 until the database is compacted without it.
 
 Others may keep records of other types in it, which belong to the workspace, and write them through `Book.writing`. One
-that names an app in the field `app` is deleted before that app is. Only who has the store opens the database: names
-from agents and requests are looked up among the apps, and no app can have the name of its folder.
+that names an app in the field `app` or `subject_app` is deleted before that app is. Only who has the store opens the
+database: names from agents and requests are looked up among the apps, and no app can have the name of its folder.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Entry: TypeAlias = Installation | Literal[""] | None
 
 _PART: Final = 1 << 20
 _APPS: Final = '"_rmx_type" == "app"'
-_OF_APP: Final = '"app" == $app'
+_OF_APP: Final = '"app" == $app || "subject_app" == $app'
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 

@@ -65,7 +65,10 @@ def _of_workspace(session: Session, ws: str, ws_dir: Path | None) -> dict[str, A
     def everything(about: object) -> bool:
         return True
 
+    async def nothing_runs(*about: object) -> bool:
+        return False
+
     with session.kernel() as kernel:
         store = open_store(kernel, ws_dir)
-        catalog = Catalog(kernel, store, kernel.settings("server").env)
+        catalog = Catalog(kernel, store, kernel.settings("server").env, nothing_runs)
         return agents_document(ws, asyncio.run(agents_of(catalog, store, ws, everything)))

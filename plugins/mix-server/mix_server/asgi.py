@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:
 
 def _make() -> App:
     from mix_server.app import create_app
+    from mix_server.required import check_required
     from mix_server.server import Server
     from mixkit.cli import logs
     from mixkit.cli.session import DEFAULT_PROFILE, PROFILE_VARIABLE
@@ -40,4 +41,5 @@ def _make() -> App:
         os.environ.get("MIXKIT_LOG_LEVEL", "warning"), os.environ.get("MIXKIT_LOG_FORMAT", "pretty")
     )
     kernel = Kernel(os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
+    check_required(kernel, kernel.settings("server").required)
     return create_app(Server(kernel))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from mix_server.caller import Resource
 from mixkit import job
 from mixkit.databases import Apps, gone, load_records
 from mixkit.environment import Env
-from mixkit.errors import GrantError, InternalError, PackageError
+from mixkit.errors import GrantError, InternalError, NotFound, PackageError
 from mixkit.grants import Grants, overlap
 from mixkit.job import Agents
 from mixkit.limits import Limits
@@ -20,13 +23,16 @@ from mixkit.near import meant
 from mixkit.outside import foreign
 from mixkit.package import Package
 from mixkit.package.diff import AppDiff, diff
+from mixkit.package.errors import BadName
+from mixkit.package.names import check_name
 from mixkit.package_files import load_files
 from mixkit.schema import ANY, Type
 from mixkit.shape import Declared, declared
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
+    from mix_server.caller import Caller
     from mixkit.kernel import Kernel
     from mixkit.package import Installed, InstalledApp, Workspace, WorkspaceStore
     from mixkit.state import State
@@ -48,7 +54,7 @@ class Target:
         check, answer: make parameters and result fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
-        others: how it calls the other agents of its app.
+        agents: makes, of who asks, how it calls other agents.
         place: where the app's database is.
         apps: how it names the other apps of its workspace, whose databases its grants may open.
     """
@@ -65,7 +71,7 @@ class Target:
     grants: Grants
     limits: Limits
     env: Env
-    others: Agents
+    agents: Callable[[Caller], Agents]
     place: Place
     apps: Apps
 
@@ -77,6 +83,7 @@ class Target:
 
 
 Key = tuple[str, str, str]
+MayCall: TypeAlias = "Callable[[Caller, Resource, Resource], Awaitable[bool]]"
 
 
 class Catalog:
@@ -87,12 +94,16 @@ class Catalog:
 
     Args:
         extra: added to every agent's environment, under what the app's own settings say.
+        may_call: whether one agent, for somebody, may call another one of another app.
     """
 
-    def __init__(self, kernel: Kernel, store: WorkspaceStore, extra: dict[str, Any]) -> None:
+    def __init__(
+        self, kernel: Kernel, store: WorkspaceStore, extra: dict[str, Any], may_call: MayCall
+    ) -> None:
         self._kernel = kernel
         self._store = store
         self._extra = extra
+        self._may_call = may_call
         self._size: int = kernel.settings("kernel").programs
         self._targets: OrderedDict[Key, Target] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Target]] = {}
@@ -130,16 +141,21 @@ class Catalog:
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
 
-    def _others(self, place: Place) -> Agents:
-        """How agents of an app call each other: those of one app always may, in the name of who asked.
+    def _agents(self, place: Place, agent: str, who: Caller) -> Agents:
+        """How an agent calls others, in the name of who asked: those of its app by their names, which it always may,
+        and those of another one as `APP/AGENT`, if that is granted to who asked or to the agent.
 
         A run knows its app by the place: another one that is made under the name is not its own.
         """
 
         async def resolve(state: State, name: str) -> job.Target:
-            other = await self.target(place.workspace, place.app, name)
-            if other.place != place:
-                raise gone(place)
+            app, _, called = name.rpartition("/")
+            if app in ("", place.app):
+                other = await self.target(place.workspace, place.app, called)
+                if other.place != place:
+                    raise gone(place)
+            else:
+                other = await self._of_another_app(place, agent, who, app, called)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
             return job.Target(
                 other.program,
@@ -151,9 +167,26 @@ class Catalog:
                 other.apps,
                 other.check,
                 other.answer,
+                other.agents(who),
             )
 
         return Agents(resolve)
+
+    async def _of_another_app(self, place: Place, agent: str, who: Caller, app: str, called: str) -> Target:
+        """The agent of another app. `NotFound` says the same if there is none and if it may not be called."""
+        ws = place.workspace
+        with contextlib.suppress(NotFound, BadName):
+            wanted = Resource(ws, check_name("app", app), check_name("agent", called))
+            if await self._may_call(who, Resource(ws, place.app, agent), wanted):
+                # What was granted to an app is not for what began with one that had its name before.
+                beside = self._store.workspace(ws).place_beside(place, app)
+                found = await self.target(ws, app, called)
+                if found.place == beside:
+                    return found
+        raise NotFound(
+            f"no agent {f'{app}/{called}'!r:.160} that may be called from app {place.app!r}: who asks needs a grant "
+            "for it, or the agent that calls"
+        )
 
     def _apps(self, place: Place, generation: str) -> Apps:
         """How an app names the others of its workspace, and its own files: the store decides what is one."""
@@ -203,7 +236,7 @@ class Catalog:
             grants=installed.grants,
             limits=self._limits(installed),
             env=self._env(installed),
-            others=self._others(installed.place),
+            agents=partial(self._agents, installed.place, name),
             place=installed.place,
             apps=self._apps(installed.place, installed.generation),
         )

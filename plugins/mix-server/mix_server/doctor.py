@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mix_server import auth
+from mix_server.access.grant import resource_text
 from mix_server.access.ingress import USER, SessionToken, account_of
+from mix_server.access.role import Role
+from mix_server.access.store import GrantStore
+from mix_server.access.subject import ANONYMOUS
 from mix_server.cors import Cors
 from mix_server.settings import MAX_WALL_TIME
 from mix_server.tls import check_pair
 from mixkit.contracts import Check
-from mixkit.errors import ProfileError
+from mixkit.errors import MixError, ProfileError
+from mixkit.package import WorkspaceStore
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
+    from mixkit.kernel_settings import KernelSettings
 
 __all__ = ["checks"]
 
@@ -39,6 +45,8 @@ def checks(kernel: Any) -> list[Check]:
         _cors(settings),
         _rate(settings),
         _waiting(settings, kernel.programs.idle.most_mappings),
+        _kept(kernel.settings("kernel")),
+        _grants(kernel, Path(settings.ws_dir)),
     ]
 
 
@@ -123,6 +131,47 @@ def _rate(settings: ServerSettings) -> Check:
     if settings.rate_limit:
         message = f"{settings.rate_limit:g} requests a second for each caller, {settings.rate_burst} at once"
     return Check("server rates", "ok", message)
+
+
+def _kept(kept: KernelSettings) -> Check:
+    """What is noted of what is done."""
+    message = f"the newest {kept.activities} of each workspace, for {kept.activity_days:g} days"
+    output = f"; of guests' output {kept.output_bytes} bytes, {kept.output_of_run} of a run"
+    none = "; of guests' output nothing"
+    return Check(
+        "server activities", "ok", message + (output if kept.output_bytes and kept.output_of_run else none)
+    )
+
+
+def _grants(kernel: Any, ws_dir: Path) -> Check:
+    """Who may do what, as far as it is for more than one."""
+    name = "server grants"
+    if not ws_dir.is_dir():
+        return Check(name, "ok", "there are no workspaces yet")
+    wide, count, names = [], 0, []
+    try:
+        store = WorkspaceStore(ws_dir, kernel.databases)
+        kept = GrantStore(store)
+        names = store.list()
+        for workspace in names:
+            grants = kept.of(workspace)
+            count += len(grants)
+            wide += [
+                f"{each.role} of {resource_text(each.resource)} in {workspace}"
+                for each in grants
+                if each.subject == ANONYMOUS and each.role is not Role.RUNNER
+            ]
+    except MixError as exc:
+        return Check(name, "error", str(exc), "nobody but the operator is let in where they cannot be read")
+    message = f"{count} in {len(names)} workspaces; `mixkit perms list --ws WS` has them"
+    if not wide:
+        return Check(name, "ok", message)
+    return Check(
+        name,
+        "warning",
+        f"everybody, without a token, is {', '.join(wide[:5])}{', …' if len(wide) > 5 else ''}; {message}",
+        "take it back with `mixkit perms revoke`, unless it is meant so",
+    )
 
 
 def _time(wall_time: float, settings: ServerSettings) -> Check:

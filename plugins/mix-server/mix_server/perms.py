@@ -9,7 +9,8 @@ import click
 
 from mix_server.access.grant import check_permission, parse_resource
 from mix_server.access.store import GrantStore
-from mix_server.access.subject import check_subject, subjects_named
+from mix_server.access.subject import check_agent, check_subject, subjects_named
+from mix_server.caller import Permission
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import find_workspace, store_command
 from mixkit.near import meant
@@ -81,10 +82,13 @@ def revoke(ids: tuple[str, ...], ws: str, store: WorkspaceStore, out: Output) ->
 @click.argument("subject")
 @click.argument("permission")
 @click.argument("resource", default="workspace")
+@click.option(
+    "--via", metavar="AGENT", help="Whether that agent, agent/:WS.APP.AGENT, may call it for SUBJECT."
+)
 @_ws_option
 @store_command
 def explain(
-    subject: str, permission: str, resource: str, ws: str, store: WorkspaceStore, out: Output
+    subject: str, permission: str, resource: str, via: str | None, ws: str, store: WorkspaceStore, out: Output
 ) -> None:
     """Say whether SUBJECT may do PERMISSION with RESOURCE, and why; the status is 1 if it may not.
 
@@ -92,7 +96,14 @@ def explain(
     """
     find_workspace(store, ws)
     who = subjects_named(check_subject(subject))
-    found = GrantStore(store).of(ws).explain(who, check_permission(permission), parse_resource(resource, ws))
+    wanted, about = check_permission(permission), parse_resource(resource, ws)
+    grants = GrantStore(store).of(ws)
+    if via is None:
+        found = grants.explain(who, wanted, about)
+    elif wanted is not Permission.RUN:
+        raise click.UsageError("--via says who may run an agent: expected the permission run")
+    else:
+        found = grants.explain_call(who, subjects_named(check_agent(via, ws)), about)
     if out.as_json:
         out.document(found)
     else:
@@ -107,6 +118,22 @@ def _tell(found: dict[str, Any], out: Output) -> None:
         f"{found['subjects'][0]} {verb} {found['permission']} {found['resource']}",
         "ok" if found["allowed"] else "error",
     )
+    _tell_tried(found, out)
+    if "via" in found:
+        out.line(f"  or {found['via']['subjects'][0]}, which calls it")
+        _tell_tried(found["via"], out)
+    because, needed = found["because"], found["needed"]
+    if because is not None and "owner" in because:
+        out.line(f"  because {because['owner']} owns the workspace")
+    elif because is not None and "same_app" in because:
+        out.line(f"  because agents of {because['same_app']} may always call each other")
+    elif because is not None and because.get("inside"):
+        out.line(f"  because it holds {because['resource']}, which {because['subject']} may use")
+    if needed is not None:
+        out.line(f"  needed: {' or '.join(needed['roles'])}, of {' or '.join(needed['resources'])}")
+
+
+def _tell_tried(found: dict[str, Any], out: Output) -> None:
     out.line(f"  is {', '.join(found['subjects'])}")
     for tried in found["tried"]:
         for each in tried["grants"]:
@@ -114,10 +141,3 @@ def _tell(found: dict[str, Any], out: Output) -> None:
             out.line(f"  {each['subject']} is {each['role']} of {each['resource']}: {allows}")
         if not tried["grants"]:
             out.line(f"  none of these was granted anything for {tried['resource']}", "dim")
-    because, needed = found["because"], found["needed"]
-    if because is not None and "owner" in because:
-        out.line(f"  because {because['owner']} owns the workspace")
-    elif because is not None and because.get("inside"):
-        out.line(f"  because it holds {because['resource']}, which {because['subject']} may use")
-    if needed is not None:
-        out.line(f"  needed: {' or '.join(needed['roles'])}, of {' or '.join(needed['resources'])}")

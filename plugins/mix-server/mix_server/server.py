@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mix_server.access.accounts import make
+from mix_server.access.calls import may_call
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
 from mix_server.admission import Admission
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from mix_server.caller import Caller, Resource
     from mixkit.kernel import Kernel
     from mixkit.vault import Vault
 
@@ -123,7 +125,7 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         # What somebody waits for outlives this process, and may come from another one.
         kernel.keep_signals(lambda name: self.store.workspace(name).signals())
-        self.catalog = Catalog(kernel, self.store, settings.env)
+        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
         self.metrics = Metrics()
         kernel.prepare()
         self.tokens = tokens_of(kernel)
@@ -151,6 +153,9 @@ class Server:
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
+
+    async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
+        return await may_call(self.authorizer, self.grants, who, calling, called)
 
     def vault(self, workspace: str) -> Vault:
         """What is kept for a workspace that is secret.

@@ -181,6 +181,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "turn, whose callers do not wait for them.",
         ),
     ] = 60.0
+    required: Annotated[
+        list[str],
+        Meta(
+            description="Checks of `mixkit doctor`, by name, as `duckdb: duckdb confinement`, that must be ok: the "
+            "server does not start otherwise."
+        ),
+    ] = []
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
     provider_networks: Annotated[
         tuple[str, ...],

@@ -13,6 +13,7 @@ import click
 
 from mix_server import auth, serve
 from mix_server.metrics import shared_directory
+from mix_server.required import check_required
 from mix_server.tls import check_pair
 from mixkit.errors import NotFound, ProfileError
 from mixkit.plugins import call_each
@@ -33,6 +34,7 @@ def start(session: Session) -> None:
     """
     kernel = session.kernel()
     settings: ServerSettings = kernel.settings("server")
+    check_required(kernel, settings.required)
     if settings.no_auth and not auth.is_loopback(settings.host):
         raise ProfileError(
             f"without authentication the server listens on a loopback address only, found {settings.host!r}; "

@@ -238,6 +238,23 @@ async def test_a_hook_that_leaves_is_named(make_server: Make, connect: Connect, 
             pass
 
 
+def test_doctor_says_what_was_granted_and_what_is_kept(make_server: Make, tmp_path: Path) -> None:
+    server = make_server()
+
+    def found(name: str) -> tuple[str, str]:
+        (check,) = [check for check in checks(server.kernel) if check.name == name]
+        return check.level, check.message
+
+    assert found("server grants") == ("ok", "0 in 1 workspaces; `mixkit perms list --ws WS` has them")
+    server.grants.add("w", "all-users", "editor", "workspace", None)
+    server.grants.add("w", "anonymous", "runner", "db/demo", None)
+    assert found("server grants")[0] == "ok" and found("server grants")[1].startswith("2 in 1 workspaces")
+    server.grants.add("w", "anonymous", "editor", "db/demo", None)
+    level, message = found("server grants")
+    assert level == "warning" and "everybody, without a token, is editor of db/demo in w; 3 in" in message
+    assert found("server activities")[1].startswith("the newest 100000 of each workspace, for 90 days")
+
+
 @pytest.mark.parametrize(
     ("settings", "wrong"),
     [

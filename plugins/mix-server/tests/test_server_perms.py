@@ -56,6 +56,13 @@ def test_grants_from_the_command_line(mixkit: Run) -> None:
     assert "because it holds db/contacts" in mixkit(
         "perms", "explain", "user/ada@example.org", "see", "--ws", "crm"
     )
+    call = ("perms", "explain", "user/bob@example.org", "run", "agent/contacts/x", "--ws", "crm")
+    agent = "agent/:crm.mail.send"
+    assert f"or {agent}, which calls it" in mixkit(*call, "--via", agent, status=1)
+    by_agent = json.loads(mixkit("perms", "grant", agent, "runner", "db/contacts", "--ws", "crm", "--json"))
+    assert f"{agent} is runner of db/contacts: allows it" in mixkit(*call, "--via", agent)
+    assert "expected an agent of the workspace" in mixkit(*call, "--via", "all-users", status=1)
+    mixkit("perms", "revoke", by_agent["id"], "--ws", "crm")
     gone = json.loads(mixkit("perms", "revoke", made["id"], made["id"], "--ws", "crm", "--json"))
     assert [each["id"] for each in gone] == [made["id"]]
     assert "nobody but the operator" in mixkit("perms", "list", "--ws", "crm")

@@ -10,6 +10,7 @@ from typing import Any
 from mix_server.access.grant import Grant, resource_text
 from mix_server.access.machine import Machine
 from mix_server.access.role import PERMISSIONS, roles_with
+from mix_server.access.subject import agent_of
 from mix_server.caller import Permission, Resource
 
 __all__ = ["Grants"]
@@ -83,6 +84,23 @@ class Grants:
                 return True
         return False
 
+    def explain_call(self, subjects: Sequence[str], via: Sequence[str], resource: Resource) -> dict[str, Any]:
+        """Why an agent may call another one, or not, for somebody: it may if one of the two may run it.
+
+        Args:
+            subjects: all that who asked is.
+            via: all that the agent is that calls.
+        """
+        chain = [self.explain(each, Permission.RUN, resource) for each in (subjects, via)]
+        because = next((each["because"] for each in chain if each["allowed"]), None)
+        return {
+            **chain[0],
+            "allowed": because is not None,
+            "because": because,
+            "needed": None if because is not None else chain[0]["needed"],
+            "via": chain[1],
+        }
+
     def explain(self, subjects: Sequence[str], permission: Permission, resource: Resource) -> dict[str, Any]:
         """Why `may` answers what it does: what was looked for, what decides, and what would be needed.
 
@@ -99,11 +117,14 @@ class Grants:
             for outer in _outer(resource)
         }
         because: dict[str, Any] | None
+        own = _own(subjects, permission, resource)
         if self.owner in subjects:
             because = {"owner": self.owner}
+        elif own is not None:
+            because = {"same_app": own}
         else:
             because = next((grant for found in tried.values() for grant in found if grant["allows"]), None)
-        allowed = self.may(subjects, permission, resource)
+        allowed = own is not None or self.may(subjects, permission, resource)
         if allowed and because is None:
             inside = next(g for g in self if g.subject in subjects and resource in _outer(g.resource))
             because = {**inside.public(), "inside": True}
@@ -121,6 +142,13 @@ class Grants:
                 "resources": [resource_text(outer) for outer in _outer(resource)],
             },
         }
+
+
+def _own(subjects: Sequence[str], permission: Permission, resource: Resource) -> str | None:
+    """The app of the agent that these are, if it is that of the agent that it wants to run; else None."""
+    of = [agent_of(subject, str(resource.workspace)) for subject in subjects]
+    apps = {found[0] for found in of if found is not None}
+    return resource.app if permission is Permission.RUN and resource.agent and resource.app in apps else None
 
 
 def _outer(resource: Resource) -> list[Resource]:

@@ -1,6 +1,7 @@
 """Where grants are kept: in the workspace's own database, beside the list of its apps, with which they come and go.
 
-    grant:ID        subject, role, resource, and `app`, with which it goes, if it is for one or a part of it; when it
+    grant:ID        subject, role, resource, and `app`, with which it goes, if it is for one or a part of it, and
+                    `subject_app` if it is for an agent of one; when it
                     was given and by whom are the engine's fields and `by`
     machine:ID      name, digest, until, by: see `mix_server.access.machine`
     owner           subject: who made the workspace
@@ -21,7 +22,7 @@ import msgspec
 from mix_server.access.grant import Grant, resource_text
 from mix_server.access.grants import Grants
 from mix_server.access.machine import Machine
-from mix_server.access.subject import check_subject
+from mix_server.access.subject import agent_of, check_subject
 from mix_server.errors import BadRequest
 from mixkit.errors import MixError, NotFound, StorageError
 from mixkit.package.errors import BadName
@@ -197,6 +198,9 @@ def record_of(grant: Grant, by: str | None) -> dict[str, Any]:
     record: dict[str, Any] = {"_rmx_id": grant.id, "_rmx_type": "grant", "by": by, **grant.public()}
     if grant.resource.app is not None:
         record["app"] = grant.resource.app
+    by_agent = agent_of(grant.subject, str(grant.resource.workspace))
+    if by_agent is not None:
+        record["subject_app"] = by_agent[0]
     del record["id"]
     return record
 

@@ -15,7 +15,17 @@ from typing import Final
 
 from mix_server.errors import BadRequest
 
-__all__ = ["ALL_USERS", "ANONYMOUS", "agent", "check_subject", "moved", "subjects_named", "subjects_of"]
+__all__ = [
+    "ALL_USERS",
+    "ANONYMOUS",
+    "agent",
+    "agent_of",
+    "check_agent",
+    "check_subject",
+    "moved",
+    "subjects_named",
+    "subjects_of",
+]
 
 ALL_USERS: Final = "all-users"
 ANONYMOUS: Final = "anonymous"
@@ -93,6 +103,22 @@ def moved(subject: str, before: str, now: str) -> str:
     """The subject when its workspace has another name: an agent of it has that too."""
     own = f"agent/:{before}."
     return f"agent/:{now}.{subject.removeprefix(own)}" if subject.startswith(own) else subject
+
+
+def agent_of(subject: str, workspace: str) -> tuple[str, str] | None:
+    """App and name of the agent that a subject is, if it is one of this server's, in that workspace."""
+    found = _AGENT.fullmatch(subject.removeprefix("agent/")) if subject.startswith("agent/:") else None
+    ws, app, name = found[0].removeprefix(":").split(".") if found else ("", "", "")
+    return (app, name) if found and ws == workspace else None
+
+
+def check_agent(text: str, workspace: str) -> str:
+    """The subject, if it is an agent of this server in that workspace. `BadRequest` if not."""
+    if agent_of(text, workspace) is None:
+        raise BadRequest(
+            f"expected an agent of the workspace, as agent/:{workspace}.APP.AGENT, found {text!r:.200}"
+        )
+    return text
 
 
 def agent(workspace: str, app: str, name: str) -> str:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 import struct
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NotRequired, TypedDict
 
 import msgspec
@@ -17,7 +17,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest, Forbidden
-from mixkit.activities import OPERATOR, Activity, Kind, Output, Position, Result, Wanted, named
+from mixkit.activities import OPERATOR, Activity, Kind, Output, Position, Result, Wanted, described, named
 from mixkit.errors import KeyRingError, MixError
 from mixkit.package.names import check_name
 
@@ -127,7 +127,7 @@ class Activities:
             following = self._kept.follow(ws, wanted, places.read(after, "after"))
             found = await asyncio.to_thread(following.next, limit)
             resp.media = {
-                "activities": [_described(each) for each in found],
+                "activities": [described(each) for each in found],
                 "latest": places.text(following.after),
             }
             return
@@ -140,7 +140,7 @@ class Activities:
 
         latest, found, following_page = await asyncio.to_thread(read)
         resp.media = {
-            "activities": [_described(each) for each in found],
+            "activities": [described(each) for each in found],
             "next": None if following_page is None else places.text(following_page),
             "latest": places.text(latest),
         }
@@ -202,7 +202,7 @@ class GuestOutput:
             following = self._kept.follow(ws, wanted, places.read(after, "after").runs)
             lines = await asyncio.to_thread(following.next, limit)
             resp.media = {
-                "output": [_described(each) for _, each in lines],
+                "output": [described(each) for _, each in lines],
                 "latest": places.text(Position(following.after)),
             }
             return
@@ -221,7 +221,7 @@ class GuestOutput:
         latest, found = await asyncio.to_thread(read)
         page = found[:limit]
         resp.media = {
-            "output": [_described(each) for _, each in page],
+            "output": [described(each) for _, each in page],
             "next": places.text(Position(page[-1][0])) if len(found) > limit else None,
             "latest": places.text(Position(latest)),
         }
@@ -322,11 +322,3 @@ class _Places:
             raise BadRequest(
                 f"expected {name} as an answer of this list has it, found {text[:40]!r}"
             ) from None
-
-
-def _described(found: Activity | Output) -> dict[str, Any]:
-    described: dict[str, Any] = msgspec.to_builtins(found)
-    if isinstance(found, Activity):
-        described |= {"result": found.result.value, "seconds": round(found.seconds, 6)}
-    when = datetime.fromtimestamp(found.time / 1_000_000, UTC)
-    return described | {"time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z")}

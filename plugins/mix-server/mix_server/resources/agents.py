@@ -195,7 +195,7 @@ class Agents:
                 limits=None if limits is self._own_limits else limits,
                 grants=target.grants,
                 run_id=req.id,
-                agents=target.others,
+                agents=target.agents(req.who),
                 place=target.place,
                 apps=target.apps,
                 answer=target.answer,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 import msgspec
 
 from mix_server.access.grant import check_permission, parse_resource, resource_text
-from mix_server.access.subject import check_subject, subjects_named
+from mix_server.access.subject import check_agent, check_subject, subjects_named
 from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
@@ -47,13 +47,14 @@ class GrantDescription(TypedDict):
 class Permissions:
     """`…/permissions` of a workspace, an app or an agent: GET lists what was granted for it and in it, POST grants.
 
-    GET with `?explain=PERMISSION&subject=…[&resource=…]` says why a subject may or may not, and what it would need.
+    GET with `?explain=PERMISSION&subject=…[&resource=…]` says why a subject may or may not, and what it would need;
+    with `via=agent/:WS.APP.AGENT` whether that agent may call another one for the subject.
     `POST /grant-permission/{ws}` grants too.
     """
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN, "DELETE": Permission.ADMIN}
     activities: ClassVar = {"POST": Kind.GRANT}
-    options: ClassVar = {"GET": frozenset({"explain", "subject", "resource"})}
+    options: ClassVar = {"GET": frozenset({"explain", "subject", "resource", "via"})}
     methods: ClassVar = {
         "GET": Method("List grants, or explain what a subject may do", {200: dict[str, Any]}),
         "POST": Method(
@@ -71,7 +72,7 @@ class Permissions:
         where = Resource(ws, app, agent)
         permission = req.get_param("explain")
         if permission is None:
-            for other in ("subject", "resource"):
+            for other in ("subject", "resource", "via"):
                 if req.has_param(other):
                     raise BadRequest(f"expected {other} beside explain only")
             resp.media = {
@@ -84,9 +85,14 @@ class Permissions:
         subject = req.get_param("subject")
         if subject is None:
             raise BadRequest("expected subject=…, as user/EMAIL, beside explain")
-        resp.media = grants.explain(
-            subjects_named(check_subject(subject)), check_permission(permission), about
-        )
+        who, wanted = subjects_named(check_subject(subject)), check_permission(permission)
+        via = req.get_param("via")
+        if via is None:
+            resp.media = grants.explain(who, wanted, about)
+            return
+        if wanted is not Permission.RUN:
+            raise BadRequest(f"expected explain=run beside via, found explain={wanted}")
+        resp.media = grants.explain_call(who, subjects_named(check_agent(via, ws)), about)
 
     async def on_post(
         self, req: Request, resp: Response, ws: str, app: str | None = None, agent: str | None = None

@@ -15,6 +15,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.errors import BadRequest
+from mixkit.activities import Kind
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -70,6 +71,7 @@ class Powers:
     """`/v1/ws/{ws}/powers/{app}`: GET what an app may do, POST `{"agree": [...]}` to let it do what was withheld."""
 
     permissions: ClassVar = {"GET": Permission.INSTALL, "POST": Permission.INSTALL}
+    activities: ClassVar = {"POST": Kind.INSTALL}
     methods: ClassVar = {
         "GET": Method("Describe what an app may do", {200: AppPowers}),
         "POST": Method(
@@ -94,6 +96,7 @@ class Powers:
         if bool(given.agree) is given.all:
             raise BadRequest(f'expected {example} or {{"all": true}}')
         wanted = None if given.all else given.agree
+        req.about = {"apps": [name], "agreed": wanted or "all"}
         resp.media = describe(name, await asyncio.to_thread(workspace.agree, name, wanted))
 
 

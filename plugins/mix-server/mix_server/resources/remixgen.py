@@ -11,6 +11,7 @@ from mix_server.errors import BadRequest, BodyTooLarge
 from mix_server.payload import read_value
 from mix_server.question import Question, from_value
 from mix_server.size import Size
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 from mixkit.filesystem import pieces
 from mixkit.package import Package
@@ -51,6 +52,7 @@ class RemixGen:
     """
 
     permissions: ClassVar = {"POST": Permission.READ}
+    activities: ClassVar = {"POST": Kind.EXPORT}
     methods: ClassVar = {
         "POST": Method(
             "Make a package of a template and the rows of a query",
