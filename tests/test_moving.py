@@ -468,3 +468,15 @@ def test_a_reader_that_goes_away_ends_the_export(kernel: Kernel, workspace: Work
     began = time.monotonic()
     assert exported(kernel, workspace)
     assert time.monotonic() - began < 30
+
+
+def test_what_no_reader_would_take_is_not_written(
+    kernel: Kernel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mixkit.moving.zip_out.MOST_BYTES", 500)
+        with pytest.raises(PackageError, match="an export has at most 500 bytes"):
+            exported(kernel, workspace)
+    monkeypatch.setattr("mixkit.moving.zip_out.MOST_ENTRIES", 5)
+    with pytest.raises(PackageError, match="an export has at most 5 entries"):
+        exported(kernel, workspace)

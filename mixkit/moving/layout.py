@@ -35,6 +35,8 @@ from mixkit.package.signature import signed_text
 __all__ = [
     "BELONGINGS",
     "MANIFEST",
+    "MOST_BYTES",
+    "MOST_ENTRIES",
     "PART",
     "SUMS",
     "ExportManifest",
@@ -53,6 +55,12 @@ BELONGINGS: Final = "workspace.ndjson"
 
 PART: Final = 1 << 29
 """Bytes of records in one entry; the line that goes beyond is still in it."""
+
+MOST_BYTES: Final = (1 << 31) - (1 << 28)
+"""Bytes of an export. Beyond 2 GiB zips have another form; what is below is room for the directory."""
+
+MOST_ENTRIES: Final = 65_000
+"""Entries of an export; a zip of that form has fewer than 65,535."""
 
 _DEFLATE: Final = 1_040
 """Deflate makes at most so many bytes of one (RFC 1951): no ratio is too good. What all of it becomes is bounded."""
@@ -167,7 +175,7 @@ def limits(packed: int) -> ArchiveLimits:
     """How large an export may be that has at most so many bytes: sixteen times as much when it is unpacked, which
     records that are not made to do harm do not reach."""
     total = 16 * packed
-    return ArchiveLimits(packed=packed, entries=65_000, entry=total, total=total, ratio=_DEFLATE)
+    return ArchiveLimits(packed=packed, entries=MOST_ENTRIES + 1, entry=total, total=total, ratio=_DEFLATE)
 
 
 def owner_of(path: str) -> str | None:

@@ -8,7 +8,8 @@ import zipfile
 from types import TracebackType
 from typing import IO, Final, Self
 
-from mixkit.moving.layout import SUMS, sums_of
+from mixkit.errors import PackageError
+from mixkit.moving.layout import MOST_BYTES, MOST_ENTRIES, SUMS, sums_of
 from mixkit.package.zip_headers import check_path
 
 __all__ = ["ZipOut"]
@@ -22,9 +23,11 @@ class _Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self.size = 0
 
     def write(self, data: bytes) -> int:
         self._pieces.append(bytes(data))
+        self.size += len(data)
         return len(data)
 
     def flush(self) -> None:
@@ -48,16 +51,29 @@ class ZipOut:
         self.digests: dict[str, str] = {}
 
     def begin(self, name: str, *, packed: bool = True) -> None:
-        """Begin an entry; `packed` if it is to be deflated."""
+        """Begin an entry; `packed` if it is to be deflated. `PackageError` if there are too many."""
+        if len(self.digests) >= MOST_ENTRIES:
+            raise PackageError(
+                f"an export has at most {MOST_ENTRIES} entries, and there are more files than that; export the apps "
+                "one by one",
+                name,
+            )
         self._zip.compression = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
         self._entry = self._zip.open(check_path(name), "w")
         self._name, self._digest = name, hashlib.sha256()
 
     def write(self, data: bytes) -> None:
-        """The next bytes of the entry."""
+        """The next bytes of the entry. `PackageError` if the file becomes too large."""
         assert self._entry is not None
         self._digest.update(data)
         self._entry.write(data)
+        # Beyond it a zip has another form, which nobody here reads.
+        if self._sink.size > MOST_BYTES:
+            raise PackageError(
+                f"an export has at most {MOST_BYTES} bytes, and this one becomes larger; export the apps one by one, "
+                "or without the history",
+                self._name,
+            )
 
     def end(self) -> None:
         """The entry is whole."""
