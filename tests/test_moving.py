@@ -470,13 +470,67 @@ def test_a_reader_that_goes_away_ends_the_export(kernel: Kernel, workspace: Work
     assert time.monotonic() - began < 30
 
 
-def test_what_no_reader_would_take_is_not_written(
+def test_an_export_has_a_number_of_entries(
     kernel: Kernel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("mixkit.moving.zip_out.MOST_BYTES", 500)
-        with pytest.raises(PackageError, match="an export has at most 500 bytes"):
-            exported(kernel, workspace)
     monkeypatch.setattr("mixkit.moving.zip_out.MOST_ENTRIES", 5)
     with pytest.raises(PackageError, match="an export has at most 5 entries"):
         exported(kernel, workspace)
+
+
+@pytest.fixture
+def wide(kernel: Kernel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An export in the form of those that have gigabytes, and thousands of files."""
+    with monkeypatch.context() as patch:
+        patch.setattr("zipfile.ZIP64_LIMIT", 100)
+        patch.setattr("zipfile.ZIP_FILECOUNT_LIMIT", 3)
+        patch.setattr("mixkit.moving.zip_out._WIDE", -1)
+        return exported(kernel, workspace)
+
+
+def test_a_large_export_comes_whole(
+    kernel: Kernel, store: WorkspaceStore, workspace: Workspace, wide: bytes
+) -> None:
+    assert b"PK\x06\x06" in wide
+    with pytest.raises(PackageError, match="its end record is at"):
+        Package.open(wide)
+    assert brought(kernel, store, wide, "second").files == 5
+    assert versions(kernel, store.workspace("second"), "empty") == []
+    assert asyncio.run(found_files(kernel, store.workspace("second"), "notes"))["/b:c"][0] == b"colon"
+
+
+def test_a_large_export_is_read_as_narrowly(kernel: Kernel, store: WorkspaceStore, wide: bytes) -> None:
+    """Each byte of what it ends with is looked at: none can be another one and mean the same."""
+    end, locator = wide.rindex(b"PK\x06\x06"), wide.rindex(b"PK\x06\x07")
+    passed_over = {*range(end + 12, end + 16)}
+    """Versions of programs."""
+    for at in range(end, len(wide)):
+        changed = bytearray(wide)
+        changed[at] ^= 0x10
+        if at in passed_over:
+            continue
+        with tempfile.TemporaryFile() as file:
+            file.write(changed)
+            with pytest.raises(PackageError):
+                Export(file, MOST)
+    # Nor can there be something between.
+    for at in (end, locator, locator + 20):
+        with tempfile.TemporaryFile() as file:
+            file.write(wide[:at] + b"\0" + wide[at:])
+            with pytest.raises(PackageError):
+                Export(file, MOST)
+
+
+def test_numbers_of_a_large_export_that_nobody_asked_for_are_refused(wide: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(wide)) as archive:
+        info = archive.getinfo("records/notes.ndjson")
+    extra = wide.index(b"\x01\x00\x10\x00", info.header_offset)
+    central = wide.rindex(b"records/notes.ndjson") + len("records/notes.ndjson")
+    assert wide[central : central + 2] == b"\x01\x00"
+    for at in (extra, extra + 2, extra + 4, central, central + 2, central + 4):
+        changed = bytearray(wide)
+        changed[at] ^= 0x08
+        with tempfile.TemporaryFile() as file:
+            file.write(changed)
+            with pytest.raises(PackageError):
+                Export(file, MOST)

@@ -35,7 +35,6 @@ from mixkit.package.signature import signed_text
 __all__ = [
     "BELONGINGS",
     "MANIFEST",
-    "MOST_BYTES",
     "MOST_ENTRIES",
     "PART",
     "SUMS",
@@ -56,11 +55,8 @@ BELONGINGS: Final = "workspace.ndjson"
 PART: Final = 1 << 29
 """Bytes of records in one entry; the line that goes beyond is still in it."""
 
-MOST_BYTES: Final = (1 << 31) - (1 << 28)
-"""Bytes of an export. Beyond 2 GiB zips have another form; what is below is room for the directory."""
-
-MOST_ENTRIES: Final = 65_000
-"""Entries of an export; a zip of that form has fewer than 65,535."""
+MOST_ENTRIES: Final = 1_000_000
+"""Entries of an export: what is known of them is in memory, a kilobyte each."""
 
 _DEFLATE: Final = 1_040
 """Deflate makes at most so many bytes of one (RFC 1951): no ratio is too good. What all of it becomes is bounded."""
@@ -175,7 +171,9 @@ def limits(packed: int) -> ArchiveLimits:
     """How large an export may be that has at most so many bytes: sixteen times as much when it is unpacked, which
     records that are not made to do harm do not reach."""
     total = 16 * packed
-    return ArchiveLimits(packed=packed, entries=MOST_ENTRIES + 1, entry=total, total=total, ratio=_DEFLATE)
+    return ArchiveLimits(
+        packed=packed, entries=MOST_ENTRIES + 1, entry=total, total=total, ratio=_DEFLATE, wide=True
+    )
 
 
 def owner_of(path: str) -> str | None:
