@@ -17,8 +17,10 @@ from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
+from mix_server.resources.activities import Activities, CountActivities, GuestOutput, ServerActivities
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
 from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
 from mix_server.resources.file_links import Registered, SignedUpload
@@ -35,6 +37,12 @@ from mix_server.resources.permissions import OneGrant, Permissions
 from mix_server.resources.powers import AllPowers, Powers
 from mix_server.resources.query import Query
 from mix_server.resources.remixgen import RemixGen
+from mix_server.resources.sign_in import (
+    ConnectedAccount,
+    ConnectedAccounts,
+    SignInCallback,
+    SignInStart,
+)
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -71,6 +79,7 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/count-activities/{ws}": "/v1/ws/{ws}/activities",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
     "/remixgen/{ws}/{app}": "/v1/ws/{ws}/app/{app}/remixgen",
     "/ws-export/{ws}": "/v1/ws/{ws}/export",
@@ -225,6 +234,15 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
+    app.add_route("/v1/ws/{ws}/auth-configs", AuthConfigs(server))
+    app.add_route("/v1/ws/{ws}/auth-configs/{name}", AuthConfig(server))
+    app.add_route("/v1/ws/{ws}/accounts", ConnectedAccounts(server))
+    app.add_route("/v1/ws/{ws}/accounts/{name}", ConnectedAccount(server))
+    app.add_route("/v1/auth/{ws}/{name}/start", SignInStart(server))
+    app.add_route("/v1/auth/{ws}/{name}/callback", SignInCallback(server))
+    app.add_route("/v1/activities", ServerActivities(server))
+    app.add_route("/v1/ws/{ws}/activities", Activities(server))
+    app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
     app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
@@ -268,6 +286,7 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/count-activities/{ws}", CountActivities(server))
     app.add_route("/subscribe/{topic:path}", subscribe)
 
     app.add_route("/ws-export/{ws}", exports, suffix="v0")

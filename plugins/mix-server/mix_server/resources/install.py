@@ -13,6 +13,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, UnsupportedBody
+from mixkit.activities import Kind
 from mixkit.package.diff import AppDiff
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Install:
     """
 
     permissions: ClassVar = {"POST": Permission.INSTALL}
+    activities: ClassVar = {"POST": Kind.INSTALL}
     options: ClassVar = {"POST": frozenset({"force", "dry_run", "grant"})}
     methods: ClassVar = {
         "POST": Method(
@@ -114,6 +116,9 @@ class Install:
             granted=patterns,
             dry_run=bool(dry_run),
         )
+        req.about = {"apps": list(installed.apps), "version": installed.version, "changed": installed.changed}
+        if dry_run:
+            req.activity = None
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),

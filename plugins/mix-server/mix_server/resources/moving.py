@@ -6,6 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +17,7 @@ from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, Forbidden, UnsupportedBody
 from mix_server.moving.transfers import Transfers, check_url
 from mix_server.streams import CutOff, Stream
+from mixkit.activities import Kind
 from mixkit.errors import MixError
 from mixkit.moving.arriving import Bringing, Brought, Export
 from mixkit.moving.leaving import Leaving, export
@@ -104,6 +106,7 @@ class Exports:
     """
 
     permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.READ}
+    activities: ClassVar = {"GET": Kind.EXPORT, "POST": Kind.EXPORT}
     options: ClassVar = {"GET": frozenset({"history", "grants"})}
     methods: ClassVar = {
         "GET": Method(
@@ -138,6 +141,7 @@ class Exports:
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str | None = None) -> None:
         wanted = await read_form(req, Push, '{"url": "…"}', self._server.settings.body_timeout)
+        req.about = {"to": urlsplit(wanted.url).hostname}
         check_url(wanted.url)
         pieces = await self._begun(req, ws, app, wanted.history, wanted.grants)
         remote = self._transfers.remote()
@@ -177,6 +181,7 @@ class Imports:
     the answer says what the file holds.
     """
 
+    activities: ClassVar = {"POST": Kind.IMPORT}
     methods: ClassVar = {
         "POST": Method(
             "Import a workspace or an app from the body or a URL",
@@ -230,6 +235,7 @@ class Clone:
     `ws`."""
 
     permissions: ClassVar = {"POST": Permission.CREATE}
+    activities: ClassVar = {"POST": Kind.IMPORT}
     options: ClassVar = {"POST": frozenset({"ws", "url", "token"})}
     methods: ClassVar = {
         "POST": Method(
@@ -269,7 +275,9 @@ async def bring(
     """Import the file, as the workspace of that name or that of the file, and answer what has come."""
     opened = await asyncio.to_thread(Export, file, server.settings.transfer_limit)
     name = named or opened.manifest.name
+    req.resource = Resource(name)
     if dry_run:
+        req.activity = None
         await transfers.run(lambda watch: opened.check(watch))
         resp.media = opened.described()
         return
