@@ -37,6 +37,8 @@ NOT_NOTED = {
     ("/v1/ws/{ws}/app/{app}/sql", "POST"),
     ("/query/{ws}/{app}", "POST"),
     ("/count-activities/{ws}", "POST"),
+    ("/v1/ws/{ws}/app/{app}/remixgen", "POST"),
+    ("/remixgen/{ws}/{app}", "POST"),
 }
 """What changes nothing, though its method could."""
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, TypedDict
 import msgspec
 
 from mix_server.bodies import read_form
-from mix_server.caller import Permission
+from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest
+from mixkit.activities import Kind
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -70,6 +71,7 @@ class Powers:
     """`/v1/ws/{ws}/powers/{app}`: GET what an app may do, POST `{"agree": [...]}` to let it do what was withheld."""
 
     permissions: ClassVar = {"GET": Permission.INSTALL, "POST": Permission.INSTALL}
+    activities: ClassVar = {"POST": Kind.INSTALL}
     methods: ClassVar = {
         "GET": Method("Describe what an app may do", {200: AppPowers}),
         "POST": Method(
@@ -89,11 +91,13 @@ class Powers:
     async def on_post(self, req: Request, resp: Response, ws: str, name: str) -> None:
         workspace = await asyncio.to_thread(self._server.store.workspace, ws)
         await asyncio.to_thread(workspace.place, name)
+        req.resource = Resource(ws, name)
         example = '{"agree": ["$http_do"]}'
         given = await read_form(req, Agreement, example, self._server.settings.body_timeout)
         if bool(given.agree) is given.all:
             raise BadRequest(f'expected {example} or {{"all": true}}')
         wanted = None if given.all else given.agree
+        req.about = {"agreed": "all" if wanted is None else wanted}
         resp.media = describe(name, await asyncio.to_thread(workspace.agree, name, wanted))
 
 
