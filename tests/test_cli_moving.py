@@ -152,6 +152,8 @@ def test_through_a_server(crm: Any, url: str) -> None:
     assert "withheld" not in crm("app", "powers", "copy/notes", "--agree-all", *there)
     crm("app", "rm", "new/own", "--yes", *there)
     crm("ws", "rm", "new", "--yes", *there)
+    assert crm("ws", "show", "crm", *there).split() == ["notes", "1.0", "echo"]
+    assert crm("app", "list", "crm", *there).split() == ["crm", "notes", "1.0", "echo"]
     cloned = crm(
         "ws", "clone", f"{url}/v1/ws/crm", "cloned", "--from-token", TOKEN, "--ws-dir", "here", "--yes"
     )

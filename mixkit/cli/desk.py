@@ -108,6 +108,10 @@ class Desk(Protocol):
         """Names of the apps of a workspace."""
         ...
 
+    def installed(self, ws: str) -> list[dict[str, Any]]:
+        """The apps of a workspace: `app`, `package`, `version`, `signer` and `agents` as far as they are known."""
+        ...
+
     def remove(self, ws: str) -> None:
         """Remove a workspace and all that is in it."""
         ...
@@ -163,6 +167,23 @@ class Local:
 
     def apps(self, ws: str) -> list[str]:
         return self.workspace(ws).apps()
+
+    def installed(self, ws: str) -> list[dict[str, Any]]:
+        workspace = self.workspace(ws)
+        found = []
+        for name in workspace.apps():
+            with closing(workspace.app(name)) as app:
+                release = app.release
+                found.append(
+                    {
+                        "app": name,
+                        "package": release.package if release else None,
+                        "version": release.version if release else None,
+                        "signer": release.signer if release else None,
+                        "agents": list(app.agents),
+                    }
+                )
+        return found
 
     def remove(self, ws: str) -> None:
         self.store.delete(ws)
@@ -238,6 +259,16 @@ class Served:
 
     def apps(self, ws: str) -> list[str]:
         found: list[str] = self._call("GET", f"/ws/{ws}")["apps"]
+        return found
+
+    def installed(self, ws: str) -> list[dict[str, Any]]:
+        found = []
+        for name in self.apps(ws):
+            said = self._call("GET", f"/ws/{ws}/app/{name}")
+            agents = [agent["name"] for agent in said["agents"]]
+            # What package it is of, and who signed it, a server tells nobody.
+            about = {"package": None, "version": said["version"] or None, "signer": None}
+            found.append({"app": name, **about, "agents": agents})
         return found
 
     def remove(self, ws: str) -> None:
