@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -164,3 +166,21 @@ def test_through_a_server(crm: Any, url: str) -> None:
     assert not Path("missing.remix").exists()
     assert "cannot reach" in crm("ws", "list", "--server", "http://127.0.0.1:1", fails=1)
     assert "give one of them" in crm("ws", "list", *there, "--ws-dir", "here", fails=2)
+
+
+def test_a_terminal_shows_how_far_it_is(crm: Any, tmp_path: Path) -> None:
+    for words in (("ws", "export", "crm"), ("ws", "import", "crm.remix", "--ws", "copy", "--yes")):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "mixkit", *words]
+        with open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
+            os.close(theirs)
+            shown = b""
+            # Reading from a terminal whose other side is closed is an error on Linux.
+            with contextlib.suppress(OSError):
+                while piece := terminal.read(4096):
+                    shown += piece
+            assert process.wait() == 0, shown
+        assert b"porting" in shown and b"/s" in shown, shown
+        # What was drawn is wiped.
+        assert b"\x1b[2K" in shown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mixkit.cli.desk import desk_command
+from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mixkit.cli.desk import desk_command
+from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import agreed, yes_option
 
