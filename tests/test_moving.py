@@ -14,13 +14,14 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import NotFound, PackageError
+from mixkit.errors import MixError, NotFound, PackageError
 from mixkit.grants import Grants
 from mixkit.moving.arriving import Bringing, Brought, Export
 from mixkit.moving.layout import sums_of
@@ -534,3 +535,67 @@ def test_numbers_of_a_large_export_that_nobody_asked_for_are_refused(wide: bytes
             file.write(changed)
             with pytest.raises(PackageError):
                 Export(file, MOST)
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e300,
+    1 << 70,
+    "",
+    "../x",
+    "\x00",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    {"": {"": None}},
+)
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key, item in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places_in(item, (*path, key))
+
+
+def put(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], odd)
+    return copy
+
+
+def test_whatever_stands_in_a_document_is_refused_or_means_something(
+    kernel: Kernel, store: WorkspaceStore, workspace: Workspace
+) -> None:
+    """Each value in the documents of an export is another one: nothing but a refusal comes of it."""
+    data = exported(kernel, workspace)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        documents = {
+            name: archive.read(name).splitlines(keepends=True)
+            if name.endswith(".ndjson")
+            else [archive.read(name)]
+            for name in ("manifest.json", "installed/notes.json", "files/notes.ndjson", "workspace.ndjson")
+        }
+    refused = taken = 0
+    for name, (first, *rest) in documents.items():
+        document = json.loads(first)
+        for path, odd in product(places_in(document), ODD):
+            line = json.dumps(put(document, path, odd)).encode() + b"\n"
+            bad = changed(data, {name: b"".join([line, *rest])})
+            try:
+                with tempfile.TemporaryFile() as file:
+                    file.write(bad)
+                    opened = Export(file, MOST)
+                    json.dumps(opened.described()).encode()
+                    opened._belongings(kernel, "second", Bringing())
+                    opened._usable(kernel)
+                taken += 1
+            except MixError:
+                refused += 1
+    assert refused > 500 and taken

@@ -17,7 +17,6 @@ anything is done.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from mixkit import strict_json
 from mixkit.errors import PackageError
 from mixkit.package.archive import ArchiveLimits
 from mixkit.package.document import convert, dump
@@ -106,8 +106,8 @@ class ExportManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             PackageError: it is none, or that of a package, with what to do.
         """
         try:
-            document = json.loads(data)
-        except (ValueError, RecursionError) as exc:
+            document = strict_json.loads(data)
+        except ValueError as exc:
             raise PackageError(f"expected JSON: {exc}", MANIFEST) from None
         if isinstance(document, dict) and "exported" not in document:
             raise PackageError(
