@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from mix_server.errors import Overloaded
 from mix_server.moving.transfers import Transfers
@@ -303,3 +304,14 @@ async def test_an_import_that_nobody_waits_for_leaves_nothing(
     assert server.store.list() == ["w"]
     assert not (server.store.root / "copy").exists()
     assert (await brought(client, data)).status_code == 201
+
+
+async def test_nothing_goes_past_a_proxy(
+    server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = server.kernel.settings
+    behind = msgspec.structs.replace(settings("http"), proxy="http://proxy.example:3128")
+    monkeypatch.setattr(server.kernel, "settings", lambda name: behind if name == "http" else settings(name))
+    for path in ("/v1/ws-import", "/v1/ws/w/export", "/v1/ws/w/install"):
+        answer = await client.post(path, json={"url": "https://example.org/x"})
+        assert (answer.status_code, "settings.http.proxy" in answer.json()["message"]) == (424, True)
