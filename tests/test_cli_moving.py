@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -115,12 +116,12 @@ def test_through_a_pipe(crm: Any, tmp_path: Path) -> None:
     assert (done.returncode, "workspace\tcopy" in done.stdout) == (0, True), done.stderr
 
 
-@pytest.fixture
-def url(crm: Any, tmp_path: Path) -> Iterator[str]:
-    """Where a server has these workspaces."""
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of the workspaces in a folder, and its URL."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mixkit", "serve", "--port", "0"],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "MIXKIT_SERVER_TOKEN": TOKEN},
         stderr=subprocess.PIPE,
         text=True,
@@ -133,10 +134,43 @@ def url(crm: Any, tmp_path: Path) -> Iterator[str]:
             break
     else:
         raise AssertionError("".join(lines))
-    yield found[0]
-    server.terminate()
-    server.wait()
-    server.stderr.close()
+    try:
+        yield server, found[0]
+    finally:
+        server.terminate()
+        server.wait()
+        server.stderr.close()
+
+
+@pytest.fixture
+def url(crm: Any, tmp_path: Path) -> Iterator[str]:
+    """Where a server has these workspaces."""
+    with serving(tmp_path) as (_, url):
+        yield url
+
+
+def test_a_server_that_is_killed_while_it_imports_has_nothing_of_it(crm: Any, tmp_path: Path) -> None:
+    with Kernel("agent_server", environ={}) as kernel:
+        place = WorkspaceStore("workspaces", kernel.databases).workspace("crm").place("notes")
+        for _ in range(20):
+            kernel.databases.open(place).save([{"n": number, "s": "x" * 100} for number in range(1_000)])
+    crm("ws", "export", "crm")
+    making = tmp_path / "workspaces" / "copy" / ".making"
+    words = [sys.executable, "-m", "mixkit", "ws", "import", "crm.remix", "--ws", "copy", "--yes", "--server"]
+    with serving(tmp_path) as (server, url):
+        command = [*words, url, "--token", TOKEN]
+        client = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not making.exists():
+            assert client.poll() is None, "the import was over before anybody could look"
+            time.sleep(0.002)
+        server.kill()
+        assert client.wait() == 1
+    with serving(tmp_path) as (_, url):
+        there = ("--server", url, "--token", TOKEN)
+        assert crm("ws", "list", *there) == "crm\tnotes\n"
+        done = json.loads(crm("ws", "import", "crm.remix", "--ws", "copy", "--yes", "--json", *there))
+        assert done["records"] == 20_001
+    assert not making.exists()
 
 
 def test_through_a_server(crm: Any, url: str) -> None:
