@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -113,12 +116,12 @@ def test_through_a_pipe(crm: Any, tmp_path: Path) -> None:
     assert (done.returncode, "workspace\tcopy" in done.stdout) == (0, True), done.stderr
 
 
-@pytest.fixture
-def url(crm: Any, tmp_path: Path) -> Iterator[str]:
-    """Where a server has these workspaces."""
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of the workspaces in a folder, and its URL."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mixkit", "serve", "--port", "0"],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "MIXKIT_SERVER_TOKEN": TOKEN},
         stderr=subprocess.PIPE,
         text=True,
@@ -131,10 +134,43 @@ def url(crm: Any, tmp_path: Path) -> Iterator[str]:
             break
     else:
         raise AssertionError("".join(lines))
-    yield found[0]
-    server.terminate()
-    server.wait()
-    server.stderr.close()
+    try:
+        yield server, found[0]
+    finally:
+        server.terminate()
+        server.wait()
+        server.stderr.close()
+
+
+@pytest.fixture
+def url(crm: Any, tmp_path: Path) -> Iterator[str]:
+    """Where a server has these workspaces."""
+    with serving(tmp_path) as (_, url):
+        yield url
+
+
+def test_a_server_that_is_killed_while_it_imports_has_nothing_of_it(crm: Any, tmp_path: Path) -> None:
+    with Kernel("agent_server", environ={}) as kernel:
+        place = WorkspaceStore("workspaces", kernel.databases).workspace("crm").place("notes")
+        for _ in range(20):
+            kernel.databases.open(place).save([{"n": number, "s": "x" * 100} for number in range(1_000)])
+    crm("ws", "export", "crm")
+    making = tmp_path / "workspaces" / "copy" / ".making"
+    words = [sys.executable, "-m", "mixkit", "ws", "import", "crm.remix", "--ws", "copy", "--yes", "--server"]
+    with serving(tmp_path) as (server, url):
+        command = [*words, url, "--token", TOKEN]
+        client = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not making.exists():
+            assert client.poll() is None, "the import was over before anybody could look"
+            time.sleep(0.002)
+        server.kill()
+        assert client.wait() == 1
+    with serving(tmp_path) as (_, url):
+        there = ("--server", url, "--token", TOKEN)
+        assert crm("ws", "list", *there) == "crm\tnotes\n"
+        done = json.loads(crm("ws", "import", "crm.remix", "--ws", "copy", "--yes", "--json", *there))
+        assert done["records"] == 20_001
+    assert not making.exists()
 
 
 def test_through_a_server(crm: Any, url: str) -> None:
@@ -152,6 +188,8 @@ def test_through_a_server(crm: Any, url: str) -> None:
     assert "withheld" not in crm("app", "powers", "copy/notes", "--agree-all", *there)
     crm("app", "rm", "new/own", "--yes", *there)
     crm("ws", "rm", "new", "--yes", *there)
+    assert crm("ws", "show", "crm", *there).split() == ["notes", "1.0", "echo"]
+    assert crm("app", "list", "crm", *there).split() == ["crm", "notes", "1.0", "echo"]
     cloned = crm(
         "ws", "clone", f"{url}/v1/ws/crm", "cloned", "--from-token", TOKEN, "--ws-dir", "here", "--yes"
     )
@@ -162,3 +200,21 @@ def test_through_a_server(crm: Any, url: str) -> None:
     assert not Path("missing.remix").exists()
     assert "cannot reach" in crm("ws", "list", "--server", "http://127.0.0.1:1", fails=1)
     assert "give one of them" in crm("ws", "list", *there, "--ws-dir", "here", fails=2)
+
+
+def test_a_terminal_shows_how_far_it_is(crm: Any, tmp_path: Path) -> None:
+    for words in (("ws", "export", "crm"), ("ws", "import", "crm.remix", "--ws", "copy", "--yes")):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "mixkit", *words]
+        with open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
+            os.close(theirs)
+            shown = b""
+            # Reading from a terminal whose other side is closed is an error on Linux.
+            with contextlib.suppress(OSError):
+                while piece := terminal.read(4096):
+                    shown += piece
+            assert process.wait() == 0, shown
+        assert b"porting" in shown and b"/s" in shown, shown
+        # What was drawn is wiped.
+        assert b"\x1b[2K" in shown

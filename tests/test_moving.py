@@ -14,13 +14,14 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mixkit import Kernel
-from mixkit.errors import NotFound, PackageError
+from mixkit.errors import MixError, NotFound, PackageError
 from mixkit.grants import Grants
 from mixkit.moving.arriving import Bringing, Brought, Export
 from mixkit.moving.layout import sums_of
@@ -468,3 +469,133 @@ def test_a_reader_that_goes_away_ends_the_export(kernel: Kernel, workspace: Work
     began = time.monotonic()
     assert exported(kernel, workspace)
     assert time.monotonic() - began < 30
+
+
+def test_an_export_has_a_number_of_entries(
+    kernel: Kernel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixkit.moving.zip_out.MOST_ENTRIES", 5)
+    with pytest.raises(PackageError, match="an export has at most 5 entries"):
+        exported(kernel, workspace)
+
+
+@pytest.fixture
+def wide(kernel: Kernel, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An export in the form of those that have gigabytes, and thousands of files."""
+    with monkeypatch.context() as patch:
+        patch.setattr("zipfile.ZIP64_LIMIT", 100)
+        patch.setattr("zipfile.ZIP_FILECOUNT_LIMIT", 3)
+        patch.setattr("mixkit.moving.zip_out._WIDE", -1)
+        return exported(kernel, workspace)
+
+
+def test_a_large_export_comes_whole(
+    kernel: Kernel, store: WorkspaceStore, workspace: Workspace, wide: bytes
+) -> None:
+    assert b"PK\x06\x06" in wide
+    with pytest.raises(PackageError, match="its end record is at"):
+        Package.open(wide)
+    assert brought(kernel, store, wide, "second").files == 5
+    assert versions(kernel, store.workspace("second"), "empty") == []
+    assert asyncio.run(found_files(kernel, store.workspace("second"), "notes"))["/b:c"][0] == b"colon"
+
+
+def test_a_large_export_is_read_as_narrowly(kernel: Kernel, store: WorkspaceStore, wide: bytes) -> None:
+    """Each byte of what it ends with is looked at: none can be another one and mean the same."""
+    end, locator = wide.rindex(b"PK\x06\x06"), wide.rindex(b"PK\x06\x07")
+    passed_over = {*range(end + 12, end + 16)}
+    """Versions of programs."""
+    for at in range(end, len(wide)):
+        changed = bytearray(wide)
+        changed[at] ^= 0x10
+        if at in passed_over:
+            continue
+        with tempfile.TemporaryFile() as file:
+            file.write(changed)
+            with pytest.raises(PackageError):
+                Export(file, MOST)
+    # Nor can there be something between.
+    for at in (end, locator, locator + 20):
+        with tempfile.TemporaryFile() as file:
+            file.write(wide[:at] + b"\0" + wide[at:])
+            with pytest.raises(PackageError):
+                Export(file, MOST)
+
+
+def test_numbers_of_a_large_export_that_nobody_asked_for_are_refused(wide: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(wide)) as archive:
+        info = archive.getinfo("records/notes.ndjson")
+    extra = wide.index(b"\x01\x00\x10\x00", info.header_offset)
+    central = wide.rindex(b"records/notes.ndjson") + len("records/notes.ndjson")
+    assert wide[central : central + 2] == b"\x01\x00"
+    for at in (extra, extra + 2, extra + 4, central, central + 2, central + 4):
+        changed = bytearray(wide)
+        changed[at] ^= 0x08
+        with tempfile.TemporaryFile() as file:
+            file.write(changed)
+            with pytest.raises(PackageError):
+                Export(file, MOST)
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e300,
+    1 << 70,
+    "",
+    "../x",
+    "\x00",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    {"": {"": None}},
+)
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key, item in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places_in(item, (*path, key))
+
+
+def put(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], odd)
+    return copy
+
+
+def test_whatever_stands_in_a_document_is_refused_or_means_something(
+    kernel: Kernel, store: WorkspaceStore, workspace: Workspace
+) -> None:
+    """Each value in the documents of an export is another one: nothing but a refusal comes of it."""
+    data = exported(kernel, workspace)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        documents = {
+            name: archive.read(name).splitlines(keepends=True)
+            if name.endswith(".ndjson")
+            else [archive.read(name)]
+            for name in ("manifest.json", "installed/notes.json", "files/notes.ndjson", "workspace.ndjson")
+        }
+    refused = taken = 0
+    for name, (first, *rest) in documents.items():
+        document = json.loads(first)
+        for path, odd in product(places_in(document), ODD):
+            line = json.dumps(put(document, path, odd)).encode() + b"\n"
+            bad = changed(data, {name: b"".join([line, *rest])})
+            try:
+                with tempfile.TemporaryFile() as file:
+                    file.write(bad)
+                    opened = Export(file, MOST)
+                    json.dumps(opened.described()).encode()
+                    opened._belongings(kernel, "second", Bringing())
+                    opened._usable(kernel)
+                taken += 1
+            except MixError:
+                refused += 1
+    assert refused > 500 and taken

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mixkit.cli.desk import desk_command
+from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import (
@@ -16,7 +16,6 @@ from mixkit.cli.workspaces import (
     find_workspace,
     open_store,
     split_app,
-    store_command,
     ws_dir_option,
     yes_option,
 )
@@ -24,9 +23,8 @@ from mixkit.cli.workspaces import (
 if TYPE_CHECKING:
     from mixkit.cli.desk import Desk
     from mixkit.cli.output import Output
-    from mixkit.package import Workspace, WorkspaceStore
 
-__all__ = ["COLUMNS", "app", "app_row"]
+__all__ = ["COLUMNS", "app", "app_rows"]
 
 COLUMNS = ("app", "package", "version", "signer", "agents")
 
@@ -44,24 +42,25 @@ app.lazy(
 
 @app.command("list")
 @click.argument("name", metavar="[WS]", required=False)
-@store_command
-def list_(name: str | None, store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def list_(name: str | None, desk: Desk, out: Output) -> None:
     """List the apps of workspace WS, or of all."""
-    found = (
-        [store.workspace(other) for other in store.list()] if name is None else [find_workspace(store, name)]
-    )
-    rows = [(ws.name, *app_row(ws, app, out)) for ws in found for app in ws.apps()]
+    found = [other for other, _ in desk.workspaces()] if name is None else [name]
+    rows = [(ws, *row) for ws in found for row in app_rows(desk, ws, out)]
     out.table(("workspace", *COLUMNS), rows)
     if not rows:
         out.note("no apps yet; `mixkit remix install PACKAGE --ws WS` installs some")
 
 
-def app_row(workspace: Workspace, name: str, out: Output) -> tuple[Any, ...]:
-    """An app under `COLUMNS`."""
-    with closing(workspace.app(name)) as found:
-        release, agents = found.release, list(found.agents)
-    about = (release.package, release.version, release.signer) if release else (None, None, None)
-    return (name, *about, agents if out.as_json else ", ".join(agents))
+def app_rows(desk: Desk, ws: str, out: Output) -> list[tuple[Any, ...]]:
+    """The apps of a workspace under `COLUMNS`."""
+    return [
+        tuple(
+            found[column] if column != "agents" or out.as_json else ", ".join(found[column])
+            for column in COLUMNS
+        )
+        for found in desk.installed(ws)
+    ]
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from mixkit.cli.desk import desk_command, spooled
+from mixkit.cli.desk_command import desk_command, spooled
 from mixkit.cli.workspaces import agreed, split_app, yes_option
 
 if TYPE_CHECKING:
@@ -133,20 +133,14 @@ def clone(
     out: Output,
 ) -> None:
     """Make a workspace of one that another server has at URL, as https://agents.example/v1/ws/crm."""
-    from mixkit.cli.desk import MOST
+    from mixkit.cli.desk import MOST, counted
     from mixkit.cli.progress import Progress
     from mixkit.moving.remote import ANYWHERE, Remote
 
     address = f"{url.rstrip('/')}/export{'?history=true' if history else ''}"
     with tempfile.TemporaryFile() as file:
-        size = 0
         with Progress(f"fetching {url}", quiet=out.as_json, counts=False) as progress:
-
-            def watch(more: int) -> None:
-                nonlocal size
-                size += more
-                progress.update(0, size)
-
+            watch = counted(progress)
             Remote(ANYWHERE).fetch(address, file, MOST, token=from_token, watch=watch)
         _bring(desk, file, url, ws, False, not no_grants, False, yes, out)
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mixkit.cli.desk import desk_command
+from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
-from mixkit.cli.workspaces import agreed, find_workspace, store_command, yes_option
+from mixkit.cli.workspaces import agreed, yes_option
 
 if TYPE_CHECKING:
     from mixkit.cli.desk import Desk
     from mixkit.cli.output import Output
-    from mixkit.package import WorkspaceStore
 
 __all__ = ["ws"]
 
@@ -50,14 +49,14 @@ def create(name: str, desk: Desk, out: Output) -> None:
 
 @ws.command()
 @click.argument("name", metavar="WS")
-@store_command
-def show(name: str, store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def show(name: str, desk: Desk, out: Output) -> None:
     """Show the apps of workspace WS: what is installed of each, and who signed it."""
-    from mixkit.cli.apps import COLUMNS, app_row
+    from mixkit.cli.apps import COLUMNS, app_rows
 
-    workspace = find_workspace(store, name)
-    out.table(COLUMNS, [app_row(workspace, app, out) for app in workspace.apps()])
-    if not workspace.apps():
+    rows = app_rows(desk, name, out)
+    out.table(COLUMNS, rows)
+    if not rows:
         out.note("no apps yet; `mixkit remix install PACKAGE --ws WS` installs some")
 
 

@@ -17,7 +17,6 @@ anything is done.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from mixkit import strict_json
 from mixkit.errors import PackageError
 from mixkit.package.archive import ArchiveLimits
 from mixkit.package.document import convert, dump
@@ -35,6 +35,7 @@ from mixkit.package.signature import signed_text
 __all__ = [
     "BELONGINGS",
     "MANIFEST",
+    "MOST_ENTRIES",
     "PART",
     "SUMS",
     "ExportManifest",
@@ -53,6 +54,9 @@ BELONGINGS: Final = "workspace.ndjson"
 
 PART: Final = 1 << 29
 """Bytes of records in one entry; the line that goes beyond is still in it."""
+
+MOST_ENTRIES: Final = 1_000_000
+"""Entries of an export: what is known of them is in memory, a kilobyte each."""
 
 _DEFLATE: Final = 1_040
 """Deflate makes at most so many bytes of one (RFC 1951): no ratio is too good. What all of it becomes is bounded."""
@@ -102,8 +106,8 @@ class ExportManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             PackageError: it is none, or that of a package, with what to do.
         """
         try:
-            document = json.loads(data)
-        except (ValueError, RecursionError) as exc:
+            document = strict_json.loads(data)
+        except ValueError as exc:
             raise PackageError(f"expected JSON: {exc}", MANIFEST) from None
         if isinstance(document, dict) and "exported" not in document:
             raise PackageError(
@@ -167,7 +171,9 @@ def limits(packed: int) -> ArchiveLimits:
     """How large an export may be that has at most so many bytes: sixteen times as much when it is unpacked, which
     records that are not made to do harm do not reach."""
     total = 16 * packed
-    return ArchiveLimits(packed=packed, entries=65_000, entry=total, total=total, ratio=_DEFLATE)
+    return ArchiveLimits(
+        packed=packed, entries=MOST_ENTRIES + 1, entry=total, total=total, ratio=_DEFLATE, wide=True
+    )
 
 
 def owner_of(path: str) -> str | None:

@@ -141,7 +141,7 @@ async def _files(out: ZipOut, app: str, files: Files, what: Leaving) -> AsyncIte
                 continue
             entry = names.of(info.path)
             said.append(_said(reading.info, entry))
-            out.begin(entry, packed=False)
+            out.begin(entry, packed=False, size=reading.info.size)
             async for piece in pieces(reading):
                 out.write(piece)
                 what.watch(0, len(piece))

@@ -8,10 +8,14 @@ import zipfile
 from types import TracebackType
 from typing import IO, Final, Self
 
-from mixkit.moving.layout import SUMS, sums_of
+from mixkit.errors import PackageError
+from mixkit.moving.layout import MOST_ENTRIES, SUMS, sums_of
 from mixkit.package.zip_headers import check_path
 
 __all__ = ["ZipOut"]
+
+_WIDE: Final = 1 << 30
+"""Bytes of an entry from which on its sizes may need the form of zip64."""
 
 _LEVEL: Final = 1
 """Quickest: what is gained above it is a tenth of the size, for three times the time."""
@@ -22,9 +26,11 @@ class _Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self.size = 0
 
     def write(self, data: bytes) -> int:
         self._pieces.append(bytes(data))
+        self.size += len(data)
         return len(data)
 
     def flush(self) -> None:
@@ -47,10 +53,24 @@ class ZipOut:
         self._digest = hashlib.sha256()
         self.digests: dict[str, str] = {}
 
-    def begin(self, name: str, *, packed: bool = True) -> None:
-        """Begin an entry; `packed` if it is to be deflated."""
+    def begin(self, name: str, *, packed: bool = True, size: int = 0) -> None:
+        """Begin an entry.
+
+        Args:
+            packed: it is to be deflated.
+            size: about how many bytes it has, where they may be more than a gigabyte.
+
+        Raises:
+            PackageError: there are too many.
+        """
+        if len(self.digests) >= MOST_ENTRIES:
+            raise PackageError(
+                f"an export has at most {MOST_ENTRIES} entries, and there are more files than that; export the apps "
+                "one by one",
+                name,
+            )
         self._zip.compression = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-        self._entry = self._zip.open(check_path(name), "w")
+        self._entry = self._zip.open(check_path(name), "w", force_zip64=size > _WIDE)
         self._name, self._digest = name, hashlib.sha256()
 
     def write(self, data: bytes) -> None:

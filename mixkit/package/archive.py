@@ -30,6 +30,7 @@ class ArchiveLimits:
         entry: unpacked size of one entry.
         total: unpacked size of all entries together.
         ratio: unpacked to packed size of one entry; looked at above `ratio_from` bytes.
+        wide: whether zip64 is accepted.
     """
 
     packed: int = 256 * MIB
@@ -38,6 +39,7 @@ class ArchiveLimits:
     total: int = 1024 * MIB
     ratio: int = 200
     ratio_from: int = MIB
+    wide: bool = False
 
 
 class Archive:
@@ -59,13 +61,13 @@ class Archive:
         if len(data) > limits.packed:
             raise PackageError(f"a package has at most {limits.packed} bytes, found {len(data)}")
         self._data = memoryview(data)
-        count, start = directory_start(self._data)
+        count, start, end = directory_start(self._data, wide=limits.wide)
         if count > limits.entries:
             raise PackageError(f"a package has at most {limits.entries} entries, found {count}")
-        headers = read_headers(self._data, count, start)
+        headers = read_headers(self._data, count, start, end, wide=limits.wide)
         _check_sizes(headers, limits)
         _check_names(headers)
-        self.entries = MappingProxyType(check_tiling(self._data, headers, start))
+        self.entries = MappingProxyType(check_tiling(self._data, headers, start, wide=limits.wide))
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of an entry, piece by piece, never more of it than its header declares.

@@ -1,9 +1,9 @@
 """The headers of a zip that may be hostile: read, and compared with each other, before anything is unpacked.
 
-What is accepted is one narrow, unambiguous form of zip (APPNOTE.TXT 6.3): one disk, no zip64, no comment, no
-encryption, entries stored or deflated. The file is exactly a row of entries, then the central directory, then
-its end record: no gaps, no overlaps, nothing in front or behind. So two readers cannot see two different
-packages in the same bytes. All numbers are little-endian.
+What is accepted is one narrow, unambiguous form of zip (APPNOTE.TXT 6.3): one disk, no zip64 (unless it is asked for,
+see `zip64.py`), no comment, no encryption, entries stored or deflated. The file is exactly a row of entries, then the
+central directory, then its end record: no gaps, no overlaps, nothing in front or behind. So two readers cannot see two
+different packages in the same bytes. All numbers are little-endian.
 
     local    PK\\3\\4 version flags method time date crc packed size name-length extra-length, name, extra
     content  `packed` bytes; with flag 8 a data descriptor follows: [PK\\7\\8] crc packed size
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mixkit.errors import PackageError
+from mixkit.package import zip64
 
 __all__ = ["Entry", "Header", "check_path", "check_tiling", "directory_start", "read_headers"]
 
@@ -28,6 +29,7 @@ _LOCAL: Final = struct.Struct("<4s5H3I2H")
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
 _END: Final = struct.Struct("<4s4H2IH")
 _DESCRIPTOR: Final = struct.Struct("<3I")
+_WIDE_DESCRIPTOR: Final = struct.Struct("<I2Q")
 assert (_LOCAL.size, _CENTRAL.size, _END.size, _DESCRIPTOR.size) == (30, 46, 22, 12)
 
 _STORED, _DEFLATED = 0, 8
@@ -78,8 +80,12 @@ class Header:
         return self.method == _STORED
 
 
-def directory_start(data: memoryview) -> tuple[int, int]:
-    """Number of entries, and where the central directory starts."""
+def directory_start(data: memoryview, *, wide: bool = False) -> tuple[int, int, int]:
+    """Number of entries, where the central directory starts, and where it ends.
+
+    Args:
+        wide: zip64 is accepted.
+    """
     if data[:4] not in (_MAGIC_LOCAL, _MAGIC_END):
         raise PackageError("a package is a zip and starts with 'PK'; this file does not")
     at = len(data) - _END.size
@@ -88,7 +94,14 @@ def directory_start(data: memoryview) -> tuple[int, int]:
             "the zip does not end with its end record: it is truncated, or something follows it"
         )
     _, disk, first_disk, here, count, size, start, comment = _END.unpack_from(data, at)
-    if 0xFFFF in (count, here) or 0xFFFFFFFF in (size, start):
+    if (found := zip64.end_before(data, at) if wide else None) is not None:
+        *wider, at = found
+        fields = zip((count, size, start), wider, (0xFFFF, zip64.FULL, zip64.FULL), strict=True)
+        if comment or disk or first_disk or here != count or any(a not in (b, full) for a, b, full in fields):
+            raise PackageError("the end record of the zip and that of zip64 contradict each other")
+        count, size, start = wider
+        here = count
+    elif 0xFFFF in (count, here) or zip64.FULL in (size, start):
         raise PackageError("zip64 is not accepted; a package is smaller than that")
     if (disk, first_disk, here, comment) != (0, 0, count, 0):
         raise PackageError(
@@ -98,12 +111,11 @@ def directory_start(data: memoryview) -> tuple[int, int]:
         raise PackageError(
             f"the central directory of the zip ends at {start + size}, its end record is at {at}"
         )
-    return count, start
+    return count, start, at
 
 
-def read_headers(data: memoryview, count: int, at: int) -> list[Header]:
-    """The central directory: `count` headers from `at` to the end record, each checked for itself."""
-    end = len(data) - _END.size
+def read_headers(data: memoryview, count: int, at: int, end: int, *, wide: bool = False) -> list[Header]:
+    """The central directory: `count` headers from `at` to `end`, each checked for itself."""
     headers = []
     for index in range(count):
         if at + _CENTRAL.size > end or data[at : at + 4] != _MAGIC_CENTRAL:
@@ -123,7 +135,15 @@ def read_headers(data: memoryview, count: int, at: int) -> list[Header]:
         name = check_path(_decode_name(raw_name, flags))
         _check_method(name, flags, method, disk)
         _check_type(name, attributes, size or packed)
-        _check_extra(name, bytes(data[at + name_size : at + name_size + extra_size]))
+        extra = bytes(data[at + name_size : at + name_size + extra_size])
+        if wide:
+            full = (size == zip64.FULL, packed == zip64.FULL, offset == zip64.FULL)
+            given = zip64.numbers_for(extra, full, name)
+            size, packed, offset = (
+                old if new is None else new for old, new in zip((size, packed, offset), given, strict=True)
+            )
+            extra = zip64.without(extra)
+        _check_extra(name, extra)
         headers.append(Header(raw_name, name, flags, method, crc, packed, size, offset))
         at = after
     if at != end:
@@ -199,7 +219,9 @@ def _check_extra(name: str, extra: bytes) -> None:
         raise PackageError("the extra fields of the entry are damaged", name)
 
 
-def check_tiling(data: memoryview, headers: list[Header], end: int) -> dict[str, Entry]:
+def check_tiling(
+    data: memoryview, headers: list[Header], end: int, *, wide: bool = False
+) -> dict[str, Entry]:
     """The entries, after checking that their local parts cover the file up to `end`: no gap, no overlap."""
     entries, at = {}, 0
     for header in sorted(headers, key=lambda header: header.offset):
@@ -207,12 +229,12 @@ def check_tiling(data: memoryview, headers: list[Header], end: int) -> dict[str,
             raise PackageError(
                 f"expected the entry at {at}, found it at {header.offset}: gap or overlap", header.name
             )
-        start = _check_local(data, header, end)
+        start, is_wide = _check_local(data, header, end, wide)
         at = start + header.packed
         if at > end:
             raise PackageError("the entry reaches into the central directory", header.name)
         if header.flags & _FLAG_DESCRIPTOR:
-            at = _check_descriptor(data, header, at, end)
+            at = _check_descriptor(data, header, at, end, _WIDE_DESCRIPTOR if is_wide else _DESCRIPTOR)
         if not header.name.endswith("/"):
             entries[header.name] = Entry(
                 header.name, header.size, header.packed, header.crc, not header.stored, start
@@ -222,8 +244,9 @@ def check_tiling(data: memoryview, headers: list[Header], end: int) -> dict[str,
     return entries
 
 
-def _check_local(data: memoryview, header: Header, end: int) -> int:
-    """Where the content starts, after checking that the local header says what the central one says."""
+def _check_local(data: memoryview, header: Header, end: int, wide: bool) -> tuple[int, bool]:
+    """Where the content starts, after checking that the local header says what the central one says; and whether it
+    has the numbers of zip64."""
     if header.offset + _LOCAL.size > end or data[header.offset : header.offset + 4] != _MAGIC_LOCAL:
         raise PackageError(f"no local header at {header.offset}", header.name)
     fields = _LOCAL.unpack_from(data, header.offset)
@@ -232,20 +255,25 @@ def _check_local(data: memoryview, header: Header, end: int) -> int:
     start: int = name_at + name_size + extra_size
     if start > end:
         raise PackageError("the local header reaches into the central directory", header.name)
+    extra = bytes(data[name_at + name_size : start])
+    is_wide = wide and packed == size == zip64.FULL
+    if is_wide:
+        size, packed = (number or 0 for number in zip64.numbers_for(extra, (True, True), header.name))
+        extra = zip64.without(extra)
     expected = (header.crc, header.packed, header.size)
     same = (crc, packed, size) == expected or (flags & _FLAG_DESCRIPTOR and (crc, packed, size) == (0, 0, 0))
     raw_name = bytes(data[name_at : name_at + name_size])
     if not same or (flags, method, raw_name) != (header.flags, header.method, header.raw_name):
         raise PackageError("the local header and the central directory contradict each other", header.name)
-    _check_extra(header.name, bytes(data[name_at + name_size : start]))
-    return start
+    _check_extra(header.name, extra)
+    return start, is_wide
 
 
-def _check_descriptor(data: memoryview, header: Header, at: int, end: int) -> int:
+def _check_descriptor(data: memoryview, header: Header, at: int, end: int, form: struct.Struct) -> int:
     """Where the data descriptor at `at` ends. Its magic number is optional."""
     if data[at : at + 4] == _MAGIC_DESCRIPTOR:
         at += 4
     expected = (header.crc, header.packed, header.size)
-    if at + _DESCRIPTOR.size > end or _DESCRIPTOR.unpack_from(data, at) != expected:
+    if at + form.size > end or form.unpack_from(data, at) != expected:
         raise PackageError("the data descriptor and the central directory contradict each other", header.name)
-    return at + _DESCRIPTOR.size
+    return at + form.size

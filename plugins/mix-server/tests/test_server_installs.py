@@ -53,6 +53,7 @@ async def test_a_dry_run_shows_the_powers_and_changes_nothing(
     found = answer.json()
     assert (found["changed"], found["apps"], found["withheld"]) == (True, ["demo"], ["$db_*", "db.apps: crm"])
     assert found["asks"] == more
+    assert (await client.get("/v1/ws/w/activities")).json()["activities"] == []
     [change] = found["changes"]
     assert (change["app"], change["widened"]) == ("demo", ["$db_*", "db.apps: crm"])
     assert change["version"] == {"old": "1.0.0", "new": "2.0.0"}
@@ -100,6 +101,8 @@ async def test_a_power_counts_from_the_next_run_on(client: httpx.AsyncClient, ma
     run = "/v1/ws/w/app/demo/agent/env"
     assert (await client.post(run)).status_code == 422
     assert (await client.post("/v1/ws/w/powers/demo", json={"agree": ["$core_*"]})).status_code == 200
+    noted = (await client.get("/v1/ws/w/activities?limit=1")).json()["activities"][0]
+    assert (noted["kind"], noted["app"], noted["about"]) == ("install", "demo", {"agreed": ["$core_*"]})
     assert (await client.post(run)).status_code == 200
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tempfile
+import threading
+import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from mix_server.errors import Overloaded
+from mix_server.moving.transfers import Transfers
 from mix_server.server import Server
 
 from mixkit.egress import EgressPolicy
+from mixkit.moving.arriving import Bringing, Export
 from mixkit.moving.remote import ANYWHERE, Remote
 
 Make = Callable[..., Server]
@@ -233,3 +240,78 @@ async def test_a_token_goes_to_its_own_server_alone(tmp_path: Any) -> None:
             await asyncio.to_thread(fetch, url, io.BytesIO(), 4)
         with pytest.raises(Exception, match="expected https"):
             await asyncio.to_thread(Remote(EgressPolicy()).fetch, url, io.BytesIO(), 5)
+
+
+async def test_no_other_tenant_learns_of_a_workspace(server: Server, client: httpx.AsyncClient) -> None:
+    """What is not to be seen answers as what is not there, whatever is asked of it."""
+    headers = as_user(server, "eve@example.org")
+    data = await exported(client)
+    for method, path, body in (
+        ("GET", "/v1/ws/{}/export", None),
+        ("GET", "/v1/ws/{}/export?grants=true", None),
+        ("GET", "/v1/ws/{}/app/demo/export", None),
+        ("GET", "/ws-export/{}", None),
+        ("POST", "/v1/ws/{}/export", b'{"url": "https://example.org/"}'),
+        ("POST", "/v1/ws/{}/import", data),
+        ("GET", "/v1/ws/{}/powers", None),
+        ("GET", "/v1/ws/{}/powers/demo", None),
+        ("POST", "/v1/ws/{}/powers/demo", b'{"all": true}'),
+        ("POST", "/v1/ws/{}/app/demo/remixgen", b'{"query": "true", "template": "/x"}'),
+    ):
+        hidden, missing = [
+            await client.request(method, path.format(name), content=body, headers=headers | BINARY)
+            for name in ("w", "nothing")
+        ]
+        assert (hidden.status_code, hidden.content) == (missing.status_code, missing.content), path
+        assert hidden.status_code == 404, path
+
+
+async def test_few_transfers_are_under_way_at_once(server: Server) -> None:
+    transfers = Transfers(server)
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(transfers.place())
+        with pytest.raises(Overloaded):
+            await stack.enter_async_context(transfers.place())
+    async with transfers.place():
+        pass
+
+
+async def test_an_import_that_nobody_waits_for_leaves_nothing(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    data = await exported(client)
+    transfers = Transfers(server)
+    begun = threading.Event()
+
+    def work(watch: Callable[..., None]) -> None:
+        def look(*sizes: int) -> None:
+            begun.set()
+            while True:
+                watch()
+                time.sleep(0.001)
+
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            opened = Export(file, 1 << 20)
+            opened.bring(server.kernel, server.store, "copy", Bringing(watch=look))
+
+    task = asyncio.create_task(transfers.run(work))
+    assert await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert server.store.list() == ["w"]
+    assert not (server.store.root / "copy").exists()
+    assert (await brought(client, data)).status_code == 201
+
+
+async def test_nothing_goes_past_a_proxy(
+    server: Server, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = server.kernel.settings
+    behind = msgspec.structs.replace(settings("http"), proxy="http://proxy.example:3128")
+    monkeypatch.setattr(server.kernel, "settings", lambda name: behind if name == "http" else settings(name))
+    for path in ("/v1/ws-import", "/v1/ws/w/export", "/v1/ws/w/install"):
+        answer = await client.post(path, json={"url": "https://example.org/x"})
+        assert (answer.status_code, "settings.http.proxy" in answer.json()["message"]) == (424, True)

@@ -19,10 +19,23 @@ class Fields:
 
     def __init__(self) -> None:
         self._paths: _Paths = {}
+        self._shapes: set[tuple[str, ...]] = set()
 
     def add(self, record: Mapping[str, Any]) -> int:
         """Answers how many of a record's fields were not there before."""
-        return _note(record, self._paths)
+        # PERF: most records of a call have the same names, and only what is nested can have others in it.
+        shape = tuple(record)
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            return _note(record, self._paths)
+        fresh = 0
+        for name, item in record.items():
+            kind = type(item)
+            if kind is dict:
+                fresh += _note(item, self._paths[name])
+            elif kind is list:
+                fresh += _note_items(item, self._paths[name])
+        return fresh
 
 
 def check_fields(records: Iterable[Mapping[str, Any]], most: int, index: int = 0) -> None:

@@ -13,6 +13,7 @@ from mix_server.errors import BadRequest, Overloaded, Stopping
 from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import NotFound
+from mixkit.moving.errors import RemoteError
 from mixkit.moving.remote import Remote
 from mixkit.target import EgressDenied, parse_url
 
@@ -112,7 +113,12 @@ class Transfers:
         await self.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
 
     def remote(self) -> Remote:
-        """How other servers are reached: as agents reach them, by the settings of mix-http where that is on."""
+        """How other servers are reached: as agents reach them, by the settings of mix-http where that is on.
+
+        Raises:
+            RemoteError: these have a proxy, which an operator sets so that nothing goes past it, and there is no way
+                through it here.
+        """
         try:
             found = self._server.kernel.settings("http")
         except NotFound:
@@ -120,6 +126,11 @@ class Transfers:
         if found is None:
             policy, ca_file = EgressPolicy(), ""
         else:
+            if found.proxy:
+                raise RemoteError(
+                    "other servers are not reached from here, since all is to go through the proxy of "
+                    "settings.http.proxy; fetch the file, and send it as the body"
+                )
             policy = outgoing.policy("http", found.dangerous_http_mode, tuple(found.allow_private))
             ca_file = found.ca_file
 

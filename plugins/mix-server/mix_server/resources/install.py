@@ -119,6 +119,8 @@ class Install:
         req.about = {"apps": list(installed.apps), "version": installed.version, "changed": installed.changed}
         if dry_run:
             req.activity = None
+        if dry_run:
+            req.activity = None
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypedDict
 import msgspec
 
 from mix_server.bodies import read_form
-from mix_server.caller import Permission
+from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest
 from mixkit.activities import Kind
@@ -91,12 +91,13 @@ class Powers:
     async def on_post(self, req: Request, resp: Response, ws: str, name: str) -> None:
         workspace = await asyncio.to_thread(self._server.store.workspace, ws)
         await asyncio.to_thread(workspace.place, name)
+        req.resource = Resource(ws, name)
         example = '{"agree": ["$http_do"]}'
         given = await read_form(req, Agreement, example, self._server.settings.body_timeout)
         if bool(given.agree) is given.all:
             raise BadRequest(f'expected {example} or {{"all": true}}')
         wanted = None if given.all else given.agree
-        req.about = {"apps": [name], "agreed": wanted or "all"}
+        req.about = {"apps": [name], "agreed": "all" if wanted is None else wanted}
         resp.media = describe(name, await asyncio.to_thread(workspace.agree, name, wanted))
 
 

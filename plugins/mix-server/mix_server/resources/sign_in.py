@@ -123,7 +123,6 @@ class SignInCallback:
         except (FFIError, TimeoutError) as exc:
             _log.warning("a sign-in with %r of workspace %r has failed: %s", name[:80], ws[:80], exc)
             raise BadProvider(f"the account was not connected: {exc}") from None
-        req.caller, req.activity, req.about = kept.caller, Kind.SIGN_IN, {"provider": name}
         if done.then is not None:
             resp.status = 303
             resp.location = done.then

@@ -1,0 +1,112 @@
+"""Workspaces in a directory, as commands see them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any
+
+from mixkit.cli.desk import described, opened, watched
+from mixkit.cli.workspaces import find_workspace
+
+if TYPE_CHECKING:
+    from mixkit.cli.progress import Progress
+    from mixkit.kernel import Kernel
+    from mixkit.package import Workspace, WorkspaceStore
+    from mixkit.package.app import Installation
+
+__all__ = ["Local"]
+
+
+class Local:
+    """Those of a directory."""
+
+    def __init__(self, kernel: Kernel, store: WorkspaceStore) -> None:
+        self.kernel = kernel
+        self.store = store
+
+    def workspace(self, name: str) -> Workspace:
+        return find_workspace(self.store, name)
+
+    def workspaces(self) -> list[tuple[str, list[str]]]:
+        return [(name, self.store.workspace(name).apps()) for name in self.store.list()]
+
+    def create(self, ws: str) -> dict[str, Any]:
+        return {"workspace": ws, "path": str(self.store.create(ws).root)}
+
+    def apps(self, ws: str) -> list[str]:
+        return self.workspace(ws).apps()
+
+    def installed(self, ws: str) -> list[dict[str, Any]]:
+        workspace = self.workspace(ws)
+        found = []
+        for name in workspace.apps():
+            with closing(workspace.app(name)) as app:
+                release = app.release
+                found.append(
+                    {
+                        "app": name,
+                        "package": release.package if release else None,
+                        "version": release.version if release else None,
+                        "signer": release.signer if release else None,
+                        "agents": list(app.agents),
+                    }
+                )
+        return found
+
+    def remove(self, ws: str) -> None:
+        self.store.delete(ws)
+
+    def create_app(self, ws: str, app: str) -> dict[str, Any]:
+        made = self.workspace(ws).create_app(app)
+        return {"app": f"{ws}/{app}", "database": str(made.place.home)}
+
+    def remove_app(self, ws: str, app: str) -> None:
+        self.workspace(ws).delete_app(app)
+
+    def powers(self, ws: str, app: str) -> dict[str, Any]:
+        with closing(self.workspace(ws).app(app)) as found:
+            return _powers(found.installation)
+
+    def agree(self, ws: str, app: str, powers: list[str] | None) -> dict[str, Any]:
+        return _powers(self.workspace(ws).agree(app, powers))
+
+    def export(
+        self, ws: str, app: str | None, file: IO[bytes], history: bool, grants: bool, progress: Progress
+    ) -> None:
+        import asyncio
+
+        from mixkit.moving.leaving import Leaving, export
+
+        workspace = self.workspace(ws)
+        what = Leaving(app, history, grants, watched(progress))
+
+        async def write() -> None:
+            async for piece in export(self.kernel, workspace, what):
+                file.write(piece)
+
+        asyncio.run(write())
+
+    def look(self, file: IO[bytes]) -> dict[str, Any]:
+        return described(file)
+
+    def bring(
+        self, file: IO[bytes], ws: str | None, into: bool, grants: bool, progress: Progress
+    ) -> dict[str, Any]:
+        import dataclasses
+
+        from mixkit.moving.arriving import Bringing
+
+        found = opened(file)
+        name = ws or found.manifest.name
+        if into:
+            self.workspace(name)
+        how = Bringing(belongings=grants, watch=watched(progress))
+        new = name not in self.store.list()
+        return dataclasses.asdict(found.bring(self.kernel, self.store, name, how, new=new))
+
+
+def _powers(found: Installation | None) -> dict[str, Any]:
+    return {
+        "allowed": found.allowed() if found else [],
+        "withheld": found.withheld() if found else [],
+    }
