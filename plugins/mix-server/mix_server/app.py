@@ -185,10 +185,10 @@ class Router(CompiledRouter):
 def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
-    middleware: list[Any] = [Around(server, deprecated)]
+    api = Api(_DEPRECATED)
+    middleware: list[Any] = [Around(server, deprecated, api.methods)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    api = Api(_DEPRECATED)
     app = App(request_type=Request, middleware=middleware, router=Router(api))
     app.api = api
     install_handlers(app)
