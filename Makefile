@@ -20,11 +20,15 @@ $(VENV)/.ready: $(UV) $(SOURCES)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . $(PLUGINS:%=-e %)
 	@touch $@
 
-# The lock holds versions and hashes only: where they come from is the business of the machine that installs.
+# A lock holds versions and hashes only: where they come from is the business of the machine that installs. Those in deploy/ are
+# of the image: what it has beside ours, at the same versions, and what its wheels are built with.
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-annotate --no-emit-package mixkit $(PLUGINS:plugins/%=--no-emit-package %)
+
 lock: $(UV)
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --no-emit-package mixkit $(PLUGINS:plugins/%=--no-emit-package %) --group dev pyproject.toml $(PLUGINS:%=%/pyproject.toml) \
-	  --all-extras --output-file requirements.lock
+	$(COMPILE) --group dev pyproject.toml $(PLUGINS:%=%/pyproject.toml) --all-extras --output-file requirements.lock
+	$(COMPILE) --extra agent_server pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
+	printf 'build\nsetuptools\n' | $(COMPILE) - --constraint requirements.lock --output-file deploy/build.lock
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

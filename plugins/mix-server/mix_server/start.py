@@ -15,6 +15,7 @@ from mix_server import auth, serve
 from mix_server.metrics import shared_directory
 from mix_server.tls import check_pair
 from mixkit.errors import NotFound, ProfileError
+from mixkit.plugins import call_each
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
@@ -54,7 +55,7 @@ def start(session: Session) -> None:
         with serve.bind(settings.host, settings.port) as listener:
             scheme = "https" if settings.tls_certs else "http"
             _warn(kernel)
-            _announce(scheme, listener, None if settings.token else token)
+            _announce(scheme, listener, None if settings.token else token, kernel)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
     finally:
@@ -76,9 +77,11 @@ def _warn(kernel: Kernel) -> None:
                     click.echo(f"mixkit: warning: {said}", err=True)
 
 
-def _announce(scheme: str, listener: socket.socket, token: str | None) -> None:
+def _announce(scheme: str, listener: socket.socket, token: str | None, kernel: Kernel) -> None:
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"mixkit: listening on {scheme}://{shown}:{port}", err=True)
+    address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    click.echo(f"mixkit: listening on {address}", err=True)
+    for _, (name, path) in call_each(kernel.manager, "mix_page"):
+        click.echo(f"mixkit: {name}: {address}{path}", err=True)
     if token:
         click.echo(f"mixkit: token: {token}", err=True)
