@@ -71,7 +71,7 @@ class Powers:
     """`/v1/ws/{ws}/powers/{app}`: GET what an app may do, POST `{"agree": [...]}` to let it do what was withheld."""
 
     permissions: ClassVar = {"GET": Permission.INSTALL, "POST": Permission.INSTALL}
-    activities: ClassVar = {"POST": Kind.GRANT}
+    activities: ClassVar = {"POST": Kind.INSTALL}
     methods: ClassVar = {
         "GET": Method("Describe what an app may do", {200: AppPowers}),
         "POST": Method(
