@@ -14,6 +14,7 @@ from falcon.routing import CompiledRouter
 from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
+from mix_server.folder import Folder
 from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
@@ -28,6 +29,7 @@ from mix_server.resources.ext import Extensions
 from mix_server.resources.file_links import Registered, SignedUpload
 from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
+from mix_server.resources.folder import FolderFile
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
@@ -207,6 +209,8 @@ def create_app(server: Server) -> App:
     _add_routes(app, server)
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
         pass
+    if server.settings.serve_files_from is not None:
+        app.add_route("/{path:path}", FolderFile(server, Folder(server.settings.serve_files_from)))
     return app
 
 

@@ -37,6 +37,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--ws-dir", metavar="DIR", help="Directory that holds the workspaces.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--serve-files-from", metavar="DIR", help="Folder whose files everybody may read.")
 @click.option("--tls-certs", metavar="FILE", help="Certificate and its chain, PEM; read again when renewed.")
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate, PEM.")
 @click.option(

@@ -37,6 +37,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
     ] = None
     tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
+    serve_files_from: Annotated[
+        str | None,
+        Meta(
+            description="Folder whose files everybody may read, where no other path is. No link is followed."
+        ),
+    ] = None
     cors_origins: Annotated[
         list[str],
         Meta(description="Origins whose scripts may ask, as https://app.example.org; * is all of them."),

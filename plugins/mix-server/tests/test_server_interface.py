@@ -87,7 +87,6 @@ PENDING: set[str] = {
     "GET /v1/signals/{id}",
     "POST /v1/signals/{id}",
     "DELETE /v1/signals/{id}",
-    "--serve-files-from",
 }
 """What is not there yet. Whoever adds it takes it out of here."""
 
