@@ -59,6 +59,7 @@ from mix_server.resources.tokens import (
     Session,
     Token,
 )
+from mix_server.resources.uploads import OneUpload, UploadsOfApp
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -297,6 +298,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route(f"{managing}/copy", Copies(server))
     app.add_route(f"{managing}/register", Registered(server))
     app.add_route(f"{managing}/sign", SignedUpload(server))
+    app.add_route(f"{managing}/uploads", UploadsOfApp(server))
+    app.add_route(f"{managing}/uploads/{{id}}", OneUpload(server))
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)

@@ -32,6 +32,7 @@ from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
 from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
+from mix_server.uploads import Uploads
 from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 log = logging.getLogger("mixkit.server")
+
+_UPLOADS = ".uploads"
+"""Where in it the parts are of files that have not come as a whole yet."""
 
 _BUS = ".bus"
 """Where in the directory of the workspaces the processes meet that share messages."""
@@ -84,6 +88,7 @@ class Server:
         followings: the live queries, which streams share.
         feeds: the topics, which streams share.
         topics_prefix: the first level of what short topics stand for.
+        uploads: files that come in parts.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
@@ -136,6 +141,7 @@ class Server:
         self.followings = Followings(self.databases, settings, held)
         self.feeds = Feeds(lambda: kernel.bus, held)
         self.topics_prefix = PREFIX
+        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
