@@ -23,7 +23,13 @@ NAMES = """
 "path.name" = "q"
 """
 """Names of what is there, since others all end in the same 404."""
+HOOKS = """
+import schemathesis
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+"""
+"""A type of bytes that it does not know."""
 EXPECTED = """
+hooks = "fuzz_hooks.py"
 [checks]
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]
 """
@@ -106,7 +112,8 @@ def url(tmp_path_factory: pytest.TempPathFactory, make_package: Callable[..., by
 
 def fuzz(folder: Path, url: str, config: str, *options: str) -> None:
     """Run the fuzzer; what it finds, with the request that shows it, is the test's failure."""
-    (folder / "schemathesis.toml").write_text(config + EXPECTED)
+    (folder / "fuzz_hooks.py").write_text(HOOKS)
+    (folder / "schemathesis.toml").write_text(EXPECTED + config)
     command = [
         SCHEMATHESIS, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", CHECKS,
         "--continue-on-failure", "--request-timeout", "30", "--warnings", "off",
