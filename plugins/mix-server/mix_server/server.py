@@ -141,7 +141,7 @@ class Server:
         self.followings = Followings(self.databases, settings, held)
         self.feeds = Feeds(lambda: kernel.bus, held)
         self.topics_prefix = PREFIX
-        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS)
+        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None

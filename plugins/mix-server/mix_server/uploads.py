@@ -52,6 +52,18 @@ class Locked(Refusal):
         super().__init__("another request is sending a part of this upload; wait until it has ended")
 
 
+class NoRoom(Refusal):
+    """Those that have begun may become as long as all may be together."""
+
+    status = 507
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"the uploads that have begun may have {most} bytes together, which settings.server.uploads_limit says; "
+            "end one, or wait until one has passed"
+        )
+
+
 class Started(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is known of an upload.
 
@@ -101,20 +113,29 @@ class Part:
 
 
 class Uploads:
-    """All uploads of a server, shared by its workers. The folder is made when it is needed."""
+    """All uploads of a server, shared by its workers.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: made when it is needed.
+        most: bytes that those which have not ended may have together.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
         self._folder = folder
+        self._most = most
 
     def begin(self, place: Place, path: str, length: int, content_type: str, *, force: bool) -> Started:
         """One more.
 
         Raises:
-            Overloaded: there are too many.
+            Overloaded, NoRoom: there are too many, or too long ones.
         """
         self._folder.mkdir(exist_ok=True, mode=0o700)
-        if self._sweep() >= _MOST:
+        begun, promised = self._sweep()
+        if begun >= _MOST:
             raise Overloaded(f"{_MOST} uploads have begun and not ended")
+        if promised + length > self._most:
+            raise NoRoom(self._most)
         started = Started(
             id=secrets.token_hex(16), workspace=place.workspace, app=place.app, home=place.home.parent.name, path=path,
             length=length, content_type=content_type, force=force, expires=time.time() + LIFETIME,
@@ -180,20 +201,23 @@ class Uploads:
         with whole_file(self._about(started.id), private=True) as file:
             file.write(msgspec.json.encode(started))
 
-    def _sweep(self) -> int:
-        """End those whose time is over; how many are left."""
-        left, now = 0, time.time()
-        for path in self._folder.glob("*.bytes"):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime + LIFETIME <= now:
-                    self.end(path.stem)
-                else:
-                    left += 1
+    def _sweep(self) -> tuple[int, int]:
+        """End those whose time is over; how many are left, and how many bytes they may have."""
+        left, promised, now = 0, 0, time.time()
         for path in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError, msgspec.MsgspecError):
+                found = msgspec.json.decode(path.read_bytes(), type=Started)
+                if found.expires <= now:
+                    self.end(found.id)
+                elif not found.done:
+                    left += 1
+                    promised += found.length
+        for path in self._folder.glob("*.bytes"):
+            # Of a process that was killed when it began or ended one.
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime + LIFETIME <= now and not self._part(path.stem).exists():
+                if path.stat().st_mtime + LIFETIME <= now and not self._about(path.stem).exists():
                     path.unlink()
-        return left
+        return left, promised
 
     def _about(self, id: str) -> Path:
         return self._folder / f"{id}.json"

@@ -174,8 +174,22 @@ async def test_an_upload_passes_and_is_of_one_app(
     monkeypatch.setattr(kept, "LIFETIME", -1.0)
     url = await begin(client, 3, path="/a")
     assert (await client.head(url, headers=TUS)).status_code == 404
-    assert server.uploads._sweep() == 0
-    assert list(server.uploads._folder.iterdir()) == []
+    # The one of the app that was deleted passes with its time.
+    assert server.uploads._sweep() == (1, 3)
+    assert len(list(server.uploads._folder.iterdir())) == 2
+
+
+async def test_all_together_have_a_limit(make_server: Make, connect: Connect) -> None:
+    async with connect(make_server(uploads_limit=10)) as client:
+        url = await begin(client, 6, path="/a")
+        headers = {**TUS, "Upload-Length": "5", "Upload-Metadata": said(path="/b")}
+        assert (await client.post(UPLOADS, headers=headers)).status_code == 507
+        await begin(client, 4, path="/b")
+        assert (await part(client, url, 0, b"abcdef")).status_code == 204
+        # One that is a file is none of them any more.
+        assert (
+            await client.post(UPLOADS, headers={**headers, "Upload-Metadata": said(path="/c")})
+        ).status_code == 201
 
 
 @pytest.mark.parametrize(
