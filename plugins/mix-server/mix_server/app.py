@@ -14,6 +14,7 @@ from falcon.routing import CompiledRouter
 from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
+from mix_server.folder import Folder
 from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
@@ -28,6 +29,7 @@ from mix_server.resources.ext import Extensions
 from mix_server.resources.file_links import Registered, SignedUpload
 from mix_server.resources.file_manager import Content, Copies, FileList, Props
 from mix_server.resources.files import File
+from mix_server.resources.folder import FolderFile
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
@@ -58,6 +60,7 @@ from mix_server.resources.tokens import (
     Session,
     Token,
 )
+from mix_server.resources.uploads import OneUpload, UploadsOfApp
 from mix_server.resources.workspaces import Workspace, Workspaces
 from mix_server.response import Response
 from mix_server.server import Server
@@ -198,16 +201,18 @@ class Router(CompiledRouter):
 def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
-    middleware: list[Any] = [Around(server, deprecated)]
+    api = Api(_DEPRECATED)
+    middleware: list[Any] = [Around(server, deprecated, api.methods)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
-    api = Api(_DEPRECATED)
     app = App(request_type=Request, middleware=middleware, router=Router(api))
     app.api = api
     install_handlers(app)
     _add_routes(app, server)
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
         pass
+    if server.settings.serve_files_from is not None:
+        app.add_route("/{path:path}", FolderFile(server, Folder(server.settings.serve_files_from)))
     return app
 
 
@@ -294,6 +299,8 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route(f"{managing}/copy", Copies(server))
     app.add_route(f"{managing}/register", Registered(server))
     app.add_route(f"{managing}/sign", SignedUpload(server))
+    app.add_route(f"{managing}/uploads", UploadsOfApp(server))
+    app.add_route(f"{managing}/uploads/{{id}}", OneUpload(server))
 
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)

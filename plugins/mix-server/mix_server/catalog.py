@@ -138,6 +138,8 @@ class Catalog:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._load(key))
             self._loading[key] = task
+            # Nobody may wait for it by the time it fails, and then the event loop would log it as forgotten.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
 

@@ -37,6 +37,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--ws-dir", metavar="DIR", help="Directory that holds the workspaces.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--serve-files-from", metavar="DIR", help="Folder whose files everybody may read.")
 @click.option("--tls-certs", metavar="FILE", help="Certificate and its chain, PEM; read again when renewed.")
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate, PEM.")
 @click.option(
@@ -71,6 +72,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--agent-cache-size", type=int, help="Compiled programs kept: settings.kernel.programs.")
 @click.option("--body-limit", type=int, metavar="BYTES", help="Size of a package or of records to save.")
 @click.option("--file-limit", type=int, metavar="BYTES", help="Size of a file that is uploaded.")
+@click.option("--uploads-limit", type=int, metavar="BYTES", help="Size of all uploads that have begun.")
 @click.option("--params-limit", type=int, metavar="BYTES", help="Size of an agent's or a query's parameters.")
 @click.option("--body-timeout", type=float, metavar="SECONDS", help="Time in which a body must arrive.")
 @click.option("--rate-limit", type=float, help="Requests a second of each caller; 0 is without a limit.")

@@ -29,7 +29,7 @@ _ASKED_WITH: Final = ", ".join(
     (
         "Authorization", "Content-Type", "Content-Encoding", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID",
         "Prefer", "Range", "X-Request-Id",
-        "Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Offset", "X-HTTP-Method-Override",
+        "Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Offset",
     )
 )  # fmt: skip
 _SHOWN: Final = ", ".join(

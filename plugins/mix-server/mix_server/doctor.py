@@ -14,6 +14,7 @@ from mix_server.access.role import Role
 from mix_server.access.store import GrantStore
 from mix_server.access.subject import ANONYMOUS
 from mix_server.cors import Cors
+from mix_server.folder import Folder
 from mix_server.settings import MAX_WALL_TIME
 from mix_server.tls import check_pair
 from mixkit.contracts import Check
@@ -43,6 +44,7 @@ def checks(kernel: Any) -> list[Check]:
         _time(kernel.limits.wall_time, settings),
         _tls(settings),
         _cors(settings),
+        _folder(settings),
         _rate(settings),
         _waiting(settings, kernel.programs.idle.most_mappings),
         _kept(kernel.settings("kernel")),
@@ -109,6 +111,19 @@ def _tls(settings: ServerSettings) -> Check:
     if end <= datetime.now(UTC):
         return Check(name, "error", f"the certificate ended at {end:%Y-%m-%d %H:%M} UTC", "renew it")
     return Check(name, "ok", f"a certificate until {end:%Y-%m-%d}, read again when it is renewed")
+
+
+def _folder(settings: ServerSettings) -> Check:
+    name = "server files"
+    if settings.serve_files_from is None:
+        return Check(name, "ok", "no folder of this machine is served")
+    try:
+        Folder(settings.serve_files_from)
+    except ProfileError as exc:
+        return Check(name, "error", str(exc), "let settings.server.serve_files_from name a folder")
+    return Check(
+        name, "ok", f"everybody may read {settings.serve_files_from!r}, but for links and hidden files"
+    )
 
 
 def _cors(settings: ServerSettings) -> Check:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_server.errors import BadRequest, PreconditionFailed, Unsupported
+from mix_server.errors import BadRequest, PreconditionFailed
 from mixkit.errors import Conflict
 
 if TYPE_CHECKING:
@@ -89,13 +89,12 @@ class Match:
         """What the request says; None if it has no such header.
 
         Raises:
-            Unsupported: it has another condition.
-            PreconditionFailed: what it has is no condition, so it cannot hold.
+            PreconditionFailed: what it has is no condition, or one that is not done here, so it cannot hold.
         """
         wanted, unwanted = req.get_header("If-Match"), req.get_header("If-None-Match")
         if wanted is None and req.get_header("If-Unmodified-Since") is not None:
             # Seconds do not tell the versions of a record apart.
-            raise Unsupported("If-Unmodified-Since is not done here; send If-Match with the ETag")
+            raise PreconditionFailed("If-Unmodified-Since is not done here; send If-Match with the ETag")
         return None if wanted is None and unwanted is None else cls(wanted, unwanted)
 
     def keep(self, database: Database, id: str, change: Callable[[str | None], Commit]) -> Commit:

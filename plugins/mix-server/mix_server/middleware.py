@@ -23,6 +23,8 @@ from mix_server.streams import Stream
 from mixkit.errors import NotFound, StorageError, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
@@ -48,9 +50,12 @@ class Around:
     Args:
         server: whose requests these are.
         deprecated: templates of routes whose answers say that they will go.
+        done: the methods of the route of a template.
     """
 
-    def __init__(self, server: Server, deprecated: dict[str, str]) -> None:
+    def __init__(
+        self, server: Server, deprecated: dict[str, str], done: Callable[[str], Container[str]]
+    ) -> None:
         self._server = server
         self._authorizer = server.authorizer
         self._metrics = server.metrics
@@ -59,6 +64,7 @@ class Around:
         self._cors = server.cors
         self._rates = server.rates
         self._deprecated = deprecated
+        self._done = done
         self._log = server.settings.access_log
         if self._log and access.level == logging.NOTSET:
             # Who asks for it wants to see it, whatever else is logged.
@@ -97,7 +103,8 @@ class Around:
                 raise
             req.activity = activity_of(resource, req.method)
         self._count(req, resp, resource)
-        if req.judged:
+        # A method that is not done here is refused as such, whatever else is sent.
+        if req.judged and req.method in self._done(str(req.uri_template)):
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 

@@ -75,8 +75,6 @@ def statuses(resource: Any, method: str) -> set[int]:
         found |= _BODY
     if method in _CHANGES:
         found.add(412)
-    if method in getattr(resource, "heeds_conditions", ()):
-        found.add(501)
     return found
 
 
@@ -92,6 +90,10 @@ class Api:
         """Another route, or another resource for one."""
         self._routes[route.template] = route
         self._document = None
+
+    def methods(self, template: str) -> Sequence[str]:
+        """The methods of the route of a template."""
+        return self._routes[template].methods
 
     def document(self) -> dict[str, Any]:
         """The document, made once. Nobody may change it."""

@@ -43,8 +43,7 @@ def refuse_options(req: Request, resource: Any) -> None:
     if not req.query_string:
         return
     known = options_of(resource, req.method)
-    # A method that is not done here is refused as such.
-    if known is ITS_OWN or not hasattr(resource, f"on_{_ALIASES.get(req.method, req.method).lower()}"):
+    if known is ITS_OWN:
         return
     seen: set[str] = set()
     for key, _ in parse_pairs(req.query_string):

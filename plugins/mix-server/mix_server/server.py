@@ -35,6 +35,7 @@ from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
 from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
+from mix_server.uploads import Uploads
 from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 log = logging.getLogger("mixkit.server")
+
+_UPLOADS = ".uploads"
+"""Where in it the parts are of files that have not come as a whole yet."""
 
 _BUS = ".bus"
 """Where in the directory of the workspaces the processes meet that share messages."""
@@ -89,6 +93,7 @@ class Server:
         postponed: the runs whose callers do not wait for them.
         bridge: brings what a broker carries, if there is one.
         topics_prefix: the first level of what short topics stand for.
+        uploads: files that come in parts.
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
@@ -150,6 +155,7 @@ class Server:
             else Bridge(lambda: kernel.shared_bus, carrier.broker, carrier.prefix)
         )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
+        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None

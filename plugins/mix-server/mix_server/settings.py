@@ -37,6 +37,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
     ] = None
     tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
+    serve_files_from: Annotated[
+        str | None,
+        Meta(
+            description="Folder whose files everybody may read, where no other path is. No link is followed."
+        ),
+    ] = None
     cors_origins: Annotated[
         list[str],
         Meta(description="Origins whose scripts may ask, as https://app.example.org; * is all of them."),
@@ -96,6 +102,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int, Meta(ge=1024, description="Bytes of an uploaded package, and of records to save.")
     ] = 32 * MIB
     file_limit: Annotated[int, Meta(ge=1, description="Bytes of a file that is uploaded.")] = 1024 * MIB
+    uploads_limit: Annotated[
+        int, Meta(ge=1, description="Bytes of all files together that come in parts and are not whole yet.")
+    ] = 16 * 1024 * MIB
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000

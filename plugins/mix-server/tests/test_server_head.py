@@ -41,6 +41,7 @@ PATHS = [
     f"{APP}/file-manager",
     f"{APP}/file-manager/content?path=/public/a",
     f"{APP}/file-manager/props?path=/public/a",
+    f"{APP}/file-manager/uploads/{ID}",
     *(
         f"{of}/permissions{rest}"
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")

@@ -263,6 +263,7 @@ def test_doctor_says_what_was_granted_and_what_is_kept(make_server: Make, tmp_pa
         ({"settings.server.token": "short"}, {"server authentication": "error"}),
         ({"settings.server.no_auth": True}, {"server authentication": "warning"}),
         ({"settings.server.ws_dir": "/proc/version/x"}, {"server workspaces": "error"}),
+        ({"settings.server.serve_files_from": "/nothing/there"}, {"server files": "error"}),
         ({"settings.server.cors_origins": ["*"]}, {"server origins": "warning"}),
         ({"settings.server.cors_origins": ["a.org"]}, {"server origins": "error"}),
         ({"limits.wall_time": 301}, {"server timeout": "error"}),

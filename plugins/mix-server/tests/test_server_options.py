@@ -122,6 +122,9 @@ async def test_every_write_refuses_a_part_of_a_body(
 
 async def test_a_method_that_is_not_done_is_refused_as_such(client: httpx.AsyncClient) -> None:
     assert (await client.patch("/v1/ws?surprise=1")).status_code == 405
+    assert (await client.request("TRACE", "/v1/ws?surprise=1", headers={"If-Match": "*"})).status_code == 405
+    # Its resource does it, at the path that took the place of this one.
+    assert (await client.post("/query/w/demo/q?surprise=1", json={})).status_code == 405
     assert (await client.options("/v1/ws?surprise=1")).status_code == 200
 
 

@@ -86,6 +86,8 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/ws/{ws}/app/{app}/file-manager/copy": {"POST": WRITE},
     "/v1/ws/{ws}/app/{app}/file-manager/register": {"POST": WRITE},
     "/v1/ws/{ws}/app/{app}/file-manager/sign": {"POST": WRITE},
+    "/v1/ws/{ws}/app/{app}/file-manager/uploads": {"POST": WRITE},
+    "/v1/ws/{ws}/app/{app}/file-manager/uploads/{id}": {"GET": WRITE, "PATCH": WRITE, "DELETE": WRITE},
     "/ws": {"GET": SEE, "POST": CREATE},
     "/ws/": {"GET": SEE, "POST": CREATE},
     "/ws/{ws}": {"GET": SEE, "DELETE": DELETE},

@@ -10,6 +10,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -56,24 +57,39 @@ def serial(connection: http.client.HTTPSConnection) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize("way", ["one process", "workers", "gunicorn"])
+def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path: Path, way: str) -> None:
     authority = trustme.CA()
     certs, key = tmp_path / "certs.pem", tmp_path / "key.pem"
     issue(authority, certs, key)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    command = [
-        MIXKIT, "serve", "--port", "0", "--workers", workers, "--no-auth", "--ws-dir", str(tmp_path / "ws"),
-        "--tls-certs", str(certs), "--tls-key", str(key),
-    ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ}) as child:
+    if way == "gunicorn":
+        command = [
+            sys.executable, "-m", "gunicorn", "-c", "python:mix_server.gunicorn_conf", "--preload", "-w", "2",
+            "-b", "127.0.0.1:0", "--certfile", str(certs), "--keyfile", str(key), "mix_server.asgi:app",
+        ]  # fmt: skip
+    else:
+        command = [
+            MIXKIT, "serve", "--port", "0", "--workers", "2" if way == "workers" else "1",
+            "--tls-certs", str(certs), "--tls-key", str(key),
+        ]  # fmt: skip
+    settings = {
+        "MIXKIT_SERVER_NO_AUTH": "true",
+        "MIXKIT_SERVER_WS_DIR": str(tmp_path / "ws"),
+        "MIXKIT_LOG_LEVEL": "info",
+    }
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
+    ) as child:
         try:
             assert child.stderr is not None
-            line = child.stderr.readline()
-            found = re.search(r"https://127\.0\.0\.1:(\d+)", line)
-            assert found, line
+            said: list[str] = []
+            while not (found := re.search(r"https://127\.0\.0\.1:(\d+)", "".join(said))):
+                said.append(child.stderr.readline())
+                assert said[-1], said
             port = int(found[1])
+            threading.Thread(target=child.stderr.read, daemon=True).start()
             old = connected(port, context)
             assert answered(old)
             before = serial(old)

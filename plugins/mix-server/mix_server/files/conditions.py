@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mix_server.errors import BadRequest, PreconditionFailed, Refusal, Unsupported
+from mix_server.errors import BadRequest, PreconditionFailed, Refusal
 from mix_server.match import tags_of
 from mixkit.errors import FileConflict, NotFound
 from mixkit.filesystem import ABSENT
@@ -54,15 +54,15 @@ async def condition_of(req: Request, files: Files, path: str, *, force: bool) ->
         force: any version will do where the request has no condition; there must be no file without it.
 
     Raises:
-        PreconditionFailed: it does not hold.
+        PreconditionFailed: it does not hold, or is none that is done here.
         There: there is a file, which is not to be replaced.
-        Unsupported, BadRequest: it is none that is done here, or one is too many.
+        BadRequest: it is one too many.
     """
     wanted, unwanted = req.get_header("If-Match"), req.get_header("If-None-Match")
     conditional = wanted is not None or unwanted is not None
     if not conditional and req.get_header("If-Unmodified-Since") is not None:
         # Seconds do not tell the versions of a file apart.
-        raise Unsupported("If-Unmodified-Since is not done here; send If-Match with the ETag")
+        raise PreconditionFailed("If-Unmodified-Since is not done here; send If-Match with the ETag")
     if conditional and force and req.method != "DELETE":
         raise BadRequest(
             "expected force or If-Match, found both: one replaces whatever there is, one a version"

@@ -8,7 +8,7 @@ from falcon.media import MultipartFormHandler
 
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, PreconditionFailed, Unsupported, UnsupportedBody
+from mix_server.errors import BadRequest, PreconditionFailed, UnsupportedBody
 from mix_server.files.answer import answer_file
 from mix_server.files.conditions import There, Wanted, condition_of, flag
 from mix_server.files.described import MOST, Change, Copy, FilePage, FileValue, Listed, Named
@@ -181,7 +181,9 @@ class Props(Managing):
                 "expected another path or what is said of the file, found both: do one after the other"
             )
         elif conditional:
-            raise Unsupported("a file gets another path whichever version it is; leave the condition away")
+            raise PreconditionFailed(
+                "a file gets another path whichever version it is; leave the condition away"
+            )
         else:
             info = await _moved(files, path, change.path, force=change.force)
         resp.set_header("ETag", f'"{info.etag}"')

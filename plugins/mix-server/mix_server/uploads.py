@@ -1,0 +1,226 @@
+"""Files that are sent in parts, over as many requests as it takes: what has come of each is kept on disk.
+
+    <ws_dir>/.uploads/
+      ID.json     what is known of it, replaced as a whole
+      ID.bytes    the bytes that have come, in their order; locked while a request appends to it
+
+Bytes are acknowledged when they are on disk, so no one that was acknowledged is lost with the process. When all have
+come they become the file of the app, at once and as a whole, with the upload's id in its metadata: whoever asks after a
+crash in between sees by that whether it was done. Everything here blocks as the disk does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from mix_server.errors import Overloaded, Refusal
+from mixkit.errors import NotFound
+from mixkit.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mixkit.storage import Place
+
+__all__ = ["LIFETIME", "MARK", "Locked", "Part", "Started", "Uploads"]
+
+LIFETIME: Final = 86_400.0
+"""Seconds that an upload is there after it began."""
+MARK: Final = "mixkit-upload"
+"""Metadata of a file: the upload that it came by."""
+
+_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_MOST: Final = 1_000
+"""Uploads that are there at once, of all apps together."""
+
+
+class Locked(Refusal):
+    """Another request appends to the upload."""
+
+    status = 423
+
+    def __init__(self) -> None:
+        super().__init__("another request is sending a part of this upload; wait until it has ended")
+
+
+class NoRoom(Refusal):
+    """Those that have begun may become as long as all may be together."""
+
+    status = 507
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"the uploads that have begun may have {most} bytes together, which settings.server.uploads_limit says; "
+            "end one, or wait until one has passed"
+        )
+
+
+class Started(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is known of an upload.
+
+    Attributes:
+        workspace, app, home: the app, and its folder's name, which another app of that name does not have.
+        path, length, content_type, force: of the file.
+        expires: Unix second.
+        done: whether the file is there.
+    """
+
+    id: str
+    workspace: str
+    app: str
+    home: str
+    path: str
+    length: int
+    content_type: str
+    force: bool
+    expires: float
+    done: bool = False
+
+
+class Part:
+    """The bytes of an upload, locked."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @property
+    def size(self) -> int:
+        """How many have come."""
+        return os.fstat(self._number).st_size
+
+    def append(self, data: bytes) -> None:
+        """Write bytes behind the others."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._number, rest) :]
+
+    def read(self, start: int, most: int) -> bytes:
+        """Bytes from a place on."""
+        return os.pread(self._number, most, start)
+
+    def flush(self) -> None:
+        """Have them on disk."""
+        os.fdatasync(self._number)
+
+
+class Uploads:
+    """All uploads of a server, shared by its workers.
+
+    Args:
+        folder: made when it is needed.
+        most: bytes that those which have not ended may have together.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder = folder
+        self._most = most
+
+    def begin(self, place: Place, path: str, length: int, content_type: str, *, force: bool) -> Started:
+        """One more.
+
+        Raises:
+            Overloaded, NoRoom: there are too many, or too long ones.
+        """
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+        begun, promised = self._sweep()
+        if begun >= _MOST:
+            raise Overloaded(f"{_MOST} uploads have begun and not ended")
+        if promised + length > self._most:
+            raise NoRoom(self._most)
+        started = Started(
+            id=secrets.token_hex(16), workspace=place.workspace, app=place.app, home=place.home.parent.name, path=path,
+            length=length, content_type=content_type, force=force, expires=time.time() + LIFETIME,
+        )  # fmt: skip
+        self._part(started.id).touch(mode=0o600, exist_ok=False)
+        self._keep(started)
+        return started
+
+    def find(self, place: Place, id: str) -> Started:
+        """An upload of an app. `NotFound` if there is none, or its time is over."""
+        if not _ID.fullmatch(id):
+            raise NotFound("no such upload")
+        try:
+            found = msgspec.json.decode(self._about(id).read_bytes(), type=Started)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            raise NotFound("no such upload") from None
+        whose = (found.workspace, found.app, found.home)
+        if whose != (place.workspace, place.app, place.home.parent.name) or found.expires <= time.time():
+            raise NotFound("no such upload")
+        return found
+
+    def size(self, started: Started) -> int:
+        """How many bytes have come."""
+        if started.done:
+            return started.length
+        try:
+            return self._part(started.id).stat().st_size
+        except FileNotFoundError:
+            return started.length
+
+    @contextmanager
+    def locked(self, started: Started) -> Iterator[Part]:
+        """Its bytes, for one request alone.
+
+        Raises:
+            Locked: another one has them.
+            NotFound: it was ended.
+        """
+        try:
+            number = os.open(self._part(started.id), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise NotFound("no such upload") from None
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield Part(number)
+        except BlockingIOError:
+            raise Locked from None
+        finally:
+            os.close(number)
+
+    def finish(self, started: Started) -> None:
+        """The file is there; the bytes are needed no more."""
+        started.done = True
+        self._keep(started)
+        self._part(started.id).unlink(missing_ok=True)
+
+    def end(self, id: str) -> None:
+        """Forget it."""
+        self._about(id).unlink(missing_ok=True)
+        self._part(id).unlink(missing_ok=True)
+
+    def _keep(self, started: Started) -> None:
+        with whole_file(self._about(started.id), private=True) as file:
+            file.write(msgspec.json.encode(started))
+
+    def _sweep(self) -> tuple[int, int]:
+        """End those whose time is over; how many are left, and how many bytes they may have."""
+        left, promised, now = 0, 0, time.time()
+        for path in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError, msgspec.MsgspecError):
+                found = msgspec.json.decode(path.read_bytes(), type=Started)
+                if found.expires <= now:
+                    self.end(found.id)
+                elif not found.done:
+                    left += 1
+                    promised += found.length
+        for path in self._folder.glob("*.bytes"):
+            # Of a process that was killed when it began or ended one.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime + LIFETIME <= now and not self._about(path.stem).exists():
+                    path.unlink()
+        return left, promised
+
+    def _about(self, id: str) -> Path:
+        return self._folder / f"{id}.json"
+
+    def _part(self, id: str) -> Path:
+        return self._folder / f"{id}.bytes"
