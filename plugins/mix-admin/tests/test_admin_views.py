@@ -23,6 +23,11 @@ def said(page: Page, text: str) -> None:
     expect(page.locator("#said")).to_contain_text(text)
 
 
+def go(page: Page, place: str, title: str) -> None:
+    page.evaluate("place => { location.hash = place; }", place)
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
 def test_signing_in_and_out(site: Site, open_page: Open, token: str) -> None:
     page = open_page(CRM, signed_in=False)
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
@@ -270,7 +275,12 @@ def test_a_package_is_looked_at_and_installed(open_page: Open, package: Any) -> 
     expect(page.locator("del", has_text="1.0.0")).to_be_visible()
     installed = page.get_by_role("row", name="contacts")
     expect(installed).to_contain_text("1.0.0")
-    page.get_by_label("$http_do", exact=True).uncheck()
+    page.get_by_label("$core_*", exact=True).uncheck()
+    page.get_by_role("button", name="Install", exact=True).click()
+    expect(page.get_by_role("form", name="Install the package").get_by_role("alert")).to_contain_text(
+        "Leave it one"
+    )
+    page.get_by_label("$core_*", exact=True).check()
     page.get_by_role("button", name="Install", exact=True).click()
     expect(main).to_contain_text("Version 1.1.0 is installed")
     expect(page.locator(".notice.good")).to_be_focused()
@@ -336,22 +346,19 @@ def test_metrics_are_read(open_page: Open) -> None:
     expect(page.get_by_role("main")).to_contain_text("No counter is called so")
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["#/ws/none", "#/ws/crm/app/none", "#/ws/crm/app/contacts/agent/none", f"{CONTACTS}/records/none"],
-)
-def test_what_is_not_there_says_what_to_do(open_page: Open, place: str) -> None:
-    page = open_page(place)
-    expect(page.get_by_role("main")).to_contain_text("It may have been deleted, or you may not see it")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+def test_what_is_not_there_says_what_to_do(open_page: Open) -> None:
+    page = open_page()
+    for place in ("#/ws/none", f"{CRM}/app/none", f"{CONTACTS}/agent/none", f"{CONTACTS}/records/none"):
+        go(page, place, place.rpartition("/")[2])
+        expect(page.get_by_role("main")).to_contain_text("It may have been deleted, or you may not see it")
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    "place", ["#/nowhere", "#/ws/crm/constructor", "#/ws/%E0%A4%A", "#/ws/crm/app/contacts/records/a/b"]
-)
-def test_an_address_that_means_nothing(open_page: Open, place: str) -> None:
-    page = open_page(place)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing is here")
+def test_an_address_that_means_nothing(open_page: Open) -> None:
+    page = open_page()
+    for place in ("#/nowhere", f"{CRM}/constructor", "#/ws/%E0%A4%A", f"{CONTACTS}/records/a/b"):
+        go(page, "#/", "Workspaces")
+        go(page, place, "Nothing is here")
 
 
 def test_a_server_that_is_gone_is_said(open_page: Open, faults: Faults) -> None:

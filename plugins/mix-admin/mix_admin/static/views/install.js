@@ -53,8 +53,13 @@ function looked({ changed, apps, version, withheld = [], warnings = [], asks = {
     warnings.length > 0 && notice("", "Mind that", h("ul", { class: "plain" }, warnings.map((each) => h("li", {}, each)))),
     changes.length ? changes.map(change) : empty("Nothing differs from what is there."),
     form("Install the package", "Install", async () => {
+      const given = boxes.filter(([, box]) => box.checked).map(([ffi]) => ffi);
       const same = boxes.every(([, box], at) => box.checked === before[at]);
-      await install(same ? "" : boxes.filter(([, box]) => box.checked).map(([ffi]) => ffi).join(","));
+      if (!same && !given.length) {
+        throw Object.assign(new Error("Without any power it is not the package that it says it is. Leave it one, or do not install it."),
+          { title: "Nothing is left", control: boxes[0][1] });
+      }
+      await install(same ? "" : given.join(","));
     },
     boxes.length
       ? h("fieldset", {}, h("legend", {}, "What it may do"), boxes.map(([ffi, box]) =>
