@@ -126,6 +126,7 @@ def test_what_an_agent_fails_with_is_shown(open_page: Open) -> None:
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("main")).to_contain_text("no such <b>customer</b>")
     said(page, "The agent failed")
+    expect(page.get_by_label("What it wrote", exact=True)).to_have_text("warning  no such")
 
 
 def test_records_are_asked_for(open_page: Open) -> None:
