@@ -32,6 +32,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GUEST = r"""
 (module
   (import "mix" "panic" (func $panic (param i32 i32)))
+  (import "mix" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 2)
   (global $heap (mut i32) (i32.const 16384))
   (data (i32.const 64) "no such <b>customer</b>")
@@ -44,6 +45,7 @@ GUEST = r"""
   (func (export "mix_entry_echo") (param $p i32) (param $n i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n))))
   (func (export "mix_entry_break") (param i32 i32) (result i64)
+    (call $log (i32.const 2) (i32.const 64) (i32.const 7))
     (call $panic (i32.const 64) (i32.const 23)) (unreachable))
 )
 """

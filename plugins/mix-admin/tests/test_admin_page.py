@@ -15,6 +15,8 @@ from mix_admin.page import HEADERS, files
 if TYPE_CHECKING:
     from conftest import Site
 
+pytestmark = pytest.mark.xdist_group("admin")
+
 ASSETS = files()
 SCRIPTS = sorted(path for path in ASSETS if path.endswith(".js"))
 LOADED = re.compile(r"""(?:import|from|import\() ?["'](\.[^"'`$]+)["']""")

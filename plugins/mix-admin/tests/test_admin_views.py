@@ -23,6 +23,11 @@ def said(page: Page, text: str) -> None:
     expect(page.locator("#said")).to_contain_text(text)
 
 
+def go(page: Page, place: str, title: str) -> None:
+    page.evaluate("place => { location.hash = place; }", place)
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
 def test_signing_in_and_out(site: Site, open_page: Open, token: str) -> None:
     page = open_page(CRM, signed_in=False)
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
@@ -121,6 +126,7 @@ def test_what_an_agent_fails_with_is_shown(open_page: Open) -> None:
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("main")).to_contain_text("no such <b>customer</b>")
     said(page, "The agent failed")
+    expect(page.get_by_label("What it wrote", exact=True)).to_have_text("warning  no such")
 
 
 def test_records_are_asked_for(open_page: Open) -> None:
@@ -250,23 +256,86 @@ def test_secrets_have_names_only(open_page: Open) -> None:
     assert "nobody sees" not in page.content()
 
 
-def test_a_package_is_installed(open_page: Open, package: Any) -> None:
+def test_a_package_is_looked_at_and_installed(open_page: Open, package: Any) -> None:
     page = open_page(f"{CRM}/install")
-    page.get_by_role("button", name="Install").click()
+    main = page.get_by_role("main")
+    page.get_by_role("button", name="Look at it").click()
     expect(page.get_by_role("alert")).to_contain_text("Choose a .remix file")
-    page.get_by_label("Package", exact=True).set_input_files(
-        {"name": "broken.remix", "mimeType": "application/octet-stream", "buffer": b"no package"}
-    )
-    page.get_by_role("button", name="Install").click()
+
+    def choose(data: bytes) -> None:
+        page.get_by_label("Package", exact=True).set_input_files(
+            {"name": "contacts.remix", "mimeType": "application/octet-stream", "buffer": data}
+        )
+        page.get_by_role("button", name="Look at it").click()
+
+    choose(b"no package")
     expect(page.get_by_role("alert")).to_contain_text("(400)")
-    made = package("1.1.0", grants={"ffis": ["$core_*", "$http_*"]})
-    page.get_by_label("Package", exact=True).set_input_files(
-        {"name": "contacts.remix", "mimeType": "application/octet-stream", "buffer": made}
+    choose(package("1.1.0", grants={"ffis": ["$core_*", "$http_do"]}))
+    expect(page.get_by_role("heading", name="Version 1.1.0 of contacts")).to_be_visible()
+    expect(page.locator(".plus", has_text="$http_do")).to_be_visible()
+    expect(page.locator("del", has_text="1.0.0")).to_be_visible()
+    installed = page.get_by_role("row", name="contacts")
+    expect(installed).to_contain_text("1.0.0")
+    page.get_by_label("$core_*", exact=True).uncheck()
+    page.get_by_role("button", name="Install", exact=True).click()
+    expect(page.get_by_role("form", name="Install the package").get_by_role("alert")).to_contain_text(
+        "Leave it one"
     )
-    page.get_by_role("button", name="Install").click()
-    expect(page.get_by_role("main")).to_contain_text("Version 1.1.0 is installed")
-    page.get_by_role("main").get_by_role("link", name="contacts", exact=True).click()
-    expect(page.get_by_role("main")).to_contain_text("1.1.0")
+    page.get_by_label("$core_*", exact=True).check()
+    page.get_by_role("button", name="Install", exact=True).click()
+    expect(main).to_contain_text("Version 1.1.0 is installed")
+    expect(page.locator(".notice.good")).to_be_focused()
+    expect(installed).to_contain_text("1.1.0")
+    # Somebody agrees later to what was left out.
+    page.get_by_role("button", name="Agree to what was withheld from contacts").click()
+    page.get_by_role("dialog").get_by_role("button", name="Agree").click()
+    expect(page.get_by_role("button", name="Agree to")).to_have_count(0)
+    expect(installed).to_contain_text("$http_do")
+
+
+def test_what_was_done_is_listed(open_page: Open) -> None:
+    page = open_page(f"{CONTACTS}/agent/break")
+    page.get_by_role("button", name="Run").click()
+    runs = page.get_by_role("region", name="Last runs").get_by_role("row")
+    expect(runs.nth(1)).to_contain_text("failed")
+    expect(runs.nth(1)).to_contain_text("operator")
+    page.get_by_role("link", name="Activity").click()
+    page.get_by_label("Show", exact=True).select_option("run")
+    expect(page.get_by_role("region", name="Activities").get_by_role("row").nth(1)).to_contain_text("failed")
+    page.get_by_label("Show", exact=True).select_option("import")
+    expect(page.get_by_role("main")).to_contain_text("Nothing of that kind was done here yet")
+
+
+def test_files_are_stored_read_and_deleted(open_page: Open) -> None:
+    name = "<img src=x onerror=alert(1)>.txt"
+    page = open_page(f"{CONTACTS}/files")
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("No files here")
+    page.get_by_text("Store a file").click()
+    page.get_by_label("File", exact=True).set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": b"hello"}
+    )
+    expect(page.get_by_label("Path", exact=True)).to_have_value(f"/{name}")
+    page.get_by_role("button", name="Store").click()
+    row = page.get_by_role("region", name="Files").get_by_role("row").nth(1)
+    expect(row).to_contain_text("5 B")
+    with page.expect_download() as download:
+        row.get_by_role("link").click()
+    assert download.value.path().read_bytes() == b"hello"
+    # What is there is replaced only if that is asked for.
+    page.get_by_text("Store a file").click()
+    page.get_by_label("File", exact=True).set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": b"hi"}
+    )
+    page.get_by_role("button", name="Store").click()
+    storing = page.get_by_role("form", name="Store a file")
+    expect(storing.get_by_role("alert")).to_contain_text("(409)")
+    page.get_by_label("Replace what is there").check()
+    page.get_by_role("button", name="Store").click()
+    expect(row).to_contain_text("2 B")
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete the file").click()
+    expect(main).to_contain_text("No files here")
 
 
 def test_metrics_are_read(open_page: Open) -> None:
@@ -278,22 +347,19 @@ def test_metrics_are_read(open_page: Open) -> None:
     expect(page.get_by_role("main")).to_contain_text("No counter is called so")
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["#/ws/none", "#/ws/crm/app/none", "#/ws/crm/app/contacts/agent/none", f"{CONTACTS}/records/none"],
-)
-def test_what_is_not_there_says_what_to_do(open_page: Open, place: str) -> None:
-    page = open_page(place)
-    expect(page.get_by_role("main")).to_contain_text("It may have been deleted, or you may not see it")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+def test_what_is_not_there_says_what_to_do(open_page: Open) -> None:
+    page = open_page()
+    for place in ("#/ws/none", f"{CRM}/app/none", f"{CONTACTS}/agent/none", f"{CONTACTS}/records/none"):
+        go(page, place, place.rpartition("/")[2])
+        expect(page.get_by_role("main")).to_contain_text("It may have been deleted, or you may not see it")
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    "place", ["#/nowhere", "#/ws/crm/constructor", "#/ws/%E0%A4%A", "#/ws/crm/app/contacts/records/a/b"]
-)
-def test_an_address_that_means_nothing(open_page: Open, place: str) -> None:
-    page = open_page(place)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing is here")
+def test_an_address_that_means_nothing(open_page: Open) -> None:
+    page = open_page()
+    for place in ("#/nowhere", f"{CRM}/constructor", "#/ws/%E0%A4%A", f"{CONTACTS}/records/a/b"):
+        go(page, "#/", "Workspaces")
+        go(page, place, "Nothing is here")
 
 
 def test_a_server_that_is_gone_is_said(open_page: Open, faults: Faults) -> None:

@@ -393,6 +393,33 @@ async def test_only_a_user_gets_one(server: Server, connect: Connect, provider: 
 # -- sessions of browsers ------------------------------------------------------------------------
 
 
+async def test_who_asks_is_said(server: Server, connect: Connect, provider: Provider, token: str) -> None:
+    async with connect(server, None) as client:
+        path = "/v1/auth/session"
+        assert (await client.get(path)).status_code == 401
+        operator = (await client.get(path, headers=bearer(token))).json()
+        assert operator == {
+            "name": "operator", "subject": None, "operator": True, "session": False, "until": None,
+        }  # fmt: skip
+        ada = (await client.get(path, headers=bearer(provider.token()))).json()
+        assert (ada["name"], ada["subject"]) == ("ada@example.org", "user/ada@example.org")
+        assert (ada["operator"], ada["session"]) == (False, False)
+        begun = (await client.post(path, headers=bearer(provider.token()))).json()
+        answer = await client.get(path)
+        assert answer.headers["Cache-Control"] == "no-store"
+        found = answer.json()
+        assert (found["name"], found["session"]) == ("ada@example.org", True)
+        assert abs(found["until"] - begun["until"]) < 120
+        nobody = (await client.get(path, headers=bearer(provider.token(email=None)))).json()
+        assert nobody["name"] == "sub/42"
+
+
+async def test_without_authentication_everybody_is_here(make_server: Make, connect: Connect) -> None:
+    async with connect(make_server(token=None, no_auth=True), None) as client:
+        found = (await client.get("/v1/auth/session")).json()
+    assert (found["name"], found["session"]) == ("everybody on this machine", False)
+
+
 @pytest.mark.parametrize("operator", [False, True])
 async def test_a_session_is_for_the_pages_of_the_server(
     server: Server, connect: Connect, provider: Provider, token: str, operator: bool

@@ -1,9 +1,14 @@
 // An agent: what it takes and answers, a form to run it, and its last runs.
 
-import { ask, get, of, write } from "../api.js";
-import { button, empty, form, h, heading, notice, put, say } from "../dom.js";
+import { ask, at, get, of, write } from "../api.js";
+import { button, empty, form, h, heading, notice, problem, put, say } from "../dom.js";
 import { control, fields, readJSON } from "./parameters.js";
 import { runs } from "./activities.js";
+
+// The process that ran it may keep to itself for a moment what it noted; another one may answer.
+const MOMENT = 300;
+const soon = () => new Promise((done) => setTimeout(done, MOMENT));
+const LEVELS = ["debug", "info", "warning", "error"];
 
 export async function view(place, signal) {
   const agent = await get(of(place), {}, signal);
@@ -31,14 +36,15 @@ export async function view(place, signal) {
     const began = performance.now();
     try {
       const { value, headers } = await ask("POST", of(place), { body: body ?? null, signal });
-      put(answered, result(value, performance.now() - began, headers.get("X-Request-Id")));
+      const request = headers.get("X-Request-Id");
+      put(answered, result(value, performance.now() - began, request), wrote(place, request, signal));
       say("The agent has answered");
     } catch (error) {
       if (error.status !== 422 || !error.details.run_error) throw error;
-      put(answered, failed(error));
+      put(answered, failed(error), wrote(place, error.request, signal));
       say("The agent failed");
     } finally {
-      update();
+      soon().then(update);
     }
   }, asForm, asText);
   update();
@@ -55,6 +61,18 @@ function schemas(agent) {
   return h("div", { class: "stack" },
     h("h3", {}, "Takes"), h("pre", { tabindex: "0" }, write(agent.inParams, 2)),
     h("h3", {}, "Answers"), h("pre", { tabindex: "0" }, write(agent.outParams, 2)));
+}
+
+// What the guest wrote to its log in a run; nothing where it wrote nothing.
+function wrote(place, run, signal) {
+  const shown = h("div");
+  soon().then(() => get(at("ws", place.names.ws, "output"), { run, limit: "200" }, signal)).then(({ output }) => {
+    if (!output.length) return;
+    const lines = output.reverse().map(({ level, text }) => `${LEVELS[level] ?? level}  ${text}`);
+    put(shown, h("details", { open: true }, h("summary", {}, "What it wrote"),
+      h("pre", { tabindex: "0", "aria-label": "What it wrote" }, lines.join("\n"))));
+  }, (error) => { if (error.name !== "AbortError") put(shown, problem(error)); });
+  return shown;
 }
 
 function result(value, milliseconds, request) {
