@@ -100,8 +100,12 @@ class Server:
                 f"found {settings.max_runs}; raise settings.kernel.threads",
                 "settings.server.max_runs",
             )
+        if not settings.rate_limit and kernel.origins["settings.server.rate_burst"] != "default":
+            raise ProfileError("expected rate_limit beside it, found none", "settings.server.rate_burst")
         self.kernel = kernel
         self.settings = settings
+        # What a setting names and is not there is said with the setting, before anybody looks for it.
+        kernel.prepare()
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
@@ -113,7 +117,6 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
-        kernel.prepare()
         self.admission = Admission(
             settings.max_runs,
             settings.max_waiting_runs,
