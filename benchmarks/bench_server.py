@@ -187,8 +187,8 @@ def process(*command: str, env: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 @contextmanager
-def mixkit(directory: str) -> Iterator[tuple[int, int]]:
-    """`mixkit serve` with the agent installed."""
+def mixkit(directory: str, **settings: str) -> Iterator[tuple[int, int]]:
+    """`mixkit serve` with the agent installed; keywords are variables of its environment."""
     from wasmtime import wat2wasm
 
     from mixkit import Kernel
@@ -205,7 +205,7 @@ def mixkit(directory: str) -> Iterator[tuple[int, int]]:
         store = WorkspaceStore(Path(directory), kernel.databases)
         store.create("w").install(Package.open(pack(entries)))
     command = (sys.executable, "-m", "mixkit", "serve", "--port", "0", "--ws-dir", directory)
-    with process(*command, env={"MIXKIT_SERVER_TOKEN": TOKEN}) as found:
+    with process(*command, env={"MIXKIT_SERVER_TOKEN": TOKEN, **settings}) as found:
         yield found
 
 

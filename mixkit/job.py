@@ -119,6 +119,8 @@ class RunOptions(TypedDict, total=False):
     pauses: called on the event loop, with True when the run, or one that it waits for, begins to wait there, which
         holds no thread, and with False when it goes on.
     as_json: answer the value as a `JSONText`, if that can be had without making the value.
+    output: takes each line that the guest writes, from 0 debug to 3 error, and those of agents that it calls; called
+        from any thread, and never raises.
     """
 
     env: Env | None
@@ -131,6 +133,7 @@ class RunOptions(TypedDict, total=False):
     pauses: Callable[[bool], None] | None
     answer: Declared | None
     as_json: bool
+    output: Callable[[int, str], None] | None
 
 
 _OPTIONS: Final = frozenset(RunOptions.__annotations__)
@@ -233,6 +236,7 @@ class Job(Run):
             run_id=options.get("run_id"),
             code=program.name or entry,
             place=options.get("place"),
+            output=options.get("output"),
         )
         for resolver in (options.get("agents"), options.get("apps")):
             if resolver is not None:

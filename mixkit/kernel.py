@@ -278,7 +278,7 @@ class Kernel(Resources):
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=agents, place=target.place, apps=target.apps,
-                answer=target.answer,
+                answer=target.answer, output=state.output,
             )  # fmt: skip
         finally:
             state.budget.release("depth")

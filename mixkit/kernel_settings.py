@@ -66,3 +66,22 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             description="Folder where snapshots outlive the process, for other workers and the next start.",
         ),
     ] = None
+    activities: Annotated[
+        Positive, Meta(description="Activities kept of each workspace, the newest; see docs/activities.md.")
+    ] = 100_000
+    activity_days: Annotated[
+        float,
+        Meta(gt=0, le=36_500, description="Days for which activities and the output of guests are kept."),
+    ] = 90.0
+    output_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 40,
+            description="Bytes of what guests write to their log and standard streams that are kept of each workspace; "
+            "0: none.",
+        ),
+    ] = 16 * 1024 * 1024
+    output_of_run: Annotated[
+        int, Meta(ge=0, le=1 << 40, description="Bytes of that which are kept of one run; 0: none.")
+    ] = 64 * 1024

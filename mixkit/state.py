@@ -162,6 +162,7 @@ class State:
         services: settings, interception and agent calls, done by the kernel.
         code: name of the code that runs, for logs.
         place: where the database of the app is whose code runs; None for code that belongs to none.
+        output: takes each line that the guest writes, with its level, beside the log; called from any thread.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class State:
         run_id: str | None = None,
         code: str = "",
         place: Place | None = None,
+        output: Callable[[int, str], None] | None = None,
     ) -> None:
         self._run_id = run_id
         self.env = env or Env()
@@ -184,6 +186,7 @@ class State:
         self.services: Services = services or NoServices()
         self.code = code
         self.place = place
+        self.output = output
         self._places: dict[str, Place] = {}
         self._interrupts: list[Callable[[], None]] = []
         self._interrupted = False
@@ -355,9 +358,10 @@ class State:
         self.budget.check_size("log_size", len(message))
         text = printable(message)
         self.budget.spend("log_size", len(text.encode()) + LINE_COST)
-        guest_log.log(
-            _LEVELS[max(0, min(level, 3))], "%s", text, extra={"run_id": self.run_id, "guest": self.code}
-        )
+        level = max(0, min(level, 3))
+        guest_log.log(_LEVELS[level], "%s", text, extra={"run_id": self.run_id, "guest": self.code})
+        if self.output is not None:
+            self.output(level, text)
 
     def push_action(self, value: Any, *, idle: bool = False) -> None:
         """Queue an action given as its Map; see `mixkit.action.parse`. Its next actions count as well.

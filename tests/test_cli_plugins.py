@@ -59,7 +59,7 @@ def test_a_command_of_a_plugin_may_exit_but_a_plugin_within_ours_may_not(
     (tmp_path / "odd_cli.py").write_text("import click, sys\n@click.command()\ndef hi():\n    sys.exit(3)\n")
     assert odd(HOOK + "group.lazy('hi', 'odd_cli:hi', 'Says hi.')", "hi").returncode == 3
     (tmp_path / "mix_odd.py").write_text(STORAGE)
-    args = ("-p", str(tmp_path / "odd.toml"), "--set", "storage=odd", "ws", "make", "first", "--ws-dir")
+    args = ("-p", str(tmp_path / "odd.toml"), "--set", "storage=odd", "ws", "create", "first", "--ws-dir")
     done = mixkit_cli(*args, str(tmp_path / "ws"), env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     assert "sys.exit(0)" in done.stderr and "Traceback" not in done.stderr

@@ -85,21 +85,21 @@ HERE = ("--ws-dir", "ws")
 
 
 def test_workspaces_are_made_listed_and_removed(empty: Shell) -> None:
-    assert "mixkit ws make NAME" in empty("ws", "list", *HERE, fails=1)
+    assert "mixkit ws create NAME" in empty("ws", "list", *HERE, fails=1)
     assert not Path("ws").exists()
-    empty("ws", "make", "first", *HERE)
-    empty("app", "make", "first/notes", *HERE)
-    assert "already" in empty("ws", "make", "first", *HERE, fails=1)
+    empty("ws", "create", "first", *HERE)
+    empty("app", "create", "first/notes", *HERE)
+    assert "already" in empty("ws", "create", "first", *HERE, fails=1)
     assert empty("ws", "list", *HERE) == "first\tnotes\n"
     assert empty.json("ws", "list", *HERE) == [{"workspace": "first", "apps": ["notes"]}]
-    assert "did you mean 'first'?" in empty("app", "make", "frist/notes", *HERE, fails=1)
-    assert "WS/APP" in empty("app", "make", "notes", *HERE, fails=2)
+    assert "did you mean 'first'?" in empty("app", "create", "frist/notes", *HERE, fails=1)
+    assert "WS/APP" in empty("app", "create", "notes", *HERE, fails=2)
     # Nobody can be asked here, and data is not lost without being asked for.
-    for command in (("ws", "remove", "first"), ("app", "remove", "first/notes")):
+    for command in (("ws", "rm", "first"), ("app", "rm", "first/notes")):
         assert "--yes" in empty(*command, *HERE, fails=2)
-    assert empty.json("app", "remove", "first/notes", *HERE, "-y") == {"removed": "first/notes"}
+    assert empty.json("app", "rm", "first/notes", *HERE, "-y") == {"removed": "first/notes"}
     assert "no app 'notes'" in empty("app", "show", "first/notes", *HERE, fails=1)
-    empty("ws", "remove", "first", *HERE, "--yes")
+    empty("ws", "rm", "first", *HERE, "--yes")
     assert empty("ws", "list", *HERE) == ""
 
 
@@ -150,7 +150,7 @@ def test_an_installed_agent_is_run_with_its_powers(shell: Shell) -> None:
 
 def test_a_package_is_removed_with_all_that_it_brought(shell: Shell) -> None:
     shell("remix", "install", "pair.remix", "--ws", "second", "--yes", *HERE)
-    shell("app", "make", "second/own", *HERE)
+    shell("app", "create", "second/own", *HERE)
     assert "--yes" in shell("remix", "remove", "pair", "--ws", "second", *HERE, fails=2)
     removed = shell.json("remix", "remove", "pair", "--ws", "second", *HERE, "--yes")
     assert removed == {"removed": "pair", "apps": ["one", "two"]}

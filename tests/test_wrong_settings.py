@@ -41,6 +41,7 @@ WRONG: dict[str, list[str]] = {
     "server.jwks_url": ["id.example"],
     "server.jwt_audience": ["without jwks_url"],
     "server.jwt_issuer": ["without jwks_url"],
+    "server.provider_networks": ["x", "10.0.0.0/99"],
     "server.rate_burst": ["7"],
     "server.remote_compile_server": ["compiler", "http://compiler.example"],
     "server.remote_compile_token": ["without remote_compile_server"],

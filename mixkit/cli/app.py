@@ -151,7 +151,7 @@ def cli(ctx: click.Context, /, log_level: str, log_format: str) -> None:
 
 
 assert isinstance(cli, Main)
-cli.lazy("app", "mixkit.cli.apps:app", "List, make, show and remove apps of workspaces.")
+cli.lazy("app", "mixkit.cli.apps:app", "List, make, show, move and remove apps of workspaces.")
 cli.lazy("codec", "mixkit.cli.codec:codec", "Encode, decode and check values.")
 cli.lazy(
     "completion", "mixkit.cli.completion:completion", "Print the script that completes commands in a shell."
@@ -168,7 +168,7 @@ cli.lazy(
 cli.lazy("profile", "mixkit.cli.profile:profile", "List and show profiles.")
 cli.lazy("remix", "mixkit.cli.remix:remix", "Build, inspect, verify and install .remix packages.")
 cli.lazy("run", "mixkit.cli.run:run", "Run an agent of a module, a package or a folder.")
-cli.lazy("ws", "mixkit.cli.ws:ws", "List, make, show and remove workspaces.")
+cli.lazy("ws", "mixkit.cli.ws:ws", "List, make, show, move and remove workspaces.")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.desk import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import (
@@ -21,6 +22,7 @@ from mixkit.cli.workspaces import (
 )
 
 if TYPE_CHECKING:
+    from mixkit.cli.desk import Desk
     from mixkit.cli.output import Output
     from mixkit.package import Workspace, WorkspaceStore
 
@@ -31,7 +33,13 @@ COLUMNS = ("app", "package", "version", "signer", "agents")
 
 @click.group(cls=Group)
 def app() -> None:
-    """List, make, show and remove apps of workspaces."""
+    """List, make, show, move and remove apps of workspaces, and say what they may do."""
+
+
+app.lazy("export", "mixkit.cli.moving:export_app", "Write an app to a file.")
+app.lazy(
+    "import", "mixkit.cli.moving:import_app", "Bring an app of an export into a workspace, all or nothing."
+)
 
 
 @app.command("list")
@@ -58,12 +66,10 @@ def app_row(workspace: Workspace, name: str, out: Output) -> tuple[Any, ...]:
 
 @app.command()
 @click.argument("name", metavar="WS/APP")
-@store_command
-def make(name: str, store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def create(name: str, desk: Desk, out: Output) -> None:
     """Make an app without code, which has a database."""
-    ws, app = split_app(name)
-    made = find_workspace(store, ws).create_app(app)
-    out.record({"app": name, "database": str(made.place.home)})
+    out.record(desk.create_app(*split_app(name)))
 
 
 @app.command()
@@ -121,12 +127,45 @@ def _power(layer: dict[str, Any]) -> tuple[str, str]:
 @app.command()
 @click.argument("name", metavar="WS/APP")
 @yes_option
-@store_command
-def remove(name: str, yes: bool, store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def rm(name: str, yes: bool, desk: Desk, out: Output) -> None:
     """Remove an app and its data, which is gone for good."""
+    from mixkit.errors import NotFound
+    from mixkit.near import meant
+
     ws, app = split_app(name)
-    workspace = find_workspace(store, ws)
-    workspace.generation(app)
+    apps = desk.apps(ws)
+    if app not in apps:
+        there = f"there are: {', '.join(apps) or 'none'}"
+        raise NotFound(f"no app {app!r} in workspace {ws!r}; {there}{meant(app, apps)}")
     agreed(f"Remove app {name} with all its data?", yes, out)
-    workspace.delete_app(app)
+    desk.remove_app(ws, app)
     out.record({"removed": name})
+
+
+@app.command()
+@click.argument("name", metavar="WS/APP")
+@click.option(
+    "--agree",
+    "wanted",
+    multiple=True,
+    metavar="POWER",
+    help="Let it have this power, as it is listed. Repeatable.",
+)
+@click.option("--agree-all", is_flag=True, help="Let it have all that was withheld.")
+@desk_command()
+def powers(name: str, wanted: tuple[str, ...], agree_all: bool, desk: Desk, out: Output) -> None:
+    """Show what an app may do, and what its package asks for and nobody has agreed to; or agree to it."""
+    if wanted and agree_all:
+        raise click.UsageError("--agree and --agree-all exclude each other")
+    ws, app = split_app(name)
+    found = (
+        desk.agree(ws, app, None if agree_all else [*wanted]) if wanted or agree_all else desk.powers(ws, app)
+    )
+    if out.as_json:
+        out.document(found)
+        return
+    rows = [(state, power) for state in ("allowed", "withheld") for power in found[state]]
+    out.table(("state", "power"), rows, styles={"allowed": "ok", "withheld": "warning"})
+    if not rows:
+        out.note("it asks for none")

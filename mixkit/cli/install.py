@@ -40,7 +40,7 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
         before = releases_of(open_package(packages[0], out))
     elif len(packages) == 1 and ws is not None:
         with session.kernel() as kernel:
-            before = _installed(find_workspace(open_store(kernel, ws_dir), ws), package)
+            before = find_workspace(open_store(kernel, ws_dir), ws).releases(package)
     else:
         raise click.UsageError("give two packages, or one package with --ws")
     _show_diff(before, package, out)
@@ -89,7 +89,7 @@ def install(
         store = open_store(kernel, ws_dir, make=True)
         granted = typed_grants(kernel, patterns, found.grants) if patterns else None
         warnings = say_unknown(kernel, found.grants, out)
-        before = _installed(store.workspace(ws), found) if ws in store.list() else {}
+        before = store.workspace(ws).releases(found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
             granted = granted or ALL
         with _workspace(store, ws) as workspace, out.working(f"installing {found.name} {found.version}"):
@@ -240,18 +240,6 @@ def _load_files(kernel: Kernel, app: InstalledApp, items: Iterator[tuple[str, It
     from mixkit.package_files import load_files
 
     load_files(kernel.files.open(app.place), items)
-
-
-def _installed(workspace: Workspace, package: Package) -> dict[str, Release]:
-    """What is installed of the package's apps."""
-    from contextlib import closing
-
-    found = {}
-    for app in package.manifest.apps.keys() & set(workspace.apps()):
-        with closing(workspace.app(app)) as installed:
-            if installed.release is not None:
-                found[app] = installed.release
-    return found
 
 
 def _show_diff(before: dict[str, Release], package: Package, out: Output) -> None:

@@ -64,7 +64,7 @@ class _Formatter(logging.Formatter):
 
 
 class JSONFormatter(_Formatter):
-    """An object a line: time (RFC 3339, UTC), level, logger, message, and what there is of `CONTEXT`."""
+    """An object a line: time (RFC 3339, UTC), level, logger, message, what there is of `CONTEXT`, and an activity."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -74,6 +74,8 @@ class JSONFormatter(_Formatter):
             "message": self.message(record),
         }
         line |= self.context(record)
+        if activity := getattr(record, "activity", None):
+            line["activity"] = activity
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "collect", "load_working", "where_it_is"]
 
 OURS: Final = {
+    "auth": "server",
     "code": "rt",
     "compile": "lang",
     "db": "db",

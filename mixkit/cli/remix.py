@@ -48,6 +48,11 @@ remix.lazy(
     "mixkit.cli.install:history",
     "Show what was installed as APP of a workspace, and granted to it, when; oldest first.",
 )
+remix.lazy(
+    "convert",
+    "mixkit.cli.convert:convert",
+    "Make a package of one of the earlier format, as far as it can be.",
+)
 remix.lazy("list", "mixkit.cli.packages:list_", "List the packages that are installed in workspaces.")
 remix.lazy(
     "remove",
@@ -95,7 +100,13 @@ def inspect(session: Session, package: Path) -> None:
     """Show what is in PACKAGE and which powers it asks for. The signature is not verified: see `verify`."""
     import msgspec
 
+    from mixkit.cli.convert import describe, earlier_in
+
     out = Output(session.as_json)
+    earlier = earlier_in(package)
+    if earlier is not None:
+        describe(earlier, out)
+        return
     found = open_package(package, out)
     warnings = check_grants(session, found.grants, out, _contradiction(found))
     claimed = found.signature.key if found.signature else None

@@ -51,7 +51,7 @@ def store_command(function: F) -> F:
         from mixkit.cli.output import Output
 
         with session.kernel() as kernel:
-            store = open_store(kernel, ws_dir, make=function.__name__ == "make")
+            store = open_store(kernel, ws_dir)
             return function(*args, store=store, out=Output(session.as_json), **options)
 
     return command  # type: ignore[return-value]
@@ -74,7 +74,7 @@ def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> Wo
     if not make and not ws_dir.is_dir():
         raise NotFound(
             f"no directory of workspaces at {str(ws_dir)!r}; give another --ws-dir, or make a first one with "
-            "`mixkit ws make NAME`"
+            "`mixkit ws create NAME`"
         )
     kernel.keep_keys(ws_dir)
     return WorkspaceStore(ws_dir, kernel.databases, kernel.files if kernel.filesystem else None)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mixkit.cli.desk import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import agreed, find_workspace, store_command, yes_option
 
 if TYPE_CHECKING:
+    from mixkit.cli.desk import Desk
     from mixkit.cli.output import Output
     from mixkit.package import WorkspaceStore
 
@@ -18,28 +20,32 @@ __all__ = ["ws"]
 
 @click.group(cls=Group)
 def ws() -> None:
-    """List, make, show and remove workspaces, beside a server that runs too."""
+    """List, make, show, move and remove workspaces, beside a server that runs too, or through one."""
+
+
+ws.lazy("export", "mixkit.cli.moving:export_ws", "Write a workspace to a file.")
+ws.lazy("import", "mixkit.cli.moving:import_ws", "Make a workspace of an export, all or nothing.")
+ws.lazy("clone", "mixkit.cli.moving:clone", "Make a workspace of one that another server has.")
 
 
 @ws.command("list")
-@store_command
-def list_(store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def list_(desk: Desk, out: Output) -> None:
     """List the workspaces and their apps."""
-    rows = [(name, store.workspace(name).apps()) for name in store.list()]
+    rows = desk.workspaces()
     out.table(
         ("workspace", "apps"), [(name, apps if out.as_json else ", ".join(apps)) for name, apps in rows]
     )
     if not rows:
-        out.note("none yet; `mixkit ws make NAME` makes one")
+        out.note("none yet; `mixkit ws create NAME` makes one")
 
 
 @ws.command()
 @click.argument("name", metavar="WS")
-@store_command
-def make(name: str, store: WorkspaceStore, out: Output) -> None:
+@desk_command(make=True)
+def create(name: str, desk: Desk, out: Output) -> None:
     """Make the empty workspace WS."""
-    workspace = store.create(name)
-    out.record({"workspace": name, "path": str(workspace.root)})
+    out.record(desk.create(name))
 
 
 @ws.command()
@@ -58,11 +64,11 @@ def show(name: str, store: WorkspaceStore, out: Output) -> None:
 @ws.command()
 @click.argument("name", metavar="WS")
 @yes_option
-@store_command
-def remove(name: str, yes: bool, store: WorkspaceStore, out: Output) -> None:
+@desk_command()
+def rm(name: str, yes: bool, desk: Desk, out: Output) -> None:
     """Remove workspace WS, its apps and all their data, which are gone for good."""
-    apps = find_workspace(store, name).apps()
+    apps = desk.apps(name)
     what = f"with {len(apps)} app{'s' if len(apps) != 1 else ''} and all data"
     agreed(f"Remove workspace {name} {what}?", yes, out)
-    store.delete(name)
+    desk.remove(name)
     out.record({"removed": name, "apps": apps if out.as_json else ", ".join(apps)})

@@ -10,7 +10,7 @@ import hashlib
 import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from mixkit import tagged_json
 from mixkit.errors import GrantError, MixError, PackageError
@@ -139,9 +139,24 @@ class Export:
             for chunk in self.chunks(name):
                 watch(0, len(chunk))
 
-    def powers(self) -> dict[str, list[str]]:
-        """What each app is to be allowed, for people."""
-        return {app: found.allowed() for app, found in self.installations.items() if found is not None}
+    def described(self) -> dict[str, Any]:
+        """What it holds, with the powers that each app has and those that were withheld, as JSON can hold it."""
+        return {
+            "workspace": self.manifest.name,
+            "kind": self.manifest.kind,
+            "exported_at": self.manifest.exported.at,
+            "history": self.manifest.exported.history,
+            "apps": [
+                {
+                    "name": app,
+                    "package": entry.package,
+                    "version": entry.version,
+                    "powers": found.allowed() if (found := self.installations[app]) else [],
+                    "withheld": found.withheld() if found else [],
+                }
+                for app, entry in self.manifest.apps.items()
+            ],
+        }
 
     def _document(self, name: str, *, checked: bool = False) -> bytes:
         entry = self.archive.entries.get(name)

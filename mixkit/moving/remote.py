@@ -33,6 +33,7 @@ _STALL: Final = 60.0
 _REDIRECTS: Final = 5
 _ANSWER: Final = 64 << 10
 """Bytes of an answer that is read as one."""
+_LARGE: Final = 64 << 20
 _MOVED: Final = frozenset((301, 302, 303, 307, 308))
 
 ANYWHERE: Final = EgressPolicy(schemes=("https", "http"), dangerous=True)
@@ -82,14 +83,16 @@ class Remote:
                 with _told(target):
                     connection.request("GET", target.path, headers=headers)
                     answer = connection.getresponse()
-                location = answer.getheader("Location")
-                if answer.status in _MOVED and location is not None:
-                    target = target.referred(location)
-                    continue
-                if answer.status != 200:
-                    raise RemoteError(f"{_place(target)} answers {_said(answer)}")
-                self._take(answer, target, file, most, deadline, watch)
-                return
+                # It keeps the connection open until it is closed itself.
+                with closing(answer):
+                    location = answer.getheader("Location")
+                    if answer.status in _MOVED and location is not None:
+                        target = target.referred(location)
+                        continue
+                    if answer.status != 200:
+                        raise RemoteError(f"{_place(target)} answers {_said(answer)}")
+                    self._take(answer, target, file, most, deadline, watch)
+                    return
         raise RemoteError(f"{url[:200]!r} redirects more than {_REDIRECTS} times")
 
     def _take(
@@ -141,18 +144,32 @@ class Remote:
             # It may answer before it had all; what it says is worth more than that it took no more.
             with contextlib.suppress(_Refused):
                 asyncio.run(_sent(connection, pieces, target, deadline))
-            with _told(target):
-                answer = connection.getresponse()
+            with _told(target), closing(connection.getresponse()) as answer:
                 data = answer.read(_ANSWER)
         if answer.status not in (200, 201):
             raise RemoteError(f"{_place(target)} answers {_described(answer.status, data)}")
-        try:
-            found = json.loads(data)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise RemoteError(f"expected a JSON object from {_place(target)}, found something else")
-        return found
+        return _object(data, target)
+
+    def call(
+        self, method: str, url: str, body: Any = None, *, token: str | None = None
+    ) -> dict[str, Any] | None:
+        """Ask one of our servers something; answers its JSON object, None where it answers none.
+
+        No redirect is followed. Errors are those of `fetch`.
+        """
+        deadline = time.monotonic() + self.seconds
+        target = parse_url(url)
+        headers = _headers(token)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        with self._connected(target, deadline) as connection, _told(target):
+            connection.request(method, target.path, data, headers)
+            with closing(connection.getresponse()) as answer:
+                found = answer.read(_LARGE)
+        if answer.status not in (200, 201, 204):
+            raise RemoteError(f"{_place(target)} answers {_described(answer.status, found)}")
+        return None if answer.status == 204 else _object(found, target)
 
     @contextmanager
     def _connected(self, target: Target, deadline: float) -> Iterator[http.client.HTTPConnection]:
@@ -255,6 +272,16 @@ def _headers(token: str | None) -> dict[str, str]:
 def _place(target: Target) -> str:
     """The server of a URL. Without its path, which may be a secret by itself."""
     return f"{target.scheme}://{target.netloc}"
+
+
+def _object(data: bytes, target: Target) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RemoteError(f"expected a JSON object from {_place(target)}, found something else")
+    return found
 
 
 def _said(answer: http.client.HTTPResponse) -> str:

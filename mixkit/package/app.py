@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ from mixkit.grants import NONE, Grants
 from mixkit.near import meant
 from mixkit.package.document import dump
 from mixkit.package.manifest import GrantsSpec, param_types
-from mixkit.package.powers import compare
+from mixkit.package.powers import compare, widened
 from mixkit.package.release import Release
 from mixkit.schema import RecordType, ScalarType, Type
 from mixkit.storage import Place
@@ -30,9 +30,6 @@ def no_file(name: str, known: Iterable[str]) -> NotFound:
         f"no file {name!r:.80} among the code of the package; there are: {', '.join(there[:50]) or 'none'}"
         f"{meant(name, there)}"
     )
-
-
-_NOTHING: Final = GrantsSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +72,20 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         asked = self.release.grants
         return sorted({power for spec in self.consent for power in compare(spec, asked).widened})
 
+    def agreed(self, powers: Collection[str]) -> Installation:
+        """The same, with somebody's consent to some of `withheld`."""
+        asked = self.release.grants
+        return msgspec.structs.replace(self, consent=[widened(spec, asked, powers) for spec in self.consent])
+
     def allowed(self) -> list[str]:
         """Powers that the package asks for and has, for people."""
-        asked = compare(_NOTHING, self.release.grants).widened
-        options = [f"{key}: {value}" for key, value in self.release.grants.options.items()]
-        return [power for power in dict.fromkeys((*asked, *options)) if power not in self.withheld()]
+        asked, withheld = self.release.grants, set(self.withheld())
+        options = [
+            f"{key}: {item}"
+            for key, value in sorted(asked.options.items())
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        return [power for power in (*sorted(set(asked.ffis)), *options) if power not in withheld]
 
     def grants(self) -> Grants:
         """What the app may do: requested, and consented to."""

@@ -32,6 +32,7 @@ RunSetup: TypeAlias = Callable[[InstalledApp, str], object]
 
 
 _EVERYTHING = GrantsSpec(ffis=["*"])
+_NOTHING = GrantsSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,11 @@ class Options:
         load_files: called with the app, and path and content of each file.
         run_setup: called with the app and the name of the agent that the manifest wants run.
 
-    The last three are called, in this order, when the new code is in place but not current. They see the new
-    version; when one raises, nothing is switched. What they store for an app that is there already they must
-    be able to take back, or make harmless, themselves.
+        dry_run: check all of it, and change nothing; what is answered is what would be done.
+
+    `load_records`, `load_files` and `run_setup` are called, in this order, when the new code is in place but not
+    current. They see the new version; when one raises, nothing is switched. What they store for an app that is there
+    already they must be able to take back, or make harmless, themselves.
     """
 
     granted: Grants | None = None
@@ -61,6 +64,7 @@ class Options:
     load_records: LoadRecords | None = None
     load_files: LoadFiles | None = None
     run_setup: RunSetup | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,14 @@ class Installed:
         changed: False if all was there already.
         apps: apps that were made or changed.
         withheld: powers that the package asks for and does not have, because nobody agreed to them.
+        asks: for all of them.
     """
 
     changed: bool
     apps: tuple[str, ...]
     version: str
     withheld: tuple[str, ...] = ()
+    asks: GrantsSpec = _NOTHING
 
 
 def install(changes: Changes, package: Package, options: Options) -> Installed:
@@ -113,13 +119,14 @@ def _install(changes: Changes, package: Package, releases: list[Release], option
         _check_size(package, paths)
         agreement.check(package)
         _validate(package, planned, options.validate)
+    if planned and not options.dry_run:
         places = [changes.make_home(new.release.app) for new in planned]
         for new, place in zip(planned, places, strict=True):
             _fill(place, package, new, options)
         code = {digest: package.archive.read(path) for digest, path in paths.items()}
         changes.book.write({new.release.app: new for new in planned}, code)
     apps = tuple(new.release.app for new in planned)
-    return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)))
+    return Installed(bool(planned), apps, package.version, tuple(sorted(withheld)), package.manifest.grants)
 
 
 def grants_spec(grants: Grants) -> list[GrantsSpec]:

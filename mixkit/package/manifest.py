@@ -35,7 +35,16 @@ from mixkit.schema import ANY, RecordType, ScalarType, Type
 from mixkit.schema_text import TypeTextError, parse_params
 from mixkit.schema_text import parse as parse_type
 
-__all__ = ["ENTRY", "AgentSpec", "AppSpec", "GrantsSpec", "Manifest", "param_types", "version_key"]
+__all__ = [
+    "ENTRY",
+    "AgentSpec",
+    "AppSpec",
+    "GrantsSpec",
+    "Manifest",
+    "is_earlier",
+    "param_types",
+    "version_key",
+]
 
 ENTRY: Final = "manifest.json"
 """Name of the manifest inside a package and inside a source folder."""
@@ -109,6 +118,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 "or `mixkit app import`",
                 ENTRY,
             )
+        if is_earlier(document):
+            raise PackageError(
+                "this is a package of the earlier format; `mixkit remix convert OLD NEW` makes a new one of it",
+                ENTRY,
+            )
         found = document.get("format") if isinstance(document, dict) else None
         if found != 3 or type(found) is not int:
             raise _error(f"expected format 3, found {found!r:.40}; build the package anew", "$.format")
@@ -132,6 +146,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return None
         app, slash, agent = self.setup.rpartition("/")
         return (app if slash else next(iter(self.apps)), agent)
+
+
+def is_earlier(document: Any) -> bool:
+    """Whether that is the manifest of a package of the original's earlier format, whose apps are names alone."""
+    if not isinstance(document, dict) or "format" in document:
+        return False
+    apps = document.get("apps")
+    return isinstance(apps, dict) and not any(isinstance(app, dict) for app in apps.values())
 
 
 def version_key(version: str) -> tuple[int, ...]:

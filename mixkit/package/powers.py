@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mixkit.grants import OPENING
 from mixkit.package.manifest import GrantsSpec
 
-__all__ = ["PowerChange", "compare"]
+__all__ = ["PowerChange", "compare", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,25 @@ class PowerChange:
 def compare(old: GrantsSpec, new: GrantsSpec) -> PowerChange:
     """The change from old to new. When in doubt about an option it is called widened."""
     return PowerChange(_beyond(old, new), _beyond(new, old, certain=True))
+
+
+def widened(old: GrantsSpec, new: GrantsSpec, powers: Collection[str]) -> GrantsSpec:
+    """The old set with those of `compare(old, new).widened` that are among the powers given, as texts."""
+    ffis = [*old.ffis, *(p for p in new.ffis if p in powers and not _covered(p, old.ffis))]
+    options = dict(old.options)
+    for key in (new.options.keys() & OPENING) | (old.options.keys() - OPENING):
+        if key not in new.options:
+            if f"{key}: any" in powers:
+                del options[key]
+            continue
+        before, after = old.options.get(key, []), new.options[key]
+        if isinstance(before, list) and isinstance(after, list):
+            more = [item for item in after if item not in before and f"{key}: {item}" in powers]
+            if more:
+                options[key] = [*before, *more]
+        elif f"{key}: {'any' if key in OPENING and after == '*' else after}" in powers:
+            options[key] = after
+    return GrantsSpec(ffis=ffis, options=options)
 
 
 def _beyond(old: GrantsSpec, new: GrantsSpec, *, certain: bool = False) -> tuple[str, ...]:

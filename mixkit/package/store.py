@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases, gone
-from mixkit.errors import NotFound, StorageError
+from mixkit.errors import NotFound, PackageError, StorageError
 from mixkit.grants import Grants
 from mixkit.near import meant
 from mixkit.package import disk
-from mixkit.package.app import InstalledApp
+from mixkit.package.app import Installation, InstalledApp
 from mixkit.package.book import FOLDER, Standing, place_of
 from mixkit.package.changes import Changes
 from mixkit.package.errors import Busy, Exists
@@ -24,6 +24,7 @@ from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, R
 from mixkit.package.names import check_name
 from mixkit.package.package import Package
 from mixkit.package.past import Event
+from mixkit.package.release import Release
 from mixkit.storage import Database, Place
 from mixkit.whole_file import sync_folder
 
@@ -336,6 +337,7 @@ class Workspace:
         load_records: LoadRecords | None = None,
         load_files: LoadFiles | None = None,
         run_setup: RunSetup | None = None,
+        dry_run: bool = False,
     ) -> Installed:
         """Install a package, all or nothing; see `mixkit.package.install.Options` for the arguments.
 
@@ -343,8 +345,45 @@ class Workspace:
             PackageError: it is refused; nothing was changed.
             Busy: somebody else has been changing the workspace for a minute.
         """
-        options = Options(granted, validate, force, trusted, load_records, load_files, run_setup)
+        options = Options(granted, validate, force, trusted, load_records, load_files, run_setup, dry_run)
         return install(self._changes, package, options)
+
+    def releases(self, package: Package) -> dict[str, Release]:
+        """What is installed now of the apps that a package brings."""
+        found = {}
+        for name in package.manifest.apps.keys() & set(self.apps()):
+            with closing(self.app(name)) as app:
+                if app.release is not None:
+                    found[name] = app.release
+        return found
+
+    def agree(self, app: str, powers: Iterable[str] | None = None) -> Installation:
+        """Let an app have powers that its package asks for and that were withheld; answers what is installed now.
+
+        Args:
+            powers: as `Installation.withheld` has them; None for all.
+
+        Raises:
+            NotFound: there is no such app, or it has no code.
+            PackageError: one of them is not withheld.
+        """
+        with self._changes.begun():
+            with closing(self.app(app)) as found:
+                installation = found.installation
+            if installation is None:
+                raise NotFound(f"app {app!r} has no code that could have powers")
+            withheld = installation.withheld()
+            wanted = withheld if powers is None else list(powers)
+            for power in wanted:
+                if power not in withheld:
+                    raise PackageError(
+                        f"app {app!r}: expected one of the powers that are withheld, {', '.join(withheld) or 'none'}; "
+                        f"found {power!r:.200}{meant(power, withheld)}"
+                    )
+            if wanted:
+                installation = installation.agreed(wanted)
+                self._book.write({app: installation})
+            return installation
 
     @contextmanager
     def changing(self) -> Iterator[Changes]:

@@ -31,8 +31,8 @@ class Shell:
             'plugins = ["db", "files"]\nengines = []\nstorage = "mixquery"\nfilesystem = "std"\n'
         )
         patch.chdir(folder)
-        self.run("ws", "make", "office", "--ws-dir", "ws")
-        self.run("app", "make", "office/notes", "--ws-dir", "ws")
+        self.run("ws", "create", "office", "--ws-dir", "ws")
+        self.run("app", "create", "office/notes", "--ws-dir", "ws")
 
     def run(self, *words: object, stdin: bytes = b"", status: int = 0) -> tuple[bytes, str]:
         self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

@@ -36,6 +36,14 @@ def mix_commands(group: Group) -> None:
     group.lazy("secrets", "mix_secrets.cli:secrets", "Keep secrets for apps, and seal them anew.")
 
 
+@hookimpl(optionalhook=True)
+def mix_routes(app: Any, server: Any) -> None:
+    """Where there is a server, it lists the names of secrets."""
+    from mix_secrets.page import Secrets
+
+    app.add_route("/v1/ws/{ws}/app/{app}/secrets", Secrets(server))
+
+
 @hookimpl
 def mix_doctor(kernel: Any) -> list[Check]:
     from mix_secrets.doctor import checks

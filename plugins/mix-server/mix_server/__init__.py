@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from mixkit.cli.group import Group
     from mixkit.contracts import Check
+    from mixkit.state import State
+    from mixkit.value import Token
 
 __version__ = "0.1.0"
 
@@ -29,7 +31,17 @@ def mix_belongings() -> dict[str, str]:
 def mix_commands(group: Group) -> None:
     group.lazy("serve", "mix_server.cli:serve", "Serve agents over HTTP.")
     group.lazy("perms", "mix_server.perms:perms", "List, give, take back and explain grants.")
+    group.lazy("auth", "mix_server.providers:auth", "Configure third-party sign-in.")
     group.lazy("openapi", "mix_server.api:openapi", "Print what the server can do, as OpenAPI.")
+
+
+@hookimpl
+async def mix_account_token(state: State, name: str) -> Token | None:
+    if state.place is None or not state.place.workspace:
+        return None
+    from mix_server.sign_in.refresh import token_for
+
+    return await token_for(state, name)
 
 
 @hookimpl
@@ -41,6 +53,7 @@ def mix_add_hookspecs(manager: pluggy.PluginManager) -> None:
 
 @hookimpl
 def mix_doctor(kernel: Any) -> list[Check]:
-    from mix_server.doctor import checks
+    from mix_server import doctor
+    from mix_server.sign_in import doctor as sign_in
 
-    return checks(kernel)
+    return [*doctor.checks(kernel), *sign_in.checks(kernel)]

@@ -17,8 +17,10 @@ from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
 from mix_server.request import Request
+from mix_server.resources.activities import Activities, CountActivities, GuestOutput, ServerActivities
 from mix_server.resources.agents import Agents
 from mix_server.resources.apps import Apps
+from mix_server.resources.auth_configs import AuthConfig, AuthConfigs
 from mix_server.resources.compile import Compile
 from mix_server.resources.documents import Document, Documents, History, Save
 from mix_server.resources.file_links import Registered, SignedUpload
@@ -32,7 +34,15 @@ from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
 from mix_server.resources.parse import Parse
 from mix_server.resources.permissions import OneGrant, Permissions
+from mix_server.resources.powers import AllPowers, Powers
 from mix_server.resources.query import Query
+from mix_server.resources.remixgen import RemixGen
+from mix_server.resources.sign_in import (
+    ConnectedAccount,
+    ConnectedAccounts,
+    SignInCallback,
+    SignInStart,
+)
 from mix_server.resources.sql import Sql
 from mix_server.resources.stored_queries import StoredQueries
 from mix_server.resources.subscribe import Subscribe
@@ -69,7 +79,9 @@ _DEPRECATED = {
     "/grant-permission/{ws}": "/v1/ws/{ws}/permissions",
     "/query/{ws}/{app}": "/v1/ws/{ws}/app/{app}/query",
     "/query/{ws}/{app}/{name}": "/v1/ws/{ws}/app/{app}/query/{name}",
+    "/count-activities/{ws}": "/v1/ws/{ws}/activities",
     "/subscribe/{topic:path}": "/v1/subscribe/{topic}",
+    "/remixgen/{ws}/{app}": "/v1/ws/{ws}/app/{app}/remixgen",
     "/ws-export/{ws}": "/v1/ws/{ws}/export",
     "/ws-import": "/v1/ws-import",
     "/ws-clone/{name}": "/v1/ws-import",
@@ -200,10 +212,13 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/openapi.json", ServerApi(app.api))
 
     workspaces, workspace, apps = Workspaces(server), Workspace(server), Apps(server)
-    agents, install = Agents(server), Install(server)
+    transfers = Transfers(server)
+    agents, install = Agents(server), Install(server, transfers)
     app.add_route("/v1/ws", workspaces)
     app.add_route("/v1/ws/{ws}", workspace)
     app.add_route("/v1/ws/{ws}/install", install)
+    app.add_route("/v1/ws/{ws}/powers", AllPowers(server))
+    app.add_route("/v1/ws/{ws}/powers/{name}", Powers(server))
     app.add_route("/v1/ws/{ws}/openapi.json", WorkspaceApi(server))
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
@@ -219,6 +234,15 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/auth/session", Session(server))
     app.add_route("/v1/auth/keys", KeySetPage(server))
 
+    app.add_route("/v1/ws/{ws}/auth-configs", AuthConfigs(server))
+    app.add_route("/v1/ws/{ws}/auth-configs/{name}", AuthConfig(server))
+    app.add_route("/v1/ws/{ws}/accounts", ConnectedAccounts(server))
+    app.add_route("/v1/ws/{ws}/accounts/{name}", ConnectedAccount(server))
+    app.add_route("/v1/auth/{ws}/{name}/start", SignInStart(server))
+    app.add_route("/v1/auth/{ws}/{name}/callback", SignInCallback(server))
+    app.add_route("/v1/activities", ServerActivities(server))
+    app.add_route("/v1/ws/{ws}/activities", Activities(server))
+    app.add_route("/v1/ws/{ws}/output", GuestOutput(server))
     app.add_route("/v1/compile", Compile(server))
 
     stored = StoredQueries(server)
@@ -245,10 +269,11 @@ def _add_routes(app: App, server: Server) -> None:
     subscribe = Subscribe(server)
     app.add_route("/v1/subscribe/{topic:path}", subscribe)
 
-    transfers = Transfers(server)
     exports, imports = Exports(server, transfers), Imports(server, transfers, into=False)
     app.add_route("/v1/ws/{ws}/export", exports)
     app.add_route("/v1/ws/{ws}/app/{app}/export", exports)
+    generated = RemixGen(server)
+    app.add_route("/v1/ws/{ws}/app/{app}/remixgen", generated)
     app.add_route("/v1/ws/{ws}/import", Imports(server, transfers, into=True))
     app.add_route("/v1/ws-import", imports)
 
@@ -261,8 +286,10 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/grant-permission/{ws}", grants, suffix="v0")
     app.add_route("/query/{ws}/{app}", query, suffix="v0")
     app.add_route("/query/{ws}/{app}/{name}", stored, suffix="v0")
+    app.add_route("/count-activities/{ws}", CountActivities(server))
     app.add_route("/subscribe/{topic:path}", subscribe)
 
     app.add_route("/ws-export/{ws}", exports, suffix="v0")
     app.add_route("/ws-import", imports)
+    app.add_route("/remixgen/{ws}/{app}", generated, suffix="v0")
     app.add_route("/ws-clone/{name}", Clone(server, transfers))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from mixkit.activities import OPERATOR
+
 __all__ = ["EVERYBODY", "Caller", "Permission", "Resource"]
 
 
@@ -38,6 +40,16 @@ class Caller:
     def subject(self) -> str | None:
         """The narrowest: what stands in the records of what the caller has done."""
         return self.subjects[0] if self.subjects else None
+
+    @property
+    def named(self) -> str:
+        """Who it is, for a list of what was done: one of the subjects that only they are, or else `sub/…`, `operator`,
+        `anonymous`."""
+        if self.operator:
+            return OPERATOR
+        # Who is known by no address is one of all users.
+        subject = self.subject
+        return subject if subject is not None and "/" in subject else self.user or "anonymous"
 
     @property
     def email(self) -> str | None:

@@ -13,18 +13,20 @@ from mixkit import job
 from mixkit.databases import Apps, gone, load_records
 from mixkit.environment import Env
 from mixkit.errors import GrantError, InternalError, PackageError
+from mixkit.grants import Grants, overlap
 from mixkit.job import Agents
 from mixkit.limits import Limits
+from mixkit.near import meant
 from mixkit.outside import foreign
 from mixkit.package import Package
+from mixkit.package.diff import AppDiff, diff
 from mixkit.package_files import load_files
 from mixkit.schema import ANY, Type
 from mixkit.shape import Declared, declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from mixkit.grants import Grants
     from mixkit.kernel import Kernel
     from mixkit.package import Installed, InstalledApp, Workspace, WorkspaceStore
     from mixkit.state import State
@@ -220,20 +222,34 @@ class Catalog:
             extra={**self._extra, **installed.settings},
         )
 
-    def install(self, ws: str, data: bytes, *, force: bool) -> tuple[Installed, list[str]]:
+    def install(
+        self,
+        ws: str,
+        data: bytes,
+        *,
+        force: bool,
+        granted: Collection[str] | None = None,
+        dry_run: bool = False,
+    ) -> tuple[Installed, list[str], list[AppDiff]]:
         """Install a package, all or nothing, if its code loads, its grants can be kept and its setup succeeds.
 
-        Answers what was done, and of what the package asks for the FFIs that the profile does not have.
+        Answers what was done, of what the package asks for the FFIs that the profile does not have, and what differs
+        from what was installed before.
 
         Args:
             data: the package.
-            force: see `mixkit.package.install.Options`.
+            granted: FFIs and patterns that it may have of what it asks for; None as in
+                `mixkit.package.install.Options`.
+            force, dry_run: see there.
 
         Raises:
             NotFound, PackageError, Busy, RunError: nothing was changed.
         """
         workspace = self._store.workspace(ws)
         package = Package.open(data)
+        signer = package.verify()
+        after = {app: package.release(app, signer=signer) for app in package.manifest.apps}
+        changes = diff(workspace.releases(package), after)
         try:
             self._kernel.ffis.check_grants(package.grants)
         except GrantError as exc:
@@ -245,8 +261,10 @@ class Catalog:
             load_records=self._load_records,
             load_files=self._load_files if self._kernel.filesystem else None,
             force=force,
+            granted=None if granted is None else _typed(package, granted),
+            dry_run=dry_run,
         )
-        return installed, self._kernel.ffis.unknown_grants(package.grants)
+        return installed, self._kernel.ffis.unknown_grants(package.grants), changes
 
     def _run_setup(self, installed: InstalledApp, agent: str) -> None:
         target = self._target(None, installed, agent)
@@ -267,3 +285,18 @@ class Catalog:
 
     def _load_files(self, installed: InstalledApp, items: Iterator[tuple[str, Iterator[bytes]]]) -> None:
         load_files(self._kernel.files.open(installed.place), items)
+
+
+def _typed(package: Package, granted: Collection[str]) -> Grants:
+    """What is granted of what a package asks for. `PackageError` if it asks for nothing like one of the patterns."""
+    asked = package.manifest.grants.ffis
+    for pattern in granted:
+        if not any(overlap(pattern, other) for other in asked):
+            raise PackageError(
+                f"expected patterns of what the package asks for, {', '.join(asked) or 'nothing'}; found "
+                f"{pattern!r:.100}{meant(pattern, asked)}"
+            )
+    try:
+        return Grants(granted)
+    except GrantError as exc:
+        raise PackageError(str(exc)) from None

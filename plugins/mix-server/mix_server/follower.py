@@ -91,6 +91,7 @@ class Follower:
         self._sent = 0
         self._head = b""
         self._woken = asyncio.Event()
+        self._teller: asyncio.Future[bool] | None = None
         self._coming: asyncio.Task[None] | None = None
         self._error: Exception | None = None
         following.enter(self)
@@ -107,6 +108,13 @@ class Follower:
         Raises:
             Exception: why there will be no more.
         """
+        if self._coming is None and not self.behind and self._sending is None:
+            # PERF: as a rule nothing has to be made for it, and a task costs more than all else.
+            if not (self._waiting or self._error) and not await self._told(seconds):
+                return False
+            if self._waiting:
+                self._take()
+                return True
         if self._coming is None:
             self._coming = asyncio.get_running_loop().create_task(self._next())
             self._coming.add_done_callback(_retrieve)
@@ -150,14 +158,14 @@ class Follower:
         else:
             self._waiting.append(event)
             self._waiting_bytes += size
-        self._woken.set()
+        self._wake()
 
     def fall_behind(self) -> None:
         """Let it begin anew, with all rows, when it is ready for them."""
         self._waiting.clear()
         self._waiting_bytes = 0
         self.behind, self._since, self._knows = True, None, True
-        self._woken.set()
+        self._wake()
 
     def cut_off(self) -> None:
         """Let the client come back for what it lacks."""
@@ -177,15 +185,13 @@ class Follower:
     def fail(self, error: Exception) -> None:
         """Let this be the last that is heard."""
         self._error = error
-        self._woken.set()
+        self._wake()
 
     async def _next(self) -> None:
         """Begin to send the next event, as soon as there is one."""
         while self._sending is None:
             if self._waiting:
-                event = self._waiting.popleft()
-                self._waiting_bytes -= len(event.data) + _EVENT
-                self._send(event)
+                self._take()
             elif self._error is not None:
                 raise self._error
             elif self.behind:
@@ -193,6 +199,26 @@ class Follower:
             else:
                 self._woken.clear()
                 await self._woken.wait()
+
+    async def _told(self, seconds: float) -> bool:
+        """Wait until something is new; False if nothing is after so many seconds."""
+        loop = asyncio.get_running_loop()
+        teller: asyncio.Future[bool] = loop.create_future()
+        self._teller = teller
+        timer = loop.call_later(seconds, _tell, teller, False)
+        try:
+            return await teller
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        self._woken.set()
+        _tell(self._teller, True)
+
+    def _take(self) -> None:
+        event = self._waiting.popleft()
+        self._waiting_bytes -= len(event.data) + _EVENT
+        self._send(event)
 
     async def _begin(self) -> None:
         """Send what the client lacks to be where the following is."""
@@ -224,3 +250,8 @@ def _retrieve(done: asyncio.Task[None]) -> None:
     # Nobody else may ask: the client may have gone.
     if not done.cancelled():
         done.exception()
+
+
+def _tell(teller: asyncio.Future[bool] | None, what: bool) -> None:
+    if teller is not None and not teller.done():
+        teller.set_result(what)

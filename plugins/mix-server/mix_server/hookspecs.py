@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["mix_middleware", "mix_routes"]
+__all__ = ["mix_middleware", "mix_page", "mix_routes"]
 
 
 @hookspec
@@ -33,3 +33,8 @@ def mix_routes(app: App[Request, Response], server: Server) -> None:
 @hookspec
 def mix_middleware() -> Any:
     """A Falcon ASGI middleware object, or a list of them. They run inside the server's own."""
+
+
+@hookspec
+def mix_page() -> tuple[str, str]:  # type: ignore[empty-body]
+    """A page of the server for people: what it is, in a word or two, and its path. `mixkit serve` says where it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import time
@@ -9,26 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
+from mix_server.activity import activity_by, activity_of
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
+from mix_server.error_answer import write_message
 from mix_server.errors import Refusal
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
 from mix_server.rates import bucket_of
 from mix_server.streams import Stream
-from mixkit.errors import NotFound, shortened
+from mixkit.errors import NotFound, StorageError, shortened
 
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.activities import Activity
 
 __all__ = ["ANSWERED", "Around"]
 
 ANSWERED = "mixkit.answered"
 """Key of an ASGI scope: the answer is being sent, so that there cannot be another one."""
 
+log = logging.getLogger("mixkit.server")
 access = logging.getLogger("mixkit.server.access")
 
 _LONGEST_PATH = 512
@@ -49,6 +54,7 @@ class Around:
         self._server = server
         self._authorizer = server.authorizer
         self._metrics = server.metrics
+        self._activities = server.activities
         self._clients = server.clients
         self._cors = server.cors
         self._rates = server.rates
@@ -81,14 +87,15 @@ class Around:
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
         permission = permission_of(resource, req.method)
+        about = req.resource = Resource(params.get("ws"), params.get("app"), params.get("agent"))
         if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
-            about = Resource(params.get("ws"), params.get("app"), params.get("agent"))
             try:
                 req.caller = await admit(self._authorizer, req, permission, about)
             except (Refusal, NotFound):
                 # Counts too: else tokens and names could be tried without an end.
                 self._count(req, resp, resource)
                 raise
+            req.activity = activity_of(resource, req.method)
         self._count(req, resp, resource)
         if req.judged:
             refuse_conditions(req, resource)
@@ -114,6 +121,14 @@ class Around:
         if req.method == "HEAD" and isinstance(resp.stream, Stream):
             # Falcon sends nothing of it, and does not close it either.
             await resp.stream.close()
+        kind = req.activity
+        if kind is not None:
+            activity = activity_by(req, kind, resp.status_code)
+            # PERF: nearly all are runs.
+            if kind.is_durable:
+                await self._note(activity, req, resp)
+            else:
+                self._activities.record(activity)
         req.scope[ANSWERED] = True
         seconds = time.perf_counter() - req.started
         status = resp.status_code
@@ -128,6 +143,17 @@ class Around:
                 seconds * 1000,
                 extra={"request_id": req.id},
             )
+
+    async def _note(self, activity: Activity, req: Request, resp: Response) -> None:
+        """Have it on the disk before it is answered."""
+        try:
+            await asyncio.to_thread(self._activities.record, activity)
+        except StorageError as exc:
+            log.error("%s", exc, exc_info=exc, extra={"request_id": req.id})
+            if isinstance(resp.stream, Stream):
+                await resp.stream.close()
+                resp.stream = None
+            write_message(resp, 503, "it was done, and cannot be noted; the server's log has more")
 
 
 DEPRECATED_SINCE = "@1767225600"

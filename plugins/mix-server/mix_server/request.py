@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 import falcon.asgi
 from falcon.request import RequestOptions
 
-from mix_server.caller import Caller
+from mix_server.caller import Caller, Resource
 from mix_server.clients import Clients, Watch
 from mix_server.coding import Decoder, coding_of
 from mix_server.errors import (
@@ -28,6 +28,7 @@ from mix_server.errors import (
     TooManyHeaders,
 )
 from mix_server.first_event import NOTHING_YET, Receive
+from mixkit.activities import Kind
 
 __all__ = ["JUDGED", "Request"]
 
@@ -38,6 +39,8 @@ _LONGEST_HEAD = 262_144
 
 JUDGED = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since", b"content-range"))
 """Headers that say how or when a request is to be done: not every resource does so."""
+
+_SERVER = Resource()
 
 _RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id", b"upgrade"}
 
@@ -77,6 +80,9 @@ class Request(falcon.asgi.Request):
     """A request.
 
     Attributes:
+        activity: what is done by it, noted when it is answered; None for what changes nothing.
+        about: more of that, as the grant that was given.
+        resource: what it is about.
         id: identity of the request, in the answer, in every log line, and the run's.
         caller: who asks; set before the request comes to a resource.
         started: `time.perf_counter()` of its arrival.
@@ -90,12 +96,15 @@ class Request(falcon.asgi.Request):
     __slots__ = (
         "_first",
         "_more",
+        "about",
+        "activity",
         "caller",
         "clients",
         "coded",
         "id",
         "judged",
         "prefers",
+        "resource",
         "started",
         "unread",
     )
@@ -141,6 +150,9 @@ class Request(falcon.asgi.Request):
         given = headers.get(b"x-request-id") if rare else None
         self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _ids.next()
         self.caller: Caller | None = None
+        self.activity: Kind | None = None
+        self.about: dict[str, Any] | None = None
+        self.resource = _SERVER
         self.clients: Clients | None = None
         self.started = time.perf_counter()
         self._first = first_event

@@ -21,7 +21,7 @@ from mix_server.clients import Clients
 from mix_server.compiling.compiling import compiling
 from mix_server.cors import Cors
 from mix_server.databases import Databases
-from mix_server.errors import Overloaded
+from mix_server.errors import Overloaded, Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
@@ -29,7 +29,10 @@ from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.rates import Rates
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
+from mix_server.sign_in.refresh import tokens_of
+from mix_server.sign_in.store import Providers
 from mix_server.streams import Streams
+from mixkit.activities import Activities
 from mixkit.errors import ProfileError, StorageError
 from mixkit.package import WorkspaceStore
 from mixkit.topics import PREFIX
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from mixkit.kernel import Kernel
+    from mixkit.vault import Vault
 
 __all__ = ["Server"]
 
@@ -69,8 +73,10 @@ class Server:
         authorizer: decides who asks, and what they may do.
         store: the workspaces.
         grants: who may do what in them.
+        activities: what is done, and what guests write.
         key: by which tokens are signed here.
         catalog: the agents in them, ready to run.
+        tokens: those of accounts that users have connected.
         admission: the places for runs, and for calls of databases.
         compiling: where sources are compiled.
         idle: the idle actions of runs, which come after their answers.
@@ -108,6 +114,7 @@ class Server:
         kernel.prepare()
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
+        self.activities = Activities(self.store, kernel.settings("kernel"))
         self.key = ServerKey(settings.server_key, lambda: kernel.keyring)
         self.cors = Cors(settings.cors_origins)
         self.rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
@@ -117,6 +124,7 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         self.catalog = Catalog(kernel, self.store, settings.env)
         self.metrics = Metrics()
+        self.tokens = tokens_of(kernel)
         self.admission = Admission(
             settings.max_runs,
             settings.max_waiting_runs,
@@ -134,6 +142,25 @@ class Server:
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None
+
+    def vault(self, workspace: str) -> Vault:
+        """What is kept for a workspace that is secret.
+
+        Raises:
+            NotFound: there is no such workspace.
+            Unsupported: no plugin of the profile keeps secrets.
+        """
+        root = self.store.workspace(workspace).root
+        if not self.kernel.assembly.vaults:
+            raise Unsupported(
+                "expected a plugin that keeps secrets in the profile of this server, found none; name secrets in its "
+                "plugins"
+            )
+        return self.tokens.vault(root, workspace)
+
+    def providers(self, workspace: str) -> Providers:
+        """The providers by which users of a workspace may connect accounts. Errors as those of `vault`."""
+        return Providers(self.vault(workspace))
 
     def start(self) -> None:
         """The process begins to serve; it does not fork any more."""
@@ -156,9 +183,11 @@ class Server:
         if left:
             log.warning("%d runs had not ended %g s after they were cancelled", left, _LAST_WORDS)
         await self.followings.stop()
+        await self.tokens.stop()
         await self.feeds.stop()
         await self.compiling.stop()
         self.databases.close()
+        await asyncio.to_thread(self.activities.close)
         self.metrics.flush()
         self.kernel.close()
         log.info("stopped")

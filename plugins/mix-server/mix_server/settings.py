@@ -11,6 +11,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from mixkit.addresses import AllowedNetwork
+from mixkit.errors import ProfileError
+
 __all__ = ["MAX_WALL_TIME", "ServerSettings"]
 
 MIB = 1024 * 1024
@@ -102,9 +105,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     values_limit: Annotated[
         int, Meta(ge=1, description="Values, keys included, in a body of records, a query or parameters.")
     ] = 500_000
-    transfer_limit: Annotated[
-        int, Meta(ge=1024, description="Bytes of an export that is imported, and of a package from a URL.")
-    ] = 1024 * MIB
+    transfer_limit: Annotated[int, Meta(ge=1024, description="Bytes of an export that is imported.")] = (
+        1024 * MIB
+    )
     transfer_timeout: Annotated[
         float, Meta(gt=0, description="Seconds in which an export must have come, or gone to another server.")
     ] = 3600.0
@@ -180,6 +183,29 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Meta(gt=0, le=3600, description="Seconds that idle actions may take, once the answer is sent."),
     ] = 60.0
     env: Annotated[dict[str, Any], Meta(description="Added to every agent's environment.")] = {}
+    provider_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses of identity providers that are not public, as 10.1.2.3:443 or 10.1.0.0/16, to which "
+            "users may connect accounts; only https is spoken."
+        ),
+    ] = ()
+    provider_plain: Annotated[
+        bool,
+        Meta(
+            description="Speak plain http with identity providers too, and reach every address: for development."
+        ),
+    ] = False
+    provider_ca_file: Annotated[
+        str,
+        Meta(
+            extra={"names": "authorities"},
+            description="PEM file of certificate authorities to trust of identity providers, besides the system's.",
+        ),
+    ] = ""
+    provider_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds in which an identity provider must have answered.")
+    ] = 10.0
     access_log: Annotated[
         bool, Meta(description="Log each request, without its query string, on `mixkit.server.access`.")
     ] = False
@@ -192,3 +218,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                 "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "
                 f"found {self.base_url!r}"
             )
+        for network in self.provider_networks:
+            try:
+                AllowedNetwork.parse(network)
+            except ValueError as exc:
+                raise ProfileError(str(exc), "settings.server.provider_networks") from None

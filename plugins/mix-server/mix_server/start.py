@@ -14,10 +14,12 @@ from mix_server import auth, serve
 from mix_server.metrics import shared_directory
 from mix_server.tls import check_pair
 from mixkit.errors import ProfileError
+from mixkit.plugins import call_each
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
     from mixkit.cli.session import Session
+    from mixkit.kernel import Kernel
 
 __all__ = ["start"]
 
@@ -51,7 +53,7 @@ def start(session: Session) -> None:
         app = create_app(server)
         with serve.bind(settings.host, settings.port) as listener:
             scheme = "https" if settings.tls_certs else "http"
-            _announce(scheme, listener, None if settings.token else token)
+            _announce(scheme, listener, None if settings.token else token, kernel)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)
     finally:
@@ -60,9 +62,11 @@ def start(session: Session) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _announce(scheme: str, listener: socket.socket, token: str | None) -> None:
+def _announce(scheme: str, listener: socket.socket, token: str | None, kernel: Kernel) -> None:
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"mixkit: listening on {scheme}://{shown}:{port}", err=True)
+    address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    click.echo(f"mixkit: listening on {address}", err=True)
+    for _, (name, path) in call_each(kernel.manager, "mix_page"):
+        click.echo(f"mixkit: {name}: {address}{path}", err=True)
     if token:
         click.echo(f"mixkit: token: {token}", err=True)

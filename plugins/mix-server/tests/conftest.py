@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -288,3 +289,20 @@ def served() -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
 def token() -> str:
     """The token of the servers of these tests."""
     return TOKEN
+
+
+def _beside(name: str) -> Any:
+    """A module of this directory, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def idp() -> Iterator[Any]:
+    """An identity provider on loopback: `identity_provider.IdentityProvider`."""
+    made = _beside("identity_provider").IdentityProvider()
+    yield made
+    made.stop()

@@ -46,6 +46,9 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/grant-permission/w", {"subject": "all-users", "role": "runner"}),
     ("POST", "/v1/ws/w/tokens", {"name": "ci", "rights": [{"role": "runner"}]}),
     ("DELETE", f"/v1/ws/w/tokens/{ID}", None),
+    ("PUT", "/v1/ws/w/auth-configs/q", {"kind": "oidc", "client_id": "x"}),
+    ("DELETE", "/v1/ws/w/auth-configs/q", None),
+    ("DELETE", "/v1/ws/w/accounts/q", None),
     ("POST", "/v1/auth/token", None),
     ("POST", "/v1/auth/spcs", None),
     ("POST", "/v1/compile", {"sources": {"a.mix": ""}}),
@@ -61,7 +64,10 @@ WRITES: list[tuple[str, str, Any]] = [
     *(("POST", f"{of}/export", {"url": "https://example.org/"}) for of in OF[:2]),
     *(("POST", path, b"no export") for path in ("/v1/ws/w/import", "/v1/ws-import", "/ws-import")),
     ("POST", "/ws-clone/q", None),
+    *(("POST", path, {"query": "true"}) for path in (f"{APP}/remixgen", "/remixgen/w/demo")),
+    ("POST", "/v1/ws/w/powers/q", {"all": True}),
     ("DELETE", "/query/w/demo/q", None),
+    ("POST", "/count-activities/w", {}),
 ]
 
 

@@ -30,7 +30,7 @@ def mixkit(tmp_path: Path) -> Run:
         assert done.returncode == status, done.stderr
         return done.stdout or done.stderr
 
-    call("ws", "make", "crm")
+    call("ws", "create", "crm")
     return call
 
 
@@ -79,7 +79,7 @@ def test_what_is_refused(mixkit: Run, words: tuple[str, ...], message: str) -> N
 
 
 def test_a_grant_for_an_app_that_is_not_there_says_so(mixkit: Run, tmp_path: Path) -> None:
-    mixkit("app", "make", "crm/contacts")
+    mixkit("app", "create", "crm/contacts")
 
     def noted(resource: str) -> str:
         words = [

@@ -262,7 +262,7 @@ async def test_of_a_workspace_that_is_not_there_nothing_is_read_or_kept(
     async with connect(server, None) as client:
         assert (await client.post("/v1/ws", json={"name": "hers"}, headers=ada)).status_code == 201
         assert (await client.get("/v1/ws/hers", headers=ada)).status_code == 200
-        assert "hers" in server.grants._seen
+        assert "hers" in server.grants._glances
         server.store.delete("hers")
         hops = 0
         to_thread = asyncio.to_thread
@@ -278,7 +278,7 @@ async def test_of_a_workspace_that_is_not_there_nothing_is_read_or_kept(
         for name in ("w/tokens", "hers", "none", "no%20name"):
             assert (await client.get(f"/v1/ws/{name}", headers=ada)).status_code in (403, 404)
         assert hops == 0
-        assert set(server.grants._seen) == {"w"}
+        assert set(server.grants._glances) == {"w"}
 
 
 async def test_a_workspace_that_cannot_be_read_keeps_nobody_from_others(

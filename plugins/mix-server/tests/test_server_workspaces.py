@@ -158,7 +158,7 @@ async def test_a_package_that_is_refused_leaves_all_as_it_was(
         assert (await client.get("/v1/ws/n")).json()["apps"] == [], what
     answer = await client.post("/v1/ws/none/install", content=good, headers=BINARY)
     assert answer.status_code == 404
-    answer = await client.post("/v1/ws/n/install", json={"url": "http://127.0.0.1/"})
+    answer = await client.post("/v1/ws/n/install", content=good, headers={"Content-Type": "text/html"})
     assert answer.status_code == 415
 
 

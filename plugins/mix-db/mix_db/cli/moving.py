@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from mix_db.cli.printing import print_warnings
-from mix_db.cli.progress import Progress
 from mix_db.cli.target import Target, database_option
 from mix_db.cli.values import as_of_option, param_option, read_params, seen_by
 from mix_db.transfer.formats import FORMATS, delimiter_of, format_of
 from mixkit.cli.output import Output
+from mixkit.cli.progress import Progress
 from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:

@@ -156,6 +156,11 @@ class Accounts:
             del self._known[digest]
         return self._not_ended(await self._verify(token, digest, in_session))
 
+    def is_ended(self, caller: Caller) -> bool:
+        """Whether what said who that is was ended since, before its time or not."""
+        over = caller.until is not None and caller.until <= time.time()
+        return over or (self._ended is not None and self._ended.has(caller))
+
     def _not_ended(self, caller: Caller) -> Caller:
         if self._ended is not None and self._ended.has(caller):
             raise Unauthorized("the session was ended; sign in again")

@@ -9,17 +9,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
-from mix_server.errors import Overloaded, Stopping
+from mix_server.errors import BadRequest, Overloaded, Stopping
 from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import NotFound
 from mixkit.moving.remote import Remote
+from mixkit.target import EgressDenied, parse_url
 
 if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.server import Server
 
-__all__ = ["Transfers"]
+__all__ = ["Transfers", "check_url"]
 
 T = TypeVar("T")
 
@@ -96,6 +97,20 @@ class Transfers:
                 done.exception()
             raise
 
+    async def pull(self, file: IO[bytes], url: str, token: str | None, most: int) -> None:
+        """Write what is at a URL into a file.
+
+        Args:
+            most: bytes.
+
+        Raises:
+            BadRequest: it is no URL.
+            MixError: as `Remote.fetch`.
+        """
+        check_url(url)
+        remote = self.remote()
+        await self.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
+
     def remote(self) -> Remote:
         """How other servers are reached: as agents reach them, by the settings of mix-http where that is on."""
         try:
@@ -112,3 +127,11 @@ class Transfers:
             return outgoing.trusting("http", ca_file)
 
         return Remote(policy, self._server.settings.transfer_timeout, context)
+
+
+def check_url(url: str) -> None:
+    """Raise `BadRequest` unless that is a URL."""
+    try:
+        parse_url(url)
+    except EgressDenied as exc:
+        raise BadRequest(exc.reason) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
+from mix_server.activity import activity_by
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
@@ -17,16 +18,20 @@ from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.response import is_json, write_any
 from mixkit.action import Invocation, Invoke, parse
+from mixkit.activities import Kind
 from mixkit.errors import FFIError, LimitExceeded
 from mixkit.forms import Packed
 from mixkit.job import fitted
 from mixkit.schema import ANY, json_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mix_server.catalog import Target
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
+    from mixkit.activities import Activities
     from mixkit.environment import Env
     from mixkit.limits import Limits
 
@@ -49,6 +54,7 @@ class Agents:
     """
 
     permissions: ClassVar = {"GET": Permission.RUN, "POST": Permission.RUN}
+    activities: ClassVar = {"GET": Kind.RUN, "POST": Kind.RUN}
     options: ClassVar = {"GET": ITS_OWN, "POST": frozenset({TIMEOUT, _ACTION})}
     methods: ClassVar = {
         "GET": Method(
@@ -83,6 +89,8 @@ class Agents:
             await self.on_head(req, resp, ws, app, agent)
 
     async def on_head(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
+        # It is only described.
+        req.activity = None
         target = await self._target(ws, app, agent)
         resp.media = {
             "name": agent,
@@ -162,7 +170,13 @@ class Agents:
                     answer=target.answer,
                     pauses=admission.pauses(),
                     as_json=not told and is_json(req.accept),
+                    output=_Output(self._server.activities, req),
                 )
+            except asyncio.CancelledError:
+                # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
+                self._server.activities.record(activity_by(req, Kind.RUN, 499))
+                req.activity = None
+                raise
             finally:
                 admission.leave()
         if result.postponed:
@@ -172,6 +186,26 @@ class Agents:
             await write_any(req.accept, resp, {"result": result.value, "actions": result.actions})
         else:
             await write_any(req.accept, resp, result.value)
+
+
+class _Output:
+    """Takes the lines that the guest of one run writes. Most write none."""
+
+    __slots__ = ("_activities", "_listener", "_req")
+
+    def __init__(self, activities: Activities, req: Request) -> None:
+        self._activities = activities
+        self._req = req
+        self._listener: Callable[[int, str], None] | None = None
+
+    def __call__(self, level: int, text: str) -> None:
+        if self._listener is None:
+            req = self._req
+            ws, app, agent = map(str, req.resource)
+            self._listener = self._activities.listener(
+                ws, subject=req.who.named, app=app, agent=agent, run=req.id
+            )
+        self._listener(level, text)
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest
+from mixkit.activities import Kind
 from mixkit.package.errors import BadName
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Apps:
     """`/v1/ws/{ws}/app/{app}`, and, to delete only, `/ws/{ws}/{app}`. GET has those agents that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "PUT": Permission.CREATE, "DELETE": Permission.DELETE}
+    activities: ClassVar = {"PUT": Kind.CREATE, "DELETE": Kind.DELETE}
     methods: ClassVar = {
         "GET": Method("Describe an app", {200: AppDescription}),
         "PUT": Method("Make an empty app", {201: AppDescription}, errors=frozenset({409})),

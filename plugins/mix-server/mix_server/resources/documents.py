@@ -16,6 +16,7 @@ from mix_server.payload import read_record, read_value
 from mix_server.question import EVERYTHING, FIELDS, Question, from_query_string, reader_at
 from mix_server.response import NDJSON, write_value
 from mix_server.size import Size
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 from mixkit.fields import valid
 from mixkit.storage import SaveOptions
@@ -44,6 +45,7 @@ class Documents:
     """`…/app/{app}/documents`: GET lists or queries, POST saves a record."""
 
     permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.WRITE}
+    activities: ClassVar = {"POST": Kind.SAVE}
     options: ClassVar = {"GET": FIELDS}
     methods: ClassVar = {
         "GET": Method(
@@ -89,6 +91,7 @@ class Document:
         "PATCH": Permission.WRITE,
         "DELETE": Permission.WRITE,
     }
+    activities: ClassVar = dict.fromkeys(("PUT", "PATCH", "DELETE"), Kind.SAVE)
     heeds_conditions = frozenset({"PUT", "PATCH", "DELETE"})
     options: ClassVar = {"GET": frozenset({_AS_OF})}
     methods: ClassVar = {
@@ -220,6 +223,7 @@ class Save:
     """`POST …/app/{app}/save`: many records in one commit, all or none; `?return=ids` answers only their ids."""
 
     permissions: ClassVar = {"POST": Permission.WRITE}
+    activities: ClassVar = {"POST": Kind.SAVE}
     options: ClassVar = {"POST": frozenset({"return"})}
     methods: ClassVar = {
         "POST": Method(
@@ -250,6 +254,7 @@ class Save:
                 f'expected an array of records or {{"records": […]}}: {exc}{valid(exc, Batch)}'
             ) from None
         options = msgspec.structs.replace(batch.options, upsert=True) if batch.upsert else batch.options
+        req.about = {"records": len(batch.records)}
         commit = await _save(self._server, database, batch.records, options)
         saved: Any = commit.records
         if wanted == "ids":

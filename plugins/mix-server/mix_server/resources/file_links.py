@@ -13,6 +13,7 @@ from mix_server.files.described import FileValue, Register, Sign, SignedUrl
 from mix_server.files.managing import ERRORS, Managing, created, property_name
 from mix_server.files.storing import checked
 from mixkit import egress, outgoing
+from mixkit.activities import Kind
 from mixkit.errors import FFIError, FileConflict, FileError
 from mixkit.file_urls import upload_query, url_of
 from mixkit.file_value import REGISTERED, check_url
@@ -35,6 +36,7 @@ class Registered(Managing):
     here may connect to, no file leads either."""
 
     permissions: ClassVar = {"POST": Permission.WRITE}
+    activities: ClassVar = {"POST": Kind.SAVE}
     methods: ClassVar = {
         "POST": Method(
             "Let a file stand for a URL elsewhere", {201: FileValue}, takes=Register, errors=ERRORS
@@ -70,12 +72,14 @@ class SignedUpload(Managing):
     """`…/file-manager/sign`: a URL by which everybody may store one file, once or until its time is over."""
 
     permissions: ClassVar = {"POST": Permission.WRITE}
+    activities: ClassVar = {"POST": Kind.GRANT}
     methods: ClassVar = {"POST": Method("Let others store a file", {201: SignedUrl}, takes=Sign)}
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
         place, _ = await self.open_files(ws, app)
         given: Sign = await self.form(req, Sign, '{"path", "seconds", "most"?, "force"?}')
         path = check_path(given.path)
+        req.about = {"file": path}
         limit = self._server.settings.file_limit
         most = limit if given.most is None else min(given.most, limit)
         query = upload_query(self._server.kernel.keyring, place, path, given.seconds, most, force=given.force)

@@ -15,6 +15,7 @@ from mix_server.files.described import MOST, Change, Copy, FilePage, FileValue, 
 from mix_server.files.managing import ERRORS, Managing, created, property_name, stored
 from mix_server.files.storing import arriving, checked, store
 from mix_server.match import CONDITIONS
+from mixkit.activities import Kind
 from mixkit.errors import FileConflict
 from mixkit.file_urls import MAX_LIFETIME, signed_query
 from mixkit.file_value import file_value, stands_for
@@ -66,6 +67,7 @@ class Content(Managing):
         "POST": Permission.WRITE,
         "DELETE": Permission.WRITE,
     }
+    activities: ClassVar = dict.fromkeys(("PUT", "POST", "DELETE"), Kind.SAVE)
     heeds_conditions = frozenset({"PUT", "DELETE"})
     options: ClassVar = {
         "GET": frozenset({"path"}),
@@ -145,6 +147,7 @@ class Props(Managing):
     """
 
     permissions: ClassVar = {"GET": Permission.READ, "PATCH": Permission.WRITE}
+    activities: ClassVar = {"PATCH": Kind.SAVE}
     heeds_conditions = frozenset({"PATCH"})
     options: ClassVar = {"GET": frozenset({"path", "signed_for"}), "PATCH": frozenset({"path"})}
     methods: ClassVar = {
@@ -203,6 +206,7 @@ class Copies(Managing):
     """`…/file-manager/copy`: a file under another path too."""
 
     permissions: ClassVar = {"POST": Permission.WRITE}
+    activities: ClassVar = {"POST": Kind.SAVE}
     methods: ClassVar = {"POST": Method("Copy a file", {201: FileValue}, takes=Copy, errors=ERRORS)}
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:

@@ -15,6 +15,7 @@ from mix_server.files.described import FileValue
 from mix_server.files.managing import ERRORS, stored
 from mix_server.files.place import files_of, place_of
 from mix_server.files.storing import arriving, checked, store
+from mixkit.activities import Kind
 from mixkit.app_files import is_public
 from mixkit.errors import NotFound
 from mixkit.file_urls import is_signed, is_signed_upload
@@ -36,6 +37,7 @@ class File:
     """`GET /v1/ws/{ws}/app/{app}/files/{path}`: a file or a part of it; below `/public` for everybody."""
 
     permissions: ClassVar = {"GET": Permission.READ, "PUT": Permission.WRITE}
+    activities: ClassVar = {"PUT": Kind.SAVE}
     admits_by_itself = True
     heeds_conditions = frozenset({"PUT"})
     options: ClassVar = {
@@ -91,6 +93,7 @@ class File:
             expires, most, signature = terms
             if not is_signed_upload(ring, place, path, expires, most, force, signature):
                 raise _no_link()
+        req.activity, req.about = Kind.SAVE, {"file": path}
         files = files_of(self._server, place)
         kind = checked(path, req.content_type, {})
         wanted = await condition_of(req, files, path, force=force)

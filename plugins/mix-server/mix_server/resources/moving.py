@@ -6,6 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,14 +15,14 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, Forbidden, UnsupportedBody
-from mix_server.moving.transfers import Transfers
+from mix_server.moving.transfers import Transfers, check_url
 from mix_server.streams import CutOff, Stream
+from mixkit.activities import Kind
 from mixkit.errors import MixError
 from mixkit.moving.arriving import Bringing, Brought, Export
 from mixkit.moving.leaving import Leaving, export
 from mixkit.package.errors import BadName, Exists
 from mixkit.package.names import check_name
-from mixkit.target import EgressDenied, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -105,6 +106,7 @@ class Exports:
     """
 
     permissions: ClassVar = {"GET": Permission.READ, "POST": Permission.READ}
+    activities: ClassVar = {"GET": Kind.EXPORT, "POST": Kind.EXPORT}
     options: ClassVar = {"GET": frozenset({"history", "grants"})}
     methods: ClassVar = {
         "GET": Method(
@@ -139,7 +141,8 @@ class Exports:
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str | None = None) -> None:
         wanted = await read_form(req, Push, '{"url": "…"}', self._server.settings.body_timeout)
-        _checked_url(wanted.url)
+        req.about = {"to": urlsplit(wanted.url).hostname}
+        check_url(wanted.url)
         pieces = await self._begun(req, ws, app, wanted.history, wanted.grants)
         remote = self._transfers.remote()
 
@@ -178,6 +181,7 @@ class Imports:
     the answer says what the file holds.
     """
 
+    activities: ClassVar = {"POST": Kind.IMPORT}
     methods: ClassVar = {
         "POST": Method(
             "Import a workspace or an app from the body or a URL",
@@ -222,7 +226,7 @@ class Imports:
             if self._into:
                 raise BadRequest("expected no ws beside the one in the path")
             _checked(wanted.ws)
-        await pull(self._server, self._transfers, file, wanted.url, wanted.token)
+        await self._transfers.pull(file, wanted.url, wanted.token, self._server.settings.transfer_limit)
         return wanted.ws
 
 
@@ -231,6 +235,7 @@ class Clone:
     `ws`."""
 
     permissions: ClassVar = {"POST": Permission.CREATE}
+    activities: ClassVar = {"POST": Kind.IMPORT}
     options: ClassVar = {"POST": frozenset({"ws", "url", "token"})}
     methods: ClassVar = {
         "POST": Method(
@@ -252,15 +257,9 @@ class Clone:
         _checked(theirs)
         async with self._transfers.place(), self._transfers.file() as file:
             address = f"{url.rstrip('/')}/v1/ws/{theirs}/export"
-            await pull(self._server, self._transfers, file, address, req.get_param("token"))
+            most = self._server.settings.transfer_limit
+            await self._transfers.pull(file, address, req.get_param("token"), most)
             await bring(self._server, self._transfers, req, resp, file, name, None, False)
-
-
-async def pull(server: Server, transfers: Transfers, file: IO[bytes], url: str, token: str | None) -> None:
-    """Write what is at a URL into a file. Errors are those of `Remote.fetch`."""
-    _checked_url(url)
-    remote, most = transfers.remote(), server.settings.transfer_limit
-    await transfers.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
 
 
 async def bring(
@@ -276,9 +275,11 @@ async def bring(
     """Import the file, as the workspace of that name or that of the file, and answer what has come."""
     opened = await asyncio.to_thread(Export, file, server.settings.transfer_limit)
     name = named or opened.manifest.name
+    req.resource = Resource(name)
     if dry_run:
+        req.activity = None
         await transfers.run(lambda watch: opened.check(watch))
-        resp.media = describe(opened)
+        resp.media = opened.described()
         return
     new = await asyncio.to_thread(lambda: name not in server.store.list())
     others = await _allowed(server, req, name, new)
@@ -312,40 +313,11 @@ async def _allowed(server: Server, req: Request, name: str, new: bool) -> list[d
     return [owner_record(str(caller.subject))]
 
 
-def describe(opened: Export) -> dict[str, Any]:
-    """What an export holds."""
-    manifest, powers = opened.manifest, opened.powers()
-    withheld = {app: found.withheld() for app, found in opened.installations.items() if found is not None}
-    return {
-        "workspace": manifest.name,
-        "kind": manifest.kind,
-        "exported_at": manifest.exported.at,
-        "history": manifest.exported.history,
-        "apps": [
-            {
-                "name": app,
-                "package": entry.package,
-                "version": entry.version,
-                "powers": powers.get(app, []),
-                "withheld": withheld.get(app, []),
-            }
-            for app, entry in manifest.apps.items()
-        ],
-    }
-
-
 def _checked(name: str) -> None:
     try:
         check_name("workspace", name)
     except BadName as exc:
         raise BadRequest(str(exc)) from None
-
-
-def _checked_url(url: str) -> None:
-    try:
-        parse_url(url)
-    except EgressDenied as exc:
-        raise BadRequest(exc.reason) from None
 
 
 async def _parts(pieces: AsyncIterator[bytes], request_id: str) -> AsyncGenerator[bytes, None]:

@@ -13,6 +13,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Permissions:
     """
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"POST": Kind.GRANT}
     options: ClassVar = {"GET": frozenset({"explain", "subject", "resource"})}
     methods: ClassVar = {
         "GET": Method("List grants, or explain what a subject may do", {200: dict[str, Any]}),
@@ -97,6 +99,7 @@ class Permissions:
         grant, is_new = await asyncio.to_thread(
             self._server.grants.add, ws, wanted.subject, wanted.role, text, req.who.subject
         )
+        req.about = grant.public()
         resp.status = 201 if is_new else 200
         resp.location = f"/v1/ws/{ws}/permissions/{grant.id}"
         resp.media = grant.public()
@@ -117,6 +120,7 @@ class OneGrant:
     """`…/permissions/{id}`: GET reads the grant, DELETE takes it back."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
     methods: ClassVar = {
         "GET": Method("Read a grant", {200: GrantDescription}),
         "DELETE": Method("Take a grant back", {204: None}),
@@ -133,7 +137,7 @@ class OneGrant:
     async def on_delete(
         self, req: Request, resp: Response, ws: str, id: str, app: str | None = None, agent: str | None = None
     ) -> None:
-        await self._found(Resource(ws, app, agent), id)
+        req.about = (await self._found(Resource(ws, app, agent), id)).public()
         await asyncio.to_thread(self._server.grants.remove, ws, [id])
         resp.status = 204
 

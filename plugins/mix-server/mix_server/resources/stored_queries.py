@@ -19,6 +19,7 @@ from mix_server.question import OPTIONS, Question, from_pairs, from_value
 from mix_server.response import NDJSON, write_value
 from mix_server.stored_queries import StoredQuery, check_name
 from mixkit import tagged_json
+from mixkit.activities import Kind
 from mixkit.errors import QueryError
 from mixkit.storage import SaveOptions
 
@@ -44,6 +45,7 @@ class StoredQueries:
         "PUT": Permission.WRITE,
         "DELETE": Permission.WRITE,
     }
+    activities: ClassVar = {"PUT": Kind.SAVE, "DELETE": Kind.SAVE}
     heeds_conditions = frozenset({"PUT", "DELETE"})
     options: ClassVar = {"GET": ITS_OWN}
     methods: ClassVar = {
@@ -111,6 +113,7 @@ class StoredQueries:
 
     async def on_put(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
         check_name(name)
+        req.about = {"query": name}
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         settings = self._server.settings
@@ -138,6 +141,7 @@ class StoredQueries:
         write_value(req.accept, resp, stored.to_dict(name))
 
     async def on_delete(self, req: Request, resp: Response, ws: str, app: str, name: str) -> None:
+        req.about = {"query": name[:100]}
         match = Match.of(req)
         database = await self._server.databases.of(ws, app)
         id = stored_queries.record_id(name)

@@ -15,6 +15,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Caller, Permission
 from mix_server.described import Method
 from mix_server.errors import Forbidden, Unauthorized
+from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ class MadeSession(TypedDict):
     seconds: float
 
 
+class WhoAsks(TypedDict):
+    """Who asks: a name for people, the narrowest subject of grants, whether it is by a session, and when that ends."""
+
+    name: str
+    subject: str | None
+    operator: bool
+    session: bool
+    until: float | None
+
+
 class KeySet(TypedDict):
     """Public keys, as JWK."""
 
@@ -56,6 +67,7 @@ class Token:
     asked for with, where that is one of this server."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {"POST": Method("Make a token for who asks", {200: MadeToken})}
 
     def __init__(self, server: Server) -> None:
@@ -82,6 +94,7 @@ class IngressToken:
     """`POST /v1/auth/spcs`: the same for whom Snowflake's ingress has signed in, whatever token is sent along."""
 
     permissions: ClassVar = {"POST": EVERYBODY}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
         "POST": Method(
             "Make a token for whom Snowflake's ingress has signed in",
@@ -98,19 +111,23 @@ class IngressToken:
         if ingress is None:
             # Nobody is believed by a header here.
             raise NotFound("no ingress")
-        await _answer_token(self._server, resp, ingress.user(req))
+        req.caller = ingress.user(req)
+        req.activity = Kind.SIGN_IN
+        await _answer_token(self._server, resp, req.caller)
 
 
 class Session:
     """`/v1/auth/session`: POST begins one for who asks, in a cookie that scripts cannot read; DELETE ends it, in all
     workers, with the tokens that were made in it; with `?everywhere=true` all of the user, and all tokens that this
-    server has made for it.
+    server has made for it. GET says who asks, in a session or not.
 
     For pages of this server: an `EventSource` cannot send a header. Only the server's own pages can use it.
     """
 
-    permissions: ClassVar = {"POST": Permission.SEE, "DELETE": EVERYBODY}
+    permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.SEE, "DELETE": EVERYBODY}
+    activities: ClassVar = {"POST": Kind.SIGN_IN}
     methods: ClassVar = {
+        "GET": Method("Say who asks", {200: WhoAsks}),
         "POST": Method("Begin a session for who asks", {200: MadeSession}),
         "DELETE": Method("End the session", {204: None}, errors=frozenset({400, 401, 403, 503})),
     }
@@ -118,6 +135,18 @@ class Session:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        caller = req.who
+        signs_in = isinstance(self._server.authorizer, Accounts)
+        resp.set_header("Cache-Control", "no-store")
+        resp.media = {
+            "name": _called(caller, signs_in=signs_in),
+            "subject": caller.subject,
+            "operator": caller.operator,
+            "session": signs_in and req.auth is None,
+            "until": caller.until,
+        }
 
     async def on_post(self, req: Request, resp: Response) -> None:
         accounts = self._server.authorizer
@@ -155,6 +184,13 @@ class Session:
                 await accounts.end(caller, everywhere=everywhere)
         resp.unset_cookie(SESSION, path="/", same_site="Strict")
         resp.status = 204
+
+
+def _called(caller: Caller, *, signs_in: bool) -> str:
+    """What somebody is called, for people."""
+    if not signs_in:
+        return "everybody on this machine"
+    return "operator" if caller.operator else caller.email or caller.user or str(caller.subject)
 
 
 def _is_secure(req: Request) -> bool:
@@ -210,6 +246,7 @@ class MachineTokens:
     """`/v1/ws/{ws}/tokens`: GET lists those of machines, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "POST": Permission.ADMIN}
+    activities: ClassVar = {"POST": Kind.GRANT}
     methods: ClassVar = {
         "GET": Method("List the tokens of machines", {200: Machines}),
         "POST": Method(
@@ -230,6 +267,7 @@ class MachineTokens:
         machine, token = await asyncio.to_thread(
             self._server.grants.make_machine, ws, wanted.name, rights, wanted.seconds, req.who.subject
         )
+        req.about = {"subject": machine.subject, "name": machine.name}
         resp.status = 201
         resp.location = f"/v1/ws/{ws}/tokens/{machine.id}"
         resp.set_header("Cache-Control", "no-store")
@@ -240,6 +278,7 @@ class MachineToken:
     """`/v1/ws/{ws}/tokens/{id}`: GET reads what it may do, DELETE revokes it."""
 
     permissions: ClassVar = {"GET": Permission.ADMIN, "DELETE": Permission.ADMIN}
+    activities: ClassVar = {"DELETE": Kind.REVOKE}
     methods: ClassVar = {
         "GET": Method("Read what a machine may do", {200: MachineDescription}),
         "DELETE": Method("Revoke a machine's token", {204: None}),
@@ -255,6 +294,7 @@ class MachineToken:
         resp.media = _shown(grants, grants.machines[id])
 
     async def on_delete(self, req: Request, resp: Response, ws: str, id: str) -> None:
+        req.about = {"subject": f"machine/{id:.32}"}
         await asyncio.to_thread(self._server.grants.revoke_machine, ws, id)
         resp.status = 204
 

@@ -13,6 +13,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Caller, Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import BadRequest, Forbidden
+from mixkit.activities import Kind
 from mixkit.errors import StorageError
 from mixkit.package.errors import BadName
 
@@ -49,6 +50,7 @@ class Workspaces:
     """`/ws`: GET lists those that the caller may see, POST makes one."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "POST": Permission.CREATE}
+    activities: ClassVar = {"POST": Kind.CREATE}
     methods: ClassVar = {
         "GET": Method("List the workspaces that the caller may see", {200: WorkspaceNames}),
         "POST": Method(
@@ -81,6 +83,7 @@ class Workspaces:
             await asyncio.to_thread(self._make, name, req.who)
         except BadName as exc:
             raise BadRequest(str(exc)) from None
+        req.resource = Resource(name)
         resp.status = 201
         resp.location = f"/v1/ws/{name}"
         resp.media = {"name": name, "apps": []}
@@ -104,6 +107,7 @@ class Workspace:
     """`/ws/{ws}`: GET has those apps that the caller may see."""
 
     permissions: ClassVar = {"GET": Permission.SEE, "DELETE": Permission.DELETE}
+    activities: ClassVar = {"DELETE": Kind.DELETE}
     methods: ClassVar = {
         "GET": Method("Describe a workspace", {200: WorkspaceDescription}),
         "DELETE": Method("Delete a workspace and all its data", {204: None}, errors=frozenset({409})),

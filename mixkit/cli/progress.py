@@ -22,9 +22,13 @@ class Progress:
     Args:
         what: is going on.
         total: bytes; None if nobody knows.
+        counts: records are counted, and not bytes alone.
     """
 
-    def __init__(self, what: str, total: int | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, what: str, total: int | None = None, *, quiet: bool = False, counts: bool = True
+    ) -> None:
+        self._counts = counts
         self._what = printable(what)
         self._total = total
         self._shown = not quiet and sys.stderr.isatty()
@@ -51,7 +55,10 @@ class Progress:
             parts += [f"[{'█' * full}{'░' * (_BAR - full)}] {share:4.0%}", _bytes(position)]
             if 0.0 < share < 1.0:
                 parts.append(f"{_duration(seconds / share - seconds)} left")
-        parts += [f"{count:,} records", f"{count / seconds:,.0f}/s"]
+        if self._counts:
+            parts += [f"{count:,} records", f"{count / seconds:,.0f}/s"]
+        elif not self._total:
+            parts += [_bytes(position), f"{_bytes(int(position / seconds))}/s"]
         line = "  ".join(parts)[: shutil.get_terminal_size().columns - 1]
         sys.stderr.write(f"\r\x1b[2K{line}")
         sys.stderr.flush()

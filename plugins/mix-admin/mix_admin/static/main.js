@@ -1,0 +1,105 @@
+// The frame of the page: who is signed in, where they are, and the view that shows it.
+
+import { get } from "./api.js";
+import { button, h, problem, put, say } from "./dom.js";
+import { above, beside, read, to } from "./place.js";
+
+const main = document.getElementById("main");
+const SLOW = 200;
+let who = null;
+let showing = null;
+
+function frame(place) {
+  const sections = [["Workspaces", to([]), Boolean(place?.view === "workspaces" || place?.depth)], ["Server", to(["server"]), place?.view === "metrics"]];
+  put(document.getElementById("sections"), who && sections.map(([text, href, here]) =>
+    h("a", { href, "aria-current": here && "true" }, text)));
+  put(document.getElementById("who"), who && [
+    h("span", { class: "quiet small" }, who.name),
+    who.session && button("Sign out", async () => {
+      const { leave } = await import("./views/signin.js");
+      await leave();
+      signOut();
+    }, { class: "link" }),
+  ]);
+  put(document.getElementById("trail"), place?.depth && h("ol", {},
+    above(place).map(([text, href]) => h("li", {}, h("a", { href }, text)))));
+}
+
+function head(place) {
+  const tabs = beside(place);
+  return h("div", { class: "head" },
+    h("h1", { tabindex: "-1" }, place.title),
+    tabs.length > 0 && h("nav", { class: "tabs", "aria-label": `Parts of ${place.names[place.depth]}` },
+      h("ul", {}, tabs.map(([text, href, here]) => h("li", {}, h("a", { href, "aria-current": here && "page" }, text))))));
+}
+
+async function show() {
+  if (!who) return;
+  showing?.abort();
+  const { signal } = (showing = new AbortController());
+  const place = read(location.hash);
+  frame(place);
+  if (!place) {
+    arrive("Not here", [h("h1", { tabindex: "-1" }, "Nothing is here"), h("p", {}, "The address means nothing to this page. ", h("a", { href: to([]) }, "See the workspaces"))]);
+    return;
+  }
+  const slow = setTimeout(() => {
+    main.setAttribute("aria-busy", "true");
+    put(main, head(place), h("p", { class: "quiet" }, "Loading…"));
+  }, SLOW);
+  let content;
+  try {
+    const { view } = await import(`./views/${place.view}.js`);
+    content = await view(place, signal);
+  } catch (error) {
+    if (error.name === "AbortError" || error.status === 401) return;
+    content = [problem(error), button("Try again", show)];
+  } finally {
+    clearTimeout(slow);
+  }
+  if (!signal.aborted) arrive(place.title, [head(place), content]);
+}
+
+function arrive(title, content) {
+  main.removeAttribute("aria-busy");
+  document.title = `${title} · mixkit`;
+  put(main, content);
+  // Who goes on by keyboard or listens is at the beginning of what is new.
+  main.querySelector("h1")?.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+async function signOut() {
+  who = null;
+  showing?.abort();
+  frame(null);
+  const { signIn } = await import("./views/signin.js");
+  arrive("Sign in", signIn(begin));
+}
+
+async function begin() {
+  try {
+    const found = await get("v1/auth/session");
+    who = { name: found.name, session: found.session };
+  } catch (error) {
+    if (error.status === 401) await signOut();
+    else arrive("No answer", [h("h1", { tabindex: "-1" }, "mixkit"), problem(error), button("Try again", begin)]);
+    return;
+  }
+  await show();
+}
+
+addEventListener("hashchange", (event) => {
+  if (new URL(event.newURL).hash === "#main") {
+    // The link that skips what is before the content is no place.
+    history.replaceState(null, "", new URL(event.oldURL).hash || "#/");
+    main.focus();
+  } else show();
+});
+addEventListener("signed-out", () => { if (who) signOut(); });
+addEventListener("again", () => { say("Reading anew"); show(); });
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "AbortError") event.preventDefault();
+});
+
+begin();

@@ -1,0 +1,23 @@
+// All workspaces that the caller may see.
+
+import { ask, at, get } from "../api.js";
+import { empty, field, form, h, heading, name, table } from "../dom.js";
+import { go, to } from "../place.js";
+
+export async function view(place, signal) {
+  const { workspaces } = await get("v1/ws", {}, signal);
+  const wanted = h("input", { class: "code", autocomplete: "off", spellcheck: "false" });
+  return [
+    workspaces.length
+      ? table(workspaces.length === 1 ? "1 workspace" : `${workspaces.length} workspaces`,
+        [["Name", (ws) => h("a", { href: to(["ws", ws]) }, name(ws))]], workspaces)
+      : empty("There is no workspace yet that you may see. Make one below, or ask who administers one for a grant."),
+    h("section", { class: "narrow" }, heading("Make a workspace"),
+      form("Make a workspace", "Make it", async () => {
+        const { value } = await ask("POST", "v1/ws", { body: wanted.value.trim() ? { name: wanted.value.trim() } : {} });
+        go(to(["ws", value.name]));
+      }, field("Name", wanted, "Letters, digits, - and _. Left empty, one is made up."))),
+  ];
+}
+
+export const remove = (ws) => ask("DELETE", at("ws", ws));
