@@ -24,6 +24,7 @@ from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
+from mixkit.setting_values import refuse_absent
 from mixkit.settings import Origin, fill, load_object
 from mixkit.variables import refuse_unknown
 
@@ -113,6 +114,15 @@ class Assembly:
         return _failed(what, self._offered_by[path])
 
     # -- settings -----------------------------------------------------------------------------
+
+    def refuse_absent(self) -> None:
+        """Refuse settings that name a file, a folder or a program that is not there.
+
+        Raises:
+            ProfileError: says which, and why.
+        """
+        for plugin, filled in self._settings.items():
+            refuse_absent(filled, f"settings.{plugin}")
 
     def _fill_settings(self, environ: Mapping[str, str]) -> dict[str, Any]:
         classes: dict[str, type] = {"kernel": KernelSettings}

@@ -92,7 +92,11 @@ class Kernel(Resources):
         """Do what the first run of a process would wait for: import the event loop, load the engine.
 
         Starts no thread and compiles nothing, so that a server may call it before it forks.
+
+        Raises:
+            ProfileError: a setting names a file, a folder or a program that is not there.
         """
+        self.assembly.refuse_absent()
         import asyncio  # noqa: F401
 
         self.engines.prepare()

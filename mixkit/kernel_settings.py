@@ -53,13 +53,18 @@ class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     key_file: Annotated[
         str | None,
         Meta(
+            extra={"names": "file"},
             description="File of master keys, 32 bytes in base64 each, one a line, that nobody else may read; the "
-            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the workspaces."
+            "first seals, all open. MIXKIT_SECRETS_KEY goes before; without both it is .keyring/keys in the "
+            "workspaces.",
         ),
     ] = None
     snapshot_dir: Annotated[
         str | None,
-        Meta(description="Folder where snapshots outlive the process, for other workers and the next start."),
+        Meta(
+            extra={"names": "folder"},
+            description="Folder where snapshots outlive the process, for other workers and the next start.",
+        ),
     ] = None
     activities: Annotated[
         Positive, Meta(description="Activities kept of each workspace, the newest; see docs/activities.md.")

@@ -17,6 +17,7 @@ from typing import Any
 from mixkit.errors import MixError, ProfileError
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
+from mixkit.setting_values import bare, extra_of, is_secret, refuse_other, refuse_senseless
 
 __all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "load_object", "variable"]
 
@@ -151,9 +152,13 @@ def fill(
         if not hints:
             hints.update(typing.get_type_hints(cls, include_extras=True))
         try:
+            if typing.get_origin(hint := bare(hints[key])) is typing.Literal:
+                refuse_other(value, typing.get_args(hint))
             values[key] = msgspec.convert(_from_text(value, hints[key]), hints[key])
-        except msgspec.ValidationError as exc:
-            raise ProfileError(f"{exc}, found {value!r}", where) from None
+            refuse_senseless(values[key], extra_of(hints[key]))
+        except (msgspec.ValidationError, ValueError) as exc:
+            found = "it" if is_secret(key) else f"{value!r}"
+            raise ProfileError(f"{exc}, found {found:.200}", where) from None
         origins[key] = origin
 
     for origin, layer in layers:

@@ -10,6 +10,7 @@ import click
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.setting_values import is_secret
 
 if TYPE_CHECKING:
     from mixkit.assembly import Assembly
@@ -82,10 +83,5 @@ def _values(assembly: Assembly) -> list[tuple[str, Any, str]]:
             assembly.limits if section == "limits" else assembly.settings(section.removeprefix("settings."))
         )
         value = getattr(holder, field)
-        rows.append((key, HIDDEN if value and _is_secret(field) else value, origin))
+        rows.append((key, HIDDEN if value and is_secret(field) else value, origin))
     return rows
-
-
-def _is_secret(field: str) -> bool:
-    """By name, so that a plugin that forgets to say it does not show its users' secrets."""
-    return field.rpartition("_")[2] in {"key", "password", "secret", "token"}

@@ -42,7 +42,11 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     s3_secret_key: Annotated[str, Meta(description="Its secret.")] = ""
     s3_session_token: Annotated[str, Meta(description="Of credentials that pass; none if empty.")] = ""
     s3_ca_file: Annotated[
-        str, Meta(description="PEM file of certificate authorities to trust besides the system's.")
+        str,
+        Meta(
+            extra={"names": "authorities"},
+            description="PEM file of certificate authorities to trust besides the system's.",
+        ),
     ] = ""
     s3_timeout: Annotated[
         float, Meta(gt=0, le=300, description="Seconds to connect to the store, and that it may say nothing.")

@@ -58,7 +58,11 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = ""
     user_agent: Annotated[str, Meta(description="User-Agent unless the agent sets one.")] = "mixkit"
     ca_file: Annotated[
-        str, Meta(description="PEM file of certificate authorities to trust besides the system's.")
+        str,
+        Meta(
+            extra={"names": "authorities"},
+            description="PEM file of certificate authorities to trust besides the system's.",
+        ),
     ] = ""
 
     def __post_init__(self) -> None:

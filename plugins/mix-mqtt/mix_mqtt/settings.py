@@ -37,10 +37,18 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     user: Annotated[str, Meta(description="User name for the broker; none if empty.")] = ""
     password: Annotated[str, Meta(description="Password for the broker.")] = ""
     client_certificate: Annotated[
-        str, Meta(description="PEM file of a certificate and its key to show to the broker; none if empty.")
+        str,
+        Meta(
+            extra={"names": "file"},
+            description="PEM file of a certificate and its key to show to the broker; none if empty.",
+        ),
     ] = ""
     ca_file: Annotated[
-        str, Meta(description="PEM file of certificate authorities to trust besides the system's.")
+        str,
+        Meta(
+            extra={"names": "authorities"},
+            description="PEM file of certificate authorities to trust besides the system's.",
+        ),
     ] = ""
     dangerous_mqtt_mode: Annotated[
         bool, Meta(description="Allow plain mqtt, and every address: loopback, private, cloud metadata.")

@@ -116,8 +116,12 @@ class Server:
                 f"found {settings.max_runs}; raise settings.kernel.threads",
                 "settings.server.max_runs",
             )
+        if not settings.rate_limit and kernel.origins["settings.server.rate_burst"] != "default":
+            raise ProfileError("expected rate_limit beside it, found none", "settings.server.rate_burst")
         self.kernel = kernel
         self.settings = settings
+        # What a setting names and is not there is said with the setting, before anybody looks for it.
+        kernel.prepare()
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.activities = Activities(self.store, kernel.settings("kernel"))
@@ -132,7 +136,6 @@ class Server:
         kernel.keep_signals(lambda name: self.store.workspace(name).signals())
         self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
         self.metrics = Metrics()
-        kernel.prepare()
         self.tokens = tokens_of(kernel)
         self.admission = Admission(
             settings.max_runs,

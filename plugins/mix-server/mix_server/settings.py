@@ -27,14 +27,20 @@ MAX_WALL_TIME = 300.0
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the server does, apart from what the kernel's limits say. What is wrong is refused at start."""
 
-    ws_dir: Annotated[str, Meta(min_length=1, description="Directory that holds the workspaces.")] = (
-        "workspaces"
-    )
+    ws_dir: Annotated[
+        str, Meta(extra={"names": "folder"}, min_length=1, description="Directory that holds the workspaces.")
+    ] = "workspaces"
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
     tls_certs: Annotated[
         str | None,
-        Meta(description="PEM file of the certificate and its chain, for TLS. Read again when it changes."),
+        Meta(
+            extra={"names": "file"},
+            description="PEM file of the certificate and its chain, for TLS. Read again when it changes.",
+        ),
+    ] = None
+    tls_key: Annotated[
+        str | None, Meta(extra={"names": "file"}, description="PEM file of the certificate's private key.")
     ] = None
     tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
     serve_files_from: Annotated[
@@ -88,8 +94,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     server_key: Annotated[
         str | None,
         Meta(
+            extra={"lines": True},
             description="Private key on P-256, PEM or that in base64, by which this server signs tokens; derived from "
-            "the key ring without it."
+            "the key ring without it.",
         ),
     ] = None
     workspace_creators: Annotated[
@@ -214,7 +221,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     provider_ca_file: Annotated[
         str,
         Meta(
-            description="PEM file of certificate authorities to trust of identity providers, besides the system's."
+            extra={"names": "authorities"},
+            description="PEM file of certificate authorities to trust of identity providers, besides the system's.",
         ),
     ] = ""
     provider_timeout: Annotated[
@@ -225,6 +233,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = False
 
     def __post_init__(self) -> None:
+        if self.remote_compile_token is not None and self.remote_compile_server is None:
+            raise ValueError("remote_compile_token: expected remote_compile_server beside it, found none")
         if self.base_url is not None and not _ORIGIN.fullmatch(self.base_url):
             raise ValueError(
                 "base_url: expected scheme and host and nothing behind them, as https://agents.example.com, "

@@ -30,8 +30,9 @@ class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     cache_dir: Annotated[
         str,
         Meta(
+            extra={"names": "folder"},
             description="Directory of the compiled code, writable by its owner only. Empty: "
-            "`mixkit/wasm2c` under XDG_CACHE_HOME or ~/.cache. `off`: nothing is kept on disk."
+            "`mixkit/wasm2c` under XDG_CACHE_HOME or ~/.cache. `off`: nothing is kept on disk.",
         ),
     ] = ""
     cache_bytes: Annotated[
@@ -41,7 +42,8 @@ class Wasm2cSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     compiler: Annotated[
         str,
         Meta(
-            description="The C compiler, by name or path. Empty: cc, gcc or clang, else Zig's from `mix-wasm2c[zig]`."
+            extra={"names": "program"},
+            description="The C compiler, by name or path. Empty: cc, gcc or clang, else Zig's from `mix-wasm2c[zig]`.",
         ),
     ] = ""
     compile_time: Annotated[

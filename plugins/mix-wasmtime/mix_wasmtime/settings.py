@@ -16,8 +16,9 @@ class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     cache_dir: Annotated[
         str,
         Meta(
+            extra={"names": "folder"},
             description="Directory of the compiled code, writable by its owner only. Empty: "
-            "`mixkit/wasmtime` under XDG_CACHE_HOME or ~/.cache. `off`: nothing is kept on disk."
+            "`mixkit/wasmtime` under XDG_CACHE_HOME or ~/.cache. `off`: nothing is kept on disk.",
         ),
     ] = ""
     cache_bytes: Annotated[

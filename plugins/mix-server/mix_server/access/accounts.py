@@ -277,7 +277,7 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         )
     if settings.jwks_url is not None and settings.jwt_audience is None:
         # NOTE: a provider's tokens for its other clients would be good here as well.
-        raise ProfileError("expected an audience beside jwks_url", "settings.server.jwt_audience")
+        raise ProfileError("expected an audience beside jwks_url, found none", "settings.server.jwt_audience")
     for name in ("jwt_audience", "jwt_issuer"):
         if settings.jwks_url is None and getattr(settings, name) is not None:
             raise ProfileError("expected jwks_url beside it, found none", f"settings.server.{name}")
