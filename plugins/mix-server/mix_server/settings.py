@@ -42,7 +42,6 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     tls_key: Annotated[
         str | None, Meta(extra={"names": "file"}, description="PEM file of the certificate's private key.")
     ] = None
-    tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's private key.")] = None
     serve_files_from: Annotated[
         str | None,
         Meta(
