@@ -18,6 +18,7 @@ from mixkit.distributions import installed
 from mixkit.engines import Choice, choose
 from mixkit.errors import MixError, NotFound, PluginError, ProfileError
 from mixkit.ffi import FFIGroup, FFITable, Registry
+from mixkit.importing import load_object
 from mixkit.kernel_settings import KernelSettings
 from mixkit.limits import Limits
 from mixkit.near import meant
@@ -25,7 +26,7 @@ from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile
 from mixkit.setting_values import refuse_absent
-from mixkit.settings import Origin, fill, load_object
+from mixkit.settings import Origin, fill
 from mixkit.variables import refuse_unknown
 
 __all__ = ["Assembly"]

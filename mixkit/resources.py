@@ -13,12 +13,12 @@ from mixkit.assembly import Assembly
 from mixkit.bus import FollowedBus
 from mixkit.databases import Databases
 from mixkit.errors import FileError, MixError, NotFound, PluginError, StorageError
+from mixkit.importing import load_object
 from mixkit.keyring import VARIABLE, KeyRing, Keys
 from mixkit.local_bus import LocalBus
 from mixkit.local_signals import LocalSignals
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each
-from mixkit.settings import load_object
 from mixkit.signals import Signals
 from mixkit.sql import SqlEngine
 from mixkit.state import State

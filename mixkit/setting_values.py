@@ -14,10 +14,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from mixkit.errors import ProfileError
 from mixkit.near import meant
+
+if typing.TYPE_CHECKING:
+    import msgspec
 
 __all__ = ["bare", "extra_of", "is_secret", "refuse_absent", "refuse_other", "refuse_senseless"]
 
@@ -39,7 +40,10 @@ def bare(hint: Any) -> Any:
 
 def extra_of(hint: Any) -> dict[str, Any]:
     """What the `Meta`s of a field say beside what msgspec checks."""
-    metas = (meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    # PERF: profiles are loaded for `--help`, which needs none of it.
+    from msgspec import Meta
+
+    metas = (meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta))
     return {name: value for meta in metas for name, value in (meta.extra or {}).items()}
 
 

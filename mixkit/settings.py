@@ -6,7 +6,6 @@ description. Every value knows where it came from.
 
 from __future__ import annotations
 
-import importlib
 import re
 import types
 import typing
@@ -14,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mixkit.errors import MixError, ProfileError
+from mixkit.errors import ProfileError
 from mixkit.near import meant
-from mixkit.outside import foreign, is_ours
+from mixkit.outside import foreign
 from mixkit.setting_values import bare, extra_of, is_secret, refuse_other, refuse_senseless
 
-__all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "load_object", "variable"]
+__all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "variable"]
 
 Origin = str
 """Where a value comes from, for people: `"default"`, a file's name, `"env MIXKIT_…"`, `"command line"`."""
@@ -42,31 +41,6 @@ class Setting:
     default: Any
     doc: str
     variable: str
-
-
-def load_object(path: str) -> Any:
-    """The object that an import string `"package.module:Name"` names.
-
-    Raises:
-        MixError: malformed, not importable, or without that name.
-    """
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise MixError(f'expected an import string "package.module:Name", found {path!r}')
-    try:
-        found = importlib.import_module(module)
-    except BaseException as exc:
-        if is_ours(exc):
-            raise
-        reason = str(exc) if isinstance(exc, ImportError) else f"{type(exc).__name__}: {exc}"
-        raise MixError(f"cannot import {path!r}: {reason}") from exc
-    try:
-        with foreign(lambda reason: MixError(f"{path!r} cannot be had: {reason}")):
-            return getattr(found, name)
-    except MixError as exc:
-        if isinstance(exc.__cause__, AttributeError):
-            raise MixError(f"module {module!r} has no {name!r}") from None
-        raise
 
 
 def variable(section: str, key: str) -> str:

@@ -7,9 +7,10 @@ import os
 from typing import cast
 
 from mixkit.errors import NotFound
+from mixkit.importing import load_object
 from mixkit.plugins import offered
 from mixkit.profile import Profile
-from mixkit.settings import fill, load_object
+from mixkit.settings import fill
 from mixkit.sql import SqlEngine
 
 __all__ = ["sql_engine", "sql_engine_of"]

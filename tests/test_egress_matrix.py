@@ -176,7 +176,8 @@ def test_every_plugin_that_connects_is_held_against_it() -> None:
         for file in Path(spec.origin).parent.rglob("*.py"):
             if "egress.check(" in file.read_text(encoding="utf-8"):
                 asking.add(name)
-    assert asking == {way.plugin for way in WAYS}
+    # The server registers addresses of files, and connects to none of them; what it fetches itself the kernel connects.
+    assert asking - {"server"} == {way.plugin for way in WAYS}
 
 
 # -- where it may not go ----------------------------------------------------------------------------

@@ -61,6 +61,7 @@ ANY_TEXT = {
     "files.s3_session_token",
     "http.user_agent",
     "mqtt.user",
+    "server.required",  # a name that no check has is refused when the checks are made: test_server_required
     "server.spcs_token_file",
     "ws.user_agent",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mixkit.errors import MixError, PluginError
-from mixkit.settings import load_object
+from mixkit.importing import load_object
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

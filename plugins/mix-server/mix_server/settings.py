@@ -45,7 +45,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     serve_files_from: Annotated[
         str | None,
         Meta(
-            description="Folder whose files everybody may read, where no other path is. No link is followed."
+            extra={"names": "folder"},
+            description="Folder whose files everybody may read, where no other path is. No link is followed.",
         ),
     ] = None
     cors_origins: Annotated[

@@ -22,9 +22,9 @@ from wasmtime import wat2wasm
 
 from mixkit import Kernel, hookimpl
 from mixkit.databases import Databases
+from mixkit.importing import load_object
 from mixkit.package import Package
 from mixkit.package.build import pack
-from mixkit.settings import load_object
 
 TOKEN = "a-token-for-tests-0123456789"
 

@@ -40,8 +40,6 @@ NOT_NOTED = {
     ("/v1/signals", "POST"),
     ("/v1/signals/{id}", "POST"),
     ("/v1/signals/{id}", "DELETE"),
-    ("/v1/ws/{ws}/app/{app}/remixgen", "POST"),
-    ("/remixgen/{ws}/{app}", "POST"),
 }
 """What changes nothing, though its method could, or nothing that stays: signals are forgotten."""
 

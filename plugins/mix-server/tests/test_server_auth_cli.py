@@ -40,7 +40,7 @@ def mixkit(tmp_path: Path) -> Run:
         assert done.returncode == status, done.stderr
         return done.stdout or done.stderr
 
-    call("ws", "make", "crm")
+    call("ws", "create", "crm")
     return call
 
 

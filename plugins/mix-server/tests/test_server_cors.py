@@ -108,7 +108,7 @@ async def test_without_authentication_a_page_that_is_named_may_ask(
      "http://a.org:80", "https://a.org/path", "https://*.example.org", "ftp://a.org", "https://user@a.org", "https://a.org\n"],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(make_server: Make, origin: str) -> None:
-    with pytest.raises(ProfileError, match="expected origins"):
+    with pytest.raises(ProfileError, match="cors_origins"):
         make_server(cors_origins=[origin])
 
 

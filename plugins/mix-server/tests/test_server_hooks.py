@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from mix_server import hookspecs
+from mix_server import hookspecs, start
 from mix_server.app import create_app
 from mix_server.caller import EVERYBODY, Caller, Permission, Resource
 from mix_server.doctor import checks
@@ -65,6 +66,20 @@ async def test_each_hook_is_called(make_server: Make, connect: Connect) -> None:
         assert answer.headers["x-stamp"] == answer.headers["x-request-id"]
     async with connect(server, None) as client:
         assert (await client.get("/v1/weather/Oslo")).status_code == 401
+
+
+def test_mix_page(make_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    class Plugin:
+        @hookimpl
+        def mix_page(self) -> tuple[str, str]:
+            return "weather", "/weather/"
+
+    kernel = make_server().kernel
+    kernel.manager.register(Plugin(), "weather")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        start._announce("https", listener, None, kernel)
+        port = listener.getsockname()[1]
+    assert f"weather: https://127.0.0.1:{port}/weather/\n" in capsys.readouterr().err
 
 
 class Extension:

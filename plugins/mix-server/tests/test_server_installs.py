@@ -102,7 +102,8 @@ async def test_a_power_counts_from_the_next_run_on(client: httpx.AsyncClient, ma
     assert (await client.post(run)).status_code == 422
     assert (await client.post("/v1/ws/w/powers/demo", json={"agree": ["$core_*"]})).status_code == 200
     noted = (await client.get("/v1/ws/w/activities?limit=1")).json()["activities"][0]
-    assert (noted["kind"], noted["app"], noted["about"]) == ("install", "demo", {"agreed": ["$core_*"]})
+    assert (noted["kind"], noted["app"]) == ("install", "demo")
+    assert noted["about"] == {"apps": ["demo"], "agreed": ["$core_*"]}
     assert (await client.post(run)).status_code == 200
 
 

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from mixkit.errors import MixError
+from mixkit.importing import load_object
 from mixkit.remote_compile import Compilation, Task
-from mixkit.settings import load_object
 
 if TYPE_CHECKING:
     from mixkit.contracts import Compiler
