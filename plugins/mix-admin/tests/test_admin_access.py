@@ -94,7 +94,7 @@ def test_what_is_said_has_contrast_too(open_page: Open, package: Any) -> None:
             found.extend(faults_of(page))
 
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_text("The agent failed", exact=True)).to_be_visible()
+    expect(page.get_by_role("main").get_by_text("The agent failed", exact=True)).to_be_visible()
     look()
     go(page, f"{CRM}/permissions", "Permissions of crm")
     explain = page.get_by_role("form", name="Effective access")
@@ -103,7 +103,7 @@ def test_what_is_said_has_contrast_too(open_page: Open, package: Any) -> None:
     explain.get_by_label("Who").fill("user/ada@example.org")
     explain.get_by_label("On").select_option("db/contacts")
     explain.get_by_role("button").click()
-    expect(page.get_by_text("Yes:")).to_be_visible()
+    expect(page.get_by_role("main").get_by_text("Yes:")).to_be_visible()
     look()
     page.get_by_role("button", name="Take back").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()

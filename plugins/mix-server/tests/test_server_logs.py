@@ -39,11 +39,20 @@ def shown(*options: str, status: int = 0, token: str = "") -> str:
     return done.stdout if status == 0 else done.stderr
 
 
+def _hear() -> None:
+    """Ctrl-C ends the child: a script that runs the tests behind itself has them, and what they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def followed(*options: str) -> Iterator[subprocess.Popen[str]]:
     """It runs within, and is ended if it has not."""
     with subprocess.Popen(
-        [*COMMAND, "-f", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "-f", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear,
     ) as process:
         try:
             yield process
@@ -156,6 +165,7 @@ async def test_a_server_is_asked(make_server: Make, served: Connect, token: str)
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "-f", "w", "--url", url, "--kind", "run", "--kind", "output", "--json",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "MIXKIT_SERVER_TOKEN": token},
+            preexec_fn=_hear,
         )  # fmt: skip
         try:
             assert process.stdout is not None
