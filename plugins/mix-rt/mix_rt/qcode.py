@@ -334,13 +334,15 @@ def _unpack(fields: tuple[int, ...], at: int) -> Instruction:
 def _symbols(code: Code, symbols: dict[str, Any]) -> None:
     if not symbols:
         return
-    files, lines = symbols.get("files"), symbols.get("lines")
-    if type(files) is not list or type(lines) is not list or len(lines) != len(code.functions):
-        raise QCodeError("symbols: expected files, and lines for each function")
+    files, lines, inlined = symbols.get("files"), symbols.get("lines"), symbols.get("inlined", [])
+    if type(files) is not list or not all(type(file) is str for file in files):
+        raise QCodeError("symbols: expected the names of files")
+    if type(lines) is not list or len(lines) != len(code.functions):
+        raise QCodeError("symbols: expected lines for each function")
+    if type(inlined) is not list:
+        raise QCodeError("symbols: expected a list of calls that were written out")
     code.files = files
-    code.inlined = [
-        _inlined(call, index, len(files)) for index, call in enumerate(symbols.get("inlined", []))
-    ]
+    code.inlined = [_inlined(call, index, len(files)) for index, call in enumerate(inlined)]
     for function, numbers in zip(code.functions, lines, strict=True):
         if (
             type(numbers) is not list
