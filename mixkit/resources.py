@@ -78,6 +78,15 @@ class Resources:
         except MixError as exc:
             raise StorageError(f"the {kind} {path!r} cannot be made: {exc}") from exc
 
+    def _offered(self, kind: str, offered: Mapping[str, str], does: str, usual: str) -> Any:
+        """What the first plugin of the profile offers. `NotFound`, naming one of ours, if none does."""
+        if not offered:
+            raise NotFound(
+                f"expected a plugin that {does} in profile {self.profile.name!r}, found none; "
+                f"name {usual} in its plugins"
+            )
+        return self._make(kind, next(iter(offered.values())))
+
     def settings(self, plugin: str) -> Any:
         """The settings object of a plugin of the profile."""
         return self.assembly.settings(plugin)
@@ -121,15 +130,11 @@ class Resources:
             StorageError: it cannot be made.
         """
         if self._sql is None:
-            offered = self.assembly.sql_engines
-            if not offered:
-                raise NotFound(
-                    f"expected a plugin that runs SQL in profile {self.profile.name!r}, found none; name duckdb in its "
-                    "plugins"
-                )
             with self._making:
                 if self._sql is None:
-                    self._sql = self._make("engine for SQL", next(iter(offered.values())))
+                    self._sql = self._offered(
+                        "engine for SQL", self.assembly.sql_engines, "runs SQL", "duckdb"
+                    )
         return self._sql
 
     def belonging(self, kind: str) -> Callable[..., Any] | None:
@@ -167,15 +172,9 @@ class Resources:
             StorageError: it cannot be made.
         """
         if self._vaults is None:
-            offered = self.assembly.vaults
-            if not offered:
-                raise NotFound(
-                    f"expected a plugin that keeps secrets in profile {self.profile.name!r}, found none; name secrets "
-                    "in its plugins"
-                )
             with self._making:
                 if self._vaults is None:
-                    self._vaults = self._make("vault", next(iter(offered.values())))
+                    self._vaults = self._offered("vault", self.assembly.vaults, "keeps secrets", "secrets")
         return self._vaults
 
     # -- messages -----------------------------------------------------------------------------

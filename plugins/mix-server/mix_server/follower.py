@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, Protocol, Self
 
@@ -40,33 +42,69 @@ class Event(Protocol):
         ...
 
 
-class Followed(Protocol):
-    """What a follower wants of a following."""
+class Followed(ABC):
+    """What streams follow together: a task from its first follower until its last has left."""
+
+    def __init__(self) -> None:
+        # NOTE: a stream that is never begun, because its client has gone, is not closed by anybody either.
+        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
 
     def enter(self, follower: Follower) -> None:
-        """Tell it of all changes from now on."""
-        ...
+        """Tell a follower of all that comes from now on."""
+        self._followers.add(follower)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+            # Also where it is cancelled before it has begun.
+            self._task.add_done_callback(self._ended)
 
     def leave(self, follower: Follower) -> None:
-        """Tell it nothing more."""
-        ...
+        """Tell it nothing more; without followers it ends."""
+        self._followers.discard(follower)
+        if not self._followers:
+            self.end()
+
+    def end(self) -> asyncio.Task[None]:
+        """Follow no more; the task is done when that has happened."""
+        assert self._task is not None
+        self._retire()
+        self._task.cancel()
+        return self._task
+
+    def drop(self, event: Event) -> None:
+        """Take an event from all followers."""
+        for follower in self._followers:
+            follower.drop(event)
 
     async def begun(self) -> None:
-        """Wait for the first event."""
-        ...
+        """Wait until it is followed. Raises why it cannot be."""
+        await asyncio.shield(self._begun)
 
+    @abstractmethod
     async def beginning(self, since: str | None) -> Event:
         """What brings a client to the state that is followed now, from that of `since` if it knows one. `Dropped` if
         that state cannot be read any more."""
-        ...
 
+    @abstractmethod
     def lagging(self, follower: Follower) -> None:
         """A follower lags too far behind to get all that there is: `fall_behind` or `cut_off`."""
-        ...
 
+    @abstractmethod
     async def another(self) -> Self:
         """One of the same query that begins anew."""
-        ...
+
+    @abstractmethod
+    def _retire(self) -> None:
+        """Let nobody join it any more."""
+
+    @abstractmethod
+    async def _run(self) -> None:
+        """Tell the followers, until there is nothing more."""
+
+    @abstractmethod
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The task is done, or was cancelled."""
 
 
 class Follower:

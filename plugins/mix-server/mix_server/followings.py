@@ -12,8 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mix_server.databases import contained
-from mix_server.follower import Dropped, Follower
-from mix_server.follower import Event as Shared
+from mix_server.follower import Dropped, Followed, Follower
 from mix_server.live_event import Event, Writer
 from mixkit import tagged_json
 from mixkit.errors import QueryCancelled, QueryError, QueryTimeout, QueryTooLarge
@@ -132,7 +131,7 @@ class Followings:
             await asyncio.wait(tasks)
 
 
-class Following:
+class Following(Followed):
     """One live query, followed in a task as long as it has followers.
 
     Attributes:
@@ -141,47 +140,20 @@ class Following:
     """
 
     def __init__(self, all: Followings, live: LiveQuery, writer: Writer, patience: float) -> None:
-        loop = asyncio.get_running_loop()
+        super().__init__()
         self.writer = writer
         self.watermark: str | None = None
         self._all = all
         self._live = live
         self._patience = patience
-        # NOTE: a stream that is never begun, because its client has gone, is not closed by anybody either.
-        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
-        self._begun: asyncio.Future[None] = loop.create_future()
         self._made: weakref.WeakValueDictionary[str | None, Event] = weakref.WeakValueDictionary()
         self._making: dict[str | None, asyncio.Task[Event]] = {}
         self._error: Exception | None = None
-        self._task: asyncio.Task[None] | None = None
 
     def enter(self, follower: Follower) -> None:
-        """Tell a follower of all changes from now on."""
-        self._followers.add(follower)
+        super().enter(follower)
         if self._error is not None:
             follower.fail(self._error)
-        elif self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-            # Also where it is cancelled before it has begun.
-            self._task.add_done_callback(self._ended)
-
-    def leave(self, follower: Follower) -> None:
-        """Tell it nothing more; without followers the following ends."""
-        self._followers.discard(follower)
-        if not self._followers:
-            self.end()
-
-    def end(self) -> asyncio.Task[None]:
-        """Stop following; the task is done when that has happened."""
-        assert self._task is not None
-        self._all.retire(self)
-        self._task.cancel()
-        return self._task
-
-    def drop(self, event: Shared) -> None:
-        """Take an event from all followers."""
-        for follower in self._followers:
-            follower.drop(event)
 
     def lagging(self, follower: Follower) -> None:
         """It begins anew, with all rows, when it is ready for them."""
@@ -189,12 +161,8 @@ class Following:
 
     async def another(self) -> Following:
         """One of the same query that begins anew, for what nobody can join any more."""
-        self._all.retire(self)
+        self._retire()
         return await self._all.following(self.writer.database, self.writer.question)
-
-    async def begun(self) -> None:
-        """Wait for the first event."""
-        await asyncio.shield(self._begun)
 
     async def beginning(self, since: str | None) -> Event:
         """All rows in the state that was followed up to when this is called, or how they differ from those of `since`.
@@ -259,6 +227,9 @@ class Following:
                 await asyncio.wait([coming])
                 if not coming.cancelled():
                     coming.exception()
+
+    def _retire(self) -> None:
+        self._all.retire(self)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._all.ended(self)

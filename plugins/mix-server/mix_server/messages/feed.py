@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mix_server.follower import Followed
 from mix_server.messages.message_event import MessageEvent, joined, message, position, resync
 from mixkit.bus import Beginning, BusLost, MessagesMissed
 from mixkit.rings import DEFAULT_ROOM, Position, Ring
@@ -14,7 +14,7 @@ from mixkit.rings import DEFAULT_ROOM, Position, Ring
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from mix_server.follower import Event, Follower
+    from mix_server.follower import Follower
     from mixkit.bus import FollowedBus, Message, Subscription
 
 __all__ = ["Feed", "Home"]
@@ -45,7 +45,7 @@ class Home(Protocol):
         ...
 
 
-class Feed:
+class Feed(Followed):
     """A topic, followed in a task as long as streams follow it.
 
     It has a ring of its own, which is like that of who carries the messages: so who comes back asks nobody else.
@@ -56,46 +56,18 @@ class Feed:
     """
 
     def __init__(self, home: Home, bus: FollowedBus, topic: str, owner: Hashable) -> None:
+        super().__init__()
         self.topic = topic
         self._home = home
         self._bus = bus
         self._owner = owner
         self._ring: Ring | None = None
-        # NOTE: a stream that is never begun, because its client has gone, is not closed by anybody either.
-        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
-        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._made: dict[str, MessageEvent] = {}
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
         """Bytes of the ring."""
         return 0 if self._ring is None else self._ring.size
-
-    def enter(self, follower: Follower) -> None:
-        """Tell a follower of all messages from now on."""
-        self._followers.add(follower)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-            self._task.add_done_callback(self._ended)
-
-    def leave(self, follower: Follower) -> None:
-        """Tell it nothing more; without followers the feed ends."""
-        self._followers.discard(follower)
-        if not self._followers:
-            self.end()
-
-    def end(self) -> asyncio.Task[None]:
-        """Follow no more; the task is done when that has happened."""
-        assert self._task is not None
-        self._home.retire(self)
-        self._task.cancel()
-        return self._task
-
-    def drop(self, event: Event) -> None:
-        """Take an event from all followers."""
-        for follower in self._followers:
-            follower.drop(event)
 
     def lagging(self, follower: Follower) -> None:
         """Whoever takes too little is cut off, and told what it lacks when it comes back."""
@@ -107,14 +79,6 @@ class Feed:
             self._home.grown(-self._ring.size)
             self._ring = Ring(DEFAULT_ROOM, self._ring.end)
         self._made.clear()
-
-    async def begun(self) -> None:
-        """Wait until the topic is followed.
-
-        Raises:
-            BusError: it cannot be.
-        """
-        await asyncio.shield(self._begun)
 
     async def another(self) -> Feed:
         """This one: there is no state of it that cannot be read."""
@@ -194,6 +158,9 @@ class Feed:
         self._home.made(event)
         for follower in self._followers:
             follower.put(event)
+
+    def _retire(self) -> None:
+        self._home.retire(self)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._home.grown(-self.size)
