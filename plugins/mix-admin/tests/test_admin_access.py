@@ -53,6 +53,9 @@ ATTEMPTS = """() => new Promise((done) => {
     setTimeout(() => done({ ...found, directives: [...directives].sort() }), 100);
   });
 })"""
+FOCUSED = """(({ ariaLabel, labels, textContent }) => ariaLabel ?? labels?.[0]?.textContent ?? textContent)(
+  document.activeElement
+)"""
 ALERT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
@@ -134,10 +137,7 @@ def test_all_is_done_by_keyboard(open_page: Open, token: str) -> None:
     press = page.keyboard.press
 
     def focused() -> str:
-        text: str = page.evaluate(
-            "(({ ariaLabel, labels, textContent }) => ariaLabel ?? labels?.[0]?.textContent ?? textContent)"
-            "(document.activeElement)"
-        )
+        text: str = page.evaluate(FOCUSED)
         return text
 
     def tab_to(name: str) -> None:
@@ -177,7 +177,7 @@ def test_all_is_done_by_keyboard(open_page: Open, token: str) -> None:
     press("Enter")
     expect(page.get_by_label("Answer", exact=True)).to_contain_text('"visits": 3')
     # What was pressed keeps the focus.
-    assert focused() == "Run"
+    page.wait_for_function(f"name => {FOCUSED} === name", arg="Run")
     page.go_back()
     expect(heading).to_have_text("contacts")
     tab_to("Delete this app…")
@@ -186,7 +186,7 @@ def test_all_is_done_by_keyboard(open_page: Open, token: str) -> None:
     expect(dialog.get_by_role("textbox")).to_be_focused()
     press("Escape")
     expect(dialog).to_have_count(0)
-    assert focused() == "Delete this app…"
+    page.wait_for_function(f"name => {FOCUSED} === name", arg="Delete this app…")
 
 
 def test_the_content_is_one_step_away(open_page: Open) -> None:

@@ -89,12 +89,11 @@ async function begin() {
   await show();
 }
 
-addEventListener("hashchange", (event) => {
-  if (new URL(event.newURL).hash === "#main") {
-    // The link that skips what is before the content is no place.
-    history.replaceState(null, "", new URL(event.oldURL).hash || "#/");
-    main.focus();
-  } else show();
+addEventListener("hashchange", show);
+// What skips what stands before the content is no place: the address stays.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
 });
 addEventListener("signed-out", () => { if (who) signOut(); });
 addEventListener("again", () => { say("Reading anew"); show(); });
