@@ -8,8 +8,16 @@ from mixkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from mixkit.cli.group import Group
+    from mixkit.ffi import Registry
 
 __version__ = "0.1.0"
+
+
+@hookimpl
+def mix_ffis(registry: Registry) -> None:
+    from mix_mcp.ffis import ffis
+
+    registry.add(ffis)
 
 
 @hookimpl

@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mix_mcp.tool import Tool, named, tool_of
 from mix_server.caller import Permission, Resource
 from mix_server.error_answer import failure
 from mix_server.resources.openapi import agents_of
+
+from mix_mcp.tool import Tool, named, tool_of
 from mixkit.activities import Activity, Kind, Result, now
 from mixkit.job import fitted
 from mixkit.schema import Mismatch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mix_server.caller import Caller
     from mix_server.catalog import Target
     from mix_server.server import Server
+
     from mixkit.job import RunResult
 
 __all__ = ["AgentTools", "CallFailed", "Gone"]

@@ -10,28 +10,45 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mix_server.errors import Refusal
+
 from mix_mcp import __version__
 from mix_mcp.agents import AgentTools, CallFailed, Gone
 from mix_mcp.content import error_of, result_of
-from mix_mcp.message import INTERNAL, INVALID_PARAMS, METHOD_NOT_FOUND, Fault, Id, Message, notification
+from mix_mcp.exchange import Exchange, Seal
+from mix_mcp.library import Library
+from mix_mcp.message import (
+    INTERNAL,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_CAPABILITY,
+    Fault,
+    Id,
+    Message,
+    notification,
+)
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, SUPPORTED, Client, agreed
 from mix_mcp.tool import VALUE
-from mix_server.errors import Refusal
 from mixkit import tagged_json
 from mixkit.errors import NotFound, TaggedJSONError
 
 if TYPE_CHECKING:
-    from mix_mcp.tool import Tool
     from mix_server.caller import Caller
     from mix_server.server import Server
-    from mixkit.job import RunResult
+
+    from mix_mcp.tool import Tool
 
 __all__ = ["Asked", "Bridge"]
 
 log = logging.getLogger("mixkit.mcp")
 
-_LEVEL_OF: Final = (LEVELS.index("debug"), LEVELS.index("info"), LEVELS.index("warning"), LEVELS.index("error"))
+_LEVEL_OF: Final = (
+    LEVELS.index("debug"),
+    LEVELS.index("info"),
+    LEVELS.index("warning"),
+    LEVELS.index("error"),
+)
 """Levels of what guests write, as those of MCP."""
 _FRESH: Final = 5_000
 """Milliseconds for which a list may be taken for what there is."""
@@ -45,6 +62,8 @@ class Asked:
         id: of the message.
         run: identity of the run that it may become, in the log and in activities.
         tell: sends a message beside the answer, to who asked. Called on the event loop.
+        ask: sends a request to a client of a session, with method and params, and waits for what it answers; None if
+            it cannot be asked.
     """
 
     id: Id
@@ -52,6 +71,7 @@ class Asked:
     client: Client
     run: str
     tell: Callable[[bytes], None]
+    ask: Callable[[str, Any], Awaitable[Any]] | None = None
 
 
 class Bridge:
@@ -66,14 +86,24 @@ class Bridge:
         self._server = server
         self._name = workspace
         self.tools = AgentTools(server, workspace)
+        self._library = Library(server, workspace, self.tools)
         self._modern: dict[str, Callable[[Asked, dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "server/discover": self._discover,
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "prompts/list": self._list_prompts,
+            "prompts/get": self._get_prompt,
+            "resources/list": self._list_resources,
+            "resources/templates/list": self._list_templates,
+            "resources/read": self._read_resource,
+            "completion/complete": self._complete,
         }
         self._of_sessions = {
             **{name: method for name, method in self._modern.items() if name != "server/discover"},
-            "ping": self._ping,
+            "ping": self._nothing,
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": self._nothing,
+            "resources/unsubscribe": self._nothing,
         }
 
     def initialized(self, params: dict[str, Any]) -> tuple[Client, dict[str, Any]]:
@@ -122,7 +152,13 @@ class Bridge:
         return {"name": "mixkit", "title": f"mixkit: {self._name}", "version": __version__}
 
     def _capabilities(self) -> dict[str, Any]:
-        return {"tools": {"listChanged": True}, "logging": {}}
+        return {
+            "tools": {},
+            "prompts": {},
+            "resources": {"subscribe": True},
+            "completions": {},
+            "logging": {},
+        }
 
     def _instructions(self) -> str:
         return f"Each tool is an agent of the workspace {self._name}."
@@ -135,8 +171,47 @@ class Bridge:
             **_cached(asked),
         }
 
-    async def _ping(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+    async def _nothing(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
         return {}
+
+    async def _set_level(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        if params.get("level") not in LEVELS:
+            raise Fault(INVALID_PARAMS, f"expected a log level, one of {', '.join(LEVELS)}")
+        return {}
+
+    # -- prompts and resources ----------------------------------------------------------------
+
+    async def _list_prompts(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        found = await self._library.prompts(asked.who)
+        items = [(name, prompt.listed) for name, prompt in found.items()]
+        return page_of("prompts", items, params.get("cursor")) | _cached(asked)
+
+    async def _get_prompt(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        name, arguments = _text(params, "name"), _object(params, "arguments")
+        return await self._exchange(
+            asked, f"prompt {name}", arguments, params,
+            lambda waiting: self._library.prompt(asked.who, name, arguments, waiting),
+        )  # fmt: skip
+
+    async def _list_resources(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        found = await self._library.resources(asked.who)
+        return page_of("resources", found, params.get("cursor")) | _cached(asked)
+
+    async def _list_templates(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        found = await self._library.templates(asked.who)
+        return page_of("resourceTemplates", found, params.get("cursor")) | _cached(asked)
+
+    async def _read_resource(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        uri = _text(params, "uri")
+        result = await self._exchange(
+            asked, f"resource {uri}", {}, params, lambda waiting: self._library.read(asked.who, uri, waiting)
+        )
+        return result if "inputRequests" in result else result | _cached(asked)
+
+    async def _complete(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is known of what an argument may be."""
+        _object(params, "ref"), _object(params, "argument")
+        return {"completion": {"values": [], "total": 0, "hasMore": False}}
 
     # -- tools --------------------------------------------------------------------------------
 
@@ -150,11 +225,7 @@ class Bridge:
         ) | _cached(asked)
 
     async def _call_tool(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
-        name, arguments = params.get("name"), params.get("arguments", {})
-        if type(name) is not str:
-            raise Fault(INVALID_PARAMS, "expected the name of a tool")
-        if type(arguments) is not dict:
-            raise Fault(INVALID_PARAMS, "expected arguments as an object")
+        name, arguments = _text(params, "name"), _object(params, "arguments")
         tool = await self.tools.find(asked.who, name)
         if tool is None:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:80]}")
@@ -166,20 +237,62 @@ class Bridge:
             if values.keys() != {VALUE}:
                 return error_of(f"expected one argument, {VALUE}: {tool.params}")
             values = values[VALUE]
-        return await self._answered(asked, tool, values)
+        return await self._exchange(
+            asked, tool.name, arguments, params, lambda waiting: self._called(asked, tool, values, waiting)
+        )
 
-    async def _answered(self, asked: Asked, tool: Tool, values: Any) -> dict[str, Any]:
+    async def _called(self, asked: Asked, tool: Tool, values: Any, waiting: Exchange) -> dict[str, Any]:
         try:
-            result = await self._run(asked, tool, values)
+            result = await self.tools.run(
+                asked.who, tool, values, asked.run, self._output(asked, tool), caller=waiting
+            )
         except Gone:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {tool.name}") from None
         except CallFailed as exc:
+            if waiting.lacking and asked.client.modern:
+                raise Fault(
+                    MISSING_CAPABILITY, "Missing required client capability",
+                    {"requiredCapabilities": waiting.lacking},
+                ) from None  # fmt: skip
             return error_of(f"{exc}; it takes {tool.params}" if exc.params else str(exc))
         structured = tool.structured if asked.client.modern else tool.structured_before
         return result_of(result.value, structured=structured)
 
-    async def _run(self, asked: Asked, tool: Tool, values: Any) -> RunResult:
-        return await self.tools.run(asked.who, tool, values, asked.run, self._output(asked, tool))
+    async def _exchange(
+        self,
+        asked: Asked,
+        name: str,
+        arguments: dict[str, Any],
+        params: dict[str, Any],
+        begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """What comes of a call whose agent may ask back: its result, or what it asks for."""
+        import asyncio
+
+        if not asked.client.modern:
+            return await begin(Exchange(asked.client, asked.tell, {}, asked.ask))
+        seal = Seal(self._server.kernel.keyring, [asked.who.named, self._name, name, arguments])
+        state, responses = params.get("requestState"), params.get("inputResponses")
+        answers = {} if state is None else seal.open(state)
+        if responses is not None:
+            if type(responses) is not dict:
+                raise Fault(INVALID_PARAMS, "expected inputResponses as an object")
+            answers |= responses
+        waiting = Exchange(asked.client, asked.tell, answers)
+        task = asyncio.ensure_future(begin(waiting))
+        try:
+            await asyncio.wait((task, waiting.needs), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        return {
+            "resultType": "input_required",
+            "inputRequests": waiting.missing,
+            "requestState": seal.close(waiting.answered),
+        }
 
     def _output(self, asked: Asked, tool: Tool) -> Callable[[int, str], None] | None:
         """Sends what a guest writes to a client that takes it."""
@@ -204,3 +317,17 @@ class Bridge:
 def _cached(asked: Asked) -> dict[str, Any]:
     """For how long a list holds, and that it is one caller's."""
     return {"ttlMs": _FRESH, "cacheScope": "private"} if asked.client.modern else {}
+
+
+def _text(params: dict[str, Any], name: str) -> str:
+    found = params.get(name)
+    if type(found) is not str:
+        raise Fault(INVALID_PARAMS, f"expected {name} as text")
+    return found
+
+
+def _object(params: dict[str, Any], name: str) -> dict[str, Any]:
+    found = params.get(name, {})
+    if type(found) is not dict:
+        raise Fault(INVALID_PARAMS, f"expected {name} as an object")
+    return found

@@ -60,7 +60,9 @@ def _own(value: dict[str, Any]) -> dict[str, Any]:
     if type(content) is not list or not all(
         type(block) is dict and type(block.get("type")) is str for block in content
     ):
-        return error_of("the agent answered a result whose content is no array of blocks, each a map with a type")
+        return error_of(
+            "the agent answered a result whose content is no array of blocks, each a map with a type"
+        )
     try:
         return {
             name: msgspec.Raw(tagged_json.dumps(part, plain=True).encode()) for name, part in found.items()

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from mix_server.caller import Permission
+from mix_server.described import JSON, Method
+from mix_server.event_stream import EVENTS
+from mix_server.streams import Stream
 
 from mix_mcp.bridge import Asked, Bridge
 from mix_mcp.message import (
     HEADER_MISMATCH,
+    INTERNAL,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     UNSUPPORTED_VERSION,
+    Answer,
     Fault,
     Message,
     answer,
     failure,
     read,
+    request,
 )
 from mix_mcp.revision import LATEST, LEVELS, MODERN, SESSIONS, SUPPORTED, Client, client_of, of_session
-from mix_server.caller import Permission
-from mix_server.described import JSON, Method
+from mix_mcp.session import HEADER, close, open_session
+from mixkit import tagged_json
+from mixkit.errors import FFIError, NotFound, TaggedJSONError
+from mixkit.signals import Owner
+from mixkit.value import error, ok
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -32,7 +48,8 @@ __all__ = ["Endpoint"]
 
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods to the parameter that stands in the header Mcp-Name too."""
-_STATUS: Final = {METHOD_NOT_FOUND: 404}
+_TELLING: Final = frozenset(_NAMED)
+"""Methods that may have an agent run, which may tell something before its answer."""
 
 
 class Endpoint:
@@ -40,8 +57,11 @@ class Endpoint:
 
     permissions: ClassVar = {"POST": Permission.SEE}
     methods: ClassVar = {
-        "POST": Method("A message of the Model Context Protocol", {200: dict[str, Any], 202: None}, takes=Any, others=True)
-    }
+        "POST": Method(
+            "A message of the Model Context Protocol", {200: dict[str, Any], 202: None}, (JSON, EVENTS),
+            takes=dict[str, Any], others=True,
+        )
+    }  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -49,43 +69,128 @@ class Endpoint:
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         settings = self._server.settings
+        resp.content_type = JSON
+        message: Message | None = None
+        modern = True
+        try:
+            if (req.content_type or "").partition(";")[0].strip().lower() != JSON:
+                raise Fault(PARSE_ERROR, f"expected a message as {JSON}")
+            found = read(await req.body(settings.params_limit, settings.body_timeout))
+            modern = req.get_header("MCP-Protocol-Version") not in (None, *SESSIONS)
+            if type(found) is Answer:
+                await self._settle(ws, found)
+                resp.status = 202
+                return
+            message = found
+            if message.id is None:
+                resp.status = 202
+                return
+            bridge = self._bridge(ws)
+            client = self._client(req, message)
+            modern = client.modern
+            if message.method == "initialize" and not modern:
+                client, result = bridge.initialized(message.params)
+                resp.set_header(HEADER, close(self._server.kernel.keyring, req.who, client))
+                resp.data = answer(message.id, result)
+                return
+            if _has_events(req, client, message):
+                self._stream(req, resp, bridge, client, message, ws)
+                return
+            with req.watch():
+                asked = Asked(message.id, req.who, client, req.id, _nobody)
+                resp.data = answer(message.id, await bridge.handle(asked, message))
+        except Fault as fault:
+            resp.status = _status(fault, modern=modern)
+            resp.data = failure(None if message is None else message.id, fault)
+
+    def _bridge(self, ws: str) -> Bridge:
         bridge = self._bridges.get(ws)
         if bridge is None:
             # Who may not see it has been refused already; one that is not there is said by the store.
             self._server.store.workspace(ws).apps()
             bridge = self._bridges[ws] = Bridge(self._server, ws)
-        resp.content_type = JSON
-        message: Message | None = None
-        try:
-            if (req.content_type or "").partition(";")[0].strip().lower() != JSON:
-                raise Fault(PARSE_ERROR, f"expected a message as {JSON}")
-            message = read(await req.body(settings.params_limit, settings.body_timeout))
-            if message.id is None:
-                resp.status = 202
-                return
-            client = _client(req, message)
-            if message.method == "initialize" and not client.modern:
-                resp.data = answer(message.id, bridge.initialized(message.params)[1])
-                return
-            told: list[bytes] = []
-            asked = Asked(message.id, req.who, client, req.id, told.append)
-            with req.watch():
-                result = answer(message.id, await bridge.handle(asked, message))
-        except Fault as fault:
-            resp.status = 200 if message is not None and _of_session(req) else _STATUS.get(fault.code, 400)
-            if fault.code == METHOD_NOT_FOUND and not _of_session(req):
-                resp.status = 404
-            resp.data = failure(None if message is None else message.id, fault)
-            return
-        if told:
-            resp.content_type = "text/event-stream"
-            resp.data = b"".join(b"event: message\ndata: " + line + b"\n\n" for line in [*told, result])
-        else:
-            resp.data = result
+        return bridge
+
+    def _client(self, req: Request, message: Message) -> Client:
+        session = req.get_header(HEADER)
+        client = _client(req, message)
+        if session is None or client.modern:
+            return client
+        return of_session(open_session(self._server.kernel.keyring, req.who, session), message.params)
+
+    def _stream(
+        self, req: Request, resp: Response, bridge: Bridge, client: Client, message: Message, ws: str
+    ) -> None:
+        """Answer with events: what is told meanwhile, and the answer as the last."""
+        assert message.id is not None
+        told: asyncio.Queue[bytes | None] = asyncio.Queue()
+        asked = Asked(message.id, req.who, client, req.id, told.put_nowait)
+        if not client.modern:
+            asked.ask = partial(self._ask, ws, req, told.put_nowait)
+
+        async def work() -> None:
+            try:
+                told.put_nowait(answer(asked.id, await bridge.handle(asked, message)))
+            except Fault as fault:
+                told.put_nowait(failure(asked.id, fault))
+            finally:
+                told.put_nowait(None)
+
+        task = asyncio.get_running_loop().create_task(work())
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            while True:
+                try:
+                    line = await asyncio.wait_for(told.get(), self._server.settings.heartbeat)
+                except TimeoutError:
+                    yield b":\n\n"
+                    continue
+                if line is None:
+                    return
+                yield b"event: message\ndata: " + line + b"\n\n"
+
+        resp.content_type = EVENTS
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("X-Accel-Buffering", "no")
+        resp.stream = Stream(self._server.streams, req, parts(), lambda: bool(task.cancel()) and None)
+
+    async def _ask(
+        self, ws: str, req: Request, tell: Callable[[bytes], None], method: str, params: Any
+    ) -> dict[str, Any]:
+        """Ask a client of a session, whose answer is a request of its own, to whichever worker."""
+        signals, owner = self._server.kernel.signals, Owner(ws, None, req.who.named, None)
+        most = self._server.settings.postpone_timeout
+        id = await signals.create(owner, most)
+        tell(request(id, method, params))
+        _, outcome = await signals.wait([id], owner, most)
+        if outcome.name != "ok":
+            raise FFIError("the client could not answer")
+        found: dict[str, Any] = outcome.arg
+        return found
+
+    async def _settle(self, ws: str, found: Answer) -> None:
+        outcome = error("no answer") if found.result is None else ok(tagged_json.from_json(found.result))
+        with contextlib.suppress(NotFound, FFIError, TaggedJSONError):
+            # Whoever knows the id may answer; that of another workspace is known to nobody here.
+            if (await self._server.kernel.signals.find(str(found.id))).owner.workspace == ws:
+                await self._server.kernel.signals.settle(str(found.id), outcome)
 
 
-def _of_session(req: Request) -> bool:
-    return req.get_header("MCP-Protocol-Version") in (None, *SESSIONS)
+def _nobody(line: bytes) -> None:
+    """Takes what is told to a client that has no room for it."""
+
+
+def _has_events(req: Request, client: Client, message: Message) -> bool:
+    """Whether there may be something to tell before the answer, to a client that takes it."""
+    if message.method not in _TELLING or EVENTS not in req.accept:
+        return False
+    return client.progress is not None or (client.level is not None if client.modern else True)
+
+
+def _status(fault: Fault, *, modern: bool) -> int:
+    if not modern and fault.code not in (PARSE_ERROR, INVALID_REQUEST):
+        return 200
+    return 404 if fault.code == METHOD_NOT_FOUND else 500 if fault.code == INTERNAL else 400
 
 
 def _client(req: Request, message: Message) -> Client:
@@ -94,7 +199,9 @@ def _client(req: Request, message: Message) -> Client:
     version = req.get_header("MCP-Protocol-Version")
     if client is None:
         if version == MODERN:
-            raise Fault(INVALID_PARAMS, "expected _meta with the revision of the protocol and what the client can do")
+            raise Fault(
+                INVALID_PARAMS, "expected _meta with the revision of the protocol and what the client can do"
+            )
         if version is not None and version not in SESSIONS:
             raise Fault(
                 UNSUPPORTED_VERSION,
@@ -114,7 +221,10 @@ def _client(req: Request, message: Message) -> Client:
 def _same(name: str, found: str | None, expected: str) -> None:
     if found != expected:
         said = "none" if found is None else repr(found[:80])
-        raise Fault(HEADER_MISMATCH, f"Header mismatch: expected {name} as the body has it, {expected[:80]!r}, found {said}")
+        raise Fault(
+            HEADER_MISMATCH,
+            f"Header mismatch: expected {name} as the body has it, {expected[:80]!r}, found {said}",
+        )
 
 
 def _plain(header: str | None) -> str | None:

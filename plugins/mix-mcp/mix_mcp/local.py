@@ -6,10 +6,11 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-from mix_mcp.bridge import Bridge
-from mix_mcp.stdio import Connection, serve
 from mix_server.caller import Caller
 from mix_server.server import Server
+
+from mix_mcp.bridge import Bridge
+from mix_mcp.stdio import Connection, serve
 
 if TYPE_CHECKING:
     from mixkit.kernel import Kernel

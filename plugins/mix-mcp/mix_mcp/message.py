@@ -15,6 +15,7 @@ __all__ = [
     "MISSING_CAPABILITY",
     "PARSE_ERROR",
     "UNSUPPORTED_VERSION",
+    "Answer",
     "Fault",
     "Id",
     "Message",
@@ -22,6 +23,7 @@ __all__ = [
     "failure",
     "notification",
     "read",
+    "request",
 ]
 
 PARSE_ERROR: Final = -32700
@@ -52,6 +54,13 @@ class Fault(Exception):
         self.data = data
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What a client of a session answers to a request of the server: a result, or None for an error."""
+
+    id: Id
+    result: dict[str, Any] | None
+
+
 class Message(msgspec.Struct, frozen=True):
     """A request, or a notification, which has no `id`."""
 
@@ -64,11 +73,11 @@ _MOST_DIGITS: Final = 64
 """Characters of an id: it is kept while its request is worked on, and goes out again."""
 
 
-def read(data: bytes) -> Message:
+def read(data: bytes) -> Message | Answer:
     """The message that a body or a line holds.
 
     Raises:
-        Fault: it is no JSON, several messages, an answer, or none of these.
+        Fault: it is no JSON, several messages, or none.
     """
     try:
         found = msgspec.json.decode(data)
@@ -79,8 +88,11 @@ def read(data: bytes) -> Message:
     if found.get("jsonrpc") != "2.0":
         _refuse('"jsonrpc": "2.0"', found.get("jsonrpc"))
     method, params, id = found.get("method"), found.get("params", {}), found.get("id")
+    if method is None and ("result" in found or "error" in found) and type(id) in (str, int):
+        result = found.get("result")
+        return Answer(id, result if type(result) is dict else None)
     if type(method) is not str:
-        _refuse("a method as text" if "method" in found or "result" not in found else "a request, no answer", method)
+        _refuse("a method as text", method)
     if type(params) is not dict:
         raise Fault(INVALID_PARAMS, f"expected params as an object, found {_kind(params)}")
     if "id" in found and (type(id) not in (str, int) or len(str(id)) > _MOST_DIGITS):
@@ -99,6 +111,11 @@ def failure(id: Id | None, fault: Fault) -> bytes:
     if fault.data is not None:
         error["data"] = fault.data
     return _encoder.encode({"jsonrpc": "2.0", "id": id, "error": error})
+
+
+def request(id: Id, method: str, params: Any) -> bytes:
+    """What a client of a session is asked."""
+    return _encoder.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 
 
 def notification(method: str, params: dict[str, Any]) -> bytes:

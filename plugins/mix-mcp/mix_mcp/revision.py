@@ -12,7 +12,17 @@ import msgspec
 
 from mix_mcp.message import INVALID_PARAMS, UNSUPPORTED_VERSION, Fault
 
-__all__ = ["LATEST", "LEVELS", "MODERN", "SESSIONS", "SUPPORTED", "Client", "agreed", "client_of", "of_session"]
+__all__ = [
+    "LATEST",
+    "LEVELS",
+    "MODERN",
+    "SESSIONS",
+    "SUPPORTED",
+    "Client",
+    "agreed",
+    "client_of",
+    "of_session",
+]
 
 MODERN: Final = "2026-07-28"
 SESSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26")

@@ -12,18 +12,31 @@ import secrets
 import stat
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mix_mcp.message import INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, Fault, Message, answer, failure, read
-from mix_mcp.revision import Client, client_of, of_session
 from mix_mcp.bridge import Asked
+from mix_mcp.message import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Answer,
+    Fault,
+    Message,
+    answer,
+    failure,
+    read,
+    request,
+)
+from mix_mcp.revision import Client, client_of, of_session
+from mixkit.errors import FFIError
 
 if TYPE_CHECKING:
-    from mix_mcp.bridge import Bridge
-    from mix_mcp.message import Id
     from mix_server.caller import Caller
 
-__all__ = ["Connection", "MOST", "take_output"]
+    from mix_mcp.bridge import Bridge
+    from mix_mcp.message import Id
+
+__all__ = ["MOST", "Connection", "take_output"]
 
 MOST: Final = 4 * 1024 * 1024
 """Bytes of a line."""
@@ -57,6 +70,7 @@ class Connection:
         self._working: dict[Id, asyncio.Task[None]] = {}
         self._prefix = secrets.token_hex(5)
         self._count = 0
+        self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
         self._room = asyncio.Event()
         self._room.set()
 
@@ -66,7 +80,11 @@ class Connection:
             return
         message: Message | None = None
         try:
-            message = read(line)
+            found = read(line)
+            if type(found) is Answer:
+                self._answered(found)
+                return
+            message = found
             if message.id is None:
                 self._hear(message)
                 return
@@ -100,20 +118,46 @@ class Connection:
         client = client_of(message.params)
         if message.method == "initialize" and client is None:
             if self._modern:
-                raise Fault(METHOD_NOT_FOUND, "expected requests of the revision that this connection began with")
+                raise Fault(
+                    METHOD_NOT_FOUND, "expected requests of the revision that this connection began with"
+                )
             self._session, result = self._bridge.initialized(message.params)
             self._send(answer(id, result))
             return None
         if client is not None:
             if self._session is not None:
-                raise Fault(INVALID_REQUEST, "expected requests of the session that this connection began with")
+                raise Fault(
+                    INVALID_REQUEST, "expected requests of the session that this connection began with"
+                )
             self._modern = True
         elif self._session is not None:
             client = of_session(self._session, message.params)
         else:
-            raise Fault(INVALID_REQUEST, "expected initialize first, or _meta that says the revision of the protocol")
+            raise Fault(
+                INVALID_REQUEST, "expected initialize first, or _meta that says the revision of the protocol"
+            )
         self._count += 1
-        return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send)
+        ask = None if client.modern else self._ask
+        return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
+
+    async def _ask(self, method: str, params: Any) -> dict[str, Any]:
+        self._count += 1
+        id = f"{self._prefix}-{self._count}"
+        answered = self._questions[id] = asyncio.get_running_loop().create_future()
+        self._send(request(id, method, params))
+        try:
+            return await answered
+        finally:
+            del self._questions[id]
+
+    def _answered(self, found: Answer) -> None:
+        question = self._questions.get(found.id)
+        if question is None or question.done():
+            return
+        if found.result is None:
+            question.set_exception(FFIError("the client could not answer"))
+        else:
+            question.set_result(found.result)
 
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
