@@ -13,7 +13,7 @@ from mixkit.ffi import FFIGroup, Registry
 from mixkit.hookspecs import hookimpl
 from mixkit.signals import CANCELED, Owner, unknown
 from mixkit.state import State
-from mixkit.value import Case, Result, Value, error, ok
+from mixkit.value import Case, Result, Value, ok
 
 __all__ = ["ffis", "mix_ffis"]
 
@@ -132,14 +132,15 @@ async def ask(state: State, schema: dict[str, Value], message: str) -> Result[Va
     before it asks should do no harm if it is done twice.
     """
     if state.caller is None:
-        return error("nobody to ask")
+        raise FFIError("nobody to ask")
     name = f"ask-{state.caller.number()}"
     params = {"mode": "form", "message": message, "requestedSchema": schema}
     answers = await state.caller.ask({name: {"method": "elicitation/create", "params": params}})
     answer = answers[name]
     if answer["action"] == "accept":
-        return ok(answer.get("content", {}))
-    return error("declined" if answer["action"] == "decline" else "canceled")
+        found: Value = answer.get("content", {})
+        return found
+    raise FFIError("declined" if answer["action"] == "decline" else "canceled")
 
 
 # -- signals ----------------------------------------------------------------------------------------

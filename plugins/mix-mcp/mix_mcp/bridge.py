@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from mix_server.errors import Refusal
 
 from mix_mcp import __version__
@@ -30,6 +31,7 @@ from mix_mcp.message import (
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, SUPPORTED, Client, agreed
 from mix_mcp.tool import VALUE
+from mix_mcp.watch import Filter, Watch
 from mixkit import tagged_json
 from mixkit.errors import NotFound, TaggedJSONError
 
@@ -50,6 +52,8 @@ _LEVEL_OF: Final = (
     LEVELS.index("error"),
 )
 """Levels of what guests write, as those of MCP."""
+_TODAY: Final = ("server/discover", "subscriptions/listen")
+"""Methods that clients with sessions do not have."""
 _FRESH: Final = 5_000
 """Milliseconds for which a list may be taken for what there is."""
 
@@ -97,23 +101,24 @@ class Bridge:
             "resources/templates/list": self._list_templates,
             "resources/read": self._read_resource,
             "completion/complete": self._complete,
+            "subscriptions/listen": self._listen,
         }
         self._of_sessions = {
-            **{name: method for name, method in self._modern.items() if name != "server/discover"},
+            **{name: method for name, method in self._modern.items() if name not in _TODAY},
             "ping": self._nothing,
             "logging/setLevel": self._set_level,
             "resources/subscribe": self._nothing,
             "resources/unsubscribe": self._nothing,
         }
 
-    def initialized(self, params: dict[str, Any]) -> tuple[Client, dict[str, Any]]:
-        """What a client says of itself that opens a session, and the answer to it."""
+    def initialized(self, params: dict[str, Any], *, changes: bool) -> tuple[Client, dict[str, Any]]:
+        """What a client says of itself that opens a session, and the answer to it; `changes` of lists will be told."""
         capabilities = params.get("capabilities")
         version = agreed(params.get("protocolVersion"))
         client = Client(version, capabilities if type(capabilities) is dict else {}, LEVELS.index("info"))
         return client, {
             "protocolVersion": version,
-            "capabilities": self._capabilities(),
+            "capabilities": self._capabilities(changes=changes),
             "serverInfo": self._info(),
             "instructions": self._instructions(),
         }
@@ -151,14 +156,10 @@ class Bridge:
     def _info(self) -> dict[str, Any]:
         return {"name": "mixkit", "title": f"mixkit: {self._name}", "version": __version__}
 
-    def _capabilities(self) -> dict[str, Any]:
-        return {
-            "tools": {},
-            "prompts": {},
-            "resources": {"subscribe": True},
-            "completions": {},
-            "logging": {},
-        }
+    def _capabilities(self, *, changes: bool = True) -> dict[str, Any]:
+        listed = {"listChanged": changes}
+        resources = {"subscribe": changes, "listChanged": changes}
+        return {"tools": listed, "prompts": listed, "resources": resources, "completions": {}, "logging": {}}
 
     def _instructions(self) -> str:
         return f"Each tool is an agent of the workspace {self._name}."
@@ -178,6 +179,26 @@ class Bridge:
         if params.get("level") not in LEVELS:
             raise Fault(INVALID_PARAMS, f"expected a log level, one of {', '.join(LEVELS)}")
         return {}
+
+    def watch(self, who: Caller, wanted: Filter) -> Watch:
+        """What changes for somebody from now on."""
+        return Watch(self.tools, self._library, who, wanted)
+
+    async def _listen(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        """Tell what changes until the client has heard enough, or the workspace is gone."""
+        wanted = Filter.of(params.get("notifications"))
+        watch = self.watch(asked.who, wanted)
+        await watch.begin()
+        about = {"io.modelcontextprotocol/subscriptionId": asked.id}
+        accepted = msgspec.to_builtins(wanted)
+        asked.tell(
+            notification(
+                "notifications/subscriptions/acknowledged", {"_meta": about, "notifications": accepted}
+            )
+        )
+        async for method, told in watch.changes():
+            asked.tell(notification(method, {"_meta": about, **told}))
+        return {"_meta": about}
 
     # -- prompts and resources ----------------------------------------------------------------
 
@@ -230,7 +251,7 @@ class Bridge:
         if tool is None:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:80]}")
         try:
-            values = tagged_json.from_json(arguments)
+            values: Any = tagged_json.from_json(arguments)
         except TaggedJSONError as exc:
             return error_of(f"the arguments cannot be read: {exc}")
         if tool.wrapped:

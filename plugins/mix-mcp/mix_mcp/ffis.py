@@ -7,7 +7,7 @@ from typing import Final
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup
 from mixkit.state import State
-from mixkit.value import Result, Value, error, ok
+from mixkit.value import Result, Value
 
 __all__ = ["KINDS", "ffis"]
 
@@ -20,8 +20,8 @@ KINDS: Final = ("elicitation/create", "sampling/createMessage", "roots/list")
 @ffis.register("$mcp_ask")
 async def ask(state: State, requests: dict[str, Value]) -> Result[Value]:
     """Ask the client several things at once: `{name: {method, params}}`, of the methods `elicitation/create`,
-    `sampling/createMessage`, `roots/list`. `ok({name: answer})`, or an error if there is no client, or none that can do
-    that.
+    `sampling/createMessage`, `roots/list`. `ok({name: answer})`, or `error(message)` if there is no client, or
+    none that can do that.
 
     The run may be begun anew with the answers, and asks the same again then, under the same names.
     """
@@ -31,7 +31,7 @@ async def ask(state: State, requests: dict[str, Value]) -> Result[Value]:
                 f"expected {name!r:.80} as {{method, params}} with one of the methods {', '.join(KINDS)}"
             )
     if not requests:
-        return ok({})
+        return {}
     if state.caller is None:
-        return error("nobody to ask")
-    return ok(await state.caller.ask(requests))
+        raise FFIError("nobody to ask")
+    return await state.caller.ask(requests)

@@ -32,7 +32,17 @@ from mix_mcp.message import (
     read,
     request,
 )
-from mix_mcp.revision import LATEST, LEVELS, MODERN, SESSIONS, SUPPORTED, Client, client_of, of_session
+from mix_mcp.revision import (
+    LATEST,
+    LEVELS,
+    MODERN,
+    SESSIONS,
+    SUPPORTED,
+    Client,
+    client_of,
+    of_session,
+    version_of,
+)
 from mix_mcp.session import HEADER, close, open_session
 from mixkit import tagged_json
 from mixkit.errors import FFIError, NotFound, TaggedJSONError
@@ -48,6 +58,7 @@ __all__ = ["Endpoint"]
 
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods to the parameter that stands in the header Mcp-Name too."""
+_LISTEN: Final = "subscriptions/listen"
 _TELLING: Final = frozenset(_NAMED)
 """Methods that may have an agent run, which may tell something before its answer."""
 
@@ -77,7 +88,7 @@ class Endpoint:
                 raise Fault(PARSE_ERROR, f"expected a message as {JSON}")
             found = read(await req.body(settings.params_limit, settings.body_timeout))
             modern = req.get_header("MCP-Protocol-Version") not in (None, *SESSIONS)
-            if type(found) is Answer:
+            if isinstance(found, Answer):
                 await self._settle(ws, found)
                 resp.status = 202
                 return
@@ -89,7 +100,7 @@ class Endpoint:
             client = self._client(req, message)
             modern = client.modern
             if message.method == "initialize" and not modern:
-                client, result = bridge.initialized(message.params)
+                client, result = bridge.initialized(message.params, changes=False)
                 resp.set_header(HEADER, close(self._server.kernel.keyring, req.who, client))
                 resp.data = answer(message.id, result)
                 return
@@ -138,6 +149,9 @@ class Endpoint:
 
         task = asyncio.get_running_loop().create_task(work())
 
+        def release() -> None:
+            task.cancel()
+
         async def parts() -> AsyncGenerator[bytes, None]:
             while True:
                 try:
@@ -152,7 +166,7 @@ class Endpoint:
         resp.content_type = EVENTS
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Accel-Buffering", "no")
-        resp.stream = Stream(self._server.streams, req, parts(), lambda: bool(task.cancel()) and None)
+        resp.stream = Stream(self._server.streams, req, parts(), release, endless=message.method == _LISTEN)
 
     async def _ask(
         self, ws: str, req: Request, tell: Callable[[bytes], None], method: str, params: Any
@@ -182,6 +196,10 @@ def _nobody(line: bytes) -> None:
 
 def _has_events(req: Request, client: Client, message: Message) -> bool:
     """Whether there may be something to tell before the answer, to a client that takes it."""
+    if message.method == _LISTEN:
+        if EVENTS not in req.accept:
+            raise Fault(INVALID_REQUEST, f"expected Accept with {EVENTS}, by which changes are told")
+        return True
     if message.method not in _TELLING or EVENTS not in req.accept:
         return False
     return client.progress is not None or (client.level is not None if client.modern else True)
@@ -195,8 +213,11 @@ def _status(fault: Fault, *, modern: bool) -> int:
 
 def _client(req: Request, message: Message) -> Client:
     """Who sends a message, of whose headers and body one says what the other does."""
-    client = client_of(message.params)
     version = req.get_header("MCP-Protocol-Version")
+    said = version_of(message.params)
+    if said is not None:
+        _same("MCP-Protocol-Version", version, said)
+    client = client_of(message.params)
     if client is None:
         if version == MODERN:
             raise Fault(
@@ -209,7 +230,6 @@ def _client(req: Request, message: Message) -> Client:
                 {"supported": SUPPORTED, "requested": version[:40]},
             )
         return of_session(Client(version or LATEST, {}, LEVELS.index("info")), message.params)
-    _same("MCP-Protocol-Version", version, client.version)
     _same("Mcp-Method", req.get_header("Mcp-Method"), message.method)
     key = _NAMED.get(message.method)
     if key is not None:
@@ -229,6 +249,7 @@ def _same(name: str, found: str | None, expected: str) -> None:
 
 def _plain(header: str | None) -> str | None:
     """What a header says, which may be written as Base64 between `=?base64?` and `?=`."""
+    header = None if header is None else header.strip(" \t")
     if header is None or not (header.startswith("=?base64?") and header.endswith("?=")):
         return header
     try:

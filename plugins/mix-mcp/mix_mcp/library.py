@@ -145,6 +145,33 @@ class Library:
                 return {"contents": [await self._read_named(who, uri, each, places, waiting)]}
         raise _absent(uri)
 
+    # -- changes ------------------------------------------------------------------------------
+
+    async def moment(self, who: Caller) -> tuple[Any, ...]:
+        """Stands for all that somebody may read: another one as soon as a database was written, or a grant given."""
+        found: list[Any] = []
+        for app in await self._records.apps(who):
+            database = await self._server.databases.of(self._workspace, app)
+            found += [app, database.watermark]
+        return tuple(found)
+
+    async def mark(self, who: Caller, uri: str) -> Any:
+        """Stands for the contents of a resource that no agent makes; None of another one."""
+        ours = own(uri)
+        try:
+            if ours is not None and ours[0] in await self._records.apps(who):
+                app, kind, name, _ = ours
+                if kind == "files":
+                    place = await place_of(self._server, self._workspace, app)
+                    return (await files_of(self._server, place).stat(f"/{name}")).etag
+                return (await self._server.databases.of(self._workspace, app)).watermark
+        except MixError:
+            return None
+        for each in named_of(await self._records.of_type(who, RESOURCE)):
+            if each.places(uri) is not None:
+                return str(each.row.get("_rmx_rev"))
+        return None
+
     async def _read_own(self, uri: str, app: str, kind: str, name: str, query: str) -> dict[str, Any]:
         if kind == "files":
             place = await place_of(self._server, self._workspace, app)

@@ -88,7 +88,7 @@ def read(data: bytes) -> Message | Answer:
     if found.get("jsonrpc") != "2.0":
         _refuse('"jsonrpc": "2.0"', found.get("jsonrpc"))
     method, params, id = found.get("method"), found.get("params", {}), found.get("id")
-    if method is None and ("result" in found or "error" in found) and type(id) in (str, int):
+    if method is None and ("result" in found or "error" in found) and isinstance(id, str | int):
         result = found.get("result")
         return Answer(id, result if type(result) is dict else None)
     if type(method) is not str:

@@ -69,6 +69,13 @@ class Client(msgspec.Struct, frozen=True):
         return True
 
 
+def version_of(params: dict[str, Any]) -> str | None:
+    """The revision that a request says it is of, if it does."""
+    meta = params.get("_meta")
+    version = meta.get(_VERSION) if isinstance(meta, dict) else None
+    return version if type(version) is str else None
+
+
 def client_of(params: dict[str, Any]) -> Client | None:
     """Who sent a request, as it says itself; None if it says nothing of the kind.
 

@@ -24,10 +24,12 @@ from mix_mcp.message import (
     Message,
     answer,
     failure,
+    notification,
     read,
     request,
 )
 from mix_mcp.revision import Client, client_of, of_session
+from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Connection:
         self._send = send
         self._session: Client | None = None
         self._modern = False
+        self._watching: asyncio.Task[None] | None = None
         self._working: dict[Id, asyncio.Task[None]] = {}
         self._prefix = secrets.token_hex(5)
         self._count = 0
@@ -81,7 +84,7 @@ class Connection:
         message: Message | None = None
         try:
             found = read(line)
-            if type(found) is Answer:
+            if isinstance(found, Answer):
                 self._answered(found)
                 return
             message = found
@@ -104,7 +107,7 @@ class Connection:
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
-        tasks = list(self._working.values())
+        tasks = [*self._working.values(), *filter(None, (self._watching,))]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,8 +124,10 @@ class Connection:
                 raise Fault(
                     METHOD_NOT_FOUND, "expected requests of the revision that this connection began with"
                 )
-            self._session, result = self._bridge.initialized(message.params)
+            self._session, result = self._bridge.initialized(message.params, changes=True)
             self._send(answer(id, result))
+            if self._watching is None:
+                self._watching = asyncio.get_running_loop().create_task(self._watch())
             return None
         if client is not None:
             if self._session is not None:
@@ -146,7 +151,8 @@ class Connection:
         answered = self._questions[id] = asyncio.get_running_loop().create_future()
         self._send(request(id, method, params))
         try:
-            return await answered
+            found: dict[str, Any] = await answered
+            return found
         finally:
             del self._questions[id]
 
@@ -158,6 +164,13 @@ class Connection:
             question.set_exception(FFIError("the client could not answer"))
         else:
             question.set_result(found.result)
+
+    async def _watch(self) -> None:
+        """Tell the client of a session what changes."""
+        watch = self._bridge.watch(self._who, EVERYTHING)
+        await watch.begin()
+        async for method, params in watch.changes():
+            self._send(notification(method, params))
 
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
@@ -185,7 +198,11 @@ async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None
     """
     lines = await _reader(source)
     send, drained = await _writer(target)
-    connection = make(lambda line: send(line + b"\n"))
+
+    def send_line(line: bytes) -> None:
+        send(line + b"\n")
+
+    connection = make(send_line)
     try:
         while True:
             try:

@@ -30,8 +30,8 @@ _HEAD = """module {name}(p: data)
   def all(q) = ask(q) |> (ok(v) -> v | error(e) -> fail(e))
   def result(content) = {{"_rmx_type": "mcp_result", "content": content}}
   def text(t) = result([{{"type": "text", "text": t}}])
-  def form(message, fields, required) = {{"method": "elicitation/create", "params": {{"mode": "form", "message": message,
-    "requestedSchema": {{"type": "object", "properties": fields, "required": required}}}}}}
+  def form(message, fields, required) = {{"method": "elicitation/create", "params": {{"mode": "form",
+    "message": message, "requestedSchema": {{"type": "object", "properties": fields, "required": required}}}}}}
   def sample(t, most) = {{"method": "sampling/createMessage", "params": {{"messages": [{{"role": "user",
     "content": {{"type": "text", "text": t}}}}], "maxTokens": most}}}}
   def roots = {{"method": "roots/list", "params": {{}}}}
@@ -211,7 +211,7 @@ AGENTS: Mapping[str, tuple[str, str, str]] = {
         "{}",
         "Asks what the client can do",
         'do { let one = ask({"capital_question": sample("What is the capital of France?", 100)}); '
-        "return one |> (ok(v) -> text(text_of(v)) | error(e) -> text(text_of(all({\"user_name\": "
+        'return one |> (ok(v) -> text(text_of(v)) | error(e) -> text(text_of(all({"user_name": '
         + _NAME
         + "})))) }",
     ),
