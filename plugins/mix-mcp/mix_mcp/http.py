@@ -58,6 +58,8 @@ __all__ = ["Endpoint"]
 
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods to the parameter that stands in the header Mcp-Name too."""
+_REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSUPPORTED_VERSION))
+"""Codes of faults of the request itself, whose status is 400 for every client."""
 _LISTEN: Final = "subscriptions/listen"
 _TELLING: Final = frozenset(_NAMED)
 """Methods that may have an agent run, which may tell something before its answer."""
@@ -70,7 +72,7 @@ class Endpoint:
     methods: ClassVar = {
         "POST": Method(
             "A message of the Model Context Protocol", {200: dict[str, Any], 202: None}, (JSON, EVENTS),
-            takes=dict[str, Any], others=True,
+            takes=dict[str, Any], errors=frozenset({404, 500}),
         )
     }  # fmt: skip
 
@@ -206,7 +208,7 @@ def _has_events(req: Request, client: Client, message: Message) -> bool:
 
 
 def _status(fault: Fault, *, modern: bool) -> int:
-    if not modern and fault.code not in (PARSE_ERROR, INVALID_REQUEST):
+    if not modern and fault.code not in _REFUSED:
         return 200
     return 404 if fault.code == METHOD_NOT_FOUND else 500 if fault.code == INTERNAL else 400
 
