@@ -12,6 +12,6 @@ setup(
             # Without a compiler the twins in Python do the same, several times slower.
             optional=True,
         )
-        for name in ("_index", "_native", "_version", "_columns", "_files")
+        for name in ("_given", "_index", "_native", "_version", "_columns", "_files")
     ],
 )
