@@ -24,6 +24,7 @@ OURS: Final = {
     "db": "db",
     "explain": "lang",
     "files": "files",
+    "fmt": "lang",
     "openapi": "server",
     "perms": "server",
     "secrets": "secrets",
