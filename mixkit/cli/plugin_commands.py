@@ -25,6 +25,7 @@ OURS: Final = {
     "explain": "lang",
     "files": "files",
     "mcp": "mcp",
+    "fmt": "lang",
     "openapi": "server",
     "perms": "server",
     "secrets": "secrets",
