@@ -87,7 +87,11 @@ class AgentTools:
 
     async def find(self, who: Caller, name: str) -> Tool | None:
         """The tool of that name; None if there is none, or not for them."""
-        tool = (await self._current()).get(name)
+        tool = self._tools.get(name)
+        # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
+        at_hand = tool and self._server.catalog.at_hand(self._workspace, tool.app, tool.agent)
+        if at_hand is None or time.monotonic() > self._until:
+            tool = (await self._current()).get(name)
         await self._server.authorizer.ready(who, self._workspace)
         return tool if tool is not None and self.may(who, tool) else None
 
@@ -166,7 +170,8 @@ class AgentTools:
                     target.entry,
                     params,
                     env=target.env.for_request(user=who.user, headers={}, body=None),
-                    limits=target.limits,
+                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
+                    limits=None if target.limits is server.kernel.limits else target.limits,
                     grants=target.grants,
                     run_id=run_id,
                     agents=target.agents(who),

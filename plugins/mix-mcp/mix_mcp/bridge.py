@@ -310,6 +310,9 @@ class Bridge:
                 raise Fault(INVALID_PARAMS, "expected inputResponses as an object")
             answers |= responses
         waiting = Exchange(asked.client, asked.tell, answers)
+        if not asked.client.capabilities:
+            # PERF: who can do nothing is asked nothing, and knows no tasks.
+            return await begin(waiting)
         task = asyncio.ensure_future(begin(waiting))
         if tasks is Support.AT_ONCE:
             return await self._hand_over(asked, task, waiting)

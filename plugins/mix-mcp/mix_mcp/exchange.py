@@ -56,7 +56,11 @@ class Seal:
 
     def __init__(self, keyring: KeyRing, of: Any) -> None:
         self._keyring = keyring
-        self._of = hashlib.sha256(msgspec.json.encode(of, order="sorted")).digest()
+        self._what = of
+
+    @property
+    def _of(self) -> bytes:
+        return hashlib.sha256(msgspec.json.encode(self._what, order="sorted")).digest()
 
     def close(self, answers: dict[str, Any]) -> str:
         """The state, as text."""
