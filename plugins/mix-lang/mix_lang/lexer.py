@@ -80,7 +80,14 @@ _SCAN: Final = re.compile(
     re.VERBOSE,
 )
 _DIRECTIVE: Final = re.compile(r'\#(line|push|pop)\b[ \t]*([0-9]+)?[ \t]*(?:"([^"\r\n]*)")?[ \t]*(?=\r|\n|$)')
-_STRING: Final = re.compile(r'[^"\\\r\n]+|\\(?:u\{[0-9a-fA-F]{1,8}\}|u[0-9a-fA-F]{4}|[^\r\n])|(["\r\n]|$)')
+_STRING: Final = re.compile(
+    r"""[^"\\\r\n]+
+      | \\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # two halves of a character, as JSON has them
+           | u\{[0-9a-fA-F]{1,8}\} | u[0-9a-fA-F]{4} | [^\r\n])
+      | (["\r\n]|$)
+    """,
+    re.VERBOSE,
+)
 _ESCAPES: Final = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\\": "\\", '"': '"', "'": "'", "/": "/",
 }  # fmt: skip
@@ -194,6 +201,8 @@ class _Lexer:
         self._add("string", "".join(parts), start)
 
     def _escape(self, piece: str) -> str:
+        if piece.count("\\") == 2 and piece[1] == "u":
+            return chr(0x10000 + (int(piece[2:6], 16) - 0xD800 << 10) + int(piece[8:], 16) - 0xDC00)
         if piece[1] == "u" and len(piece) > 2:
             code = int(piece.strip("\\u{}"), 16)
             if code < 0x110000 and not 0xD800 <= code < 0xE000:

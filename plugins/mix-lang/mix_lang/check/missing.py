@@ -16,8 +16,8 @@ from mix_lang.program import Program
 __all__ = ["covers", "missing"]
 
 Row: TypeAlias = tuple[s.Pattern, ...]
-_MOST: Final = 5_000
-"""Steps after which it is given up: types of very many cases within each other."""
+_MOST: Final = 200_000
+"""Alternatives that are looked at; then it is given up: types of very many cases, within each other or not."""
 
 
 def covers(first: s.Pattern, second: s.Pattern) -> bool:
@@ -70,7 +70,7 @@ class _Search:
 
     def witness(self, rows: Sequence[Row], types: tuple[s.Type, ...]) -> list[str] | None:
         """Examples for the columns that no row matches; None if there are none, or it takes too long."""
-        self._left -= 1
+        self._left -= 1 + len(rows)
         if self._left < 0:
             return None
         if not types:

@@ -246,8 +246,11 @@ class _Names(BodyChecker):
         names = set(known) if isinstance(known, list | set) else set()
         names |= self._unit.members.keys() | ARITIES.keys()
         hint = near(name, names)
-        if name in self._program.units and not self._program.units[name].module.params:
+        unit = self._program.units.get(name)
+        if unit is not None and unit is not self._unit and not unit.module.params:
             hint = f"add 'import {name}'"
+        elif name == "self":
+            hint = "write self.name for a member of this module"
         elif name in SCREEN_MODULES:
             hint = "it is about screens and builders, and is not here"
         self._report.add("M0301", span, f"no name '{name}' here", hint=hint, name=name)

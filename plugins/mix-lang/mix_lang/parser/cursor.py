@@ -11,12 +11,14 @@ from mix_lang.lexer import Token
 from mix_lang.parser.structure import CLOSERS, structure
 from mix_lang.source import Span
 
-__all__ = ["MAX_NESTING", "Cursor", "Fault"]
+__all__ = ["MAX_CHAIN", "MAX_NESTING", "Cursor", "Fault"]
 
 T = TypeVar("T")
 
 MAX_NESTING: Final = 64
 """Brackets, lambdas, blocks and types within each other."""
+MAX_CHAIN: Final = 200
+"""Accesses, calls and pipes behind each other: each stands around what is before it."""
 
 
 class Fault(Exception):
@@ -176,6 +178,14 @@ class Cursor:
 
     def __exit__(self, *exc: object) -> None:
         self._nesting -= 1
+
+    def _link(self, count: int) -> None:
+        """One more that stands around the `count` before it."""
+        if count >= MAX_CHAIN:
+            raise Fault(
+                "M0203", self._token.span, f"more than {MAX_CHAIN} accesses, calls or pipes behind each other",
+                "give what comes before a name of its own with def or let", limit=MAX_CHAIN,
+            )  # fmt: skip
 
     def _skip(self, depth: int, stops: Callable[[Token], bool]) -> None:
         """Go on to a token at that depth (or less deep) for which `stops` is true, or to the next definition."""

@@ -50,7 +50,10 @@ class ExpressionParser(PostfixParser, PatternParser):
                 clause = self._clause()
                 return s.Lambda(clause.span, (clause,))
             left = self._with()
+            count = 0
             while self._sees("|>"):
+                self._link(count)
+                count += 1
                 self._next()
                 left = self._piped(start, left)
             if hint and self._sees(":"):
@@ -172,6 +175,8 @@ class ExpressionParser(PostfixParser, PatternParser):
         if word == "undefined":
             self._next()
             return s.Const(token.span, UNDEF)
+        if word == "self" and self._ahead(1).value != ".":
+            return s.Name(self._next().span, word)
         if word in ("self", "global"):
             self._next()
             self._expect(".", f"'.' and a name behind '{word}'")
