@@ -582,7 +582,7 @@ class Assembly:
         return index
 
     def ffi(self, name: str, params: int, key: str = "") -> str:
-        """Declare an FFI of so many arguments; `emit("ffi", to, first, key)` calls it. The key is the name without one."""
+        """Declare an FFI; `emit("ffi", to, first, key)` calls it. The key is its name if none is given."""
         self._ffis[key or name] = FFI(name, params)
         return key or name
 
