@@ -16,6 +16,7 @@ __all__ = ["check_hints"]
 
 _NUMBER: Final = frozenset(("number",))
 _BOOL: Final = frozenset(("bool",))
+_MAP: Final = frozenset(("map",))
 _FUNCTION: Final = frozenset(("function",))
 _ADDED: Final = ("number", "string", "array", "map")
 
@@ -215,6 +216,12 @@ class _Hints:
                 self._operand(operand, _BOOL, "'not' takes a bool", local)
             case s.Hint(operand=operand, type=of):
                 self._expect(operand, of, local, "")
+            case s.Field(object=object_):
+                why = ""
+                for kind in self._kinds(object_, local) or ():
+                    if kind in ("array", "string", "number", "stream"):
+                        why = f"functions of {kind}s are in the module {kind}: {kind}.{node.name}(…)"
+                self._operand(object_, _MAP, why, local)
             case s.Call():
                 self._call(node, local)
             case s.Let(bindings=bindings, body=body):
