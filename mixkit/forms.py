@@ -20,17 +20,20 @@ __all__ = [
     "JSONText",
     "Packed",
     "array_of",
+    "entry",
     "json_to_words",
     "packed",
     "rows_to_json",
     "rows_to_words",
     "text_of",
     "words_to_json",
+    "words_to_msgpack",
 ]
 
 TAGGED: Final = 0
 PLAIN: Final = 1
 WORDS: Final = 2
+PACKED: Final = 3
 _ARRAY: Final = 9
 _LONG: Final = 0xFFFFFF
 """From so many items on, the count stands in a word of its own."""
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
 
     def _translate(data: bytes | bytearray | memoryview, source: int, target: int, /) -> bytes | None: ...
     def _rows(packed: bytes, count: int, target: int, between: bytes, /) -> bytes | None: ...
+    def _entry(words: bytes, name: bytes, /) -> bytes | None: ...
 
 else:
     try:
+        from mixkit._forms import entry as _entry
         from mixkit._forms import rows as _rows
         from mixkit._forms import translate as _translate
     except ModuleNotFoundError:
@@ -51,6 +56,11 @@ else:
 
         def _rows(packed, count, target, between):
             return None
+
+        def _entry(words, name):
+            found = codec.decode(words)
+            name = name.decode()
+            return codec.encode(found[name]) if type(found) is dict and name in found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,26 @@ def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False)
     from mixkit import tagged_json
 
     return tagged_json.dumps(codec.decode(words), plain=plain).encode()
+
+
+def words_to_msgpack(words: bytes) -> bytes:
+    """The MessagePack of the value in codec words, the entries of maps in the order of their names.
+
+    Raises:
+        CodecError: as `codec.decode`; Tokens are refused.
+        ValueKindError: as `msgpack_values.pack`.
+    """
+    packed = _translate(words, WORDS, PACKED)
+    if packed is not None:
+        return packed
+    from mixkit import msgpack_values
+
+    return msgpack_values.pack(codec.decode(words))
+
+
+def entry(words: bytes, name: str) -> bytes | None:
+    """The words of one entry of the map that these canonical words are; None if it has none, or they are no map."""
+    return _entry(words, name.encode())
 
 
 def rows_to_words(packed: bytes, count: int) -> bytes:

@@ -278,7 +278,7 @@ class Kernel(Resources):
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=target.agents or agents, place=target.place, apps=target.apps,
-                answer=target.answer, output=state.output,
+                answer=target.answer, output=state.output, caller=state.caller,
             )  # fmt: skip
         finally:
             state.budget.release("depth")

@@ -6,11 +6,12 @@ one after the other, at new times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mixkit import forms, tagged_json
 from mixkit.errors import MixError, PackageError, TaggedJSONError
+from mixkit.record import PackedRecord, packed_record
 from mixkit.storage import Database, Reader, SaveOptions
 from mixkit.value import Ref, kind_of
 
@@ -66,7 +67,7 @@ class Player:
             PackageError: a line is no record, or the database refuses it; says which.
             StorageError: it could not be stored.
         """
-        records: dict[str, dict[str, Any]] = {}
+        records: dict[str, Mapping[str, Any]] = {}
         gone: list[str] = []
         size = 0
         for line in lines:
@@ -88,21 +89,22 @@ class Player:
         self._commit(records, gone, size)
         return self._number
 
-    def _read(self, line: bytes) -> tuple[str, dict[str, Any]]:
+    def _read(self, line: bytes) -> tuple[str, Mapping[str, Any]]:
+        record: Any
         try:
-            # PERF: in C as a rule, a third quicker than by way of JSON's own values.
+            # PERF: as words, of which the database makes what it stores without making the values.
             packed = forms.packed(line)
-            record = tagged_json.loads(line) if packed is None else packed.value()
+            record = tagged_json.loads(line) if packed is None else packed_record(packed)
         except TaggedJSONError as exc:
             raise self._fault(str(exc)) from None
-        if type(record) is not dict:
+        if not isinstance(record, dict | PackedRecord):
             raise self._fault(f"expected a record, a map, found {kind_of(record)}")
         id = record.get("_rmx_id")
         if type(id) is not Ref:
             raise self._fault(f"expected a ref as _rmx_id, found {kind_of(id)}")
         return id.id, record
 
-    def _commit(self, records: dict[str, dict[str, Any]], gone: list[str], size: int) -> None:
+    def _commit(self, records: dict[str, Mapping[str, Any]], gone: list[str], size: int) -> None:
         try:
             if records:
                 self._database.save(list(records.values()), _OPTIONS)

@@ -1,4 +1,4 @@
-"""The compiler as the kernel has it: sources in, an executable out."""
+"""Sources in, an executable or a library out."""
 
 from __future__ import annotations
 
@@ -17,24 +17,7 @@ from mix_lang.source import Span
 if TYPE_CHECKING:
     from mix_lang.libraries import Library
 
-__all__ = ["MixCompiler", "build", "build_all", "build_library", "gather"]
-
-
-class MixCompiler:
-    """Mix to QCode."""
-
-    name = "mix"
-    suffixes = (".mix",)
-    target = ".mixexe"
-
-    def compile(self, sources: Mapping[str, str]) -> bytes:
-        """The executable of the first source, with the modules of the others that it imports.
-
-        Raises:
-            CompileError: with everything that is wrong in them.
-        """
-        code, _ = build(sources)
-        return code
+__all__ = ["build", "build_all", "build_library", "gather"]
 
 
 def gather(sources: Mapping[str, str]) -> dict[str, str]:

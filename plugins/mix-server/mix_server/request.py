@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -57,23 +55,9 @@ _SHORT_REST = 65_536
 """Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
 
 
-class _Ids:
-    """Identities that no other request has, without asking the system for randomness each time."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew with another prefix; a forked worker has to."""
-        self._prefix = secrets.token_hex(5)
-        self._numbers = itertools.count()
-
-    def next(self) -> str:
-        return f"{self._prefix}{next(self._numbers):06x}"
-
-
-_ids = _Ids()
-os.register_at_fork(after_in_child=_ids.renew)
+def _made_id() -> str:
+    """An identity that no other request has. None tells of another: who counts would know how much others ask."""
+    return os.urandom(8).hex()
 
 
 class Request(falcon.asgi.Request):
@@ -148,7 +132,7 @@ class Request(falcon.asgi.Request):
             _refuse_upgrade(headers)
         self.judged = bool(query) or (rare and not JUDGED.isdisjoint(headers))
         given = headers.get(b"x-request-id") if rare else None
-        self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _ids.next()
+        self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _made_id()
         self.caller: Caller | None = None
         self.activity: Kind | None = None
         self.about: dict[str, Any] | None = None

@@ -158,7 +158,7 @@ class Server:
             else Bridge(lambda: kernel.shared_bus, carrier.broker, carrier.prefix)
         )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
-        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit)
+        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit, settings.file_limit)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
         self._end: float | None = None

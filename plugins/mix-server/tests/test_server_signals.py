@@ -106,6 +106,30 @@ async def test_who_may_do_what_with_a_signal(make_server: Make, connect: Connect
         assert (await client.get(f"/v1/signals/{id}", headers=bob)).status_code == 404
 
 
+async def test_a_signal_is_of_who_may_see_its_workspace(make_server: Make, connect: Connect) -> None:
+    """The id is known to whom it was given to be settled: that is no way to what it becomes."""
+    server = make_server()
+    server.store.create("other")
+    grant, _ = server.grants.add("w", "user/ada@example.org", "runner", "workspace", None)
+    right = [("runner", "workspace")]
+    # Each workspace names its machines as it likes.
+    mine, theirs = (server.grants.make_machine(ws, "ci", right, None, None)[1] for ws in ("w", "other"))
+    async with connect(server, None) as client:
+
+        async def ask(who: dict[str, str], url: str) -> int:
+            return (await client.get(url, headers=who)).status_code
+
+        ours, strange = ({"Authorization": f"Bearer {token}"} for token in (mine, theirs))
+        url = (await client.post("/v1/signals", json={"ws": "w"}, headers=ours)).json()["url"]
+        assert (await ask(ours, url), await ask(strange, url)) == (200, 404)
+        assert (await client.delete(url, headers=strange)).status_code == 404
+        ada = sign_in(server, "ada")
+        url = (await client.post("/v1/signals", json={"ws": "w"}, headers=ada)).json()["url"]
+        assert await ask(ada, url) == 200
+        server.grants.remove("w", [grant.id])
+        assert await ask(ada, url) == 404
+
+
 async def test_another_worker_is_woken(make_server: Make, connect: Connect) -> None:
     one, other = make_server(), make_server()
     async with connect(one) as client, connect(other) as there:

@@ -21,7 +21,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
-from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, compare
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
 
 if TYPE_CHECKING:
     from mix_lang.evaluator.machine import Machine
@@ -226,6 +226,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
     "case_name": lambda case: case.name,
+    "ref_of_string": Ref,
+    "ref_to_string": lambda ref: ref.id,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
 }

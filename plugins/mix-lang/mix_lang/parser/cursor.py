@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from mix_lang import syntax as s
@@ -165,18 +164,21 @@ class Cursor:
     def _say(self, fault: Fault) -> None:
         self._report.add(fault.code, fault.span, fault.message, hint=fault.hint, **fault.params)
 
-    @contextmanager
-    def _nested(self) -> Iterator[None]:
+    def _nested(self) -> Cursor:
+        """What is read within is one deeper."""
+        return self
+
+    # PERF: the cursor itself, since each expression, pattern and type comes by here.
+    def __enter__(self) -> None:
         if self._nesting >= MAX_NESTING:
             raise Fault(
                 "M0203", self._token.span, f"nested more than {MAX_NESTING} deep",
                 "give the inner part a name of its own with def or let", limit=MAX_NESTING,
             )  # fmt: skip
         self._nesting += 1
-        try:
-            yield
-        finally:
-            self._nesting -= 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._nesting -= 1
 
     def _link(self, count: int) -> None:
         """One more that stands around the `count` before it."""

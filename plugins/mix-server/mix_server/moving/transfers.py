@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.server import Server
 
-__all__ = ["Transfers", "check_url"]
+__all__ = ["Transfers", "check_url", "digest_of"]
 
 T = TypeVar("T")
 
@@ -98,19 +99,24 @@ class Transfers:
                 done.exception()
             raise
 
-    async def pull(self, file: IO[bytes], url: str, token: str | None, most: int) -> None:
+    async def pull(
+        self, file: IO[bytes], url: str, token: str | None, most: int, sha256: str | None = None
+    ) -> None:
         """Write what is at a URL into a file.
 
         Args:
             most: bytes.
+            sha256: that it must have, in hex: what is at a URL may be another file than what was agreed to.
 
         Raises:
-            BadRequest: it is no URL.
+            BadRequest: it is no URL, or another file.
             MixError: as `Remote.fetch`.
         """
         check_url(url)
         remote = self.remote()
         await self.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
+        if sha256 is not None and (found := await digest_of(file)) != sha256.lower():
+            raise BadRequest(f"expected the SHA-256 {sha256:.80}, found {found}; nothing was changed")
 
     def remote(self) -> Remote:
         """How other servers are reached: as agents reach them, by the settings of mix-http where that is on.
@@ -138,6 +144,16 @@ class Transfers:
             return outgoing.trusting("http", ca_file)
 
         return Remote(policy, self._server.settings.transfer_timeout, context)
+
+
+async def digest_of(file: IO[bytes]) -> str:
+    """SHA-256 of a file, in hex."""
+
+    def digest() -> str:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    return await asyncio.to_thread(digest)
 
 
 def check_url(url: str) -> None:
