@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mix_lang.errors import CompileError
+from mix_lang.library import sources
 
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.cli import main
@@ -54,6 +55,16 @@ def test_a_source_runs(kernel: Kernel, folder: Path) -> None:
     for name in ("ada", "grace"):
         result = kernel.run_sync(program, "greet", {"name": name})
         assert result.value == {"text": f"Good day, {name.capitalize()}"}
+
+
+def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
+    """What is compiled is the file that was given."""
+    for name in sorted(sources()):
+        (tmp_path / f"{name}.mix").write_text(
+            GREET.replace("import polite", "").replace("polite.greeting", "")
+        )
+        assert kernel.run_sync(tmp_path / f"{name}.mix", "greet", {"name": "ada"}).value == {"text": "Ada"}
+        (tmp_path / f"{name}.mix").unlink()
 
 
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
