@@ -53,10 +53,6 @@ def test_cases(suite: Any, native: Callable[[], Virtual], mode: str) -> None:
             for unit in checked.program.units.values()
             if unit.source.file == path.name and not unit.library
         )
-            unit
-            for unit in checked.program.units.values()
-            if unit.source.file == path.name and not unit.library
-        )
         code = suite.generate(checked.program, agent.name).code()
         try:
             suite.run_case(case, suite.Machine(code, agent.name, make))
