@@ -231,7 +231,7 @@ def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
         ("def output = 1\n", "is no agent"),
         ("module odd(a, b)\ncell output = a\nmodule end\n", "an agent takes one parameter"),
         ("", "is no agent"),
-        ("def a = {}\ncell output = a" + ".x" * 380, "behind each other"),
+        ("def a = {}\ncell output = a" + ".x" * 380, "accesses, calls or pipes"),
     ],
     ids=["no output", "a def", "parameters", "empty", "deep"],
 )

@@ -27,6 +27,7 @@ _BEHIND: Final = frozenset((",", ")", "]", "}", ";"))
 _NOT: Final = 2
 _COMPARED: Final = 3
 _CONSTANTS: Final = {"null": None, "true": True, "false": False}
+_BLOCKS: Final = ("let", "var", "return", "if", "for", "while", "switch")
 _STATEMENTS: Final = {
     "return": "return", "for": "a loop", "while": "a loop", "switch": "switch", "var": "var",
 }  # fmt: skip
@@ -366,6 +367,12 @@ class ExpressionParser(PostfixParser, PatternParser):
 
     def _map(self) -> s.Expr:
         opener = self._next()
+        word = self._token
+        if word.value in _BLOCKS and word.kind == "keyword" and self._ahead(1).value not in (":", ",", "}"):
+            raise Fault(
+                "M0206", word.span, f"'{word.value}' begins a statement, and this is a map",
+                "statements stand in do { … }, and behind case: without braces", word=word.value,
+            )  # fmt: skip
         projects = self._sees(".")
         keys = self._listed(opener, self._entry)
         span = self._since(opener.span)
@@ -391,7 +398,10 @@ class ExpressionParser(PostfixParser, PatternParser):
             value = s.Field(span, s.Name(span, ROW), name.value, name.span)
             return s.Key(span, s.Const(name.span, name.value), value)
         if token.kind not in ("name", "keyword", "string"):
-            raise self._fault("a key", "keys are names, strings, or (expressions) in parentheses")
+            hint = "keys are names, strings, or (expressions) in parentheses"
+            if self._at > 1 and self._tokens[self._at - 2].value in (")", "else"):
+                hint = "in an expression, if has no braces: write if (c) a else b"
+            raise self._fault("a key", "" if self._sees("..") else hint)
         self._next()
         written = s.Const(token.span, token.value)
         if self._take(":"):
