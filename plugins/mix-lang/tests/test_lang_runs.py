@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from mix_lang.errors import CompileError
-from mix_lang.library import sources
 
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.cli import main
@@ -58,13 +57,8 @@ def test_a_source_runs(kernel: Kernel, folder: Path) -> None:
 
 
 def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
-    """What is compiled is the file that was given."""
-    for name in sorted(sources()):
-        (tmp_path / f"{name}.mix").write_text(
-            GREET.replace("import polite", "").replace("polite.greeting", "")
-        )
-        assert kernel.run_sync(tmp_path / f"{name}.mix", "greet", {"name": "ada"}).value == {"text": "Ada"}
-        (tmp_path / f"{name}.mix").unlink()
+    (tmp_path / "string.mix").write_text("module shout(p: data)\n  cell output = p.text + 1\nmodule end\n")
+    assert kernel.run_sync(tmp_path / "string.mix", "shout", {"text": "a"}).value == "a1"
 
 
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
