@@ -186,3 +186,104 @@ def test_regex_is_linear(run: Run) -> None:
     linear(run, 'array.length(regex.split("[, ]+|é", p))', lambda size: "aé, b" * size, 4000)
     linear(run, 'string.length(regex.replaceAll("(a*)*b", "$1", p))', lambda size: "aé" * size, 4000)
     linear(run, 'array.length(regex.lex([["é+", "e"], ["[^é]", "o"]], p))', lambda size: "éa" * size, 3000)
+
+
+def test_matches_behind_each_other_are_linear(run: Run) -> None:
+    """Each search goes on where the one before ended, in texts beyond ASCII too."""
+    text = """do {
+  var at = 0;
+  var count = 0;
+  var found = regex.findFrom("b", at, p);
+  while (found[0] >= 0) { at = found[1]; count = count + 1; found = regex.findFrom("b", at, p) }
+  return count
+}"""
+    assert run(text, "éb" * 10) == 10
+    linear(run, text, lambda size: "éb" * size, 10_000)
+
+
+# ------------------------------------------------------------------------------------------------------------ csv
+
+
+def test_tables_are_those_of_python(run: Run) -> None:
+    import csv
+    import io
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(40):
+        rows = [
+            [
+                "".join(random.choice('a,;"\n\r é') for _ in range(random.randrange(5)))
+                for _ in range(random.randrange(1, 4))
+            ]
+            for _ in range(random.randrange(4))
+        ]
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows(rows)
+        assert run("csv.parse({}, p)", out.getvalue()) == rows, f"seed {seed}"
+        assert list(csv.reader(io.StringIO(run("csv.format({}, p)", rows), newline=""))) == rows, (
+            f"seed {seed}"
+        )
+
+
+def test_csv_on_edges(run: Run) -> None:
+    assert run("""[
+  csv.parse({}, ""), csv.parse({}, "\\n\\n"), csv.parse({}, "a"), csv.parse({}, ","), csv.parse({}, "\\"\\""), csv.parse({separator: "^"}, "a^b"), csv.parse({separator: "\\t"}, "a\\tb\\r\\rc"),
+  csv.parseMaps({}, ""), csv.parseMaps({}, "a,b"), csv.parseMaps({}, "a,b\\n1"), csv.format({}, []), csv.format({}, [[]]), csv.formatMaps({}, []), csv.parse({separator: "]"}, "a]b]-"),
+  csv.parse({separator: "é"}, "aéb"), csv.parse({separator: "d"}, "1d2")
+]""") == [
+        [], [], [["a"]], [["", ""]], [[""]], [["a", "b"]], [["a", "b"], ["c"]], [], [], [{"a": "1"}], "", "\r\n", "\r\n", [["a", "b", "-"]], [["a", "b"]], [["1", "2"]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('csv.parse({}, "a\\nb\\"c\\"")', "line 2: .* found a quote"), ('csv.parse({}, "\\"a\\nb\\"\\n\\"c\\"d")', "line 3: .* behind a quote"), ('csv.parse({}, "a,\\"b")', "does not end"),
+        ('csv.parse({separator: ""}, "")', "one character"), ('csv.parse({separator: "\\""}, "")', "one character"), ('csv.parseMaps({}, "a\\n1,2")', "row 2 has more"),
+        ("csv.format({}, [[[1]]])", "expected texts"), ("csv.parse({}, p)", "string"), ("csv.parse({separator: 5}, \"\")", "string"),
+    ],
+)  # fmt: skip
+def test_csv_misuse(run: Run, text: str, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        run(f"let found = {text}; found", 5)
+
+
+def test_csv_is_linear(run: Run) -> None:
+    linear(run, "array.length(csv.parse({}, p))", lambda size: 'é,"a""b"\n' * size, 2500)
+    linear(
+        run, "try csv.parse({}, p) |> (global.error(_) -> 1 | _ -> 2)", lambda size: '"' + '""' * size, 20_000
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- random
+
+
+def test_random_texts(run: Run) -> None:
+    found = run("""[
+  random.cryptoRandomString(random.digits, 40000), random.pseudoRandomString("aé", 300), random.pseudoRandomString("a", 0), random.cryptoRandomString("x", 5),
+  array.map(_ -> random.pseudoRandomInt(-1, 1), array.enumerate(200)), random.pseudoRandomFloat(), random.cryptoRandomString(random.urlSafe, 10)
+]""")
+    digits, letters, none, one, numbers, number, _ = found
+    assert len(digits) == 40_000 and all(3_500 < digits.count(digit) < 4_500 for digit in "0123456789")
+    assert (
+        set(letters) == {"a", "é"}
+        and (none, one) == ("", "xxxxx")
+        and set(numbers) == {-1, 0, 1}
+        and 0 <= number < 1
+    )
+    assert run("util.ifThenElse(p == null, 1, 2)") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'random.pseudoRandomString("", 1)',
+        'random.cryptoRandomString("", 1)',
+        'random.pseudoRandomString("a", -1)',
+        'random.pseudoRandomString("a", 1e9)',
+        "random.pseudoRandomInt(2, 1)",
+    ],
+)
+def test_random_misuse(run: Run, text: str) -> None:
+    with pytest.raises(RunError, match="expected"):
+        run(f"let found = {text}; found")
