@@ -287,3 +287,117 @@ def test_random_texts(run: Run) -> None:
 def test_random_misuse(run: Run, text: str) -> None:
     with pytest.raises(RunError, match="expected"):
         run(f"let found = {text}; found")
+
+
+# ------------------------------------------------------------------------------------------------------------ xml
+
+
+def _tree(random: Random, depth: int = 0) -> Any:
+    from xml.etree.ElementTree import Element
+
+    element = Element(
+        random.choice(["a", "b-1", "é", "_x.y"]),
+        {random.choice("pq"): random.choice(["", "1 < 2 & 'x'", 'é"', "a\tb"])}
+        if random.random() < 0.5
+        else {},
+    )
+    element.text = random.choice(["", "text", "a & b < c > \" ' ]]", "é😀"])
+    for _ in range(random.randrange(4) if depth < 4 else 0):
+        child = _tree(random, depth + 1)
+        child.tail = random.choice(["", "tail", "\r\n x"])
+        element.append(child)
+    return element
+
+
+def _plain(element: Any) -> dict[str, Any]:
+    children: list[Any] = [element.text] if element.text else []
+    for child in element:
+        children += [_plain(child), *([child.tail] if child.tail else [])]
+    return {"name": element.tag, "attributes": dict(element.attrib), "children": children}
+
+
+def test_documents_are_those_of_python(run: Run) -> None:
+    from xml.etree.ElementTree import fromstring, tostring
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(25):
+        text = tostring(_tree(random), encoding="unicode").replace("\r", "")
+        text = (
+            random.choice(["", '<?xml version="1.0"?>\n', "<!-- a - b -->"])
+            + text
+            + random.choice(["", "\n", "<?end?>"])
+        )
+        assert run("xml.parse({whitespace: true}, {}, p)", text) == _plain(fromstring(text)), (
+            f"seed {seed}: {text}"
+        )
+
+
+def test_xml_namespaces_and_edges(run: Run) -> None:
+    feed = '<feed xmlns="urn:a" xmlns:x="urn:b" xmlns:y="urn:a"><x:e y:k="1" k="2"/><e xmlns="urn:c" xml:lang="en"/><f xmlns:x="urn:a"><x:g/></f></feed>'
+    root = run('xml.parse({}, {a: "urn:a", "": "urn:b"}, p)', feed)
+    assert root == {
+        "name": "a:feed", "attributes": {}, "children": [
+            {"name": "e", "attributes": {"a:k": "1", "k": "2"}, "children": []},
+            {"name": "e", "attributes": {"xml:lang": "en"}, "children": []},
+            {"name": "a:f", "attributes": {}, "children": [{"name": "a:g", "attributes": {}, "children": []}]},
+        ],
+    }  # fmt: skip
+    assert run("""[
+  xml.parse({}, {}, "<a> <b/> </a>"), xml.parse({}, {}, "\\u{FEFF}<a><![CDATA[x]]]><!-- c -->&#65;&#x1F600;</a>"), xml.parse({whitespace: true}, {}, "<a> </a>").children,
+  xml.parse({}, {}, "<a x = 'y\\n z' ></a >").attributes.x, xml.parse({}, {}, "<a><![CDATA[<b>&amp;]]></a>").children, xml.parse({}, {}, "<a:b xmlns:a='u'/>").name
+]""") == [
+        {"name": "a", "attributes": {}, "children": [{"name": "b", "attributes": {}, "children": []}]}, {"name": "a", "attributes": {}, "children": ["x]A😀"]},
+        [" "], "y  z", ["<b>&amp;"], "a:b",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "found none"), ("text", "text outside"), ("<a>", "found the end"), ("<a></b>", "expected </a>, found </b>"), ("</a>", "expected nothing"), ("<a/><b/>", "found a second"),
+        ("<a/>x", "text outside"), ("<!DOCTYPE a><a/>", "document types and declarations are refused"), ("<a>&other;</a>", "found the entity 'other'"), ("<a>&#0;</a>", "number of a character"),
+        ("<a>&#xD800;</a>", "number of a character"), ("<a>a & b</a>", "begins no entity"), ("<a x='1' x='2'/>", "twice"), ("<b:a/>", "stands for no namespace"), ("<a b:c='1'/>", "stands for no namespace"),
+        ("<a><", "is no element"), ("<a x=1/>", "is no element"), ("<1/>", "is no element"), ("<a><!-- -- --></a>", "refused"), ("<a><![CDATA[x</a>", "refused"), ("<a b='<'/>", "is no element"),
+        ("<a xmlns:x='u' xmlns:y='u' x:k='1' y:k='2'/>", "twice|x:k"), ("<a>" * 101 + "</a>" * 101, "100 deep"), ("<a/><![CDATA[x]]>", "text outside"),
+    ],
+)  # fmt: skip
+def test_xml_misuse(run: Run, text: str, said: str) -> None:
+    if "twice|" in said:
+        assert run('try xml.parse({}, {z: "u"}, p)', text).name == "error"
+        return
+    with pytest.raises(RunError, match=said):
+        run("let found = xml.parse({}, {}, p); found", text)
+    assert run("xml.parseResult({}, {}, p)", text).name == "error"
+
+
+def test_xml_is_linear(run: Run) -> None:
+    linear(
+        run,
+        "array.length(xml.parse({}, {}, p).children)",
+        lambda size: "<é>" + "é<b c='d'>&lt;</b>" * size + "</é>",
+        800,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "<!--" * size,
+        20_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a " + "b='" * size,
+        20_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "&amp" * size + "</a>",
+        10_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "]]" * size + "<![CDATA[" + "]]" * size,
+        10_000,
+    )
