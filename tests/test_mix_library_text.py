@@ -401,3 +401,91 @@ def test_xml_is_linear(run: Run) -> None:
         lambda size: "<a>" + "]]" * size + "<![CDATA[" + "]]" * size,
         10_000,
     )
+
+
+# ----------------------------------------------------------------------------------------------------------- mime
+
+
+def test_forms_are_those_of_python(run: Run) -> None:
+    from urllib.parse import parse_qsl, urlencode
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(30):
+        pairs = [
+            ["".join(random.choice("ab&=+% é;😀") for _ in range(random.randrange(5))) for _ in range(2)]
+            for _ in range(random.randrange(4))
+        ]
+        pairs = [pair for pair in pairs if pair[0]]
+        assert run("mime.parseForm(p)", urlencode([tuple(pair) for pair in pairs])) == pairs, f"seed {seed}"
+        assert [
+            list(pair) for pair in parse_qsl(run("mime.formatForm(p)", pairs), keep_blank_values=True)
+        ] == pairs, f"seed {seed}"
+
+
+def test_parts_are_what_was_sent(run: Run) -> None:
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(20):
+        bodies = [
+            random.choice([b"", b"text", b"\xff\x00\r\n", b"\r\n--", b"--b", b"\r\n\r\n", "é".encode()])
+            for _ in range(random.randrange(1, 5))
+        ]
+        body = b"preamble" if random.random() < 0.3 else b""
+        for number, part in enumerate(bodies):
+            body += (
+                b'\r\n--b0 \r\nContent-Disposition: form-data; name="n%d"; filename="a;\\"b"\r\nX: y\r\n\r\n'
+                % number
+                + part
+            )
+        body += b"\r\n--b0--\r\nbehind"
+        found = run('mime.parseMultipart("multipart/form-data; boundary=b0", p)', body.removeprefix(b"\r\n"))
+        assert [part["body"] for part in found] == bodies, f"seed {seed}"
+        assert [(part["name"], part["filename"]) for part in found] == [
+            (f"n{number}", 'a;"b') for number in range(len(bodies))
+        ]
+        assert found[0]["headers"][1] == ["x", "y"]
+
+
+def test_mime_on_edges(run: Run) -> None:
+    assert run(r"""[
+  mime.parseHeaders(""), mime.parseHeaders("A: b"), mime.parseHeaders("A:\n B:c\n\nD: e\n"), mime.header("x", [])?, mime.formatHeaders([]),
+  mime.parseValue(""), mime.parseValue("a;"), mime.parseValue("a; b=c;D=\"e\\\\;\""), mime.parseMediaType("application/vnd.a+json;q=1").subtype,
+  mime.parseForm(""), mime.parseForm("&&a"), mime.parseForm("a%2"), mime.formatForm([]), mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b--")),
+  mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b\r\n\r\nx\r\n--b--"))[0].name
+]""") == [
+        [], [["a", "b"]], [["a", " B:c"], ["d", "e"]], False, "", {"value": "", "params": {}}, {"value": "a", "params": {}}, {"value": "a", "params": {"b": "c", "d": "e\\;"}},
+        "vnd.a+json", [], [["a", ""]], [["a%2", ""]], "", [], None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('mime.parseHeaders("A: b\\nno header")', "line 2: expected a name"), ('mime.parseHeaders(" a: b")', "line 1"), ('mime.parseHeaders(array.map(n -> "a: b\\n", array.enumerate(1001)) |> string.concat(""))', "1000 headers"),
+        ('mime.formatHeaders([["a", "b\\r\\nc: d"]])', "one line"), ('mime.formatHeaders([["a b", "c"]])', "name of a header"), ('mime.parseValue("a; b")', "name=value"), ('mime.parseValue("a; b=1; b=2")', "twice"),
+        ('mime.parseValue("a; b=\\"c")', "name=value"), ('mime.parseMediaType("text")', "text/plain"), ('mime.parseMediaType("")', "text/plain"), ('mime.parseForm("a=%ff")', "UTF-8"),
+        ('mime.parseForm(string.concat("&", array.map(n -> "a", array.enumerate(1001))))', "1000 fields"), ('mime.parseMultipart("text/plain", binary.ofString(""))', "multipart"),
+        ('mime.parseMultipart("multipart/x", binary.ofString(""))', "boundary"), ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--c"))', "found none"),
+        ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b\\r\\nA: b\\r\\n\\r\\n"))', "found the end"), ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--bx\\r\\nA: b\\r\\n\\r\\n\\r\\n--b--"))', "without headers"),
+        ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString(string.concat("", array.map(n -> "--b\\r\\n\\r\\nx\\r\\n", array.enumerate(201)))))', "200 parts"), ("mime.parseHeaders(p)", "string"),
+    ],
+)  # fmt: skip
+def test_mime_misuse(run: Run, text: str, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        run(f"let found = {text}; found", 5)
+
+
+def test_mime_is_linear(run: Run) -> None:
+    linear(run, "array.length(mime.parseHeaders(p))", lambda size: "a: b\n" + " é\n" * size, 5000)
+    linear(
+        run,
+        "try mime.parseValue(p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: 'a; b="' + "\\" * size,
+        10_000,
+    )
+    linear(run, "string.length(mime.parseForm(p)[0][1])", lambda size: "a=" + "%C3%A9+" * size, 5000)
+    linear(
+        run,
+        'try mime.parseMultipart("multipart/x; boundary=b", p) |> (global.error(_) -> 1 | _ -> 2)',
+        lambda size: b"--b\r\n\r\n" + b"\r\n--" * size,
+        50_000,
+    )
