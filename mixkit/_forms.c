@@ -1,7 +1,8 @@
 /* The three forms of a value, and the walks that turn one into another without making Python objects.
  *
  * JSON text (tagged or plain), MessagePack, and codec words; all three are described in docs/values.md. A walk reads one
- * form and tells a `Sink` what it finds, which writes another. Whatever is not both valid and common is not judged here:
+ * form and tells a `Sink` what it finds, which writes another (MessagePack only from words, which say first how many
+ * items follow). Whatever is not both valid and common is not judged here:
  * the walk gives up, `translate` and `rows` answer None, and mixkit/forms.py goes by way of Python values, which finds the
  * same result, or the error and its path.
  */
@@ -11,7 +12,11 @@
 
 #define STEP 32
 
-enum form { JSON_TAGGED, JSON_PLAIN, WORDS };
+/* Types of extensions of MessagePack. */
+#define EXT_REF 1
+#define EXT_CASE 2
+
+enum form { JSON_TAGGED, JSON_PLAIN, WORDS, PACKED };
 
 typedef struct {
     const uint8_t *at;
@@ -110,12 +115,13 @@ typedef struct {
 typedef uint8_t Order[SORTED_BY_HAND];
 
 typedef struct {
-    enum form form; /* WORDS or one of JSON */
+    enum form form;
     PyObject *bytes;
     Py_ssize_t size;
     Entry *entries; /* stack of the maps under way */
     Py_ssize_t used, capacity;
     bool marked; /* JSON: the next value is that of the key `_rmx_type` */
+    bool in_case; /* PACKED: what is written is the content of a case */
     unsigned ticks;
     uint8_t *scratch;
     Py_ssize_t scratch_size;
@@ -440,6 +446,89 @@ static int put_base64(Sink *sink, Span octets)
     return 0;
 }
 
+/* -- MessagePack, as msgpack of Python writes it: each number and length in the fewest bytes. */
+
+static int put_packed(Sink *sink, uint8_t head, uint64_t number, int bytes)
+{
+    uint8_t *p = reserve(sink, 1 + bytes);
+    if (p == NULL)
+        return -1;
+    *p++ = head;
+    while (bytes > 0)
+        *p++ = (uint8_t)(number >> 8 * --bytes);
+    return 0;
+}
+
+static int put_packed_int(Sink *sink, int64_t number)
+{
+    uint64_t bits = (uint64_t)number;
+    if (number >= -32 && number < 128)
+        return put_packed(sink, (uint8_t)bits, 0, 0);
+    if (number >= 0)
+        return bits <= UINT8_MAX    ? put_packed(sink, 0xCC, bits, 1)
+               : bits <= UINT16_MAX ? put_packed(sink, 0xCD, bits, 2)
+               : bits <= UINT32_MAX ? put_packed(sink, 0xCE, bits, 4)
+                                    : put_packed(sink, 0xCF, bits, 8);
+    return number >= INT8_MIN    ? put_packed(sink, 0xD0, bits, 1)
+           : number >= INT16_MIN ? put_packed(sink, 0xD1, bits, 2)
+           : number >= INT32_MIN ? put_packed(sink, 0xD2, bits, 4)
+                                 : put_packed(sink, 0xD3, bits, 8);
+}
+
+/* A length in one byte, two or four behind `head`, or the next ones; lengths are below 2^24. */
+static int put_packed_length(Sink *sink, uint8_t head, Py_ssize_t length)
+{
+    int power = length <= UINT8_MAX ? 0 : length <= UINT16_MAX ? 1 : 2;
+    return put_packed(sink, (uint8_t)(head + power), (uint64_t)length, 1 << power);
+}
+
+static int put_packed_text(Sink *sink, Span text)
+{
+    int failed = text.size < 32 ? put_packed(sink, (uint8_t)(0xA0 | text.size), 0, 0)
+                                : put_packed_length(sink, 0xD9, text.size);
+    uint8_t *p = failed ? NULL : reserve(sink, text.size);
+    return p != NULL && (copy_text(p, text) || is_utf8(text.at, text.size)) ? 0 : -1;
+}
+
+/* What stands before the content of an extension. */
+static int put_packed_ext(Sink *sink, uint8_t type, Py_ssize_t size)
+{
+    for (int power = 0; power <= 4; power++)
+        if (size == 1 << power)
+            return put_packed(sink, (uint8_t)(0xD4 + power), type, 1);
+    return put_packed_length(sink, 0xC7, size) < 0 ? -1 : put(sink, &type, 1);
+}
+
+static int put_packed_ref(Sink *sink, Span id)
+{
+    uint8_t *p = put_packed_ext(sink, EXT_REF, id.size) < 0 ? NULL : reserve(sink, id.size);
+    return p != NULL && (copy_text(p, id) || is_utf8(id.at, id.size)) ? 0 : -1;
+}
+
+/* The size of a case stands before it and is known behind it: what was written from `at` on is moved. A case in a case,
+ * which would be moved again and again, is for others. */
+static int put_packed_case(Sink *sink, Py_ssize_t at)
+{
+    Py_ssize_t size = sink->size - at;
+    sink->in_case = false;
+    if (size >= (Py_ssize_t)LONG_FORM || put_packed_ext(sink, EXT_CASE, size) < 0)
+        return -1;
+    uint8_t head[8], *all = (uint8_t *)PyBytes_AS_STRING(sink->bytes) + at;
+    Py_ssize_t head_size = sink->size - at - size;
+    memcpy(head, all + size, (size_t)head_size);
+    memmove(all + head_size, all, (size_t)size);
+    memcpy(all, head, (size_t)head_size);
+    return 0;
+}
+
+static int put_packed_container(Sink *sink, enum tag tag, Py_ssize_t count)
+{
+    if (count < 16)
+        return put_packed(sink, (uint8_t)((tag == TAG_MAP ? 0x80 : 0x90) | count), 0, 0);
+    int power = count <= UINT16_MAX ? 0 : 1;
+    return put_packed(sink, (uint8_t)((tag == TAG_MAP ? 0xDE : 0xDC) + power), (uint64_t)count, 2 << power);
+}
+
 /* -- what a walk tells a sink. Whether text is UTF-8 the sink finds out, which has to look at it anyway. */
 
 static int sink_constant(Sink *sink, enum tag tag, bool truth)
@@ -447,6 +536,8 @@ static int sink_constant(Sink *sink, enum tag tag, bool truth)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_word(sink, tag, tag == TAG_BOOL && truth);
+    if (sink->form == PACKED)
+        return put_packed(sink, tag == TAG_NULL ? 0xC0 : truth ? 0xC3 : 0xC2, 0, 0);
     if (tag == TAG_NULL)
         return PUT(sink, "null");
     return truth ? PUT(sink, "true") : PUT(sink, "false");
@@ -455,6 +546,8 @@ static int sink_constant(Sink *sink, enum tag tag, bool truth)
 static int sink_int(Sink *sink, int64_t number)
 {
     sink->marked = false;
+    if (sink->form == PACKED)
+        return put_packed_int(sink, number);
     if (sink->form != WORDS)
         return put_int(sink, number);
     if (number >= INT24_MIN && number <= INT24_MAX)
@@ -467,6 +560,8 @@ static int sink_number(Sink *sink, double number)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_pair(sink, TAG_NUMBER, number != number ? CANONICAL_NAN : bits_of(number));
+    if (sink->form == PACKED)
+        return put_packed(sink, 0xCB, bits_of(number), 8);
     if (number - number == 0)
         return put_double(sink, number);
     if (sink->form == JSON_PLAIN)
@@ -482,6 +577,8 @@ static int sink_string(Sink *sink, Span text)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_text(sink, TAG_STRING, text);
+    if (sink->form == PACKED)
+        return put_packed_text(sink, text);
     if (!marked || !is_special(text))
         return put_quoted(sink, text);
     if (!is_utf8(text.at, text.size))
@@ -494,6 +591,8 @@ static int sink_ref(Sink *sink, Span id)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_text(sink, TAG_REF, id);
+    if (sink->form == PACKED)
+        return put_packed_ref(sink, id);
     if (sink->form == JSON_PLAIN)
         return -1;
     return PUT(sink, "{\"_rmx_type\":\"{tag}case:db.ref\",\"_rmx_value\":") < 0 || put_quoted(sink, id) < 0 ||
@@ -507,6 +606,8 @@ static int sink_binary(Sink *sink, Span octets)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_octets(sink, TAG_BINARY, octets);
+    if (sink->form == PACKED)
+        return put_packed_length(sink, 0xC4, octets.size) < 0 ? -1 : put(sink, octets.at, octets.size);
     if (sink->form == JSON_PLAIN)
         return -1;
     return PUT(sink, "{\"_rmx_type\":\"{tag}bin\",\"_rmx_value\":\"") < 0 || put_base64(sink, octets) < 0 ||
@@ -521,6 +622,12 @@ static int sink_case(Sink *sink, Span name, bool has_arg)
     sink->marked = false;
     if (sink->form == WORDS)
         return put_word(sink, TAG_CASE, has_arg) < 0 ? -1 : put_text(sink, TAG_STRING, name);
+    if (sink->form == PACKED) {
+        if (sink->in_case)
+            return -1;
+        sink->in_case = true;
+        return put_packed(sink, has_arg ? 0x92 : 0x91, 0, 0) < 0 ? -1 : put_packed_text(sink, name);
+    }
     if (sink->form == JSON_PLAIN || IS(name, REF_NAME) || !is_utf8(name.at, name.size))
         return -1;
     if (PUT(sink, "{\"_rmx_type\":\"{tag}case:") < 0 || put_escaped(sink, name) < 0 || PUT(sink, "\"") < 0)
@@ -528,13 +635,21 @@ static int sink_case(Sink *sink, Span name, bool has_arg)
     return has_arg ? PUT(sink, ",\"_rmx_value\":") : 0;
 }
 
-static int sink_case_end(Sink *sink) { return sink->form == WORDS ? 0 : PUT(sink, "}"); }
+/* The end of a case that began at `at`. */
+static int sink_case_end(Sink *sink, Py_ssize_t at)
+{
+    if (sink->form == PACKED)
+        return put_packed_case(sink, at);
+    return sink->form == WORDS ? 0 : PUT(sink, "}");
+}
 
-/* Answers where the container begins, for its end; -1 on failure. */
-static Py_ssize_t sink_begin(Sink *sink, enum tag tag)
+/* Answers where the container begins, for its end; -1 on failure. `count` need not be known but for MessagePack. */
+static Py_ssize_t sink_begin(Sink *sink, enum tag tag, Py_ssize_t count)
 {
     Py_ssize_t at = sink->size;
     sink->marked = false;
+    if (sink->form == PACKED)
+        return put_packed_container(sink, tag, count) < 0 ? -1 : at;
     if (sink->form == WORDS)
         return put_word(sink, tag, 0) < 0 ? -1 : at;
     return (tag == TAG_MAP ? PUT(sink, "{") : PUT(sink, "[")) < 0 ? -1 : at;
@@ -544,11 +659,13 @@ static Py_ssize_t sink_begin(Sink *sink, enum tag tag)
 static int sink_item(Sink *sink, Py_ssize_t index)
 {
     breathe(&sink->ticks);
-    return sink->form != WORDS && index > 0 ? PUT(sink, ",") : 0;
+    return sink->form < WORDS && index > 0 ? PUT(sink, ",") : 0;
 }
 
 static int sink_array_end(Sink *sink, Py_ssize_t at, Py_ssize_t count)
 {
+    if (sink->form == PACKED)
+        return 0;
     if (sink->form != WORDS)
         return PUT(sink, "]");
     if (count >= (Py_ssize_t)LONG_FORM)
@@ -609,6 +726,8 @@ static int sink_key(Sink *sink, Py_ssize_t index, Span key)
         entry->head = head_of(key);
         return put_text(sink, TAG_STRING, key);
     }
+    if (sink->form == PACKED)
+        return put_packed_text(sink, key);
     return put_key(sink, entry, index > 0, key);
 }
 
@@ -933,7 +1052,7 @@ static int read_json_number(JSONReader *r)
 
 static int read_json_array(JSONReader *r, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY), count = 0;
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY, 0), count = 0;
     if (at < 0)
         return -1;
     if (next_is(r, ']'))
@@ -1003,7 +1122,7 @@ static int read_tag(JSONReader *r, Py_ssize_t at, Py_ssize_t count)
 
 static int read_json_object(JSONReader *r, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_MAP), count = 0;
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP, 0), count = 0;
     if (at < 0)
         return -1;
     if (next_is(r, '}'))
@@ -1098,7 +1217,7 @@ static bool read_name(WordReader *r, Span *name)
 
 static int read_word_array(WordReader *r, uint32_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY);
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY, count);
     if (at < 0 || count >= LONG_FORM || !claim(r, count))
         return -1;
     for (uint32_t i = 0; i < count; i++) {
@@ -1110,7 +1229,7 @@ static int read_word_array(WordReader *r, uint32_t count, int depth)
 
 static int read_word_map(WordReader *r, uint32_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_MAP);
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP, count);
     Span last = {NULL, 0}, key;
     if (at < 0 || count >= LONG_FORM || !claim(r, 2 * (int64_t)count))
         return -1;
@@ -1123,16 +1242,17 @@ static int read_word_map(WordReader *r, uint32_t count, int depth)
     }
     /* Their order was seen; what is escaped has another. */
     r->sink->used -= count;
-    return PUT(r->sink, "}");
+    return r->sink->form == PACKED ? 0 : PUT(r->sink, "}");
 }
 
 static int read_word_case(WordReader *r, uint32_t aux, int depth)
 {
+    Py_ssize_t at = r->sink->size;
     Span name;
     if (aux > 1 || !claim(r, 1 + (int64_t)aux) || !read_name(r, &name) || sink_case(r->sink, name, aux) < 0 ||
         (aux && read_words(r, depth + 1, true) < 0))
         return -1;
-    return sink_case_end(r->sink);
+    return sink_case_end(r->sink, at);
 }
 
 static int read_word_pair(WordReader *r, enum tag tag, uint32_t aux)
@@ -1222,7 +1342,7 @@ static bool take_text(PackReader *r, uint8_t head, Span *text)
 
 static int read_pack_array(PackReader *r, uint64_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY);
+    Py_ssize_t at = sink_begin(r->sink, TAG_ARRAY, 0);
     if (at < 0 || count > (uint64_t)(r->end - r->p))
         return -1;
     for (uint64_t i = 0; i < count; i++) {
@@ -1234,7 +1354,7 @@ static int read_pack_array(PackReader *r, uint64_t count, int depth)
 
 static int read_pack_map(PackReader *r, uint64_t count, int depth)
 {
-    Py_ssize_t at = sink_begin(r->sink, TAG_MAP);
+    Py_ssize_t at = sink_begin(r->sink, TAG_MAP, 0);
     if (at < 0 || count > (uint64_t)(r->end - r->p))
         return -1;
     for (uint64_t i = 0; i < count; i++) {
@@ -1252,15 +1372,16 @@ static int read_pack_map(PackReader *r, uint64_t count, int depth)
 /* Ext type 1 is a Ref, 2 a Case: MessagePack of `[name]` or `[name, arg]`. */
 static int read_pack_ext(PackReader *r, uint64_t size, int depth)
 {
+    Py_ssize_t at = r->sink->size;
     Span content, name;
     if (r->p == r->end)
         return -1;
     uint8_t type = *r->p++;
     if (!take_span(r, size, &content))
         return -1;
-    if (type == 1)
+    if (type == EXT_REF)
         return sink_ref(r->sink, content);
-    if (type != 2 || content.size < 2)
+    if (type != EXT_CASE || content.size < 2)
         return -1;
     PackReader inner = {content.at + 2, content.at + content.size, r->sink};
     uint8_t parts = content.at[0];
@@ -1268,7 +1389,7 @@ static int read_pack_ext(PackReader *r, uint64_t size, int depth)
         sink_case(r->sink, name, parts == 0x92) < 0 || (parts == 0x92 && read_pack(&inner, depth + 1) < 0) ||
         inner.p != inner.end)
         return -1;
-    return sink_case_end(r->sink);
+    return sink_case_end(r->sink, at);
 }
 
 static int read_pack_float(PackReader *r, int bytes)
@@ -1329,7 +1450,7 @@ static int walk_pack(Sink *sink, Span data, Py_ssize_t count, Span between)
 {
     PackReader r = {data.at, data.at + data.size, sink};
     bool to_words = sink->form == WORDS;
-    Py_ssize_t at = to_words ? sink_begin(sink, TAG_ARRAY) : 0;
+    Py_ssize_t at = to_words ? sink_begin(sink, TAG_ARRAY, count) : 0;
     if (at < 0)
         return -1;
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -1540,8 +1661,8 @@ static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t n
     long source = PyLong_AsLong(args[1]), target = PyLong_AsLong(args[2]);
     if (PyErr_Occurred())
         return NULL;
-    bool to_json = target == JSON_TAGGED || target == JSON_PLAIN, from_json = source == JSON_TAGGED || source == JSON_PLAIN;
-    if (!(from_json && target == WORDS) && !(source == WORDS && to_json)) {
+    bool from_words = target == JSON_TAGGED || target == JSON_PLAIN || target == PACKED, from_json = source == JSON_TAGGED || source == JSON_PLAIN;
+    if (!(from_json && target == WORDS) && !(source == WORDS && from_words)) {
         PyErr_Format(PyExc_ValueError, "there is no walk from form %ld to form %ld", source, target);
         return NULL;
     }
@@ -1582,11 +1703,47 @@ static PyObject *forms_rows(PyObject *module, PyObject *const *args, Py_ssize_t 
     return finished(&sink, failed);
 }
 
+/* The words of the map of those entries of a map whose names begin so: they follow each other. None if words are no map. */
+static PyObject *forms_entries(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "entries(words, beginning) takes two bytes objects");
+        return NULL;
+    }
+    Cursor cursor = {(const uint8_t *)PyBytes_AS_STRING(args[0]), 0, PyBytes_GET_SIZE(args[0]) / 4};
+    Span wanted = {(const uint8_t *)PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1])}, key;
+    int64_t left, first = 0, last = 0;
+    uint32_t found = 0;
+    if (is_at_end(&cursor) || (word_at(&cursor) & 0xFF) != TAG_MAP || !take_length(&cursor, &left))
+        Py_RETURN_NONE;
+    for (; left > 0; left--) {
+        int64_t start = cursor.position;
+        if (!take_key(&cursor, &key))
+            break;
+        Span begin = {key.at, key.size < wanted.size ? key.size : wanted.size};
+        int order = compare_spans(&begin, &wanted);
+        if (order > 0 || !skip_words(&cursor) || found + 1 == LONG_FORM)
+            break;
+        if (order == 0) {
+            first = found++ == 0 ? start : first;
+            last = cursor.position;
+        }
+    }
+    PyObject *entries = PyBytes_FromStringAndSize(NULL, 4 + 4 * (last - first));
+    if (entries == NULL)
+        return NULL;
+    uint8_t *p = (uint8_t *)PyBytes_AS_STRING(entries);
+    store32(p, TAG_MAP | found << 8);
+    memcpy(p + 4, cursor.words + 4 * first, (size_t)(4 * (last - first)));
+    return entries;
+}
+
 static int module_exec(PyObject *module)
 {
     fill_tables();
     if (same_depth("mixkit._forms") < 0 || PyModule_AddIntConstant(module, "JSON_TAGGED", JSON_TAGGED) < 0 ||
-        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0)
+        PyModule_AddIntConstant(module, "JSON_PLAIN", JSON_PLAIN) < 0 || PyModule_AddIntConstant(module, "WORDS", WORDS) < 0 ||
+        PyModule_AddIntConstant(module, "PACKED", PACKED) < 0)
         return -1;
     return 0;
 }
@@ -1596,6 +1753,8 @@ static PyMethodDef methods[] = {
      "translate($module, data, source, target, /)\n--\n\nThe same value in another form; None if it is for others to judge."},
     {"rows", (PyCFunction)(void (*)(void))forms_rows, METH_FASTCALL,
      "rows($module, packed, count, target, between, /)\n--\n\nMessagePack of values in another form; None as `translate`."},
+    {"entries", (PyCFunction)(void (*)(void))forms_entries, METH_FASTCALL,
+     "entries($module, words, beginning, /)\n--\n\nThe entries of a map whose names begin so, as one; None for no map."},
     {"fits", (PyCFunction)(void (*)(void))forms_fits, METH_FASTCALL,
      "fits($module, words, shape, /)\n--\n\nWhether words are of the type of a shape; see mixkit.shape."},
     {NULL, NULL, 0, NULL},

@@ -130,6 +130,38 @@ async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
     return result
 
 
+# -- who waits for the answer ------------------------------------------------------------------------
+
+
+@ffis.register("$core_progress", quick=True)
+def progress(state: State, done: float, total: float | None, message: str | None) -> None:
+    """Tell the caller how far the run is: `done` of `total`, if that is known. Nothing if the caller cannot be told."""
+    if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
+        raise FFIError(f"expected finite numbers, found {done} of {total}")
+    if state.caller is not None:
+        state.caller.progress(done, total, message)
+
+
+@ffis.register("$core_ask")
+async def ask(state: State, schema: dict[str, Value], message: str) -> Result[Value]:
+    """Ask the person who called this agent: `ok(answers)`, a map as the JSON Schema of an object with fields says, or
+    `error("declined")`, `error("canceled")`, `error("nobody to ask")`.
+
+    A run may be begun anew with the answer, and asks the same again then, without anybody being bothered: what it does
+    before it asks should do no harm if it is done twice.
+    """
+    if state.caller is None:
+        raise FFIError("nobody to ask")
+    name = f"ask-{state.caller.number()}"
+    params = {"mode": "form", "message": message, "requestedSchema": schema}
+    answers = await state.caller.ask({name: {"method": "elicitation/create", "params": params}})
+    answer = answers[name]
+    if answer["action"] == "accept":
+        found: Value = answer.get("content", {})
+        return found
+    raise FFIError("declined" if answer["action"] == "decline" else "canceled")
+
+
 # -- signals ----------------------------------------------------------------------------------------
 
 

@@ -20,17 +20,20 @@ __all__ = [
     "JSONText",
     "Packed",
     "array_of",
+    "entries",
     "json_to_words",
     "packed",
     "rows_to_json",
     "rows_to_words",
     "text_of",
     "words_to_json",
+    "words_to_msgpack",
 ]
 
 TAGGED: Final = 0
 PLAIN: Final = 1
 WORDS: Final = 2
+PACKED: Final = 3
 _ARRAY: Final = 9
 _LONG: Final = 0xFFFFFF
 """From so many items on, the count stands in a word of its own."""
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
 
     def _translate(data: bytes | bytearray | memoryview, source: int, target: int, /) -> bytes | None: ...
     def _rows(packed: bytes, count: int, target: int, between: bytes, /) -> bytes | None: ...
+    def _entries(words: bytes, beginning: bytes, /) -> bytes | None: ...
 
 else:
     try:
+        from mixkit._forms import entries as _entries
         from mixkit._forms import rows as _rows
         from mixkit._forms import translate as _translate
     except ModuleNotFoundError:
@@ -51,6 +56,12 @@ else:
 
         def _rows(packed, count, target, between):
             return None
+
+        def _entries(words, beginning):
+            found = codec.decode(words)
+            if type(found) is not dict:
+                return None
+            return codec.encode({k: v for k, v in found.items() if k.startswith(beginning.decode())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,26 @@ def words_to_json(words: bytes | bytearray | memoryview, *, plain: bool = False)
     from mixkit import tagged_json
 
     return tagged_json.dumps(codec.decode(words), plain=plain).encode()
+
+
+def words_to_msgpack(words: bytes) -> bytes:
+    """The MessagePack of the value in codec words, the entries of maps in the order of their names.
+
+    Raises:
+        CodecError: as `codec.decode`; Tokens are refused.
+        ValueKindError: as `msgpack_values.pack`.
+    """
+    packed = _translate(words, WORDS, PACKED)
+    if packed is not None:
+        return packed
+    from mixkit import msgpack_values
+
+    return msgpack_values.pack(codec.decode(words))
+
+
+def entries(words: bytes, beginning: bytes) -> bytes | None:
+    """The words of the entries of a map whose names begin so; None if these canonical words are no map's."""
+    return _entries(words, beginning)
 
 
 def rows_to_words(packed: bytes, count: int) -> bytes:

@@ -245,6 +245,8 @@ class Database(Reader, Protocol):
         text in the records of this call too. `_rmx_id` may be a Ref or a string; other `_rmx_` fields but
         `_rmx_type` are ignored, and `_rmx_rev` without `unchanged`.
 
+        A `mixkit.record.PackedRecord` is a map like others, of which a storage may take the bytes as they are.
+
         Raises:
             Conflict: a record is not as it was read, and `unchanged` is asked for. Compared is what was there before
                 the call, also where one record is given twice.

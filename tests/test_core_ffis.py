@@ -54,6 +54,7 @@ def test_core_is_there_without_any_plugin(kernel: Kernel) -> None:
         *("$core_get_actions", "$core_set_actions", "$core_push_idle_actions", "$core_set_idle_actions"),
         *("$core_agent_call", "$core_signal_create", "$core_signal_await", "$core_signal_send"),
         *("$core_signal_cancel", "$core_signal_select", "$decode_error"),
+        *("$core_progress", "$core_ask"),
     }
     assert all(ffi.doc for ffi in kernel.ffis)
 

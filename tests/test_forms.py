@@ -38,6 +38,7 @@ def by_values(read: Callable[..., Any], write: Callable[..., Any], data: bytes, 
 WAYS = {
     "json_to_words": (forms.json_to_words, tagged_json.loads, codec.encode, (False, True)),
     "words_to_json": (forms.words_to_json, codec.decode, tagged_json.dumps, (False, True)),
+    "words_to_msgpack": (forms.words_to_msgpack, codec.decode, msgpack_values.pack, (False,)),
 }
 
 
@@ -48,6 +49,11 @@ def agree(way: str, data: bytes) -> None:
         options = {"plain": plain} if len(modes) > 1 else {}
         expected = outcome(by_values, read, write, data, plain)
         assert outcome(function, data, **options) == expected, (way, plain, data)
+
+
+def agree_on_words(words: bytes) -> None:
+    agree("words_to_json", words)
+    agree("words_to_msgpack", words)
 
 
 def agree_on_rows(*rows: bytes) -> None:
@@ -67,7 +73,7 @@ def agree_on_rows(*rows: bytes) -> None:
 
 @given(values())
 def test_values(value: Any) -> None:
-    agree("words_to_json", codec.encode(value))
+    agree_on_words(codec.encode(value))
     agree("json_to_words", tagged_json.dumps(value).encode())
     if value is not UNDEF:
         agree_on_rows(msgpack_values.pack(value))
@@ -144,7 +150,7 @@ def test_json_that_is_none(text: bytes) -> None:
     lambda words: b"".join(word.to_bytes(4, "little") for word in words)
 ))  # fmt: skip
 def test_words_that_are_none(words: bytes) -> None:
-    agree("words_to_json", words)
+    agree_on_words(words)
 
 
 @given(st.binary(max_size=30))
@@ -167,7 +173,7 @@ def test_damage(value: Any, data: st.DataObject) -> None:
     words = bytearray(codec.encode(value))
     at = data.draw(st.integers(0, len(words) - 1))
     words[at] ^= data.draw(st.integers(1, 255))
-    agree("words_to_json", bytes(words))
+    agree_on_words(bytes(words))
 
 
 @given(st.floats() | st.builds(lambda m, e: m * 10.0**e, st.integers(-(10**6), 10**6), st.integers(-30, 30)))
@@ -179,7 +185,7 @@ def test_damage(value: Any, data: st.DataObject) -> None:
 @example(1e-6)
 @example(-0.0)
 def test_numbers_are_written_alike(number: float) -> None:
-    agree("words_to_json", codec.encode(number))
+    agree_on_words(codec.encode(number))
 
 
 @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"k": v}, ok], ids=["array", "map", "case"])
@@ -195,8 +201,35 @@ def test_depth(wrap: Callable[[Any], Any], depth: int) -> None:
         value: Any = 0
         for _ in range(depth):
             value = wrap(value)
-        agree("words_to_json", codec.encode(value))
+        agree_on_words(codec.encode(value))
         agree_on_rows(msgpack_values.pack(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [sign * 2**power + more for power in (5, 7, 8, 15, 16, 31, 32, 53, 62) for sign in (1, -1) for more in (-1, 0, 1)],
+        [make(size) for size in (0, 1, 2, 3, 4, 8, 15, 16, 17, 31, 32, 255, 256, 65_535, 65_536)
+         for make in (lambda size: "x" * size, bytes, lambda size: Ref("x" * size), lambda size: Case("y" * size))],
+        *([0] * size for size in (15, 16, 65_535, 65_536)),
+        *({f"{key:x}": key for key in range(size)} for size in (15, 16, 65_535, 65_536)),
+        [ok("x" * size) for size in (0, 1, 9, 10, 250, 251, 252, 65_530)],
+        {"a": ok({"b": ok([ok(1)])}), "c": ok(ok(Case("d")))},
+    ],
+    ids=["integers", "octets", *["array"] * 4, *["map"] * 4, "cases", "cases in cases"],
+)  # fmt: skip
+def test_lengths_and_numbers_take_the_fewest_bytes(value: Any) -> None:
+    agree_on_words(codec.encode(value))
+
+
+@given(st.dictionaries(texts, values(undef=False), max_size=6), texts)
+@example({"_": 1, "_a": 2, "_a_": [3], "_aé": {"_a": 4}, "_b": 5, "a_a": 6}, "_a")
+def test_entries_of_a_map(record: dict[str, Any], name: str) -> None:
+    words = codec.encode(record)
+    for beginning in (name, name[:1], *record, ""):
+        expected = {key: value for key, value in record.items() if key.startswith(beginning)}
+        assert forms.entries(words, beginning.encode()) == codec.encode(expected)
+    assert forms.entries(codec.encode([record]), name.encode()) is None
 
 
 @pytest.mark.parametrize("count", [23, 24, 25, 26, 1000])
@@ -238,7 +271,7 @@ def test_the_count_of_a_long_array_has_a_word_of_its_own(monkeypatch: pytest.Mon
 
 def test_a_token_does_not_leave() -> None:
     words = codec.encode(Token("secret"), token=lambda token: b"handle")
-    agree("words_to_json", words)
+    agree_on_words(words)
     assert outcome(forms.words_to_json, words)[0] == "CodecError"
 
 
@@ -250,6 +283,7 @@ def test_a_token_does_not_leave() -> None:
 )  # fmt: skip
 def test_what_is_common_takes_one_walk(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     words, packed = codec.encode(value), msgpack_values.pack(value)
+    sorted_pack = msgpack_values.pack(codec.decode(words))
     text = tagged_json.dumps(codec.decode(words)).encode()
     in_its_order = tagged_json.dumps(value).encode()
     array = codec.encode([None])[:4]
@@ -263,10 +297,12 @@ def test_what_is_common_takes_one_walk(value: Any, monkeypatch: pytest.MonkeyPat
         (codec, "decode"),
         (tagged_json, "loads"),
         (tagged_json, "dumps"),
+        (msgpack_values, "pack"),
         (msgpack_values, "unpack"),
     ):
         monkeypatch.setattr(module, name, never)
     assert forms.words_to_json(words) == text
+    assert forms.words_to_msgpack(words) == sorted_pack
     assert forms.rows_to_words(packed, 1) == array + words
     assert forms.rows_to_json(packed * 2, 2, b",") == in_its_order + b"," + in_its_order
     if not rare_in_json:

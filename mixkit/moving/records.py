@@ -6,11 +6,12 @@ one after the other, at new times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mixkit import forms, tagged_json
 from mixkit.errors import MixError, PackageError, TaggedJSONError
+from mixkit.record import PackedRecord, packed_record
 from mixkit.storage import Database, Reader, SaveOptions
 from mixkit.value import Ref, kind_of
 
@@ -66,13 +67,12 @@ class Player:
             PackageError: a line is no record, or the database refuses it; says which.
             StorageError: it could not be stored.
         """
-        records: dict[str, dict[str, Any]] = {}
+        records: dict[str, Mapping[str, Any]] = {}
         gone: list[str] = []
         size = 0
         for line in lines:
             self._number += 1
-            id, record = self._read(line)
-            deleted = record.get("_rmx_deleted") is True
+            id, record, deleted = self._read(line)
             # One commit has one version of a record, and no tombstone beside what is stored.
             if len(records) + len(gone) >= _MOST or size >= _BYTES or id in records or (gone and not deleted):
                 self._commit(records, gone, size)
@@ -88,21 +88,27 @@ class Player:
         self._commit(records, gone, size)
         return self._number
 
-    def _read(self, line: bytes) -> tuple[str, dict[str, Any]]:
+    def _read(self, line: bytes) -> tuple[str, Mapping[str, Any], bool]:
+        """Its id, the record, and whether it is a tombstone."""
+        record: Any
         try:
-            # PERF: in C as a rule, a third quicker than by way of JSON's own values.
+            # PERF: as words, of which the database makes what it stores without making the values.
             packed = forms.packed(line)
-            record = tagged_json.loads(line) if packed is None else packed.value()
+            record = tagged_json.loads(line) if packed is None else packed_record(packed)
         except TaggedJSONError as exc:
             raise self._fault(str(exc)) from None
-        if type(record) is not dict:
+        if type(record) is PackedRecord:
+            own = record.own()
+        elif type(record) is dict:
+            own = record
+        else:
             raise self._fault(f"expected a record, a map, found {kind_of(record)}")
-        id = record.get("_rmx_id")
+        id = own.get("_rmx_id")
         if type(id) is not Ref:
             raise self._fault(f"expected a ref as _rmx_id, found {kind_of(id)}")
-        return id.id, record
+        return id.id, record, own.get("_rmx_deleted") is True
 
-    def _commit(self, records: dict[str, dict[str, Any]], gone: list[str], size: int) -> None:
+    def _commit(self, records: dict[str, Mapping[str, Any]], gone: list[str], size: int) -> None:
         try:
             if records:
                 self._database.save(list(records.values()), _OPTIONS)

@@ -23,7 +23,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mixkit import codec
 from mixkit.errors import Conflict, DatabaseGone, MixError, NotFound, StorageError
+from mixkit.record import PackedRecord
 from mixkit.storage import Commit, Database, Place, Record, SaveOptions, Storage
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
@@ -94,6 +96,15 @@ class StorageSuite(StorageFixtures):
         assert type(storage.durable) is bool
 
     # -- records ------------------------------------------------------------------------------
+
+    def test_records_may_come_packed(self, database: Database) -> None:
+        given = [{"a": Ref("t"), "b": [1, {"c": None}]}, {"_rmx_id": "t", "_rmx_type": "note", "_rmx_row": 7}]
+        first, second = database.save([PackedRecord(codec.encode(record)) for record in given]).records
+        assert client(first) == {"a": second["_rmx_id"], "b": [1, {"c": None}]}
+        assert second["_rmx_type"] == "note"
+        packed = PackedRecord(codec.encode({"_rmx_id": first["_rmx_id"], "a": 2}))
+        save(database, packed, upsert=True)
+        assert client(database.get(first["_rmx_id"])) == {"a": 2, "b": [1, {"c": None}]}
 
     def test_a_record_comes_back_with_the_engines_fields(self, database: Database) -> None:
         before = time.time_ns() // 1_000_000

@@ -7,11 +7,11 @@ setup(
         Extension(
             f"mix_db.{name}",
             [f"mix_db/{name}.c"],
-            depends=["mix_db/_module.h"],
+            depends=["mix_db/_module.h", "mix_db/_packed.h"],
             extra_compile_args=["-O3", "-std=c11", "-fvisibility=hidden"],
             # Without a compiler the twins in Python do the same, several times slower.
             optional=True,
         )
-        for name in ("_native", "_version", "_columns", "_files")
+        for name in ("_given", "_index", "_native", "_version", "_columns", "_files")
     ],
 )

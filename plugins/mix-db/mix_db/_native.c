@@ -1,5 +1,5 @@
-/* The loops of the index that cost most: `add`, `pack` and `unite` exactly as add_python in mix_db/index/memory.py and
- * pack_python and unite_python in mix_db/index/pack.py, which say what they do; `seek`, and `find`.
+/* The loops of the segments that cost most: `pack` and `unite` exactly as pack_python and unite_python in
+ * mix_db/index/pack.py, which say what they do; `seek`, and `find`.
  *
  * Objects of any kind may come in, and code of theirs may run at any call into Python: so references are owned while
  * they are used, lengths are read again, and results stand in memory of our own until no such call follows.
@@ -8,25 +8,15 @@
 
 #include <limits.h>
 
-#define MAX_TEXT 256
 #define SHORT 32
 #define STRIDE 16
 #define SHORTS UINT32_C(0x80000000)
 #define LARGE UINT32_C(0xC0000000)
 #define VARIOUS 0xFFFF
 
-/* In the order of mix_db.index.part.Kind. */
-enum kind { K_NULL, K_BOOL, K_INT, K_FLOAT, K_STRING, K_REF, K_BINARY, K_ARRAY, K_MAP, K_CASE, KINDS };
-
 #define NAMES(X)                                                                                             \
-    X(columns)                                                                                               \
-    X(fields)                                                                                                \
-    X(items)                                                                                                 \
     X(keys)                                                                                                  \
     X(postings)                                                                                              \
-    X(rows)                                                                                                  \
-    X(add)                                                                                                   \
-    X(id)                                                                                                    \
     X(text)                                                                                                  \
     X(lengths)                                                                                               \
     X(tails)                                                                                                 \
@@ -41,23 +31,7 @@ typedef struct {
 #define FIELD(name) PyObject *s_##name;
     NAMES(FIELD)
 #undef FIELD
-    PyObject *id_name, *type_name, *zero, *one;
-    PyObject *ref, *case_, *node, *growing, *bitmap; /* NULL until the first `add` */
 } State;
-
-/* The modules that are named here import this one, so that it cannot import them when it is loaded. */
-static int load_types(State *st)
-{
-    if (st->bitmap)
-        return 0;
-    if (import_into(&st->ref, "mixkit.value", "Ref") || import_into(&st->case_, "mixkit.value", "Case") ||
-        import_into(&st->node, "mix_db.index.memory", "Node") ||
-        import_into(&st->growing, "mix_db.index.memory", "Growing"))
-        return -1;
-    return import_into(&st->bitmap, "pyroaring", "BitMap");
-}
-
-/* ------------------------------------------------------------------------------------------------------------ add */
 
 /* An attribute that must be a dict or a list; a new reference. */
 static PyObject *attribute(PyObject *object, PyObject *name, PyTypeObject *type)
@@ -68,257 +42,6 @@ static PyObject *attribute(PyObject *object, PyObject *name, PyTypeObject *type)
         Py_CLEAR(found);
     }
     return found;
-}
-
-static PyObject *number_key(double number)
-{
-    uint64_t bits;
-    if (number != number)
-        return PyLong_FromLong(0);
-    if (number == 0)
-        number = 0; /* not -0 */
-    memcpy(&bits, &number, sizeof bits);
-    return PyLong_FromUnsignedLongLong(bits >> 63 ? ~bits : bits | UINT64_C(1) << 63);
-}
-
-static PyObject *text_key(PyObject *text)
-{
-    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
-    if (PyUnicode_IS_ASCII(text))
-        return PyBytes_FromStringAndSize((const char *)PyUnicode_1BYTE_DATA(text), length < MAX_TEXT ? length : MAX_TEXT);
-    if (length <= MAX_TEXT)
-        return PyUnicode_AsUTF8String(text);
-    PyObject *first = PyUnicode_Substring(text, 0, MAX_TEXT);
-    PyObject *key = first ? PyUnicode_AsUTF8String(first) : NULL;
-    Py_XDECREF(first);
-    return key;
-}
-
-/* Kind and key of a value; a new reference, or NULL with an error. */
-static PyObject *key_of(State *st, PyObject *value, enum kind *kind)
-{
-    PyTypeObject *type = Py_TYPE(value);
-    PyObject *key = st->zero;
-    if (type == &PyUnicode_Type) {
-        *kind = K_STRING;
-        return text_key(value);
-    } else if (type == &PyLong_Type) {
-        *kind = K_INT;
-        double number = PyLong_AsDouble(value);
-        return number == -1.0 && PyErr_Occurred() ? NULL : number_key(number);
-    } else if (type == &PyFloat_Type) {
-        *kind = K_FLOAT;
-        return number_key(PyFloat_AS_DOUBLE(value));
-    } else if (type == &PyBool_Type) {
-        *kind = K_BOOL;
-        key = value == Py_True ? st->one : st->zero;
-    } else if (value == Py_None) {
-        *kind = K_NULL;
-    } else if (type == &PyList_Type) {
-        *kind = K_ARRAY;
-    } else if (type == &PyDict_Type) {
-        *kind = K_MAP;
-    } else if (type == &PyBytes_Type) {
-        *kind = K_BINARY;
-    } else if ((PyObject *)type == st->ref) {
-        *kind = K_REF;
-        PyObject *id = attribute(value, st->s_id, &PyUnicode_Type);
-        key = id ? text_key(id) : NULL;
-        Py_XDECREF(id);
-        return key;
-    } else if ((PyObject *)type == st->case_) {
-        *kind = K_CASE;
-    } else {
-        PyErr_SetObject(PyExc_KeyError, (PyObject *)type);
-        return NULL;
-    }
-    return Py_NewRef(key);
-}
-
-static int call_add(State *st, PyObject *rows, PyObject *row)
-{
-    PyObject *answer = PyObject_CallMethodOneArg(rows, st->s_add, row);
-    Py_XDECREF(answer);
-    return answer ? 0 : -1;
-}
-
-/* Growing.add */
-static int note(State *st, PyObject *column, PyObject *key, PyObject *row)
-{
-    int status = -1;
-    PyObject *rows = NULL, *posting = NULL;
-    PyObject *postings = attribute(column, st->s_postings, &PyDict_Type);
-    if (!postings)
-        return -1;
-    Py_ssize_t before = PyDict_GET_SIZE(postings);
-    posting = PyDict_SetDefault(postings, key, row);
-    if (!posting)
-        goto done;
-    Py_INCREF(posting);
-    if (PyDict_GET_SIZE(postings) != before) {
-        PyObject *keys = attribute(column, st->s_keys, &PyList_Type);
-        int failed = keys ? PyList_Append(keys, key) : -1;
-        Py_XDECREF(keys);
-        if (failed)
-            goto done;
-    } else if (PyLong_CheckExact(posting)) {
-        int same = posting == row ? 1 : PyObject_RichCompareBool(posting, row, Py_EQ);
-        if (same < 0)
-            goto done;
-        if (!same) {
-            PyObject *list = PyList_New(2);
-            if (!list)
-                goto done;
-            PyList_SET_ITEM(list, 0, Py_NewRef(posting));
-            PyList_SET_ITEM(list, 1, Py_NewRef(row));
-            int failed = PyDict_SetItem(postings, key, list);
-            Py_DECREF(list);
-            if (failed)
-                goto done;
-        }
-    } else if (PyList_CheckExact(posting)) {
-        Py_ssize_t size = PyList_GET_SIZE(posting);
-        PyObject *last = size ? Py_NewRef(PyList_GET_ITEM(posting, size - 1)) : NULL;
-        int same = last ? (last == row ? 1 : PyObject_RichCompareBool(last, row, Py_EQ)) : 0;
-        Py_XDECREF(last);
-        if (same < 0 || (!same && PyList_Append(posting, row)))
-            goto done;
-        if (!same && PyList_GET_SIZE(posting) > SHORT) {
-            PyObject *bitmap = PyObject_CallOneArg(st->bitmap, posting);
-            int failed = bitmap ? PyDict_SetItem(postings, key, bitmap) : -1;
-            Py_XDECREF(bitmap);
-            if (failed)
-                goto done;
-        }
-    } else if (call_add(st, posting, row)) {
-        goto done;
-    }
-    rows = PyObject_GetAttr(column, st->s_rows);
-    status = rows ? call_add(st, rows, row) : -1;
-done:
-    Py_XDECREF(rows);
-    Py_XDECREF(posting);
-    Py_DECREF(postings);
-    return status;
-}
-
-static int add_value(State *st, PyObject *node, PyObject *row, PyObject *value);
-
-/* The node of a field, made if it is new; a new reference. */
-static PyObject *field(State *st, PyObject *fields, PyObject *name)
-{
-    PyObject *node = PyDict_GetItemWithError(fields, name);
-    if (node)
-        return Py_NewRef(node);
-    if (PyErr_Occurred())
-        return NULL;
-    node = PyObject_CallNoArgs(st->node);
-    if (node && PyDict_SetItem(fields, name, node))
-        Py_CLEAR(node);
-    return node;
-}
-
-static bool is_hidden(State *st, PyObject *name)
-{
-    if (!PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) < 5)
-        return false;
-    int kind = PyUnicode_KIND(name);
-    const void *data = PyUnicode_DATA(name);
-    for (int i = 0; i < 5; i++)
-        if (PyUnicode_READ(kind, data, i) != (Py_UCS4) "_rmx_"[i])
-            return false;
-    return PyUnicode_Compare(name, st->id_name) != 0 && PyUnicode_Compare(name, st->type_name) != 0;
-}
-
-static int add_fields(State *st, PyObject *node, PyObject *row, PyObject *map, bool top)
-{
-    PyObject *fields = attribute(node, st->s_fields, &PyDict_Type);
-    if (!fields)
-        return -1;
-    Py_ssize_t place = 0;
-    PyObject *name, *value;
-    int status = 0;
-    while (!status && PyDict_Next(map, &place, &name, &value)) {
-        if (top && is_hidden(st, name))
-            continue;
-        Py_INCREF(name);
-        Py_INCREF(value);
-        PyObject *inner = field(st, fields, name);
-        status = inner ? add_value(st, inner, row, value) : -1;
-        Py_XDECREF(inner);
-        Py_DECREF(name);
-        Py_DECREF(value);
-    }
-    Py_DECREF(fields);
-    return status;
-}
-
-static int add_items(State *st, PyObject *node, PyObject *row, PyObject *list)
-{
-    if (!PyList_GET_SIZE(list))
-        return 0;
-    PyObject *items = PyObject_GetAttr(node, st->s_items);
-    if (items == Py_None) {
-        Py_SETREF(items, PyObject_CallNoArgs(st->node));
-        if (items && PyObject_SetAttr(node, st->s_items, items))
-            Py_CLEAR(items);
-    }
-    if (!items)
-        return -1;
-    int status = 0;
-    for (Py_ssize_t i = 0; !status && i < PyList_GET_SIZE(list); i++) {
-        PyObject *item = Py_NewRef(PyList_GET_ITEM(list, i));
-        status = add_value(st, items, row, item);
-        Py_DECREF(item);
-    }
-    Py_DECREF(items);
-    return status;
-}
-
-static int add_value(State *st, PyObject *node, PyObject *row, PyObject *value)
-{
-    enum kind kind;
-    int status = -1;
-    PyObject *column = NULL;
-    PyObject *key = key_of(st, value, &kind);
-    PyObject *columns = key ? attribute(node, st->s_columns, &PyList_Type) : NULL;
-    if (!columns)
-        goto done;
-    if (PyList_GET_SIZE(columns) != KINDS) {
-        PyErr_Format(PyExc_ValueError, "expected %d columns of a node", KINDS);
-        goto done;
-    }
-    column = Py_NewRef(PyList_GET_ITEM(columns, kind));
-    if (column == Py_None) {
-        Py_SETREF(column, PyObject_CallNoArgs(st->growing));
-        /* Checks the size again. */
-        if (!column || PyList_SetItem(columns, kind, Py_NewRef(column)))
-            goto done;
-    }
-    status = note(st, column, key, row);
-    if (!status && (kind == K_MAP || kind == K_ARRAY)) {
-        if (Py_EnterRecursiveCall(" in the nesting of a record")) {
-            status = -1;
-        } else {
-            status = kind == K_MAP ? add_fields(st, node, row, value, false) : add_items(st, node, row, value);
-            Py_LeaveRecursiveCall();
-        }
-    }
-done:
-    Py_XDECREF(column);
-    Py_XDECREF(columns);
-    Py_XDECREF(key);
-    return status;
-}
-
-static PyObject *native_add(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    State *st = get_state(module);
-    if (count != 3 || !PyLong_CheckExact(args[1]) || !PyDict_Check(args[2]))
-        return PyErr_Format(PyExc_TypeError, "expected a node, an int and a dict");
-    if (load_types(st) || add_fields(st, args[0], args[1], args[2], true))
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 /* -------------------------------------------------------------------------------------------------------- buffers */
@@ -980,21 +703,6 @@ static int native_exec(PyObject *module)
         return -1;
     NAMES(INTERN)
 #undef INTERN
-    st->id_name = PyUnicode_InternFromString("_rmx_id");
-    st->type_name = PyUnicode_InternFromString("_rmx_type");
-    st->zero = PyLong_FromLong(0);
-    st->one = PyLong_FromLong(1);
-    return st->id_name && st->type_name && st->zero && st->one ? 0 : -1;
-}
-
-static int native_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    State *st = get_state(module);
-    Py_VISIT(st->ref);
-    Py_VISIT(st->case_);
-    Py_VISIT(st->node);
-    Py_VISIT(st->growing);
-    Py_VISIT(st->bitmap);
     return 0;
 }
 
@@ -1004,22 +712,12 @@ static int native_clear(PyObject *module)
 #define CLEAR(name) Py_CLEAR(st->s_##name);
     NAMES(CLEAR)
 #undef CLEAR
-    Py_CLEAR(st->id_name);
-    Py_CLEAR(st->type_name);
-    Py_CLEAR(st->zero);
-    Py_CLEAR(st->one);
-    Py_CLEAR(st->ref);
-    Py_CLEAR(st->case_);
-    Py_CLEAR(st->node);
-    Py_CLEAR(st->growing);
-    Py_CLEAR(st->bitmap);
     return 0;
 }
 
 static void native_free(void *module) { native_clear((PyObject *)module); }
 
 static PyMethodDef METHODS[] = {
-    {"add", (PyCFunction)(void (*)(void))native_add, METH_FASTCALL, "add(root, row, record); see mix_db.index.memory."},
     {"pack", native_pack, METH_VARARGS, "pack(packed, keys, postings, start, stop); see mix_db.index.pack."},
     {"unite", native_unite, METH_VARARGS, "unite(packed, sources, limit); see mix_db.index.pack."},
     {"seek", (PyCFunction)(void (*)(void))native_seek, METH_FASTCALL, "seek(keys, key): bisect_left for u64."},
@@ -1033,11 +731,10 @@ static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, native_exec}, {0, NULL}};
 static struct PyModuleDef MODULE = {
     PyModuleDef_HEAD_INIT,
     .m_name = "mix_db._native",
-    .m_doc = "The loops of the index that cost most; mix_db.index has their twins in Python.",
+    .m_doc = "The loops of the segments that cost most; mix_db.index has their twins in Python.",
     .m_size = sizeof(State),
     .m_methods = METHODS,
     .m_slots = SLOTS,
-    .m_traverse = native_traverse,
     .m_clear = native_clear,
     .m_free = native_free,
 };

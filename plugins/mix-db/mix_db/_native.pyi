@@ -1,14 +1,10 @@
-"""The hot loops of the index in C; their twins in Python say what they do."""
+"""The hot loops of the segments in C; their twins in Python say what they do."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from mix_db.index.memory import Node, Posting
+from mix_db.index.memory import Posting
 from mix_db.index.pack import Packed, Source
 from mix_db.index.part import Key
-
-def add(root: Node, row: int, record: Mapping[str, Any], /) -> None:
-    """`mix_db.index.memory.add_python`; the record is a dict."""
 
 def pack(
     packed: Packed, keys: Sequence[Key], postings: Mapping[Key, Posting], start: int, stop: int, /

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["checks"]
 
-EXTENSIONS: Final = ("mix_db._native", "mix_db._version", "mix_db._files")
+EXTENSIONS: Final = ("mix_db._files", "mix_db._given", "mix_db._index", "mix_db._native", "mix_db._version")
 
 
 def checks(kernel: Any) -> list[Check]:

@@ -16,18 +16,20 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mix_db import _native
+from mix_db import _index, _native
 from mix_db.files.errors import DamagedFile, FilesError
-from mix_db.index import memory, write
 from mix_db.index import merge as merging
 from mix_db.index import segment as segment_module
-from mix_db.index.memory import MAX_ROWS, SHORT, MemoryPart, Node, add_python
+from mix_db.index import write
+from mix_db.index.memory import MAX_ROWS, SHORT, Growing, MemoryPart, Node
 from mix_db.index.merge import merge, pick, settle
 from mix_db.index.pack import Packed, pack_python, unite_python
 from mix_db.index.part import Key, Kind, Path, number_key, text_key
 from mix_db.index.segment import Segment, check, escape, unescape
 from mix_db.index.terms import terms
-from mix_db.index.write import build, ordered
+from mix_db.index.write import build, ordered, write_segment
+from mix_db.versions.indexing import add_python, add_versions, index_rows
+from mix_db.versions.version import ENGINE_FIELDS, packer, split, stamp, unstamped
 from pyroaring import BitMap
 
 from mixkit.errors import StorageError
@@ -490,13 +492,12 @@ def test_a_newer_version_is_told_apart_from_damage() -> None:
 @pytest.fixture
 def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twins in Python, as where the extension is missing."""
-    monkeypatch.setattr("mix_db.index.memory.add", add_python)
     monkeypatch.setattr("mix_db.index.write.pack", pack_python)
     monkeypatch.setattr("mix_db.index.merge.unite", unite_python)
 
 
 def test_the_extension_is_built() -> None:
-    assert memory.add is _native.add
+    assert add_versions is not add_python
     assert (write.pack, merging.unite) == (_native.pack, _native.unite)
 
 
@@ -504,8 +505,10 @@ def test_without_the_extension_the_twins_in_python_are_taken() -> None:
     program = """
 import sys
 sys.modules["mix_db._native"] = None
-from mix_db.index import memory, merge, pack, segment, write
-assert memory.add is memory.add_python
+sys.modules["mix_db._index"] = None
+from mix_db.index import merge, pack, segment, write
+from mix_db.versions import indexing
+assert indexing.add_versions is indexing.add_python
 assert write.pack is pack.pack_python and merge.unite is pack.unite_python
 assert segment._seek is segment.bisect_left
 assert segment._find is None
@@ -524,7 +527,6 @@ def test_the_python_twins_write_the_same_bytes() -> None:
     parts = [opened(build(at, records[at : at + 500])) for at in range(0, 1_500, 500)]
     assert b"".join(merge(parts)) == data
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "add", _native.add)
         patch.setattr(write, "pack", _native.pack)
         patch.setattr(merging, "unite", _native.unite)
         patch.setattr(merging, "STEP", 7)
@@ -536,12 +538,8 @@ def test_the_python_twins_write_the_same_bytes() -> None:
 @given(st.lists(RECORDS, max_size=8), st.integers(0, 8))
 def test_the_twins_agree(records: list[dict[str, Any]], cut: int) -> None:
     found = []
-    for add, pack, unite in [
-        (add_python, pack_python, unite_python),
-        (_native.add, _native.pack, _native.unite),
-    ]:
+    for pack, unite in [(pack_python, unite_python), (_native.pack, _native.unite)]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(memory, "add", add)
             patch.setattr(write, "pack", pack)
             patch.setattr(merging, "unite", unite)
             first, second = build(0, records[:cut]), build(len(records[:cut]), records[cut:])
@@ -607,15 +605,113 @@ def test_the_twin_in_c_finds_nothing_outside_its_buffers() -> None:
             _native.find(*wrong)  # type: ignore[call-arg,arg-type]
 
 
-def test_twins_refuse_the_same_records() -> None:
-    for value, error in [
-        (UNDEF, KeyError),
-        ("\ud800", UnicodeEncodeError),
-        (int, KeyError),
-    ]:
-        for add in (add_python, _native.add):
-            with pytest.raises(error):
-                add(Node(), 0, {"a": [value]})
+def test_what_is_no_value_is_refused() -> None:
+    for value, error in [(UNDEF, KeyError), ("\ud800", UnicodeEncodeError), (int, KeyError)]:
+        with pytest.raises(error):
+            MemoryPart(0).add(0, {"a": [value]})
+
+
+VERSIONS = st.lists(
+    st.tuples(
+        st.dictionaries(
+            NAMES.filter(lambda name: name not in ENGINE_FIELDS) | st.just("_rmx_type"), VALUES, max_size=5
+        ),
+        st.sampled_from(["id", "x" * 32, "x" * 300, "ä"]) | TEXT,
+        st.none() | st.integers(0, 2**31),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+def stored(version: tuple[dict[str, Any], str, int | None, bool], number: int = 7) -> bytes:
+    record, id, previous, deleted = version
+    return stamp(number, 1_000 + number)(
+        unstamped(split(packer()(record), len(record)), id), previous, deleted
+    )
+
+
+def shown(part: MemoryPart) -> tuple[bytes, list[tuple[int, int]], BitMap, list[Any]]:
+    """All that a part knows."""
+    keys = []
+    nodes = [part.root]
+    for node in nodes:
+        nodes += [node.fields[name] for name in sorted(node.fields)]
+        nodes += [] if node.items is None else [node.items]
+        keys.append([None if column is None else column.keys for column in node.columns])
+    return b"".join(write_segment(part)), part.links.pairs(), BitMap(part.deleted()), keys
+
+
+@settings(max_examples=100, deadline=None)
+@given(VERSIONS, st.integers(0, 40))
+def test_versions_are_indexed_alike(given: list[Any], cut: int) -> None:
+    versions = tuple(map(stored, given))
+    found = []
+    for add in (add_python, add_versions):
+        part = MemoryPart(3)
+        add(part, versions[:cut])
+        add(part, versions[cut:])
+        assert part.stop == 3 + len(versions)
+        found.append(shown(part))
+        for row, (_, id, *_) in enumerate(given, 3):
+            rows = [number for number, each in enumerate(given, 3) if each[1] == id]
+            assert part.newest(id, row + 1) == max(number for number in rows if number <= row)
+            assert part.newest(id, 3) is part.newest("of none", 99) is None
+    assert found[0] == found[1]
+    assert b"".join(index_rows(3, versions)) == found[0][0]
+
+
+def test_very_many_rows_of_a_record() -> None:
+    versions = tuple(stored(({"n": 1}, "a" if row % 3 else "b", None, False)) for row in range(200))
+    found = []
+    for add in (add_python, add_versions):
+        part = MemoryPart(0)
+        add(part, versions)
+        found.append(shown(part))
+        for rows in range(200):
+            assert part.newest("b", rows) == ((rows - 1) // 3 * 3 if rows else None)
+    assert found[0] == found[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(VERSIONS.filter(bool), st.data())
+def test_bytes_that_are_no_version_are_refused_behind_those_before(
+    given: list[Any], data: st.DataObject
+) -> None:
+    good = tuple(map(stored, given))
+    spoiled = bytearray(good[-1])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(spoiled) - 1))
+        spoiled[place] = data.draw(st.integers(0, 255))
+    bad = bytes(spoiled[: data.draw(st.integers(0, len(spoiled)))])
+    part = MemoryPart(0)
+    try:
+        add_versions(part, (*good, bad, good[0]))
+    except (ValueError, TypeError):
+        assert part.stop == len(good)
+    else:
+        assert part.stop == len(good) + 2
+
+
+def test_a_commit_is_taken_up_again_where_it_could_not_be_indexed() -> None:
+    good = stored(({"a": [1, {"b": "x"}]}, "id", None, False))
+    for add in (add_python, add_versions):
+        part = MemoryPart(0)
+        for _ in range(2):
+            with pytest.raises((ValueError, TypeError)):
+                add(part, (good, good, b"\xc1")[part.stop :])
+            assert part.stop == 2
+        add(part, (good,))
+        assert b"".join(write_segment(part)) == b"".join(index_rows(0, [good] * 3))
+
+
+def test_more_rows_than_there_can_be_are_refused_before_any() -> None:
+    part = MemoryPart(MAX_ROWS - 1)
+    good = stored(({}, "id", None, False))
+    with pytest.raises(StorageError, match="at most 2147483648 versions"):
+        add_versions(part, (good, good))
+    add_versions(part, (good,))
+    assert part.stop == MAX_ROWS
 
 
 ODD = (
@@ -657,18 +753,21 @@ class Anything:
 @given(st.data())
 def test_no_object_breaks_the_extension(data: st.DataObject) -> None:
     """Errors are errors of Python, whatever comes in."""
-    calls = [
-        (
-            _native.add,
-            [Anything(columns=data.draw(ODD), fields=data.draw(ODD), items=data.draw(ODD)), 0, {"a": [1]}],
-        ),
-        (_native.add, [data.draw(ODD), data.draw(ODD), data.draw(ODD)]),
-    ]
-    node = Node()
-    column = Anything(keys=data.draw(ODD), postings=data.draw(ODD), rows=data.draw(ODD))
-    node.fields["a"] = Node()
-    node.fields["a"].columns = [column] * 10  # type: ignore[list-item]
-    calls.append((_native.add, [node, 5, {"a": data.draw(VALUES)}]))
+    calls: list[tuple[Callable[..., Any], list[Any]]] = []
+    version = stored(({"a": data.draw(VALUES)}, "id", None, False))
+    calls.append((_index.add, [data.draw(ODD), data.draw(ODD), data.draw(ODD)]))
+    for slot in ("columns", "fields", "items"):
+        node = Node()
+        node.fields["a"] = Node()
+        setattr(node.fields["a"], slot, data.draw(ODD))
+        calls.append((_index.add, [node, 0, (version, data.draw(ODD))]))
+    for slot in ("keys", "postings", "rows"):
+        node = Node()
+        node.fields["a"] = Node()
+        column = Growing()
+        setattr(column, slot, data.draw(ODD))
+        node.fields["a"].columns = [column] * 10
+        calls.append((_index.add, [node, 5, (version, version)]))
     keys = data.draw(
         st.lists(
             st.sampled_from([0, 1, 2**63, 2**64, -1, b"a", b"\0" * 9, b"x" * 70_000, "a", None]), max_size=4

@@ -446,13 +446,13 @@ def test_a_flush_under_steady_commits_indexes_no_row_again(
     tmp_path: Path, in_files: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     indexed: list[int] = []
-    add = MemoryPart.add
+    note = MemoryPart.note
 
-    def counted(part: MemoryPart, row: int, record: Any) -> None:
-        indexed.append(row)
-        add(part, row, record)
+    def counted(part: MemoryPart, count: int, links: Any, deleted: Any) -> None:
+        indexed.extend(range(part.stop, part.stop + count))
+        note(part, count, links, deleted)
 
-    monkeypatch.setattr(MemoryPart, "add", counted)
+    monkeypatch.setattr(MemoryPart, "note", counted)
     stop = threading.Event()
     with Database(tmp_path if in_files else None, settings=Settings(background=False)) as database:
 

@@ -89,6 +89,9 @@ def test_whose_bucket_it_is() -> None:
     user = Caller("ann@example.org", ("user/ann@example.org", "all-users"))
     assert bucket("192.0.2.1", user) == bucket("192.0.2.2", user) == "user/ann@example.org"
     assert bucket("192.0.2.1", Caller(None, ("machine/1",))) == "machine/1"
+    # Users without an address are the same subject, and not the same caller.
+    one, other = (bucket("192.0.2.1", Caller(f"sub/{n}", ("all-users", "anonymous"))) for n in (1, 2))
+    assert one != other and not {one, other} & {bucket("192.0.2.1"), "all-users", None}
     assert bucket("192.0.2.1") == bucket("192.0.2.1", Caller(None, ("anonymous",))) != bucket("192.0.2.2")
     assert bucket("2001:db8::1") == bucket("2001:db8::ffff:1") != bucket("2001:db8:1::1")
     assert bucket("192.0.2.1", Caller(None, operator=True)) is None

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 from mix_db.engine.conditions import Unchanged, read_rev
 from mix_db.engine.fields import check_fields
 from mix_db.engine.ids import is_well_formed, new_ids
+from mix_db.versions.given import client_part, take
 from mix_db.versions.version import (
     Fields,
     client_fields,
@@ -27,6 +28,7 @@ from mixkit._codec_py import GUARDED, INVALID
 from mixkit._fault import step
 from mixkit.codec import scan
 from mixkit.errors import RecordError
+from mixkit.record import PackedRecord
 from mixkit.storage import SaveOptions
 from mixkit.value import Case, Ref, find_fault
 
@@ -91,7 +93,7 @@ class Saving:
         self._max_size = max_size
         self._max_fields = max_fields
         self._given = [_checked(record, i) for i, record in enumerate(_listed(records))]
-        self._unusual = {text for _, text, _ in self._given if text is not None and self._is_unusual(text)}
+        self._unusual = {text for _, text in self._given if text is not None and self._is_unusual(text)}
         self._arrange(_among(self._unusual, known()) if self._unusual else set())
         self.answers: list[int | None] = []
         """After `build`: the row of each record given."""
@@ -143,11 +145,11 @@ class Saving:
         self._conditions = self._read_conditions(self._given) if self._options.unchanged else ()
 
     def _prepare(self, given: Sequence[_Given]) -> list[_Item]:
-        kept = [text is not None and not self._is_temporary(text) for _, text, _ in given]
+        kept = [text is not None and not self._is_temporary(text) for _, text in given]
         fresh = iter(new_ids(kept.count(False)))
         temporary: dict[str, str] = {}
         ids: list[tuple[str, bool]] = []
-        for own, (_, text, _) in zip(kept, given, strict=True):
+        for own, (_, text) in zip(kept, given, strict=True):
             if text is None:
                 ids.append((next(fresh), True))
             elif own:
@@ -157,26 +159,31 @@ class Saving:
                 ids.append((temporary.setdefault(text, new), temporary[text] is new))
         pack = packer((lambda id: temporary.get(id, id)) if temporary else None)
         items: list[_Item] = []
-        size = 0
-        for index, ((record, _, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
-            packed = _packed(pack, record, index)
-            if len(packed) > MAX_NAME:
-                self._check_size(len(packed), index)
-                _check_names(record, f"$[{index}]")
-            size += len(packed)
-            items.append(_Item(id, is_fresh, unstamped(split(packed, len(record)), id)))
+        size = paths = 0
+        for index, ((record, _), (id, is_fresh)) in enumerate(zip(given, ids, strict=True)):
+            if type(record) is PackedRecord and not temporary:
+                packed = record.msgpack()
+            else:
+                packed = _packed(pack, record if type(record) is dict else dict(record), index)
+            count, fields, own_size, longest, more = take(packed, id)
+            if own_size > self._max_size:
+                self._check_size(own_size, index)
+            if longest > MAX_NAME:
+                _check_names(client_part(record), f"$[{index}]")
+            size, paths = size + own_size, paths + more
+            items.append(_Item(id, is_fresh, (count, fields)))
         self.size = size
-        # A path takes a byte at least, so that most calls need no count.
-        if size > self._max_fields:
-            check_fields((record for record, _, _ in given), self._max_fields)
+        # Paths that occur again are counted here too, so that most calls need no other count.
+        if paths > self._max_fields:
+            check_fields((client_part(record) for record, _ in given), self._max_fields)
         return items
 
     def _read_conditions(self, given: Sequence[_Given]) -> list[Unchanged]:
         conditions: list[Unchanged] = []
-        for index, (_, id, whole) in enumerate(given):
+        for index, (record, id) in enumerate(given):
             if id is not None and not self._is_temporary(id):
-                conditions.append(Unchanged(id, read_rev(whole, f"$[{index}]"), f"$[{index}]"))
-            elif whole.get("_rmx_rev") is not None:
+                conditions.append(Unchanged(id, read_rev(record, f"$[{index}]"), f"$[{index}]"))
+            elif record.get("_rmx_rev") is not None:
                 found = "none" if id is None else "a temporary one"
                 raise RecordError(
                     f"expected the id of the record that _rmx_rev is of, found {found}", f"$[{index}]._rmx_id"
@@ -297,11 +304,14 @@ def _listed(records: object) -> Sequence[Any]:
     return records
 
 
-_Given = tuple[dict[str, Any], str | None, dict[str, Any]]
-"""The client's fields of a record, the id that it names, and all of it as it was given."""
+_Given = tuple[Mapping[str, Any], str | None]
+"""A record, and the id that it names. It is a dict, or packed."""
 
 
 def _checked(given: object, index: int) -> _Given:
+    if type(given) is PackedRecord:
+        # It is a value, as it is packed.
+        return given, _named(given.own(), index)
     if type(given) is dict:
         record = given
     elif isinstance(given, Mapping):
@@ -310,19 +320,17 @@ def _checked(given: object, index: int) -> _Given:
         raise RecordError(f"expected a record, which is a map, found {_kind(given)}", f"$[{index}]")
     if scan(record) & (INVALID | GUARDED):
         _refuse(record, index)
-    own = [name for name in record if name.startswith("_rmx_")]
-    if not own:
-        return record, None, record
-    kept = record.copy()
-    for name in own:
-        if name != "_rmx_type":
-            del kept[name]
-    if type(kept.get("_rmx_type", "")) is not str:
-        found = _kind(kept["_rmx_type"])
-        raise RecordError(f"expected a string as type of a record, found {found}", f"$[{index}]._rmx_type")
-    if "_rmx_id" not in record:
-        return kept, None, record
-    return kept, read_id(record["_rmx_id"], f"$[{index}]._rmx_id"), record
+    return record, _named(record, index)
+
+
+def _named(record: dict[str, Any], index: int) -> str | None:
+    """The id that a record names."""
+    kind = record.get("_rmx_type", "")
+    if type(kind) is not str:
+        raise RecordError(
+            f"expected a string as type of a record, found {_kind(kind)}", f"$[{index}]._rmx_type"
+        )
+    return read_id(record["_rmx_id"], f"$[{index}]._rmx_id") if "_rmx_id" in record else None
 
 
 def _packed(pack: Callable[[Any], bytes], record: dict[str, Any], index: int) -> bytes:

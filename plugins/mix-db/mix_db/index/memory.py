@@ -13,12 +13,11 @@ from typing import Any, Final
 
 from pyroaring import AbstractBitMap, BitMap
 
-from mix_db.index.native import native as _native
-from mix_db.index.part import Key, Kind, Path
+from mix_db.index.part import Key, Kind, Path, text_key
 from mix_db.index.terms import INDEXED, KINDS, PREFIX, key_of
 from mixkit.errors import StorageError
 
-__all__ = ["MAX_ROWS", "SHORT", "Growing", "MemoryPart", "Node", "Posting", "add_python", "size"]
+__all__ = ["MAX_ROWS", "SHORT", "Growing", "MemoryPart", "Node", "Posting", "size"]
 
 MAX_ROWS: Final = 2**31
 """Rows that a database can have: they are 31-bit numbers in the index."""
@@ -241,17 +240,39 @@ class MemoryPart:
         """
         if row != self._stop:
             raise ValueError(f"expected row {self._stop}, found {row}")
-        if row >= MAX_ROWS:
+        self.check_room(1)
+        _add(self.root, row, record)
+        previous = record.get("_rmx_previous")
+        links = [] if previous is None else [(row, int(previous.id))]
+        self.note(1, links, [row] if record.get("_rmx_deleted") else [])
+
+    def check_room(self, count: int) -> None:
+        """Raise `StorageError` if the database cannot have so many more rows."""
+        if self._stop + count > MAX_ROWS:
             raise StorageError(
                 f"a database holds at most {MAX_ROWS} versions of records; compact it without its history"
             )
-        add(self.root, row, record)
-        previous = record.get("_rmx_previous")
-        if previous is not None:
-            self._links.add(row, int(previous.id))
-        if record.get("_rmx_deleted"):
-            self._deleted.add(row)
-        self._stop = row + 1
+
+    def note(self, count: int, links: Iterable[tuple[int, int]], deleted: Iterable[int]) -> None:
+        """The next `count` rows are in the columns below `root`; these of them replaced which, and are tombstones."""
+        for row, previous in links:
+            self._links.add(row, previous)
+        self._deleted.update(deleted)
+        self._stop += count
+
+    def newest(self, id: str, rows: int) -> int | None:
+        """The last row of a record below `rows`. What each save asks, so that nothing is copied or sorted for it."""
+        node = self.root.fields.get("_rmx_id")
+        column = None if node is None else node.columns[Kind.REF]
+        posting = None if column is None else column.postings.get(text_key(id))
+        if posting is None:
+            return None
+        if isinstance(posting, int):
+            return posting if posting < rows else None
+        if isinstance(posting, list):
+            return next((row for row in reversed(posting) if row < rows), None)
+        count = posting.rank(rows - 1) if rows else 0
+        return posting[count - 1] if count else None
 
     def paths(self) -> int:
         """Number of different paths so far, by a walk over all of them."""
@@ -285,8 +306,8 @@ class MemoryPart:
         return node
 
 
-def add_python(root: Node, row: int, record: Mapping[str, Any]) -> None:
-    """Put what `terms` yields of a record into the columns below `root`. The twin of `mix_db._native.add`."""
+def _add(root: Node, row: int, record: Mapping[str, Any]) -> None:
+    """Put what `terms` yields of a record into the columns below `root`."""
     pending: list[tuple[Node, Any]] = [
         (_field(root, name), value)
         for name, value in record.items()
@@ -313,6 +334,3 @@ def _field(node: Node, name: str) -> Node:
     if found is None:
         found = node.fields[name] = Node()
     return found
-
-
-add = add_python if _native is None else _native.add

@@ -1,4 +1,4 @@
-"""The twins in C of the loops of the index that cost most, where the extension was built."""
+"""The twins in C of the loops of the segments that cost most, where the extension was built."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ __all__ = ["Native", "native"]
 
 
 class Native(Protocol):
-    """`mix_db._native`: what `add_python`, `pack_python`, `unite_python`, `bisect_left` and `SegmentColumn.lookup` say,
+    """`mix_db._native`: what `pack_python`, `unite_python`, `bisect_left` and `SegmentColumn.lookup` say,
     faster."""
 
-    add: Callable[[Any, int, Any], None]
     pack: Callable[[Any, Any, Any, int, int], None]
     unite: Callable[[Any, Any, int], bool]
     seek: Callable[[memoryview, int], int]

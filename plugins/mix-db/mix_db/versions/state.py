@@ -186,7 +186,7 @@ class State:
 
     def row_of(self, id: str) -> int | None:
         for tail in reversed(self.tails):
-            if id in tail.ids and (row := tail.newest(id, self._rows)) is not None:
+            if (row := tail.part.newest(id, self._rows)) is not None:
                 return row
         key = text_key(id)
         for column in self._id_columns():
@@ -199,7 +199,8 @@ class State:
         key = text_key(id)
         found = [row for column in reversed(self._id_columns()) for row in column.lookup(key)]
         for tail in self.tails:
-            found += tail.ids.get(id, ())
+            if (column := tail.part.column(_ID, Kind.REF)) is not None:
+                found += column.lookup(key)
         return [row for row in found if row < self._rows]
 
     def first_after(self, watermark: str) -> int:

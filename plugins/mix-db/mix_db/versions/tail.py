@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mix_db.index.memory import MemoryPart
+from mix_db.versions.indexing import add_versions
 from mix_db.versions.rows import RowsView
 from mix_db.versions.version import read_version
 
@@ -24,7 +25,6 @@ class Tail:
     Attributes:
         log: whose rows these are, as `RowsView.log`.
         part: the index of the rows.
-        ids: all rows of each record, in order. A hundred times faster than the index for what each save asks.
         number: of the last commit that is indexed, or came before `start`.
         time: when the last row was committed, Unix milliseconds; 0 if there is none.
         size: bytes of the rows.
@@ -35,7 +35,6 @@ class Tail:
         self.log = log
         self.part = MemoryPart(start)
         self.number = number
-        self.ids: dict[str, list[int]] = {}
         self.time = 0
         self.size = 0
         self.paths = 0
@@ -47,24 +46,15 @@ class Tail:
     def take(self, view: RowsView) -> None:
         """Index the rows of the commits of the view that have not been yet."""
         for commit in view.since(self.number):
-            for row, data in enumerate(commit.records, commit.row):
-                # Should one not go in, the commit is taken up again from there.
-                if row >= self.part.stop:
-                    self._add(row, data)
+            # Should one not go in, the commit is taken up again from there.
+            versions = commit.records[max(0, self.part.stop - commit.row) :]
+            before = self.part.stop
+            try:
+                add_versions(self.part, versions)
+            finally:
+                self.size += sum(len(data) + _OVERHEAD for data in versions[: self.part.stop - before])
+            if versions:
+                self.time = read_version(versions[-1])["_rmx_last_modified_at"]
             self.number = commit.number
         if self.size - self._counted >= _COUNTED:
             self.paths, self._counted = self.part.paths(), self.size
-
-    def newest(self, id: str, rows: int) -> int | None:
-        """The last row of a record below `rows`."""
-        for row in reversed(self.ids.get(id, ())):
-            if row < rows:
-                return row
-        return None
-
-    def _add(self, row: int, data: bytes) -> None:
-        record = read_version(data)
-        self.part.add(row, record)
-        self.ids.setdefault(record["_rmx_id"].id, []).append(row)
-        self.time = record["_rmx_last_modified_at"]
-        self.size += len(data) + _OVERHEAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
+from mix_lang.check.earlier import Earlier
 from mix_lang.check.missing import covers, missing
 from mix_lang.diagnostic import Report
 from mix_lang.program import Program, Unit, function_type, result_of
@@ -133,9 +134,9 @@ class _Patterns:
     def _clauses(
         self, clauses: tuple[s.Clause, ...], types: list[s.Type], local: dict[str, s.Type], node: s.Node
     ) -> None:
-        before: list[s.Clause] = []
+        before = Earlier()
         for clause in clauses:
-            for other in before:
+            for other in before.candidates(clause):
                 if all(covers(a, b) for a, b in zip(other.patterns, clause.patterns, strict=True)):
                     line = self._report.source.place(other.span.start)[1]
                     span = clause.patterns[0].span.to(clause.patterns[-1].span)
@@ -145,7 +146,7 @@ class _Patterns:
                     )  # fmt: skip
                     break
             if clause.guard is None:
-                before.append(clause)
+                before.add(clause)
             inner = dict(local)
             for index, pattern in enumerate(clause.patterns):
                 _hide(pattern, inner)
@@ -155,7 +156,7 @@ class _Patterns:
                 self._walk(clause.guard, inner)
             self._walk(clause.body, inner)
         if len(types) == len(clauses[0].patterns) if clauses else False:
-            self._complete(before, tuple(types), node)
+            self._complete(before.all, tuple(types), node)
 
     def _complete(self, clauses: list[s.Clause], types: tuple[s.Type, ...], node: s.Node) -> None:
         example = missing(self._program, self._unit.name, types, [clause.patterns for clause in clauses])

@@ -80,6 +80,7 @@ class Generator:
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
+        self._names: dict[str, int] = {}
         self._functions: dict[tuple[str, str], str] = {}
         self._values: dict[tuple[str, str], str] = {}
         self._asked: list[tuple[str, ...]] = []
@@ -159,11 +160,11 @@ class Generator:
 
     def new_key(self, name: str) -> str:
         """A name for a function that no other has, in this program or another one."""
-        first = key = f"{self._part_name}: {name}"
-        count = 1
-        while key in self._keys:
+        first = f"{self._part_name}: {name}"
+        count = self._names.get(first, 0) + 1
+        while (key := first if count == 1 else f"{first}/{count}") in self._keys:
             count += 1
-            key = f"{first}/{count}"
+        self._names[first] = count
         self._keys.add(key)
         return key
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mix_lang import syntax as s
 from mix_lang.parser.cursor import Cursor, Fault
 from mix_lang.source import Span
 
 __all__ = ["PostfixParser"]
+
+
+_BEHIND: Final = frozenset((".", "[", "(", "?", "'", "^"))
 
 
 class PostfixParser(Cursor):
@@ -18,8 +23,12 @@ class PostfixParser(Cursor):
     def _postfix(self) -> s.Expr:
         start = self._token.span
         left = self._primary()
+        count = 0
         while self._token.kind == "op":
             op = self._token.value
+            if op in _BEHIND:
+                self._link(count)
+                count += 1
             if op == ".":
                 left = self._dotted(start, left)
             elif op == "[":
