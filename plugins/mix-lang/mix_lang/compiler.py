@@ -127,7 +127,7 @@ def _code(checked: Checked, unit: Unit, libraries: Sequence[Library] = ()) -> by
             raise
         # Nobody but this compiler writes libraries, unless somebody means harm.
         raise QCodeError("a library is malformed: its code asks for what there is not") from None
-    code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
+    code.manifest = _manifest(unit, sorted({ffi.name for ffi in code.ffis}))
     try:
         return code.to_bytes()
     except TooLarge as exc:

@@ -10,7 +10,18 @@ from mix_lang import syntax as s
 from mix_lang.source import Source
 from mix_lang.walk import every
 
-__all__ = ["Kind", "Member", "Program", "Read", "Unit", "arity_of", "fallback_of", "members_of"]
+__all__ = [
+    "Kind",
+    "Member",
+    "Program",
+    "Read",
+    "Unit",
+    "arity_of",
+    "fallback_of",
+    "function_type",
+    "members_of",
+    "result_of",
+]
 
 Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "import", "broken"]
 
@@ -213,9 +224,32 @@ def arity_of(of: s.Type | None) -> int:
     """How many arguments a function of that type takes; 0 if it is none. One argument null is none: `() -> T`."""
     count = 0
     while isinstance(of, s.TArrow):
-        count += 1
+        count += not is_nothing(of.param)
         of = of.result
     return count
+
+
+def is_nothing(of: s.Type) -> bool:
+    """Whether this type of a parameter says that there is none."""
+    return isinstance(of, s.TName) and of.qualifier == "" and of.name == "null"
+
+
+def result_of(of: s.Type | None, count: int) -> s.Type | None:
+    """What a function of that type answers to so many arguments; None if it is none."""
+    if count == 0 and isinstance(of, s.TArrow) and is_nothing(of.param):
+        return of.result
+    for _ in range(count):
+        of = of.result if isinstance(of, s.TArrow) else None
+    return of
+
+
+def function_type(item: s.Def) -> s.Type:
+    """The type of a def that is a function, from the hints of its head."""
+    params = item.params or ()
+    of: s.Type = item.type or s.TName(item.span, "", "any")
+    for param in reversed(params):
+        of = s.TArrow(item.span, param.type or s.TName(item.span, "", "any"), of)
+    return s.TArrow(item.span, s.TName(item.span, "", "null"), of) if item.params == () else of
 
 
 def cells(unit: Unit) -> Iterable[Member]:

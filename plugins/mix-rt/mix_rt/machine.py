@@ -169,6 +169,9 @@ class CodeMachine:
         places = addresses(self._code, [(each.function, each.instruction) for each in failed.addresses])
         for around, each in zip(places, failed.addresses, strict=True):
             for number, (name, file, line, column) in enumerate(around, 1):
+                if not file and self._code.files:
+                    # The compiler made it of no line of a source: whoever reads this wrote none of it.
+                    continue
                 where = f" ({file}:{line}:{column})" if file else f" (instruction {each.instruction})"
                 tailed = each.tailed and number == len(around)
                 frames.append(f"{name}{where}{', after tail calls' if tailed else ''}")

@@ -8,7 +8,7 @@ from typing import Final
 from mix_lang import syntax as s
 from mix_lang.check.kinds import Kinds, clash, kinds_of_type, kinds_of_value, shown
 from mix_lang.diagnostic import Report
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, function_type, result_of
 from mix_lang.types_text import type_text
 from mix_lang.walk import children
 
@@ -46,6 +46,8 @@ class _Hints:
                 known = of.param if isinstance(of, s.TArrow) else None
                 local[param.name] = param.type or known
                 of = of.result if isinstance(of, s.TArrow) else None
+            if item.params == ():
+                of = result_of(of, 0)
         for param in item.params or ():
             local.setdefault(param.name, param.type)
         if isinstance(item.body, s.Block):
@@ -115,10 +117,7 @@ class _Hints:
             case s.Call(function=s.TypeCheck(type=of)):
                 return of
             case s.Call(function=function, args=args):
-                of_function = self._type(function, local)
-                for _ in args:
-                    of_function = of_function.result if isinstance(of_function, s.TArrow) else None
-                return of_function
+                return result_of(self._type(function, local), len(args))
         return None
 
     def _member_type(self, unit: Unit, member: Member | None) -> s.Type | None:
@@ -131,10 +130,7 @@ class _Hints:
             of_case: s.Type = s.TName(item.span, "", item.name)
             return of_case if item.arg is None else s.TArrow(item.span, item.arg, of_case)
         if isinstance(item, s.Def) and item.params is not None and member.declared is None:
-            of = item.type or s.TName(item.span, "", "any")
-            for param in reversed(item.params):
-                of = s.TArrow(item.span, param.type or s.TName(item.span, "", "any"), of)
-            return of
+            return function_type(item)
         if isinstance(item, s.Def | s.CellDef | s.Param):
             return _declared(member, item) or item.type
         return None

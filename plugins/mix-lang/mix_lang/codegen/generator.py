@@ -244,8 +244,7 @@ class Generator:
     def foreign_into(self, fn: Fn, item: s.Foreign, first: int, to: int) -> None:
         """Call it with the registers from `first` on."""
         if not item.ffi.startswith("%"):
-            self._ffi(item.ffi, str(arity_of(item.type)))
-            fn.b.emit("ffi", to, first, item.ffi)
+            fn.b.emit("ffi", to, first, self._ffi(item.ffi, str(arity_of(item.type))))
             return
         name = item.ffi[1:]
         name, _, number = name.partition(" ")
@@ -304,9 +303,10 @@ class Generator:
             b.emit("return", window)
         return key
 
-    def _ffi(self, name: str, params: str) -> None:
+    def _ffi(self, name: str, params: str) -> str:
+        """An FFI as it is called with so many arguments: the last ones of some may be left out."""
         self._asked.append(("ffi", name, params))
-        self.assembly.ffi(name, int(params))
+        return self.assembly.ffi(name, int(params), f"{name}/{params}")
 
     def act(self, name: str, key: str, module: str) -> None:
         """The function of an action, and the module that it needs an instance of, or ""."""

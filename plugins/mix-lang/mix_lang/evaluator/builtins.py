@@ -6,6 +6,7 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, Final
@@ -228,6 +229,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "case_name": lambda case: case.name,
     "ref_of_string": Ref,
     "ref_to_string": lambda ref: ref.id,
+    "random_int": lambda first, last: random.randint(int(first), int(last)),
+    "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
 }

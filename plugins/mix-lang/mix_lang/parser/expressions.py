@@ -21,6 +21,8 @@ _LEVELS: Final[tuple[frozenset[str], ...]] = (
     frozenset(("||",)), frozenset(("&&",)), frozenset(), COMPARISONS, frozenset(("++",)), frozenset("+-"),
     frozenset("*/%"),
 )  # fmt: skip
+_BEHIND: Final = frozenset((",", ")", "]", "}", ";"))
+"""What ends an expression, whatever it is."""
 _NOT: Final = 2
 _COMPARED: Final = 3
 _CONSTANTS: Final = {"null": None, "true": True, "false": False}
@@ -34,6 +36,15 @@ class ExpressionParser(PostfixParser, PatternParser):
     """Rules that answer an expression."""
 
     def _expression(self, hint: bool = True) -> s.Expr:
+        # PERF: an argument or an element is often one name or constant, for which no precedence need be looked at.
+        token, behind = self._tokens[self._at], self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        if behind.value in _BEHIND and behind.kind == "op":
+            if token.kind == "name" and token.value != "_escJSON_":
+                self._at += 1
+                return s.Name(token.span, token.value)
+            if token.kind == "string":
+                self._at += 1
+                return s.Const(token.span, token.value)
         with self._nested():
             start = self._token.span
             if self._at in self._structure.lambdas:
