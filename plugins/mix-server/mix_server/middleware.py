@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
-from mix_server.activity import activity_by, activity_of
+from mix_server.activity import activity_by, activity_of, done_by
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
 from mix_server.error_answer import write_message
@@ -21,6 +21,7 @@ from mix_server.noise import quieten
 from mix_server.options import refuse_options
 from mix_server.rates import bucket_of
 from mix_server.streams import Stream
+from mixkit.activities import Kind
 from mixkit.errors import NotFound, StorageError, shortened
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ ANSWERED = "mixkit.answered"
 log = logging.getLogger("mixkit.server")
 access = logging.getLogger("mixkit.server.access")
 
+_RUN = Kind.RUN
 _LONGEST_PATH = 512
 """Characters of a path in the access log."""
 _SELDOM = 100
@@ -140,12 +142,12 @@ class Around:
             await resp.stream.close()
         kind = req.activity
         if kind is not None:
-            activity = activity_by(req, kind, resp.status_code)
+            done = done_by(req, kind, resp.status_code)
             # PERF: nearly all are runs.
-            if kind.is_durable:
-                await self._note(activity, req, resp)
+            if kind is _RUN or not kind.is_durable:
+                self._activities.record_later(req.resource.workspace, activity_by, done)
             else:
-                self._activities.record(activity)
+                await self._note(activity_by(done), req, resp)
         req.scope[ANSWERED] = True
         seconds = time.perf_counter() - req.started
         status = resp.status_code

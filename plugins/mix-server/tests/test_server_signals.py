@@ -179,15 +179,18 @@ async def test_such_a_run_is_bounded_and_canceled(make_server: Make, connect: Co
     async with connect(server) as client:
         slow = (await client.post(sleep, json=[30_000], headers=ASYNC)).json()["url"]
         assert await state(client, slow, 50) == {"state": "error", "error": "timeout"}
-    server = make_server()
-    async with connect(server) as client:
-        url = (await client.post(sleep, json=[50_000], headers=ASYNC)).json()["url"]
-        assert (await state(client, url))["state"] == "pending"
-        assert (await client.delete(url)).status_code == 204
-        assert await state(client, url) == {"state": "error", "error": "canceled"}
-        async with asyncio.timeout(30):
-            while server.admission.active + server.admission.paused + len(server.postponed):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+    server, other = make_server(), make_server()
+    async with connect(server) as client, connect(other) as there:
+        # Whichever worker is told so.
+        for asked in (client, there):
+            url = (await client.post(sleep, json=[50_000], headers=ASYNC)).json()["url"]
+            assert (await state(asked, url))["state"] == "pending"
+            assert len(server.postponed) == 1
+            assert (await asked.delete(url)).status_code == 204
+            assert await state(asked, url) == {"state": "error", "error": "canceled"}
+            async with asyncio.timeout(30):
+                while server.admission.active + server.admission.paused + len(server.postponed):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_stops_says_so_to_who_waits(make_server: Make, connect: Connect) -> None:

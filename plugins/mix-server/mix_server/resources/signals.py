@@ -158,7 +158,6 @@ class Signal:
     async def on_delete(self, req: Request, resp: Response, id: str) -> None:
         await self._own(req, id)
         await self._settle(id, CANCELED)
-        self._server.postponed.cancel(id)
         resp.status = 204
 
     async def _own(self, req: Request, id: str) -> Found:
