@@ -1703,27 +1703,39 @@ static PyObject *forms_rows(PyObject *module, PyObject *const *args, Py_ssize_t 
     return finished(&sink, failed);
 }
 
-/* The words of one entry of the map that words are; None if there is none of that name, or they are no map. */
-static PyObject *forms_entry(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+/* The words of the map of those entries of a map whose names begin so: they follow each other. None if words are no map. */
+static PyObject *forms_entries(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 2 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "entry(words, name) takes two bytes objects");
+        PyErr_SetString(PyExc_TypeError, "entries(words, beginning) takes two bytes objects");
         return NULL;
     }
     Cursor cursor = {(const uint8_t *)PyBytes_AS_STRING(args[0]), 0, PyBytes_GET_SIZE(args[0]) / 4};
-    Span name = {(const uint8_t *)PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1])}, key;
-    int64_t count;
-    if (is_at_end(&cursor) || (word_at(&cursor) & 0xFF) != TAG_MAP || !take_length(&cursor, &count))
+    Span wanted = {(const uint8_t *)PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1])}, key;
+    int64_t left, first = 0, last = 0;
+    uint32_t found = 0;
+    if (is_at_end(&cursor) || (word_at(&cursor) & 0xFF) != TAG_MAP || !take_length(&cursor, &left))
         Py_RETURN_NONE;
-    for (; count > 0 && take_key(&cursor, &key); count--) {
-        int order = compare_spans(&key, &name);
+    for (; left > 0; left--) {
         int64_t start = cursor.position;
-        if (order > 0 || !skip_words(&cursor))
+        if (!take_key(&cursor, &key))
             break;
-        if (order == 0)
-            return PyBytes_FromStringAndSize((const char *)cursor.words + 4 * start, 4 * (cursor.position - start));
+        Span begin = {key.at, key.size < wanted.size ? key.size : wanted.size};
+        int order = compare_spans(&begin, &wanted);
+        if (order > 0 || !skip_words(&cursor) || found + 1 == LONG_FORM)
+            break;
+        if (order == 0) {
+            first = found++ == 0 ? start : first;
+            last = cursor.position;
+        }
     }
-    Py_RETURN_NONE;
+    PyObject *entries = PyBytes_FromStringAndSize(NULL, 4 + 4 * (last - first));
+    if (entries == NULL)
+        return NULL;
+    uint8_t *p = (uint8_t *)PyBytes_AS_STRING(entries);
+    store32(p, TAG_MAP | found << 8);
+    memcpy(p + 4, cursor.words + 4 * first, (size_t)(4 * (last - first)));
+    return entries;
 }
 
 static int module_exec(PyObject *module)
@@ -1741,8 +1753,8 @@ static PyMethodDef methods[] = {
      "translate($module, data, source, target, /)\n--\n\nThe same value in another form; None if it is for others to judge."},
     {"rows", (PyCFunction)(void (*)(void))forms_rows, METH_FASTCALL,
      "rows($module, packed, count, target, between, /)\n--\n\nMessagePack of values in another form; None as `translate`."},
-    {"entry", (PyCFunction)(void (*)(void))forms_entry, METH_FASTCALL,
-     "entry($module, words, name, /)\n--\n\nThe words of one entry of a map; None if it has none of that name."},
+    {"entries", (PyCFunction)(void (*)(void))forms_entries, METH_FASTCALL,
+     "entries($module, words, beginning, /)\n--\n\nThe entries of a map whose names begin so, as one; None for no map."},
     {"fits", (PyCFunction)(void (*)(void))forms_fits, METH_FASTCALL,
      "fits($module, words, shape, /)\n--\n\nWhether words are of the type of a shape; see mixkit.shape."},
     {NULL, NULL, 0, NULL},

@@ -40,6 +40,25 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+@ffis.register("$core_zone_offset", quick=True)
+def zone_offset(zone: str, ms: float) -> Result[float]:
+    """Seconds by which the clocks of a time zone ("Europe/Berlin") are before UTC at a time in Unix milliseconds."""
+    from datetime import UTC, datetime, timedelta
+    from zoneinfo import ZoneInfo
+
+    try:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+        found = at.astimezone(ZoneInfo(zone)).utcoffset()
+    except (OverflowError, ValueError):
+        raise FFIError(
+            f"expected a time zone and a time of the years 1 to 9999, found {zone[:100]!r}, {ms}"
+        ) from None
+    except (OSError, LookupError):
+        raise FFIError(f"there is no time zone {zone[:100]!r} on this host") from None
+    assert found is not None
+    return found.total_seconds()
+
+
 @ffis.register("$core_sleep")
 async def sleep(state: State, ms: float) -> None:
     """Wait that many milliseconds. A wait beyond the run's deadline ends the run there."""

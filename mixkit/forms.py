@@ -20,7 +20,7 @@ __all__ = [
     "JSONText",
     "Packed",
     "array_of",
-    "entry",
+    "entries",
     "json_to_words",
     "packed",
     "rows_to_json",
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     def _translate(data: bytes | bytearray | memoryview, source: int, target: int, /) -> bytes | None: ...
     def _rows(packed: bytes, count: int, target: int, between: bytes, /) -> bytes | None: ...
-    def _entry(words: bytes, name: bytes, /) -> bytes | None: ...
+    def _entries(words: bytes, beginning: bytes, /) -> bytes | None: ...
 
 else:
     try:
-        from mixkit._forms import entry as _entry
+        from mixkit._forms import entries as _entries
         from mixkit._forms import rows as _rows
         from mixkit._forms import translate as _translate
     except ModuleNotFoundError:
@@ -57,10 +57,11 @@ else:
         def _rows(packed, count, target, between):
             return None
 
-        def _entry(words, name):
+        def _entries(words, beginning):
             found = codec.decode(words)
-            name = name.decode()
-            return codec.encode(found[name]) if type(found) is dict and name in found else None
+            if type(found) is not dict:
+                return None
+            return codec.encode({k: v for k, v in found.items() if k.startswith(beginning.decode())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +149,9 @@ def words_to_msgpack(words: bytes) -> bytes:
     return msgpack_values.pack(codec.decode(words))
 
 
-def entry(words: bytes, name: str) -> bytes | None:
-    """The words of one entry of the map that these canonical words are; None if it has none, or they are no map."""
-    return _entry(words, name.encode())
+def entries(words: bytes, beginning: bytes) -> bytes | None:
+    """The words of the entries of a map whose names begin so; None if these canonical words are no map's."""
+    return _entries(words, beginning)
 
 
 def rows_to_words(packed: bytes, count: int) -> bytes:

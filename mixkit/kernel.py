@@ -133,6 +133,15 @@ class Kernel(Resources):
         """
         return self.programs.compiled(path)
 
+    def said(self, code: bytes) -> Mapping[str, Any] | None:
+        """What code that an interpreter of the profile runs says of itself, as in a section `mix.manifest`; None of any
+        other code.
+
+        Raises:
+            MixError: it is malformed.
+        """
+        return self.programs.said(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 

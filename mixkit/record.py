@@ -11,6 +11,7 @@ from mixkit.forms import Packed
 __all__ = ["PackedRecord", "packed_record"]
 
 _MAP: Final = 10
+_OWN: Final = "_rmx_"
 
 
 class PackedRecord(Mapping[str, Any]):
@@ -23,34 +24,31 @@ class PackedRecord(Mapping[str, Any]):
         words: of a map, valid and without Tokens.
     """
 
-    __slots__ = ("_value", "words")
+    __slots__ = ("_own", "_value", "words")
 
     def __init__(self, words: bytes) -> None:
         self.words = words
+        self._own: dict[str, Any] | None = None
         self._value: dict[str, Any] | None = None
 
     def msgpack(self) -> bytes:
         """It as `mixkit.msgpack_values` says."""
         return forms.words_to_msgpack(self.words)
 
+    def own(self) -> dict[str, Any]:
+        """The fields whose names begin with `_rmx_`, made when they are first asked for, without the others."""
+        if self._own is None:
+            self._own = _map(forms.entries(self.words, _OWN.encode()) or self.words)
+        return self._own
+
     def value(self) -> dict[str, Any]:
         """The map, made when it is first asked for."""
         if self._value is None:
-            self._value = cast("dict[str, Any]", codec.decode(self.words))
+            self._value = _map(self.words)
         return self._value
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """One field, without making the others."""
-        if self._value is not None:
-            return self._value.get(key, default)
-        found = forms.entry(self.words, key)
-        return default if found is None else codec.decode(found)
-
     def __getitem__(self, key: str) -> Any:
-        found = self.get(key, _MISSING)
-        if found is _MISSING:
-            raise KeyError(key)
-        return found
+        return self.own()[key] if key.startswith(_OWN) else self.value()[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.value())
@@ -62,9 +60,10 @@ class PackedRecord(Mapping[str, Any]):
         return repr(self.value())
 
 
+def _map(words: bytes) -> dict[str, Any]:
+    return cast("dict[str, Any]", codec.decode(words))
+
+
 def packed_record(packed: Packed) -> Any:
     """What `forms.packed` has answered: as a record if it is a map, else the value."""
     return PackedRecord(packed.words) if packed.words[0] == _MAP else packed.value()
-
-
-_MISSING: Final = object()

@@ -222,13 +222,14 @@ def test_lengths_and_numbers_take_the_fewest_bytes(value: Any) -> None:
     agree_on_words(codec.encode(value))
 
 
-@given(st.dictionaries(texts, values(undef=False), max_size=5), texts)
-def test_an_entry_of_a_map(record: dict[str, Any], name: str) -> None:
+@given(st.dictionaries(texts, values(undef=False), max_size=6), texts)
+@example({"_": 1, "_a": 2, "_a_": [3], "_aé": {"_a": 4}, "_b": 5, "a_a": 6}, "_a")
+def test_entries_of_a_map(record: dict[str, Any], name: str) -> None:
     words = codec.encode(record)
-    for each in (*record, name):
-        expected = codec.encode(record[each]) if each in record else None
-        assert forms.entry(words, each) == expected
-    assert forms.entry(codec.encode([record]), name) is None
+    for beginning in (name, name[:1], *record, ""):
+        expected = {key: value for key, value in record.items() if key.startswith(beginning)}
+        assert forms.entries(words, beginning.encode()) == codec.encode(expected)
+    assert forms.entries(codec.encode([record]), name.encode()) is None
 
 
 @pytest.mark.parametrize("count", [23, 24, 25, 26, 1000])

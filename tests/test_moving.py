@@ -261,6 +261,8 @@ def test_what_is_hostile_is_refused_by_name(
     data = exported(kernel, workspace)
     installed = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("installed/notes.json"))
 
+    said = zipfile.ZipFile(io.BytesIO(data)).read("files/notes.ndjson")
+
     def wrong(**changes: Any) -> dict[str, bytes]:
         release = installed["release"] | changes
         return {"installed/notes.json": json.dumps(installed | {"release": release}).encode()}
@@ -290,6 +292,11 @@ def test_what_is_hostile_is_refused_by_name(
         ),
         (changed(data, {"files/notes.ndjson": b"{}\n"}), r"files/notes\.ndjson: line 1: "),
         (changed(data, {"files/notes.ndjson": b""}), "files/notes/.*: files/notes.ndjson says nothing of"),
+        # A file leads nowhere that could not have been registered.
+        (
+            changed(data, {"files/notes.ndjson": said.replace(b'"of":', b'"mixkit-url":')}),
+            r"files/notes\.ndjson: line 1: expected an absolute URL",
+        ),
         (changed(data, {"workspace.ndjson": b"[]\n"}), r"workspace\.ndjson: line 1: expected a record"),
         (
             changed(data, {"workspace.ndjson": b'{"_rmx_type": "grant", "subject": "all"}\n'}),

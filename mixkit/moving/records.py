@@ -72,8 +72,7 @@ class Player:
         size = 0
         for line in lines:
             self._number += 1
-            id, record = self._read(line)
-            deleted = record.get("_rmx_deleted") is True
+            id, record, deleted = self._read(line)
             # One commit has one version of a record, and no tombstone beside what is stored.
             if len(records) + len(gone) >= _MOST or size >= _BYTES or id in records or (gone and not deleted):
                 self._commit(records, gone, size)
@@ -89,7 +88,8 @@ class Player:
         self._commit(records, gone, size)
         return self._number
 
-    def _read(self, line: bytes) -> tuple[str, Mapping[str, Any]]:
+    def _read(self, line: bytes) -> tuple[str, Mapping[str, Any], bool]:
+        """Its id, the record, and whether it is a tombstone."""
         record: Any
         try:
             # PERF: as words, of which the database makes what it stores without making the values.
@@ -97,12 +97,16 @@ class Player:
             record = tagged_json.loads(line) if packed is None else packed_record(packed)
         except TaggedJSONError as exc:
             raise self._fault(str(exc)) from None
-        if not isinstance(record, dict | PackedRecord):
+        if type(record) is PackedRecord:
+            own = record.own()
+        elif type(record) is dict:
+            own = record
+        else:
             raise self._fault(f"expected a record, a map, found {kind_of(record)}")
-        id = record.get("_rmx_id")
+        id = own.get("_rmx_id")
         if type(id) is not Ref:
             raise self._fault(f"expected a ref as _rmx_id, found {kind_of(id)}")
-        return id.id, record
+        return id.id, record, own.get("_rmx_deleted") is True
 
     def _commit(self, records: dict[str, Mapping[str, Any]], gone: list[str], size: int) -> None:
         try:

@@ -1,5 +1,6 @@
 /* What queries and commits do to files again and again: `identity`, whose twin in Python is in mix_db/files/layer.py, and
- * `rows`, whose twin is in mix_db/files/rows.py. `rows` is only there where the processor computes CRC-32C itself.
+ * `rows` and `lay`, whose twins are in mix_db/files/rows.py. These are only there where the processor computes CRC-32C
+ * itself.
  */
 #include "_module.h"
 
@@ -103,6 +104,8 @@ CRC_TARGET static uint32_t crc32c(const uint8_t *data, size_t size)
     return ~crc;
 }
 
+#define MOST_VARCODE 10
+
 /* The longest rows whose varcode takes one byte, and two. */
 #define ONE (1 + 0x7F)
 #define TWO (2 + 0x3FFF)
@@ -163,13 +166,76 @@ static PyObject *files_rows(PyObject *module, PyObject *const *args, Py_ssize_t 
         PyBuffer_Release(&buffers[i]);
     return records;
 }
+
+/* ------------------------------------------------------------------------------------------------------------ lay */
+
+static uint8_t *put_varcode(uint8_t *p, uint64_t number)
+{
+    for (; number > 0x7F; number >>= 7)
+        *p++ = (uint8_t)(number | 0x80);
+    *p++ = (uint8_t)number;
+    return p;
+}
+
+static void put_number(uint8_t *p, uint64_t number, int size)
+{
+    for (int i = 0; i < size; i++)
+        p[i] = (uint8_t)(number >> 8 * i);
+}
+
+/* lay(records, at) */
+static PyObject *files_lay(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (nargs != 2 || !PyTuple_CheckExact(args[0]))
+        return PyErr_Format(PyExc_TypeError, "expected a tuple of records, and an offset");
+    unsigned long long at = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(args[0]), size = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *record = PyTuple_GET_ITEM(args[0], i);
+        if (!PyBytes_CheckExact(record))
+            return PyErr_Format(PyExc_TypeError, "expected a record as bytes, found %s", Py_TYPE(record)->tp_name);
+        if (PyBytes_GET_SIZE(record) > PY_SSIZE_T_MAX - MOST_VARCODE - size)
+            return PyErr_NoMemory();
+        size += PyBytes_GET_SIZE(record) + MOST_VARCODE;
+    }
+    PyObject *data = PyBytes_FromStringAndSize(NULL, size), *offsets = PyBytes_FromStringAndSize(NULL, 8 * count);
+    PyObject *sums = PyBytes_FromStringAndSize(NULL, 4 * count), *answer = NULL;
+    if (data && offsets && sums) {
+        uint8_t *start = (uint8_t *)PyBytes_AS_STRING(data), *p = start;
+        uint64_t total = 0;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            PyObject *record = PyTuple_GET_ITEM(args[0], i);
+            uint8_t *row = p;
+            p = put_varcode(p, (uint64_t)PyBytes_GET_SIZE(record));
+            memcpy(p, PyBytes_AS_STRING(record), (size_t)PyBytes_GET_SIZE(record));
+            p += PyBytes_GET_SIZE(record);
+            uint32_t sum = crc32c(row, (size_t)(p - row));
+            total += sum;
+            put_number((uint8_t *)PyBytes_AS_STRING(offsets) + 8 * i, at + (uint64_t)(row - start), 8);
+            put_number((uint8_t *)PyBytes_AS_STRING(sums) + 4 * i, sum, 4);
+        }
+        if (!_PyBytes_Resize(&data, p - start))
+            answer = Py_BuildValue("OOOK", data, offsets, sums, (unsigned long long)total);
+    }
+    Py_XDECREF(data);
+    Py_XDECREF(offsets);
+    Py_XDECREF(sums);
+    return answer;
+}
 #endif
 
 /* --------------------------------------------------------------------------------------------------------- module */
 
 #if HAS_CRC
-static PyMethodDef ROWS = {"rows", (PyCFunction)(void (*)(void))files_rows, METH_FASTCALL,
-                           "rows(data, offsets, sums, wanted, at, most); see mix_db.files.rows."};
+static PyMethodDef WITH_CRC[] = {
+    {"rows", (PyCFunction)(void (*)(void))files_rows, METH_FASTCALL,
+     "rows(data, offsets, sums, wanted, at, most); see mix_db.files.rows."},
+    {"lay", (PyCFunction)(void (*)(void))files_lay, METH_FASTCALL, "lay(records, at); see mix_db.files.rows."},
+    {NULL, NULL, 0, NULL},
+};
 #endif
 
 static int files_exec(PyObject *module)
@@ -177,10 +243,7 @@ static int files_exec(PyObject *module)
     if (!can_crc())
         return 0;
 #if HAS_CRC
-    PyObject *rows = PyCFunction_New(&ROWS, NULL);
-    int status = rows ? PyModule_AddObjectRef(module, "rows", rows) : -1;
-    Py_XDECREF(rows);
-    return status;
+    return PyModule_AddFunctions(module, WITH_CRC);
 #endif
     return 0;
 }

@@ -9,3 +9,6 @@ def rows(
     data: Mapped, offsets: memoryview, sums: memoryview, wanted: list[int], at: int, most: int, /
 ) -> list[bytes]:
     """`mix_db.files.rows.rows_python`. Only where the processor computes CRC-32C itself."""
+
+def lay(records: tuple[bytes, ...], at: int, /) -> tuple[bytes, bytes, bytes, int]:
+    """`mix_db.files.rows.lay_python`. Only where the processor computes CRC-32C itself."""

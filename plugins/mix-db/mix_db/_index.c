@@ -21,7 +21,8 @@ struct State {
     PyTypeObject *node, *growing; /* NULL until the first `add` */
     PyObject *bitmap;
     Py_ssize_t slots[ATTRIBUTES]; /* where the attributes are in their objects */
-    PyObject *add, *zero, *one, *id_name, *type_name;
+    PyObject *add; /* BitMap.add */
+    PyObject *zero, *one, *id_name, *type_name;
     PyObject *names[NAMES];
 };
 
@@ -51,7 +52,12 @@ static int load_types(State *st)
         if (st->slots[i] < 0)
             return -1;
     }
-    return import_into(&st->bitmap, "pyroaring", "BitMap");
+    if (import_into(&st->bitmap, "pyroaring", "BitMap"))
+        return -1;
+    st->add = PyObject_GetAttrString(st->bitmap, "add");
+    if (!st->add)
+        Py_CLEAR(st->bitmap);
+    return st->add ? 0 : -1;
 }
 
 /* Where an attribute is in a node or column. */
@@ -119,20 +125,30 @@ static PyObject *text_key(Reader *r, size_t size)
 
 /* -- columns */
 
-static int call_add(State *st, PyObject *rows, PyObject *row)
+static int call_add(State *st, PyObject *bitmap, PyObject *row)
 {
-    PyObject *answer = PyObject_CallMethodOneArg(rows, st->add, row);
+    if (!Py_IS_TYPE(bitmap, (PyTypeObject *)st->bitmap)) {
+        PyErr_Format(PyExc_TypeError, "expected a BitMap, found %s", Py_TYPE(bitmap)->tp_name);
+        return -1;
+    }
+    PyObject *both[] = {bitmap, row}, *answer = PyObject_Vectorcall(st->add, both, 2, NULL);
     Py_XDECREF(answer);
     return answer ? 0 : -1;
+}
+
+/* Whether a row is noted already, as one that stands twice in an array. */
+static int is_noted(PyObject *last, PyObject *row)
+{
+    return last == row ? 1 : PyObject_RichCompareBool(last, row, Py_EQ);
 }
 
 /* The rows of a key that was there before, and one more. */
 static int note_again(State *st, PyObject *postings, PyObject *key, PyObject *posting, PyObject *row)
 {
     if (PyLong_CheckExact(posting)) {
-        int same = posting == row ? 1 : PyObject_RichCompareBool(posting, row, Py_EQ);
-        if (same)
-            return same < 0 ? -1 : 0;
+        int noted = is_noted(posting, row);
+        if (noted)
+            return noted < 0 ? -1 : 0;
         PyObject *list = PyList_New(2);
         if (!list)
             return -1;
@@ -145,11 +161,10 @@ static int note_again(State *st, PyObject *postings, PyObject *key, PyObject *po
     if (!PyList_CheckExact(posting))
         return call_add(st, posting, row);
     Py_ssize_t size = PyList_GET_SIZE(posting);
-    PyObject *last = size ? PyList_GET_ITEM(posting, size - 1) : NULL;
-    /* Both are ints, and none else changes the list. */
-    int same = last ? (last == row ? 1 : PyObject_RichCompareBool(last, row, Py_EQ)) : 0;
-    if (same)
-        return same < 0 ? -1 : 0;
+    /* Nobody else changes the list. */
+    int noted = size ? is_noted(PyList_GET_ITEM(posting, size - 1), row) : 0;
+    if (noted)
+        return noted < 0 ? -1 : 0;
     if (PyList_Append(posting, row))
         return -1;
     if (size + 1 <= SHORT)
@@ -522,12 +537,11 @@ static PyObject *index_add(PyObject *module, PyObject *const *args, Py_ssize_t c
 static int module_exec(PyObject *module)
 {
     State *st = get_state(module);
-    st->add = PyUnicode_InternFromString("add");
     st->id_name = PyUnicode_InternFromString("_rmx_id");
     st->type_name = PyUnicode_InternFromString("_rmx_type");
     st->zero = PyLong_FromLong(0);
     st->one = PyLong_FromLong(1);
-    return st->add && st->id_name && st->type_name && st->zero && st->one ? 0 : -1;
+    return st->id_name && st->type_name && st->zero && st->one ? 0 : -1;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -536,6 +550,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->node);
     Py_VISIT(st->growing);
     Py_VISIT(st->bitmap);
+    Py_VISIT(st->add);
     return 0;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -452,6 +453,32 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 def test_the_extension_is_taken() -> None:
     assert rows._rows is _files.rows
+    assert rows.lay is _files.lay
+
+
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.sampled_from([b"", b"m" * 127, b"n" * 128, b"o" * 20_000]), max_size=8
+    ).map(tuple),
+    st.integers(0, 2**40),
+)
+def test_twins_lay_the_same_rows(records: tuple[bytes, ...], at: int) -> None:
+    found = _files.lay(records, at)
+    assert found == rows.lay_python(records, at)
+    data, offsets, sums, total = found
+    starts = memoryview(offsets).cast("Q").tolist()
+    pieces = [data[start - at : end - at] for start, end in pairwise([*starts, at + len(data)])]
+    assert [varcode.write(len(record)) + record for record in records] == pieces
+    assert memoryview(sums).cast("I").tolist() == list(map(crc32c, pieces))
+    assert total == sum(map(crc32c, pieces))
+
+
+def test_the_twin_in_c_lays_nothing_else() -> None:
+    for arguments in ((), ([b""], 0), ((b"", "text"), 0), ((b"",), "0"), ((b"",), None)):
+        with pytest.raises(TypeError):
+            _files.lay(*arguments)  # type: ignore[call-arg,arg-type]
+    with pytest.raises(OverflowError):
+        _files.lay((), -1)
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mix_server.caller import Permission, Resource
 from mix_server.error_answer import failure
 from mix_server.resources.openapi import agents_of
 
-from mix_mcp.tool import Tool, named, tool_of
+from mix_mcp.records import TOOL, Records
+from mix_mcp.tool import Tool, named, said_of, tool_of
 from mixkit.activities import Activity, Kind, Result, now
 from mixkit.job import fitted
 from mixkit.schema import Mismatch
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from mix_server.catalog import Target
     from mix_server.server import Server
 
+    from mix_mcp.tool import Said
     from mixkit.job import RunResult
 
 __all__ = ["AgentTools", "CallFailed", "Gone"]
+
+_SECONDS: Final = 5.0
+"""For which what apps say of their tools is taken for what they say."""
 
 
 class Gone(Exception):
@@ -63,6 +68,10 @@ class AgentTools:
         self._workspace = workspace
         self._of: tuple[str, ...] = ()
         self._tools: Mapping[str, Tool] = {}
+        self._records = Records(server, workspace)
+        self._moments: tuple[str, ...] | None = None
+        self._said: list[tuple[str, Said]] = []
+        self._until = 0.0
 
     def may(self, who: Caller, tool: Tool) -> bool:
         """Whether somebody may call a tool, and so whether it is in their list. The workspace must be at hand."""
@@ -78,20 +87,49 @@ class AgentTools:
 
     async def find(self, who: Caller, name: str) -> Tool | None:
         """The tool of that name; None if there is none, or not for them."""
-        tool = (await self._current()).get(name)
+        tool = self._tools.get(name)
+        # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
+        at_hand = tool and self._server.catalog.at_hand(self._workspace, tool.app, tool.agent)
+        if at_hand is None or time.monotonic() > self._until:
+            tool = (await self._current()).get(name)
         await self._server.authorizer.ready(who, self._workspace)
         return tool if tool is not None and self.may(who, tool) else None
 
     async def _current(self) -> Mapping[str, Tool]:
         of = self.state()
-        if of != self._of:
+        if of != self._of or (time.monotonic() > self._until and await self._said_else()):
             found = await agents_of(
                 self._server.catalog, self._server.store, self._workspace, lambda about: True
             )
             agents = {(agent.app, agent.name): agent for agent in found if not agent.problem}
-            self._tools = {name: tool_of(name, agents[pair]) for name, pair in named(agents).items()}
+            await self._said_else()
+            said = {(app, each.agent): each for app, each in self._said if (app, each.agent) in agents}
+            taken = {each.name: pair for pair, each in sorted(said.items())}
+            names = dict(named(pair for pair in agents if pair not in taken.values()))
+            # What an app calls its tool goes before what another one's would be called by rule.
+            tools = {**names, **taken}
+            self._tools = {
+                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
+            }
             self._of = of
         return self._tools
+
+    async def _said_else(self) -> bool:
+        """Read what apps say of their tools; whether that is another than before."""
+        self._until = time.monotonic() + _SECONDS
+        moments = await self._records.moments()
+        if moments == self._moments:
+            return False
+        found = [
+            (app, each)
+            for app, row in await self._records.of_apps(
+                TOOL, self._server.store.workspace(self._workspace).apps()
+            )
+            if (each := said_of(row)) is not None
+        ]
+        changed = found != self._said
+        self._moments, self._said = moments, found
+        return changed
 
     def state(self) -> tuple[str, ...]:
         """Stands for what is installed: another one as soon as that is another, in any process."""
@@ -132,7 +170,8 @@ class AgentTools:
                     target.entry,
                     params,
                     env=target.env.for_request(user=who.user, headers={}, body=None),
-                    limits=target.limits,
+                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
+                    limits=None if target.limits is server.kernel.limits else target.limits,
                     grants=target.grants,
                     run_id=run_id,
                     agents=target.agents(who),

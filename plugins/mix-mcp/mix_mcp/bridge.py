@@ -5,6 +5,7 @@ One bridge a workspace. It keeps nothing of who asks: who it is and what they ca
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mix_server.errors import Refusal
 from mix_mcp import __version__
 from mix_mcp.agents import AgentTools, CallFailed, Gone
 from mix_mcp.content import error_of, result_of
-from mix_mcp.exchange import Exchange, Seal
+from mix_mcp.exchange import Ask, Exchange, Seal
 from mix_mcp.library import Library
 from mix_mcp.message import (
     INTERNAL,
@@ -30,7 +31,8 @@ from mix_mcp.message import (
 )
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, SUPPORTED, Client, agreed
-from mix_mcp.tool import VALUE
+from mix_mcp.tasks import EXTENSION, Tasks
+from mix_mcp.tool import VALUE, Support
 from mix_mcp.watch import Filter, Watch
 from mixkit import tagged_json
 from mixkit.errors import NotFound, TaggedJSONError
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from mix_server.caller import Caller
     from mix_server.server import Server
 
+    from mix_mcp.task_store import Task
     from mix_mcp.tool import Tool
 
 __all__ = ["Asked", "Bridge"]
@@ -52,8 +55,12 @@ _LEVEL_OF: Final = (
     LEVELS.index("error"),
 )
 """Levels of what guests write, as those of MCP."""
-_TODAY: Final = ("server/discover", "subscriptions/listen")
+_TODAY: Final = ("server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel")
 """Methods that clients with sessions do not have."""
+_PATIENCE: Final = 5.0
+"""Seconds after which a call becomes a task, for a client that knows tasks."""
+_MOMENT: Final = 0.25
+"""Seconds in which an agent asks that is always a task, if it asks before it begins."""
 _FRESH: Final = 5_000
 """Milliseconds for which a list may be taken for what there is."""
 
@@ -66,8 +73,7 @@ class Asked:
         id: of the message.
         run: identity of the run that it may become, in the log and in activities.
         tell: sends a message beside the answer, to who asked. Called on the event loop.
-        ask: sends a request to a client of a session, with method and params, and waits for what it answers; None if
-            it cannot be asked.
+        ask: asks a client of a session, while its call is open; None if it cannot be asked.
     """
 
     id: Id
@@ -75,7 +81,7 @@ class Asked:
     client: Client
     run: str
     tell: Callable[[bytes], None]
-    ask: Callable[[str, Any], Awaitable[Any]] | None = None
+    ask: Ask | None = None
 
 
 class Bridge:
@@ -90,6 +96,7 @@ class Bridge:
         self._server = server
         self._name = workspace
         self.tools = AgentTools(server, workspace)
+        self._tasks = Tasks(server, workspace)
         self._library = Library(server, workspace, self.tools)
         self._modern: dict[str, Callable[[Asked, dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "server/discover": self._discover,
@@ -102,6 +109,9 @@ class Bridge:
             "resources/read": self._read_resource,
             "completion/complete": self._complete,
             "subscriptions/listen": self._listen,
+            "tasks/get": self._get_task,
+            "tasks/update": self._update_task,
+            "tasks/cancel": self._cancel_task,
         }
         self._of_sessions = {
             **{name: method for name, method in self._modern.items() if name not in _TODAY},
@@ -167,7 +177,7 @@ class Bridge:
     async def _discover(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
         return {
             "supportedVersions": SUPPORTED,
-            "capabilities": self._capabilities(),
+            "capabilities": self._capabilities() | {"extensions": {EXTENSION: {}}},
             "instructions": self._instructions(),
             **_cached(asked),
         }
@@ -258,9 +268,13 @@ class Bridge:
             if values.keys() != {VALUE}:
                 return error_of(f"expected one argument, {VALUE}: {tool.params}")
             values = values[VALUE]
+        able = asked.client.modern and asked.client.can("extensions", EXTENSION)
+        if tool.tasks is Support.REQUIRED and not able:
+            raise _lacking({"extensions": {EXTENSION: {}}})
         return await self._exchange(
-            asked, tool.name, arguments, params, lambda waiting: self._called(asked, tool, values, waiting)
-        )
+            asked, tool.name, arguments, params, lambda waiting: self._called(asked, tool, values, waiting),
+            tool.tasks if able else Support.NEVER,
+        )  # fmt: skip
 
     async def _called(self, asked: Asked, tool: Tool, values: Any, waiting: Exchange) -> dict[str, Any]:
         try:
@@ -271,10 +285,7 @@ class Bridge:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {tool.name}") from None
         except CallFailed as exc:
             if waiting.lacking and asked.client.modern:
-                raise Fault(
-                    MISSING_CAPABILITY, "Missing required client capability",
-                    {"requiredCapabilities": waiting.lacking},
-                ) from None  # fmt: skip
+                raise _lacking(waiting.lacking) from None
             return error_of(f"{exc}; it takes {tool.params}" if exc.params else str(exc))
         structured = tool.structured if asked.client.modern else tool.structured_before
         return result_of(result.value, structured=structured)
@@ -286,10 +297,9 @@ class Bridge:
         arguments: dict[str, Any],
         params: dict[str, Any],
         begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
+        tasks: Support = Support.NEVER,
     ) -> dict[str, Any]:
-        """What comes of a call whose agent may ask back: its result, or what it asks for."""
-        import asyncio
-
+        """What comes of a call whose agent may ask back: its result, what it asks for, or the task that it becomes."""
         if not asked.client.modern:
             return await begin(Exchange(asked.client, asked.tell, {}, asked.ask))
         seal = Seal(self._server.kernel.keyring, [asked.who.named, self._name, name, arguments])
@@ -300,25 +310,71 @@ class Bridge:
                 raise Fault(INVALID_PARAMS, "expected inputResponses as an object")
             answers |= responses
         waiting = Exchange(asked.client, asked.tell, answers)
+        if not asked.client.capabilities:
+            # PERF: who can do nothing is asked nothing, and knows no tasks.
+            return await begin(waiting)
         task = asyncio.ensure_future(begin(waiting))
+        if tasks is Support.AT_ONCE:
+            return await self._hand_over(asked, task, waiting)
+        # Where there is to be a task, questions come before it, soon if at all.
+        patience = {Support.OPTIONAL: _PATIENCE, Support.REQUIRED: _MOMENT}.get(tasks)
+        kept = False
         try:
-            await asyncio.wait((task, waiting.needs), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
+            await asyncio.wait((task, waiting.needs), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.needs.done():
+                return {
+                    "resultType": "input_required",
+                    "inputRequests": waiting.missing,
+                    "requestState": seal.close(waiting.answered),
+                }
+            if tasks is Support.REQUIRED or not task.done():
+                kept = True
+                return await self._hand_over(asked, task, waiting)
+            return task.result()
         finally:
-            if not task.done():
+            if not kept and not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-        return {
-            "resultType": "input_required",
-            "inputRequests": waiting.missing,
-            "requestState": seal.close(waiting.answered),
-        }
+
+    async def _hand_over(
+        self, asked: Asked, work: asyncio.Future[dict[str, Any]], waiting: Exchange
+    ) -> dict[str, Any]:
+        """Let a call go on as a task."""
+
+        async def going_on(ask: Ask) -> dict[str, Any]:
+            waiting.ask_now(ask)
+            return await work
+
+        task = await self._tasks.begin(asked.who, going_on)
+        return {"resultType": "task", **task.shown()}
+
+    # -- tasks --------------------------------------------------------------------------------
+
+    async def _get_task(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        id = self._task_of(asked, params)
+        return _known(await self._tasks.find(asked.who, id)).shown()
+
+    async def _update_task(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        id = self._task_of(asked, params)
+        _known(await self._tasks.update(asked.who, id, _object(params, "inputResponses")))
+        return {}
+
+    async def _cancel_task(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        id = self._task_of(asked, params)
+        _known(await self._tasks.cancel(asked.who, id))
+        return {}
+
+    def _task_of(self, asked: Asked, params: dict[str, Any]) -> str:
+        if not asked.client.can("extensions", EXTENSION):
+            raise _lacking({"extensions": {EXTENSION: {}}})
+        return _text(params, "taskId")
+
+    async def close(self) -> None:
+        """The process ends."""
+        await self._tasks.stop()
 
     def _output(self, asked: Asked, tool: Tool) -> Callable[[int, str], None] | None:
         """Sends what a guest writes to a client that takes it."""
-        import asyncio
-
         least = asked.client.level
         if least is None:
             return None
@@ -338,6 +394,18 @@ class Bridge:
 def _cached(asked: Asked) -> dict[str, Any]:
     """For how long a list holds, and that it is one caller's."""
     return {"ttlMs": _FRESH, "cacheScope": "private"} if asked.client.modern else {}
+
+
+def _lacking(capabilities: dict[str, Any]) -> Fault:
+    return Fault(
+        MISSING_CAPABILITY, "Missing required client capability", {"requiredCapabilities": capabilities}
+    )
+
+
+def _known(task: Task | None) -> Task:
+    if task is None:
+        raise Fault(INVALID_PARAMS, "there is no such task")
+    return task
 
 
 def _text(params: dict[str, Any], name: str) -> str:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mix_mcp.revision import Client
     from mixkit.keyring import KeyRing
 
-__all__ = ["Exchange", "Seal"]
+__all__ = ["Ask", "Exchange", "Seal"]
+
+Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Asks several things, by name, and answers what came of each."""
 
 _PURPOSE: Final = "mcp state"
 _GOOD_FOR: Final = 900
@@ -53,7 +56,11 @@ class Seal:
 
     def __init__(self, keyring: KeyRing, of: Any) -> None:
         self._keyring = keyring
-        self._of = hashlib.sha256(msgspec.json.encode(of, order="sorted")).digest()
+        self._what = of
+
+    @property
+    def _of(self) -> bytes:
+        return hashlib.sha256(msgspec.json.encode(self._what, order="sorted")).digest()
 
     def close(self, answers: dict[str, Any]) -> str:
         """The state, as text."""
@@ -97,7 +104,7 @@ class Exchange:
         client: Client,
         tell: Callable[[bytes], None],
         answers: dict[str, Any],
-        ask_now: Callable[[str, Any], Awaitable[Any]] | None = None,
+        ask_now: Ask | None = None,
     ) -> None:
         self._client = client
         self._tell = tell
@@ -109,6 +116,7 @@ class Exchange:
         self.answered: dict[str, Any] = {}
         self.lacking: dict[str, Any] = {}
         self.missing: dict[str, Any] = {}
+        self._going_on: asyncio.Future[None] = self._loop.create_future()
         self.needs: asyncio.Future[None] = self._loop.create_future()
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
@@ -131,22 +139,31 @@ class Exchange:
     async def ask(self, requests: Mapping[str, Any]) -> dict[str, Any]:
         plain = {name: self._plain(name, request) for name, request in requests.items()}
         for name, request in plain.items():
-            if name not in self.answered and self._ask_now is not None:
-                answer = await self._ask_now(request["method"], request["params"])
-                if not fits(request, answer):
-                    raise FFIError(f"the client has answered {request['method']} with what does not fit")
-                self.answered[name] = answer
-            elif fits(request, self._answers.get(name)):
+            if name not in self.answered and fits(request, self._answers.get(name)):
                 self.answered[name] = self._answers[name]
         missing = {name: request for name, request in plain.items() if name not in self.answered}
         if not missing:
             return {name: self.answered[name] for name in plain}
-        self.missing |= missing
-        if not self.needs.done():
-            self.needs.set_result(None)
-        # This run ends here; the one that comes with the answer gets further.
-        await self._loop.create_future()
-        raise AssertionError
+        if self._ask_now is None:
+            self.missing |= missing
+            if not self.needs.done():
+                self.needs.set_result(None)
+            # This run ends here; the one that comes with the answer gets further. Or the call becomes a task.
+            await self._going_on
+        assert self._ask_now is not None
+        answers = await self._ask_now(missing)
+        for name, request in missing.items():
+            if not fits(request, answers.get(name)):
+                raise FFIError(f"the client has answered {request['method']} with what does not fit")
+        self.answered |= answers
+        return {name: self.answered[name] for name in plain}
+
+    def ask_now(self, ask: Ask) -> None:
+        """From now on what is asked is asked at once: the call has become a task."""
+        self._ask_now = ask
+        self.missing.clear()
+        if not self._going_on.done():
+            self._going_on.set_result(None)
 
     def _plain(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         method, params = request["method"], request.get("params") or {}

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -56,12 +56,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
 """Methods to the parameter that stands in the header Mcp-Name too."""
 _REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSUPPORTED_VERSION))
 """Codes of faults of the request itself, whose status is 400 for every client."""
 _LISTEN: Final = "subscriptions/listen"
-_TELLING: Final = frozenset(_NAMED)
+_TELLING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 """Methods that may have an agent run, which may tell something before its answer."""
 
 
@@ -71,14 +76,18 @@ class Endpoint:
     permissions: ClassVar = {"POST": Permission.SEE}
     methods: ClassVar = {
         "POST": Method(
-            "A message of the Model Context Protocol", {200: dict[str, Any], 202: None}, (JSON, EVENTS),
-            takes=dict[str, Any], errors=frozenset({404, 500}),
+            "A message of the Model Context Protocol",
+            # An error is one of JSON-RPC, in the body of a status that fits.
+            {200: dict[str, Any], 202: None, **dict.fromkeys((400, 404, 500), dict[str, Any])},
+            (JSON, EVENTS),
+            takes=dict[str, Any],
         )
-    }  # fmt: skip
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._bridges: dict[str, Bridge] = {}
+        server.ending.append(self._close)
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         settings = self._server.settings
@@ -115,6 +124,10 @@ class Endpoint:
         except Fault as fault:
             resp.status = _status(fault, modern=modern)
             resp.data = failure(None if message is None else message.id, fault)
+
+    async def _close(self) -> None:
+        for bridge in self._bridges.values():
+            await bridge.close()
 
     def _bridge(self, ws: str) -> Bridge:
         bridge = self._bridges.get(ws)
@@ -171,9 +184,16 @@ class Endpoint:
         resp.stream = Stream(self._server.streams, req, parts(), release, endless=message.method == _LISTEN)
 
     async def _ask(
+        self, ws: str, req: Request, tell: Callable[[bytes], None], requests: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Ask the client of a session several things at once."""
+        answers = await asyncio.gather(*(self._ask_one(ws, req, tell, **each) for each in requests.values()))
+        return dict(zip(requests, answers, strict=True))
+
+    async def _ask_one(
         self, ws: str, req: Request, tell: Callable[[bytes], None], method: str, params: Any
     ) -> dict[str, Any]:
-        """Ask a client of a session, whose answer is a request of its own, to whichever worker."""
+        """Ask one, whose answer is a request of its own, to whichever worker."""
         signals, owner = self._server.kernel.signals, Owner(ws, None, req.who.named, None)
         most = self._server.settings.postpone_timeout
         id = await signals.create(owner, most)

@@ -152,7 +152,7 @@ class Library:
         found: list[Any] = []
         for app in await self._records.apps(who):
             database = await self._server.databases.of(self._workspace, app)
-            found += [app, database.watermark]
+            found += [app, database.watermark()]
         return tuple(found)
 
     async def mark(self, who: Caller, uri: str) -> Any:
@@ -164,7 +164,7 @@ class Library:
                 if kind == "files":
                     place = await place_of(self._server, self._workspace, app)
                     return (await files_of(self._server, place).stat(f"/{name}")).etag
-                return (await self._server.databases.of(self._workspace, app)).watermark
+                return (await self._server.databases.of(self._workspace, app)).watermark()
         except MixError:
             return None
         for each in named_of(await self._records.of_type(who, RESOURCE)):

@@ -27,6 +27,7 @@ def serve_workspace(kernel: Kernel, workspace: str, output: int) -> None:
     server = Server(kernel, secrets.token_urlsafe())
     server.store.workspace(workspace).apps()
     bridge = Bridge(server, workspace)
+    server.ending.append(bridge.close)
     who = Caller(None, operator=True)
 
     async def run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.caller import Permission, Resource
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
     from mixkit.storage import Database
 
-__all__ = ["PROMPT", "RESOURCE", "Records", "as_lists"]
+__all__ = ["PROMPT", "RESOURCE", "TOOL", "Records", "as_lists"]
 
 PROMPT: Final = "mcp_prompt"
 RESOURCE: Final = "mcp_resource"
+TOOL: Final = "mcp_tool"
 _MOST: Final = 1_000
 """Records of a type in an app that are read."""
 
@@ -42,12 +44,21 @@ class Records:
 
     async def of_type(self, who: Caller, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The records of a type that somebody may read, each with its app."""
+        return await self.of_apps(kind, await self.apps(who))
+
+    async def of_apps(self, kind: str, apps: list[str]) -> list[tuple[str, Mapping[str, Any]]]:
+        """The records of a type in some apps, each with its app."""
         found: list[tuple[str, Mapping[str, Any]]] = []
-        for app in await self.apps(who):
+        for app in apps:
             database = await self._server.databases.of(self._workspace, app)
-            rows = await self._server.databases.call(lambda database=database: _read(database, kind))  # type: ignore[misc]
+            rows = await self._server.databases.call(partial(_read, database, kind))
             found += [(app, row) for row in rows]
         return found
+
+    async def moments(self) -> tuple[str, ...]:
+        """Stands for what is in the databases of all apps."""
+        apps = self._server.store.workspace(self._workspace).apps()
+        return tuple([(await self._server.databases.of(self._workspace, app)).watermark() for app in apps])
 
 
 def _read(database: Database, kind: str) -> list[dict[str, Any]]:

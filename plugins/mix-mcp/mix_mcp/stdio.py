@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_mcp.bridge import Asked
@@ -145,7 +145,12 @@ class Connection:
         ask = None if client.modern else self._ask
         return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
 
-    async def _ask(self, method: str, params: Any) -> dict[str, Any]:
+    async def _ask(self, requests: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the client of a session several things at once."""
+        answers = await asyncio.gather(*(self._ask_one(**request) for request in requests.values()))
+        return dict(zip(requests, answers, strict=True))
+
+    async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
         self._count += 1
         id = f"{self._prefix}-{self._count}"
         answered = self._questions[id] = asyncio.get_running_loop().create_future()

@@ -242,6 +242,39 @@ AGENTS: Mapping[str, tuple[str, str, str]] = {
         "Makes a resource",
         '{"id": m_p.id, "templateTest": true, "data": "Data for ID: " + m_p.id}',
     ),
+    "test_greet": ('{name: "string"}', "Greets", 'text("Hello, " + m_p.name + "!")'),
+    "test_slow_compute": (
+        '{seconds: "number", "label?": "string"}',
+        "Takes that long",
+        'do { let _ = sleep(m_p.seconds * 1000); return text("done") }',
+    ),
+    "test_failing_job": ("{}", "Fails", 'do { let _ = sleep(1000); return fail("it failed") }'),
+    "test_protocol_error_job": ("{}", "Asks for what no client can", 'text(text_of(all({"q": roots})))'),
+    "test_confirm_delete": (
+        '{"filename?": "string"}',
+        "Asks first",
+        'text(text_of(all({"q": form("Delete it?", {"confirm": {"type": "boolean"}}, ["confirm"])})))',
+    ),
+    "test_multi_input": (
+        "{}",
+        "Asks twice at once",
+        f'text(text_of(all({{"one": {_NAME}, "two": {_NAME}}})))',
+    ),
+    "test_tool_with_task": (
+        "{}",
+        "Asks, and takes long then",
+        f'text(text_of(all({{"user_name": {_NAME}}})))',
+    ),
+}
+
+TASKS = {
+    "greet": "never",
+    "slow_compute": "at_once",
+    "failing_job": "required",
+    "protocol_error_job": "at_once",
+    "confirm_delete": "at_once",
+    "multi_input": "at_once",
+    "tool_with_task": "required",
 }
 
 RECORDS: list[dict[str, Any]] = [
@@ -340,6 +373,17 @@ RECORDS: list[dict[str, Any]] = [
         "description": "A prompt that asks",
         "agent": "prompt_context",
     },
+]
+
+
+RECORDS += [
+    {
+        "_rmx_type": "mcp_tool",
+        "agent": agent,
+        "name": f"test_{agent}" if agent == "tool_with_task" else agent,
+        "task": task,
+    }
+    for agent, task in TASKS.items()
 ]
 
 

@@ -112,7 +112,7 @@ def test_what_changes_is_told(site: Site) -> None:
             "io.modelcontextprotocol/protocolVersion": version,
             "io.modelcontextprotocol/clientCapabilities": {},
         },
-        "notifications": {"toolsListChanged": True},
+        "notifications": {"toolsListChanged": True, "promptsListChanged": True},
     }
     headers = {
         "MCP-Protocol-Version": version,
@@ -125,6 +125,9 @@ def test_what_changes_is_told(site: Site) -> None:
         first = next(told)
         assert first["method"] == "notifications/subscriptions/acknowledged"
         assert first["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 1}
+        record = {"_rmx_type": "mcp_prompt", "name": "more", "messages": []}
+        assert client.post("/v1/ws/conf/app/test/documents", json=record).status_code == 201
+        assert next(told)["method"] == "notifications/prompts/list_changed"
         # The package without one of its agents has another list.
         site.install(without="audio_content")
         second = next(told)

@@ -583,10 +583,10 @@ class Assembly:
             self._constants.append(value)
         return index
 
-    def ffi(self, name: str, params: int) -> str:
-        """Declare an FFI; `emit("ffi", to, first, name)` calls it."""
-        self._ffis[name] = FFI(name, params)
-        return name
+    def ffi(self, name: str, params: int, key: str = "") -> str:
+        """Declare an FFI; `emit("ffi", to, first, key)` calls it. The key is its name if none is given."""
+        self._ffis[key or name] = FFI(name, params)
+        return key or name
 
     def new_global(self) -> int:
         """Index of a new global."""

@@ -12,11 +12,13 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from mix_server.caller import Caller
 from mix_server.errors import Overloaded
 from mix_server.moving.transfers import Transfers
 from mix_server.server import Server
@@ -305,11 +307,26 @@ async def test_few_transfers_are_under_way_at_once(server: Server) -> None:
     transfers = Transfers(server)
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            await stack.enter_async_context(transfers.place())
+            await stack.enter_async_context(transfers.place(asked_by(None)))
         with pytest.raises(Overloaded):
-            await stack.enter_async_context(transfers.place())
-    async with transfers.place():
+            await stack.enter_async_context(transfers.place(asked_by(None)))
+    async with transfers.place(asked_by(None)):
         pass
+    # Who does not run the server leaves some to others, whether they come from one machine or not.
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(transfers.place(asked_by("ada@example.org")))
+        with pytest.raises(Overloaded, match="of yours"):
+            await stack.enter_async_context(transfers.place(asked_by("ada@example.org")))
+        await stack.enter_async_context(transfers.place(asked_by("bob@example.org")))
+    async with transfers.place(asked_by("ada@example.org")):
+        pass
+
+
+def asked_by(email: str | None) -> Any:
+    """A request of a user; None is the operator."""
+    caller = Caller(email, () if email is None else (f"user/{email}",), operator=email is None)
+    return SimpleNamespace(caller=caller, scope={})
 
 
 async def test_an_import_that_nobody_waits_for_leaves_nothing(

@@ -309,26 +309,28 @@ _Given = tuple[Mapping[str, Any], str | None]
 
 
 def _checked(given: object, index: int) -> _Given:
-    record: Mapping[str, Any]
-    if type(given) is dict or type(given) is PackedRecord:
+    if type(given) is PackedRecord:
+        # It is a value, as it is packed.
+        return given, _named(given.own(), index)
+    if type(given) is dict:
         record = given
     elif isinstance(given, Mapping):
         record = dict(given)
     else:
         raise RecordError(f"expected a record, which is a map, found {_kind(given)}", f"$[{index}]")
-    # What is packed is a value.
-    if type(record) is dict and scan(record) & (INVALID | GUARDED):
+    if scan(record) & (INVALID | GUARDED):
         _refuse(record, index)
+    return record, _named(record, index)
+
+
+def _named(record: dict[str, Any], index: int) -> str | None:
+    """The id that a record names."""
     kind = record.get("_rmx_type", "")
     if type(kind) is not str:
         raise RecordError(
             f"expected a string as type of a record, found {_kind(kind)}", f"$[{index}]._rmx_type"
         )
-    id = record.get("_rmx_id", _NONE)
-    return record, None if id is _NONE else read_id(id, f"$[{index}]._rmx_id")
-
-
-_NONE: Final = object()
+    return read_id(record["_rmx_id"], f"$[{index}]._rmx_id") if "_rmx_id" in record else None
 
 
 def _packed(pack: Callable[[Any], bytes], record: dict[str, Any], index: int) -> bytes:

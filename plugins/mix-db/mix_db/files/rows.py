@@ -30,7 +30,7 @@ from mix_db.files import names, varcode
 from mix_db.files.errors import DamagedFile
 from mix_db.files.layer import Folder, Mapped
 
-__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "map_file", "rows_python"]
+__all__ = ["HEADER", "Extent", "RowReader", "added", "append", "lay", "lay_python", "map_file", "rows_python"]
 
 HEADER: Final = b"MXO1"
 _U64: Final = Struct("<Q")
@@ -163,15 +163,34 @@ def rows_python(
     return records
 
 
-def _reader() -> Callable[[Any, Any, Any, list[int], int, int], list[bytes]]:
+def lay_python(records: Sequence[bytes], at: int) -> tuple[bytes, bytes, bytes, int]:
+    """The bytes of rows in db.dat, db.off and db.sum, where they begin at offset `at` of db.dat; and the sum of their
+    checksums. `mix_db._files.lay` is the twin in C."""
+    data, offsets, sums = bytearray(), bytearray(), bytearray()
+    total = 0
+    for record in records:
+        row = varcode.write(len(record)) + record
+        checksum = crc32c(row)
+        offsets += _U64.pack(at + len(data))
+        sums += _U32.pack(checksum)
+        data += row
+        total += checksum
+    return bytes(data), bytes(offsets), bytes(sums), total
+
+
+_Rows = Callable[[Any, Any, Any, list[int], int, int], list[bytes]]
+_Lay = Callable[[tuple[bytes, ...], int], tuple[bytes, bytes, bytes, int]]
+
+
+def _native() -> tuple[_Rows, _Lay]:
     try:
-        from mix_db._files import rows
+        from mix_db._files import lay, rows
     except ImportError:
-        return rows_python
-    return rows
+        return rows_python, lay_python
+    return rows, lay
 
 
-_rows: Final = _reader()
+_rows, lay = _native()
 
 
 def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
@@ -196,28 +215,25 @@ def append(folder: Folder, extent: Extent, records: Iterable[bytes]) -> Extent:
                 _check_size(name, file.size(), expected)
         if not extent.rows:
             files[1].write(0, HEADER)
-        buffers = data, offsets, sums = bytearray(), bytearray(), bytearray()
         positions = list(extent.sizes().values())
 
-        def write() -> None:
+        def write(some: Sequence[bytes]) -> None:
+            nonlocal rows, size, total
+            *buffers, checksums = lay(tuple(some), size)
             for index, (file, buffer) in enumerate(zip(files, buffers, strict=True)):
-                file.write(positions[index], bytes(buffer))
+                file.write(positions[index], buffer)
                 positions[index] += len(buffer)
-                buffer.clear()
+            rows, size, total = rows + len(some), size + len(buffers[0]), added(total, checksums)
 
+        some: list[bytes] = []
+        waiting = 0
         for record in records:
-            length = varcode.write(len(record))
-            offsets += _U64.pack(size)
-            checksum = crc32c(record, crc32c(length))
-            total = added(total, checksum)
-            sums += _U32.pack(checksum)
-            data += length
-            data += record
-            rows += 1
-            size += len(length) + len(record)
-            if len(data) >= _CHUNK:
-                write()
-        write()
+            some.append(record)
+            waiting += len(record)
+            if waiting >= _CHUNK:
+                write(some)
+                some, waiting = [], 0
+        write(some)
         for file in files:
             file.sync()
     if extent.rows == 0:

@@ -69,7 +69,7 @@ from crc32c import crc32c
 from mix_db.files import prologue, varcode
 from mix_db.files.errors import DamagedFile, FilesError
 from mix_db.files.layer import File, Folder, write_whole
-from mix_db.files.rows import Extent, added
+from mix_db.files.rows import Extent, added, lay
 
 __all__ = [
     "HEADER_SIZE",
@@ -446,8 +446,8 @@ def row_sum(record: bytes) -> int:
 
 def _body(records: Sequence[bytes], total: int) -> tuple[bytes, int]:
     """The records part of a frame, and the sum with their rows."""
-    parts = [varcode.write(len(record)) + record for record in records]
-    return b"".join(parts), added(total, sum(map(crc32c, parts)))
+    body, _, _, checksums = lay(tuple(records), 0)
+    return body, added(total, checksums)
 
 
 def _frame(mark: bytes, number: int, synced: int, total: int, body: bytes) -> bytes:

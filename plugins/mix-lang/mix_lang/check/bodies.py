@@ -6,11 +6,12 @@ from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.check.globals import ARITIES, CASES, TYPES
-from mix_lang.check.hints import counted, near
+from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, LocalKind, Place, Scope
 from mix_lang.check.sizes import MOST_PARTS, Sizes
+from mix_lang.check.unused import is_unused
 from mix_lang.diagnostic import Report
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, arity_of
 from mix_lang.regex import wrong
 from mix_lang.source import Span
 from mix_lang.walk import every
@@ -369,7 +370,40 @@ class BodyChecker:
                     self._expr(result, scope)
             case s.ExprStmt(value=value):
                 self._expr(value, scope)
+                self._value_unused(value, scope)
         return scope
+
+    def _value_unused(self, value: s.Expr, scope: Scope) -> None:
+        """What is surely a mistake: nothing happens, and the value is not kept."""
+        if is_unused(value):
+            self._report.warn(
+                "M0322", value.span, "nothing uses this value",
+                hint="write return in front of it, or keep it: let x = …",
+            )  # fmt: skip
+        elif isinstance(value, s.Call) and (takes := self._arity(value.function, scope)) > len(value.args):
+            self._report.warn(
+                "M0322", value.span,
+                f"this call has {counted(len(value.args), 'argument')} of {takes}: it gives a function of the rest, "
+                "and nothing uses that",
+                hint="functions that write take appstate first" if takes - len(value.args) == 1 else "",
+            )  # fmt: skip
+
+    def _arity(self, node: s.Expr, scope: Scope) -> int:
+        """How many arguments a function takes, where its definition is known; else 0."""
+        if isinstance(node, s.Field):
+            unit = self._module_of(node.object, scope)
+            member = unit.members.get(node.name) if unit is not None else None
+        elif isinstance(node, s.Name) and scope.find(node.name) is None:
+            member = self._unit.members.get(node.name)
+            if member is None:
+                return ARITIES.get(node.name, 0)
+        else:
+            return 0
+        if member is None or not isinstance(member.item, s.Def | s.Foreign) or member.kind != "def":
+            return 0
+        if isinstance(member.item, s.Foreign):
+            return arity_of(member.item.type)
+        return len(member.item.params or ())
 
     def _let(self, node: s.LetStmt, scope: Scope) -> None:
         """The value is outside of the scope that the names are in."""
@@ -549,7 +583,10 @@ class BodyChecker:
             return None
         if member.kind != "case":
             self._report.add(
-                "M0501", pattern.span, f"'{pattern.name}' is a {member.kind}, no case", name=pattern.name
+                "M0501",
+                pattern.span,
+                f"'{pattern.name}' is {with_article(member.kind)}, no case",
+                name=pattern.name,
             )
             return None
         return member

@@ -7,7 +7,6 @@ fits is one step; `flat` is None where there is no such line, because of a comme
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 __all__ = [
@@ -95,10 +94,12 @@ HARD: Final = Break(None)
 FRESH: Final = Break(None)
 
 
-def concat(parts: Iterable[Doc]) -> Doc:
-    """One behind the other."""
-    found = list(parts)
-    return found[0] if len(found) == 1 else Concat(found)
+def concat(parts: list[Doc]) -> Doc:
+    """One behind the other; text alone is text."""
+    for part in parts:
+        if type(part) is not str:
+            return parts[0] if len(parts) == 1 else Concat(parts)
+    return "".join(parts)  # type: ignore[arg-type]
 
 
 def render(doc: Doc, width: int) -> str:

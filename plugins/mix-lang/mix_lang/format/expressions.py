@@ -6,7 +6,7 @@ from typing import Final
 
 from mix_lang.format.document import HARD, LINE, SOFT, Doc, Group, Nest, concat
 from mix_lang.format.sequences import SequenceLayout
-from mix_lang.format.tree import Element, Node, Tree
+from mix_lang.format.tree import Element, Node
 
 __all__ = ["Layout"]
 
@@ -17,23 +17,13 @@ _BLOCKS: Final = ("do", "action")
 class Layout(SequenceLayout):
     """The document of each kind of node."""
 
-    def __init__(self, tree: Tree) -> None:
-        super().__init__(tree)
-        self._rules = {
-            "assigned": self._assigned, "binary": self._binary, "block": self._block, "case": self._case,
-            "clause": self._clause, "def": self._assigned, "enclosed": self._enclosed, "expression": self._expression,
-            "if": self._if, "item": self._plain, "let": self._let, "list": self._list, "meta": self._plain,
-            "module": self._module, "not": self._binary, "part": self._part, "plain": self._plain,
-            "postfix": self._tight, "return": self._plain, "switch": self._switch, "tight": self._tight,
-            "unary": self._unary, "with": self._with,
-        }  # fmt: skip
-
     def _show(self, element: Element) -> Doc:
         if isinstance(element, int):
-            return self._token(element)
+            text = self._bare[element]
+            return self._token(element) if text is None else text
         if element.start not in self._before and element.end - 1 not in self._behind:
-            return self._rules[element.kind](element)
-        return self._commented(element.start, element.end - 1, lambda: self._rules[element.kind](element))
+            return _RULES[element.kind](self, element)
+        return self._commented(element.start, element.end - 1, lambda: _RULES[element.kind](self, element))
 
     def _plain(self, node: Node) -> Doc:
         return self._joined(node.elements())
@@ -186,3 +176,14 @@ class Layout(SequenceLayout):
             else:
                 docs.append(self._show(element))
         return Group(concat([*docs, self._show(body)]))
+
+
+_RULES: Final = {
+    "assigned": Layout._assigned, "binary": Layout._binary, "block": Layout._block, "case": Layout._case,
+    "clause": Layout._clause, "def": Layout._assigned, "enclosed": Layout._enclosed,
+    "expression": Layout._expression, "if": Layout._if, "item": Layout._plain, "let": Layout._let,
+    "list": Layout._list, "meta": Layout._plain, "module": Layout._module, "not": Layout._binary,
+    "part": Layout._part, "plain": Layout._plain, "postfix": Layout._tight, "return": Layout._plain,
+    "switch": Layout._switch, "tight": Layout._tight, "unary": Layout._unary, "with": Layout._with,
+}  # fmt: skip
+"""How each kind of node is laid out."""

@@ -30,6 +30,10 @@ class TokenLayout:
         self._kinds = [token.kind for token in tree.tokens]
         self._texts = [text[token.span.start : token.span.end] for token in tree.tokens]
         self._before, self._behind, self._blank, self._first = trivia_of(text, tree.tokens)
+        # PERF: most tokens have no comments, and are their text.
+        self._bare: list[str | None] = list(self._texts)
+        for index in (*self._before, *self._behind):
+            self._bare[index] = None
 
     def _show(self, element: Element) -> Doc:
         raise NotImplementedError
@@ -121,12 +125,16 @@ class TokenLayout:
     def _joined(self, elements: Sequence[Element]) -> Doc:
         """One behind the other, with spaces where they belong."""
         docs: list[Doc] = []
-        before: Element | None = None
+        end = -1
         for element in elements:
-            if before is not None and self._apart(self._end(before), self._start(element)):
+            if isinstance(element, int):
+                start = last = element
+            else:
+                start, last = element.start, element.end - 1
+            if end >= 0 and self._apart(end, start):
                 docs.append(" ")
             docs.append(self._show(element))
-            before = element
+            end = last
         return concat(docs)
 
     def _apart(self, left: int, right: int) -> bool:

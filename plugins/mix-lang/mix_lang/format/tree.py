@@ -36,9 +36,8 @@ class Node:
 
     __slots__ = ("end", "kids", "kind", "start")
 
-    def __init__(self, kind: str, start: int) -> None:
-        self.kind, self.start, self.end = kind, start, start
-        self.kids: list[Node] = []
+    def __init__(self, kind: str, start: int, end: int, kids: list[Node]) -> None:
+        self.kind, self.start, self.end, self.kids = kind, start, end, kids
 
     def elements(self) -> list[Element]:
         """Its own tokens, by index, and its nodes, in the order of the text."""
@@ -80,58 +79,50 @@ def read(text: str, file: str) -> Tree:
         parser.file(file)
     except RecursionError:
         report.add("M0203", parser.here, "nested too deep", hint="give the inner part a name of its own")
-    parser.node.end = len(tokens)
-    return Tree(source, tokens, parser.node, report)
+    return Tree(source, tokens, Node("file", 0, len(tokens), parser.kids), report)
 
 
 class _Recorder(FileParser):
-    """The parser, which notes what its rules take. `node` is the one that is open."""
+    """The parser, which notes what its rules take. `kids` are the nodes of the rules that are not done."""
 
     def __init__(self, tokens: list[Token], report: Report) -> None:
         super().__init__(tokens, report)
-        self.node = Node("file", 0)
+        self.kids: list[Node] = []
 
     def _listed(self, opener: Token, rule: Callable[[], T]) -> tuple[T, ...]:
-        outer, node = self.node, Node("list", self._at - 1)
-        self.node = node
+        start, count = self._at - 1, len(self.kids)
         found: tuple[T, ...] = super()._listed(opener, lambda: self._part(rule))
-        self.node = outer
-        self._took(node)
+        self._took("list", start, count)
         return found
 
     def _part(self, rule: Callable[[], T]) -> T:
-        outer, node = self.node, Node("part", self._at)
-        self.node = node
+        start, count = self._at, len(self.kids)
         found = rule()
-        self.node = outer
-        self._took(node)
+        if self._at - start > 1:
+            self._took("part", start, count)
         return found
 
-    def _took(self, node: Node) -> None:
-        """A rule is done."""
-        node.end = self._at
-        taken = node.end - node.start
-        kids = self.node.kids
-        while kids and kids[-1].start >= node.start:
+    def _took(self, kind: str, start: int, count: int) -> None:
+        """A rule is done, whose nodes are all but the first `count`."""
+        end, kids = self._at, self.kids
+        inner = kids[count:]
+        while len(inner) > 1 and inner[-2].start >= inner[-1].start:
             # It was read as something else first.
-            kids.pop()
-        if len(node.kids) == 1 and node.kids[0].end - node.kids[0].start == taken:
-            kids.append(node.kids[0])
-        elif taken > 1:
-            kids.append(node)
+            del inner[-2]
+            kids[count:] = inner
+        if len(inner) != 1 or inner[0].start != start or inner[0].end != end:
+            kids[count:] = [Node(kind, start, end, inner)]
 
 
 def _noted(name: str, kind: str) -> Callable[..., Any]:
     rule = getattr(FileParser, name)
 
     def noted(self: _Recorder, *args: Any, **more: Any) -> Any:
-        outer = self.node
-        node = self.node = Node(kind, self._at)
-        try:
-            return rule(self, *args, **more)
-        finally:
-            self.node = outer
-            self._took(node)
+        start, count = self._at, len(self.kids)
+        found = rule(self, *args, **more)
+        if self._at - start > 1:
+            self._took(kind, start, count)
+        return found
 
     return noted
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
 from mix_lang.lexer import Token
+from mix_lang.parser.meant import meant
 from mix_lang.parser.structure import CLOSERS, structure
 from mix_lang.source import Span
 
@@ -144,7 +145,7 @@ class Cursor:
             "M0201",
             self._where(),
             f"expected {expected}, found {found}",
-            hint,
+            hint or meant(self._tokens, self._at, expected),
             expected=expected,
             found=found,
         )

@@ -104,7 +104,7 @@ class Install:
                 raise BadRequest(
                     "expected the options beside the url, in the body, found some in the query string"
                 )
-            data = await self._fetched(wanted)
+            data = await self._fetched(req, wanted)
             force, dry_run = wanted.force, wanted.dry_run
             patterns = None if wanted.grant is None else _patterns(wanted.grant)
         else:
@@ -134,9 +134,9 @@ class Install:
             resp.media["asks"] = msgspec.to_builtins(installed.asks)
             resp.media["changes"] = msgspec.to_builtins(changes)
 
-    async def _fetched(self, wanted: FromUrl) -> bytes:
+    async def _fetched(self, req: Request, wanted: FromUrl) -> bytes:
         most = self._server.settings.body_limit
-        async with self._transfers.place(), self._transfers.file() as file:
+        async with self._transfers.place(req), self._transfers.file() as file:
             await self._transfers.pull(file, wanted.url, wanted.token, most, wanted.sha256)
 
             def read() -> bytes:

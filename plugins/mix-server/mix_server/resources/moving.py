@@ -156,7 +156,7 @@ class Exports:
 
             return pass_on()
 
-        async with self._transfers.place():
+        async with self._transfers.place(req):
             resp.media = await self._transfers.run(
                 lambda watch: remote.send(wanted.url, partial(watched, watch), token=wanted.token)
             )
@@ -211,7 +211,7 @@ class Imports:
         if self._into:
             # Looked up first, so that nobody sends an export to a workspace that is not there.
             await asyncio.to_thread(self._server.store.workspace, str(named))
-        async with self._transfers.place(), self._transfers.file() as file:
+        async with self._transfers.place(req), self._transfers.file() as file:
             pulled = await self._filled(req, file)
             await bring(self._server, self._transfers, req, resp, file, named or pulled, grants, dry_run)
 
@@ -258,7 +258,7 @@ class Clone:
             raise BadRequest("expected url, that of the server to clone from, in the query string")
         _checked(name)
         _checked(theirs)
-        async with self._transfers.place(), self._transfers.file() as file:
+        async with self._transfers.place(req), self._transfers.file() as file:
             address = f"{url.rstrip('/')}/v1/ws/{theirs}/export"
             most = self._server.settings.transfer_limit
             await self._transfers.pull(file, address, req.get_param("token"), most)
