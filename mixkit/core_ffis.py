@@ -40,6 +40,25 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+@ffis.register("$core_zone_offset", quick=True)
+def zone_offset(zone: str, ms: float) -> Result[float]:
+    """Seconds by which the clocks of a time zone ("Europe/Berlin") are before UTC at a time in Unix milliseconds."""
+    from datetime import UTC, datetime, timedelta
+    from zoneinfo import ZoneInfo
+
+    try:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+        found = at.astimezone(ZoneInfo(zone)).utcoffset()
+    except (OverflowError, ValueError):
+        raise FFIError(
+            f"expected a time zone and a time of the years 1 to 9999, found {zone[:100]!r}, {ms}"
+        ) from None
+    except (OSError, LookupError):
+        raise FFIError(f"there is no time zone {zone[:100]!r} on this host") from None
+    assert found is not None
+    return found.total_seconds()
+
+
 @ffis.register("$core_sleep")
 async def sleep(state: State, ms: float) -> None:
     """Wait that many milliseconds. A wait beyond the run's deadline ends the run there."""
@@ -109,6 +128,38 @@ async def agent_call(state: State, name: str, params: Value) -> Result[Value]:
     """
     result: Value = await state.services.call_agent(state, name, params)
     return result
+
+
+# -- who waits for the answer ------------------------------------------------------------------------
+
+
+@ffis.register("$core_progress", quick=True)
+def progress(state: State, done: float, total: float | None, message: str | None) -> None:
+    """Tell the caller how far the run is: `done` of `total`, if that is known. Nothing if the caller cannot be told."""
+    if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
+        raise FFIError(f"expected finite numbers, found {done} of {total}")
+    if state.caller is not None:
+        state.caller.progress(done, total, message)
+
+
+@ffis.register("$core_ask")
+async def ask(state: State, schema: dict[str, Value], message: str) -> Result[Value]:
+    """Ask the person who called this agent: `ok(answers)`, a map as the JSON Schema of an object with fields says, or
+    `error("declined")`, `error("canceled")`, `error("nobody to ask")`.
+
+    A run may be begun anew with the answer, and asks the same again then, without anybody being bothered: what it does
+    before it asks should do no harm if it is done twice.
+    """
+    if state.caller is None:
+        raise FFIError("nobody to ask")
+    name = f"ask-{state.caller.number()}"
+    params = {"mode": "form", "message": message, "requestedSchema": schema}
+    answers = await state.caller.ask({name: {"method": "elicitation/create", "params": params}})
+    answer = answers[name]
+    if answer["action"] == "accept":
+        found: Value = answer.get("content", {})
+        return found
+    raise FFIError("declined" if answer["action"] == "decline" else "canceled")
 
 
 # -- signals ----------------------------------------------------------------------------------------

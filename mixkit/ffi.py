@@ -303,9 +303,20 @@ class Registry:
 
 
 _LISTED = "; `mixkit ffi list` shows what there is"
+_GROUPS = {
+    "$crypto": "crypto", "$db": "db", "db": "db", "$duckdb": "duckdb", "$file": "files", "$http": "http",
+    "$mqtt": "mqtt", "$secrets": "secrets", "$token": "secrets", "$wasm": "wasm", "$ws": "ws",
+}  # fmt: skip
+"""How the names begin that are known to belong to a plugin, which may not be there."""
 
 
 def _unknown(name: str, known: Iterable[str]) -> NotFound:
+    known = list(known)
+    group = _GROUPS.get(name.partition("_")[0])
+    if group is not None and not any(_GROUPS.get(other.partition("_")[0]) == group for other in known):
+        return NotFound(
+            f"no FFI {name!r} in this profile: it lacks the group {group}; name it among its plugins"
+        )
     return NotFound(f"no FFI {name!r} in this profile{meant(name, known) or _LISTED}")
 
 

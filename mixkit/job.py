@@ -35,6 +35,7 @@ from mixkit.value import is_large
 from mixkit.vm.loop import LARGE, Run, Spawn, Steps, Where
 from mixkit.vm.machine import RunState
 from mixkit.vm.program import Program
+from mixkit.waiting import Waiting
 
 __all__ = [
     "Agents",
@@ -122,6 +123,7 @@ class RunOptions(TypedDict, total=False):
     as_json: answer the value as a `JSONText`, if that can be had without making the value.
     output: takes each line that the guest writes, from 0 debug to 3 error, and those of agents that it calls; called
         from any thread, and never raises.
+    caller: who waits for the answer, for an agent that tells of its progress or asks back.
     """
 
     env: Env | None
@@ -135,6 +137,7 @@ class RunOptions(TypedDict, total=False):
     answer: Declared | None
     as_json: bool
     output: Callable[[int, str], None] | None
+    caller: Waiting | None
 
 
 _OPTIONS: Final = frozenset(RunOptions.__annotations__)
@@ -241,6 +244,7 @@ class Job(Run):
             code=program.name or entry,
             place=options.get("place"),
             output=options.get("output"),
+            caller=options.get("caller"),
         )
         for resolver in (options.get("agents"), options.get("apps")):
             if resolver is not None:
@@ -315,6 +319,7 @@ class Job(Run):
         own = Invocation(tuple(self.state.actions.idle), queued=True)
         options = self._options.copy()
         options.pop("pauses", None)
+        options.pop("caller", None)
         options["as_json"] = False
         return (*nested, Postponed(self._program, self._entry.name, own, options, self._limits))
 

@@ -133,6 +133,15 @@ class Kernel(Resources):
         """
         return self.programs.compiled(path)
 
+    def said(self, code: bytes) -> Mapping[str, Any] | None:
+        """What code that an interpreter of the profile runs says of itself, as in a section `mix.manifest`; None of any
+        other code.
+
+        Raises:
+            MixError: it is malformed.
+        """
+        return self.programs.said(code)
+
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.
 
@@ -278,7 +287,7 @@ class Kernel(Resources):
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=target.agents or agents, place=target.place, apps=target.apps,
-                answer=target.answer, output=state.output,
+                answer=target.answer, output=state.output, caller=state.caller,
             )  # fmt: skip
         finally:
             state.budget.release("depth")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mixkit.contracts import Compiled, Compiler, Interpreter
 from mixkit.disk_cache import DiskCache
@@ -110,6 +110,11 @@ class Programs:
                 if path.suffix in compiler.suffixes:
                     return f"{path.stem}{compiler.target}", compiler.compile(Sources(path))
         return None
+
+    def said(self, code: bytes) -> Mapping[str, Any] | None:
+        """See `Kernel.said`."""
+        interpreter = self._interpreter(code)
+        return None if interpreter is None else interpreter.manifest(interpreter.read(code))
 
     def _interpreter(self, code: bytes) -> Interpreter | None:
         """The one for this kind of code; None if it is a Wasm module, or nothing that we know."""

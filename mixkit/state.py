@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mixkit.keyring import KeyRing
     from mixkit.signals import Signals
     from mixkit.storage import Place
+    from mixkit.waiting import Waiting
 
 __all__ = ["LINE_COST", "Services", "State", "guest_log", "weight"]
 
@@ -163,6 +164,7 @@ class State:
         code: name of the code that runs, for logs.
         place: where the database of the app is whose code runs; None for code that belongs to none.
         output: takes each line that the guest writes, with its level, beside the log; called from any thread.
+        caller: who waits for the answer, if they can be told and asked something.
     """
 
     def __init__(
@@ -176,6 +178,7 @@ class State:
         code: str = "",
         place: Place | None = None,
         output: Callable[[int, str], None] | None = None,
+        caller: Waiting | None = None,
     ) -> None:
         self._run_id = run_id
         self.env = env or Env()
@@ -187,6 +190,7 @@ class State:
         self.code = code
         self.place = place
         self.output = output
+        self.caller = caller
         self._places: dict[str, Place] = {}
         self._interrupts: list[Callable[[], None]] = []
         self._interrupted = False

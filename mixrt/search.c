@@ -281,8 +281,10 @@ Value builtin_regex_find(struct vm *vm, const Value *arguments)
             return FAILED;
         if (start < 0 || start > text->chars)
             return UNDEF;
-        search->counted = search->counted_chars = 0;
-        start_at(text_offset(vm, text, (uint32_t)start));
+        /* Characters are counted on from there: who looks for one match behind the other counts each once. */
+        search->counted_chars = (uint32_t)start;
+        search->counted = (uint32_t)text_offset(vm, text, (uint32_t)start);
+        start_at(search->counted);
         vm->work = TRUE;
     }
     if (!go_on(vm, text))
@@ -291,7 +293,8 @@ Value builtin_regex_find(struct vm *vm, const Value *arguments)
     return match == FAILED ? given_up(vm) : match;
 }
 
-Value builtin_regex_find_all(struct vm *vm, const Value *arguments)
+/* All matches that follow each other, each as `made` has it. */
+static Value find_all(struct vm *vm, const Value *arguments, Value (*made)(struct vm *, Value))
 {
     const struct text *text = text_of(arguments[2]);
     int64_t most = whole_of(arguments[1]);
@@ -314,7 +317,7 @@ Value builtin_regex_find_all(struct vm *vm, const Value *arguments)
         bool empty = search->found[0] == search->found[1];
         /* An empty match right behind the one before is none of its own. */
         if (!empty || search->found[1] != search->from || array_count(vm->work) == 0) {
-            Value match = match_of(vm, text);
+            Value match = made(vm, arguments[2]);
             Value more = match == FAILED ? FAILED : array_push(vm, vm->work, match);
             if (more == FAILED)
                 return given_up(vm);
@@ -333,3 +336,23 @@ Value builtin_regex_find_all(struct vm *vm, const Value *arguments)
     }
     return vm->work;
 }
+
+static Value indices_of(struct vm *vm, Value text) { return match_of(vm, text_of(text)); }
+
+/* The texts of the match and of its groups in an array, null for a group that took no part. */
+static Value texts_of(struct vm *vm, Value text)
+{
+    Value texts[MAX_GROUPS + 1];
+    for (uint32_t group = 0; group < search->slots / 2; group++) {
+        uint32_t from = search->found[group * 2], to = search->found[group * 2 + 1];
+        texts[group] = from == NOWHERE || to == NOWHERE ? NIL : text_part(vm, text, from, to);
+        if (texts[group] == FAILED)
+            return FAILED;
+    }
+    charge(vm, search->found[1] - search->found[0]);
+    return array_of_values(vm, texts, search->slots / 2);
+}
+
+Value builtin_regex_find_all(struct vm *vm, const Value *arguments) { return find_all(vm, arguments, indices_of); }
+
+Value builtin_regex_texts(struct vm *vm, const Value *arguments) { return find_all(vm, arguments, texts_of); }

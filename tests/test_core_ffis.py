@@ -22,7 +22,7 @@ from mixkit.kernel import Kernel
 from mixkit.limits import Budget, Limits
 from mixkit.state import NoServices, State
 from mixkit.testing.strategies import values
-from mixkit.value import Token, error, ok
+from mixkit.value import Case, Token, error, ok
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,19 @@ def call(kernel: Kernel, name: str, *args: Any, **options: Any) -> Any:
 
 def test_core_is_there_without_any_plugin(kernel: Kernel) -> None:
     assert {ffi.name for ffi in kernel.ffis} == {
-        *("$core_log", "$core_now", "$core_sleep", "$core_env", "$core_random", "$core_push_actions"),
+        *(
+            "$core_log",
+            "$core_now",
+            "$core_zone_offset",
+            "$core_sleep",
+            "$core_env",
+            "$core_random",
+            "$core_push_actions",
+        ),
         *("$core_get_actions", "$core_set_actions", "$core_push_idle_actions", "$core_set_idle_actions"),
         *("$core_agent_call", "$core_signal_create", "$core_signal_await", "$core_signal_send"),
         *("$core_signal_cancel", "$core_signal_select", "$decode_error"),
+        *("$core_progress", "$core_ask"),
     }
     assert all(ffi.doc for ffi in kernel.ffis)
 
@@ -71,6 +80,21 @@ def test_now_is_whole_milliseconds(kernel: Kernel) -> None:
     before = time.time_ns() // 1_000_000
     now = call(kernel, "$core_now")
     assert type(now) is int and before <= now <= time.time_ns() // 1_000_000
+
+
+def test_zones_are_those_of_the_host(kernel: Kernel) -> None:
+    winter, summer = 1_704_067_200_000, 1_719_792_000_000
+    assert call(kernel, "$core_zone_offset", "Europe/Berlin", winter) == Case("ok", 3600)
+    assert call(kernel, "$core_zone_offset", "Europe/Berlin", summer) == Case("ok", 7200)
+    for zone, ms in (
+        ("Mars/Olympus", 0),
+        ("../../etc/passwd", 0),
+        ("", 0),
+        ("UTC", 1e300),
+        ("UTC", float("nan")),
+        ("a\0b", 0),
+    ):
+        assert call(kernel, "$core_zone_offset", zone, ms).name == "error", zone
 
 
 def test_sleep(kernel: Kernel) -> None:

@@ -261,6 +261,8 @@ def test_what_is_hostile_is_refused_by_name(
     data = exported(kernel, workspace)
     installed = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("installed/notes.json"))
 
+    said = zipfile.ZipFile(io.BytesIO(data)).read("files/notes.ndjson")
+
     def wrong(**changes: Any) -> dict[str, bytes]:
         release = installed["release"] | changes
         return {"installed/notes.json": json.dumps(installed | {"release": release}).encode()}
@@ -290,6 +292,11 @@ def test_what_is_hostile_is_refused_by_name(
         ),
         (changed(data, {"files/notes.ndjson": b"{}\n"}), r"files/notes\.ndjson: line 1: "),
         (changed(data, {"files/notes.ndjson": b""}), "files/notes/.*: files/notes.ndjson says nothing of"),
+        # A file leads nowhere that could not have been registered.
+        (
+            changed(data, {"files/notes.ndjson": said.replace(b'"of":', b'"mixkit-url":')}),
+            r"files/notes\.ndjson: line 1: expected an absolute URL",
+        ),
         (changed(data, {"workspace.ndjson": b"[]\n"}), r"workspace\.ndjson: line 1: expected a record"),
         (
             changed(data, {"workspace.ndjson": b'{"_rmx_type": "grant", "subject": "all"}\n'}),
@@ -357,9 +364,76 @@ def test_a_failed_import_leaves_an_empty_workspace_as_it_was(
         ".lock",
         ".changes",
     }
-    with target.database().query('"_rmx_type" == "code" and exists content') as cursor:
-        assert list(cursor) == []
+    assert code_in(target) == set()
     brought(kernel, store, data, "target")
+
+
+def code_in(workspace: Workspace) -> set[str]:
+    """What the workspace has of code, needed or not, by its SHA-256."""
+    with workspace.database().query('"_rmx_type" == "code" and exists content') as cursor:
+        return {row["_rmx_id"].id.split(":")[1] for row in cursor}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_import_into_a_workspace_that_is_killed_leaves_no_code(
+    kernel: Kernel,
+    store: WorkspaceStore,
+    workspace: Workspace,
+    guest: Callable[..., bytes],
+    tmp_path: Path,
+    shared: bool,
+) -> None:
+    path = tmp_path / "notes.remix"
+    path.write_bytes(exported(kernel, workspace, app="notes"))
+    target = store.create("target")
+    if shared:
+        # Another app of it has the same code, and keeps it.
+        agents = {"echo": {"code": "code/other/main.wasm"}}
+        entries = {
+            "manifest.json": json.dumps(
+                {
+                    "format": 3,
+                    "name": "other",
+                    "version": "1",
+                    "kind": "app",
+                    "apps": {"other": {"agents": agents}},
+                }
+            ).encode(),
+            "code/other/main.wasm": guest(),
+        }
+        target.install(Package.open(pack({name: partial(bytes, data) for name, data in entries.items()})))
+    before = code_in(target)
+    program = """
+import sys, time
+from mixkit import Kernel
+from mixkit.moving.arriving import Export
+from mixkit.package import WorkspaceStore
+from mixkit.package.book import Book
+def stop(*_):
+    print("all but the last commit", flush=True)
+    time.sleep(60)
+Book.write = stop
+with Kernel("agent_server", environ={}) as kernel, open(sys.argv[1], "rb") as file:
+    store = WorkspaceStore(sys.argv[2], kernel.databases, kernel.files)
+    Export(file, 1 << 20).bring(kernel, store, "target", new=False)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path), str(store.root)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"all but the last commit\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    code = hashlib.sha256(guest()).hexdigest()
+    assert code_in(target) == {code}
+    target.create_app("empty")
+    assert code_in(target) == before
+    brought(kernel, store, path.read_bytes(), "target")
+    assert code_in(target) == {code}
+    # What it was noted with does not keep it for ever.
+    target.delete_app("notes")
+    assert code_in(target) == before
 
 
 def test_a_killed_import_leaves_nothing(

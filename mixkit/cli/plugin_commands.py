@@ -24,6 +24,8 @@ OURS: Final = {
     "db": "db",
     "explain": "lang",
     "files": "files",
+    "mcp": "mcp",
+    "fmt": "lang",
     "openapi": "server",
     "perms": "server",
     "secrets": "secrets",

@@ -16,6 +16,9 @@ from mixkit.cli.remix_text import agents, powers
 from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from mixkit.package import Package
 
 __all__ = ["remix"]
@@ -26,6 +29,7 @@ NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 _CODE = ("", ".wasm", ".mixexe")
 """How the names of files end that are code already."""
+_WASM = b"\0asm"
 
 
 @click.group(cls=Group)
@@ -81,8 +85,14 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
         with session.kernel() as kernel:
             return kernel.compiled(path)
 
+    def said(code: bytes) -> Mapping[str, Any] | None:
+        if code.startswith(_WASM):
+            return None
+        with session.kernel() as kernel:
+            return kernel.said(code)
+
     with out.working(f"building {folder}"):
-        packed = build_package(folder, key.read_bytes() if key is not None else None, compiled)
+        packed = build_package(folder, key.read_bytes() if key is not None else None, compiled, said)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)

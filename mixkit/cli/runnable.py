@@ -159,7 +159,7 @@ def _open(path: Path, kernel: Kernel) -> Package:
     if path.is_dir():
         from mixkit.package.build import build
 
-        return Package.open(build(path, compiled=kernel.compiled))
+        return Package.open(build(path, compiled=kernel.compiled, said=kernel.said))
     try:
         return Package.open(path)
     except FileNotFoundError:

@@ -156,19 +156,14 @@ class Export(Opened):
             )
         others, left_out = self._belongings(kernel, workspace.name, how)
         records = files = 0
-        kept: list[str] = []
-        try:
-            for app in self.manifest.apps:
-                place = changes.make_home(app)
-                records += self._records(kernel, app, place, how)
-                files += self._files(kernel, app, place, how)
-                kept += self._code(changes, app)
-            changes.book.write(
-                {app: found or "" for app, found in self.installations.items()}, None, [*others, *how.others]
-            )
-        except BaseException:
-            changes.book.drop(kept)
-            raise
+        for app in self.manifest.apps:
+            place = changes.make_home(app, self._code(app).values())
+            records += self._records(kernel, app, place, how)
+            files += self._files(kernel, app, place, how)
+            self._keep_code(changes, app)
+        changes.book.write(
+            {app: found or "" for app, found in self.installations.items()}, None, [*others, *how.others]
+        )
         return Brought(workspace.name, tuple(self.manifest.apps), records, files, left_out)
 
     def _records(self, kernel: Kernel, app: str, place: Place, how: Bringing) -> int:
@@ -187,15 +182,15 @@ class Export(Opened):
             return 0
         return store_files(kernel.files.open(place), listed, said, mine, self.chunks, how.watch)
 
-    def _code(self, changes: Changes, app: str) -> list[str]:
+    def _code(self, app: str) -> Mapping[str, str]:
         installation = self.installations[app]
-        kept = []
+        return installation.release.code() if installation else {}
+
+    def _keep_code(self, changes: Changes, app: str) -> None:
         page = changes.book.page()
-        for path, digest in installation.release.code().items() if installation else ():
+        for path, digest in self._code(app).items():
             if page.code(digest) is None:
                 changes.book.keep(digest, b"".join(self.chunks(path)))
-                kept.append(digest)
-        return kept
 
     def _belongings(
         self, kernel: Kernel, workspace: str, how: Bringing

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from mixkit.errors import FileError, PackageError, PathError
+from mixkit.file_value import REGISTERED, check_url
 from mixkit.filesystem import ABSENT, Files
 from mixkit.moving.layout import FileEntry
 
@@ -45,6 +46,11 @@ def store_files(
             raise PackageError(
                 f"line {number}: expected an entry of the app, each once, found {entry.entry!r:.200}", listed
             )
+        if (url := entry.metadata.get(REGISTERED)) is not None:
+            try:
+                check_url(url)
+            except FileError as exc:
+                raise PackageError(f"line {number}: {exc}", listed) from None
         found[entry.entry] = entry
     for name in sorted(entries - found.keys()):
         raise PackageError(f"{listed} says nothing of the entry", name)

@@ -22,7 +22,7 @@ from mixkit.subtype import misfit
 from mixkit.vm import wasm
 from mixkit.vm.manifest import Manifest, read_manifest
 
-__all__ = ["Packed", "check"]
+__all__ = ["Packed", "check", "check_agent"]
 
 _WASM: Final = b"\0asm"
 _SECTION: Final = "mix.manifest"
@@ -51,7 +51,7 @@ def check(package: Packed) -> None:
                 own[agent.code] = _own_manifest(package, agent.code)
             said = own[agent.code]
             if said is not None:
-                _check_agent(name, agent, said, f"$.apps{step(app)}.agents{step(name)}")
+                check_agent(name, agent, said, f"$.apps{step(app)}.agents{step(name)}")
     for code, said in own.items():
         for pattern in _asked(said):
             if not any(overlap(pattern, other) for other in package.manifest.grants.ffis):
@@ -80,7 +80,8 @@ def _own_manifest(package: Packed, path: str) -> Manifest | None:
         raise PackageError(str(exc), path) from None
 
 
-def _check_agent(name: str, agent: AgentSpec, said: Manifest, path: str) -> None:
+def check_agent(name: str, agent: AgentSpec, said: Manifest, path: str) -> None:
+    """Refuse what a manifest says of an agent, at `path`, if its code denies it. Raises as `check`."""
     called = agent.entry or name
     if not said.entries:
         # It dispatches names by itself.

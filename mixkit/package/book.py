@@ -4,7 +4,7 @@
         name
         folder          of its own below that of the workspace: another one for each app that is made
         generation      of its code; "" without code; null if there is no such app (yet, or any more)
-        code            SHA-256 of each of its entries with code
+        code            SHA-256 of each of its entries with code, also while it is about to be made
         package, version, signer    for whoever looks into the database
         installation    `mixkit.package.app.Installation` as JSON, of which the generation is the hash
     code:SHA256:N   a part of code, numbered from 0
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,11 +177,15 @@ class Book:
         database = self.database()
         return Page(database.as_of(database.watermark()), self._root)
 
-    def note(self, app: str) -> str:
-        """Write that an app is about to be made, which there is not; answers the folder that it is to have."""
+    def note(self, app: str, code: Collection[str] = ()) -> str:
+        """Write that an app is about to be made, which there is not; answers the folder that it is to have.
+
+        Args:
+            code: SHA-256 of what may be kept for it before it is there.
+        """
         folder = f"{app}.{secrets.token_hex(8)}"
         with self.writing() as database:
-            database.save([_record(app, folder, None)], _BY_NAME)
+            database.save([_record(app, folder, None) | {"code": sorted(set(code))}], _BY_NAME)
         return folder
 
     def write(
@@ -202,8 +206,7 @@ class Book:
             known = {record["name"]: record for record in cursor}
         before = {app: set(record.get("code", ())) for app, record in known.items()}
         records = [_record(app, _folder(known[app]), entry) for app, entry in entries.items()]
-        after = before | {record["name"]: set(record.get("code", ())) for record in records}
-        needed = set().union(*after.values())
+        needed = _needed([*(record for app, record in known.items() if app not in entries), *records])
         for digest, content in (code or {}).items():
             records += _parts(digest, content)
         page = Page(database, self._root)
@@ -213,20 +216,20 @@ class Book:
             database.save([*records, *others], _BY_NAME)
 
     def keep(self, digest: str, content: bytes) -> None:
-        """Write code that entries will need which are written later, in a commit of its own."""
+        """Write code that entries will need which are written later, in a commit of its own. An app that was noted
+        with it is what tells of it until then."""
         with self.writing() as database:
             database.save(list(_parts(digest, content)), _BY_NAME)
 
-    def drop(self, digests: Iterable[str]) -> None:
-        """Take back code that was kept for entries which were never written."""
+    def drop(self, app: str) -> None:
+        """Take back what was kept for an app that was noted, and is not there."""
         database = self.database()
         page = Page(database, self._root)
         with database.query(_APPS) as cursor:
-            needed = {digest for record in cursor for digest in record.get("code", ())}
+            known = {record["name"]: record for record in cursor}
         gone = [
             f"code:{digest}:{number}"
-            for digest in digests
-            if digest not in needed
+            for digest in set(known[app].get("code", ())) - _needed(known.values())
             for number in range(page.parts(digest))
         ]
         if gone:
@@ -276,6 +279,11 @@ class Book:
 
 def _standing(root: Path, record: Mapping[str, Any]) -> Standing:
     return Standing(place_of(root, _folder(record)), record["generation"])
+
+
+def _needed(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The code that apps have which are there."""
+    return {digest for record in records if record["generation"] for digest in record.get("code", ())}
 
 
 def _folder(record: Mapping[str, Any]) -> str:

@@ -14,21 +14,25 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from mixkit._fault import step
 from mixkit.errors import PackageError
 from mixkit.package import agreement, manifest, signature
 from mixkit.package.manifest import AgentSpec, AppSpec, Manifest
 from mixkit.package.package import RUNTIME, Package
 from mixkit.package.zip_headers import check_path
+from mixkit.vm.manifest import manifest_of
 
 __all__ = ["build", "pack", "sign"]
 
 Content: TypeAlias = Callable[[], bytes]
 Compiled: TypeAlias = Callable[[Path], tuple[str, bytes] | None]
 """The name and the code that a source becomes; None for what is no source."""
+Said: TypeAlias = Callable[[bytes], Mapping[str, Any] | None]
+"""What code says of itself; None if it says nothing that can be read."""
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644 << 16
@@ -39,11 +43,23 @@ def _as_it_is(path: Path) -> None:
     """No file is a source."""
 
 
-def build(folder: Path, private_key: bytes | None = None, compiled: Compiled = _as_it_is) -> bytes:
+def _says_nothing(code: bytes) -> None:
+    """No code is read."""
+
+
+def build(
+    folder: Path,
+    private_key: bytes | None = None,
+    compiled: Compiled = _as_it_is,
+    said: Said = _says_nothing,
+) -> bytes:
     """The package that a source folder describes, signed if a private key (PEM) is given.
+
+    Where its manifest does not say what an agent does, takes and answers, that is what the agent's code says.
 
     Args:
         compiled: what becomes of an agent's code that is a source: `Kernel.compiled`.
+        said: what code says of itself that is no Wasm module: `Kernel.said`.
 
     Raises:
         PackageError: the folder does not make a package that could be installed.
@@ -62,7 +78,7 @@ def build(folder: Path, private_key: bytes | None = None, compiled: Compiled = _
             entries[path.relative_to(folder).as_posix()] = path.read_bytes
     if (folder / RUNTIME).is_file():
         entries[RUNTIME] = (folder / RUNTIME).read_bytes
-    resolved = _resolve(folder, written, entries, compiled)
+    resolved = _resolve(folder, written, entries, compiled, said)
     entries[manifest.ENTRY] = resolved.encode
     packed = pack(entries)
     return _checked(packed) if private_key is None else sign(Package.open(packed), private_key)
@@ -100,7 +116,9 @@ def _reader(package: Package, path: str) -> Content:
     return lambda: package.archive.read(path)
 
 
-def _resolve(folder: Path, written: Manifest, entries: dict[str, Content], compiled: Compiled) -> Manifest:
+def _resolve(
+    folder: Path, written: Manifest, entries: dict[str, Content], compiled: Compiled, said: Said
+) -> Manifest:
     """The manifest with every `code` where it is in the package; adds to `entries` what was elsewhere."""
     apps, origins = {}, dict[str, Path]()
     for app, spec in written.apps.items():
@@ -109,9 +127,25 @@ def _resolve(folder: Path, written: Manifest, entries: dict[str, Content], compi
             code = agent.code
             if code not in entries or not code.startswith(f"code/{app}/"):
                 code = _adopt(folder, app, agent, entries, origins, compiled)
-            agents[name] = msgspec.structs.replace(agent, code=code)
+            agents[name] = _completed(
+                name, msgspec.structs.replace(agent, code=code), app, said(entries[code]())
+            )
         apps[app] = AppSpec(agents=agents)
     return msgspec.structs.replace(written, apps=apps)
+
+
+def _completed(name: str, agent: AgentSpec, app: str, said: Mapping[str, Any] | None) -> AgentSpec:
+    """The agent with what its code says where the manifest is silent. What both say may not contradict each other."""
+    if said is None:
+        return agent
+    agreement.check_agent(name, agent, manifest_of(said, agent.code), f"$.apps{step(app)}.agents{step(name)}")
+    entry = said["entries"].get(agent.entry or name, {})
+    return msgspec.structs.replace(
+        agent,
+        description=agent.description or entry.get("description", ""),
+        in_params=entry.get("inParams") if agent.in_params is None else agent.in_params,
+        out_params=entry.get("outParams") if agent.out_params is None else agent.out_params,
+    )
 
 
 def _adopt(

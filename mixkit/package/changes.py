@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -60,21 +60,27 @@ class Changes:
                 # Removes what failed, and what was deleted.
                 self._sweep()
 
-    def make_home(self, app: str) -> Place:
+    def make_home(self, app: str, code: Collection[str] = ()) -> Place:
         """Where the database of an app is that is about to be written into the book. Its folder is made, a new one,
-        unless there is such an app already."""
+        unless there is such an app already.
+
+        Args:
+            code: SHA-256 of what is kept in the book before that, for a new one.
+        """
         known = self.book.apps().get(app)
         if known is not None and known.generation is not None:
             return known.place
-        folder = self.book.note(app)
+        folder = self.book.note(app, code)
         (self.root / folder).mkdir()
         sync_folder(self.root)
         return place_of(self.root, folder)
 
     def _sweep(self) -> None:
-        for app in self.book.apps().values():
+        for name, app in self.book.apps().items():
             folder = app.place.home.parent
             if app.generation is None and folder.exists():
+                # The folder goes last, which says that there is something to do.
+                self.book.drop(name)
                 self._databases.remove(app.place)
                 if self._files is not None:
                     self._files.remove(app.place)

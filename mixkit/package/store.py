@@ -62,6 +62,7 @@ class WorkspaceStore:
             )
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
+        self._folder = str(self.root)
         self._databases = databases
         self._files = files
         self._workspaces: dict[str, Workspace] = {}
@@ -183,6 +184,10 @@ class WorkspaceStore:
         """
         found = self._workspaces.get(name)
         if found is None:
+            # Nothing is made for a name that there is not: it would take longer than one that is known to be there, and
+            # who may see neither could tell them apart.
+            if not os.path.isdir(f"{self._folder}/{check_name('workspace', name)}/{FOLDER}"):  # noqa: PTH112
+                raise NotFound(f"no workspace {name!r}")
             found = Workspace(
                 Changes(self.root / check_name("workspace", name), self._databases, self._files)
             )

@@ -1,6 +1,6 @@
 """The FFIs of the db group.
 
-They answer plain values, and what fails ends the run; `$db_fromAST_result` alone answers `ok` or `error`, as its
+They answer plain values, and what fails ends the run; those in `_result` alone answer `ok` or `error`, as their
 name says. Those in `_one` take and answer one thing, those in `_a` arrays, those in `_ar` take arrays and answer refs.
 Every record that is read or stored counts against the limit `database_rows`, what is stored against `database_bytes`.
 
@@ -286,13 +286,21 @@ def execute(state: State, db: Where_, query: str | list[Any], params: dict[str, 
     """Begin a query, given as its text or its JSON form, and answer a handle for `$db_execute_next`.
 
     What comes from users belongs into `params`, never into the text. The query ends with the run, and has the time
-    that the run has left. Close the handle: a run holds only so many.
+    that the run has left. Close the handle: a run holds only so many. With `{"IncludeDeleted": true}` as `db` it sees
+    tombstones too, with `IncludeSuperseded` versions that are not the newest.
     """
     with _told(state):
         where = Where.of(db)
         database, _ = locate(state, where)
         seconds = max(state.budget.remaining(), 0.001)
-        rows = QueryIter(where, database, database.query(query, params, timeout=seconds))
+        cursor = database.query(
+            query,
+            params,
+            deleted=where.include_deleted,
+            superseded=where.include_superseded,
+            timeout=seconds,
+        )
+        rows = QueryIter(where, database, cursor)
     try:
         return state.hold(rows, QueryIter.close)
     except LimitExceeded:
@@ -330,6 +338,12 @@ def parse_text(text: str) -> list[Any]:
     except MixError as exc:
         raise FFIError(str(exc)) from exc
     return tree
+
+
+@group.register("$db_parse_result")
+def parse_result(text: str) -> Result[list[Any]]:
+    """The same as `$db_parse`, as `ok(form)`, or `error(message)` if it is no query."""
+    return parse_text(text)
 
 
 @group.register("$db_fromAST_result")

@@ -6,7 +6,8 @@
     {"type": "rmx", "scope": "session"}                   one in memory, gone with the run
     {"type": "rmx_remote", …}                             one of another server; not supported yet
 
-Save options stand in the same map: KeepOriginal, OriginalIdAlways, DontUseId, Upsert, Unchanged.
+Save options stand in the same map: KeepOriginal, OriginalIdAlways, DontUseId, Upsert, Unchanged. So does what a query
+sees beyond records as they are now: IncludeDeleted, IncludeSuperseded.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     original_id_always: bool = msgspec.field(default=False, name="OriginalIdAlways")
     dont_use_id: bool = msgspec.field(default=False, name="DontUseId")
     unchanged: bool = msgspec.field(default=False, name="Unchanged")
+    include_deleted: bool = msgspec.field(default=False, name="IncludeDeleted")
+    include_superseded: bool = msgspec.field(default=False, name="IncludeSuperseded")
 
     @classmethod
     def of(cls, given: dict[str, Any] | None) -> Where:

@@ -123,7 +123,7 @@ def test_all_of_the_group_are_there() -> None:
         "$db_upsert_one", "$db_upsert_a", "$db_upsert_ar",
         "$db_delete_one", "$db_delete_a", "$db_delete_ar",
         "$db_execute", "$db_execute_next", "$db_execute_close",
-        "$db_getWatermark", "$db_flush", "db_flush", "$db_parse", "$db_fromAST_result",
+        "$db_getWatermark", "$db_flush", "db_flush", "$db_parse", "$db_parse_result", "$db_fromAST_result",
     }  # fmt: skip
 
 

@@ -1,15 +1,15 @@
-"""The compiler as the kernel has it: sources in, an executable out."""
+"""Sources in, an executable or a library out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mix_rt.qcode import QCodeError
+from mix_rt.qcode import QCodeError, TooLarge
 
 from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
-from mix_lang.diagnostic import Report
+from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.errors import CompileError
 from mix_lang.program import Unit
 from mix_lang.source import Span
@@ -17,24 +17,7 @@ from mix_lang.source import Span
 if TYPE_CHECKING:
     from mix_lang.libraries import Library
 
-__all__ = ["MixCompiler", "build", "build_all", "build_library", "gather"]
-
-
-class MixCompiler:
-    """Mix to QCode."""
-
-    name = "mix"
-    suffixes = (".mix",)
-    target = ".mixexe"
-
-    def compile(self, sources: Mapping[str, str]) -> bytes:
-        """The executable of the first source, with the modules of the others that it imports.
-
-        Raises:
-            CompileError: with everything that is wrong in them.
-        """
-        code, _ = build(sources)
-        return code
+__all__ = ["build", "build_all", "build_library", "gather"]
 
 
 def gather(sources: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +49,10 @@ def build(sources: Mapping[str, str], libraries: Sequence[Library] = ()) -> tupl
     if checked.failed:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
-    unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
+    # A file may be called as a module of the library is, and hold another one.
+    unit = next(
+        unit for unit in checked.program.units.values() if unit.source.file == first and not unit.library
+    )
     report = Report(unit.source)
     _is_agent(unit, report)
     if report.failed:
@@ -144,8 +130,25 @@ def _code(checked: Checked, unit: Unit, libraries: Sequence[Library] = ()) -> by
             raise
         # Nobody but this compiler writes libraries, unless somebody means harm.
         raise QCodeError("a library is malformed: its code asks for what there is not") from None
-    code.manifest = _manifest(unit, sorted(ffi.name for ffi in code.ffis))
-    return code.to_bytes()
+    code.manifest = _manifest(unit, sorted({ffi.name for ffi in code.ffis}))
+    try:
+        return code.to_bytes()
+    except TooLarge as exc:
+        raise CompileError([_too_large(checked, unit, exc)]) from None
+
+
+def _too_large(checked: Checked, unit: Unit, error: TooLarge) -> Diagnostic:
+    """What does not fit, at the definition that it is in."""
+    module, _, rest = error.function.partition(".")
+    unit = checked.program.units.get(module) or unit
+    name = rest.split("/")[0]
+    member = unit.members.get(name)
+    report = Report(unit.source)
+    report.add(
+        "M0604", unit.module.span if member is None else getattr(member.item, "name_span", member.item.span),
+        f"the code of '{name or module}' is too large", hint="give parts of it names of their own", name=name or module,
+    )  # fmt: skip
+    return report.found[0]
 
 
 def _is_agent(unit: Unit, report: Report) -> None:

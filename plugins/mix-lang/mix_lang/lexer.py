@@ -80,7 +80,14 @@ _SCAN: Final = re.compile(
     re.VERBOSE,
 )
 _DIRECTIVE: Final = re.compile(r'\#(line|push|pop)\b[ \t]*([0-9]+)?[ \t]*(?:"([^"\r\n]*)")?[ \t]*(?=\r|\n|$)')
-_STRING: Final = re.compile(r'[^"\\\r\n]+|\\(?:u\{[0-9a-fA-F]{1,8}\}|u[0-9a-fA-F]{4}|[^\r\n])|(["\r\n]|$)')
+_STRING: Final = re.compile(
+    r"""[^"\\\r\n]+
+      | \\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # two halves of a character, as JSON has them
+           | u\{[0-9a-fA-F]{1,8}\} | u[0-9a-fA-F]{4} | [^\r\n])
+      | (["\r\n]|$)
+    """,
+    re.VERBOSE,
+)
 _ESCAPES: Final = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\\": "\\", '"': '"', "'": "'", "/": "/",
 }  # fmt: skip
@@ -88,6 +95,7 @@ _MEANT: Final = {
     "!": "write not", "&": "write &&", "`": 'strings stand in "', "$": "names have no $",
     "\\": "functions are written (x -> …)",
 }  # fmt: skip
+_made: Final[Any] = tuple.__new__
 _DIGITS: Final = 400
 """More digits than any number needs; Python takes very long for very many."""
 
@@ -106,24 +114,30 @@ class _Lexer:
         self._pushed: list[tuple[str, int]] = []
 
     def run(self) -> list[Token]:
-        text, scan = self._text, _SCAN.match
-        while self._at < len(text):
-            if text[self._at] == "#" and self._first and self._directive():
+        text, scan, tokens = self._text, _SCAN.match, self._tokens
+        size = len(text)
+        while self._at < size:
+            start = self._at
+            if self._first and text[start] == "#" and self._directive():
                 continue
-            match = scan(text, self._at)
+            match = scan(text, start)
             if match is None:
                 self._unknown()
                 continue
-            start, kind = self._at, match.lastgroup
-            self._at = match.end()
-            if kind == "newline":
+            kind = match.lastgroup
+            end = self._at = match.end()
+            if kind == "op" or kind == "name":
+                # PERF: most tokens are one of these, and made of tuples, whose own constructors ask more.
+                word = match.group()
+                if kind == "op":
+                    kind = "end" if word == ";;" else "op"
+                elif word in KEYWORDS:
+                    kind = "keyword"
+                span = _made(Span, (start, end))
+                tokens.append(_made(Token, (kind, word, span, self._first)))
+                self._first = False
+            elif kind == "newline":
                 self._first = True
-            elif kind == "name":
-                word = match.group()
-                self._add("keyword" if word in KEYWORDS else "name", word, start)
-            elif kind == "op":
-                word = match.group()
-                self._add("end" if word == ";;" else "op", word, start)
             elif kind == "number":
                 self._number(match.group(), start)
             elif kind == "string":
@@ -132,8 +146,8 @@ class _Lexer:
                 self._raw(start)
             elif kind == "block":
                 self._comment(start)
-        self._add("eof", "", len(text))
-        return self._tokens
+        self._add("eof", "", size)
+        return tokens
 
     def _add(self, kind: str, value: Any, start: int) -> None:
         self._tokens.append(Token(kind, value, Span(start, self._at), self._first))
@@ -187,6 +201,8 @@ class _Lexer:
         self._add("string", "".join(parts), start)
 
     def _escape(self, piece: str) -> str:
+        if piece.count("\\") == 2 and piece[1] == "u":
+            return chr(0x10000 + (int(piece[2:6], 16) - 0xD800 << 10) + int(piece[8:], 16) - 0xDC00)
         if piece[1] == "u" and len(piece) > 2:
             code = int(piece.strip("\\u{}"), 16)
             if code < 0x110000 and not 0xD800 <= code < 0xE000:

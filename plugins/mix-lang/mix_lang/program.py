@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,18 @@ from mix_lang import syntax as s
 from mix_lang.source import Source
 from mix_lang.walk import every
 
-__all__ = ["Kind", "Member", "Program", "Unit", "arity_of", "fallback_of", "members_of"]
+__all__ = [
+    "Kind",
+    "Member",
+    "Program",
+    "Read",
+    "Unit",
+    "arity_of",
+    "fallback_of",
+    "function_type",
+    "members_of",
+    "result_of",
+]
 
 Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "import", "broken"]
 
@@ -80,6 +91,19 @@ class Unit:
         return self._actions
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A type with where it is read: the module whose names are in it, and what its variables stand for."""
+
+    type: s.Type
+    module: str
+    given: Mapping[str, Read] = field(default_factory=dict)
+
+    def part(self, of: s.Type) -> Read:
+        """A type in it."""
+        return Read(of, self.module, self.given)
+
+
 @dataclass(slots=True)
 class Program:
     """All modules by name."""
@@ -103,17 +127,37 @@ class Program:
 
     def type_of(self, module: str, qualifier: str, name: str) -> s.Type | None:
         """What an abbreviation stands for; None if it is none of that module."""
-        unit = self.units[module]
-        if qualifier not in ("", "self"):
-            member = unit.members.get(qualifier)
-            if member is None or not isinstance(member.item, s.Import):
-                return None
-            found = self.units.get(member.item.module)
-            if found is None:
-                return None
-            unit = found
-        named = unit.types.get(name)
+        unit = self._owner(module, qualifier)
+        named = unit.types.get(name) if unit is not None else None
         return named.type if named else None
+
+    def meant(self, of: Read) -> Read | None:
+        """What an abbreviation or a variable stands for; None if it is neither, or is not known."""
+        match of.type:
+            case s.TVar(name=name):
+                return of.given.get(name)
+            case s.TName(qualifier=qualifier, name=name):
+                args: tuple[s.Type, ...] = ()
+            case s.TApply(qualifier=qualifier, name=name, args=args):
+                pass
+            case _:
+                return None
+        unit = self._owner(of.module, qualifier)
+        named = unit.types.get(name) if unit is not None else None
+        if unit is None or named is None:
+            return None
+        given = {name: of.part(arg) for name, arg in zip(named.params, args, strict=False)}
+        return Read(named.type, unit.name, given)
+
+    def _owner(self, module: str, qualifier: str) -> Unit | None:
+        """The module that a name with this in front is of."""
+        unit = self.units[module]
+        if qualifier in ("", "self"):
+            return unit
+        member = unit.members.get(qualifier)
+        if member is None or not isinstance(member.item, s.Import):
+            return None
+        return self.units.get(member.item.module)
 
 
 def members_of(module: s.Module) -> tuple[dict[str, Member], dict[str, s.TypeDef]]:
@@ -180,9 +224,32 @@ def arity_of(of: s.Type | None) -> int:
     """How many arguments a function of that type takes; 0 if it is none. One argument null is none: `() -> T`."""
     count = 0
     while isinstance(of, s.TArrow):
-        count += 1
+        count += not is_nothing(of.param)
         of = of.result
     return count
+
+
+def is_nothing(of: s.Type) -> bool:
+    """Whether this type of a parameter says that there is none."""
+    return isinstance(of, s.TName) and of.qualifier == "" and of.name == "null"
+
+
+def result_of(of: s.Type | None, count: int) -> s.Type | None:
+    """What a function of that type answers to so many arguments; None if it is none."""
+    if count == 0 and isinstance(of, s.TArrow) and is_nothing(of.param):
+        return of.result
+    for _ in range(count):
+        of = of.result if isinstance(of, s.TArrow) else None
+    return of
+
+
+def function_type(item: s.Def) -> s.Type:
+    """The type of a def that is a function, from the hints of its head."""
+    params = item.params or ()
+    of: s.Type = item.type or s.TName(item.span, "", "any")
+    for param in reversed(params):
+        of = s.TArrow(item.span, param.type or s.TName(item.span, "", "any"), of)
+    return s.TArrow(item.span, s.TName(item.span, "", "null"), of) if item.params == () else of
 
 
 def cells(unit: Unit) -> Iterable[Member]:

@@ -69,7 +69,7 @@ class _Query:
     def __init__(self, node: s.Call, function: s.Field, modules: dict[str, str]) -> None:
         self._node, self._function, self._modules = node, function, modules
         self._values: list[s.Expr] = []
-        self._row = ""
+        self._row = self._outer = ""
 
     def call(self) -> s.Call:
         node, function = self._node, self._function
@@ -111,7 +111,8 @@ class _Query:
         """Whether something depends on the row."""
         for part in every(node):
             if isinstance(part, s.Name) and (
-                part.name == self._row or (part.name in bound and self.touches(bound[part.name], {}))
+                part.name in (self._row, self._outer)
+                or (part.name in bound and self.touches(bound[part.name], {}))
             ):
                 return True
         return False
@@ -130,19 +131,36 @@ class _Query:
         """A field of the row, or a field in one; None for anything else."""
         if isinstance(node, s.Name) and node.name in bound:
             return self.key(bound[node.name], bound)
+        if isinstance(node, s.Call) and self._called(node) == ("db", "deref") and len(node.args) == 1:
+            # A field of what a ref leads to is read through it.
+            return self.key(node.args[0], bound)
         name: object = None
         if isinstance(node, s.Field):
             name = node.name
         elif isinstance(node, s.Dynamic | s.Index):
             at = node.key if isinstance(node, s.Dynamic) else node.index
             name = at.value if isinstance(at, s.Const) else None
+        if isinstance(node, s.Dynamic) and not isinstance(node.key, s.Const):
+            return self._chosen(node, bound)
         if type(name) is not str:
             return None
         of = node.object  # type: ignore[union-attr]
         if isinstance(of, s.Name) and of.name == self._row:
             return self.form(node.span, "token", name)
+        if isinstance(of, s.Name) and of.name == self._outer and of.name not in bound:
+            return self.form(node.span, "objectMember", None, name)
         inner = self.key(of, bound)
         return None if inner is None else self.form(node.span, "objectMember", inner, name)
+
+    def _chosen(self, node: s.Dynamic, bound: _Bound) -> s.Expr | None:
+        """A field of the row whose name is computed here: a parameter."""
+        if (
+            not isinstance(node.object, s.Name)
+            or node.object.name != self._row
+            or self.touches(node.key, bound)
+        ):
+            return None
+        return self.given(node.key, bound)
 
     def filter(self, node: s.Expr, bound: _Bound) -> s.Expr:
         """What is true or false of a row."""
@@ -170,6 +188,8 @@ class _Query:
                 return self.form(node.span, word, s.Array(node.span, tuple(filters)))
             case s.Chain(parts=(s.Part(op=op),)) if op in _COMPARED:
                 return self._compared(node, bound)
+            case s.Chain(parts=(s.Part(op="===" | "!==" as op, ci=False, operand=right),), first=left):
+                return self._same(node, op, left, right, bound)
             case s.Call():
                 return self._test(node, bound)
             case s.Let(bindings=bindings, body=body):
@@ -195,16 +215,46 @@ class _Query:
                 return self.form(node.span, "comparison", sign, found, self.given(other, bound))
         return self.form(node.span, "arithmetic", op, self.operand(left, bound), self.operand(right, bound))
 
+    def _same(self, node: s.Chain, op: str, left: s.Expr, right: s.Expr, bound: _Bound) -> s.Expr:
+        """Equality that is false where the field is not there."""
+        for of, other in ((left, right), (right, left)):
+            key = self.key(of, bound)
+            if key is not None and not self.touches(other, bound):
+                equal = self.form(node.span, "comparison", "==", key, self.given(other, bound))
+                there = self.form(node.span, "exists", key)
+                both = self.form(node.span, "and", s.Array(node.span, (there, equal)))
+                return both if op == "===" else self.form(node.span, "not", both)
+        raise _Refused(node, f"'{op}' of two that are computed")
+
+    def _called(self, node: s.Expr) -> tuple[str, str]:
+        """The module and the name of a function that is called; the module is empty if it is not the library's."""
+        if not isinstance(node, s.Call) or not isinstance(node.function, s.Field | s.Name):
+            return "", ""
+        of = node.function.object if isinstance(node.function, s.Field) else None
+        return self._modules.get(of.name, "") if isinstance(of, s.Name) else "", node.function.name
+
+    def _within(self, test: s.Lambda, key: s.Expr, node: s.Expr, bound: _Bound) -> s.Expr:
+        """`array.exists(x -> …, r.items)`: one element satisfies it all."""
+        clause = test.clauses[0]
+        pattern = clause.patterns[0]
+        plain = len(test.clauses) == 1 and clause.guard is None and len(clause.patterns) == 1
+        if not plain or not isinstance(pattern, s.PVar) or isinstance(clause.body, s.Block):
+            raise _Refused(test, "alternatives, guards, patterns or statements")
+        if self._outer:
+            raise _Refused(test, "a function in a function")
+        inner = {name: value for name, value in bound.items() if name != pattern.name}
+        self._outer, self._row = self._row, pattern.name
+        try:
+            return self.form(node.span, "subquery", key, self.filter(clause.body, inner))
+        finally:
+            self._outer, self._row = "", self._outer
+
     def _test(self, node: s.Call, bound: _Bound) -> s.Expr:
         """A call of a function of the library that the database has too."""
-        function = node.function
-        module = ""
-        if isinstance(function, s.Field) and isinstance(function.object, s.Name):
-            module = self._modules.get(function.object.name, "")
-        name = function.name if isinstance(function, s.Field | s.Name) else ""
+        module, name = self._called(node)
         if len(node.args) == 2:
             first, second = node.args
-            if module == "string" and name in ("startsWith", "endsWith"):
+            if module == "string" and name in ("startsWith", "endsWith", "like"):
                 first, second = second, first
             key = self.key(second, bound)
             if module == "string" and name in ("hasPrefix", "startsWith", "hasSuffix", "endsWith"):
@@ -213,6 +263,18 @@ class _Query:
                         first, "prefix" if name in ("hasPrefix", "startsWith") else "suffix"
                     )
                     return self.form(node.span, "comparison", "like", key, self.given(pattern, bound))
+            elif module == "string" and name in ("like", "rlike"):
+                if key is not None and not self.touches(first, bound):
+                    return self.form(
+                        node.span, "comparison", "like", key, self.given(self._pattern(first, "like"), bound)
+                    )
+            elif module == "array" and name == "exists":
+                if key is not None and isinstance(first, s.Lambda):
+                    return self._within(first, key, node, bound)
+            elif module == "map" and name == "contains":
+                found = self.key(s.Dynamic(node.span, second, first), bound)
+                if found is not None:
+                    return self.form(node.span, "exists", found)
             elif name == "contains" and module in ("string", "array"):
                 if key is not None and not self.touches(first, bound):
                     return self.form(node.span, "comparison", "contains", key, self.given(first, bound))

@@ -59,6 +59,8 @@ class Source:
     _starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # Some editors write a mark of the encoding, which is no character of the text.
+        self.text = self.text.removeprefix("\ufeff")
         self._starts = [0, *(match.end() for match in _LINE.finditer(self.text))]
 
     def line_of(self, offset: int) -> int:

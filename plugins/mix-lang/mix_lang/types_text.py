@@ -11,7 +11,7 @@ def type_text(of: s.Type) -> str:
     """A type as text that the parser reads back."""
     match of:
         case s.TVar(name=name):
-            return name
+            return "_" if name.startswith("_") else name
         case s.TName(qualifier=qualifier, name=name):
             return f"{qualifier}.{name}" if qualifier else name
         case s.TApply(qualifier=qualifier, name=name, args=args):

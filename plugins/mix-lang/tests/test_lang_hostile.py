@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from mix_lang import library
 from mix_lang.compile import check
+from mix_lang.compiler import build
+from mix_lang.errors import CompileError
 from mix_lang.lexer import KEYWORDS
 from mix_lang.render import render_all
 
@@ -101,3 +103,106 @@ def test_linear(piece: str) -> None:
     short, long = ("".join(piece.format(i) for i in range(count)) for count in (100, 800))
     # Eight times the text: sixty-four times the time would be quadratic.
     assert _seconds(long) < 30 * max(_seconds(short), 0.002)
+
+
+def _doubling(first: str, line: str, count: int = 40) -> str:
+    """Lines that are each made of two of the one before."""
+    return first + "".join(line.format(i, i - 1) for i in range(1, count))
+
+
+STRICT = "_pragma_ {strictTyping: true}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (_doubling("type t0 = [number, number]\n", "type t{0} = [t{1}, t{1}]\n") + "def f = (type(t39) -> 1)", "M0409"),
+        (_doubling("type t0 = {a: bool}\n", "type t{0} = {{a: t{1}, b: t{1}}}\n") + "def f = type(t39)", "M0409"),
+        (STRICT + _doubling("type t0 = bool\n", "type t{0} = t{1} -> t{1}\n") + "def f(x: t39): t39 = x", "M0409"),
+        (STRICT + _doubling("case c0\n", "case c{0}([c{1}, c{1}])\n") + "def f(x: c39) = 1", ""),
+        (STRICT + _doubling("case c0(A)\n", "case c{0}([c{1}(A), c{1}(A)])\n") + "def f(x: c39) = 1", ""),
+        (
+            STRICT + "case leaf\ncase node({a: t, b: t, c: t, d: t})\ntype t = leaf | node\n"
+            "def f(x: t): t = x\ncell output = f(node({a: leaf, b: leaf, c: leaf, d: leaf}))",
+            "",
+        ),
+    ],
+)  # fmt: skip
+def test_types_that_double(text: str, code: str) -> None:
+    start = time.process_time()
+    found = [item.code for item in check({"a.mix": text}).diagnostics]
+    # One for the type that is too large first, whatever is made of it.
+    assert found.count("M0409") == (code == "M0409"), found
+    # Written out, they would be larger than any memory.
+    assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("def small = 1\ndef f(x) = {}\ncell output = f(true)".format(" && ".join(["x"] * 17_000)), "'f'"),
+        ("def f(x) = (y -> [{}])\ncell output = f(1)(1)".format(", ".join(["x"] * 66_000)), "'f'"),
+    ],
+)
+def test_code_that_does_not_fit(text: str, name: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        build({"a.mix": text})
+    (item,) = caught.value.diagnostics
+    assert item.code == "M0604" and name in item.message
+    assert text[item.span.start : item.span.end] == "f"
+
+
+@pytest.mark.parametrize("piece", [".a", "[0]", "(1)", " |> g", "?"])
+def test_chains_have_a_place(piece: str) -> None:
+    text = f"def g(x) = x\ndef f(x) = x{piece * 199}\ncell output = [f]"
+    assert len(build({"a.mix": text})[0]) > 1_000
+    checked = check({"a.mix": text.replace(piece * 199, piece * 2_000)})
+    assert [item.code for item in checked.diagnostics] == ["M0203"]
+    assert checked.diagnostics[0].location.start_line == 2
+    assert checked.diagnostics[0].location.start_col > 200
+
+
+@pytest.mark.parametrize(
+    ("alternative", "again"),
+    [
+        ("{0} -> {0}", "5 -> 0"),
+        ('"a{0}" -> {0}', '"a5" -> 0'),
+        ("global.some({0}) -> {0}", "global.some(5) -> 0"),
+        ("[{0}, _] -> {0}", "[5, 1] -> 0"),
+        ("{0} || -{0} -> {0}", "5 -> 0"),
+        ("v @ {0} -> v", "v @ 5 -> 0"),
+        ("{{k: {0}}} -> {0}", "{k: 5, l: 1} -> 0"),
+        ("x && {0} -> {0}", "x && 5 -> 0"),
+    ],
+)
+def test_many_alternatives(alternative: str, again: str) -> None:
+    def text(count: int) -> str:
+        return f"def f = ({' | '.join(alternative.format(i) for i in range(1, count))})"
+
+    short, long = text(150), text(1_200)
+    assert _seconds(long) < 40 * max(_seconds(short), 0.02)
+    repeated = check({"a.mix": short.removesuffix(")") + f" | {again})"}).diagnostics
+    assert [(item.code, "line 1" in item.message) for item in repeated] == [("M0506", True)]
+
+
+def test_a_union_of_many_cases() -> None:
+    def text(count: int) -> str:
+        cases = [f"c{i}" for i in range(count)]
+        return (
+            "\n".join(f"case {name}" for name in cases)
+            + f"\ntype t = {' | '.join(cases)}\ndef f(x: t) = ({' | '.join(f'self.{c} -> 1' for c in cases[:-1])})(x)"
+        )
+
+    (missing,) = check({"a.mix": text(200)}).diagnostics
+    assert missing.code == "M0507" and "self.c199" in missing.message
+    assert _seconds(text(1_200)) < 40 * max(_seconds(text(150)), 0.02)
+
+
+def test_many_functions_in_one() -> None:
+    def seconds(count: int) -> float:
+        text = f"def f(x) = [{', '.join(['(x -> x)'] * count)}]\ncell output = [f]"
+        start = time.process_time()
+        build({"a.mix": text})
+        return time.process_time() - start
+
+    assert seconds(2_400) < 40 * max(seconds(300), 0.02)

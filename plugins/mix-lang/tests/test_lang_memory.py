@@ -94,6 +94,9 @@ def test_programs_do_not_mix() -> None:
 
 
 def test_only_what_changed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As much as there is room for: nothing is forgotten meanwhile.
+    memory._known.clear()
+    monkeypatch.setattr(memory, "_weight", 0)
     sources = {"main.mix": MAIN, "part.mix": PART, "text.mix": TEXT}
     _built(sources)
     made: list[Any] = []

@@ -56,6 +56,11 @@ def test_a_source_runs(kernel: Kernel, folder: Path) -> None:
         assert result.value == {"text": f"Good day, {name.capitalize()}"}
 
 
+def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "string.mix").write_text("module shout(p: data)\n  cell output = p.text + 1\nmodule end\n")
+    assert kernel.run_sync(tmp_path / "string.mix", "shout", {"text": "a"}).value == "a1"
+
+
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
     program = kernel.load(folder / "greet.mix")
 
@@ -120,6 +125,52 @@ def test_backtraces_go_through_what_is_written_out(kernel: Kernel, tmp_path: Pat
     ]
 
 
+PANICS = {
+    "a cell": ("  cell c =\n    1 / p.x\n  cell output = c\n", "a.c (a.mix:3:7), after tail calls"),
+    "a live cell": ("  live cell c =\n    1 / p.x\n  cell output = c\n", "a.c (a.mix:3:7), after tail calls"),
+    "a link": (
+        "  cell c = 1 / p.x\n  alias b = c\n  cell output = b\n",
+        "a.c (a.mix:2:14), after tail calls",
+    ),
+    "a function of the library": (
+        "  import array\n  cell output = array.map(\n    (x -> x / p.x),\n    [1])\n",
+        "a.output/lambda (a.mix:4:13)",
+    ),
+    "a stream": (
+        "  import stream\n  cell output = stream.toArray(\n    stream.map((x -> x / p.x), [1][]))\n",
+        "a.output/lambda (a.mix:4:24)",
+    ),
+    "an observer": (
+        "  var cell n = 0\n  on () do {\n    n = 1 / p.x }\n  cell output = n\n",
+        "a.on (a.mix:4:11)",
+    ),
+    "one with a condition": (
+        "  var cell n = 0\n  on n when 1 / p.x do { n = 1 }\n  cell output = n\n",
+        "a.on (a.mix:3:15)",
+    ),
+    "an initializer": (
+        "  var cell n = 0\n  initializer {\n    n = 1 / p.x }\n  cell output = n\n",
+        "a.initializer (a.mix:4:11)",
+    ),
+    "a value at the start": ('  def v = fail(\n    "x")\n  cell output = v\n', "a.v (a.mix:2:11)"),
+    "a pattern": (
+        "  def f(x) {\n    let [y] = x\n    return y\n  }\n  cell output = f(p)\n",
+        "a.f (a.mix:3:15)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PANICS)
+def test_a_panic_says_where_it_was(kernel: Kernel, tmp_path: Path, what: str) -> None:
+    """Wherever code runs, each call has a line of a source."""
+    body, first = PANICS[what]
+    (tmp_path / "a.mix").write_text(f"module a(p: data)\n{body}module end\n")
+    with pytest.raises(RunError) as caught:
+        kernel.run_sync(tmp_path / "a.mix", "a", {"x": "s"})
+    assert caught.value.backtrace[0] == first
+    assert all(".mix:" in frame for frame in caught.value.backtrace)
+
+
 def test_endless_recursion_and_loops_end(kernel: Kernel, tmp_path: Path) -> None:
     (tmp_path / "deep.mix").write_text("def f : data -> data\ndef f(x) = f(x) + 1\ncell output = f(1)\n")
     with pytest.raises(RunError, match="stack"):
@@ -180,7 +231,7 @@ def test_compile_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
         ("def output = 1\n", "is no agent"),
         ("module odd(a, b)\ncell output = a\nmodule end\n", "an agent takes one parameter"),
         ("", "is no agent"),
-        ("def a = {}\ncell output = a" + ".x" * 380, "nested too deep"),
+        ("def a = {}\ncell output = a" + ".x" * 380, "accesses, calls or pipes"),
     ],
     ids=["no output", "a def", "parameters", "empty", "deep"],
 )
@@ -202,6 +253,33 @@ def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:
     (folder / "polite.mix").write_text("def greeting(name) = nome\n")
     with pytest.raises(CompileError):
         build(folder, compiled=kernel.compiled)
+
+
+def test_a_package_says_what_its_code_says(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `_meta_` declares is what a package, an installed app and the server show."""
+    manifest = {
+        "format": 3, "name": "greeter", "version": "1.0", "kind": "app", "grants": {"ffis": []},
+        "apps": {"greeter": {"agents": {"greet": {"code": "greet.mix"}, "hail": {"code": "greet.mix", "entry": "greet",
+                                                                                "inParams": {"name": "string"}}}}},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    path, store = tmp_path / "greeter.remix", str(tmp_path / "store")
+    assert main(["remix", "build", str(folder), "-o", str(path)]) == 0
+    agents = Package.open(path.read_bytes()).manifest.apps["greeter"].agents
+    assert agents["greet"].description == "Greets"
+    assert agents["greet"].in_params == {"name": "string"} == agents["hail"].in_params
+    assert agents["greet"].out_params == {"text": "string"}
+    assert main(["remix", "install", str(path), "--ws-dir", store, "--ws", "w", "--yes"]) == 0
+    capsys.readouterr()
+    assert main(["app", "show", "w/greeter", "--ws-dir", store]) == 0
+    assert "name: string" in capsys.readouterr().out
+    # And it may not say anything else.
+    manifest["apps"]["greeter"]["agents"]["greet"]["inParams"] = {"name": "number"}  # type: ignore[index]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["remix", "build", str(folder), "-o", str(path)]) != 0
+    assert "agents.greet.inParams" in capsys.readouterr().err
 
 
 def test_errors_of_compile(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

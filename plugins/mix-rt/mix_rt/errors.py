@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mixkit.errors import MixError
 
-__all__ = ["QCodeError"]
+__all__ = ["QCodeError", "TooLarge"]
 
 
 class QCodeError(MixError):
@@ -17,3 +17,15 @@ class QCodeError(MixError):
     def __init__(self, message: str, offset: int | None = None) -> None:
         super().__init__(message if offset is None else f"{message} (at byte {offset})")
         self.offset = offset
+
+
+class TooLarge(QCodeError):
+    """Code that does not fit in the format: a jump too far, or more registers or constants than there are numbers.
+
+    Attributes:
+        function: the name of the function at fault.
+    """
+
+    def __init__(self, function: str, message: str) -> None:
+        super().__init__(f"{function}: {message}")
+        self.function = function

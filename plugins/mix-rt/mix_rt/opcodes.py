@@ -194,5 +194,10 @@ BUILTINS: Final[dict[str, str]] = {
     "regex_find_all": "pattern:string most:whole text:string",
     "random_int": "first:whole last:whole",
     "random_float": "",
+    "ref_of_string": "text:string",
+    "ref_to_string": "ref:ref",
+    "regex_texts": "pattern:string most:whole text:string",
+    "coroutine_local": "index:whole",
+    "coroutine_set_local": "index:whole value:data",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

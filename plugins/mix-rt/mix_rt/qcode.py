@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from mix_rt.errors import QCodeError
+from mix_rt.errors import QCodeError, TooLarge
 from mix_rt.opcodes import BUILTINS, OPCODES
 from mixkit import codec
 from mixkit.errors import CodecError
@@ -35,6 +35,7 @@ __all__ = [
     "Label",
     "Place",
     "QCodeError",
+    "TooLarge",
     "packed",
     "unpacked",
 ]
@@ -231,9 +232,10 @@ def _pack(function: Function, instruction: Instruction) -> bytes:
         bits = 32 if kind in WIDE else 16
         low, high = (-(1 << bits - 1), 1 << bits - 1) if kind in _SIGNED else (0, 1 << bits)
         if not low <= number < high:
-            raise QCodeError(
-                f"{function.name}: {instruction.name}: expected {name} within {bits} bits, found {number}"
-                + ("; the function is too long" if kind == "jump" else "")
+            raise TooLarge(
+                function.name,
+                f"{instruction.name}: expected {name} within {bits} bits, found {number}"
+                + ("; the function is too long" if kind == "jump" else ""),
             )
         if kind in WIDE:
             wide = number & _NONE
@@ -581,10 +583,10 @@ class Assembly:
             self._constants.append(value)
         return index
 
-    def ffi(self, name: str, params: int) -> str:
-        """Declare an FFI; `emit("ffi", to, first, name)` calls it."""
-        self._ffis[name] = FFI(name, params)
-        return name
+    def ffi(self, name: str, params: int, key: str = "") -> str:
+        """Declare an FFI; `emit("ffi", to, first, key)` calls it. The key is its name if none is given."""
+        self._ffis[key or name] = FFI(name, params)
+        return key or name
 
     def new_global(self) -> int:
         """Index of a new global."""

@@ -174,3 +174,11 @@ def test_random_numbers_are_those_of_the_seed(native: Callable[[], Virtual]) -> 
     assert found == {-2, -1, 0, 1, 2, 3}
     with pytest.raises(Panicked, match="random_int: expected a last that is not below the first, 3, found 2"):
         calls("random_int", 3, 2)
+
+
+def test_refs(calls: Calls) -> None:
+    for text in ("", "a", "é" * 1000):
+        assert calls("ref_of_string", text) == Ref(text)
+        assert calls("ref_to_string", Ref(text)) == text
+    with pytest.raises(Panicked):
+        calls("ref_to_string", "a")

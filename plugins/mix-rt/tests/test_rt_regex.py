@@ -133,3 +133,16 @@ def test_hostile_patterns_are_linear(calls: Calls) -> None:
         "(?:(?:(?:(?:){1000}){1000}){1000}){1000}b",
     ):
         assert calls("regex_find", pattern, 0, text) is UNDEF
+
+
+def test_texts_are_those_of_the_indices(calls: Calls) -> None:
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(300):
+        pattern = random.choice(["(a)|(b)|c+", "", "(é*)(x)?", "[^,]+|,", "(?m)^.*$", "(a(b)?)*"])
+        text = "".join(random.choice("abcé,x\n😀") for _ in range(random.randrange(30)))
+        most = random.choice([-1, 0, 1, 3])
+        expected = [
+            [None if at < 0 else text[at:end] for at, end in zip(match[::2], match[1::2], strict=True)]
+            for match in calls("regex_find_all", pattern, most, text)
+        ]
+        assert calls("regex_texts", pattern, most, text) == expected, f"seed {seed}: {pattern!r} {text!r}"

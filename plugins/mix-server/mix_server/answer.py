@@ -146,7 +146,7 @@ _SOON: Final = 0.02
 async def _stream(
     server: Server, req: Request, resp: Response, database: Database, question: Question
 ) -> None:
-    server.streams.check()
+    server.streams.check(req)
     reading = _Reading(question, database, server.settings.query_timeout)
     # The first rows do not wait for others.
     wanted = 0

@@ -8,7 +8,7 @@ inside: the log does, under the request id.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import falcon
 
@@ -79,6 +79,13 @@ _STATUS: dict[type[MixError], int] = {
 _AGENT_FAULTS = (EngineError, FFIError, GrantError, GuestError, LimitExceeded)
 
 
+class Identified(Protocol):
+    """What an error is of: the log has more under its id."""
+
+    @property
+    def id(self) -> str: ...
+
+
 def install_handlers(app: App[Request, Response]) -> None:
     """Let every error that leaves a resource or a middleware of `app` end here."""
     app.add_error_handler(falcon.HTTPError, _on_falcon_error)
@@ -120,7 +127,7 @@ async def _on_error(req: Request, resp: Response, exc: Exception, params: dict[s
     resp.data = encode(body)
 
 
-def failure(req: Request, exc: Exception, agent: str | None) -> tuple[int, dict[str, Any]]:
+def failure(req: Identified, exc: Exception, agent: str | None) -> tuple[int, dict[str, Any]]:
     """Status and body of the answer that an error becomes.
 
     Args:
@@ -141,7 +148,7 @@ def failure(req: Request, exc: Exception, agent: str | None) -> tuple[int, dict[
     return status, _message(message, **details)
 
 
-def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
+def _judge(req: Identified, exc: Exception) -> tuple[int, str, dict[str, Any]]:
     """Status, message and details of an error that is no refusal; what is the server's own goes to the log."""
     if isinstance(exc, QuotaExceeded):
         return 507, str(exc), {}
@@ -169,7 +176,7 @@ def _judge(req: Request, exc: Exception) -> tuple[int, str, dict[str, Any]]:
     return status, NOT_FOUND if status == 404 else str(exc), details
 
 
-def _log_failure(req: Request, exc: Exception) -> None:
+def _log_failure(req: Identified, exc: Exception) -> None:
     log.error("request failed: %s", exc, exc_info=exc, extra={"request_id": req.id})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
@@ -14,7 +15,7 @@ from mix_server.activity import activity_by, activity_of, done_by
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
 from mix_server.error_answer import write_message
-from mix_server.errors import Refusal
+from mix_server.errors import BadRequest, Refusal
 from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
@@ -94,6 +95,9 @@ class Around:
     async def process_resource(
         self, req: Request, resp: Response, resource: Any, params: dict[str, Any]
     ) -> None:
+        raw = req.scope.get("raw_path") or b""
+        if b"%2" in raw:
+            _refuse_slashes(raw, str(req.uri_template))
         permission = permission_of(resource, req.method)
         about = req.resource = Resource(params.get("ws"), params.get("app"), params.get("agent"))
         if permission is not EVERYBODY and not hasattr(resource, "admits_by_itself"):
@@ -101,19 +105,25 @@ class Around:
                 req.caller = await admit(self._authorizer, req, permission, about)
             except (Refusal, NotFound):
                 # Counts too: else tokens and names could be tried without an end.
-                self._count(req, resp, resource)
+                await self._count(req, resp, resource)
                 raise
             req.activity = activity_of(resource, req.method)
-        self._count(req, resp, resource)
+        await self._count(req, resp, resource)
         # A method that is not done here is refused as such, whatever else is sent.
         if req.judged and req.method in self._done(str(req.uri_template)):
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 
-    def _count(self, req: Request, resp: Response, resource: Any) -> None:
+    async def _count(self, req: Request, resp: Response, resource: Any) -> None:
         """Count a request against what its caller may ask. `TooOften` if that is used up."""
         if self._rates is not None and not hasattr(resource, "never_limited"):
-            bucket = bucket_of(req, req.caller)
+            caller = req.caller
+            if caller is None:
+                # Also where everybody may ask, or this one may not: behind a proxy all have one address, and nobody is
+                # to use up what the others have.
+                with contextlib.suppress(Refusal, NotFound):
+                    caller = await self._authorizer.authorize(req)
+            bucket = bucket_of(req, caller)
             if bucket is not None:
                 resp.set_headers(self._rates.take(bucket))
 
@@ -163,6 +173,17 @@ class Around:
                 await resp.stream.close()
                 resp.stream = None
             write_message(resp, 503, "it was done, and cannot be noted; the server's log has more")
+
+
+def _refuse_slashes(raw: bytes, template: str) -> None:
+    """Refuse a path whose parts are only parts once `%2F` was decoded: a proxy may have let it pass as another one.
+
+    What a template ends with may have them, if it takes all of the rest.
+    """
+    parts = raw.split(b"/", template.count("/"))
+    checked = parts[:-1] if template.endswith(":path}") else parts
+    if len(parts) <= template.count("/") or any(b"%2f" in part.lower() for part in checked):
+        raise BadRequest("expected the slashes between the parts of the path as they are, found %2F")
 
 
 DEPRECATED_SINCE = "@1767225600"

@@ -1,4 +1,7 @@
-"""Runs whose caller does not wait for them: each settles a signal."""
+"""Runs whose caller does not wait for them: each settles a signal, and ends when the signal is canceled.
+
+Whichever process that is told to: all that serve the same workspaces have the same signals.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from mixkit.errors import FFIError, NotFound
+from mixkit.errors import FFIError, MixError, NotFound
 from mixkit.signals import CANCELED, TIMEOUT, Owner, Settled
 from mixkit.value import Case, error
 
@@ -34,7 +37,7 @@ class Postponed:
     def __init__(self, signals: Callable[[], Signals], seconds: float) -> None:
         self._signals = signals
         self._seconds = seconds
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -46,20 +49,23 @@ class Postponed:
             FFIError: the owner has too many signals.
         """
         id = await self._signals().create(owner, self._seconds + _LATE)
-        task = self._tasks[id] = asyncio.get_running_loop().create_task(self._run(id, work))
-        task.add_done_callback(lambda _: self._tasks.pop(id, None))
-        return id
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._run(id, work))
+        watching = loop.create_task(self._watch(id, owner, task))
+        self._tasks.add(task)
 
-    def cancel(self, id: str) -> None:
-        """Stop what is to settle a signal, if it goes on in this process."""
-        if (task := self._tasks.get(id)) is not None:
-            task.cancel()
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            watching.cancel()
+
+        task.add_done_callback(ended)
+        return id
 
     async def stop(self, seconds: float) -> None:
         """Wait for all so long, and stop what is left."""
         if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=seconds)
-        left = list(self._tasks.values())
+            await asyncio.wait(list(self._tasks), timeout=seconds)
+        left = list(self._tasks)
         for task in left:
             task.cancel()
         if left:
@@ -77,6 +83,16 @@ class Postponed:
             await self._settle(id, outcome)
         except Exception:
             log.exception("what a run has answered to nobody could not be kept")
+
+    async def _watch(self, id: str, owner: Owner, task: asyncio.Task[None]) -> None:
+        """Stop a run when its signal is canceled."""
+        try:
+            _, outcome = await self._signals().wait([id], owner, self._seconds + _LATE)
+        except (MixError, TimeoutError) as exc:
+            log.warning("a run cannot be stopped by canceling its signal: %s", exc)
+            return
+        if outcome == CANCELED:
+            task.cancel()
 
     async def _settle(self, id: str, outcome: Case) -> None:
         with contextlib.suppress(Settled, NotFound):

@@ -1,10 +1,11 @@
-"""HTTP connections as uvicorn keeps them, but that heads have an end, that what is no HTTP is told so in JSON, and that
-none holds up a server that stops."""
+"""HTTP connections as uvicorn keeps them, but that heads have an end and nothing behind it is of them, that what is no
+HTTP is told so in JSON, and that none holds up a server that stops."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mix_server.errors import message_body
@@ -19,6 +20,13 @@ _ANSWER: Final = (
 
 _PATIENCE: Final = 2.0
 """Seconds in which a client must take something of its answer while the server stops."""
+
+
+class _Dropped(list[tuple[bytes, bytes]]):
+    """Trailers: read, and kept nowhere."""
+
+    def append(self, each: tuple[bytes, bytes]) -> None:
+        pass
 
 
 class Protocol(HttpToolsProtocol):
@@ -47,6 +55,31 @@ class Protocol(HttpToolsProtocol):
             self._refuse(
                 b"431 Request Header Fields Too Large", message, cycle is None or cycle.response_complete
             )
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._check_target()
+        super().on_headers_complete()
+        # NOTE: uvicorn would lay what stands behind the body to the headers, where nobody on the way has seen it
+        # (RFC 9110, 6.5.1).
+        self.headers = _Dropped()
+
+    def _check_target(self) -> None:
+        """Refuse a target that others on the way may have read as another one (RFC 9112, 3.2).
+
+        A path is what uvicorn makes of it, unless it begins with two slashes, has a fragment, or an authority. Whoever
+        is asked by a whole URL is asked by its host.
+        """
+        url = self.url
+        if url.startswith(b"/") and not url.startswith(b"//") and b"#" not in url:
+            return
+        scheme, _, rest = url.partition(b"://")
+        hosts = [value.strip() for name, value in self.headers if name == b"host"]
+        if scheme.lower() in (b"http", b"https") and hosts and b"#" not in url and b"@" not in url:
+            host, slash, path = rest.partition(b"/")
+            if slash and not path.startswith(b"/") and host.lower() == hosts[0].lower():
+                return
+        raise httptools.HttpParserInvalidURLError
 
     def send_400_response(self, msg: str) -> None:
         """What has come is no request."""

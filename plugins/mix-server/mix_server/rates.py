@@ -113,8 +113,9 @@ def bucket_of(req: Request, caller: Caller | None) -> str | None:
     if caller is not None:
         if caller.operator:
             return None
-        if caller.subject not in (None, "anonymous"):
-            return caller.subject
+        # Not by the subject: all users without an address are the same one.
+        if caller.named != "anonymous":
+            return caller.named
     client = req.scope.get("client")
     if not client:
         return "address/"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import falcon.asgi
 from falcon.request import RequestOptions
@@ -42,13 +40,16 @@ JUDGED = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since", b"con
 
 _SERVER = Resource()
 
-_RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id", b"upgrade"}
+_RARE = JUDGED | {b"content-encoding", b"prefer", b"x-request-id", b"upgrade", b"transfer-encoding"}
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 """RFC 9110, 7.2; without a comma, which is what some make of several."""
 
 _ONCE = frozenset((b"host", b"authorization", b"content-type", b"content-length"))
 """Headers that stand once in a request: of two, others on its way may have heeded the other one."""
+
+_HALF = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+"""A percent sign that encodes nothing."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 """An id that a caller may choose: it goes into log lines and into a header."""
@@ -57,23 +58,9 @@ _SHORT_REST = 65_536
 """Bytes of a body that the HTTP server may read for nothing, rather than that the client must connect again."""
 
 
-class _Ids:
-    """Identities that no other request has, without asking the system for randomness each time."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew with another prefix; a forked worker has to."""
-        self._prefix = secrets.token_hex(5)
-        self._numbers = itertools.count()
-
-    def next(self) -> str:
-        return f"{self._prefix}{next(self._numbers):06x}"
-
-
-_ids = _Ids()
-os.register_at_fork(after_in_child=_ids.renew)
+def _made_id() -> str:
+    """An identity that no other request has. None tells of another: who counts would know how much others ask."""
+    return os.urandom(8).hex()
 
 
 class Request(falcon.asgi.Request):
@@ -129,6 +116,9 @@ class Request(falcon.asgi.Request):
             raise HeadTooLong(_LONGEST_HEAD)
         if len(headers) < len(scope["headers"]):
             _refuse_twice(scope["headers"])
+        path = scope.get("raw_path") or b""
+        if b"%" in path:
+            _refuse_path(path)
         host = headers.get(b"host")
         if host is None:
             if scope["http_version"] == "1.1":
@@ -146,9 +136,11 @@ class Request(falcon.asgi.Request):
         self.prefers = rare and b"prefer" in headers
         if rare and b"upgrade" in headers:
             _refuse_upgrade(headers)
+        if rare and b"transfer-encoding" in headers:
+            _refuse_codings(headers, scope["http_version"])
         self.judged = bool(query) or (rare and not JUDGED.isdisjoint(headers))
         given = headers.get(b"x-request-id") if rare else None
-        self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _ids.next()
+        self.id = given.decode() if given is not None and _SANE_ID.fullmatch(given) else _made_id()
         self.caller: Caller | None = None
         self.activity: Kind | None = None
         self.about: dict[str, Any] | None = None
@@ -272,6 +264,24 @@ def _refuse_twice(headers: list[tuple[bytes, bytes]]) -> None:
     for name in found:
         if found.count(name) > 1:
             raise BadRequest(f"expected the header {name.decode()} once, found it {found.count(name)} times")
+
+
+def _refuse_path(path: bytes) -> None:
+    """Refuse a path of which names are not what they were sent as: what is no UTF-8 would all become one letter."""
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("expected percent-encoded UTF-8 in the path") from None
+    if _HALF.search(path):
+        raise BadRequest("expected two hexadecimal digits behind each % of the path")
+
+
+def _refuse_codings(headers: dict[bytes, bytes], version: str) -> None:
+    """Refuse what only chunks take from a body: another coding stays on it, and HTTP/1.0 knows none (RFC 9112, 6.1)."""
+    codings = headers[b"transfer-encoding"]
+    if version == "1.0" or codings.strip().lower() != b"chunked":
+        found = codings[:80].decode("latin-1")
+        raise BadRequest(f"expected Transfer-Encoding: chunked, in HTTP/1.1, found {found!r} in {version}")
 
 
 def _refuse_upgrade(headers: dict[bytes, bytes]) -> None:

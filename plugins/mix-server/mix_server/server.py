@@ -42,7 +42,7 @@ from mixkit.package import WorkspaceStore
 from mixkit.vm.spawned import CLEANUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import FrameType
 
     from mix_server.caller import Caller, Resource
@@ -97,6 +97,7 @@ class Server:
         streams: the answers that are being sent part by part.
         clients: what is waited for from them.
         metrics: the counters.
+        ending: what plugins want called when the process ends, while all of the above is still there.
     """
 
     def __init__(self, kernel: Kernel, token: str | None = None) -> None:
@@ -158,9 +159,10 @@ class Server:
             else Bridge(lambda: kernel.shared_bus, carrier.broker, carrier.prefix)
         )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
-        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit)
+        self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit, settings.file_limit)
         self.streams = Streams(settings.max_streams, settings.stream_stall)
         self.clients = Clients()
+        self.ending: list[Callable[[], Awaitable[None]]] = []
         self._end: float | None = None
 
     async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
@@ -203,6 +205,8 @@ class Server:
         """The process ends: wait for the runs that were cancelled, and free everything."""
         self.begin_to_stop()
         assert self._end is not None
+        for end in self.ending:
+            await end()
         await self.postponed.stop(self._end - time.monotonic())
         await self.idle.stop(self._end - time.monotonic())
         left = await self.admission.stop(_LAST_WORDS)

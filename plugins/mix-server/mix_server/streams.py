@@ -1,4 +1,4 @@
-"""Answers that are sent part by part: how many at once, and how each of them ends.
+"""Answers that are sent part by part: how many at once, of one caller half of them, and how each of them ends.
 
 One ends when all is sent, when the client goes away, when it takes nothing for too long, and, if it has no end of
 its own, when the server stops. What goes wrong in the middle cannot change the status any more: the connection is
@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mix_server.errors import Overloaded, Stopping
+from mix_server.rates import bucket_of
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -40,29 +41,43 @@ class Streams:
         self.stopping = False
         # NOTE: an answer that is never begun, because its client has gone, is not closed by anybody either.
         self._open: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._of: dict[str, weakref.WeakSet[Stream]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def check(self) -> None:
-        """Whether there is room for one more.
+    def check(self, req: Request) -> None:
+        """Whether there is room for one more, for who asks.
 
         Raises:
             Overloaded, Stopping: there is none.
         """
+        self._check(bucket_of(req, req.caller))
+
+    def _check(self, whose: str | None) -> None:
         if self.stopping:
             raise Stopping
         if len(self._open) >= self._most:
             raise Overloaded(f"{self._most} answers are being streamed already")
+        each = max(1, self._most // 2)
+        # Nobody keeps all others from theirs.
+        if whose is not None and len(self._of.get(whose, ())) >= each:
+            raise Overloaded(f"{each} answers are being streamed to you already")
 
     def enter(self, stream: Stream) -> None:
         """Count one more. Raises as `check` does."""
-        self.check()
+        self._check(stream.whose)
         self._open.add(stream)
+        if stream.whose is not None:
+            self._of.setdefault(stream.whose, weakref.WeakSet()).add(stream)
 
     def leave(self, stream: Stream) -> None:
         """Count it no more."""
         self._open.discard(stream)
+        if stream.whose is not None and (own := self._of.get(stream.whose)) is not None:
+            own.discard(stream)
+            if not own:
+                del self._of[stream.whose]
 
     def stop(self) -> None:
         """End those that have no end of their own, and let none begin."""
@@ -80,6 +95,10 @@ class Stream:
         release: called once, when no part will be asked for any more.
         endless: it has no end of its own, so none of its parts is the last.
 
+    Attributes:
+        endless: as given.
+        whose: the caller that it is counted for; None for who may have all.
+
     Raises:
         Overloaded, Stopping: there are too many already. `release` was called then.
     """
@@ -94,6 +113,7 @@ class Stream:
         endless: bool = False,
     ) -> None:
         self.endless = endless
+        self.whose = bucket_of(req, req.caller)
         self._streams = streams
         self._req = req
         self._parts = parts

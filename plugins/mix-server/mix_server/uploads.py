@@ -18,7 +18,7 @@ import secrets
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,9 @@ MARK: Final = "mixkit-upload"
 
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MOST: Final = 1_000
-"""Uploads that are there at once, of all apps together."""
+"""Uploads of all apps together that have begun and not ended; and of those that are files by now."""
+_SHARE: Final = 4
+"""A workspace may have so great a part of what all may have: none keeps the others from theirs."""
 
 
 class Locked(Refusal):
@@ -57,9 +59,9 @@ class NoRoom(Refusal):
 
     status = 507
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, whose: str) -> None:
         super().__init__(
-            f"the uploads that have begun may have {most} bytes together, which settings.server.uploads_limit says; "
+            f"the uploads that have begun {whose} may have {most} bytes together, by settings.server.uploads_limit; "
             "end one, or wait until one has passed"
         )
 
@@ -84,6 +86,13 @@ class Started(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     force: bool
     expires: float
     done: bool = False
+
+
+class Counted(NamedTuple):
+    """How many uploads have begun and not ended, and how many bytes they may have."""
+
+    number: int = 0
+    promised: int = 0
 
 
 class Part:
@@ -118,11 +127,14 @@ class Uploads:
     Args:
         folder: made when it is needed.
         most: bytes that those which have not ended may have together.
+        largest: bytes of a file.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, most: int, largest: int) -> None:
         self._folder = folder
         self._most = most
+        # One of the largest has to fit in.
+        self._each = min(most, max(most // _SHARE, largest))
 
     def begin(self, place: Place, path: str, length: int, content_type: str, *, force: bool) -> Started:
         """One more.
@@ -131,11 +143,16 @@ class Uploads:
             Overloaded, NoRoom: there are too many, or too long ones.
         """
         self._folder.mkdir(exist_ok=True, mode=0o700)
-        begun, promised = self._sweep()
-        if begun >= _MOST:
+        begun = self._sweep()
+        own = begun.get(place.workspace, Counted())
+        if own.number >= _MOST // _SHARE:
+            raise Overloaded(f"{_MOST // _SHARE} uploads of this workspace have begun and not ended")
+        if sum(each.number for each in begun.values()) >= _MOST:
             raise Overloaded(f"{_MOST} uploads have begun and not ended")
-        if promised + length > self._most:
-            raise NoRoom(self._most)
+        if own.promised + length > self._each:
+            raise NoRoom(self._each, "in this workspace")
+        if sum(each.promised for each in begun.values()) + length > self._most:
+            raise NoRoom(self._most, "anywhere")
         started = Started(
             id=secrets.token_hex(16), workspace=place.workspace, app=place.app, home=place.home.parent.name, path=path,
             length=length, content_type=content_type, force=force, expires=time.time() + LIFETIME,
@@ -201,23 +218,32 @@ class Uploads:
         with whole_file(self._about(started.id), private=True) as file:
             file.write(msgspec.json.encode(started))
 
-    def _sweep(self) -> tuple[int, int]:
-        """End those whose time is over; how many are left, and how many bytes they may have."""
-        left, promised, now = 0, 0, time.time()
+    def _sweep(self) -> dict[str, Counted]:
+        """End those whose time is over, and forget the oldest of many that have become files; those that are left, by
+        workspace."""
+        left: dict[str, Counted] = {}
+        ended: dict[str, list[tuple[float, str]]] = {}
+        now = time.time()
         for path in self._folder.glob("*.json"):
             with suppress(FileNotFoundError, msgspec.MsgspecError):
                 found = msgspec.json.decode(path.read_bytes(), type=Started)
                 if found.expires <= now:
                     self.end(found.id)
-                elif not found.done:
-                    left += 1
-                    promised += found.length
+                elif found.done:
+                    ended.setdefault(found.workspace, []).append((found.expires, found.id))
+                else:
+                    number, promised = left.get(found.workspace, Counted())
+                    left[found.workspace] = Counted(number + 1, promised + found.length)
+        for known in ended.values():
+            # Each begin reads all that there are.
+            for _, id in sorted(known)[: -(_MOST // _SHARE)]:
+                self.end(id)
         for path in self._folder.glob("*.bytes"):
             # Of a process that was killed when it began or ended one.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime + LIFETIME <= now and not self._about(path.stem).exists():
                     path.unlink()
-        return left, promised
+        return left
 
     def _about(self, id: str) -> Path:
         return self._folder / f"{id}.json"

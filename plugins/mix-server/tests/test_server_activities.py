@@ -40,8 +40,10 @@ NOT_NOTED = {
     ("/v1/signals", "POST"),
     ("/v1/signals/{id}", "POST"),
     ("/v1/signals/{id}", "DELETE"),
+    ("/mcp/{ws}", "POST"),
 }
-"""What changes nothing, though its method could, or nothing that stays: signals are forgotten."""
+"""What changes nothing, though its method could, or nothing that stays: signals are forgotten. A call of a tool is
+noted as the run that it is."""
 
 
 async def found(client: httpx.AsyncClient, path: str = ALL, **options: Any) -> list[dict[str, Any]]:

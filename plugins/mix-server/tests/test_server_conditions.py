@@ -17,6 +17,7 @@ STALE = '"0000000000009999-0"'
 OF = ("/v1/ws/w", APP, f"{APP}/agent/echo")
 WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/ws", {"name": "other"}),
+    ("POST", "/mcp/w", {"jsonrpc": "2.0", "id": 1, "method": "ping"}),
     ("DELETE", "/v1/ws/w", None),
     ("POST", "/v1/ws/w/install", b"no package"),
     ("PUT", "/v1/ws/w/app/new", None),

@@ -152,9 +152,10 @@ async def test_a_package_comes_from_a_url(
         right = {"url": f"{address}/demo.remix", "sha256": hashlib.sha256(data).hexdigest()}
         looked = await client.post("/v1/ws/shop/install", json=right | {"dry_run": True})
         assert looked.json()["asks"]["ffis"] == ["$core_*"], looked.text
+        assert looked.json()["sha256"] == right["sha256"]
         assert (await client.get("/v1/ws/shop")).json()["apps"] == []
         wrong = await client.post("/v1/ws/shop/install", json=right | {"sha256": "0" * 64})
-        assert (wrong.status_code, "nothing was installed" in wrong.json()["message"]) == (400, True)
+        assert (wrong.status_code, "nothing was changed" in wrong.json()["message"]) == (400, True)
         done = await client.post("/v1/ws/shop/install", json=right | {"grant": ["$core_log"]})
         assert (done.json()["apps"], done.json()["withheld"]) == (["demo"], ["$core_*"])
         missing = await client.post("/v1/ws/shop/install", json={"url": f"{address}/missing"})

@@ -64,10 +64,10 @@ class Events:
 
 @asynccontextmanager
 async def follow(
-    client: httpx.AsyncClient, query: str, last: str = "", **params: Any
+    client: httpx.AsyncClient, query: str, last: str = "", who: dict[str, str] | None = None, **params: Any
 ) -> AsyncIterator[Events]:
     """The events of a live query."""
-    headers = {"Last-Event-ID": last} if last else {}
+    headers = ({"Last-Event-ID": last} if last else {}) | (who or {})
     async with client.stream("GET", LIVE, params={"query": query, **params}, headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -233,6 +233,37 @@ async def test_a_client_that_goes_away_ends_its_live_query(
             await closed.until(1)
             assert len(server.streams) == 0
         assert server.admission.active == 0
+
+
+@pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])
+async def test_nobody_keeps_all_others_from_theirs(make_server: Make, served: Serve) -> None:
+    server = make_server(max_streams=4)
+
+    def user(name: str) -> dict[str, str]:
+        server.grants.add("w", f"user/{name}@example.org", "editor", "workspace", None)
+        token, _ = server.key.token(f"{name}@example.org", f"{name}@example.org", 600)
+        return {"Authorization": f"Bearer {token}"}
+
+    ada, bob = user("ada"), user("bob")
+
+    async def refused(client: httpx.AsyncClient, who: dict[str, str]) -> bool:
+        answer = await client.get(LIVE, params={"query": "true"}, headers=who)
+        return answer.status_code == 429 and "to you already" in answer.text
+
+    async with served(server) as client:
+        for _ in range(2):
+            async with follow(client, "true", who=ada) as one, follow(client, "true", who=ada) as two:
+                await one.next()
+                await two.next()
+                assert await refused(client, ada)
+                async with follow(client, "true", who=bob) as three, follow(client, "true") as four:
+                    await three.next()
+                    await four.next()
+            # What has ended counts no more.
+            async with asyncio.timeout(30):
+                while len(server.streams):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        assert not server.streams._of
 
 
 @pytest.mark.parametrize("storage", [PLAIN], ids=["plain"])

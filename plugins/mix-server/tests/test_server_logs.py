@@ -24,6 +24,8 @@ Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 COMMAND = [sys.executable, "-m", "mixkit", "logs"]
 APP = "/v1/ws/w/app/demo"
+LINE = 16 << 20
+"""Bytes of a line: the agent chatter writes a page of memory at once."""
 
 
 def shown(*options: str, status: int = 0, token: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import tempfile
@@ -11,11 +12,13 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from mix_server.caller import Caller
 from mix_server.errors import Overloaded
 from mix_server.moving.transfers import Transfers
 from mix_server.server import Server
@@ -139,6 +142,7 @@ async def test_a_dry_run_says_what_comes(client: httpx.AsyncClient) -> None:
     assert described["apps"] == [
         {"name": "demo", "package": "demo", "version": "1.0.0", "powers": ["$core_*"], "withheld": []}
     ]
+    assert described["sha256"] == hashlib.sha256(data).hexdigest()
     assert (await client.get("/v1/ws/copy")).status_code == 404
 
 
@@ -266,15 +270,63 @@ async def test_no_other_tenant_learns_of_a_workspace(server: Server, client: htt
         assert hidden.status_code == 404, path
 
 
+async def test_what_is_refused_is_no_activity_of_the_workspace(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    """Who may make workspaces writes nothing into those of others by trying their names."""
+    data = await exported(client)
+    before = (await client.get("/v1/ws/w/activities?count=true")).json()
+    maker = as_user(server, "maker@example.org")
+    for path in ("/v1/ws-import?ws=w", "/v1/ws-import", "/ws-import?ws=w"):
+        assert (await client.post(path, content=data, headers=maker | BINARY)).status_code == 409
+    assert (await client.post("/v1/ws", json={"name": "w"}, headers=maker)).status_code == 409
+    assert (await client.get("/v1/ws/w/activities?count=true")).json() == before
+    assert (await client.get("/v1/activities?count=true&kind=import")).json() == {"count": 3}
+
+
+async def test_what_is_at_a_url_is_what_was_agreed_to(
+    make_server: Make, served: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mix_server.moving.transfers.Transfers.remote", lambda self: Remote(ANYWHERE))
+    server = make_server()
+    async with served(server) as client:
+        files = server.kernel.files.open(server.store.workspace("w").place("demo"))
+        await files.put("/public/w.remix", await exported(client))
+        url = f"{str(client.base_url).rstrip('/')}{APP}/files/public/w.remix"
+        looked = await client.post("/v1/ws-import?dry_run=true", json={"url": url, "ws": "copy"})
+        assert looked.status_code == 200, looked.text
+        agreed = {"url": url, "ws": "copy", "sha256": looked.json()["sha256"]}
+        # Another one by then, with other powers as it may be.
+        await files.put("/public/w.remix", await exported(client, "/v1/ws/w/export?grants=false"))
+        other = await client.post("/v1/ws-import", json=agreed)
+        assert (other.status_code, "nothing was changed" in other.text) == (400, True)
+        assert (await client.get("/v1/ws")).json()["workspaces"] == ["w"]
+
+
 async def test_few_transfers_are_under_way_at_once(server: Server) -> None:
     transfers = Transfers(server)
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            await stack.enter_async_context(transfers.place())
+            await stack.enter_async_context(transfers.place(asked_by(None)))
         with pytest.raises(Overloaded):
-            await stack.enter_async_context(transfers.place())
-    async with transfers.place():
+            await stack.enter_async_context(transfers.place(asked_by(None)))
+    async with transfers.place(asked_by(None)):
         pass
+    # Who does not run the server leaves some to others, whether they come from one machine or not.
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(transfers.place(asked_by("ada@example.org")))
+        with pytest.raises(Overloaded, match="of yours"):
+            await stack.enter_async_context(transfers.place(asked_by("ada@example.org")))
+        await stack.enter_async_context(transfers.place(asked_by("bob@example.org")))
+    async with transfers.place(asked_by("ada@example.org")):
+        pass
+
+
+def asked_by(email: str | None) -> Any:
+    """A request of a user; None is the operator."""
+    caller = Caller(email, () if email is None else (f"user/{email}",), operator=email is None)
+    return SimpleNamespace(caller=caller, scope={})
 
 
 async def test_an_import_that_nobody_waits_for_leaves_nothing(

@@ -105,6 +105,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/ws-clone/{name}": {"POST": CREATE},
     "/v1/plugin/{ws}": {"GET": ADMIN},
     "/v1/ws/{ws}/app/{app}/secrets": {"GET": ADMIN},
+    "/mcp/{ws}": {"POST": SEE},
     "/admin": {"GET": EVERYBODY},
     "/admin/": {"GET": EVERYBODY},
     "/admin/{path:path}": {"GET": EVERYBODY},

@@ -89,6 +89,9 @@ def test_whose_bucket_it_is() -> None:
     user = Caller("ann@example.org", ("user/ann@example.org", "all-users"))
     assert bucket("192.0.2.1", user) == bucket("192.0.2.2", user) == "user/ann@example.org"
     assert bucket("192.0.2.1", Caller(None, ("machine/1",))) == "machine/1"
+    # Users without an address are the same subject, and not the same caller.
+    one, other = (bucket("192.0.2.1", Caller(f"sub/{n}", ("all-users", "anonymous"))) for n in (1, 2))
+    assert one != other and not {one, other} & {bucket("192.0.2.1"), "all-users", None}
     assert bucket("192.0.2.1") == bucket("192.0.2.1", Caller(None, ("anonymous",))) != bucket("192.0.2.2")
     assert bucket("2001:db8::1") == bucket("2001:db8::ffff:1") != bucket("2001:db8:1::1")
     assert bucket("192.0.2.1", Caller(None, operator=True)) is None
@@ -123,6 +126,34 @@ async def test_each_caller_is_counted_alone(make_server: Make, connect: Connect)
         assert [answer.status_code for answer in asked] == [401, 200, 404]
         assert [(await ask(user)).status_code for user in ("nobody", None)] == [429, 429]
         assert (await ask(None, "/v1/ws/w/app/demo/files/public/none")).status_code == 429
+
+
+async def test_who_is_known_is_counted_alone_wherever_they_ask(make_server: Make, connect: Connect) -> None:
+    """Also where everybody may ask, and where this one may not."""
+    server = make_server(rate_limit=0.01, rate_burst=2)
+    ann = server.key.token("ann@example.org", "ann@example.org", 600)[0]
+    async with connect(server, None) as client:
+
+        async def ask(path: str, token: str | None) -> int:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return (await client.get(path, headers=headers)).status_code
+
+        paths = (
+            "/v1/ws/w/app/demo/files/public/none",
+            "/v1/ws/hidden",
+            "/v1/subscribe/$app/x?ws=w&app=demo",
+            "/v1/signals/w.0",
+        )
+        # The address has nothing left.
+        assert [await ask(paths[0], token) for token in (None, "nobody's", None)] == [404, 404, 429]
+        for number, path in enumerate(paths):
+            user = server.key.token(f"{number}@example.org", f"{number}@example.org", 600)[0]
+            assert [await ask(path, user) for _ in range(3)] == [404, 404, 429], path
+        assert [await ask(paths[0], ann), await ask(paths[1], ann), await ask(paths[0], ann)] == [
+            404,
+            404,
+            429,
+        ]
 
 
 async def test_without_a_limit_nothing_is_told(client: httpx.AsyncClient) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,16 @@ def events(*items: dict[str, Any], then: float | None = None) -> Events:
 
 def chunk(body: bytes, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def test_ids_tell_nothing_of_how_many_there_are(client: httpx.AsyncClient) -> None:
+    made = [(await client.get("/healthz")).headers["X-Request-Id"] for _ in range(20)]
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in made)
+    # Neither half is the same again, nor one more.
+    for part in (slice(0, 8), slice(8, 16)):
+        numbers = [int(each[part], 16) for each in made]
+        steps = {abs(one - other) for one, other in pairwise(numbers)}
+        assert len(steps) == len(numbers) - 1 and max(steps) > 1 << 20
 
 
 async def test_a_request_id_is_made_or_taken_if_it_is_sane(client: httpx.AsyncClient) -> None:

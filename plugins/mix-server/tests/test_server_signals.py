@@ -106,6 +106,30 @@ async def test_who_may_do_what_with_a_signal(make_server: Make, connect: Connect
         assert (await client.get(f"/v1/signals/{id}", headers=bob)).status_code == 404
 
 
+async def test_a_signal_is_of_who_may_see_its_workspace(make_server: Make, connect: Connect) -> None:
+    """The id is known to whom it was given to be settled: that is no way to what it becomes."""
+    server = make_server()
+    server.store.create("other")
+    grant, _ = server.grants.add("w", "user/ada@example.org", "runner", "workspace", None)
+    right = [("runner", "workspace")]
+    # Each workspace names its machines as it likes.
+    mine, theirs = (server.grants.make_machine(ws, "ci", right, None, None)[1] for ws in ("w", "other"))
+    async with connect(server, None) as client:
+
+        async def ask(who: dict[str, str], url: str) -> int:
+            return (await client.get(url, headers=who)).status_code
+
+        ours, strange = ({"Authorization": f"Bearer {token}"} for token in (mine, theirs))
+        url = (await client.post("/v1/signals", json={"ws": "w"}, headers=ours)).json()["url"]
+        assert (await ask(ours, url), await ask(strange, url)) == (200, 404)
+        assert (await client.delete(url, headers=strange)).status_code == 404
+        ada = sign_in(server, "ada")
+        url = (await client.post("/v1/signals", json={"ws": "w"}, headers=ada)).json()["url"]
+        assert await ask(ada, url) == 200
+        server.grants.remove("w", [grant.id])
+        assert await ask(ada, url) == 404
+
+
 async def test_another_worker_is_woken(make_server: Make, connect: Connect) -> None:
     one, other = make_server(), make_server()
     async with connect(one) as client, connect(other) as there:
@@ -155,15 +179,18 @@ async def test_such_a_run_is_bounded_and_canceled(make_server: Make, connect: Co
     async with connect(server) as client:
         slow = (await client.post(sleep, json=[30_000], headers=ASYNC)).json()["url"]
         assert await state(client, slow, 50) == {"state": "error", "error": "timeout"}
-    server = make_server()
-    async with connect(server) as client:
-        url = (await client.post(sleep, json=[50_000], headers=ASYNC)).json()["url"]
-        assert (await state(client, url))["state"] == "pending"
-        assert (await client.delete(url)).status_code == 204
-        assert await state(client, url) == {"state": "error", "error": "canceled"}
-        async with asyncio.timeout(30):
-            while server.admission.active + server.admission.paused + len(server.postponed):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+    server, other = make_server(), make_server()
+    async with connect(server) as client, connect(other) as there:
+        # Whichever worker is told so.
+        for asked in (client, there):
+            url = (await client.post(sleep, json=[50_000], headers=ASYNC)).json()["url"]
+            assert (await state(asked, url))["state"] == "pending"
+            assert len(server.postponed) == 1
+            assert (await asked.delete(url)).status_code == 204
+            assert await state(asked, url) == {"state": "error", "error": "canceled"}
+            async with asyncio.timeout(30):
+                while server.admission.active + server.admission.paused + len(server.postponed):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_stops_says_so_to_who_waits(make_server: Make, connect: Connect) -> None:

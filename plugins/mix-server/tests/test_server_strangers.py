@@ -17,6 +17,7 @@ from mix_server.access.subject import check_subject, subjects_of
 from mix_server.server import Server
 
 from mixkit.errors import StorageError
+from mixkit.package import store
 from mixkit.storage import SaveOptions
 
 Make = Callable[..., Server]
@@ -109,6 +110,41 @@ async def test_who_may_see_a_part_sees_no_others(server: Server, connect: Connec
             app = await client.get("/v1/ws/w/app/demo", headers=who)
             found = [each["name"] for each in app.json()["agents"]] if app.status_code == 200 else None
             assert found == names
+
+
+async def test_as_much_is_done_for_a_name_that_is_not_there(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that an answer takes is no way to learn which workspaces there are."""
+    server.grants.remove("w", [grant.id for grant in server.grants.of("w")])
+    looked: list[str] = []
+    opened, made = server.kernel.files.open, store.Workspace
+
+    def seen(place: Any) -> Any:
+        looked.append(place.workspace)
+        return opened(place)
+
+    class Made(made):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any) -> None:
+            looked.append("made")
+            super().__init__(*args)
+
+    async with connect(server, None) as client:
+
+        async def done_for(name: str, method: str, **headers: str) -> int:
+            looked.clear()
+            url = f"/v1/ws/{name}/app/demo/files/public/none"
+            for who in ({}, user(server, "eve@example.org")):
+                assert (await client.request(method, url, headers=headers | who)).status_code == 404
+                assert (await client.get(f"/v1/ws/{name}", headers=who)).status_code in (401, 404)
+            return len(looked)
+
+        assert (await client.get("/v1/ws/w/app/demo/files/public/none")).status_code == 404
+        monkeypatch.setattr(server.kernel.files, "open", seen)
+        monkeypatch.setattr(store, "Workspace", Made)
+        for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=0-1"})):
+            assert await done_for("w", method, **headers) == await done_for("nothing", method, **headers) > 0
+    assert sorted(path.name for path in server.store.root.iterdir() if path.name[0] != ".") == ["w"]
 
 
 # -- wishes that are none -------------------------------------------------------------------------

@@ -152,6 +152,11 @@ def posted(*lines: str, body: str = "") -> str:
     return POST + "".join(f"{line}\r\n" for line in lines) + f"\r\n{body}"
 
 
+def asked(target: str) -> str:
+    """A request for that target."""
+    return f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+
+
 def length(body: str) -> str:
     return f"Content-Length: {len(body)}"
 
@@ -190,7 +195,28 @@ TWO_WAYS_TO_READ = {
     "hosts in a list": f"{GET}Host: a,b\r\n\r\n",
     "two tokens": posted("Authorization: Bearer other", "Content-Length: 2", body="[]"),
     "two types": posted("Content-Type: text/plain", "Content-Length: 2", body="[]"),
+    "a coding that stays on the body": posted(
+        "Transfer-Encoding: gzip, chunked", body="2\r\n[]\r\n0\r\n\r\n"
+    ),
+    "chunks in HTTP/1.0": posted("Transfer-Encoding: chunked", body="2\r\n[]\r\n0\r\n\r\n").replace(
+        "HTTP/1.1", "HTTP/1.0"
+    ),
+    "a name that is no UTF-8": asked("/v1/ws/%ff"),
+    "a percent sign alone": asked("/v1/ws/w%2"),
+    "a slash that is encoded": asked("/v1/ws%2Fw"),
+    "a slash in front of the rest of a path": asked("/v1/ws/w/app/demo/files%2fpublic/a"),
+    "all slashes encoded": asked("/v1%2fws%2fw%2fapp%2fdemo%2ffiles%2fpublic%2fa"),
 }
+
+ANOTHER_TARGET = {
+    "two slashes": asked("//v1/ws"),
+    "a host in front": asked("//x/v1/ws"),
+    "another host": asked("http://other.example/v1/ws"),
+    "somebody in front of the host": asked("http://a@x/v1/ws"),
+    "a fragment": asked("/v1/ws#a"),
+    "neither path nor URL": asked("*"),
+}
+"""Targets of which uvicorn makes another one before it hands a request on."""
 
 
 def test_what_could_be_read_in_two_ways_is_refused(running: Running) -> None:
@@ -205,6 +231,26 @@ def test_what_could_be_read_in_two_ways_is_refused(running: Running) -> None:
             said = json.loads(body.partition("{")[1] + body.partition("{")[2].partition("}")[0] + "}")
             assert said["kind"] == "message" and said["message"].startswith("expected "), name
     assert "Traceback" not in running.said
+
+
+def test_a_target_is_what_was_sent(all_ways: dict[str, Running]) -> None:
+    for running in all_ways.values():
+        if running.ours:
+            for name, raw in ANOTHER_TARGET.items():
+                assert running.ask(raw).startswith("HTTP/1.1 400 "), name
+        for target in ("/v1/ws", "http://x/v1/ws", "/v1/%77s", "/v1/ws/w/app/demo/files/public%2Fnone"):
+            status = running.ask(asked(target)).split(" ")[1]
+            assert status == ("404" if "none" in target else "200"), target
+
+
+def test_what_stands_behind_the_body_is_no_header(all_ways: dict[str, Running]) -> None:
+    chunks = "2\r\n[]\r\n0\r\nX-Request-Id: behind\r\n\r\n"
+    raw = posted("Transfer-Encoding: chunked", "Connection: close", body=chunks)
+    for running in all_ways.values():
+        if running.ours:
+            answer = running.ask(raw)
+            assert answer.startswith("HTTP/1.1 200 ") and answer.endswith("[]"), answer
+            assert "behind" not in answer
 
 
 def test_a_body_that_comes_behind_an_offer_is_no_request(running: Running) -> None:

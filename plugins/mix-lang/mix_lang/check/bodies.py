@@ -6,10 +6,12 @@ from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.check.globals import ARITIES, CASES, TYPES
-from mix_lang.check.hints import counted, near
+from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, LocalKind, Place, Scope
+from mix_lang.check.sizes import MOST_PARTS, Sizes
+from mix_lang.check.unused import is_unused
 from mix_lang.diagnostic import Report
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, arity_of
 from mix_lang.regex import wrong
 from mix_lang.source import Span
 from mix_lang.walk import every
@@ -34,6 +36,8 @@ class BodyChecker:
         self._defining = ""
         self._in_def = False
         self._circles: set[str] = set()
+        self._sizes = Sizes(program)
+        self._large = False
 
     def _unknown(self, name: str, span: Span, known: object = ()) -> None:
         raise NotImplementedError
@@ -140,7 +144,11 @@ class BodyChecker:
             case s.Present(operand=a) | s.Not(operand=a) | s.Neg(operand=a) | s.Try(operand=a):
                 self._expr(a, scope)
             case s.Inverse(case=a):
-                self._expr(a, scope)
+                unit = self._module_of(a.object, scope) if isinstance(a, s.Field) else None
+                if isinstance(a, s.Field) and unit is not None:
+                    self._exported(unit, a.name, a.name_span, taken_apart=True)
+                else:
+                    self._expr(a, scope)
                 self._inverse(node, a, scope)
             case s.Slice(object=a, first=first, last=last):
                 for part in (a, first, last):
@@ -296,7 +304,8 @@ class BodyChecker:
         needed = len(unit.module.params) - len(member.item.args or ())
         return unit if args == max(needed, 0) else None
 
-    def _exported(self, unit: Unit, name: str, span: Span) -> Member | None:
+    def _exported(self, unit: Unit, name: str, span: Span, *, taken_apart: bool = False) -> Member | None:
+        """What others see of a module. Of a private case that is all but how it is made."""
         member = unit.members.get(name)
         if member is None or member.kind in ("param", "import"):
             known = [other.name for other in unit.members.values() if not other.private]
@@ -306,7 +315,7 @@ class BodyChecker:
                     module=unit.name,
                 )  # fmt: skip
             return None
-        if member.private:
+        if member.private and not (taken_apart and member.kind == "case"):
             self._report.add("M0309", span, f"'{name}' is private to the module '{unit.name}'", name=name)
             return None
         return member
@@ -361,7 +370,40 @@ class BodyChecker:
                     self._expr(result, scope)
             case s.ExprStmt(value=value):
                 self._expr(value, scope)
+                self._value_unused(value, scope)
         return scope
+
+    def _value_unused(self, value: s.Expr, scope: Scope) -> None:
+        """What is surely a mistake: nothing happens, and the value is not kept."""
+        if is_unused(value):
+            self._report.warn(
+                "M0322", value.span, "nothing uses this value",
+                hint="write return in front of it, or keep it: let x = …",
+            )  # fmt: skip
+        elif isinstance(value, s.Call) and (takes := self._arity(value.function, scope)) > len(value.args):
+            self._report.warn(
+                "M0322", value.span,
+                f"this call has {counted(len(value.args), 'argument')} of {takes}: it gives a function of the rest, "
+                "and nothing uses that",
+                hint="functions that write take appstate first" if takes - len(value.args) == 1 else "",
+            )  # fmt: skip
+
+    def _arity(self, node: s.Expr, scope: Scope) -> int:
+        """How many arguments a function takes, where its definition is known; else 0."""
+        if isinstance(node, s.Field):
+            unit = self._module_of(node.object, scope)
+            member = unit.members.get(node.name) if unit is not None else None
+        elif isinstance(node, s.Name) and scope.find(node.name) is None:
+            member = self._unit.members.get(node.name)
+            if member is None:
+                return ARITIES.get(node.name, 0)
+        else:
+            return 0
+        if member is None or not isinstance(member.item, s.Def | s.Foreign) or member.kind != "def":
+            return 0
+        if isinstance(member.item, s.Foreign):
+            return arity_of(member.item.type)
+        return len(member.item.params or ())
 
     def _let(self, node: s.LetStmt, scope: Scope) -> None:
         """The value is outside of the scope that the names are in."""
@@ -534,12 +576,17 @@ class BodyChecker:
                 return None
             if not isinstance(imported.item, s.Import) or imported.item.module not in self._program.units:
                 return None
-            member = self._exported(self._program.units[imported.item.module], pattern.name, pattern.span)
+            member = self._exported(
+                self._program.units[imported.item.module], pattern.name, pattern.span, taken_apart=True
+            )
         if member is None or member.kind == "broken":
             return None
         if member.kind != "case":
             self._report.add(
-                "M0501", pattern.span, f"'{pattern.name}' is a {member.kind}, no case", name=pattern.name
+                "M0501",
+                pattern.span,
+                f"'{pattern.name}' is {with_article(member.kind)}, no case",
+                name=pattern.name,
             )
             return None
         return member
@@ -615,6 +662,13 @@ class BodyChecker:
                     if node.name not in seen:
                         seen.add(node.name)
                         todo.append(node.name)
+        # Those that are made of one that is too large are so for the same cause.
+        if self._sizes.of(self._unit, item.name) > MOST_PARTS and not self._large:
+            self._large = True
+            self._report.add(
+                "M0409", item.name_span, f"the type '{item.name}' stands for more than {MOST_PARTS} types",
+                hint="use data for a part of it", name=item.name, limit=MOST_PARTS,
+            )  # fmt: skip
 
 
 def _dotted(pattern: s.PCase) -> str:

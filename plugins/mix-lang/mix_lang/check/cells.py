@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
+from mix_lang.memory import remembered
 from mix_lang.program import Member, Program, Unit, fallback_of
 from mix_lang.walk import children, every
 
 __all__ = ["cell_order", "check_cells", "definition_order"]
+
+_BINDING: Final = frozenset((s.PVar, s.PAt, s.VarStmt))
 
 
 def check_cells(program: Program, unit: Unit, report: Report) -> None:
@@ -19,7 +24,8 @@ def check_cells(program: Program, unit: Unit, report: Report) -> None:
 def cell_order(unit: Unit, report: Report | None = None) -> list[str]:
     """The cells of a module, each behind those that it depends on; of what is free, in the order of the text."""
     names = [member.name for member in unit.members.values() if member.kind in ("cell", "alias")]
-    graph = {name: [used for used in _used(unit.members[name]) if used in names] for name in names}
+    uses, known = _uses(unit), frozenset(names)
+    graph = {name: [used for used in uses[name] if used in known] for name in names}
     return _ordered(
         unit, graph, report, "M0601", "these cells depend on each other", "a cell depends on itself"
     )
@@ -35,8 +41,9 @@ def definition_order(unit: Unit, report: Report | None = None) -> list[str]:
         or (isinstance(member.item, s.Foreign) and fallback_of(member.item) is not None)
     }
     values = [name for name, member in defs.items() if _is_value(member)]
-    direct = {name: [used for used in _used(member) if used in defs] for name, member in defs.items()}
-    graph = {name: _reached(direct, name, set(values)) for name in values}
+    uses, known = _uses(unit), frozenset(values)
+    direct = {name: [used for used in uses[name] if used in defs] for name in defs}
+    graph = {name: _reached(direct, name, known) for name in values}
     return _ordered(
         unit, graph, report, "M0602", "these definitions need each other for their values",
         "a definition needs itself for its value",
@@ -50,7 +57,7 @@ def _is_value(member: Member) -> bool:
     return isinstance(item, s.Def) and item.params is None and not isinstance(item.body, s.Lambda)
 
 
-def _reached(direct: dict[str, list[str]], start: str, values: set[str]) -> list[str]:
+def _reached(direct: dict[str, list[str]], start: str, values: frozenset[str]) -> list[str]:
     """The values that are needed for one: those that it names, and those that functions name that it names."""
     found: list[str] = []
     seen: set[str] = set()
@@ -67,6 +74,11 @@ def _reached(direct: dict[str, list[str]], start: str, values: set[str]) -> list
     return found
 
 
+def _uses(unit: Unit) -> dict[str, list[str]]:
+    """What each member mentions."""
+    return remembered(("uses", unit), lambda: {name: _used(member) for name, member in unit.members.items()})
+
+
 def _used(member: Member) -> list[str]:
     """Names of members that a definition mentions, but those behind `link` and `contents`; in the order of the text."""
     item = member.item
@@ -75,32 +87,30 @@ def _used(member: Member) -> list[str]:
     else:
         root = item.target if isinstance(item, s.Alias) else getattr(item, "body", None)
     found: dict[str, None] = {}
+    # Names that are local somewhere inside: not told apart further, since shadowing a member is rare.
+    bound: set[str] = set()
     todo: list[object] = [root]
+    unread: list[object] = []
     while todo:
         node = todo.pop()
-        if (
-            isinstance(node, s.Call)
-            and isinstance(node.function, s.Name)
-            and node.function.name in ("link", "contents")
-        ):
+        kind = type(node)
+        if kind is s.Name or (kind is s.Qualified and node.scope == "self"):  # type: ignore[attr-defined]
+            found[node.name] = None  # type: ignore[attr-defined]
+        elif kind in _BINDING:
+            bound.add(node.name)  # type: ignore[attr-defined]
+        elif kind is s.Action or (kind is s.Call and _is_unread(node.function)):  # type: ignore[attr-defined]
+            # An action runs later, and depends on nothing now.
+            unread.append(node)
             continue
-        if isinstance(node, s.Action):
-            # It runs later, and depends on nothing now.
-            continue
-        if isinstance(node, s.Name) or (isinstance(node, s.Qualified) and node.scope == "self"):
-            found[node.name] = None
         todo += children(node)
-    bound = _bound(root)
+    for node in every(tuple(unread)):
+        if type(node) in _BINDING:
+            bound.add(node.name)
     return [name for name in found if name not in bound]
 
 
-def _bound(root: object) -> set[str]:
-    """Names that are local somewhere inside: not told apart further, since shadowing a member is rare."""
-    found: set[str] = set()
-    for node in every(root):
-        if isinstance(node, s.PVar | s.PAt | s.VarStmt):
-            found.add(node.name)
-    return found
+def _is_unread(function: s.Expr) -> bool:
+    return type(function) is s.Name and function.name in ("link", "contents")
 
 
 def _ordered(

@@ -8,7 +8,7 @@ from typing import Final
 from mix_lang import syntax as s
 from mix_lang.check.kinds import Kinds, clash, kinds_of_type, kinds_of_value, shown
 from mix_lang.diagnostic import Report
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, function_type, result_of
 from mix_lang.types_text import type_text
 from mix_lang.walk import children
 
@@ -16,6 +16,7 @@ __all__ = ["check_hints"]
 
 _NUMBER: Final = frozenset(("number",))
 _BOOL: Final = frozenset(("bool",))
+_MAP: Final = frozenset(("map",))
 _FUNCTION: Final = frozenset(("function",))
 _ADDED: Final = ("number", "string", "array", "map")
 
@@ -45,6 +46,8 @@ class _Hints:
                 known = of.param if isinstance(of, s.TArrow) else None
                 local[param.name] = param.type or known
                 of = of.result if isinstance(of, s.TArrow) else None
+            if item.params == ():
+                of = result_of(of, 0)
         for param in item.params or ():
             local.setdefault(param.name, param.type)
         if isinstance(item.body, s.Block):
@@ -114,10 +117,7 @@ class _Hints:
             case s.Call(function=s.TypeCheck(type=of)):
                 return of
             case s.Call(function=function, args=args):
-                of_function = self._type(function, local)
-                for _ in args:
-                    of_function = of_function.result if isinstance(of_function, s.TArrow) else None
-                return of_function
+                return result_of(self._type(function, local), len(args))
         return None
 
     def _member_type(self, unit: Unit, member: Member | None) -> s.Type | None:
@@ -126,11 +126,11 @@ class _Hints:
         item = member.item
         if isinstance(item, s.Foreign):
             return item.type
+        if isinstance(item, s.CaseDef):
+            of_case: s.Type = s.TName(item.span, "", item.name)
+            return of_case if item.arg is None else s.TArrow(item.span, item.arg, of_case)
         if isinstance(item, s.Def) and item.params is not None and member.declared is None:
-            of = item.type or s.TName(item.span, "", "any")
-            for param in reversed(item.params):
-                of = s.TArrow(item.span, param.type or s.TName(item.span, "", "any"), of)
-            return of
+            return function_type(item)
         if isinstance(item, s.Def | s.CellDef | s.Param):
             return _declared(member, item) or item.type
         return None
@@ -215,6 +215,12 @@ class _Hints:
                 self._operand(operand, _BOOL, "'not' takes a bool", local)
             case s.Hint(operand=operand, type=of):
                 self._expect(operand, of, local, "")
+            case s.Field(object=object_):
+                why = ""
+                for kind in self._kinds(object_, local) or ():
+                    if kind in ("array", "string", "number", "stream"):
+                        why = f"functions of {kind}s are in the module {kind}: {kind}.{node.name}(…)"
+                self._operand(object_, _MAP, why, local)
             case s.Call():
                 self._call(node, local)
             case s.Let(bindings=bindings, body=body):
@@ -269,18 +275,27 @@ class _Hints:
     def _call(self, node: s.Call, local: dict[str, s.Type | None]) -> None:
         self._walk(node.function, local)
         of = self._type(node.function, local)
-        name = _name_of(node.function)
+        name, at = _name_of(node.function), self._defined(node.function, local)
         for number, arg in enumerate(node.args, 1):
             param = of.param if isinstance(of, s.TArrow) else None
             if isinstance(param, s.TName) and param.name in ("any", "data"):
                 param = None
-            self._expect(
-                arg, param, local, f"argument {number} of {name} is {type_text(param)}" if param else ""
-            )
+            why = f"argument {number} of {name} is {type_text(param)}{at}" if param else ""
+            self._expect(arg, param, local, why)
             of = of.result if isinstance(of, s.TArrow) else None
         found = self._kinds(node.function, local)
         if clash(_FUNCTION, found):
             self._clash(node.function, "a function to call", shown(found), "")
+
+    def _defined(self, node: s.Expr, local: dict[str, s.Type | None]) -> str:
+        """Where a function of this module is defined, for messages."""
+        if not isinstance(node, s.Name | s.Qualified) or node.name in local:
+            return ""
+        member = self._unit.members.get(node.name)
+        if member is None:
+            return ""
+        found = self._report.source.location(getattr(member.item, "name_span", member.item.span))
+        return f", at {found}"
 
     def _let(self, node: s.LetStmt, local: dict[str, s.Type | None]) -> None:
         why = ""

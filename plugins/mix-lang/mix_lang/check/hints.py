@@ -7,7 +7,7 @@ from itertools import islice
 
 from mixkit.near import meant
 
-__all__ = ["counted", "near"]
+__all__ = ["counted", "near", "with_article"]
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -19,3 +19,8 @@ def near(name: str, known: Iterable[str]) -> str:
 def counted(count: int, word: str) -> str:
     """`no arguments`, `1 argument`, `2 arguments`."""
     return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
+
+
+def with_article(word: str) -> str:
+    """`a def`, `an import`."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"

@@ -16,8 +16,8 @@ from mix_lang.program import Program
 __all__ = ["covers", "missing"]
 
 Row: TypeAlias = tuple[s.Pattern, ...]
-_MOST: Final = 5_000
-"""Steps after which it is given up: types of very many cases within each other."""
+_MOST: Final = 200_000
+"""Alternatives that are looked at; then it is given up: types of very many cases, within each other or not."""
 
 
 def covers(first: s.Pattern, second: s.Pattern) -> bool:
@@ -70,16 +70,17 @@ class _Search:
 
     def witness(self, rows: Sequence[Row], types: tuple[s.Type, ...]) -> list[str] | None:
         """Examples for the columns that no row matches; None if there are none, or it takes too long."""
-        self._left -= 1
+        self._left -= 1 + len(rows)
         if self._left < 0:
             return None
         if not types:
             return None if rows else []
         rows = [expanded for row in rows for expanded in _expanded(row)]
         ways = self._ways(types[0])
-        if ways is None:
+        if ways is None or all(_is_any(row[0]) for row in rows):
+            # Nothing is told apart here; types of cases may go on within themselves for ever.
             rest = self.witness([row[1:] for row in rows if _is_any(row[0])], types[1:])
-            return None if rest is None else ["_", *rest]
+            return None if rest is None else [self._example(ways), *rest]
         for way in ways:
             fitting = [(*parts, *row[1:]) for row in rows if (parts := _parts(row[0], way)) is not None]
             found = self.witness(fitting, (*way.parts, *types[1:]))
@@ -87,6 +88,10 @@ class _Search:
                 count = len(way.parts)
                 return [self._text(way, found[:count]), *found[count:]]
         return None
+
+    def _example(self, ways: list[_Made] | None) -> str:
+        """A pattern for some values of a type, from the ways in which they are made."""
+        return "_" if not ways else self._text(ways[0], ["_"] * len(ways[0].parts))
 
     def _ways(self, of: s.Type) -> list[_Made] | None:
         """All ways in which values of a type are made; None if they cannot be told."""
@@ -109,6 +114,12 @@ class _Search:
                 return [_Made("case", ("global", "ok"), (good,)), _Made("case", ("global", "error"), (bad,))]
             case s.TTuple(items=items):
                 return [_Made("tuple", len(items), items)]
+            case s.TLabels(fields=labels):
+                names = tuple((name, False) for name, _ in labels)
+                return [_Made("record", names, tuple(part for _, part in labels))]
+            case s.TRecord(fields=fields):
+                names = tuple((name, optional) for name, _, optional in fields)
+                return [_Made("record", names, tuple(part for _, part, _ in fields))]
             case s.TName(qualifier=qualifier, name=name):
                 return self._named(qualifier, name)
         return None
@@ -135,6 +146,10 @@ class _Search:
             return {None: "null", True: "true", False: "false"}[way.name]
         if way.kind == "tuple":
             return f"[{', '.join(parts)}]"
+        if way.kind == "record":
+            # Fields that may be anything are left out, as they may be in a pattern.
+            told = [f"{name}: {part}" for (name, _), part in zip(way.name, parts, strict=True) if part != "_"]
+            return "{" + ", ".join(told) + "}" if told else "_"
         return ".".join(way.name) + (f"({parts[0]})" if parts else "")
 
 
@@ -149,7 +164,7 @@ def _expanded(row: Row) -> list[Row]:
         case s.PAll(parts=parts):
             tight = [part for part in parts if not _is_any(part)]
             return [row] if not tight else _expanded((tight[0], *rest)) if len(tight) == 1 else []
-        case s.PCompare() | s.PType() | s.PMap():
+        case s.PCompare() | s.PType():
             return []
     return [row]
 
@@ -169,7 +184,22 @@ def _parts(pattern: s.Pattern, way: _Made) -> tuple[s.Pattern, ...] | None:
             return () if arg is None else (arg,)
         case s.PArray(slots=slots) if way.kind == "tuple" and all(slot.mode == "one" for slot in slots):
             return tuple(slot.pattern for slot in slots) if len(slots) == way.name else None
+        case s.PMap(fields=fields) if way.kind == "record":
+            return _fields(pattern, fields, dict(way.name))
     return None
+
+
+def _fields(
+    pattern: s.Pattern, fields: tuple[tuple[str, s.Pattern, bool], ...], known: dict[str, bool]
+) -> tuple[s.Pattern, ...] | None:
+    """The patterns of a record's fields, if the pattern fits all records as far as what it asks to be there."""
+    asked = {name: (inner, optional) for name, inner, optional in fields}
+    if any(not optional and known.get(name, True) for name, (_, optional) in asked.items()):
+        return None
+    if any(known.get(name, True) and not _is_any(inner) for name, (inner, _) in asked.items()):
+        # What is absent binds undefined, which a pattern other than a name may not match.
+        return None
+    return tuple(asked[name][0] if name in asked else s.PAny(pattern.span) for name in known)
 
 
 def missing(program: Program, module: str, types: tuple[s.Type, ...], rows: Sequence[Row]) -> str | None:

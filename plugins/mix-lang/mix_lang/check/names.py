@@ -7,7 +7,7 @@ from typing import Final
 from mix_lang import syntax as s
 from mix_lang.check.bodies import BodyChecker
 from mix_lang.check.globals import ARITIES, HOSTS, SCREEN_MODULES
-from mix_lang.check.hints import counted, near
+from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, Place, Scope
 from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
@@ -15,6 +15,13 @@ from mix_lang.source import Span
 
 __all__ = ["check_names"]
 
+_ELSEWHERE: Final = {
+    "self": "write self.name for a member of this module",
+    "nil": "write null", "None": "write null", "NULL": "write null", "Null": "write null", "True": "write true",
+    "False": "write false", "print": "debug(x) writes to the log", "console": "debug(x) writes to the log",
+    "len": "write array.length(a), string.length(s) or map.length(m)", "this": "write self.name",
+}  # fmt: skip
+"""Names that other languages have."""
 _CELL: Final = Place("a cell", True, True, False)
 _WRITES: Final = Place("an action", True, True, True)
 
@@ -74,7 +81,7 @@ class _Names(BodyChecker):
                 self._report.add(
                     "M0302",
                     span,
-                    f"'{name}' is a {was} already, in line {line}, and no {kind}",
+                    f"'{name}' is {with_article(was)} already, in line {line}, and no {kind}",
                     name=name,
                 )
             elif not declared and not declares:
@@ -85,7 +92,10 @@ class _Names(BodyChecker):
                     )  # fmt: skip
                 else:
                     self._report.add(
-                        "M0302", span, f"there is a {kind} '{name}' in line {line} already", name=name
+                        "M0302",
+                        span,
+                        f"there is {with_article(kind)} '{name}' in line {line} already",
+                        name=name,
                     )
             if declared:
                 first[name] = (kind, item)
@@ -184,7 +194,7 @@ class _Names(BodyChecker):
             self._report.add(
                 "M0315",
                 cell.span,
-                f"an observer watches cells, '{cell.name}' is a {member.kind}",
+                f"an observer watches cells, '{cell.name}' is {with_article(member.kind)}",
                 name=cell.name,
             )
 
@@ -246,8 +256,11 @@ class _Names(BodyChecker):
         names = set(known) if isinstance(known, list | set) else set()
         names |= self._unit.members.keys() | ARITIES.keys()
         hint = near(name, names)
-        if name in self._program.units and not self._program.units[name].module.params:
+        unit = self._program.units.get(name)
+        if unit is not None and unit is not self._unit and not unit.module.params:
             hint = f"add 'import {name}'"
+        elif name in _ELSEWHERE:
+            hint = _ELSEWHERE[name]
         elif name in SCREEN_MODULES:
             hint = "it is about screens and builders, and is not here"
         self._report.add("M0301", span, f"no name '{name}' here", hint=hint, name=name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
+from mix_lang.check.earlier import Earlier
 from mix_lang.check.missing import covers, missing
 from mix_lang.diagnostic import Report
-from mix_lang.program import Program, Unit
+from mix_lang.program import Program, Unit, function_type, result_of
 from mix_lang.walk import children
 
 __all__ = ["check_patterns"]
@@ -26,7 +27,8 @@ class _Patterns:
             item = member.item
             of: s.Type | None = None
             if isinstance(item, s.Def) and item.params is not None:
-                of = _function_type(item)
+                if item.type is not None or any(param.type for param in item.params):
+                    of = function_type(item)
             elif isinstance(item, s.Def | s.CellDef | s.Foreign | s.Param):
                 of = item.type
             if of is None and member.declared is not None:
@@ -67,10 +69,7 @@ class _Patterns:
             case s.Call(function=s.TypeCheck(type=of)):
                 return of
             case s.Call(function=function, args=args):
-                of_function = self._type(function, local)
-                for _ in args:
-                    of_function = of_function.result if isinstance(of_function, s.TArrow) else None
-                return of_function
+                return result_of(self._type(function, local), len(args))
             case s.Try(operand=operand):
                 good = self._type(operand, local)
                 return s.TApply(node.span, "", "result", (good or _any(node), _any(node)))
@@ -135,9 +134,9 @@ class _Patterns:
     def _clauses(
         self, clauses: tuple[s.Clause, ...], types: list[s.Type], local: dict[str, s.Type], node: s.Node
     ) -> None:
-        before: list[s.Clause] = []
+        before = Earlier()
         for clause in clauses:
-            for other in before:
+            for other in before.candidates(clause):
                 if all(covers(a, b) for a, b in zip(other.patterns, clause.patterns, strict=True)):
                     line = self._report.source.place(other.span.start)[1]
                     span = clause.patterns[0].span.to(clause.patterns[-1].span)
@@ -147,7 +146,7 @@ class _Patterns:
                     )  # fmt: skip
                     break
             if clause.guard is None:
-                before.append(clause)
+                before.add(clause)
             inner = dict(local)
             for index, pattern in enumerate(clause.patterns):
                 _hide(pattern, inner)
@@ -157,7 +156,7 @@ class _Patterns:
                 self._walk(clause.guard, inner)
             self._walk(clause.body, inner)
         if len(types) == len(clauses[0].patterns) if clauses else False:
-            self._complete(before, tuple(types), node)
+            self._complete(before.all, tuple(types), node)
 
     def _complete(self, clauses: list[s.Clause], types: tuple[s.Type, ...], node: s.Node) -> None:
         example = missing(self._program, self._unit.name, types, [clause.patterns for clause in clauses])
@@ -180,14 +179,3 @@ def _hide(pattern: s.Pattern, local: dict[str, s.Type]) -> None:
 
 def _any(node: s.Node) -> s.Type:
     return s.TName(node.span, "", "any")
-
-
-def _function_type(item: s.Def) -> s.Type | None:
-    """The type of a def from the hints of its head, if there are any."""
-    params = item.params or ()
-    if item.type is None and not any(param.type for param in params):
-        return None
-    of = item.type or _any(item)
-    for param in reversed(params):
-        of = s.TArrow(item.span, param.type or _any(item), of)
-    return of

@@ -80,6 +80,7 @@ class Generator:
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
+        self._names: dict[str, int] = {}
         self._functions: dict[tuple[str, str], str] = {}
         self._values: dict[tuple[str, str], str] = {}
         self._asked: list[tuple[str, ...]] = []
@@ -159,11 +160,11 @@ class Generator:
 
     def new_key(self, name: str) -> str:
         """A name for a function that no other has, in this program or another one."""
-        first = key = f"{self._part_name}: {name}"
-        count = 1
-        while key in self._keys:
+        first = f"{self._part_name}: {name}"
+        count = self._names.get(first, 0) + 1
+        while (key := first if count == 1 else f"{first}/{count}") in self._keys:
             count += 1
-            key = f"{first}/{count}"
+        self._names[first] = count
         self._keys.add(key)
         return key
 
@@ -243,8 +244,7 @@ class Generator:
     def foreign_into(self, fn: Fn, item: s.Foreign, first: int, to: int) -> None:
         """Call it with the registers from `first` on."""
         if not item.ffi.startswith("%"):
-            self._ffi(item.ffi, str(arity_of(item.type)))
-            fn.b.emit("ffi", to, first, item.ffi)
+            fn.b.emit("ffi", to, first, self._ffi(item.ffi, str(arity_of(item.type))))
             return
         name = item.ffi[1:]
         name, _, number = name.partition(" ")
@@ -267,6 +267,19 @@ class Generator:
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
             fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
+        elif name in ("hold", "unhold"):
+            fn.b.emit(
+                "call_func", to, fn.b.window(0), self.function_key(self.cells, self.cells.members[name])
+            )
+        elif name in ("yield", "park", "current"):
+            fn.b.emit(name, *(() if name == "yield" else (to,)))
+            if name == "yield":
+                fn.b.emit("literal", to, "null")
+        elif name in ("wake", "cancel"):
+            fn.b.emit(name, first, *((first + 1,) if name == "wake" else ()))
+            fn.b.emit("literal", to, "null")
+        elif name == "spawn":
+            fn.b.emit("spawn", to, first)
         elif name == "stream_next":
             window = fn.b.window(0)
             end, done = fn.b.label(), fn.b.label()
@@ -303,9 +316,10 @@ class Generator:
             b.emit("return", window)
         return key
 
-    def _ffi(self, name: str, params: str) -> None:
+    def _ffi(self, name: str, params: str) -> str:
+        """An FFI as it is called with so many arguments: the last ones of some may be left out."""
         self._asked.append(("ffi", name, params))
-        self.assembly.ffi(name, int(params))
+        return self.assembly.ffi(name, int(params), f"{name}/{params}")
 
     def act(self, name: str, key: str, module: str) -> None:
         """The function of an action, and the module that it needs an instance of, or ""."""

@@ -166,7 +166,7 @@ def _start(fn: Fn, unit: Unit, instance: int) -> None:
             window = fn.b.window(0)
             calls.call_cells(fn, "restoring", window, [])
             fn.b.emit("jump_true", window, done)
-            _writing(fn, item.block, None, window)
+            _writing(fn, "initializer", item.block, None, window)
             fn.at(item.span)
             fn.b.emit("call", window, window, 0)
             fn.b.place(done)
@@ -176,14 +176,14 @@ def _start(fn: Fn, unit: Unit, instance: int) -> None:
                 names.cell(fn, cell.name, watched + index)
             fn.b.emit("array", watched, watched, len(item.cells))
             body = fn.temp()
-            _writing(fn, item.block, item.condition, body)
+            _writing(fn, "on", item.block, item.condition, body)
             calls.call_cells(fn, "observe", body, [watched, body])
         fn.release(mark)
 
 
-def _writing(fn: Fn, block: s.Block, condition: s.Expr | None, to: int) -> None:
-    """A closure over statements that may write cells."""
-    shown = f"{fn.unit.name}.{'on' if condition else 'initializer'}"
+def _writing(fn: Fn, word: str, block: s.Block, condition: s.Expr | None, to: int) -> None:
+    """A closure over statements that may write cells, which begin with that word."""
+    shown = f"{fn.unit.name}.{word}"
     inner = Fn(fn.gen, fn.gen.assembly.function(fn.gen.new_key(shown), 0, name=shown), fn.unit, fn)
     state = inner.temp()
     inner.b.emit("literal", state, "null")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mix_lang import syntax as s
 from mix_lang.codegen import calls, expressions, places
 from mix_lang.codegen.function import INSTANCE, Fn
-from mix_lang.program import Unit, arity_of, fallback_of
+from mix_lang.program import Unit, fallback_of
 from mixkit.value import Case
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def member(fn: Fn, unit: Unit, found: Member, to: int) -> None:
             fn.b.emit("global", to, fn.gen.value(unit, found))
         case s.Foreign(type=of) if fallback_of(item) is None:
             key = fn.gen.foreign(unit, item)
-            if arity_of(of):
+            if isinstance(of, s.TArrow):
                 fn.b.emit("func", to, key)
             else:
                 window = fn.b.window(0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
 from mix_lang.codegen.function import Fn
+from mix_lang.program import Read
 from mix_lang.types_text import type_text
 
 if TYPE_CHECKING:
@@ -47,15 +48,21 @@ def checked(fn: Fn, of: s.Type, value: int) -> None:
 
 def test(fn: Fn, of: s.Type, value: int, fail: Label) -> None:
     """Jump to `fail` unless the value is of the type, as far as one can tell from the value."""
+    _tested(fn, Read(of, fn.unit.name), value, fail)
+
+
+def _tested(fn: Fn, read: Read, value: int, fail: Label) -> None:
     mark = fn.mark()
-    _test(fn, of, value, fail)
+    _test(fn, read, value, fail)
     fn.release(mark)
 
 
-def _test(fn: Fn, of: s.Type, value: int, fail: Label) -> None:
-    match of:
+def _test(fn: Fn, read: Read, value: int, fail: Label) -> None:
+    match of := read.type:
         case s.TVar():
-            pass
+            meant = fn.gen.program.meant(read)
+            if meant is not None:
+                _test(fn, meant, value, fail)
         case s.TName(qualifier="", name=name) if name in _KINDS:
             fn.b.emit("jump_not_kind", value, _KINDS[name], fail)
         case s.TName(qualifier="", name="any"):
@@ -69,37 +76,37 @@ def _test(fn: Fn, of: s.Type, value: int, fail: Label) -> None:
             fn.b.emit("jump_undef", value, fail)
             for kind in ("function", "stream", "slots", "coroutine"):
                 fn.b.emit("jump_kind", value, kind, fail)
-        case s.TName(qualifier="", name="stream") | s.TApply(name="stream"):
+        case s.TName(qualifier="", name="stream") | s.TApply(qualifier="", name="stream"):
             fn.b.emit("jump_not_kind", value, "stream", fail)
         case s.TArrow():
             fn.b.emit("jump_not_kind", value, "function", fail)
-        case s.TName(qualifier=qualifier, name=name):
-            named = fn.gen.program.type_of(fn.unit.name, qualifier, name)
-            if named is not None:
-                _test(fn, named, value, fail)
-            else:
-                fn.b.emit("jump_not_case", value, name, fail)
-        case s.TUnion(options=options):
-            _either(fn, list(options), value, fail)
-        case s.TApply(name="array", args=(item,)):
+        case s.TApply(qualifier="", name="array", args=(item,)):
             fn.b.emit("jump_not_kind", value, "array", fail)
-            _each(fn, item, value, fail)
-        case s.TApply(name="map", args=(item,)):
+            _each(fn, read.part(item), value, fail)
+        case s.TApply(qualifier="", name="map", args=(item,)):
             fn.b.emit("jump_not_kind", value, "map", fail)
             values = fn.temp()
             fn.b.emit("move", values, value)
             fn.b.emit("builtin", values, values, "map_values")
-            _each(fn, item, values, fail)
-        case s.TApply(name="option", args=(item,)):
-            _either(fn, [s.TName(of.span, "", "null"), s.TApply(of.span, "", "some", (item,))], value, fail)
-        case s.TApply(name="result", args=(good_type, bad_type)):
+            _each(fn, read.part(item), values, fail)
+        case s.TApply(qualifier="", name="option", args=(item,)):
+            some = s.TApply(of.span, "", "some", (item,))
+            _either(fn, [read.part(s.TName(of.span, "", "null")), read.part(some)], value, fail)
+        case s.TApply(qualifier="", name="result", args=(good_type, bad_type)):
             ok, error = s.TApply(of.span, "", "ok", (good_type,)), s.TApply(of.span, "", "error", (bad_type,))
-            _either(fn, [ok, error], value, fail)
-        case s.TApply(name=name, args=(item,)):
+            _either(fn, [read.part(ok), read.part(error)], value, fail)
+        case s.TName(name=name) | s.TApply(name=name):
+            meant = fn.gen.program.meant(read)
+            if meant is not None:
+                _test(fn, meant, value, fail)
+                return
             fn.b.emit("jump_not_case", value, name, fail)
-            held = fn.temp()
-            fn.b.emit("argument", held, value)
-            _test(fn, item, held, fail)
+            for item in of.args if isinstance(of, s.TApply) else ():
+                held = fn.temp()
+                fn.b.emit("argument", held, value)
+                _test(fn, read.part(item), held, fail)
+        case s.TUnion(options=options):
+            _either(fn, [read.part(option) for option in options], value, fail)
         case s.TTuple(items=items):
             fn.b.emit("jump_not_kind", value, "array", fail)
             length = fn.temp()
@@ -108,14 +115,14 @@ def _test(fn: Fn, of: s.Type, value: int, fail: Label) -> None:
             for index, item in enumerate(items):
                 held = fn.temp()
                 fn.b.emit("get_int", held, value, index)
-                _test(fn, item, held, fail)
+                _test(fn, read.part(item), held, fail)
         case s.TLabels(fields=labels):
-            _fields(fn, [(name, item, False) for name, item in labels], value, fail)
+            _fields(fn, [(name, read.part(item), False) for name, item in labels], value, fail)
         case s.TRecord(fields=fields):
-            _fields(fn, list(fields), value, fail)
+            _fields(fn, [(name, read.part(item), optional) for name, item, optional in fields], value, fail)
 
 
-def _fields(fn: Fn, fields: list[tuple[str, s.Type, bool]], value: int, fail: Label) -> None:
+def _fields(fn: Fn, fields: list[tuple[str, Read, bool]], value: int, fail: Label) -> None:
     fn.b.emit("jump_not_kind", value, "map", fail)
     for name, of, optional in fields:
         held, absent = fn.temp(), fn.b.label()
@@ -125,18 +132,18 @@ def _fields(fn: Fn, fields: list[tuple[str, s.Type, bool]], value: int, fail: La
         fn.b.place(absent)
 
 
-def _either(fn: Fn, options: list[s.Type], value: int, fail: Label) -> None:
+def _either(fn: Fn, options: list[Read], value: int, fail: Label) -> None:
     done = fn.b.label()
     for option in options[:-1]:
         other = fn.b.label()
-        test(fn, option, value, other)
+        _tested(fn, option, value, other)
         fn.b.emit("jump", done)
         fn.b.place(other)
     _test(fn, options[-1], value, fail)
     fn.b.place(done)
 
 
-def _each(fn: Fn, of: s.Type, array: int, fail: Label) -> None:
+def _each(fn: Fn, of: Read, array: int, fail: Label) -> None:
     """All elements of an array."""
     index, length, item = fn.temp(), fn.temp(), fn.temp()
     fn.constant(index, 0)
@@ -145,7 +152,7 @@ def _each(fn: Fn, of: s.Type, array: int, fail: Label) -> None:
     fn.b.place(again)
     fn.b.emit("jump_not_lt", index, length, done)
     fn.b.emit("get", item, array, index)
-    test(fn, of, item, fail)
+    _tested(fn, of, item, fail)
     fn.b.emit("add_int", index, index, 1)
     fn.b.emit("jump", again)
     fn.b.place(done)

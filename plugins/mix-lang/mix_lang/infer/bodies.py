@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from mix_lang import syntax as s
-from mix_lang.check.hints import near
+from mix_lang.check.hints import counted, near
 from mix_lang.infer import patterns
 from mix_lang.infer.hints import Hints
 from mix_lang.infer.solver import (
     Clash,
     Constraint,
     Missing,
+    NoSum,
     Solver,
     Uncertain,
     accessed,
@@ -120,6 +121,19 @@ class Bodies:
             self.error(
                 "M0408", span, "what type this is of is not certain", f"give a hint, as (x: number); {why}"
             )
+        except NoSum as exc:
+            left, right = text(exc.left), text(exc.right)
+            if "data" in (left, right):
+                checked = next((name for name in (left, right) if name != "data"), "number")
+                why = f"{why}; check it as it comes: x |> type({checked})"
+            self.error(
+                "M0406",
+                span,
+                f"'+' cannot add {left} and {right}",
+                why,
+                expected="+",
+                found=f"{left} and {right}",
+            )
         except Clash as exc:
             names: dict[int, str] = {}
             wanted_text, found_text = text(exc.wanted, names), text(exc.found, names)
@@ -159,6 +173,13 @@ class Bodies:
             case s.Array(items=items), Con(name="tuple", args=args) if len(items) == len(args):
                 for item, part in zip(items, args, strict=True):
                     self.check(item, part, local, why)
+            case s.Array(items=items), Con(name="tuple", args=args):
+                for item in items:
+                    self.infer(item, local)
+                self.error(
+                    "M0406", node.span, f"expected a tuple of {len(args)}, found one of {len(items)}", why,
+                    expected=text(known), found=str(len(items)),
+                )  # fmt: skip
             case s.Array(items=items), Con(name="array", args=(part,)):
                 for item in items:
                     self.check(item, part, local, why)
@@ -472,7 +493,7 @@ class Bodies:
             if type(known) is not Con or known.name != "->":
                 self.error(
                     "M0406", node.function.span, f"expected a function, found {text(known)}",
-                    f"it is called with {len(node.args)} arguments", expected="function", found=text(known),
+                    f"it is called with {counted(len(node.args), 'argument')}", expected="function", found=text(known),
                 )  # fmt: skip
                 return ANY
             self.check(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mix_lang import syntax as s
-from mix_lang.infer.types import ANY, DATA, Con, Record, Type, Var, Variant, arrow
+from mix_lang.infer.types import ANY, DATA, Con, Record, Type, Var, Variant, arrow, free
 from mix_lang.program import Program, Unit
 
 __all__ = ["Hints"]
 
 _APPLIED: Final = frozenset(("array", "map", "stream", "link"))
 _DEEPEST: Final = 50
+_MOST: Final = 5_000
+"""Parts of one type that are read; what is beyond may be anything."""
 
 
 class Hints:
@@ -19,6 +22,8 @@ class Hints:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        self._known: dict[tuple[str, str, int], Type] = {}
+        self._left = _MOST
 
     def read(self, of: s.Type, unit: Unit, scope: dict[str, Type], level: int, depth: int = 0) -> Type:
         """A type. `level`: that of its variables."""
@@ -26,7 +31,10 @@ class Hints:
         def part(inner: s.Type) -> Type:
             return self.read(inner, unit, scope, level, depth + 1)
 
-        if depth > _DEEPEST:
+        if depth == 0:
+            self._left = _MOST
+        self._left -= 1
+        if depth > _DEEPEST or self._left < 0:
             return ANY
         match of:
             case s.TVar(name=name):
@@ -75,6 +83,8 @@ class Hints:
         if owner is None:
             return ANY
         found = owner.types.get(of.name)
+        if found is not None and not found.params:
+            return self._once(owner, of.name, depth, lambda: self.read(found.type, owner, {}, 0, depth + 1))
         if found is not None:
             given: dict[str, Type] = dict(zip(found.params, args, strict=False))
             return self.read(found.type, owner, given, 0, depth + 1)
@@ -84,7 +94,22 @@ class Hints:
             return Variant({of.name: ANY})
         case = owner.members.get(of.name)
         arg = case.item.arg if case is not None and isinstance(case.item, s.CaseDef) else None
-        return Variant({of.name: None if arg is None else self.read(arg, owner, {}, level, depth + 1)})
+        if arg is None:
+            return Variant({of.name: None})
+        return self._once(
+            owner, of.name, depth, lambda: Variant({of.name: self.read(arg, owner, {}, level, depth + 1)})
+        )
+
+    def _once(self, owner: Unit, name: str, depth: int, read: Callable[[], Type]) -> Type:
+        """What a name stands for. Without variables it is the same each time, and is shared: a type of cases that hold
+        two of itself is of a size that doubles with each level, when it is written out."""
+        key = (owner.name, name, depth)
+        found = self._known.get(key)
+        if found is None:
+            found = read()
+            if not free(found):
+                self._known[key] = found
+        return found
 
     def _owner(self, qualifier: str, unit: Unit) -> tuple[Unit | None, bool]:
         if qualifier in ("", "self", "global"):

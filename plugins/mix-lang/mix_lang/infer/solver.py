@@ -25,7 +25,7 @@ from mix_lang.infer.types import (
     stream,
 )  # fmt: skip
 
-__all__ = ["Clash", "Constraint", "Missing", "Solver", "Uncertain"]
+__all__ = ["Clash", "Constraint", "Missing", "NoSum", "Solver", "Uncertain"]
 
 _DATA_NAMES = frozenset(("null", "bool", "number", "string", "word", "data", "array", "map", "tuple"))
 _SUMS = 16
@@ -39,6 +39,13 @@ class Clash(Exception):
 
     def __init__(self, found: Type, wanted: Type) -> None:
         self.found, self.wanted = found, wanted
+
+
+class NoSum(Exception):
+    """Two types that `+` does not add."""
+
+    def __init__(self, left: Type, right: Type) -> None:
+        self.left, self.right = left, right
 
 
 class Missing(Exception):
@@ -297,8 +304,12 @@ class Solver:
                 })  # fmt: skip
         try:
             self.fits(b, a)
-        except (Clash, Missing):
-            self.fits(a, b)
+        except (Clash, Missing) as clash:
+            try:
+                self.fits(a, b)
+            except (Clash, Missing):
+                # What comes second is where one looks for the fault.
+                raise clash from None
             return b
         return a
 
@@ -374,7 +385,7 @@ def added(solver: Solver, types: tuple[Type, ...]) -> bool:
     elif _map_like(left) and _map_like(right):
         solver.unify(result, solver.joined(_as_map(solver, left), _as_map(solver, right)))
     else:
-        raise Clash(right, left)
+        raise NoSum(left, right)
     return True
 
 

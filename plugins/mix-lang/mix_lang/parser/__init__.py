@@ -9,7 +9,7 @@ from mix_lang.parser.cursor import Fault
 from mix_lang.parser.items import ItemParser
 from mix_lang.source import Source, Span
 
-__all__ = ["parse"]
+__all__ = ["FileParser", "parse"]
 
 
 def parse(source: Source, name: str, report: Report) -> list[s.Module]:
@@ -18,7 +18,7 @@ def parse(source: Source, name: str, report: Report) -> list[s.Module]:
     Time and memory are linear in the length of the text.
     """
     tokens = tokenize(source, report)
-    parser = _Parser(tokens, report)
+    parser = FileParser(tokens, report)
     try:
         return parser.file(name)
     except RecursionError:
@@ -27,7 +27,7 @@ def parse(source: Source, name: str, report: Report) -> list[s.Module]:
         return []
 
 
-class _Parser(ItemParser):
+class FileParser(ItemParser):
     """A whole file."""
 
     @property

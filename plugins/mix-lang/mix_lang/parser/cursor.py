@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
 from mix_lang.lexer import Token
+from mix_lang.parser.meant import meant
 from mix_lang.parser.structure import CLOSERS, structure
 from mix_lang.source import Span
 
-__all__ = ["MAX_NESTING", "Cursor", "Fault"]
+__all__ = ["MAX_CHAIN", "MAX_NESTING", "Cursor", "Fault"]
 
 T = TypeVar("T")
 
 MAX_NESTING: Final = 64
 """Brackets, lambdas, blocks and types within each other."""
+MAX_CHAIN: Final = 200
+"""Accesses, calls and pipes behind each other: each stands around what is before it."""
 
 
 class Fault(Exception):
@@ -143,7 +145,7 @@ class Cursor:
             "M0201",
             self._where(),
             f"expected {expected}, found {found}",
-            hint,
+            hint or meant(self._tokens, self._at, expected),
             expected=expected,
             found=found,
         )
@@ -162,18 +164,29 @@ class Cursor:
     def _say(self, fault: Fault) -> None:
         self._report.add(fault.code, fault.span, fault.message, hint=fault.hint, **fault.params)
 
-    @contextmanager
-    def _nested(self) -> Iterator[None]:
+    def _nested(self) -> Cursor:
+        """What is read within is one deeper."""
+        return self
+
+    # PERF: the cursor itself, since each expression, pattern and type comes by here.
+    def __enter__(self) -> None:
         if self._nesting >= MAX_NESTING:
             raise Fault(
                 "M0203", self._token.span, f"nested more than {MAX_NESTING} deep",
                 "give the inner part a name of its own with def or let", limit=MAX_NESTING,
             )  # fmt: skip
         self._nesting += 1
-        try:
-            yield
-        finally:
-            self._nesting -= 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._nesting -= 1
+
+    def _link(self, count: int) -> None:
+        """One more that stands around the `count` before it."""
+        if count >= MAX_CHAIN:
+            raise Fault(
+                "M0203", self._token.span, f"more than {MAX_CHAIN} accesses, calls or pipes behind each other",
+                "give what comes before a name of its own with def or let", limit=MAX_CHAIN,
+            )  # fmt: skip
 
     def _skip(self, depth: int, stops: Callable[[Token], bool]) -> None:
         """Go on to a token at that depth (or less deep) for which `stops` is true, or to the next definition."""

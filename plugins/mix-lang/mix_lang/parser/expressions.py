@@ -21,9 +21,13 @@ _LEVELS: Final[tuple[frozenset[str], ...]] = (
     frozenset(("||",)), frozenset(("&&",)), frozenset(), COMPARISONS, frozenset(("++",)), frozenset("+-"),
     frozenset("*/%"),
 )  # fmt: skip
+_OPERATORS: Final = frozenset().union(*_LEVELS)
+_BEHIND: Final = frozenset((",", ")", "]", "}", ";"))
+"""What ends an expression, whatever it is."""
 _NOT: Final = 2
 _COMPARED: Final = 3
 _CONSTANTS: Final = {"null": None, "true": True, "false": False}
+_BLOCKS: Final = ("let", "var", "return", "if", "for", "while", "switch")
 _STATEMENTS: Final = {
     "return": "return", "for": "a loop", "while": "a loop", "switch": "switch", "var": "var",
 }  # fmt: skip
@@ -33,13 +37,25 @@ class ExpressionParser(PostfixParser, PatternParser):
     """Rules that answer an expression."""
 
     def _expression(self, hint: bool = True) -> s.Expr:
+        # PERF: an argument or an element is often one name or constant, for which no precedence need be looked at.
+        token, behind = self._tokens[self._at], self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        if behind.value in _BEHIND and behind.kind == "op":
+            if token.kind == "name" and token.value != "_escJSON_":
+                self._at += 1
+                return s.Name(token.span, token.value)
+            if token.kind == "string":
+                self._at += 1
+                return s.Const(token.span, token.value)
         with self._nested():
             start = self._token.span
             if self._at in self._structure.lambdas:
                 clause = self._clause()
                 return s.Lambda(clause.span, (clause,))
             left = self._with()
+            count = 0
             while self._sees("|>"):
+                self._link(count)
+                count += 1
                 self._next()
                 left = self._piped(start, left)
             if hint and self._sees(":"):
@@ -58,7 +74,7 @@ class ExpressionParser(PostfixParser, PatternParser):
     def _with(self) -> s.Expr:
         start = self._token.span
         left = self._binary(0)
-        if not self._sees("with"):
+        if self._tokens[self._at].value != "with" or not self._sees("with"):
             return left
         updates = []
         while self._take("with"):
@@ -74,6 +90,9 @@ class ExpressionParser(PostfixParser, PatternParser):
             return self._not(level)
         start = self._token.span
         left: s.Expr = self._unary()
+        token = self._tokens[self._at]
+        if token.kind != "op" or token.value not in _OPERATORS:
+            return left
         # Tightest first: what was read so far is the first operand of the next looser chain.
         for current in range(len(_LEVELS) - 1, level - 1, -1):
             ops = _LEVELS[current]
@@ -109,7 +128,9 @@ class ExpressionParser(PostfixParser, PatternParser):
         return s.Chain(self._since(start), first, tuple(parts))
 
     def _unary(self) -> s.Expr:
-        token = self._token
+        token = self._tokens[self._at]
+        if token.kind == "name":
+            return self._postfix()
         if self._sees("-"):
             with self._nested():
                 self._next()
@@ -161,6 +182,8 @@ class ExpressionParser(PostfixParser, PatternParser):
         if word == "undefined":
             self._next()
             return s.Const(token.span, UNDEF)
+        if word == "self" and self._ahead(1).value != ".":
+            return s.Name(self._next().span, word)
         if word in ("self", "global"):
             self._next()
             self._expect(".", f"'.' and a name behind '{word}'")
@@ -344,6 +367,12 @@ class ExpressionParser(PostfixParser, PatternParser):
 
     def _map(self) -> s.Expr:
         opener = self._next()
+        word = self._token
+        if word.value in _BLOCKS and word.kind == "keyword" and self._ahead(1).value not in (":", ",", "}"):
+            raise Fault(
+                "M0206", word.span, f"'{word.value}' begins a statement, and this is a map",
+                "statements stand in do { … }, and behind case: without braces", word=word.value,
+            )  # fmt: skip
         projects = self._sees(".")
         keys = self._listed(opener, self._entry)
         span = self._since(opener.span)
@@ -369,7 +398,10 @@ class ExpressionParser(PostfixParser, PatternParser):
             value = s.Field(span, s.Name(span, ROW), name.value, name.span)
             return s.Key(span, s.Const(name.span, name.value), value)
         if token.kind not in ("name", "keyword", "string"):
-            raise self._fault("a key", "keys are names, strings, or (expressions) in parentheses")
+            hint = "keys are names, strings, or (expressions) in parentheses"
+            if self._at > 1 and self._tokens[self._at - 2].value in (")", "else"):
+                hint = "in an expression, if has no braces: write if (c) a else b"
+            raise self._fault("a key", "" if self._sees("..") else hint)
         self._next()
         written = s.Const(token.span, token.value)
         if self._take(":"):

@@ -166,7 +166,12 @@ class ItemParser(StatementParser):
             return self._case_def(start)
         if "foreign" in words:
             raise self._fault("'def' behind 'foreign'")
-        raise self._fault("'cell'" if words & {"var", "live"} else "'def', 'cell' or 'case'")
+        if words & {"var", "live"}:
+            hint = (
+                "what actions change is a var cell; what stays is a def" if self._token.kind == "name" else ""
+            )
+            raise self._fault("'cell'", hint)
+        raise self._fault("'def', 'cell' or 'case'")
 
     def _def(self, start: Span, private: bool) -> s.Item:
         name, params, of, meta = self._head("the name of the definition")
@@ -253,6 +258,10 @@ class ItemParser(StatementParser):
         if self._sees("("):
             opener = self._next()
             arg = self._type()
+            if self._sees(",", ":"):
+                raise self._fault(
+                    "')'", "a case has one argument; several are a tuple: case rgb([number, number])"
+                )
             self._close(opener, "')'")
         return s.CaseDef(self._since(start or begin), name.value, name.span, start is not None, arg)
 

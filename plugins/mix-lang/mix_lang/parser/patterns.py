@@ -54,6 +54,8 @@ class PatternParser(TypeParser):
             inner = self._pattern()
             self._close(opener, "')'")
             return inner
+        if self._sees("self") and self._ahead(1).value != ".":
+            return self._named_pattern()
         if self._sees("self", "global"):
             self._next()
             self._expect(".", f"'.' and the name of a case behind '{token.value}'")

@@ -59,6 +59,9 @@ class TypeParser(Cursor):
             opener = self._next()
             args = self._listed(opener, self._type)
             return s.TApply(self._since(start.span), qualifier, name, args)
+        if not qualifier and name == "_":
+            # Each is a variable of its own.
+            return s.TVar(start.span, f"_{start.span.start}")
         if not qualifier and name[0].isupper():
             return s.TVar(start.span, name)
         return s.TName(self._since(start.span), qualifier, name)

@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mixkit.errors import NotFound
+from mixkit.storage import Place
 
 if TYPE_CHECKING:
     from mix_server.server import Server
     from mixkit.filesystem import Files
-    from mixkit.storage import Place
 
-__all__ = ["files_of", "place_of"]
+__all__ = ["files_of", "nowhere", "place_of"]
 
 
 async def place_of(server: Server, ws: str, app: str) -> Place:
@@ -20,6 +20,11 @@ async def place_of(server: Server, ws: str, app: str) -> Place:
     workspace = server.store.workspace(ws)
     place = workspace.place_at_hand(app)
     return await asyncio.to_thread(workspace.place, app) if place is None else place
+
+
+def nowhere(server: Server) -> Place:
+    """The place of an app that no workspace has, nor can have."""
+    return Place("", "", server.store.root / ".nowhere" / "data")
 
 
 def files_of(server: Server, place: Place) -> Files:

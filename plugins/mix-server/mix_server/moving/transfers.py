@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from mix_server.errors import BadRequest, Overloaded, Stopping
+from mix_server.rates import bucket_of
 from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import NotFound
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.server import Server
 
-__all__ = ["Transfers", "check_url"]
+__all__ = ["Transfers", "check_url", "digest_of"]
 
 T = TypeVar("T")
 
@@ -39,18 +42,23 @@ class Transfers:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._running = 0
+        self._running: Counter[str | None] = Counter()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place for one. `Overloaded` if all are taken."""
-        if self._running >= _AT_ONCE:
+    async def place(self, req: Request) -> AsyncIterator[None]:
+        """A place for one, for who asks. `Overloaded` if all are taken, or half of them by the same caller."""
+        whose = bucket_of(req, req.caller)
+        if self._running.total() >= _AT_ONCE:
             raise Overloaded(f"{_AT_ONCE} transfers are under way already")
-        self._running += 1
+        # A transfer may take an hour: nobody keeps all others from theirs.
+        if whose is not None and self._running[whose] >= _AT_ONCE // 2:
+            raise Overloaded(f"{_AT_ONCE // 2} transfers of yours are under way already")
+        self._running[whose] += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._running[whose] -= 1
+            self._running += Counter()  # without those that have none
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[IO[bytes]]:
@@ -98,19 +106,24 @@ class Transfers:
                 done.exception()
             raise
 
-    async def pull(self, file: IO[bytes], url: str, token: str | None, most: int) -> None:
+    async def pull(
+        self, file: IO[bytes], url: str, token: str | None, most: int, sha256: str | None = None
+    ) -> None:
         """Write what is at a URL into a file.
 
         Args:
             most: bytes.
+            sha256: that it must have, in hex: what is at a URL may be another file than what was agreed to.
 
         Raises:
-            BadRequest: it is no URL.
+            BadRequest: it is no URL, or another file.
             MixError: as `Remote.fetch`.
         """
         check_url(url)
         remote = self.remote()
         await self.run(lambda watch: remote.fetch(url, file, most, token=token, watch=watch))
+        if sha256 is not None and (found := await digest_of(file)) != sha256.lower():
+            raise BadRequest(f"expected the SHA-256 {sha256:.80}, found {found}; nothing was changed")
 
     def remote(self) -> Remote:
         """How other servers are reached: as agents reach them, by the settings of mix-http where that is on.
@@ -138,6 +151,16 @@ class Transfers:
             return outgoing.trusting("http", ca_file)
 
         return Remote(policy, self._server.settings.transfer_timeout, context)
+
+
+async def digest_of(file: IO[bytes]) -> str:
+    """SHA-256 of a file, in hex."""
+
+    def digest() -> str:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    return await asyncio.to_thread(digest)
 
 
 def check_url(url: str) -> None:

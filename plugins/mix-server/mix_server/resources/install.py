@@ -35,6 +35,7 @@ class InstalledPackage(TypedDict):
     version: str
     withheld: list[str]
     warnings: NotRequired[list[str]]
+    sha256: NotRequired[str]
     asks: NotRequired[Asked]
     changes: NotRequired[list[AppDiff]]
 
@@ -103,7 +104,7 @@ class Install:
                 raise BadRequest(
                     "expected the options beside the url, in the body, found some in the query string"
                 )
-            data = await self._fetched(wanted)
+            data = await self._fetched(req, wanted)
             force, dry_run = wanted.force, wanted.dry_run
             patterns = None if wanted.grant is None else _patterns(wanted.grant)
         else:
@@ -119,8 +120,6 @@ class Install:
         req.about = {"apps": list(installed.apps), "version": installed.version, "changed": installed.changed}
         if dry_run:
             req.activity = None
-        if dry_run:
-            req.activity = None
         resp.media = {
             "changed": installed.changed,
             "apps": list(installed.apps),
@@ -130,26 +129,21 @@ class Install:
         if warnings:
             resp.media["warnings"] = warnings
         if dry_run:
+            # So that what is installed then can be shown to be what was looked at.
+            resp.media["sha256"] = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
             resp.media["asks"] = msgspec.to_builtins(installed.asks)
             resp.media["changes"] = msgspec.to_builtins(changes)
 
-    async def _fetched(self, wanted: FromUrl) -> bytes:
+    async def _fetched(self, req: Request, wanted: FromUrl) -> bytes:
         most = self._server.settings.body_limit
-        async with self._transfers.place(), self._transfers.file() as file:
-            await self._transfers.pull(file, wanted.url, wanted.token, most)
+        async with self._transfers.place(req), self._transfers.file() as file:
+            await self._transfers.pull(file, wanted.url, wanted.token, most, wanted.sha256)
 
             def read() -> bytes:
                 file.seek(0)
                 return file.read()
 
-            data = await asyncio.to_thread(read)
-        if wanted.sha256 is not None:
-            found = hashlib.sha256(data).hexdigest()
-            if found != wanted.sha256.lower():
-                raise BadRequest(
-                    f"expected the SHA-256 {wanted.sha256:.80}, found {found}; nothing was installed"
-                )
-        return data
+            return await asyncio.to_thread(read)
 
     async def _package(self, req: Request) -> bytes:
         settings = self._server.settings

@@ -45,7 +45,7 @@ class Live:
         question = from_query_string(req.query_string)
         question.source  # noqa: B018 - refused before anything is opened
         server = self._server
-        server.streams.check()
+        server.streams.check(req)
         database = await server.databases.of(ws, app)
         with req.watch():
             follower = await server.followings.join(database, question, last_seen(req))

@@ -15,7 +15,7 @@ from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, Forbidden, UnsupportedBody
-from mix_server.moving.transfers import Transfers, check_url
+from mix_server.moving.transfers import Transfers, check_url, digest_of
 from mix_server.streams import CutOff, Stream
 from mixkit.activities import Kind
 from mixkit.errors import MixError
@@ -50,10 +50,11 @@ class Push(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Pull(msgspec.Struct, forbid_unknown_fields=True):
-    """Where an export is: a URL, as that of another server's export."""
+    """Where an export is: a URL, as that of another server's export; `sha256`, in hex, is what the file must have."""
 
     url: str
     token: str | None = None
+    sha256: str | None = None
     ws: str | None = None
 
 
@@ -96,6 +97,7 @@ class ExportDescription(TypedDict):
     exported_at: str
     history: bool
     apps: list[ExportedApp]
+    sha256: str
 
 
 class Exports:
@@ -154,7 +156,7 @@ class Exports:
 
             return pass_on()
 
-        async with self._transfers.place():
+        async with self._transfers.place(req):
             resp.media = await self._transfers.run(
                 lambda watch: remote.send(wanted.url, partial(watched, watch), token=wanted.token)
             )
@@ -177,8 +179,8 @@ class Imports:
     """`/v1/ws-import` makes a workspace of an export, or fills the one named `ws` if it has no apps;
     `/v1/ws/{ws}/import` fills that one, also with the export of an app.
 
-    The body is the file, or `{"url", "token"?, "ws"?}` that says where it is. With `dry_run` nothing is changed, and
-    the answer says what the file holds.
+    The body is the file, or `{"url", "token"?, "sha256"?, "ws"?}` that says where it is. With `dry_run` nothing is
+    changed, and the answer says what the file holds.
     """
 
     activities: ClassVar = {"POST": Kind.IMPORT}
@@ -209,7 +211,7 @@ class Imports:
         if self._into:
             # Looked up first, so that nobody sends an export to a workspace that is not there.
             await asyncio.to_thread(self._server.store.workspace, str(named))
-        async with self._transfers.place(), self._transfers.file() as file:
+        async with self._transfers.place(req), self._transfers.file() as file:
             pulled = await self._filled(req, file)
             await bring(self._server, self._transfers, req, resp, file, named or pulled, grants, dry_run)
 
@@ -226,7 +228,8 @@ class Imports:
             if self._into:
                 raise BadRequest("expected no ws beside the one in the path")
             _checked(wanted.ws)
-        await self._transfers.pull(file, wanted.url, wanted.token, self._server.settings.transfer_limit)
+        most = self._server.settings.transfer_limit
+        await self._transfers.pull(file, wanted.url, wanted.token, most, wanted.sha256)
         return wanted.ws
 
 
@@ -255,7 +258,7 @@ class Clone:
             raise BadRequest("expected url, that of the server to clone from, in the query string")
         _checked(name)
         _checked(theirs)
-        async with self._transfers.place(), self._transfers.file() as file:
+        async with self._transfers.place(req), self._transfers.file() as file:
             address = f"{url.rstrip('/')}/v1/ws/{theirs}/export"
             most = self._server.settings.transfer_limit
             await self._transfers.pull(file, address, req.get_param("token"), most)
@@ -275,14 +278,15 @@ async def bring(
     """Import the file, as the workspace of that name or that of the file, and answer what has come."""
     opened = await asyncio.to_thread(Export, file, server.settings.transfer_limit)
     name = named or opened.manifest.name
-    req.resource = Resource(name)
     if dry_run:
         req.activity = None
         await transfers.run(lambda watch: opened.check(watch))
-        resp.media = opened.described()
+        resp.media = {**opened.described(), "sha256": await digest_of(file)}
         return
     new = await asyncio.to_thread(lambda: name not in server.store.list())
     others = await _allowed(server, req, name, new)
+    # Not before: what is refused is no activity of a workspace that the caller may not see.
+    req.resource = Resource(name)
     how = partial(Bringing, others, grants is not False)
     done: Brought = await transfers.run(
         lambda watch: opened.bring(server.kernel, server.store, name, how(watch), new=new)

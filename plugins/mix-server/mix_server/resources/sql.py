@@ -122,7 +122,7 @@ class Sql:
 
     async def _stream(self, req: Request, resp: Response, asked: _Asked) -> None:
         server = self._server
-        server.streams.check()
+        server.streams.check(req)
 
         async def lines() -> bytes:
             async with server.admission:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mix_server.server import Server
     from mixkit.storage import Database, Record
 
-__all__ = ["StoredQueries"]
+__all__ = ["StoredQueries", "question_of"]
 
 
 class StoredQueries:
@@ -126,7 +126,7 @@ class StoredQueries:
         record = stored_queries.to_record(name, stored)
 
         def register() -> Record:
-            _check_query(database, _question(stored, Question(), {}))
+            _check_query(database, question_of(stored, Question(), {}))
             if match is None:
                 return database.save([record]).records[0]
             options = SaveOptions(unchanged=True)
@@ -168,11 +168,12 @@ class StoredQueries:
         options: Question,
         params: dict[str, Any],
     ) -> None:
-        question = _question(stored, options, stored.bind(params))
+        question = question_of(stored, options, stored.bind(params))
         await answer(self._server, req, resp, database, question)
 
 
-def _question(stored: StoredQuery, options: Question, params: dict[str, Any]) -> Question:
+def question_of(stored: StoredQuery, options: Question, params: dict[str, Any]) -> Question:
+    """What a stored query asks with those parameters, which have been bound."""
     ast = stored.definition.ast
     return msgspec.structs.replace(
         options,

@@ -83,7 +83,7 @@ class Subscribe:
             found = expanded(topic, Names(ws, app, req.who.user), server.topics_prefix)
         except FFIError as exc:
             raise BadRequest(str(exc)) from None
-        server.streams.check()
+        server.streams.check(req)
         try:
             with req.watch():
                 follower = await server.feeds.join(found.full, last_seen(req), (ws, app))

@@ -1,0 +1,234 @@
+"""The agents of a workspace: which there are for whom, and running one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mix_server.caller import Permission, Resource
+from mix_server.error_answer import failure
+from mix_server.resources.openapi import agents_of
+
+from mix_mcp.records import TOOL, Records
+from mix_mcp.tool import Tool, named, said_of, tool_of
+from mixkit.activities import Activity, Kind, Result, now
+from mixkit.job import fitted
+from mixkit.schema import Mismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mix_server.caller import Caller
+    from mix_server.catalog import Target
+    from mix_server.server import Server
+
+    from mix_mcp.tool import Said
+    from mixkit.job import RunResult
+
+__all__ = ["AgentTools", "CallFailed", "Gone"]
+
+_SECONDS: Final = 5.0
+"""For which what apps say of their tools is taken for what they say."""
+
+
+class Gone(Exception):
+    """An agent is not there any more."""
+
+
+class CallFailed(Exception):
+    """A run failed, or could not begin.
+
+    Args:
+        text: what the server says of it over HTTP.
+        params: whether the parameters were not those that the agent takes.
+    """
+
+    def __init__(self, text: str, *, params: bool) -> None:
+        super().__init__(text)
+        self.params = params
+
+
+class _Run(NamedTuple):
+    """Under which identity the log has more of a fault."""
+
+    id: str
+
+
+class AgentTools:
+    """The agents of one workspace as tools. Lists are kept until an app is installed, replaced or deleted.
+
+    Args:
+        server: whose catalog, grants and places for runs are used.
+        workspace: its name.
+    """
+
+    def __init__(self, server: Server, workspace: str) -> None:
+        self._server = server
+        self._workspace = workspace
+        self._of: tuple[str, ...] = ()
+        self._tools: Mapping[str, Tool] = {}
+        self._records = Records(server, workspace)
+        self._moments: tuple[str, ...] | None = None
+        self._said: list[tuple[str, Said]] = []
+        self._until = 0.0
+
+    def may(self, who: Caller, tool: Tool) -> bool:
+        """Whether somebody may call a tool, and so whether it is in their list. The workspace must be at hand."""
+        return self._server.authorizer.may(
+            who, Permission.RUN, Resource(self._workspace, tool.app, tool.agent)
+        )
+
+    async def listed(self, who: Caller) -> list[Tool]:
+        """The tools of somebody, by name. Raises `mixkit.errors.NotFound` if the workspace is gone."""
+        tools = await self._current()
+        await self._server.authorizer.ready(who, self._workspace)
+        return [tool for tool in tools.values() if self.may(who, tool)]
+
+    async def find(self, who: Caller, name: str) -> Tool | None:
+        """The tool of that name; None if there is none, or not for them."""
+        tool = self._tools.get(name)
+        # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
+        at_hand = tool and self._server.catalog.at_hand(self._workspace, tool.app, tool.agent)
+        if at_hand is None or time.monotonic() > self._until:
+            tool = (await self._current()).get(name)
+        await self._server.authorizer.ready(who, self._workspace)
+        return tool if tool is not None and self.may(who, tool) else None
+
+    async def _current(self) -> Mapping[str, Tool]:
+        of = self.state()
+        if of != self._of or (time.monotonic() > self._until and await self._said_else()):
+            found = await agents_of(
+                self._server.catalog, self._server.store, self._workspace, lambda about: True
+            )
+            agents = {(agent.app, agent.name): agent for agent in found if not agent.problem}
+            await self._said_else()
+            said = {(app, each.agent): each for app, each in self._said if (app, each.agent) in agents}
+            taken = {each.name: pair for pair, each in sorted(said.items())}
+            names = dict(named(pair for pair in agents if pair not in taken.values()))
+            # What an app calls its tool goes before what another one's would be called by rule.
+            tools = {**names, **taken}
+            self._tools = {
+                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
+            }
+            self._of = of
+        return self._tools
+
+    async def _said_else(self) -> bool:
+        """Read what apps say of their tools; whether that is another than before."""
+        self._until = time.monotonic() + _SECONDS
+        moments = await self._records.moments()
+        if moments == self._moments:
+            return False
+        found = [
+            (app, each)
+            for app, row in await self._records.of_apps(
+                TOOL, self._server.store.workspace(self._workspace).apps()
+            )
+            if (each := said_of(row)) is not None
+        ]
+        changed = found != self._said
+        self._moments, self._said = moments, found
+        return changed
+
+    def state(self) -> tuple[str, ...]:
+        """Stands for what is installed: another one as soon as that is another, in any process."""
+        workspace = self._server.store.workspace(self._workspace)
+        return tuple(f"{app}={workspace.generation(app)}" for app in workspace.apps())
+
+    async def run(
+        self,
+        who: Caller,
+        tool: Tool,
+        params: Any,
+        run_id: str,
+        output: Callable[[int, str], None] | None,
+        **options: Any,
+    ) -> RunResult:
+        """Run an agent, as its server does for everybody who asks. The parameters are a Value.
+
+        Raises:
+            Gone: it is not there any more.
+            CallFailed: it failed, or could not begin.
+        """
+        server, began = self._server, time.perf_counter()
+        app, agent = tool.app, tool.agent
+        status = 500
+        try:
+            target: Target | None = server.catalog.at_hand(self._workspace, app, agent)
+            if target is None:
+                target = await server.catalog.target(self._workspace, app, agent)
+            if target.check is not None:
+                params = await fitted(target.check, params)
+            server.check_memory()
+            admission = server.admission
+            if not admission.enter():
+                await admission.queue()
+            try:
+                result = await server.kernel.run(
+                    target.program,
+                    target.entry,
+                    params,
+                    env=target.env.for_request(user=who.user, headers={}, body=None),
+                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
+                    limits=None if target.limits is server.kernel.limits else target.limits,
+                    grants=target.grants,
+                    run_id=run_id,
+                    agents=target.agents(who),
+                    place=target.place,
+                    apps=target.apps,
+                    answer=target.answer,
+                    pauses=admission.pauses(),
+                    output=self._output(who, tool, run_id, output),
+                    **options,
+                )
+            finally:
+                admission.leave()
+            status = 200
+            if result.postponed:
+                server.idle.begin(result)
+            return result
+        except asyncio.CancelledError:
+            status = 499
+            raise
+        except Exception as exc:
+            status, said = failure(_Run(run_id), exc, f"{self._workspace}/{app}/{agent}")
+            if status == 404:
+                raise Gone from None
+            about = said.get("run_error", said)
+            raise CallFailed(about["message"], params=isinstance(exc, Mismatch)) from None
+        finally:
+            seconds = time.perf_counter() - began
+            server.activities.record(
+                Activity(
+                    kind=Kind.RUN,
+                    subject=who.named,
+                    time=now() - int(seconds * 1e6),
+                    workspace=self._workspace,
+                    app=app,
+                    agent=agent,
+                    run=run_id,
+                    seconds=seconds,
+                    result=Result.of(status),
+                    status=status,
+                    about={"via": "mcp"},
+                )
+            )
+
+    def _output(
+        self, who: Caller, tool: Tool, run_id: str, told: Callable[[int, str], None] | None
+    ) -> Callable[[int, str], None]:
+        keep: Callable[[int, str], None] | None = None
+
+        def take(level: int, text: str) -> None:
+            # Most runs write nothing.
+            nonlocal keep
+            if keep is None:
+                keep = self._server.activities.listener(
+                    self._workspace, subject=who.named, app=tool.app, agent=tool.agent, run=run_id
+                )
+            keep(level, text)
+            if told is not None:
+                told(level, text)
+
+        return take

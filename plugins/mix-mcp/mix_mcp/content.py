@@ -1,0 +1,86 @@
+"""What an agent answers, as the result of a tool."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import msgspec
+
+from mixkit import tagged_json
+from mixkit.errors import TaggedJSONError
+from mixkit.value import UNDEF
+
+__all__ = ["RESULT", "error_of", "result_of"]
+
+RESULT: Final = "mcp_result"
+"""The `_rmx_type` of a map that is a result of MCP as it stands: `{content, structuredContent?, isError?}`. So an agent
+answers pictures, sounds, links to resources, or texts for others than programs."""
+
+_PARTS: Final = frozenset(("content", "structuredContent", "isError"))
+
+
+def result_of(value: Any, *, structured: bool) -> dict[str, Any]:
+    """The result of a tool whose agent has answered that value.
+
+    Args:
+        structured: the tool has a schema of what it answers, so that the value goes out for programs too.
+    """
+    if type(value) is dict and value.get("_rmx_type") == RESULT:
+        return _own(value)
+    if value is UNDEF:
+        return error_of("the agent answered undefined") if structured else {"content": []}
+    try:
+        text = tagged_json.dumps(value, plain=True)
+    except TaggedJSONError:
+        # Clients check a number against its schema, and raise where they find none.
+        path = _no_number(value, "$")
+        if path is not None:
+            return error_of(f"the agent answered a number that JSON cannot hold, NaN or infinite, at {path}")
+        try:
+            text = tagged_json.dumps(value)
+        except TaggedJSONError as exc:
+            return error_of(f"the agent answered what JSON cannot hold: {exc}")
+    if type(value) is str and not structured:
+        return {"content": [{"type": "text", "text": value}]}
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
+    if structured:
+        result["structuredContent"] = msgspec.Raw(text.encode())
+    return result
+
+
+def error_of(text: str) -> dict[str, Any]:
+    """The result of a call that failed: the model reads why, and may call again."""
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _own(value: dict[str, Any]) -> dict[str, Any]:
+    found = {name: part for name, part in value.items() if name in _PARTS}
+    content = found.setdefault("content", [])
+    if type(content) is not list or not all(
+        type(block) is dict and type(block.get("type")) is str for block in content
+    ):
+        return error_of(
+            "the agent answered a result whose content is no array of blocks, each a map with a type"
+        )
+    try:
+        return {
+            name: msgspec.Raw(tagged_json.dumps(part, plain=True).encode()) for name, part in found.items()
+        }
+    except TaggedJSONError as exc:
+        return error_of(f"the agent answered a result that JSON cannot hold: {exc}")
+
+
+def _no_number(value: Any, path: str) -> str | None:
+    """Where in a value the first number is that is none in JSON."""
+    pending = [(value, path)]
+    while pending:
+        found, where = pending.pop()
+        if type(found) is float:
+            if not math.isfinite(found):
+                return where
+        elif type(found) is list:
+            pending += [(item, f"{where}[{i}]") for i, item in enumerate(found)]
+        elif type(found) is dict:
+            pending += [(item, f"{where}.{key}") for key, item in found.items()]
+    return None

@@ -1,0 +1,135 @@
+"""Messages of MCP: JSON-RPC 2.0, one object each, and the faults that an answer can name."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+__all__ = [
+    "HEADER_MISMATCH",
+    "INTERNAL",
+    "INVALID_PARAMS",
+    "INVALID_REQUEST",
+    "METHOD_NOT_FOUND",
+    "MISSING_CAPABILITY",
+    "PARSE_ERROR",
+    "UNSUPPORTED_VERSION",
+    "Answer",
+    "Fault",
+    "Id",
+    "Message",
+    "answer",
+    "failure",
+    "notification",
+    "read",
+    "request",
+]
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL: Final = -32603
+HEADER_MISMATCH: Final = -32020
+MISSING_CAPABILITY: Final = -32021
+UNSUPPORTED_VERSION: Final = -32022
+
+Id = str | int
+
+
+class Fault(Exception):
+    """What is wrong with a message, as its answer says it.
+
+    Args:
+        code: of JSON-RPC, or of MCP.
+        text: for who sent the message; says what was expected and found.
+        data: more of it, for programs.
+    """
+
+    def __init__(self, code: int, text: str, data: Any = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.data = data
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client of a session answers to a request of the server: a result, or None for an error."""
+
+    id: Id
+    result: dict[str, Any] | None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A request, or a notification, which has no `id`."""
+
+    method: str
+    params: dict[str, Any]
+    id: Id | None
+
+
+_MOST_DIGITS: Final = 64
+"""Characters of an id: it is kept while its request is worked on, and goes out again."""
+
+
+def read(data: bytes) -> Message | Answer:
+    """The message that a body or a line holds.
+
+    Raises:
+        Fault: it is no JSON, several messages, or none.
+    """
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Fault(PARSE_ERROR, f"expected one message as JSON: {exc}") from None
+    if type(found) is not dict:
+        _refuse("an object; several messages at once are not taken", found)
+    if found.get("jsonrpc") != "2.0":
+        _refuse('"jsonrpc": "2.0"', found.get("jsonrpc"))
+    method, params, id = found.get("method"), found.get("params", {}), found.get("id")
+    if method is None and ("result" in found or "error" in found) and isinstance(id, str | int):
+        result = found.get("result")
+        return Answer(id, result if type(result) is dict else None)
+    if type(method) is not str:
+        _refuse("a method as text", method)
+    if type(params) is not dict:
+        raise Fault(INVALID_PARAMS, f"expected params as an object, found {_kind(params)}")
+    if "id" in found and (type(id) not in (str, int) or len(str(id)) > _MOST_DIGITS):
+        _refuse("an id that is text or a whole number", id)
+    return Message(method, params, id)
+
+
+def answer(id: Id, result: Any) -> bytes:
+    """The answer to a request. A `msgspec.Raw` in it is JSON already."""
+    return _encoder.encode({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def failure(id: Id | None, fault: Fault) -> bytes:
+    """The answer to what cannot be done; without an id to what none is known of."""
+    error: dict[str, Any] = {"code": fault.code, "message": fault.text}
+    if fault.data is not None:
+        error["data"] = fault.data
+    return _encoder.encode({"jsonrpc": "2.0", "id": id, "error": error})
+
+
+def request(id: Id, method: str, params: Any) -> bytes:
+    """What a client of a session is asked."""
+    return _encoder.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+def notification(method: str, params: dict[str, Any]) -> bytes:
+    """What is told beside answers."""
+    return _encoder.encode({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def _refuse(expected: str, found: Any) -> NoReturn:
+    raise Fault(INVALID_REQUEST, f"expected {expected}, found {_kind(found)}")
+
+
+def _kind(found: Any) -> str:
+    kinds = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "nothing"}
+    return kinds.get(type(found), "a number")
+
+
+_encoder = msgspec.json.Encoder()

@@ -1,0 +1,277 @@
+"""MCP over standard input and output: one message a line.
+
+Nothing but messages goes to standard output, whatever a plugin or a library prints: its descriptor is taken, and what
+is written there goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from mix_mcp.bridge import Asked
+from mix_mcp.message import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Answer,
+    Fault,
+    Message,
+    answer,
+    failure,
+    notification,
+    read,
+    request,
+)
+from mix_mcp.revision import Client, client_of, of_session
+from mix_mcp.watch import EVERYTHING
+from mixkit.errors import FFIError
+
+if TYPE_CHECKING:
+    from mix_server.caller import Caller
+
+    from mix_mcp.bridge import Bridge
+    from mix_mcp.message import Id
+
+__all__ = ["MOST", "Connection", "take_output"]
+
+MOST: Final = 4 * 1024 * 1024
+"""Bytes of a line."""
+_MOST_AT_ONCE: Final = 1_000
+"""Requests that are worked on: no more lines are read until some are answered."""
+
+
+def take_output() -> int:
+    """A descriptor of what standard output was; from now on that is standard error."""
+    sys.stdout.flush()
+    taken = os.dup(1)
+    os.dup2(2, 1)
+    return taken
+
+
+class Connection:
+    """One client, from its first line to its last. The first request says of which kind it is.
+
+    Args:
+        bridge: does what is asked.
+        who: asks.
+        send: takes lines for the client, at once.
+    """
+
+    def __init__(self, bridge: Bridge, who: Caller, send: Callable[[bytes], None]) -> None:
+        self._bridge = bridge
+        self._who = who
+        self._send = send
+        self._session: Client | None = None
+        self._modern = False
+        self._watching: asyncio.Task[None] | None = None
+        self._working: dict[Id, asyncio.Task[None]] = {}
+        self._prefix = secrets.token_hex(5)
+        self._count = 0
+        self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def take(self, line: bytes) -> None:
+        """One line: a message, or what is none and is answered by a fault. Waits while too much is being worked on."""
+        if line.isspace() or not line:
+            return
+        message: Message | None = None
+        try:
+            found = read(line)
+            if isinstance(found, Answer):
+                self._answered(found)
+                return
+            message = found
+            if message.id is None:
+                self._hear(message)
+                return
+            if message.id in self._working:
+                raise Fault(INVALID_REQUEST, f"expected another id: {message.id!r} is being worked on")
+            asked = self._asked(message, message.id)
+        except Fault as fault:
+            self._send(failure(None if message is None else message.id, fault))
+            return
+        if asked is None:
+            return
+        self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
+        task.add_done_callback(lambda done: self._done(asked.id))
+        if len(self._working) >= _MOST_AT_ONCE:
+            self._room.clear()
+        await self._room.wait()
+
+    async def close(self) -> None:
+        """The client has gone: what is being worked on is stopped."""
+        tasks = [*self._working.values(), *filter(None, (self._watching,))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Nothing more comes: what is being worked on is answered."""
+        await asyncio.gather(*self._working.values(), return_exceptions=True)
+
+    def _asked(self, message: Message, id: Id) -> Asked | None:
+        """The request, if it is one for the bridge. `initialize` is answered here."""
+        client = client_of(message.params)
+        if message.method == "initialize" and client is None:
+            if self._modern:
+                raise Fault(
+                    METHOD_NOT_FOUND, "expected requests of the revision that this connection began with"
+                )
+            self._session, result = self._bridge.initialized(message.params, changes=True)
+            self._send(answer(id, result))
+            if self._watching is None:
+                self._watching = asyncio.get_running_loop().create_task(self._watch())
+            return None
+        if client is not None:
+            if self._session is not None:
+                raise Fault(
+                    INVALID_REQUEST, "expected requests of the session that this connection began with"
+                )
+            self._modern = True
+        elif self._session is not None:
+            client = of_session(self._session, message.params)
+        else:
+            raise Fault(
+                INVALID_REQUEST, "expected initialize first, or _meta that says the revision of the protocol"
+            )
+        self._count += 1
+        ask = None if client.modern else self._ask
+        return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
+
+    async def _ask(self, requests: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the client of a session several things at once."""
+        answers = await asyncio.gather(*(self._ask_one(**request) for request in requests.values()))
+        return dict(zip(requests, answers, strict=True))
+
+    async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
+        self._count += 1
+        id = f"{self._prefix}-{self._count}"
+        answered = self._questions[id] = asyncio.get_running_loop().create_future()
+        self._send(request(id, method, params))
+        try:
+            found: dict[str, Any] = await answered
+            return found
+        finally:
+            del self._questions[id]
+
+    def _answered(self, found: Answer) -> None:
+        question = self._questions.get(found.id)
+        if question is None or question.done():
+            return
+        if found.result is None:
+            question.set_exception(FFIError("the client could not answer"))
+        else:
+            question.set_result(found.result)
+
+    async def _watch(self) -> None:
+        """Tell the client of a session what changes."""
+        watch = self._bridge.watch(self._who, EVERYTHING)
+        await watch.begin()
+        async for method, params in watch.changes():
+            self._send(notification(method, params))
+
+    def _hear(self, message: Message) -> None:
+        if message.method == "notifications/cancelled":
+            task = self._working.get(message.params.get("requestId", ""))
+            if task is not None:
+                task.cancel()
+
+    async def _work(self, asked: Asked, message: Message) -> None:
+        try:
+            line = answer(asked.id, await self._bridge.handle(asked, message))
+        except Fault as fault:
+            line = failure(asked.id, fault)
+        self._send(line)
+
+    def _done(self, id: Id) -> None:
+        del self._working[id]
+        self._room.set()
+
+
+async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None]], Connection]) -> None:
+    """Take lines from one descriptor, and send what comes of them to another, until the first ends.
+
+    Args:
+        make: the connection that takes them, for who sends.
+    """
+    lines = await _reader(source)
+    send, drained = await _writer(target)
+
+    def send_line(line: bytes) -> None:
+        send(line + b"\n")
+
+    connection = make(send_line)
+    try:
+        while True:
+            try:
+                line = await lines.readuntil(b"\n")
+            except asyncio.IncompleteReadError as exc:
+                await connection.take(exc.partial)
+                break
+            except asyncio.LimitOverrunError as exc:
+                await _skip(lines, exc.consumed)
+                fault = Fault(PARSE_ERROR, f"expected a message of at most {MOST} bytes")
+                send(failure(None, fault) + b"\n")
+                continue
+            await connection.take(line)
+            await drained()
+        await connection.finish()
+        await drained()
+    except ConnectionError:
+        # The client does not read any more.
+        pass
+    finally:
+        await connection.close()
+
+
+async def _reader(source: int) -> asyncio.StreamReader:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=MOST)
+    file = os.fdopen(source, "rb", buffering=0, closefd=False)
+    if not _is_file(source):
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), file)
+        return lines
+    # The event loop can wait for no file; it is there as a whole.
+    lines.feed_data(await asyncio.to_thread(file.readall))
+    lines.feed_eof()
+    return lines
+
+
+async def _writer(target: int) -> tuple[Callable[[bytes], object], Callable[[], Awaitable[None]]]:
+    """What sends, and what waits while the client does not read."""
+    loop = asyncio.get_running_loop()
+    file = os.fdopen(target, "wb", buffering=0)
+    if _is_file(target):
+
+        async def nothing() -> None:
+            pass
+
+        return file.write, nothing
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, file)
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    return writer.write, writer.drain
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+async def _skip(lines: asyncio.StreamReader, consumed: int) -> None:
+    """Pass over the rest of a line that is too long."""
+    await lines.readexactly(consumed)
+    while True:
+        try:
+            await lines.readuntil(b"\n")
+        except asyncio.LimitOverrunError as exc:
+            await lines.readexactly(exc.consumed)
+        except asyncio.IncompleteReadError:
+            return
+        else:
+            return

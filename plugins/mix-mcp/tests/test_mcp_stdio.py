@@ -1,0 +1,143 @@
+"""`mixkit mcp` over pipes, as a client has it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Stdio
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]
+
+SAID = [{"type": "text", "text": "This is a simple text response for testing."}]
+FORM = {"elicitation": {}}
+QUESTION = "test_input_required_result_elicitation"
+
+
+def test_a_client_of_today_finds_and_calls_tools(stdio: Stdio) -> None:
+    found = stdio.ask("server/discover")["result"]
+    assert found["resultType"] == "complete" and "2026-07-28" in found["supportedVersions"]
+    tools = stdio.ask("tools/list")["result"]
+    names = [tool["name"] for tool in tools["tools"]]
+    assert names == sorted(names) and "test_simple_text" in names
+    assert tools["cacheScope"] == "private" and tools["ttlMs"] > 0
+    assert all(tool["inputSchema"]["type"] == "object" for tool in tools["tools"])
+    called = stdio.ask("tools/call", {"name": "test_simple_text", "arguments": {}})["result"]
+    assert called["content"] == SAID and "isError" not in called
+    assert called["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "mixkit"
+    assert stdio.close() == 0
+
+
+def test_a_client_with_a_session_does_too(stdio: Stdio) -> None:
+    opened = stdio.ask(
+        "initialize",
+        {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+        modern=False,
+    )["result"]  # fmt: skip
+    assert opened["protocolVersion"] == "2025-11-25" and opened["capabilities"]["tools"] == {
+        "listChanged": True
+    }
+    stdio.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}')
+    assert stdio.ask("ping", modern=False)["result"] == {}
+    called = stdio.ask("tools/call", {"name": "test_simple_text"}, modern=False)["result"]
+    assert called == {"content": SAID}
+    # A connection is of the revision that it began with.
+    assert stdio.ask("tools/list")["error"]["code"] == -32600
+    assert stdio.close() == 0
+
+
+def test_what_is_no_message_is_answered_and_does_no_harm(stdio: Stdio) -> None:
+    for line, code, id in (
+        (b"{", -32700, None),
+        (b"\xff", -32700, None),
+        (b"[]", -32600, None),
+        (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', -32600, None),
+        (b'{"jsonrpc": "1.0", "id": 1, "method": "ping"}', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": 2}', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}', -32602, None),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', -32600, 1),
+        (b'"' + b"x" * (5 << 20) + b'"', -32700, None),
+    ):
+        stdio.write(line)
+        found = stdio.read()
+        assert (found["error"]["code"], found["id"]) == (code, id), line[:60]
+    assert stdio.ask("tools/unknown")["error"]["code"] == -32601
+    assert stdio.ask("tools/call", {"name": "no_such"})["error"]["code"] == -32602
+    assert stdio.ask("tools/call", {"name": 1})["error"]["code"] == -32602
+    assert stdio.ask("tools/list", {"cursor": "?"})["error"]["code"] == -32602
+    refused = stdio.ask("tools/call", {"name": "test_sampling", "arguments": {"text": "x"}})["result"]
+    assert refused["isError"] and "prompt" in refused["content"][0]["text"]
+    assert stdio.close() == 0
+
+
+def test_what_an_agent_says_meanwhile(stdio: Stdio) -> None:
+    about = {"progressToken": "p", "io.modelcontextprotocol/logLevel": "info"}
+    id = stdio.send("tools/call", {"name": "test_tool_with_progress"}, **about)
+    told = [stdio.read() for _ in range(4)]
+    assert [each.get("params", {}).get("progress") for each in told] == [0, 50, 100, None]
+    assert told[0]["params"]["progressToken"] == "p" and told[3]["id"] == id
+    stdio.send("tools/call", {"name": "test_tool_with_logging"}, **about)
+    lines = [stdio.read() for _ in range(4)]
+    assert [each["params"]["data"] for each in lines[:3]] == [
+        "Tool execution started", "Tool processing data", "Tool execution completed",
+    ]  # fmt: skip
+    # Who does not ask for it is told nothing.
+    assert "result" in stdio.ask("tools/call", {"name": "test_tool_with_logging"})
+
+
+def test_a_question_is_an_answer_and_comes_back(stdio: Stdio) -> None:
+    asked = stdio.ask("tools/call", {"name": QUESTION}, capabilities=FORM)["result"]
+    assert asked["resultType"] == "input_required"
+    assert asked["inputRequests"]["user_name"]["method"] == "elicitation/create"
+    state = asked["requestState"]
+    given = {"user_name": {"action": "accept", "content": {"name": "Ada"}}}
+    back: dict[str, Any] = {"name": QUESTION, "requestState": state}
+    done = stdio.ask("tools/call", back | {"inputResponses": given}, capabilities=FORM)["result"]
+    assert "Ada" in done["content"][0]["text"]
+    # What does not fit is asked for again.
+    wrong = {"user_name": {"action": "accept", "content": {"name": 1}}}
+    again = stdio.ask("tools/call", back | {"inputResponses": wrong}, capabilities=FORM)["result"]
+    assert again["inputRequests"].keys() == {"user_name"}
+    # A state is good for one call of one caller, and as it was sent.
+    for params in (
+        back | {"requestState": state[:-1] + ("0" if state[-1] != "0" else "1")},
+        back | {"requestState": "x"},
+        back | {"requestState": 1},
+        back | {"arguments": {"more": 1}},
+        {"name": "test_input_required_result_sampling", "requestState": state},
+    ):
+        assert stdio.ask("tools/call", params, capabilities=FORM)["error"]["code"] == -32602
+    # A client that cannot be asked is told what it lacks.
+    lacking = stdio.ask("tools/call", {"name": QUESTION})["error"]
+    assert (lacking["code"], lacking["data"]) == (-32021, {"requiredCapabilities": {"elicitation": {}}})
+
+
+def test_a_client_with_a_session_is_asked_while_it_waits(stdio: Stdio) -> None:
+    stdio.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": FORM}, modern=False)
+    id = stdio.send("tools/call", {"name": QUESTION}, modern=False)
+    question = stdio.read()
+    assert question["method"] == "elicitation/create"
+    given = {
+        "jsonrpc": "2.0",
+        "id": question["id"],
+        "result": {"action": "accept", "content": {"name": "Ada"}},
+    }
+    stdio.write(json.dumps(given).encode())
+    done = stdio.read()
+    assert done["id"] == id and "Ada" in done["result"]["content"][0]["text"]
+
+
+def test_a_call_is_cancelled(stdio: Stdio) -> None:
+    id = stdio.send("tools/call", {"name": "test_tool_with_progress"}, progressToken=1)
+    assert stdio.read()["params"]["progress"] == 0
+    stdio.write(json.dumps(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}
+    ).encode())  # fmt: skip
+    # Nothing comes of it any more.
+    assert stdio.ask("server/discover")["id"] == id + 1
+    assert stdio.close() == 0

