@@ -281,8 +281,10 @@ Value builtin_regex_find(struct vm *vm, const Value *arguments)
             return FAILED;
         if (start < 0 || start > text->chars)
             return UNDEF;
-        search->counted = search->counted_chars = 0;
-        start_at(text_offset(vm, text, (uint32_t)start));
+        /* Characters are counted on from there: who looks for one match behind the other counts each once. */
+        search->counted_chars = (uint32_t)start;
+        search->counted = (uint32_t)text_offset(vm, text, (uint32_t)start);
+        start_at(search->counted);
         vm->work = TRUE;
     }
     if (!go_on(vm, text))

@@ -15,7 +15,7 @@ from mixkit.storage import Place
 
 MODULES = [
     "db", "query", "http", "logging", "env", "crypto", "secrets", "file", "websocket", "mqtt", "duckdb", "wasm", "binary", "agent", "messaging",
-    "regex", "calendar", "co", "stream",
+    "regex", "calendar", "csv", "random", "util", "xml", "mime", "co", "stream",
 ]  # fmt: skip
 _DEFINED = re.compile(r"  (?:foreign )?(?:def|case) (\w+)")
 

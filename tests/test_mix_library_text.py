@@ -186,3 +186,306 @@ def test_regex_is_linear(run: Run) -> None:
     linear(run, 'array.length(regex.split("[, ]+|é", p))', lambda size: "aé, b" * size, 4000)
     linear(run, 'string.length(regex.replaceAll("(a*)*b", "$1", p))', lambda size: "aé" * size, 4000)
     linear(run, 'array.length(regex.lex([["é+", "e"], ["[^é]", "o"]], p))', lambda size: "éa" * size, 3000)
+
+
+def test_matches_behind_each_other_are_linear(run: Run) -> None:
+    """Each search goes on where the one before ended, in texts beyond ASCII too."""
+    text = """do {
+  var at = 0;
+  var count = 0;
+  var found = regex.findFrom("b", at, p);
+  while (found[0] >= 0) { at = found[1]; count = count + 1; found = regex.findFrom("b", at, p) }
+  return count
+}"""
+    assert run(text, "éb" * 10) == 10
+    linear(run, text, lambda size: "éb" * size, 10_000)
+
+
+# ------------------------------------------------------------------------------------------------------------ csv
+
+
+def test_tables_are_those_of_python(run: Run) -> None:
+    import csv
+    import io
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(40):
+        rows = [
+            [
+                "".join(random.choice('a,;"\n\r é') for _ in range(random.randrange(5)))
+                for _ in range(random.randrange(1, 4))
+            ]
+            for _ in range(random.randrange(4))
+        ]
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows(rows)
+        assert run("csv.parse({}, p)", out.getvalue()) == rows, f"seed {seed}"
+        assert list(csv.reader(io.StringIO(run("csv.format({}, p)", rows), newline=""))) == rows, (
+            f"seed {seed}"
+        )
+
+
+def test_csv_on_edges(run: Run) -> None:
+    assert run("""[
+  csv.parse({}, ""), csv.parse({}, "\\n\\n"), csv.parse({}, "a"), csv.parse({}, ","), csv.parse({}, "\\"\\""), csv.parse({separator: "^"}, "a^b"), csv.parse({separator: "\\t"}, "a\\tb\\r\\rc"),
+  csv.parseMaps({}, ""), csv.parseMaps({}, "a,b"), csv.parseMaps({}, "a,b\\n1"), csv.format({}, []), csv.format({}, [[]]), csv.formatMaps({}, []), csv.parse({separator: "]"}, "a]b]-"),
+  csv.parse({separator: "é"}, "aéb"), csv.parse({separator: "d"}, "1d2")
+]""") == [
+        [], [], [["a"]], [["", ""]], [[""]], [["a", "b"]], [["a", "b"], ["c"]], [], [], [{"a": "1"}], "", "\r\n", "\r\n", [["a", "b", "-"]], [["a", "b"]], [["1", "2"]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('csv.parse({}, "a\\nb\\"c\\"")', "line 2: .* found a quote"), ('csv.parse({}, "\\"a\\nb\\"\\n\\"c\\"d")', "line 3: .* behind a quote"), ('csv.parse({}, "a,\\"b")', "does not end"),
+        ('csv.parse({separator: ""}, "")', "one character"), ('csv.parse({separator: "\\""}, "")', "one character"), ('csv.parseMaps({}, "a\\n1,2")', "row 2 has more"),
+        ("csv.format({}, [[[1]]])", "expected texts"), ("csv.parse({}, p)", "string"), ("csv.parse({separator: 5}, \"\")", "string"),
+    ],
+)  # fmt: skip
+def test_csv_misuse(run: Run, text: str, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        run(f"let found = {text}; found", 5)
+
+
+def test_csv_is_linear(run: Run) -> None:
+    linear(run, "array.length(csv.parse({}, p))", lambda size: 'é,"a""b"\n' * size, 2500)
+    linear(
+        run, "try csv.parse({}, p) |> (global.error(_) -> 1 | _ -> 2)", lambda size: '"' + '""' * size, 20_000
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- random
+
+
+def test_random_texts(run: Run) -> None:
+    found = run("""[
+  random.cryptoRandomString(random.digits, 40000), random.pseudoRandomString("aé", 300), random.pseudoRandomString("a", 0), random.cryptoRandomString("x", 5),
+  array.map(_ -> random.pseudoRandomInt(-1, 1), array.enumerate(200)), random.pseudoRandomFloat(), random.cryptoRandomString(random.urlSafe, 10)
+]""")
+    digits, letters, none, one, numbers, number, _ = found
+    assert len(digits) == 40_000 and all(3_500 < digits.count(digit) < 4_500 for digit in "0123456789")
+    assert (
+        set(letters) == {"a", "é"}
+        and (none, one) == ("", "xxxxx")
+        and set(numbers) == {-1, 0, 1}
+        and 0 <= number < 1
+    )
+    assert run("util.ifThenElse(p == null, 1, 2)") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'random.pseudoRandomString("", 1)',
+        'random.cryptoRandomString("", 1)',
+        'random.pseudoRandomString("a", -1)',
+        'random.pseudoRandomString("a", 1e9)',
+        "random.pseudoRandomInt(2, 1)",
+    ],
+)
+def test_random_misuse(run: Run, text: str) -> None:
+    with pytest.raises(RunError, match="expected"):
+        run(f"let found = {text}; found")
+
+
+# ------------------------------------------------------------------------------------------------------------ xml
+
+
+def _tree(random: Random, depth: int = 0) -> Any:
+    from xml.etree.ElementTree import Element
+
+    element = Element(
+        random.choice(["a", "b-1", "é", "_x.y"]),
+        {random.choice("pq"): random.choice(["", "1 < 2 & 'x'", 'é"', "a\tb"])}
+        if random.random() < 0.5
+        else {},
+    )
+    element.text = random.choice(["", "text", "a & b < c > \" ' ]]", "é😀"])
+    for _ in range(random.randrange(4) if depth < 4 else 0):
+        child = _tree(random, depth + 1)
+        child.tail = random.choice(["", "tail", "\r\n x"])
+        element.append(child)
+    return element
+
+
+def _plain(element: Any) -> dict[str, Any]:
+    children: list[Any] = [element.text] if element.text else []
+    for child in element:
+        children += [_plain(child), *([child.tail] if child.tail else [])]
+    return {"name": element.tag, "attributes": dict(element.attrib), "children": children}
+
+
+def test_documents_are_those_of_python(run: Run) -> None:
+    from xml.etree.ElementTree import fromstring, tostring
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(25):
+        text = tostring(_tree(random), encoding="unicode").replace("\r", "")
+        text = (
+            random.choice(["", '<?xml version="1.0"?>\n', "<!-- a - b -->"])
+            + text
+            + random.choice(["", "\n", "<?end?>"])
+        )
+        assert run("xml.parse({whitespace: true}, {}, p)", text) == _plain(fromstring(text)), (
+            f"seed {seed}: {text}"
+        )
+
+
+def test_xml_namespaces_and_edges(run: Run) -> None:
+    feed = '<feed xmlns="urn:a" xmlns:x="urn:b" xmlns:y="urn:a"><x:e y:k="1" k="2"/><e xmlns="urn:c" xml:lang="en"/><f xmlns:x="urn:a"><x:g/></f></feed>'
+    root = run('xml.parse({}, {a: "urn:a", "": "urn:b"}, p)', feed)
+    assert root == {
+        "name": "a:feed", "attributes": {}, "children": [
+            {"name": "e", "attributes": {"a:k": "1", "k": "2"}, "children": []},
+            {"name": "e", "attributes": {"xml:lang": "en"}, "children": []},
+            {"name": "a:f", "attributes": {}, "children": [{"name": "a:g", "attributes": {}, "children": []}]},
+        ],
+    }  # fmt: skip
+    assert run("""[
+  xml.parse({}, {}, "<a> <b/> </a>"), xml.parse({}, {}, "\\u{FEFF}<a><![CDATA[x]]]><!-- c -->&#65;&#x1F600;</a>"), xml.parse({whitespace: true}, {}, "<a> </a>").children,
+  xml.parse({}, {}, "<a x = 'y\\n z' ></a >").attributes.x, xml.parse({}, {}, "<a><![CDATA[<b>&amp;]]></a>").children, xml.parse({}, {}, "<a:b xmlns:a='u'/>").name
+]""") == [
+        {"name": "a", "attributes": {}, "children": [{"name": "b", "attributes": {}, "children": []}]}, {"name": "a", "attributes": {}, "children": ["x]A😀"]},
+        [" "], "y  z", ["<b>&amp;"], "a:b",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "found none"), ("text", "text outside"), ("<a>", "found the end"), ("<a></b>", "expected </a>, found </b>"), ("</a>", "expected nothing"), ("<a/><b/>", "found a second"),
+        ("<a/>x", "text outside"), ("<!DOCTYPE a><a/>", "document types and declarations are refused"), ("<a>&other;</a>", "found the entity 'other'"), ("<a>&#0;</a>", "number of a character"),
+        ("<a>&#xD800;</a>", "number of a character"), ("<a>a & b</a>", "begins no entity"), ("<a x='1' x='2'/>", "twice"), ("<b:a/>", "stands for no namespace"), ("<a b:c='1'/>", "stands for no namespace"),
+        ("<a><", "is no element"), ("<a x=1/>", "is no element"), ("<1/>", "is no element"), ("<a><!-- -- --></a>", "refused"), ("<a><![CDATA[x</a>", "refused"), ("<a b='<'/>", "is no element"),
+        ("<a xmlns:x='u' xmlns:y='u' x:k='1' y:k='2'/>", "twice|x:k"), ("<a>" * 101 + "</a>" * 101, "100 deep"), ("<a/><![CDATA[x]]>", "text outside"),
+    ],
+)  # fmt: skip
+def test_xml_misuse(run: Run, text: str, said: str) -> None:
+    if "twice|" in said:
+        assert run('try xml.parse({}, {z: "u"}, p)', text).name == "error"
+        return
+    with pytest.raises(RunError, match=said):
+        run("let found = xml.parse({}, {}, p); found", text)
+    assert run("xml.parseResult({}, {}, p)", text).name == "error"
+
+
+def test_xml_is_linear(run: Run) -> None:
+    linear(
+        run,
+        "array.length(xml.parse({}, {}, p).children)",
+        lambda size: "<é>" + "é<b c='d'>&lt;</b>" * size + "</é>",
+        800,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "<!--" * size,
+        20_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a " + "b='" * size,
+        20_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "&amp" * size + "</a>",
+        10_000,
+    )
+    linear(
+        run,
+        "xml.parseResult({}, {}, p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: "<a>" + "]]" * size + "<![CDATA[" + "]]" * size,
+        10_000,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- mime
+
+
+def test_forms_are_those_of_python(run: Run) -> None:
+    from urllib.parse import parse_qsl, urlencode
+
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(30):
+        pairs = [
+            ["".join(random.choice("ab&=+% é;😀") for _ in range(random.randrange(5))) for _ in range(2)]
+            for _ in range(random.randrange(4))
+        ]
+        pairs = [pair for pair in pairs if pair[0]]
+        assert run("mime.parseForm(p)", urlencode([tuple(pair) for pair in pairs])) == pairs, f"seed {seed}"
+        assert [
+            list(pair) for pair in parse_qsl(run("mime.formatForm(p)", pairs), keep_blank_values=True)
+        ] == pairs, f"seed {seed}"
+
+
+def test_parts_are_what_was_sent(run: Run) -> None:
+    random = Random(seed := Random().randrange(2**32))
+    for _ in range(20):
+        bodies = [
+            random.choice([b"", b"text", b"\xff\x00\r\n", b"\r\n--", b"--b", b"\r\n\r\n", "é".encode()])
+            for _ in range(random.randrange(1, 5))
+        ]
+        body = b"preamble" if random.random() < 0.3 else b""
+        for number, part in enumerate(bodies):
+            body += (
+                b'\r\n--b0 \r\nContent-Disposition: form-data; name="n%d"; filename="a;\\"b"\r\nX: y\r\n\r\n'
+                % number
+                + part
+            )
+        body += b"\r\n--b0--\r\nbehind"
+        found = run('mime.parseMultipart("multipart/form-data; boundary=b0", p)', body.removeprefix(b"\r\n"))
+        assert [part["body"] for part in found] == bodies, f"seed {seed}"
+        assert [(part["name"], part["filename"]) for part in found] == [
+            (f"n{number}", 'a;"b') for number in range(len(bodies))
+        ]
+        assert found[0]["headers"][1] == ["x", "y"]
+
+
+def test_mime_on_edges(run: Run) -> None:
+    assert run(r"""[
+  mime.parseHeaders(""), mime.parseHeaders("A: b"), mime.parseHeaders("A:\n B:c\n\nD: e\n"), mime.header("x", [])?, mime.formatHeaders([]),
+  mime.parseValue(""), mime.parseValue("a;"), mime.parseValue("a; b=c;D=\"e\\\\;\""), mime.parseMediaType("application/vnd.a+json;q=1").subtype,
+  mime.parseForm(""), mime.parseForm("&&a"), mime.parseForm("a%2"), mime.formatForm([]), mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b--")),
+  mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b\r\n\r\nx\r\n--b--"))[0].name
+]""") == [
+        [], [["a", "b"]], [["a", " B:c"], ["d", "e"]], False, "", {"value": "", "params": {}}, {"value": "a", "params": {}}, {"value": "a", "params": {"b": "c", "d": "e\\;"}},
+        "vnd.a+json", [], [["a", ""]], [["a%2", ""]], "", [], None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('mime.parseHeaders("A: b\\nno header")', "line 2: expected a name"), ('mime.parseHeaders(" a: b")', "line 1"), ('mime.parseHeaders(array.map(n -> "a: b\\n", array.enumerate(1001)) |> string.concat(""))', "1000 headers"),
+        ('mime.formatHeaders([["a", "b\\r\\nc: d"]])', "one line"), ('mime.formatHeaders([["a b", "c"]])', "name of a header"), ('mime.parseValue("a; b")', "name=value"), ('mime.parseValue("a; b=1; b=2")', "twice"),
+        ('mime.parseValue("a; b=\\"c")', "name=value"), ('mime.parseMediaType("text")', "text/plain"), ('mime.parseMediaType("")', "text/plain"), ('mime.parseForm("a=%ff")', "UTF-8"),
+        ('mime.parseForm(string.concat("&", array.map(n -> "a", array.enumerate(1001))))', "1000 fields"), ('mime.parseMultipart("text/plain", binary.ofString(""))', "multipart"),
+        ('mime.parseMultipart("multipart/x", binary.ofString(""))', "boundary"), ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--c"))', "found none"),
+        ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--b\\r\\nA: b\\r\\n\\r\\n"))', "found the end"), ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString("--bx\\r\\nA: b\\r\\n\\r\\n\\r\\n--b--"))', "without headers"),
+        ('mime.parseMultipart("multipart/x; boundary=b", binary.ofString(string.concat("", array.map(n -> "--b\\r\\n\\r\\nx\\r\\n", array.enumerate(201)))))', "200 parts"), ("mime.parseHeaders(p)", "string"),
+    ],
+)  # fmt: skip
+def test_mime_misuse(run: Run, text: str, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        run(f"let found = {text}; found", 5)
+
+
+def test_mime_is_linear(run: Run) -> None:
+    linear(run, "array.length(mime.parseHeaders(p))", lambda size: "a: b\n" + " é\n" * size, 5000)
+    linear(
+        run,
+        "try mime.parseValue(p) |> (global.error(_) -> 1 | _ -> 2)",
+        lambda size: 'a; b="' + "\\" * size,
+        10_000,
+    )
+    linear(run, "string.length(mime.parseForm(p)[0][1])", lambda size: "a=" + "%C3%A9+" * size, 5000)
+    linear(
+        run,
+        'try mime.parseMultipart("multipart/x; boundary=b", p) |> (global.error(_) -> 1 | _ -> 2)',
+        lambda size: b"--b\r\n\r\n" + b"\r\n--" * size,
+        50_000,
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
 
+from mix_lang.check.hints import with_article
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.values import (
     END,
@@ -42,7 +43,7 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected a {shown} as {param}, found {found}")
+                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
         return call(*args)
 
     return run
@@ -285,7 +286,7 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     name: _checked(name, call) for name, call in _CALLS.items()
 } | {
-    "kind": lambda machine, value: {"undefined": "undef", "float": "number"}.get(kind(value), kind(value)),
+    "kind": lambda machine, value: kind(value),
     "length": _length,
     "stream_next": _stream_next,
     "stream_of": _stream_of,

@@ -156,7 +156,7 @@ def kind(value: Any) -> str:
 
 
 _KINDS: dict[type, str] = {
-    type(UNDEF): "undef", bool: "bool", int: "int", float: "number", str: "string", Ref: "ref", bytes: "binary",
+    type(UNDEF): "undefined", bool: "bool", int: "int", float: "number", str: "string", Ref: "ref", bytes: "binary",
     list: "array", dict: "map", Token: "token", Case: "case", Function: "function", Native: "function",
     Constructor: "function", ModuleFunction: "function", Partial: "function", Stream: "stream", Link: "link",
     ActionValue: "action", Slots: "slots",
