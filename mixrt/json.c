@@ -3,6 +3,7 @@
 #include "builtin.h"
 #include "compare.h"
 #include "intern.h"
+#include "made.h"
 #include "map.h"
 #include "number.h"
 #include "operator.h"
@@ -177,70 +178,99 @@ static Value parse_number(struct parser *parser)
     return of_double(number);
 }
 
-static Value parse_value(struct parser *parser, unsigned depth);
-
-static Value parse_array(struct parser *parser, unsigned depth)
-{
+/* An array or a map that is being read. An array is a builder's, or `made` from when the budget was used up in it. */
+struct level {
+    bool list;
+    Value made, key;
+    size_t start; /* of the key */
     struct array_builder builder;
-    builder_open(&builder, parser->vm);
-    parser->at++;
+};
+
+static struct level levels[MAX_DEPTH + 1];
+
+static bool parse_key(struct parser *parser, struct level *level)
+{
     skip_space(parser);
-    if (take(parser, "]"))
-        return builder_close(&builder);
-    for (;;) {
-        Value element = parse_value(parser, depth + 1);
-        if (element == FAILED || !builder_push(&builder, element))
-            return FAILED;
-        skip_space(parser);
-        if (take(parser, "]"))
-            return builder_close(&builder);
-        if (!take(parser, ","))
-            return wrong(parser, "expected , or ] in an array");
+    if (peek(parser) != '"') {
+        wrong(parser, "expected a key in quotes");
+        return false;
     }
+    level->start = parser->at;
+    level->key = parse_string(parser, true);
+    if (level->key == FAILED)
+        return false;
+    skip_space(parser);
+    if (take(parser, ":"))
+        return true;
+    wrong(parser, "expected : after a key");
+    return false;
 }
 
-static Value parse_map(struct parser *parser, unsigned depth)
+static bool level_add(struct parser *parser, struct level *level, Value value)
 {
-    Value map = map_empty(parser->vm);
-    parser->at++;
-    skip_space(parser);
-    if (map == FAILED || take(parser, "}"))
-        return map;
-    for (uint32_t count = 1;; count++) {
-        skip_space(parser);
-        if (peek(parser) != '"')
-            return wrong(parser, "expected a key in quotes");
-        size_t start = parser->at;
-        Value key = parse_string(parser, true);
-        if (key == FAILED)
-            return FAILED;
-        skip_space(parser);
-        if (!take(parser, ":"))
-            return wrong(parser, "expected : after a key");
-        Value value = parse_value(parser, depth + 1);
-        map = value == FAILED ? FAILED : map_set(parser->vm, map, key, value);
-        if (map == FAILED)
-            return FAILED;
-        if (map_count(map) != count) {
-            parser->at = start;
-            return wrong(parser, "a key that is there already");
-        }
-        skip_space(parser);
-        if (take(parser, "}"))
-            return map;
-        if (!take(parser, ","))
-            return wrong(parser, "expected , or } in an object");
+    struct vm *vm = parser->vm;
+    if (level->list && level->made == UNDEF)
+        return builder_push(&level->builder, value);
+    Value made = level->list ? array_push(vm, level->made, value) : map_set(vm, level->made, level->key, value);
+    if (made == FAILED)
+        return false;
+    if (!level->list && map_count(made) == map_count(level->made)) {
+        parser->at = level->start;
+        wrong(parser, "a key that is there already");
+        return false;
     }
+    level->made = made;
+    return true;
 }
 
-static Value parse_value(struct parser *parser, unsigned depth)
+static Value level_made(struct level *level)
 {
-    if (depth > MAX_DEPTH)
-        return wrong(parser, "nesting above 256");
-    skip_space(parser);
+    return level->list && level->made == UNDEF ? builder_close(&level->builder) : level->made;
+}
+
+/* Where the budget is used up, what is kept: the byte, then of each level its four values. */
+enum { LEVEL_LIST, LEVEL_MADE, LEVEL_KEY, LEVEL_START, LEVEL_SIZE };
+
+static Value parse_keep(struct parser *parser, unsigned depth)
+{
+    static Value kept[1 + (MAX_DEPTH + 1) * LEVEL_SIZE];
+    kept[0] = of_small((int64_t)parser->at);
+    for (unsigned index = 0; index < depth; index++) {
+        Value *to = kept + 1 + index * LEVEL_SIZE;
+        to[LEVEL_LIST] = of_bool(levels[index].list);
+        to[LEVEL_MADE] = level_made(&levels[index]);
+        to[LEVEL_KEY] = levels[index].list ? UNDEF : levels[index].key;
+        to[LEVEL_START] = of_small((int64_t)levels[index].start);
+        if (to[LEVEL_MADE] == FAILED)
+            return FAILED;
+    }
+    Value work = made_values(parser->vm, SLOTS, 1 + depth * LEVEL_SIZE, kept);
+    if (work == FAILED)
+        return FAILED;
+    parser->vm->work = work;
+    return failed(parser->vm, FAULT_AGAIN);
+}
+
+/* How many levels are open in what was kept. */
+static unsigned parse_resume(struct parser *parser)
+{
+    const struct values *kept = values_of(parser->vm->work);
+    unsigned depth = (kept->head.count - 1) / LEVEL_SIZE;
+    parser->at = (size_t)small_of(kept->at[0]);
+    for (unsigned index = 0; index < depth; index++) {
+        const Value *from = kept->at + 1 + index * LEVEL_SIZE;
+        levels[index].list = from[LEVEL_LIST] == TRUE;
+        levels[index].made = from[LEVEL_MADE];
+        levels[index].key = from[LEVEL_KEY];
+        levels[index].start = (size_t)small_of(from[LEVEL_START]);
+    }
+    return depth;
+}
+
+/* A value that has no others in it. */
+static Value parse_simple(struct parser *parser)
+{
     switch (peek(parser)) {
-    case '{': return parse_map(parser, depth);
-    case '[': return parse_array(parser, depth);
     case '"': return parse_string(parser, false);
     case 't': return take(parser, "true") ? TRUE : wrong(parser, "expected a value");
     case 'f': return take(parser, "false") ? FALSE : wrong(parser, "expected a value");
@@ -249,18 +279,76 @@ static Value parse_value(struct parser *parser, unsigned depth)
     }
 }
 
+/* Begins an array or a map: true if it is open, else *value is what it was: empty, or FAILED. */
+static bool parse_open(struct parser *parser, struct level *level, Value *value)
+{
+    level->list = peek(parser) == '[';
+    level->start = 0;
+    level->made = level->list ? UNDEF : map_empty(parser->vm);
+    builder_open(&level->builder, parser->vm);
+    parser->at++;
+    skip_space(parser);
+    if (level->made == FAILED || take(parser, level->list ? "]" : "}")) {
+        *value = level_made(level);
+        return false;
+    }
+    *value = FAILED;
+    return level->list || parse_key(parser, level);
+}
+
+static Value parse_value(struct parser *parser)
+{
+    struct vm *vm = parser->vm;
+    unsigned depth = vm->work == UNDEF ? 0 : parse_resume(parser);
+    for (;;) {
+        size_t before = parser->at;
+        Value value;
+        if (depth > MAX_DEPTH)
+            return wrong(parser, "nesting above 256");
+        skip_space(parser);
+        if (peek(parser) != '[' && peek(parser) != '{') {
+            value = parse_simple(parser);
+        } else if (parse_open(parser, &levels[depth], &value)) {
+            depth++;
+            continue;
+        }
+        if (value == FAILED)
+            return FAILED;
+        for (; depth > 0; depth--) {
+            struct level *level = &levels[depth - 1];
+            if (!level_add(parser, level, value))
+                return FAILED;
+            skip_space(parser);
+            if (take(parser, ",")) {
+                if (!level->list && !parse_key(parser, level))
+                    return FAILED;
+                break;
+            }
+            if (!take(parser, level->list ? "]" : "}"))
+                return wrong(parser, level->list ? "expected , or ] in an array" : "expected , or } in an object");
+            value = level_made(level);
+            if (value == FAILED)
+                return FAILED;
+        }
+        charge(vm, (parser->at - before) / 4);
+        if (depth == 0)
+            return value;
+        if (vm->fuel < 0)
+            return parse_keep(parser, depth);
+    }
+}
+
 Value builtin_json_parse(struct vm *vm, const Value *arguments)
 {
     const struct text *text = text_of(arguments[0]);
     struct parser parser = {.vm = vm, .text = text->bytes, .size = text->head.count};
-    Value value = parse_value(&parser, 0);
+    Value value = parse_value(&parser);
     if (value != FAILED) {
         skip_space(&parser);
         if (parser.at != parser.size)
             value = wrong(&parser, "expected the end");
     }
     buffer_free(vm, &parser.letters);
-    charge(vm, parser.size / 4);
     bool good = value != FAILED;
     if (!good && (!parser.wrong || vm->fault != FAULT_RAISED))
         return FAILED;

@@ -32,10 +32,19 @@ module agent(p: data)
   def wrong(x) = let [a] = x; a
   def behind(f) { co.create(f); co.sleep(60); return null }
   def busy() { while (true) { co.yield() } }
+  def grow : data -> data
+  def grow(n) = co.create(() -> do { grow(n); grow(n) })
+  def fill(n) = do {
+    let c = co.pubsubConnect(co.pubsubCreate());
+    co.pubsubSubscribe("t", c);
+    while (true) { co.pubsubSend("t", {n}, c) }
+  }
   def what =
     { all: (x -> all(x)),
       spin: (x -> behind(() -> spin(x))),
       busy: (x -> behind(busy)),
+      grow: (x -> behind(() -> grow(x))),
+      fill: (x -> fill(x)),
       sleep: (x -> co.sleep(x)),
       wrong: (x -> behind(() -> wrong(x))),
       stuck: (x -> stream.first(co.channelToStream(co.channelCreate()))),
@@ -107,6 +116,15 @@ def test_a_coroutine_keeps_to_the_limits_of_the_run(
 ) -> None:
     with pytest.raises(RunError, match="wall_time"):
         _run(kernel, program, do, with_, wall_time=0.3)
+    assert _run(kernel, program, "left", 5) == 5
+
+
+@pytest.mark.parametrize("do", ["grow", "fill"])
+def test_coroutines_and_messages_without_an_end_reach_the_limit_of_memory(
+    kernel: Kernel, program: Program, do: str
+) -> None:
+    with pytest.raises(RunError, match="memory"):
+        _run(kernel, program, do, 1, memory=16 << 20)
     assert _run(kernel, program, "left", 5) == 5
 
 

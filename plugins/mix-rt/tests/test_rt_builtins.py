@@ -205,3 +205,60 @@ def test_a_split_gives_way_in_the_middle(native: Callable[[], Virtual], separato
         event = virtual.step(1000)
     assert isinstance(event, Result) and steps > 3
     assert codec.decode(event.words) == (text.split(separator) if separator else list(text))
+
+
+def test_json_is_read_in_parts(native: Callable[[], Virtual]) -> None:
+    """It goes on where it was, also when everything has moved meanwhile; errors are at the same places."""
+    assembly = Assembly()
+    f = assembly.function("parse", 1)
+    f.emit("builtin", 0, 0, "json_parse")
+    f.emit("return", 0)
+    assembly.exports["parse"] = "parse"
+    code, virtual = assembly.code(), native()
+    virtual.load(code.to_bytes())
+    value: Any = {
+        "a": [{"b": index, "c": [str(index)] * (index % 50)} for index in range(400)],
+        "d": {},
+        "e": [],
+    }
+    for _ in range(60):
+        value = {"in": [value, 1]}
+    text = json.dumps(value)
+    for written, expected in (
+        (text, Case("ok", value)),
+        (text[:-1], Case("error", f"byte {len(text) - 1}: expected , or }} in an object")),
+        (text[:-1] + ',"in":1}', Case("error", f"byte {len(text)}: a key that is there already")),
+    ):
+        event = virtual.enter(code.exports["parse"], codec.encode([written]), 300)
+        steps = 0
+        while isinstance(event, Gave):
+            steps += 1
+            virtual.collect()
+            event = virtual.step(300)
+        assert isinstance(event, Result) and steps > 10
+        assert codec.decode(event.words) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("json_parse", ['[{"a":[1,"xé",{}]},[2]]']), ("string_split", [",", "a,b," * 40])]
+)
+def test_parts_survive_failing_allocations(
+    native: Callable[[], Virtual], name: str, arguments: list[str]
+) -> None:
+    """Whatever allocation fails between its parts: the answer, or that memory is out."""
+    assembly = Assembly()
+    f = assembly.function("main", len(arguments))
+    f.emit("builtin", 0, 0, name)
+    f.emit("return", 0)
+    assembly.exports["main"] = "main"
+    code = assembly.code()
+    answers = set()
+    for fail_from in range(1, 60, 3):
+        virtual = native()
+        virtual.load(code.to_bytes())
+        virtual.test(stress=fail_from % 2 == 0, fail_from=fail_from, fail_until=fail_from + 1)
+        event = virtual.enter(code.exports["main"], codec.encode(arguments), 1)
+        while isinstance(event, Gave):
+            event = virtual.step(1)
+        answers.add(event.words if isinstance(event, Result) else b"")
+    assert len(answers - {b""}) == 1
