@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mixkit.errors import ProfileError
-from mixkit.near import meant
 
 if typing.TYPE_CHECKING:
     import msgspec
@@ -81,9 +80,9 @@ def refuse_senseless(value: Any, extra: Mapping[str, Any]) -> None:
 
 
 def refuse_other(value: Any, known: Collection[str]) -> None:
-    """Refuse what is none of a setting's words, with the near one. Raises `ValueError`."""
+    """Refuse what is none of a setting's words. Raises `ValueError`."""
     if value not in known:
-        raise ValueError(f"expected {' or '.join(map(repr, known))}{meant(str(value), known)}")
+        raise ValueError(f"expected {' or '.join(map(repr, known))}")
 
 
 def refuse_absent(filled: msgspec.Struct, table: str) -> None:

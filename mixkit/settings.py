@@ -125,14 +125,17 @@ def fill(
             raise ProfileError(f"unknown key {key!r}; {there}", where)
         if not hints:
             hints.update(typing.get_type_hints(cls, include_extras=True))
+        near = ""
         try:
             if typing.get_origin(hint := bare(hints[key])) is typing.Literal:
-                refuse_other(value, typing.get_args(hint))
+                words = typing.get_args(hint)
+                near = "" if value in words else meant(str(value), words)
+                refuse_other(value, words)
             values[key] = msgspec.convert(_from_text(value, hints[key]), hints[key])
             refuse_senseless(values[key], extra_of(hints[key]))
         except (msgspec.ValidationError, ValueError) as exc:
             found = "it" if is_secret(key) else f"{value!r}"
-            raise ProfileError(f"{exc}, found {found:.200}", where) from None
+            raise ProfileError(f"{exc}, found {found:.200}{near}", where) from None
         origins[key] = origin
 
     for origin, layer in layers:

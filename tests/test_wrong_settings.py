@@ -168,6 +168,12 @@ def test_the_same_from_a_file_and_the_command_line(section: str, key: str) -> No
             assert ("command line" if overrides else "mine.toml") in said and key in said
 
 
+def test_a_word_that_is_misspelt_is_refused_with_the_near_one_behind_it() -> None:
+    with pytest.raises(ProfileError) as caught:
+        fill("server", SECTIONS["server"], [], {}, {"auth": "SPCS"})
+    assert str(caught.value).endswith("expected 'tokens' or 'spcs', found 'SPCS'; did you mean 'spcs'?")
+
+
 def start(key: str, value: str, folder: Path) -> None:
     """Start a server with a setting, as far as that goes without serving."""
     from mix_server.server import Server

@@ -52,12 +52,12 @@ _PAUSE: Final = 0.25
     help="How many there are shown at most of those that were before, of each workspace.",
 )
 @ws_dir_option
-@click.option("--url", metavar="URL", help="Ask a server instead of looking into the directory.")
+@click.option("--server", "url", metavar="URL", help="Ask a server instead of looking into the directory.")
 @click.option(
     "--token",
     metavar="TEXT",
     envvar="MIXKIT_SERVER_TOKEN",
-    help="For the server at --url; better in MIXKIT_SERVER_TOKEN.",
+    help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
 )
 @json_option
 @pass_session
@@ -78,11 +78,11 @@ def logs(
 ) -> None:
     """Show what is done in a workspace, an app or an agent, by whom, and what its guests write.
 
-    Beside a server that runs too, or of the server at --url. Without WS of all workspaces. With --json a document, or
+    Beside a server that runs too, or of the one at --server. Without WS of all workspaces. With --json a document, or
     with --follow an object a line.
     """
     if url is not None and ws_dir is not None:
-        raise click.UsageError("expected --url or --ws-dir, found both")
+        raise click.UsageError("expected --server or --ws-dir, found both")
     workspace, *inner = (where or "").split("/")
     if len(inner) > 2 or not all(inner) or (inner and not workspace):
         raise click.BadParameter(f"expected WS, WS/APP or WS/APP/AGENT, found {where!r}", param_hint="WS")

@@ -121,7 +121,7 @@ class Server:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise click.BadParameter(
                 f"expected the URL of a server, as https://agents.example.org; found {url!r}",
-                param_hint="--url",
+                param_hint="--server",
             )
         self._secure = parts.scheme == "https"
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")

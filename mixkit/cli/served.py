@@ -62,7 +62,7 @@ class Served:
                     "description": found["description"],
                 }
             )
-        about: dict[str, Any] = {"package": None, "version": said["version"], "signer": None}
+        about: dict[str, Any] = {"package": None, "version": said["version"] or None, "signer": None}
         granted = None
         # Only who may install is told what an app may do, and of what package it is.
         try:

@@ -104,7 +104,7 @@ async def test_what_was_done_is_shown(busy: Server, ws_dir: Path) -> None:
         (("w/a/b/c",), "expected WS, WS/APP or WS/APP/AGENT", 2),
         (("w//b",), "expected WS, WS/APP or WS/APP/AGENT", 2),
         (("w", "--since", "yesterday"), "expected how long ago", 2),
-        (("w", "--url", "http://127.0.0.1:1"), "found both", 2),
+        (("w", "--server", "http://127.0.0.1:1"), "found both", 2),
     ],
 )
 async def test_what_is_wrong(
@@ -114,8 +114,8 @@ async def test_what_is_wrong(
 
 
 def test_a_server_that_cannot_be_asked() -> None:
-    assert "cannot be asked" in shown("w", "--url", "http://127.0.0.1:1", status=1)
-    assert "expected the URL of a server" in shown("w", "--url", "127.0.0.1:1", status=2)
+    assert "cannot be asked" in shown("w", "--server", "http://127.0.0.1:1", status=1)
+    assert "expected the URL of a server" in shown("w", "--server", "127.0.0.1:1", status=2)
 
 
 def _write(server: Server, agent: str) -> None:
@@ -160,12 +160,12 @@ async def test_a_server_is_asked(make_server: Make, served: Connect, token: str)
     async with served(make_server()) as client:
         await client.post(f"{APP}/agent/echo", json={})
         url = str(client.base_url)
-        lines = await asyncio.to_thread(shown, "--url", url, token=token)
+        lines = await asyncio.to_thread(shown, "--server", url, token=token)
         assert "w/demo/echo run by operator: ok in " in lines
-        refused = await asyncio.to_thread(shown, "w", "--url", url, token="wrong-token-0123456", status=1)
+        refused = await asyncio.to_thread(shown, "w", "--server", url, token="wrong-token-0123456", status=1)
         assert "answered 401" in refused
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "-f", "w", "--url", url, "--kind", "run", "--kind", "output", "--json",
+            *COMMAND, "-f", "w", "--server", url, "--kind", "run", "--kind", "output", "--json",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "MIXKIT_SERVER_TOKEN": token},
             preexec_fn=_hear,
         )  # fmt: skip
