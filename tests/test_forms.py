@@ -222,6 +222,7 @@ def test_lengths_and_numbers_take_the_fewest_bytes(value: Any) -> None:
     agree_on_words(codec.encode(value))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, values(undef=False), max_size=6), texts)
 @example({"_": 1, "_a": 2, "_a_": [3], "_aé": {"_a": 4}, "_b": 5, "a_a": 6}, "_a")
 def test_entries_of_a_map(record: dict[str, Any], name: str) -> None:

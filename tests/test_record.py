@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixkit import codec, msgpack_values, tagged_json
@@ -14,6 +14,7 @@ from mixkit.record import PackedRecord, read_record
 from mixkit.testing.strategies import keys, values
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, values(undef=False), max_size=5), keys)
 def test_it_is_the_map(record: dict[str, Any], name: str) -> None:
     words = codec.encode(record)

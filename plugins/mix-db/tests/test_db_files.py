@@ -456,6 +456,7 @@ def test_the_extension_is_taken() -> None:
     assert rows.lay is _files.lay
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.binary(max_size=20) | st.sampled_from([b"", b"m" * 127, b"n" * 128, b"o" * 20_000]), max_size=8

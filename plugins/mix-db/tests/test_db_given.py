@@ -40,7 +40,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(RECORDS, st.sampled_from(IDS[:5]) | st.text("aé", min_size=1, max_size=MAX_ID))
 @example({f"f{n}": n for n in range(15)}, "a")
 @example({f"f{n}": n for n in range(16)}, "a")
@@ -53,7 +53,7 @@ def test_both_twins_take_alike(record: dict[str, Any], id: str) -> None:
     assert take(packed, id) == take_python(packed, id)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(RECORDS, st.data())
 def test_bytes_that_are_no_record_are_refused(record: dict[str, Any], data: st.DataObject) -> None:
     packed = bytearray(msgpack_values.pack(record))
