@@ -36,6 +36,11 @@ class Checked:
         """Whether there is an error."""
         return any(item.cls == "error" for item in self.diagnostics)
 
+    def unit_of(self, file: str) -> Unit | None:
+        """The first module of a source; None if there is none. The library's files may be called as one of these."""
+        units = self.program.units.values()
+        return next((unit for unit in units if unit.source.file == file and not unit.library), None)
+
 
 def check(sources: Mapping[str, str]) -> Checked:
     """Parse and check the modules of a program.

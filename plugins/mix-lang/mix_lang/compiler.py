@@ -49,7 +49,8 @@ def build(sources: Mapping[str, str], libraries: Sequence[Library] = ()) -> tupl
     if checked.failed:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
-    unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
+    unit = checked.unit_of(first)
+    assert unit is not None
     report = Report(unit.source)
     _is_agent(unit, report)
     if report.failed:
