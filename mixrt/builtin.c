@@ -84,7 +84,8 @@ static Value misuse(struct vm *vm, uint32_t number, unsigned index, Value found)
         kind[size] = at[size];
     kind[size] = 0;
     const char *shown = starts(kind, "whole") ? "whole number" : kind;
-    return raise_text(vm, "%s: expected a %s as %s, found %s", table[number].name, shown, name,
+    bool vowel = starts(shown, "array");
+    return raise_text(vm, "%s: expected %s %s as %s, found %s", table[number].name, vowel ? "an" : "a", shown, name,
                       is_double(found) ? "a number with a fraction" : kind_name(kind_of(found)));
 }
 

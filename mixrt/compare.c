@@ -32,8 +32,9 @@ enum kind kind_of(Value v)
 
 const char *kind_name(enum kind kind)
 {
-    static const char *const names[KIND_COUNT] = {"undef",  "null",  "bool", "int",  "int",   "number",   "string", "ref",  "binary",
-                                                  "array",  "map",   "case", "token", "function", "stream", "slots", "coroutine"};
+    /* What programs see of slots is cells of other modules: links. */
+    static const char *const names[KIND_COUNT] = {"undefined", "null", "bool", "int",  "int",   "number",   "string", "ref",  "binary",
+                                                  "array",  "map",   "case", "token", "function", "stream", "link", "coroutine"};
     return names[kind];
 }
 

@@ -17,7 +17,7 @@ from mixkit.activities.log import Bounds, Log
 def write(log: Log, *lines: str, durable: bool = False) -> None:
     folder = log.open()
     try:
-        log.append(folder, [line.encode() for line in lines], durable=durable)
+        log.append(folder, "".join(f"{line}\n" for line in lines).encode(), durable=durable)
     finally:
         os.close(folder)
 
@@ -158,7 +158,7 @@ def test_a_folder_of_the_same_name_does_not_get_what_was_for_the_one_before(fold
     held = log.open()
     folder.rename(folder.with_name("gone"))
     write(log, "of the new one")
-    log.append(held, [b"of the old one"])
+    log.append(held, b"of the old one\n")
     os.close(held)
     assert newest(log) == [(0, "of the new one")]
     assert newest(Log(folder.with_name("gone"))) == [(0, "of the old one")]

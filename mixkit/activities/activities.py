@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mixkit.package import WorkspaceStore
 
 __all__ = ["Activities", "Following", "Position"]
+
+G = TypeVar("G")
 
 _log = logging.getLogger("mixkit.activity")
 
@@ -98,6 +100,16 @@ class Activities:
         if activity.kind.is_durable:
             self._changes.write(activity.workspace, activity)
         elif self._runs.add(activity.workspace, activity):
+            self._write_soon()
+
+    def record_later(self, workspace: str | None, make: Callable[[G], Activity], given: G) -> None:
+        """`record` of what `make` answers: it is of the workspace, and of no kind that is durable.
+
+        It is made when it is written, so that who answers a request has no such work. What is given must not change.
+        """
+        if _log.isEnabledFor(logging.INFO):
+            self.record(make(given))
+        elif self._runs.add(workspace, (make, given)):
             self._write_soon()
 
     def find(

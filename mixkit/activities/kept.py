@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -30,27 +30,31 @@ _MOST_BATCHES: Final = 64
 """Workspaces whose folders are open at once."""
 _MOST_PENDING: Final = 20_000
 """Of one workspace, that wait to be written: a disk that stands still must not take all memory."""
+_AT_ONCE: Final = 1_000
 _LATE: Final = 3600 * 1_000_000
 """Microseconds by which something may have been written after its time: longer than any run."""
 _SECOND: Final = 1_000_000
 
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
 
 
-class _Batch:
+Unmade: TypeAlias = tuple[Callable[[Any], T], Any]
+"""What makes something when it is written, and of what, which nobody changes."""
+
+
+class _Batch(Generic[T]):
     """What waits for one workspace; bound to its folder, so that another one of that name never gets it."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
         self.folder = log.open()
-        # PERF: as they will be written, since a line takes less than what it is made of.
-        self.lines: list[bytes] = []
+        self.items: list[T | Unmade[T]] = []
 
     def write(self) -> None:
         try:
-            self.log.append(self.folder, self.lines)
+            self.log.append(self.folder, _lines([_made(item) for item in self.items]))
         except OSError as exc:
-            _log.error("%d activities or lines of output are lost: %s", len(self.lines), exc)
+            _log.error("%d activities or lines of output are lost: %s", len(self.items), exc)
         finally:
             os.close(self.folder)
 
@@ -70,7 +74,7 @@ class Kept(Generic[T]):
         self._name = name
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
         self._bounds = bounds
-        self._batches: dict[str | None, _Batch] = {}
+        self._batches: dict[str | None, _Batch[T]] = {}
         self._lock = threading.Lock()
         # Who has flushed finds all that was added before, also what somebody else is just writing.
         self._writing = threading.Lock()
@@ -81,10 +85,9 @@ class Kept(Generic[T]):
 
     # -- writing ------------------------------------------------------------------------------
 
-    def add(self, workspace: str | None, item: T) -> bool:
+    def add(self, workspace: str | None, item: T | Unmade[T]) -> bool:
         """Let something be written with the next `flush`. Answers whether it is the first that waits for one."""
-        # PERF: asked for every request.
-        line = _line(item)
+        # PERF: asked for every request, which does not wait for the line that is made of it.
         with self._lock:
             batches = self._batches
             is_first = not batches
@@ -93,15 +96,15 @@ class Kept(Generic[T]):
                 batch = self._begin(workspace)
                 if batch is None:
                     return False
-            if len(batch.lines) < _MOST_PENDING:
-                batch.lines.append(line)
+            if len(batch.items) < _MOST_PENDING:
+                batch.items.append(item)
         return is_first
 
-    def _begin(self, workspace: str | None) -> _Batch | None:
+    def _begin(self, workspace: str | None) -> _Batch[T] | None:
         if len(self._batches) >= _MOST_BATCHES:
             self._write()
         try:
-            batch = _Batch(self._log_of(workspace))
+            batch = _Batch[T](self._log_of(workspace))
         except (NotFound, BadName, FileNotFoundError):
             # Deleted, maybe by what is to be noted.
             return self._batches.get(None) or self._begin(None) if workspace is not None else None
@@ -125,7 +128,7 @@ class Kept(Generic[T]):
                 log = self._log_of(None)
                 folder = log.open()
             try:
-                log.append(folder, [_line(item)], durable=True)
+                log.append(folder, _lines([item]), durable=True)
             finally:
                 os.close(folder)
         except OSError as exc:
@@ -232,9 +235,22 @@ class Tailing(Generic[T]):
         return [(number, item) for number, item in items if item is not None and self._wanted.has(item)]
 
 
-def _line(item: Activity | Output) -> bytes:
+def _made(item: T | Unmade[T]) -> T:
+    if type(item) is tuple:
+        make, given = item
+        made: T = make(given)
+        return made
+    return cast(T, item)
+
+
+def _lines(items: Sequence[Activity | Output]) -> bytes:
+    """What they are written as. Other threads get their turn between some and the next."""
+    return b"".join(_some_lines(items[start : start + _AT_ONCE]) for start in range(0, len(items), _AT_ONCE))
+
+
+def _some_lines(items: Sequence[Activity | Output]) -> bytes:
     try:
-        return _encode(item)
+        return _encoder.encode_lines(items)
     except UnicodeEncodeError:
         # NOTE: a path of a request may have what is no text.
-        return json.dumps(msgspec.to_builtins(item)).encode()
+        return b"".join(json.dumps(msgspec.to_builtins(item)).encode() + b"\n" for item in items)

@@ -15,7 +15,7 @@ import fcntl
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,8 +81,8 @@ class Log:
             sync_folder(self._folder.parent)
             return os.open(self._folder, flags)
 
-    def append(self, folder: int, lines: Sequence[bytes], *, durable: bool = False) -> None:
-        """Write lines without their ends. Killing this process or any other afterwards loses none.
+    def append(self, folder: int, lines: bytes, *, durable: bool = False) -> None:
+        """Write lines, each with its end. Killing this process or any other afterwards loses none.
 
         Args:
             folder: what `open` has answered; it stays open.
@@ -265,13 +265,13 @@ def _segments(folder: int | Path) -> list[_Segment]:
     return sorted(found)
 
 
-def _write(fd: int, lines: Sequence[bytes], durable: bool) -> None:
+def _write(fd: int, lines: bytes, durable: bool) -> None:
     """All of them or none. Somebody may have been killed over what stands before them."""
     size = os.fstat(fd).st_size
     torn = size and os.pread(fd, 1, size - 1) != b"\n"
     try:
         # As one string, so that nobody reads a part of a line, as a rule.
-        view = memoryview(b"\n" * bool(torn) + b"".join([line + b"\n" for line in lines]))
+        view = memoryview(b"\n" + lines if torn else lines)
         while view:
             view = view[os.write(fd, view) :]
         if durable:

@@ -143,6 +143,11 @@ def test_all_that_is_wrong_in_a_folder(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_modules_of_the_library_are_read_when_they_are_imported() -> None:
     program = check({"a.mix": "import csv\ncell output = csv.parse({}, string)"})
-    assert {"csv", "array", "string", "map"} <= program.program.units.keys() and "xml" not in program.program.units
+    assert {
+        "csv",
+        "array",
+        "string",
+        "map",
+    } <= program.program.units.keys() and "xml" not in program.program.units
     hints = [item.hint for item in check({"a.mix": "import xmll\ncell output = calendar"}).diagnostics]
     assert hints == ["did you mean 'xml'?", "add 'import calendar'"]

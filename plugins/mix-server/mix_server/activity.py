@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mixkit.activities import Activity, Kind, Result, now
+from mixkit.activities import Activity, Kind, Result
 from mixkit.errors import shortened
 
 if TYPE_CHECKING:
+    from mix_server.caller import Caller, Resource
     from mix_server.request import Request
 
-__all__ = ["activity_by", "activity_of"]
+__all__ = ["activity_by", "activity_of", "done_by"]
 
 _LONGEST = 100
 """Characters of a name: that of what is there has fewer."""
@@ -27,26 +28,36 @@ def activity_of(resource: Any, method: str) -> Kind | None:
     return None if kinds is None else kinds.get(method)
 
 
-def activity_by(req: Request, kind: Kind, status: int) -> Activity:
+Done: TypeAlias = tuple[Kind, "Caller | None", "Resource", str, int, float, int, Mapping[str, Any] | None]
+"""Kind, caller and resource of a request, its id, when it was answered (Unix nanoseconds), the seconds it took, its
+status, and more of what was done."""
+
+
+def done_by(req: Request, kind: Kind, status: int) -> Done:
     """What a request did that is answered now."""
-    # PERF: called for every run.
+    # PERF: called for every run; all else is made of it behind the answer.
     seconds = time.perf_counter() - req.started
-    caller = req.caller
-    workspace, app, agent = req.resource
+    return kind, req.caller, req.resource, req.id, time.time_ns(), seconds, status, req.about
+
+
+def activity_by(done: Done) -> Activity:
+    """What was done, as it is noted."""
+    kind, caller, resource, id, ended, seconds, status, about = done
+    workspace, app, agent = resource
     if status >= 400:
         workspace, app, agent = _short(workspace), _short(app), _short(agent)
     return Activity(
         kind=kind,
         subject="anonymous" if caller is None else caller.named,
-        time=now() - int(seconds * 1e6),
+        time=ended // 1_000 - int(seconds * 1e6),
         workspace=workspace,
         app=app,
         agent=agent,
-        run=req.id,
+        run=id,
         seconds=seconds,
         result=Result.of(status),
         status=status,
-        about=req.about,
+        about=None if about is None else dict(about),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from falcon import HTTP_METHODS
 
-from mix_server.activity import activity_by, activity_of
+from mix_server.activity import activity_by, activity_of, done_by
 from mix_server.auth import admit, permission_of
 from mix_server.caller import EVERYBODY, Resource
 from mix_server.error_answer import write_message
@@ -20,6 +21,7 @@ from mix_server.noise import quieten
 from mix_server.options import refuse_options
 from mix_server.rates import bucket_of
 from mix_server.streams import Stream
+from mixkit.activities import Kind
 from mixkit.errors import NotFound, StorageError, shortened
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ ANSWERED = "mixkit.answered"
 log = logging.getLogger("mixkit.server")
 access = logging.getLogger("mixkit.server.access")
 
+_RUN = Kind.RUN
 _LONGEST_PATH = 512
 """Characters of a path in the access log."""
 _SELDOM = 100
@@ -102,19 +105,25 @@ class Around:
                 req.caller = await admit(self._authorizer, req, permission, about)
             except (Refusal, NotFound):
                 # Counts too: else tokens and names could be tried without an end.
-                self._count(req, resp, resource)
+                await self._count(req, resp, resource)
                 raise
             req.activity = activity_of(resource, req.method)
-        self._count(req, resp, resource)
+        await self._count(req, resp, resource)
         # A method that is not done here is refused as such, whatever else is sent.
         if req.judged and req.method in self._done(str(req.uri_template)):
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 
-    def _count(self, req: Request, resp: Response, resource: Any) -> None:
+    async def _count(self, req: Request, resp: Response, resource: Any) -> None:
         """Count a request against what its caller may ask. `TooOften` if that is used up."""
         if self._rates is not None and not hasattr(resource, "never_limited"):
-            bucket = bucket_of(req, req.caller)
+            caller = req.caller
+            if caller is None:
+                # Also where everybody may ask, or this one may not: behind a proxy all have one address, and nobody is
+                # to use up what the others have.
+                with contextlib.suppress(Refusal, NotFound):
+                    caller = await self._authorizer.authorize(req)
+            bucket = bucket_of(req, caller)
             if bucket is not None:
                 resp.set_headers(self._rates.take(bucket))
 
@@ -133,12 +142,12 @@ class Around:
             await resp.stream.close()
         kind = req.activity
         if kind is not None:
-            activity = activity_by(req, kind, resp.status_code)
+            done = done_by(req, kind, resp.status_code)
             # PERF: nearly all are runs.
-            if kind.is_durable:
-                await self._note(activity, req, resp)
+            if kind is _RUN or not kind.is_durable:
+                self._activities.record_later(req.resource.workspace, activity_by, done)
             else:
-                self._activities.record(activity)
+                await self._note(activity_by(done), req, resp)
         req.scope[ANSWERED] = True
         seconds = time.perf_counter() - req.started
         status = resp.status_code

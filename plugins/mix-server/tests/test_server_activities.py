@@ -296,6 +296,31 @@ async def test_each_is_a_line_of_log(
     assert "xyzzy" not in json.dumps(line)
 
 
+def test_a_run_is_made_of_what_is_known_when_it_is_written(
+    make_server: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    activities = make_server().activities
+    made = []
+
+    def make(run: str) -> Activity:
+        made.append(run)
+        return Activity(kind=Kind.RUN, subject="operator", time=now(), workspace="w", run=run)
+
+    def runs() -> list[str | None]:
+        return [activity.run for activity in activities.find("w", WANTED, most=9)[0]]
+
+    activities.record_later("w", make, "first")
+    activities.record(make("second"))
+    assert made == ["second"]
+    assert runs() == ["second", "first"]
+    # Who follows the log sees it at once.
+    caplog.set_level(logging.INFO, "mixkit.activity")
+    activities.record_later("w", make, "third")
+    assert made == ["second", "first", "third"]
+    assert [record.request_id for record in caplog.records] == ["third"]  # type: ignore[attr-defined]
+    assert runs() == ["third", "second", "first"]
+
+
 async def test_what_cannot_be_noted_is_said(
     make_server: Make, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,9 +134,11 @@ def _regex(fn: Fn, node: s.Regex, to: int) -> None:
 def _dynamic(fn: Fn, node: s.Dynamic | s.Index, to: int) -> None:
     key_node = node.key if isinstance(node, s.Dynamic) else node.index
     from_ = _kept(fn, node.object, key_node)
-    if isinstance(key_node, s.Const) and type(key_node.value) is int and 0 <= key_node.value < 65536:
+    number = key_node.value if isinstance(key_node, s.Const) else None
+    # `m.(5)` is no index: what is wrong with it is said of a key.
+    if isinstance(node, s.Index) and type(number) is int and 0 <= number < 65536:
         fn.at(node.span)
-        fn.b.emit("get_int", to, from_, key_node.value)
+        fn.b.emit("get_int", to, from_, number)
         return
     key = value(fn, key_node)
     fn.at(node.span)

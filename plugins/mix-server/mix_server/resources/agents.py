@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
-from mix_server.activity import activity_by
+from mix_server.activity import activity_by, done_by
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
@@ -205,7 +205,7 @@ class Agents:
             )
         except asyncio.CancelledError:
             # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
-            self._server.activities.record(activity_by(req, Kind.RUN, 499))
+            self._server.activities.record(activity_by(done_by(req, Kind.RUN, 499)))
             req.activity = None
             raise
         finally:
@@ -241,11 +241,11 @@ class Agents:
                     else InternalError(f"a run failed: {type(exc).__name__}")
                 )
                 status, answer = failure(req, known, agent)
-                server.activities.record(activity_by(req, Kind.RUN, status))
+                server.activities.record(activity_by(done_by(req, Kind.RUN, status)))
                 return error(answer)
             if result.postponed:
                 server.idle.begin(result)
-            server.activities.record(activity_by(req, Kind.RUN, 200))
+            server.activities.record(activity_by(done_by(req, Kind.RUN, 200)))
             return ok(_answer(result, told))
 
         owner = Owner(place.workspace, place.app, req.who.user, place.home.parent.name)
