@@ -35,7 +35,7 @@ def signals_in(kernel: Kernel, directory: str) -> Signals:
     if "w" not in store.list():
         store.create("w")
     kernel.share_bus(Path(directory) / ".bus")
-    kernel.keep_signals(lambda name: store.workspace(name).signals())
+    kernel.keep_signals(lambda name, make: store.workspace(name).signals(make=make))
     return kernel.signals
 
 

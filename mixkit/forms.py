@@ -26,6 +26,7 @@ __all__ = [
     "rows_to_json",
     "rows_to_words",
     "text_of",
+    "words_of",
     "words_to_json",
     "words_to_msgpack",
 ]
@@ -89,8 +90,13 @@ def array_of(parts: Sequence[bytes]) -> Packed:
 
 def packed(text: bytes) -> Packed | None:
     """The value in tagged JSON (UTF-8), if it is there in one walk; None for others to judge."""
-    words = _translate(text, TAGGED, WORDS)
+    words = words_of(text)
     return None if words is None else Packed(words)
+
+
+def words_of(text: bytes) -> bytes | None:
+    """The codec words of the same."""
+    return _translate(text, TAGGED, WORDS)
 
 
 def text_of(words: bytes) -> JSONText | None:

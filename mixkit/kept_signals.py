@@ -60,14 +60,15 @@ class KeptSignals:
     """Implements `mixkit.signals.Signals`; those of no workspace are others'.
 
     Args:
-        open: the database in which the signals of a workspace are. `NotFound` if there is no such workspace.
+        open: the database in which the signals of a workspace are, made on wish if it is not there. `NotFound` if there
+            is no such workspace, or no database.
         others: keeps those of runs that belong to no workspace.
         bus: answers by what processes tell each other of what is settled. They find out without it, only later.
     """
 
     def __init__(
         self,
-        open: Callable[[str], Database],
+        open: Callable[[str, bool], Database],
         others: Signals,
         limits: SignalLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
@@ -139,16 +140,16 @@ class KeptSignals:
 
     # -- in threads -----------------------------------------------------------------------------
 
-    def _database(self, workspace: str) -> Database:
+    def _database(self, workspace: str, *, make: bool = False) -> Database:
         try:
-            return self._open(workspace)
+            return self._open(workspace, make)
         except NotFound:
             raise unknown() from None
 
     def _create(self, owner: Owner, workspace: str, seconds: float | None) -> str:
         limits = self._limits
         deadline = self._clock() + deadline_of(limits, seconds)
-        database = self._database(workspace)
+        database = self._database(workspace, make=True)
         self._sweep(workspace, database)
         key = _key(owner)
         with database.query(_OPEN, {"owner": key}, limit=limits.owned) as cursor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from mixkit import codec, forms
-from mixkit.forms import Packed
+from mixkit import codec, forms, tagged_json
 
-__all__ = ["PackedRecord", "packed_record"]
+__all__ = ["PackedRecord", "read_record"]
 
 _MAP: Final = 10
 _OWN: Final = "_rmx_"
@@ -64,6 +63,13 @@ def _map(words: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", codec.decode(words))
 
 
-def packed_record(packed: Packed) -> Any:
-    """What `forms.packed` has answered: as a record if it is a map, else the value."""
-    return PackedRecord(packed.words) if packed.words[0] == _MAP else packed.value()
+def read_record(text: bytes) -> Any:
+    """The value in tagged JSON (UTF-8); a map is packed if it is there in one walk, for whoever stores it as it is.
+
+    Raises:
+        TaggedJSONError: as `tagged_json.loads`.
+    """
+    words = forms.words_of(text)
+    if words is None:
+        return tagged_json.loads(text)
+    return PackedRecord(words) if words[0] == _MAP else codec.decode(words)

@@ -199,11 +199,12 @@ class Resources:
         found = (carrier for _, carrier in call_each(self.manager, "mix_topics", kernel=self))
         return next((carrier for carrier in found if carrier is not None), Carrier())
 
-    def keep_signals(self, open: Callable[[str], Database]) -> None:
+    def keep_signals(self, open: Callable[[str, bool], Database]) -> None:
         """Let the signals of workspaces be kept in databases, so that all processes have them and they outlive these.
 
         Args:
-            open: the database for the signals of a workspace. `NotFound` if there is no such workspace.
+            open: the database for the signals of a workspace, made on wish if it is not there. `NotFound` if there is
+                no such workspace, or no database.
         """
         from mixkit.kept_signals import KeptSignals
 

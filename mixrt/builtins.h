@@ -92,4 +92,5 @@
     BUILTIN(ref_to_string, 1, "ref:ref") \
     BUILTIN(regex_texts, 3, "pattern:string most:whole text:string") \
     BUILTIN(coroutine_local, 1, "index:whole") \
-    BUILTIN(coroutine_set_local, 2, "index:whole value:data")
+    BUILTIN(coroutine_set_local, 2, "index:whole value:data") \
+    BUILTIN(stream_unread, 2, "element:data stream:stream")

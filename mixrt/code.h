@@ -6,6 +6,9 @@
 #include "opcodes.h"
 #include "value.h"
 
+/* Raised when code of before is not what it was: with what instructions and built-ins do, and the sections. */
+#define QCODE_VERSION 2
+
 enum opcode {
 #define OPCODE(name, text, a, b, c) OP_##name,
     OPCODES(OPCODE)

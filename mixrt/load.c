@@ -31,8 +31,13 @@ static bool read_sections(struct vm *vm, const char *bytes, size_t size, struct 
 {
     if (size < 40 || memcmp(bytes, "QCOD", 4) != 0)
         return bad(vm, "expected the bytes QCOD at the start");
-    if (word(bytes, 1) != 1)
-        return bad(vm, "expected version 1: compile the source again");
+    if (word(bytes, 1) != QCODE_VERSION) {
+        raise_text(vm, word(bytes, 1) < QCODE_VERSION ? "QCode: expected version %d, found %d: compile the source again"
+                                                      : "QCode: expected version %d, found %d: it is of a newer mixkit; take that, "
+                                                        "or compile the source again with this one",
+                   (int64_t)QCODE_VERSION, (int64_t)word(bytes, 1));
+        return false;
+    }
     if (word(bytes, 2) != 2)
         return bad(vm, "expected an executable: link the library");
     if (word(bytes, 3) != size)

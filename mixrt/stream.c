@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include "array.h"
+#include "builtin.h"
 #include "operator.h"
 
 static Value new_stream(struct vm *vm, enum stream_form form, Value a, Value b, Value c)
@@ -139,4 +140,20 @@ void stream_ended(struct vm *vm, Value stream)
         return;
     at->head.aux = EMPTY;
     at->at[0] = UNDEF;
+}
+
+Value builtin_stream_unread(struct vm *vm, const Value *arguments)
+{
+    struct values *at = values_of(arguments[1]);
+    Value one = array_of_values(vm, arguments, 1);
+    Value front = one == FAILED ? FAILED : stream_part(vm, one, 0, 1);
+    Value rest = front == FAILED ? FAILED : new_stream(vm, (enum stream_form)at->head.aux, at->at[0], at->at[1], at->at[2]);
+    if (rest == FAILED)
+        return FAILED;
+    at->head.aux = PAIR;
+    at->at[0] = front;
+    at->at[1] = rest;
+    at->at[2] = UNDEF;
+    heap_wrote(vm, at);
+    return arguments[1];
 }

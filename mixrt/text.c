@@ -3,7 +3,6 @@
  * A string that is joined of two becomes a rope, if it is not short, and its bytes are put together when they are wanted. So a
  * loop that appends is linear.
  */
-#include "builtin.h"
 #include "text.h"
 
 #define SHORT 128 /* bytes up to which joining copies at once */
@@ -251,16 +250,4 @@ Value text_part(struct vm *vm, Value string, size_t from, size_t to)
     if (from == 0 && to == text->head.count)
         return string;
     return text_new(vm, STRING, text->bytes + from, to - from);
-}
-
-Value builtin_ref_of_string(struct vm *vm, const Value *arguments)
-{
-    const struct text *text = text_of(arguments[0]);
-    return text_new(vm, REF, text->bytes, text->head.count);
-}
-
-Value builtin_ref_to_string(struct vm *vm, const Value *arguments)
-{
-    const struct text *text = text_of(arguments[0]);
-    return text_new(vm, STRING, text->bytes, text->head.count);
 }

@@ -1,6 +1,7 @@
 /* Built-ins for strings and binaries. */
 #include "array.h"
 #include "builtin.h"
+#include "made.h"
 #include "operator.h"
 #include "text.h"
 
@@ -190,37 +191,76 @@ Value builtin_string_trim_left(struct vm *vm, const Value *arguments) { return t
 
 Value builtin_string_trim_right(struct vm *vm, const Value *arguments) { return trimmed(vm, arguments[0], false, true); }
 
+/* The parts that a split has found, in the end an array: a builder's at first, then, from when the budget was used up, one that
+ * grows by itself. */
+struct parts {
+    struct vm *vm;
+    struct array_builder builder;
+    Value grown;
+};
+
+static bool parts_add(struct parts *parts, const char *bytes, size_t size)
+{
+    Value part = text_new(parts->vm, STRING, bytes, size);
+    if (part == FAILED)
+        return false;
+    charge(parts->vm, 1);
+    if (parts->grown == UNDEF)
+        return builder_push(&parts->builder, part);
+    parts->grown = array_push(parts->vm, parts->grown, part);
+    return parts->grown != FAILED;
+}
+
+static Value parts_close(struct parts *parts)
+{
+    return parts->grown == UNDEF ? builder_close(&parts->builder) : parts->grown;
+}
+
+/* Leaves a split in the middle: it goes on at that byte. */
+static Value parts_keep(struct parts *parts, size_t from)
+{
+    struct vm *vm = parts->vm;
+    Value kept[2] = {parts_close(parts), of_small((int64_t)from)};
+    Value work = kept[0] == FAILED ? FAILED : made_values(vm, SLOTS, 2, kept);
+    if (work == FAILED)
+        return FAILED;
+    vm->work = work;
+    return failed(vm, FAULT_AGAIN);
+}
+
 Value builtin_string_split(struct vm *vm, const Value *arguments)
 {
     const struct text *separator = text_of(arguments[0]), *text = text_of(arguments[1]);
-    struct array_builder builder;
+    struct parts parts = {.vm = vm, .grown = UNDEF};
     struct pattern pattern;
-    builder_open(&builder, vm);
+    builder_open(&parts.builder, vm);
     size_t from = 0, all = text->head.count;
+    if (vm->work != UNDEF) {
+        parts.grown = values_of(vm->work)->at[0];
+        from = (size_t)small_of(values_of(vm->work)->at[1]);
+    }
     if (separator->head.count == 0) {
         while (from < all) {
             size_t size = utf8_size((uint8_t)text->bytes[from]);
-            Value letter = text_new(vm, STRING, text->bytes + from, size);
-            if (letter == FAILED || !builder_push(&builder, letter))
+            if (!parts_add(&parts, text->bytes + from, size))
                 return FAILED;
             from += size;
+            if (vm->fuel < 0 && from < all)
+                return parts_keep(&parts, from);
         }
-        return builder_close(&builder);
+        return parts_close(&parts);
     }
     if (!pattern_open(vm, &pattern, separator))
         return FAILED;
-    for (bool more = true; more;) {
+    for (;;) {
         size_t at = pattern_find(vm, &pattern, text, from, false);
-        more = at != NOT_FOUND;
-        Value part = text_new(vm, STRING, text->bytes + from, (more ? at : all) - from);
-        if (part == FAILED || !builder_push(&builder, part)) {
-            buffer_free(vm, &pattern.next);
-            return FAILED;
-        }
+        bool last = at == NOT_FOUND, added = parts_add(&parts, text->bytes + from, (last ? all : at) - from);
         from = at + separator->head.count;
+        if (last || !added || vm->fuel < 0) {
+            buffer_free(vm, &pattern.next);
+            return !added ? FAILED : last ? parts_close(&parts) : parts_keep(&parts, from);
+        }
     }
-    buffer_free(vm, &pattern.next);
-    return builder_close(&builder);
 }
 
 Value builtin_string_join(struct vm *vm, const Value *arguments)
@@ -306,4 +346,16 @@ Value builtin_binary_find(struct vm *vm, const Value *arguments)
     size_t at = pattern_find(vm, &pattern, text_of(arguments[1]), 0, false);
     buffer_free(vm, &pattern.next);
     return at == NOT_FOUND ? UNDEF : of_small((int64_t)at);
+}
+
+Value builtin_ref_of_string(struct vm *vm, const Value *arguments)
+{
+    const struct text *text = text_of(arguments[0]);
+    return text_new(vm, REF, text->bytes, text->head.count);
+}
+
+Value builtin_ref_to_string(struct vm *vm, const Value *arguments)
+{
+    const struct text *text = text_of(arguments[0]);
+    return text_new(vm, STRING, text->bytes, text->head.count);
 }

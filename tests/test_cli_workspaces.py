@@ -117,6 +117,33 @@ def test_what_is_installed(shell: Shell) -> None:
     assert "did you mean 'pair'?" in shell("remix", "remove", "par", "--ws", "first", *HERE, fails=1)
 
 
+def test_what_commands_do_is_noted(empty: Shell, packages: Path) -> None:
+    package = str(packages / "pair.remix")
+    empty("ws", "create", "first", *HERE)
+    empty("app", "create", "first/notes", *HERE)
+    empty("remix", "install", package, "--ws", "first", "--yes", *HERE)
+    empty("app", "export", "first/one", *HERE)
+    empty("remix", "remove", "pair", "--ws", "first", "--yes", *HERE)
+    # What fails was not done.
+    empty("app", "create", "first/notes", *HERE, fails=1)
+    empty("app", "import", "one.remix", "--ws", "first", "--yes", *HERE)
+    empty("app", "rm", "first/notes", "--yes", *HERE)
+    noted = empty.json("logs", "first", *HERE)
+    assert [(each["kind"], each.get("app"), each["subject"], each["result"]) for each in noted] == [
+        ("create", None, "operator", "ok"),
+        ("create", "notes", "operator", "ok"),
+        ("install", None, "operator", "ok"),
+        ("export", "one", "operator", "ok"),
+        ("remove", None, "operator", "ok"),
+        ("import", None, "operator", "ok"),
+        ("delete", "notes", "operator", "ok"),
+    ]
+    assert noted[2]["about"] == {"apps": ["one", "two"], "version": "1.0", "changed": True}
+    # The workspace that is gone has none any more.
+    empty("ws", "rm", "first", "--yes", *HERE)
+    assert [each["kind"] for each in empty.json("logs", *HERE)] == ["delete"]
+
+
 def test_a_terminal_gets_a_table(packages: Path) -> None:
     main, terminal = pty.openpty()
     try:

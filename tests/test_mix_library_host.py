@@ -1,4 +1,4 @@
-"""Modules of Mix's library that stand on FFIs, in the kernel with all plugins: their examples, each in a run of its own."""
+"""Modules of Mix's library, in the kernel with all plugins: their examples, each in a run of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mixkit.storage import Place
 
 MODULES = [
     "db", "query", "http", "logging", "env", "crypto", "secrets", "file", "websocket", "mqtt", "duckdb", "wasm", "binary", "agent", "messaging",
-    "regex", "calendar", "csv", "random", "util", "xml", "mime",
+    "regex", "calendar", "csv", "random", "util", "xml", "mime", "co", "stream",
 ]  # fmt: skip
 _DEFINED = re.compile(r"  (?:foreign )?(?:def|case) (\w+)")
 

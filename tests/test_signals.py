@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[WorkspaceStore]:
 
 
 def kept(store: WorkspaceStore, *args: Any) -> KeptSignals:
-    return KeptSignals(lambda name: store.workspace(name).signals(), LocalSignals(), *args)
+    return KeptSignals(lambda name, make: store.workspace(name).signals(make=make), LocalSignals(), *args)
 
 
 class TestKeptSignals(SignalsSuite):
@@ -99,7 +99,7 @@ async def work(signals):
 
 with Kernel("agent_server", environ={}) as kernel:
     store = WorkspaceStore(sys.argv[1], kernel.databases)
-    asyncio.run(work(KeptSignals(lambda name: store.workspace(name).signals(), LocalSignals())))
+    asyncio.run(work(KeptSignals(lambda name, make: store.workspace(name).signals(make=make), LocalSignals())))
 """
 
 

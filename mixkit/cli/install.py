@@ -79,6 +79,8 @@ def install(
     On an upgrade the difference is shown. New powers must be agreed to: at the terminal, or
     with --yes. The code is loaded with the profile first; what does not load is not installed.
     """
+    from mixkit.activities import Kind
+    from mixkit.cli.noted import noted
     from mixkit.grants import ALL
 
     out = Output(session.as_json)
@@ -92,7 +94,11 @@ def install(
         before = store.workspace(ws).releases(found) if ws in store.list() else {}
         if _agreed(found, before, granted, yes, out):
             granted = granted or ALL
-        with _workspace(store, ws) as workspace, out.working(f"installing {found.name} {found.version}"):
+        with (
+            _workspace(store, ws) as workspace,
+            out.working(f"installing {found.name} {found.version}"),
+            noted(store, Kind.INSTALL, ws) as about,
+        ):
             done = workspace.install(
                 found,
                 granted=granted,
@@ -103,6 +109,7 @@ def install(
                 load_records=lambda *given: _load_records(kernel, *given),
                 load_files=(lambda *given: _load_files(kernel, *given)) if kernel.filesystem else None,
             )
+            about |= {"apps": [*done.apps], "version": done.version, "changed": done.changed}
     out.record(
         {
             "changed": done.changed,

@@ -42,7 +42,7 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
     try:
         store = open_store(kernel, ws_dir)
         workspace = find_workspace(store, ws)
-        kernel.keep_signals(lambda name: store.workspace(name).signals())
+        kernel.keep_signals(lambda name, make: store.workspace(name).signals(make=make))
     except NotFound as exc:
         if ws_dir is not None:
             raise

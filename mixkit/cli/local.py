@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from mixkit.activities import Kind
 from mixkit.cli import desk
+from mixkit.cli.noted import noted
 from mixkit.cli.workspaces import find_workspace
 
 if TYPE_CHECKING:
@@ -15,6 +19,23 @@ if TYPE_CHECKING:
     from mixkit.package.app import Installation
 
 __all__ = ["Local"]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _noted(kind: Kind) -> Callable[[F], F]:
+    """Decorator: what the method does with a workspace, and an app of it, is an activity."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def done(self: Local, ws: str, *more: Any, **options: Any) -> Any:
+            with noted(self.store, kind, ws, more[0] if more else None):
+                return method(self, ws, *more, **options)
+
+        return done  # type: ignore[return-value]
+
+    return decorate
 
 
 class Local:
@@ -30,6 +51,7 @@ class Local:
     def workspaces(self) -> list[tuple[str, list[str]]]:
         return [(name, self.store.workspace(name).apps()) for name in self.store.list()]
 
+    @_noted(Kind.CREATE)
     def create(self, ws: str) -> dict[str, Any]:
         return {"workspace": ws, "path": str(self.store.create(ws).root)}
 
@@ -81,13 +103,16 @@ class Local:
             ],
         }
 
+    @_noted(Kind.DELETE)
     def remove(self, ws: str) -> None:
         self.store.delete(ws)
 
+    @_noted(Kind.CREATE)
     def create_app(self, ws: str, app: str) -> dict[str, Any]:
         made = self.workspace(ws).create_app(app)
         return {"app": f"{ws}/{app}", "database": str(made.place.home)}
 
+    @_noted(Kind.DELETE)
     def remove_app(self, ws: str, app: str) -> None:
         self.workspace(ws).delete_app(app)
 
@@ -95,9 +120,11 @@ class Local:
         with closing(self.workspace(ws).app(app)) as found:
             return _powers(found.installation)
 
+    @_noted(Kind.INSTALL)
     def agree(self, ws: str, app: str, powers: list[str] | None) -> dict[str, Any]:
         return _powers(self.workspace(ws).agree(app, powers))
 
+    @_noted(Kind.EXPORT)
     def export(
         self, ws: str, app: str | None, file: IO[bytes], history: bool, grants: bool, progress: Progress
     ) -> None:
@@ -130,7 +157,10 @@ class Local:
             self.workspace(name)
         how = Bringing(belongings=grants, watch=desk.watched(progress))
         new = name not in self.store.list()
-        return dataclasses.asdict(found.bring(self.kernel, self.store, name, how, new=new))
+        with noted(self.store, Kind.IMPORT, name) as about:
+            done = found.bring(self.kernel, self.store, name, how, new=new)
+            about |= {"apps": [*done.apps], "records": done.records}
+        return dataclasses.asdict(done)
 
 
 def _powers(found: Installation | None) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def list_(ws: str | None, store: WorkspaceStore, out: Output) -> None:
 @store_command
 def remove(package: str, ws: str, yes: bool, store: WorkspaceStore, out: Output) -> None:
     """Remove all apps that PACKAGE, named as `list` names it, brought to a workspace, and their data for good."""
+    from mixkit.activities import Kind
+    from mixkit.cli.noted import noted
     from mixkit.errors import NotFound
     from mixkit.near import meant
 
@@ -50,8 +52,10 @@ def remove(package: str, ws: str, yes: bool, store: WorkspaceStore, out: Output)
         there = f"there are: {', '.join(known) or 'none'}"
         raise NotFound(f"no package {package!r} in workspace {ws!r}; {there}{meant(package, known)}")
     agreed(f"Remove {', '.join(apps)} of workspace {ws} with all data?", yes, out)
-    for app in apps:
-        workspace.delete_app(app)
+    with noted(store, Kind.REMOVE, ws) as about:
+        about |= {"package": package, "apps": apps}
+        for app in apps:
+            workspace.delete_app(app)
     out.record({"removed": package, "apps": apps if out.as_json else ", ".join(apps)})
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from mixkit import forms, tagged_json
 from mixkit.errors import MixError, PackageError, TaggedJSONError
-from mixkit.record import PackedRecord, packed_record
+from mixkit.record import PackedRecord, read_record
 from mixkit.storage import Database, Reader, SaveOptions
 from mixkit.value import Ref, kind_of
 
@@ -92,9 +91,7 @@ class Player:
         """Its id, the record, and whether it is a tombstone."""
         record: Any
         try:
-            # PERF: as words, of which the database makes what it stores without making the values.
-            packed = forms.packed(line)
-            record = tagged_json.loads(line) if packed is None else packed_record(packed)
+            record = read_record(line)
         except TaggedJSONError as exc:
             raise self._fault(str(exc)) from None
         if type(record) is PackedRecord:

@@ -9,6 +9,7 @@ from typing import Final
 
 from mixkit.app_files import AppFiles
 from mixkit.databases import Databases
+from mixkit.errors import NotFound
 from mixkit.package import disk
 from mixkit.package.book import Book, place_of
 from mixkit.storage import Database, Place
@@ -38,11 +39,15 @@ class Changes:
         self._databases = databases
         self._files = files
 
-    def signals(self) -> Database:
-        """The database for signals, opened or made if it is not."""
+    def signals(self, *, make: bool) -> Database:
+        """The database for signals, opened if it is not, and made on wish. `NotFound` if there is none."""
         place = Place(self.root.name, "", self.root / SIGNALS)
         found = self._databases.at_hand(place)
-        return self._databases.open(place) if found is None else found
+        if found is not None:
+            return found
+        if not make and not place.home.is_dir():
+            raise NotFound(f"no signals in workspace {self.root.name!r}")
+        return self._databases.open(place)
 
     @contextmanager
     def begun(self) -> Iterator[None]:

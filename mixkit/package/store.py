@@ -224,12 +224,16 @@ class Workspace:
         """The same, for a commit to it, which every `glance` sees. `Busy` if others have been writing for a minute."""
         return self._book.writing()
 
-    def signals(self) -> Database:
-        """The database for the signals of its runs (`mixkit.kept_signals`), made if it is not there. Cheap if it is
-        open. It is one of its own: it is written often, and no `glance` sees it."""
+    def signals(self, *, make: bool = True) -> Database:
+        """The database for the signals of its runs (`mixkit.kept_signals`). Cheap if it is open. It is one of its own:
+        it is written often, and no `glance` sees it.
+
+        Args:
+            make: it if it is not there; else that is a `NotFound`. Who only asks for a signal makes none.
+        """
         if not self.is_there():
             raise NotFound(f"no workspace {self.name!r}")
-        return self._changes.signals()
+        return self._changes.signals(make=make)
 
     def glance(self, read: Callable[[Database], tuple[T, str]]) -> Glance[T]:
         """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""

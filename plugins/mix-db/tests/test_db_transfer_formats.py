@@ -23,6 +23,7 @@ from mix_db.transfer.source import Source
 
 from mixkit import msgpack_values, tagged_json
 from mixkit.errors import MixError
+from mixkit.record import PackedRecord
 from mixkit.rows import PackedRows, ValueRows
 from mixkit.testing.strategies import identical, keys, values
 from mixkit.value import Case, Ref
@@ -56,7 +57,8 @@ def read(path: Path, format: str, **options: Any) -> list[Any]:
                 found.append((item.place, item.problem))
                 continue
             try:
-                found.append(reader.record(item))
+                record = reader.record(item)
+                found.append(record.value() if isinstance(record, PackedRecord) else record)
             except MixError as exc:
                 found.append((item.place, str(exc)))
     return found

@@ -128,6 +128,7 @@ def test_same() -> None:
     for other in ("def x = 2", "def x = 1.0", "def x = [1]", "def y = 1", "def x = 1 def y = 2", "def x = ("):
         assert not same("def x = 1", other), other
     assert not same("def x = {a: 1, b: 2}", "def x = {b: 2, a: 1}")
+    assert same("def x : array(_)", "def  x : array(_)") and not same("def x : array(_)", "def x : array(A)")
     assert not same("_meta_ {a: 1}", "_meta_ {a: true}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +153,42 @@ def test_modules_of_the_library_are_read_when_they_are_imported() -> None:
     } <= program.program.units.keys() and "xml" not in program.program.units
     hints = [item.hint for item in check({"a.mix": "import xmll\ncell output = calendar"}).diagnostics]
     assert hints == ["did you mean 'xml'?", "add 'import calendar'"]
+
+
+def _edited(text: str, chance: random.Random) -> str:
+    """The text with one line changed, moved, said twice, or left out; it may be no program any more."""
+    lines = text.split("\n")
+    at = chance.randrange(len(lines))
+    match chance.randrange(6):
+        case 0:
+            lines[at] = re.sub(r"\d+", lambda _: str(chance.randrange(9)), lines[at])
+        case 1:
+            lines.insert(at, chance.choice(("", "// a comment", f"def more{at} = {at}")))
+        case 2:
+            lines.insert(chance.randrange(len(lines)), lines.pop(at))
+        case 3:
+            lines.insert(at, lines[at])
+        case 4:
+            del lines[at]
+        case _:
+            lines[at] = lines[at].replace("=", "= let v = 1;", 1)
+    return "\n".join(lines)
+
+
+def test_any_edits_give_what_a_cold_start_gives() -> None:
+    chance = random.Random(5)
+    sources = {"main.mix": MAIN, "part.mix": PART, "text.mix": TEXT}
+    right = 0
+    for number in range(60):
+        file = chance.choice(list(sources))
+        changed = sources | {file: _edited(sources[file], chance)}
+        warm = _built(changed)
+        kept = dict(memory._known)
+        memory._known.clear()
+        assert warm == _built(changed), (number, changed[file])
+        memory._known.clear()
+        memory._known.update(kept)
+        if type(warm) is tuple:
+            # Go on from what is right, so that most edits are of programs.
+            sources, right = changed, right + 1
+    assert 10 < right < 60

@@ -199,5 +199,6 @@ BUILTINS: Final[dict[str, str]] = {
     "regex_texts": "pattern:string most:whole text:string",
     "coroutine_local": "index:whole",
     "coroutine_set_local": "index:whole value:data",
+    "stream_unread": "element:data stream:stream",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

@@ -44,7 +44,7 @@ LIBRARY: Final = 1
 EXECUTABLE: Final = 2
 
 _MAGIC: Final = b"QCOD"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _NONE: Final = 0xFFFFFFFF
 _CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST, _LIBRARY = 1, 2, 3, 4, 16, 17, 18, 19
 
@@ -197,9 +197,12 @@ class Code:
             raise QCodeError("expected QCode, which starts with the bytes QCOD; found something else", 0)
         version, kind, size, count, number_of_globals, init = struct.unpack_from("<6I", data, 4)
         if version != _VERSION:
-            raise QCodeError(
-                f"expected version {_VERSION} of QCode, found {version}: compile the source again", 4
+            todo = (
+                "compile the source again"
+                if version < _VERSION
+                else "it is of a newer mixkit; take that, or compile the source again with this one"
             )
+            raise QCodeError(f"expected version {_VERSION} of QCode, found {version}: {todo}", 4)
         if kind not in (LIBRARY, EXECUTABLE):
             raise QCodeError(f"expected a library (1) or an executable (2), found {kind}", 8)
         if size != len(data):

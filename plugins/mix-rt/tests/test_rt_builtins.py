@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mix_rt.calls import Calls
+from mix_rt.qcode import Assembly
 from mix_rt.testing import Panicked
-from mix_rt.vm import Virtual
+from mix_rt.vm import Gave, Result, Virtual
 
+from mixkit import codec
 from mixkit.value import UNDEF, Case, Ref, equal
 
 
@@ -182,3 +184,24 @@ def test_refs(calls: Calls) -> None:
         assert calls("ref_to_string", Ref(text)) == text
     with pytest.raises(Panicked):
         calls("ref_to_string", "a")
+
+
+@pytest.mark.parametrize("separator", [",", "", "ab"])
+def test_a_split_gives_way_in_the_middle(native: Callable[[], Virtual], separator: str) -> None:
+    """It goes on where it was, also when everything has moved meanwhile."""
+    text = "aé,b,ab,," * 3000
+    assembly = Assembly()
+    f = assembly.function("split", 2)
+    f.emit("builtin", 0, 0, "string_split")
+    f.emit("return", 0)
+    assembly.exports["split"] = "split"
+    code, virtual = assembly.code(), native()
+    virtual.load(code.to_bytes())
+    event = virtual.enter(code.exports["split"], codec.encode([separator, text]), 1000)
+    steps = 0
+    while isinstance(event, Gave):
+        steps += 1
+        virtual.collect()
+        event = virtual.step(1000)
+    assert isinstance(event, Result) and steps > 3
+    assert codec.decode(event.words) == (text.split(separator) if separator else list(text))

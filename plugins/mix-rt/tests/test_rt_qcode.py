@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mix_rt.errors import QCodeError
 from mix_rt.qcode import KINDS, LITERALS, OPERANDS, Assembly, Code, Inlined, Instruction, Place, addresses
+from mix_rt.vm import Virtual
 
 ROOT = Path(__file__).parents[3]
 
@@ -144,3 +147,15 @@ def test_literals_and_kinds_have_numbers_of_their_own() -> None:
 
 def test_what_is_written_from_the_list_is_up_to_date() -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "qcode.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize(("version", "todo"), [(1, "compile the source again"), (99, "of a newer mixkit")])
+def test_other_versions_are_refused(native: Callable[[], Virtual], version: int, todo: str) -> None:
+    assembly = Assembly()
+    main = assembly.function("main")
+    main.emit("return", main.register())
+    data = bytearray(assembly.code().to_bytes())
+    struct.pack_into("<I", data, 4, version)
+    for load in (Code.from_bytes, native().load):
+        with pytest.raises(QCodeError, match=f"expected version 2.*, found {version}: .*{todo}"):
+            load(bytes(data))

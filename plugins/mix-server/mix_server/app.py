@@ -14,7 +14,7 @@ from falcon.routing import CompiledRouter
 from mix_server.error_answer import install_handlers
 from mix_server.errors import Failed, Refusal, Stopping, UnknownVersion, message_body
 from mix_server.first_event import at_once
-from mix_server.folder import Folder
+from mix_server.folder import Folder, private_of
 from mix_server.middleware import ANSWERED, Around
 from mix_server.moving.transfers import Transfers
 from mix_server.openapi import Api, Route
@@ -212,7 +212,9 @@ def create_app(server: Server) -> App:
     for _ in call_each(server.kernel.manager, "mix_routes", app=app, server=server):
         pass
     if server.settings.serve_files_from is not None:
-        app.add_route("/{path:path}", FolderFile(server, Folder(server.settings.serve_files_from)))
+        private = private_of(server.settings, server.kernel.settings("kernel"))
+        folder = Folder(server.settings.serve_files_from, private)
+        app.add_route("/{path:path}", FolderFile(server, folder))
     return app
 
 

@@ -14,7 +14,7 @@ from mix_server.access.role import Role
 from mix_server.access.store import GrantStore
 from mix_server.access.subject import ANONYMOUS
 from mix_server.cors import Cors
-from mix_server.folder import Folder
+from mix_server.folder import Folder, private_of
 from mix_server.settings import MAX_WALL_TIME
 from mix_server.tls import check_pair
 from mixkit.contracts import Check
@@ -44,7 +44,7 @@ def checks(kernel: Any) -> list[Check]:
         _time(kernel.limits.wall_time, settings),
         _tls(settings),
         _cors(settings),
-        _folder(settings),
+        _folder(settings, kernel.settings("kernel")),
         _rate(settings),
         _waiting(settings, kernel.programs.idle.most_mappings),
         _kept(kernel.settings("kernel")),
@@ -113,12 +113,12 @@ def _tls(settings: ServerSettings) -> Check:
     return Check(name, "ok", f"a certificate until {end:%Y-%m-%d}, read again when it is renewed")
 
 
-def _folder(settings: ServerSettings) -> Check:
+def _folder(settings: ServerSettings, kernel: KernelSettings) -> Check:
     name = "server files"
     if settings.serve_files_from is None:
         return Check(name, "ok", "no folder of this machine is served")
     try:
-        Folder(settings.serve_files_from)
+        Folder(settings.serve_files_from, private_of(settings, kernel))
     except ProfileError as exc:
         return Check(name, "error", str(exc), "let settings.server.serve_files_from name a folder")
     return Check(

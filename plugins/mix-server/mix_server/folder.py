@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from mixkit.errors import NotFound, PathError, ProfileError
@@ -17,9 +18,12 @@ from mixkit.filesystem import FileInfo
 from mixkit.paths import check_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Folder"]
+    from mix_server.settings import ServerSettings
+    from mixkit.kernel_settings import KernelSettings
+
+__all__ = ["Folder", "private_of"]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK a named pipe would be waited for.
@@ -27,14 +31,28 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _INDEX: Final = "index.html"
 
 
+def private_of(settings: ServerSettings, kernel: KernelSettings) -> dict[str, str | None]:
+    """What is nobody's to read, by the settings that name it."""
+    return {
+        "settings.server.ws_dir": settings.ws_dir,
+        "settings.server.tls_key": settings.tls_key,
+        "settings.server.spcs_token_file": settings.spcs_token_file,
+        "settings.kernel.key_file": kernel.key_file,
+    }
+
+
 class Folder:
     """The files in a folder. Blocks as the disk does.
 
+    Args:
+        private: what nobody is to read: files or folders, by the settings that name them. Those that are hidden in it
+            are not served.
+
     Raises:
-        ProfileError: there is no such folder.
+        ProfileError: there is no such folder, or it has something private in it, or is in it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, private: Mapping[str, str | None]) -> None:
         self._path = os.path.realpath(path)
         try:
             os.close(os.open(self._path, _FOLDER))
@@ -42,6 +60,21 @@ class Folder:
             raise ProfileError(
                 f"expected a folder, found {path!r}: {exc.strerror}", "settings.server.serve_files_from"
             ) from None
+        for setting, other in private.items():
+            if other is not None and self._shows(os.path.realpath(other)):
+                raise ProfileError(
+                    f"everybody could read {other!r}, which {setting} names: it is in {path!r}, or has that in it; "
+                    "name another folder",
+                    "settings.server.serve_files_from",
+                )
+
+    def _shows(self, other: str) -> bool:
+        """Whether something of a file or folder is served."""
+        common = os.path.commonpath((self._path, other))
+        if common == other:
+            return True
+        inner = Path(os.path.relpath(other, self._path)).parts
+        return common == self._path and not any(name.startswith(".") for name in inner)
 
     def open(self, path: str) -> tuple[BinaryIO, FileInfo]:
         """A file and what is known of it; `/` at the end is for the `index.html` there. To be closed.

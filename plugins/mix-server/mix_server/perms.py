@@ -11,7 +11,9 @@ from mix_server.access.grant import check_permission, parse_resource
 from mix_server.access.store import GrantStore
 from mix_server.access.subject import check_agent, check_subject, subjects_named
 from mix_server.caller import Permission
+from mixkit.activities import Kind
 from mixkit.cli.group import Group
+from mixkit.cli.noted import noted
 from mixkit.cli.workspaces import find_workspace, store_command
 from mixkit.near import meant
 
@@ -58,7 +60,9 @@ def list_(ws: str, store: WorkspaceStore, out: Output) -> None:
 def grant(subject: str, role: str, resource: str, ws: str, store: WorkspaceStore, out: Output) -> None:
     """Let SUBJECT act as ROLE on RESOURCE and all that is in it; the whole workspace if none is given."""
     workspace = find_workspace(store, ws)
-    made, is_new = GrantStore(store).add(ws, subject, role, resource, None)
+    with noted(store, Kind.GRANT, ws) as about:
+        made, is_new = GrantStore(store).add(ws, subject, role, resource, None)
+        about |= made.public()
     out.record({**made.public(), "new": is_new})
     app, known = made.resource.app, workspace.apps()
     if app is not None and app not in known:
@@ -74,7 +78,9 @@ def grant(subject: str, role: str, resource: str, ws: str, store: WorkspaceStore
 def revoke(ids: tuple[str, ...], ws: str, store: WorkspaceStore, out: Output) -> None:
     """Take back the grants of these IDs, all or none; `mixkit perms list` has them."""
     find_workspace(store, ws)
-    gone = GrantStore(store).remove(ws, ids)
+    with noted(store, Kind.REVOKE, ws) as about:
+        gone = GrantStore(store).remove(ws, ids)
+        about["grants"] = [each.public() for each in gone]
     out.table(_COLUMNS, [[each.public()[column] for column in _COLUMNS] for each in gone])
 
 

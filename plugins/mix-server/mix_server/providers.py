@@ -11,7 +11,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from mixkit.activities import Kind
 from mixkit.cli.group import Group
+from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mix_server.sign_in.refresh import Tokens
     from mix_server.sign_in.store import Configured, Providers
     from mixkit.kernel import Kernel
+    from mixkit.package import WorkspaceStore
 
 __all__ = ["auth"]
 
@@ -74,8 +77,10 @@ def set_(session: Session, name: str, config: IO[bytes], secret: bool, ws: str, 
     if secret:
         hidden = _secret()
     with session.kernel() as kernel:
-        providers, tokens = _providers(kernel, ws_dir, ws)
-        known, is_new = providers.put(name, provider, hidden, tokens.web.policy)
+        providers, tokens, store = _providers(kernel, ws_dir, ws)
+        with noted(store, Kind.CONFIGURE, ws) as about:
+            known, is_new = providers.put(name, provider, hidden, tokens.web.policy)
+            about["provider"] = name
     Output(session.as_json).record({**known.public(), "new": is_new})
 
 
@@ -84,7 +89,7 @@ def list_(session: Session, ws: str, ws_dir: Path | None) -> None:
     """List the providers of a workspace, and how many users have connected an account by each."""
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        providers, _ = _providers(kernel, ws_dir, ws)
+        providers, _, _ = _providers(kernel, ws_dir, ws)
         rows = [
             (
                 each.name,
@@ -106,7 +111,7 @@ def list_(session: Session, ws: str, ws_dir: Path | None) -> None:
 def show(session: Session, name: str, ws: str, ws_dir: Path | None) -> None:
     """Show how the provider NAME is configured; its secret is never shown."""
     with session.kernel() as kernel:
-        providers, _ = _providers(kernel, ws_dir, ws)
+        providers, _, _ = _providers(kernel, ws_dir, ws)
         Output(session.as_json).record(_found(providers, name, ws).public())
 
 
@@ -115,10 +120,12 @@ def show(session: Session, name: str, ws: str, ws_dir: Path | None) -> None:
 def rm(session: Session, name: str, ws: str, ws_dir: Path | None) -> None:
     """Remove the provider NAME, and the accounts that were connected by it. Exit status 1 if there is none."""
     with session.kernel() as kernel:
-        providers, _ = _providers(kernel, ws_dir, ws)
+        providers, _, store = _providers(kernel, ws_dir, ws)
         _found(providers, name, ws)
         accounts = providers.accounts(name)
-        providers.remove(name)
+        with noted(store, Kind.CONFIGURE, ws) as about:
+            providers.remove(name)
+            about |= {"provider": name, "removed": True}
     Output(session.as_json).record({"removed": name, "ws": ws, "accounts": accounts})
 
 
@@ -130,7 +137,7 @@ def test(session: Session, name: str, ws: str, ws_dir: Path | None) -> None:
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        providers, tokens = _providers(kernel, ws_dir, ws)
+        providers, tokens, _ = _providers(kernel, ws_dir, ws)
         found = _found(providers, name, ws)
         with out.working("asking the provider"):
             said = asyncio.run(_asked(tokens, found))
@@ -153,13 +160,14 @@ async def _asked(tokens: Tokens, found: Configured) -> dict[str, Any]:
     }
 
 
-def _providers(kernel: Kernel, ws_dir: Path | None, ws: str) -> tuple[Providers, Tokens]:
+def _providers(kernel: Kernel, ws_dir: Path | None, ws: str) -> tuple[Providers, Tokens, WorkspaceStore]:
     from mix_server.sign_in.refresh import tokens_of
     from mix_server.sign_in.store import Providers
 
-    workspace = find_workspace(open_store(kernel, ws_dir), ws)
+    store = open_store(kernel, ws_dir)
+    workspace = find_workspace(store, ws)
     tokens = tokens_of(kernel)
-    return Providers(tokens.vault(workspace.root, workspace.name)), tokens
+    return Providers(tokens.vault(workspace.root, workspace.name)), tokens, store
 
 
 def _found(providers: Providers, name: str, ws: str) -> Configured:

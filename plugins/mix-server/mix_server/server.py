@@ -134,7 +134,7 @@ class Server:
         # All workers, and whoever else serves these workspaces, hear one another.
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         # What somebody waits for outlives this process, and may come from another one.
-        kernel.keep_signals(lambda name: self.store.workspace(name).signals())
+        kernel.keep_signals(lambda name, make: self.store.workspace(name).signals(make=make))
         self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
         self.metrics = Metrics()
         self.tokens = tokens_of(kernel)

@@ -22,6 +22,7 @@ from wasmtime import wat2wasm
 
 from mixkit import Kernel, hookimpl
 from mixkit.databases import Databases
+from mixkit.filesystem import Files
 from mixkit.importing import load_object
 from mixkit.package import Package
 from mixkit.package.build import pack
@@ -252,9 +253,21 @@ def connect() -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
 
 
 @pytest.fixture
-async def client(make_server: Callable[..., Server]) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server with the settings of the tests."""
-    async with _connected(make_server()) as client:
+def server(make_server: Callable[..., Server]) -> Server:
+    """A server with the settings of the tests; `connect` or `client` starts it."""
+    return make_server()
+
+
+@pytest.fixture
+def files(server: Server) -> Files:
+    """The files of the app demo of its workspace w."""
+    return server.kernel.files.open(server.store.workspace("w").place("demo"))
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that server."""
+    async with _connected(server) as client:
         yield client
 
 

@@ -27,7 +27,7 @@ class IdentityProvider:
         url: its issuer.
         lifetime: seconds of an access token.
         grants: how often tokens were given, by kind of grant.
-        requests: the forms that came to the token endpoint.
+        requests: the forms that came to the token endpoint, and what it was told of tokens that are not used any more.
         revoked: families of refresh tokens that were used twice.
         answers: what the next requests to the token endpoint get instead: a status, or a status and a body.
         before_answer: called when new tokens are made, before they are sent.
@@ -111,6 +111,7 @@ class IdentityProvider:
                 "token_endpoint": f"{self.url}/token",
                 "userinfo_endpoint": f"{self.url}/userinfo",
                 "jwks_uri": f"{self.url}/keys",
+                "revocation_endpoint": f"{self.url}/revoke",
                 "authorization_response_iss_parameter_supported": True,
             }
             self._send(handler, 200, found | self.metadata)
@@ -138,7 +139,7 @@ class IdentityProvider:
             self.before_answer()
         self._send(handler, status, body)
 
-    def _answer(self, handler: BaseHTTPRequestHandler, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    def _answer(self, handler: BaseHTTPRequestHandler, form: dict[str, str]) -> tuple[int, Any]:
         basic = (handler.headers.get("Authorization") or "").removeprefix("Basic ")
         if basic:
             client, _, secret = base64.b64decode(basic).decode().partition(":")
@@ -147,6 +148,11 @@ class IdentityProvider:
             client, secret = form.get("client_id", ""), form.get("client_secret", "")
         if (client, secret) != (CLIENT, SECRET):
             return 401, {"error": "invalid_client"}
+        if handler.path == "/revoke":
+            self._access.discard(form["token"])
+            family, _ = self._refresh.get(form["token"], ("", True))
+            self.revoked.add(family)
+            return 200, ""
         kind = form["grant_type"]
         if kind == "authorization_code":
             asked = self._codes.pop(form["code"], None)

@@ -22,22 +22,6 @@ Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-@pytest.fixture
-def server(make_server: Make) -> Server:
-    return make_server()
-
-
-@pytest.fixture
-def files(server: Server) -> Files:
-    return server.kernel.files.open(server.store.workspace("w").place("demo"))
-
-
-@pytest.fixture
-async def client(server: Server, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
-    async with connect(server) as client:
-        yield client
-
-
 def of(path: str, **more: str) -> dict[str, str]:
     return {"path": path, **more}
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mix_server.app import create_app
+from mix_server.folder import Folder
 from mix_server.server import Server
 
 from mixkit.errors import ProfileError
@@ -33,6 +35,24 @@ def folder(tmp_path: Path) -> Path:
     (made / "out").symlink_to(tmp_path)
     os.mkfifo(made / "pipe")
     return made
+
+
+def test_a_folder_shows_nothing_private(
+    make_server: Make, folder: Path, tmp_path: Path, ws_dir: Path
+) -> None:
+    """Neither the workspaces, nor what has them in it, nor a part of them, by whatever name; nor a key."""
+    make_server()
+    (tmp_path / "other").symlink_to(ws_dir)
+    for served in (ws_dir, tmp_path, ws_dir / "w", tmp_path / "other", Path("/")):
+        with pytest.raises(ProfileError, match=r"which settings\.server\.ws_dir names"):
+            create_app(make_server(serve_files_from=str(served)))
+    with pytest.raises(ProfileError, match="everybody could read"):
+        Folder(str(folder), {"settings.server.tls_key": str(folder / "docs" / "tls.key")})
+    # What is hidden is not served, and a name that only begins like it is another one.
+    Folder(str(folder), {"settings.server.tls_key": str(folder / ".keys" / "tls.key")})
+    beside = tmp_path / "workspaces-site"
+    beside.mkdir()
+    create_app(make_server(serve_files_from=str(beside)))
 
 
 @pytest.fixture
@@ -99,7 +119,5 @@ async def test_nothing_stays_open(stranger: httpx.AsyncClient) -> None:
 
 
 def test_what_is_no_folder_is_refused(make_server: Make, folder: Path) -> None:
-    from mix_server.app import create_app
-
     with pytest.raises(ProfileError, match="expected a folder"):
         create_app(make_server(serve_files_from=str(folder / "a b.txt")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -20,17 +20,6 @@ Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 INSTALL = "/v1/ws/w/install"
 BINARY = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.fixture
-def server(make_server: Make) -> Server:
-    return make_server()
-
-
-@pytest.fixture
-async def client(server: Server, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
-    async with connect(server) as client:
-        yield client
 
 
 def as_user(server: Server, email: str) -> dict[str, str]:

@@ -56,6 +56,9 @@ def test_grants_from_the_command_line(mixkit: Run) -> None:
     assert "because it holds db/contacts" in mixkit(
         "perms", "explain", "user/ada@example.org", "see", "--ws", "crm"
     )
+    # Who looks later sees it beside what was granted over HTTP.
+    (noted,) = json.loads(mixkit("logs", "crm", "--kind", "grant", "--json"))
+    assert (noted["subject"], noted["about"]["id"]) == ("operator", made["id"])
     call = ("perms", "explain", "user/bob@example.org", "run", "agent/contacts/x", "--ws", "crm")
     agent = "agent/:crm.mail.send"
     assert f"or {agent}, which calls it" in mixkit(*call, "--via", agent, status=1)

@@ -187,6 +187,39 @@ async def test_an_account_is_connected(server: Server, signed: Any, idp: Any) ->
         assert await server.tokens.token(root, "w", "local", "idp") is None
 
 
+async def test_a_provider_is_told_of_an_account_that_is_let_go(
+    server: Server, signed: Any, idp: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def let_go(client: httpx.AsyncClient) -> list[dict[str, str]]:
+        """What the provider was told meanwhile."""
+        await connected(client, idp)
+        before = len(idp.requests)
+        assert (await client.delete(f"{ACCOUNTS}/idp")).status_code == 204
+        assert [each["connected"] for each in (await client.get(ACCOUNTS)).json()["accounts"]] == [False]
+        told: list[dict[str, str]] = idp.requests[before:]
+        return told
+
+    async with signed() as client:
+        (told,) = await let_go(client)
+        assert told["token_type_hint"] == "refresh_token"
+        assert idp._refresh[told["token"]][0] in idp.revoked
+        activity = (await client.get("/v1/ws/w/activities?kind=revoke")).json()["activities"][0]
+        assert activity["about"] == {"account": "idp", "revoked": True}
+        # Without one to refresh by it is the access token.
+        idp.more = {"refresh_token": ""}
+        (told,) = await let_go(client)
+        assert (told["token_type_hint"], told["token"] in idp._access) == ("access_token", False)
+        # It is let go here, whatever the provider says, and none is told that does not want to know.
+        await connected(client, idp)
+        idp.answers = [503]
+        assert (await client.delete(f"{ACCOUNTS}/idp")).status_code == 204
+        assert "cannot revoke the tokens of 'idp'" in caplog.text
+        assert (await client.delete(f"{ACCOUNTS}/idp")).status_code == 404
+        idp.metadata = {"revocation_endpoint": None}
+        server.tokens.metadata._kept.clear()
+        assert await let_go(client) == []
+
+
 async def test_a_provider_without_openid(server: Server, signed: Any, idp: Any) -> None:
     idp.said = {"id": 7, "login": "ada", "profile": {"mail": "ada@example.org"}}
     changes = {
@@ -454,7 +487,7 @@ async def test_what_is_done_is_noted(signed: Any, idp: Any) -> None:
         ("configure", 201, {"provider": "idp"}),
         ("sign-in", 200, {"account": "idp"}),
         ("sign-in", 403, {"account": "idp"}),
-        ("revoke", 204, {"account": "idp"}),
+        ("revoke", 204, {"account": "idp", "revoked": True}),
         ("configure", 204, {"provider": "idp", "removed": True}),
     ]
     assert {each["subject"] for each in noted} == {"operator"}

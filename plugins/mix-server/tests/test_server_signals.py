@@ -130,6 +130,22 @@ async def test_a_signal_is_of_who_may_see_its_workspace(make_server: Make, conne
         assert await ask(ada, url) == 404
 
 
+async def test_who_only_asks_makes_nothing(make_server: Make, connect: Connect) -> None:
+    server = make_server()
+    root = server.store.workspace("w").root
+    async with connect(server, None) as client:
+        before = sorted(path.name for path in root.iterdir())
+        url = f"/v1/signals/w.{'0' * 32}"
+        answers = [await client.get(url), await client.delete(url), await client.post(url, json=1)]
+        assert [answer.status_code for answer in answers] == [404] * 3
+        assert sorted(path.name for path in root.iterdir()) == before
+        ada = sign_in(server, "ada")
+        server.grants.add("w", "user/ada@example.org", "runner", "workspace", None)
+        made = await client.post("/v1/signals", json={"ws": "w"}, headers=ada)
+        assert (await client.get(made.json()["url"], headers=ada)).status_code == 200
+        assert (root / "signals.db").is_dir()
+
+
 async def test_another_worker_is_woken(make_server: Make, connect: Connect) -> None:
     one, other = make_server(), make_server()
     async with connect(one) as client, connect(other) as there:

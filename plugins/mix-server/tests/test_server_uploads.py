@@ -36,22 +36,6 @@ Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-@pytest.fixture
-def server(make_server: Make) -> Server:
-    return make_server()
-
-
-@pytest.fixture
-def files(server: Server) -> Files:
-    return server.kernel.files.open(server.store.workspace("w").place("demo"))
-
-
-@pytest.fixture
-async def client(server: Server, connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
-    async with connect(server) as client:
-        yield client
-
-
 def said(**texts: str) -> str:
     return ",".join(f"{name} {base64.b64encode(text.encode()).decode()}" for name, text in texts.items())
 

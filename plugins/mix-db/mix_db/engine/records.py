@@ -55,15 +55,8 @@ class Newest(Known, Protocol):
     def stored(self, row: int) -> bytes: ...
 
 
-class _Item:
-    """One record given. `fresh`: its id is new, so that there is nothing to look up."""
-
-    __slots__ = ("fields", "fresh", "id")
-
-    def __init__(self, id: str, fresh: bool, fields: Fields) -> None:
-        self.id = id
-        self.fresh = fresh
-        self.fields = fields
+_Item = tuple[str, bool, Fields]
+"""One record given: its id; whether that is new, so that there is nothing to look up; its fields."""
 
 
 class Saving:
@@ -117,22 +110,22 @@ class Saving:
         made: list[bytes] = []
         written: dict[str, int] = {}
         answers: list[int | None] = []
-        for index, item in enumerate(self._items):
-            fields, previous = item.fields, None
-            if not item.fresh:
-                previous = written.get(item.id)
+        for index, (id, is_fresh, given) in enumerate(self._items):
+            fields, previous = given, None
+            if not is_fresh:
+                previous = written.get(id)
                 if previous is None:
-                    previous = newest.row_of(item.id)
+                    previous = newest.row_of(id)
                 if previous is not None:
                     if self._options.keep_original:
                         answers.append(previous)
                         continue
                     if self._options.upsert:
                         old = newest.stored(previous) if previous < row else made[previous - row]
-                        fields = self._laid_over(old, item, index)
+                        fields = self._laid_over(old, id, given, index)
             here = row + len(made)
             made.append(version(fields, previous, False))
-            written[item.id] = here
+            written[id] = here
             answers.append(here)
         self.answers, self.written = answers, written
         return made
@@ -171,7 +164,7 @@ class Saving:
             if longest > MAX_NAME:
                 _check_names(client_part(record), f"$[{index}]")
             size, paths = size + own_size, paths + more
-            items.append(_Item(id, is_fresh, (count, fields)))
+            items.append((id, is_fresh, (count, fields)))
         self.size = size
         # Paths that occur again are counted here too, so that most calls need no other count.
         if paths > self._max_fields:
@@ -198,15 +191,15 @@ class Saving:
     def _is_temporary(self, text: str) -> bool:
         return self._options.dont_use_id or text in self._temporary
 
-    def _laid_over(self, old: bytes, item: _Item, index: int) -> Fields:
+    def _laid_over(self, old: bytes, id: str, own: Fields, index: int) -> Fields:
         if is_tombstone(old):
-            return item.fields
-        merged = client_fields(read_version(old)) | read_fields(item.fields)
+            return own
+        merged = client_fields(read_version(old)) | read_fields(own)
         packed = packer()(merged)
         self._check_size(len(packed), index)
         if len(packed) > self._max_fields:
             check_fields([merged], self._max_fields, index)
-        return unstamped(split(packed, len(merged)), item.id)
+        return unstamped(split(packed, len(merged)), id)
 
     def _check_size(self, size: int, index: int) -> None:
         if size > self._max_size:

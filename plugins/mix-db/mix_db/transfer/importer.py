@@ -24,6 +24,7 @@ from mix_db.transfer.references import Reference, References
 from mix_db.transfer.rejects import Rejects
 from mix_db.transfer.source import Source
 from mixkit.errors import MixError, RecordError
+from mixkit.record import PackedRecord
 from mixkit.storage import SaveOptions
 from mixkit.value import Ref, kind_of
 
@@ -242,19 +243,28 @@ class Import:
         if self._journal is not None:
             self._journal.close()
 
-    def _read(self, item: Item) -> dict[str, Any]:
+    def _read(self, item: Item) -> Mapping[str, Any]:
         if item.problem:
             raise BadItem(item.problem)
         record = self._record(item)
+        options = self._options
+        if type(record) is PackedRecord:
+            if options.id_field is None and options.type is None and not options.references:
+                return self._checked(record, record.own())
+            record = record.value()
         if type(record) is not dict:
             raise BadItem(f"expected a record, a map; found the kind {kind_of(record)}")
-        options = self._options
         if options.id_field is not None:
             record["_rmx_id"] = Ref(_id(record, options.id_field))
         if options.type is not None:
             record.setdefault("_rmx_type", options.type)
         self._references.put(record)
-        if record.get("_rmx_deleted") is True and not isinstance(record.get("_rmx_id"), Ref | str):
+        return self._checked(record, record)
+
+    @staticmethod
+    def _checked(record: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The record. `own` has the fields of the engine, at least."""
+        if own.get("_rmx_deleted") is True and not isinstance(own.get("_rmx_id"), Ref | str):
             raise BadItem("expected the _rmx_id of a record that was deleted, found none")
         return record
 
@@ -323,7 +333,7 @@ class Import:
 
 class _Entry(NamedTuple):
     item: Item
-    record: dict[str, Any] | None
+    record: Mapping[str, Any] | None
     refused: bool
     deleted: bool
 
@@ -340,7 +350,7 @@ class _Batch:
     def add(
         self,
         item: Item,
-        record: dict[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
         *,
         tombstone: Ref | str | None = None,
         refused: bool = False,

@@ -62,7 +62,7 @@ class Reader(Protocol):
         ...
 
     def record(self, item: Item) -> Any:
-        """What an item without a problem holds.
+        """What an item without a problem holds; a map may come packed (`mixkit.record.PackedRecord`).
 
         Raises:
             MixError: the item is refused; the message says why, and no more.

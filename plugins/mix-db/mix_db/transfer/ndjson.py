@@ -8,8 +8,8 @@ from typing import IO, Any
 from mix_db.transfer.errors import TransferError
 from mix_db.transfer.item import Item
 from mix_db.transfer.source import Source
-from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
+from mixkit.record import read_record
 from mixkit.rows import Rows
 
 __all__ = ["NDJSONReader", "NDJSONWriter", "dump"]
@@ -46,7 +46,7 @@ class NDJSONReader:
                 yield Item(number, line, line)
 
     def record(self, item: Item) -> Any:
-        return tagged_json.loads(item.raw)
+        return read_record(item.raw)
 
     def text(self, item: Item) -> bytes:
         return item.raw

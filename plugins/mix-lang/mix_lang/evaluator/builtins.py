@@ -190,6 +190,11 @@ def _stream_of(machine: Machine, function: Any) -> Stream:
     return Stream(_Made(machine, function))
 
 
+def _unread(element: Any, stream: Stream) -> Stream:
+    stream.ahead.append(element)
+    return stream
+
+
 def _slot(machine: Machine, number: int, slots: Any) -> Any:
     if type(slots) is not Slots:
         raise Panic(f"expected an object of slots, found {kind(slots)}")
@@ -269,6 +274,7 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
     "case_name": lambda case: case.name,
+    "stream_unread": _unread,
     "ref_of_string": Ref,
     "ref_to_string": lambda ref: ref.id,
     "random_int": lambda first, last: random.randint(int(first), int(last)),

@@ -84,7 +84,19 @@ class Group:
         self.flat: str | None = doc if isinstance(doc, str) else doc.flat
 
 
-Doc: TypeAlias = "str | Break | Suffix | Concat | Nest | Group"
+class Below:
+    """Behind what is before it if it fits there, else on one line below, indented; if it is too long for that, too, it
+    begins behind what is before it, and breaks."""
+
+    __slots__ = ("doc", "flat")
+
+    def __init__(self, doc: Doc) -> None:
+        self.doc = doc
+        flat = doc if isinstance(doc, str) else doc.flat
+        self.flat: str | None = None if flat is None else f" {flat}"
+
+
+Doc: TypeAlias = "str | Break | Suffix | Concat | Nest | Group | Below"
 
 _STAYING: Final = frozenset(("", ",", ";"))
 """Text that a comment does not push to the next line."""
@@ -150,6 +162,15 @@ class _Renderer:
                     self._text(item.flat, indent)
                 else:
                     todo.append((depth, True, item.doc))
+            elif kind is Below:
+                assert isinstance(item, Below)
+                flat = item.flat
+                if flat is not None and self._fits(flat, indent, todo):
+                    self._text(flat, indent)
+                elif flat is not None and self._fits_below(flat[1:], depth + INDENT, todo):
+                    todo += [(depth, True, flat[1:]), (depth + INDENT, True, HARD)]
+                else:
+                    todo += [(depth, True, item.doc), (depth, True, " ")]
             else:
                 assert isinstance(item, Suffix)
                 self._suffixes.append(item.text)
@@ -196,6 +217,13 @@ class _Renderer:
         if self._out and self._out[-1][-1] == " ":
             self._out[-1] = self._out[-1].rstrip(" ")
 
+    def _fits_below(self, text: str, indent: int, todo: list[tuple[int, bool, Doc]]) -> bool:
+        """Whether it fits on a line of its own."""
+        column, self._column = self._column, 0
+        fits = self._fits(text, indent, todo)
+        self._column = column
+        return fits
+
     def _fits(self, text: str, indent: int, todo: list[tuple[int, bool, Doc]]) -> bool:
         """Whether the text and what must follow it on its line has room."""
         end = text.find("\n")
@@ -222,6 +250,9 @@ class _Renderer:
                 if broken:
                     return True
                 room -= len(item.flat or "")  # type: ignore[union-attr]
+            elif kind is Below:
+                room -= 1
+                inner.append((True, item.doc))  # type: ignore[union-attr]
             elif kind is Group:
                 # It can break by itself, so that only what it begins with counts.
                 inner.append((True, item.doc))  # type: ignore[union-attr]

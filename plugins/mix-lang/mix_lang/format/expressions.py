@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mix_lang.format.document import HARD, LINE, SOFT, Doc, Group, Nest, concat
+from mix_lang.format.document import HARD, LINE, SOFT, Below, Doc, Group, Nest, concat
 from mix_lang.format.sequences import SequenceLayout
 from mix_lang.format.tree import Element, Node
 
@@ -33,6 +33,8 @@ class Layout(SequenceLayout):
     def _attached(self, head: Doc, body: Element) -> Doc:
         """A body wholly behind its head, or wholly below; brackets open behind it."""
         if self._hugs(body):
+            if isinstance(body, Node) and body.kind == "postfix":
+                return concat([head, Below(self._show(body))])
             return concat([head, " ", self._show(body)])
         return Group(concat([head, Nest(concat([LINE, self._show(body)]))]))
 

@@ -185,7 +185,7 @@ class ConnectedAccounts:
 
 
 class ConnectedAccount:
-    """`DELETE /v1/ws/{ws}/accounts/{name}`: disconnects the caller's account; the provider is not told."""
+    """`DELETE /v1/ws/{ws}/accounts/{name}`: disconnects the caller's account, and tells the provider."""
 
     permissions: ClassVar = {"DELETE": Permission.SEE}
     activities: ClassVar = {"DELETE": Kind.REVOKE}
@@ -201,9 +201,10 @@ class ConnectedAccount:
     async def on_delete(self, req: Request, resp: Response, ws: str, name: str) -> None:
         req.about = {"account": name[:100]}
         label = Label(ACCOUNT, _user(req.who).user or "", name)
-        vault = self._server.vault(ws)
-        if await asyncio.to_thread(vault.take, label) is None:
+        told = await self._server.tokens.disconnect(self._server.vault(ws), label)
+        if told is None:
             raise NotFound("no such account")
+        req.about = {"account": name[:100], "revoked": told}
         resp.status = 204
 
 

@@ -30,6 +30,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     Attributes:
         issuer: what callbacks and ID tokens name; None if it is not known.
         names_itself: whether callbacks must name the issuer (RFC 9207, 3).
+        revocation: where it is told of tokens that are not used any more (RFC 7009); None if nowhere.
         in_header: whether the token endpoint takes the client's secret in a header.
     """
 
@@ -37,6 +38,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     token: str
     userinfo: str | None
     keys: str | None
+    revocation: str | None
     issuer: str | None
     names_itself: bool
     in_header: bool
@@ -82,6 +84,8 @@ class Metadata:
             token=token,
             userinfo=self._url(provider, found, "userinfo_endpoint"),
             keys=keys,
+            # NOTE: not of the configuration: the client's secret goes there, and to whom is what `Provider.mark` holds.
+            revocation=self._checked(found.get("revocation_endpoint"), "revocation_endpoint"),
             issuer=issuer,
             names_itself=found.get("authorization_response_iss_parameter_supported") is True,
             in_header=in_header,
@@ -111,7 +115,9 @@ class Metadata:
 
     def _url(self, provider: Provider, found: dict[str, Any], key: str) -> str | None:
         given: str | None = getattr(provider, key)
-        url = found.get(key) if given is None else given
+        return self._checked(found.get(key) if given is None else given, key)
+
+    def _checked(self, url: object, key: str) -> str | None:
         if url is None:
             return None
         if not isinstance(url, str) or not url.isascii() or "#" in url:

@@ -20,13 +20,15 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+import msgspec
+
 from mix_server.sign_in.account import ACCOUNT, Account, refreshed
-from mix_server.sign_in.client import ask_tokens
+from mix_server.sign_in.client import ask_tokens, revoke
 from mix_server.sign_in.errors import ProviderRefused
 from mix_server.sign_in.metadata import Metadata
 from mix_server.sign_in.store import Configured, Providers
 from mix_server.sign_in.web import Web
-from mixkit.errors import FFIError, StorageError
+from mixkit.errors import FFIError, MixError, StorageError
 from mixkit.value import Token
 from mixkit.vault import Label, Vault
 
@@ -113,6 +115,33 @@ class Tokens:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=self.web.seconds)
 
+    async def disconnect(self, vault: Vault, label: Label) -> bool | None:
+        """Forget an account, and tell its provider, where that wants to know it.
+
+        Returns:
+            Whether the provider has been told; None if there is no such account. It is forgotten anyway.
+        """
+        kept = await asyncio.to_thread(vault.take, label)
+        if kept is None:
+            return None
+        try:
+            account = Account.decode(kept.value)
+        except msgspec.MsgspecError:
+            return False
+        return await self._revoke(vault, label, account)
+
+    async def _revoke(self, vault: Vault, label: Label, account: Account) -> bool:
+        try:
+            known = await asyncio.to_thread(_configured, vault, label.name, account)
+            endpoints = await self.metadata.endpoints(known.provider)
+            if endpoints.revocation is None:
+                return False
+            await revoke(self.web, known, endpoints, account.refresh, account.access)
+        except (MixError, TimeoutError) as exc:
+            _log.warning("cannot revoke the tokens of %r of %r: %s", label.name, label.user, exc)
+            return False
+        return True
+
     async def _refresh(self, vault: Vault, label: Label, known: Configured, key: _Key) -> Account:
         """The account with a token that is good, as it is on the disk by then."""
         try:
@@ -166,6 +195,7 @@ class Tokens:
             extra["scopes"] = scope.split()
         if await _replace(vault, label, account, extra, version) is None:
             # NOTE: whoever has disconnected it in between must not find it connected again.
+            await self._revoke(vault, label, account)
             raise _Ended(f"the account {label.name!r} is not connected any more")
         _log.info("refreshed the account %r of %r", label.name, label.user)
         return account

@@ -87,12 +87,7 @@ class Web:
             ProviderRefused: an error of OAuth, whatever its status: some send it with 200.
             ProviderFailed, EgressDenied, Unanswered: as `get`.
         """
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        if basic is not None:
-            # Both are encoded as in a form before that (RFC 6749, 2.3.1).
-            pair = ":".join(map(quote_plus, basic))
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        answer = await self._ask("POST", url, headers, urlencode(form).encode())
+        answer = await self._post(url, form, basic)
         if 200 <= answer.status < 500 and answer.status != 429:
             try:
                 found = _object(answer, url)
@@ -106,6 +101,28 @@ class Web:
         raise ProviderFailed(
             f"expected tokens, found status {answer.status} at the token endpoint {url:.200}"
         )
+
+    async def tell(self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None) -> None:
+        """Send a form whose answer has nothing but a status.
+
+        Args:
+            basic: as of `post`.
+
+        Raises:
+            ProviderFailed: it is none of success.
+            EgressDenied, Unanswered: as `get`.
+        """
+        answer = await self._post(url, form, basic)
+        if not 200 <= answer.status < 300:
+            raise ProviderFailed(f"expected status 200 at {url:.200}, found {answer.status}")
+
+    async def _post(self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None) -> Exchanged:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if basic is not None:
+            # Both are encoded as in a form before that (RFC 6749, 2.3.1).
+            pair = ":".join(map(quote_plus, basic))
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        return await self._ask("POST", url, headers, urlencode(form).encode())
 
     async def _ask(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Exchanged:
         try:
