@@ -218,12 +218,8 @@ def checked_case(path: Path) -> tuple[Case, Checked, str]:
     """A case, what the checks made of it, and the name of its agent."""
     case = read_case(path)
     checked = check(case.sources)
-    named = (
-        unit.name
-        for unit in checked.program.units.values()
-        if unit.source.file == path.name and not unit.library
-    )
-    return case, checked, next(named, "")
+    unit = checked.unit_of(path.name)
+    return case, checked, unit.name if unit else ""
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from mix_lang import library
+from mix_lang import syntax as s
 from mix_lang.check.cells import check_cells
 from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
@@ -36,6 +37,11 @@ class Checked:
         """Whether there is an error."""
         return any(item.cls == "error" for item in self.diagnostics)
 
+    def unit_of(self, file: str) -> Unit | None:
+        """The first module of a source; None if there is none. The library's files may be called as one of these."""
+        units = self.program.units.values()
+        return next((unit for unit in units if unit.source.file == file and not unit.library), None)
+
 
 def check(sources: Mapping[str, str]) -> Checked:
     """Parse and check the modules of a program.
@@ -44,7 +50,7 @@ def check(sources: Mapping[str, str]) -> Checked:
         sources: names of files to their text. A module without a head is called after its file. Modules of the
             standard library are there without being given; one that is given takes their place.
     """
-    program = Program(dict(_library().units))
+    program = Program(known=frozenset(library.sources()))
     reports: list[Report] = []
     units: list[tuple[Unit, Report]] = []
     for file, text in sources.items():
@@ -53,7 +59,7 @@ def check(sources: Mapping[str, str]) -> Checked:
         reports.append(report)
         for unit in read:
             known = program.units.get(unit.name)
-            if known is not None and not known.library:
+            if known is not None:
                 report.add(
                     "M0304", Span(unit.module.span.start, unit.module.span.start + 6),
                     f"there is a module '{unit.name}' in {known.source.file} already", name=unit.name,
@@ -61,6 +67,7 @@ def check(sources: Mapping[str, str]) -> Checked:
                 continue
             program.units[unit.name] = unit
             units.append((unit, report))
+    _add_library(program)
     check_imports(program, units)
     for unit, report in units:
         for item in remembered(("check", *program.within(unit)), partial(_checked, program, unit)):
@@ -105,12 +112,21 @@ def _stem(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".")[0]
 
 
+def _add_library(program: Program) -> None:
+    """The modules of the standard library that the program imports, through others too."""
+    todo = list(program.units.values())
+    while todo:
+        for item in todo.pop().module.items:
+            if not isinstance(item, s.Import | s.Declare) or item.module in program.units:
+                continue
+            if item.module in program.known:
+                unit = program.units[item.module] = _of_library(item.module)
+                todo.append(unit)
+
+
 @cache
-def _library() -> Program:
-    """The standard library, which is known to be right: a test checks it like any other program."""
-    program = Program()
-    for name, text in library.sources().items():
-        source = Source(f"{name}.mix", text)
-        for module in parse(source, name, Report(source)):
-            program.units[module.name] = Unit(module, source, *members_of(module), library=True)
-    return program
+def _of_library(name: str) -> Unit:
+    """A module of the standard library, which is known to be right: a test checks it like any other."""
+    source = Source(f"{name}.mix", library.sources()[name])
+    (module,) = parse(source, name, Report(source))
+    return Unit(module, source, *members_of(module), library=True)

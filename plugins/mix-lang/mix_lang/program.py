@@ -106,9 +106,15 @@ class Read:
 
 @dataclass(slots=True)
 class Program:
-    """All modules by name."""
+    """All modules by name.
+
+    Attributes:
+        units: those that are there: the program's own, and what they import.
+        known: names of the library's modules, which are there when somebody imports them.
+    """
 
     units: dict[str, Unit] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
     def within(self, unit: Unit) -> tuple[Unit | str, ...]:
         """The module and all that it imports, through others too; those that are not there by name. What the compiler

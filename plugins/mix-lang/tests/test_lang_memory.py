@@ -143,6 +143,18 @@ def test_all_that_is_wrong_in_a_folder(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["compile", str(folder / "empty")]) == 2
 
 
+def test_modules_of_the_library_are_read_when_they_are_imported() -> None:
+    program = check({"a.mix": "import csv\ncell output = csv.parse({}, string)"})
+    assert {
+        "csv",
+        "array",
+        "string",
+        "map",
+    } <= program.program.units.keys() and "xml" not in program.program.units
+    hints = [item.hint for item in check({"a.mix": "import xmll\ncell output = calendar"}).diagnostics]
+    assert hints == ["did you mean 'xml'?", "add 'import calendar'"]
+
+
 def _edited(text: str, chance: random.Random) -> str:
     """The text with one line changed, moved, said twice, or left out; it may be no program any more."""
     lines = text.split("\n")

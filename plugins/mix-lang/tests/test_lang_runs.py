@@ -305,3 +305,9 @@ def test_sources_are_of_one_folder(folder: Path) -> None:
     (folder / "latin.mix").write_bytes(b"\xff")
     with pytest.raises(NotFound, match="no UTF-8"):
         Sources(folder / "latin.mix")["latin.mix"]
+
+
+def test_a_file_may_be_called_as_one_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "array.mix").write_text("module mine(p: data)\n  cell output = [p]\nmodule end\n")
+    program = kernel.load(tmp_path / "array.mix")
+    assert kernel.run_sync(program, "mine", 1).value == [1]

@@ -215,7 +215,7 @@ class _Names(BodyChecker):
         if found is None:
             self._report.add(
                 "M0316", item.module_span, f"there is no module '{item.module}'",
-                hint=near(item.module, self._program.units), name=item.module,
+                hint=near(item.module, self._modules()), name=item.module,
             )  # fmt: skip
             return
         needed, given = len(found.module.params), len(item.args or ())
@@ -232,12 +232,16 @@ class _Names(BodyChecker):
                     hint=near(name, found.module.types), name=name,
                 )  # fmt: skip
 
+    def _modules(self) -> frozenset[str]:
+        """Names of all that can be imported."""
+        return self._program.known.union(self._program.units)
+
     def _declare(self, item: s.Declare) -> None:
         """A module is declared with as many parameters as it has."""
         found = self._program.units.get(item.module)
         if found is None:
             self._report.add(
-                "M0316", item.span, f"there is no module '{item.module}'", hint=near(item.module, self._program.units),
+                "M0316", item.span, f"there is no module '{item.module}'", hint=near(item.module, self._modules()),
                 name=item.module,
             )  # fmt: skip
         elif len(found.module.params) != len(item.params):
@@ -257,7 +261,10 @@ class _Names(BodyChecker):
         names |= self._unit.members.keys() | ARITIES.keys()
         hint = near(name, names)
         unit = self._program.units.get(name)
-        if unit is not None and unit is not self._unit and not unit.module.params:
+        importable = (
+            unit is not self._unit and not unit.module.params if unit else name in self._program.known
+        )
+        if importable:
             hint = f"add 'import {name}'"
         elif name in _ELSEWHERE:
             hint = _ELSEWHERE[name]
