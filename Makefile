@@ -33,11 +33,15 @@ lock: $(UV)
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# Sources in the style of `mixkit fmt`; the cases in tests/mix are read in all styles.
+MIX := plugins/mix-lang/mix_lang/codegen/prelude.mix plugins/mix-lang/tests/format/stays examples
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(TYPED)
 	$(BIN)/lint-imports
+	$(BIN)/mixkit fmt --check $(MIX)
 	$(BIN)/python scripts/reference.py --check
 
 # C=mix-wasmtime for one extension alone; MIXKIT_SOAK_SECONDS=3600 for long.

@@ -90,4 +90,6 @@
     BUILTIN(random_float, 0, "") \
     BUILTIN(ref_of_string, 1, "text:string") \
     BUILTIN(ref_to_string, 1, "ref:ref") \
-    BUILTIN(regex_texts, 3, "pattern:string most:whole text:string")
+    BUILTIN(regex_texts, 3, "pattern:string most:whole text:string") \
+    BUILTIN(coroutine_local, 1, "index:whole") \
+    BUILTIN(coroutine_set_local, 2, "index:whole value:data")

@@ -1,6 +1,8 @@
 /* Coroutines. */
 #include "coroutine.h"
 
+#include "builtin.h"
+
 #define FIRST_STACK 128u /* registers */
 #define MAX_PENDING 0xFFFFu
 
@@ -43,6 +45,8 @@ Value coroutine_new(struct vm *vm, Value closure, const Value *arguments)
     made->at[CO_REGISTER] = of_small(-1);
     made->at[CO_CALL] = of_small(0);
     made->at[CO_NEXT] = NIL;
+    for (uint32_t index = CO_LOCAL; index < CO_SIZE; index++)
+        made->at[index] = NIL;
     return of_object(made);
 }
 
@@ -156,4 +160,30 @@ bool stack_grow(struct vm *vm, size_t registers)
     heap_wrote(vm, running);
     vm->base = stack->at + base;
     return true;
+}
+
+/* The value of that number that the running coroutine keeps; NULL, raised, if there is none. */
+static Value *local_at(struct vm *vm, Value index)
+{
+    int64_t number = whole_of(index);
+    if (number >= 0 && number < CO_SIZE - CO_LOCAL)
+        return &values_of(vm->running)->at[CO_LOCAL + number];
+    raise_text(vm, "expected a place of a coroutine from 0 to %d, found %d", (int64_t)CO_SIZE - CO_LOCAL - 1, number);
+    return NULL;
+}
+
+Value builtin_coroutine_local(struct vm *vm, const Value *arguments)
+{
+    const Value *local = local_at(vm, arguments[0]);
+    return local == NULL ? FAILED : *local;
+}
+
+Value builtin_coroutine_set_local(struct vm *vm, const Value *arguments)
+{
+    Value *local = local_at(vm, arguments[0]);
+    if (local == NULL)
+        return FAILED;
+    *local = arguments[1];
+    heap_wrote(vm, object_of(vm->running));
+    return NIL;
 }

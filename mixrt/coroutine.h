@@ -18,7 +18,8 @@ enum {
     CO_REGISTER, /* where the answer goes; -1: nowhere */
     CO_CALL,   /* the id of its FFI call */
     CO_NEXT,   /* the next in line */
-    CO_SIZE,
+    CO_LOCAL,  /* so many values that the program keeps in it */
+    CO_SIZE = CO_LOCAL + 2,
 };
 
 enum co_state { READY, RAISES, RUNNING, PARKED, WAITS_FFI, ENDED };

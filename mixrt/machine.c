@@ -103,6 +103,14 @@ static void panic(struct vm *vm)
     }
 }
 
+static bool idle(struct vm *vm, bool ended)
+{
+    vm->out.size = 0;
+    return codec_word(vm, &vm->out, EVENT_IDLE) &&
+           codec_word(vm, &vm->out, (ended ? ENDED_NOW : 0) | (vm->pending_count > 0 ? AWAITS : 0) |
+                                        (vm->first != NIL ? GOES_ON_NOW : 0));
+}
+
 static void go_on(struct vm *vm)
 {
     enum stop stop = run(vm);
@@ -118,16 +126,13 @@ static void go_on(struct vm *vm)
             panic(vm);
             return;
         }
-        vm->out.size = 0;
-        codec_word(vm, &vm->out, EVENT_IDLE);
-        codec_word(vm, &vm->out, vm->result != UNDEF);
+        idle(vm, vm->result != UNDEF);
         if (vm->result != UNDEF)
             codec_encode(vm, &vm->out, vm->result);
         vm->result = UNDEF;
         return;
     case STOP_DONE:
-        vm->out.size = 0;
-        if (codec_word(vm, &vm->out, EVENT_IDLE) && codec_word(vm, &vm->out, 1) && codec_encode(vm, &vm->out, vm->result)) {
+        if (idle(vm, true) && codec_encode(vm, &vm->out, vm->result)) {
             vm->result = UNDEF;
             return;
         }

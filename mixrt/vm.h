@@ -27,10 +27,17 @@ enum panic {
 enum event {
     EVENT_RUNNING,
     EVENT_FFI,    /* call id, index, the array of arguments */
-    EVENT_IDLE,   /* 1 and the result of the entry if it has just ended, else 0 */
+    EVENT_IDLE,   /* a sum of enum idle, and with ENDED_NOW the result of the entry */
     EVENT_DONE,   /* as a command wants it */
     EVENT_PANIC,  /* code, number of addresses, three words each, the value raised */
     EVENT_REFUSED, /* a text: what is wrong with the code or the command */
+};
+
+/* What is to be known of a machine that says EVENT_IDLE. */
+enum idle {
+    ENDED_NOW = 1, /* the entry has just ended */
+    AWAITS = 2,    /* a coroutine waits for an FFI */
+    GOES_ON_NOW = 4, /* another coroutine can run */
 };
 
 /* A buffer that grows, outside of the heap. */

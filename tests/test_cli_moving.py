@@ -190,6 +190,13 @@ def test_through_a_server(crm: Any, url: str) -> None:
     crm("ws", "rm", "new", "--yes", *there)
     assert crm("ws", "show", "crm", *there).split() == ["notes", "1.0", "echo"]
     assert crm("app", "list", "crm", *there).split() == ["crm", "notes", "1.0", "echo"]
+    shown, here = (json.loads(crm("app", "show", "crm/notes", "--json", *where)) for where in (there, ()))
+    assert shown.keys() == here.keys()
+    assert [shown[key] == here[key] for key in ("app", "package", "version")] == [True] * 3
+    assert [agent["agent"] for agent in shown["agents"]] == [agent["agent"] for agent in here["agents"]]
+    assert shown["database"] == f"{url}/v1/ws/crm/app/notes"
+    assert "crm/notes" in crm("app", "show", "crm/notes", *there)
+    assert "answers 404" in crm("app", "show", "crm/none", *there, fails=1)
     cloned = crm(
         "ws", "clone", f"{url}/v1/ws/crm", "cloned", "--from-token", TOKEN, "--ws-dir", "here", "--yes"
     )

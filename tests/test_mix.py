@@ -23,7 +23,7 @@ from mix_lang.random_programs import program
 from mix_lang.render import render_all
 from mix_rt.instance import virtual, wasm
 from mix_rt.qcode import Code, addresses
-from mix_rt.testing import SLICE, Panicked, finish
+from mix_rt.testing import SLICE, Later, Panicked, finish
 from mix_rt.vm import Event, Virtual
 from mix_wasmtime.engine import WasmtimeEngine
 
@@ -124,6 +124,8 @@ class Machine:
         except Panicked as panic:
             calls = [(call.function, call.instruction) for call in panic.event.addresses]
             around = addresses(self._code, calls)
+            if panic.event.code == "deadlock":
+                raise Stopped("0:0 the entry waits for ever: nothing is left that could wake it") from None
             places = [place for frames in around for place in frames if place[1] not in LIBRARY]
             _, _, line, column = places[0] if places else ("", "", 0, 0)
             raise Stopped(f"{line}:{column} {codec.decode(panic.event.words)!s}") from None
@@ -133,6 +135,8 @@ class Machine:
         if name == "$core_log":
             self._lines.append(args[1])
             return None
+        if name == "$core_sleep":
+            raise Later(args[0])
         if name == "$core_get_actions":
             return self._next
         if name in ("$core_set_actions", "$core_push_actions"):
@@ -214,7 +218,11 @@ def checked_case(path: Path) -> tuple[Case, Checked, str]:
     """A case, what the checks made of it, and the name of its agent."""
     case = read_case(path)
     checked = check(case.sources)
-    named = (unit.name for unit in checked.program.units.values() if unit.source.file == path.name)
+    named = (
+        unit.name
+        for unit in checked.program.units.values()
+        if unit.source.file == path.name and not unit.library
+    )
     return case, checked, next(named, "")
 
 

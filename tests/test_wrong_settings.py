@@ -229,3 +229,56 @@ def test_what_a_setting_names_must_be_there(tmp_path: Path, key: str) -> None:
         with pytest.raises(MixError) as caught:
             start(key, str(path), tmp_path)
         check(str(caught.value), *key.split("."), str(path))
+
+
+def options() -> list[Any]:
+    """The options of `mixkit serve`."""
+    from mix_server.cli import serve
+
+    return [option for option in serve.params if option.name != "help"]
+
+
+@pytest.mark.parametrize("option", options(), ids=lambda option: option.opts[0])
+def test_a_wrong_option_of_serve(
+    option: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused before anything is served, with its name or that of its setting, and what was found."""
+    from mix_server import serve
+    from mix_server.cli import _ELSEWHERE
+
+    from mixkit.cli import main
+
+    key = _ELSEWHERE.get(option.name, f"settings.server.{option.name}")
+    section, _, name = key.removeprefix("settings.").partition(".")
+    if option.is_flag or option.name == "log_format":
+        wrong = ["maybe"]
+    elif f"{section}.{name}" in NAMING:
+        (tmp_path / "file").touch()
+        wrong = [str(tmp_path / "file" / "below")]
+    else:
+        hint = type_of(section, name)
+        wrong = [WRONG.get(f"{section}.{name}", ["x"])[0], *list(bounds(hint))[:1]]
+
+    def served(*_: Any) -> None:
+        raise AssertionError("it serves")
+
+    monkeypatch.setattr(serve, "serve", served)
+    monkeypatch.setattr(serve, "serve_with_workers", served)
+    for each, text in {**SERVER, **BESIDE.get(f"{section}.{name}", {})}.items():
+        monkeypatch.setenv(each, text)
+    monkeypatch.setenv("MIXKIT_PROFILE", "all")
+    monkeypatch.setenv("MIXKIT_SERVER_WS_DIR", str(tmp_path / "workspaces"))
+    for value in wrong:
+        assert main(["serve", "--port=0", f"{option.opts[0]}={value}"]) in (1, 2)
+        said = capsys.readouterr().err
+        assert "it serves" not in said and "Traceback" not in said
+        # A file of a pair says what stands beside it.
+        names = (option.opts[0], f"{section}.{name}", f" {name}", f"{section}: {name}:")
+        assert any(each in said for each in names), said
+        if option.is_flag:
+            assert "does not take a value" in said
+        else:
+            assert re.search(r"expected|is not (a|one of)|cannot", said, re.IGNORECASE), said
+            assert is_secret(name) or value in said or "found" in said, said
+            if is_secret(name) and len(value) > 3:
+                assert value not in said, said

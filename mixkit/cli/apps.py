@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
-from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import (
     agreed,
-    find_workspace,
-    open_store,
     split_app,
-    ws_dir_option,
     yes_option,
 )
 
@@ -73,49 +68,34 @@ def create(name: str, desk: Desk, out: Output) -> None:
 
 @app.command()
 @click.argument("name", metavar="WS/APP")
-@ws_dir_option
-@json_option
-@pass_session
-def show(session: Session, name: str, ws_dir: Path | None) -> None:
+@desk_command()
+def show(name: str, desk: Desk, out: Output) -> None:
     """Show what is installed as an app, its agents, and what it may do."""
-    from mixkit.cli.installed import find_installed
-    from mixkit.cli.output import Output
-    from mixkit.cli.runnable import described
-
-    out = Output(session.as_json)
-    ws, app = split_app(name)
-    with session.kernel() as kernel:
-        with closing(find_workspace(open_store(kernel, ws_dir), ws).app(app)) as found:
-            release = found.release
-        agents = [described(kernel, item) for item in find_installed(kernel, ws_dir, ws, app).values()]
-    about = {
-        "app": name,
-        "package": release.package if release else None,
-        "version": release.version if release else None,
-        "signer": release.signer if release else None,
-        "database": str(found.place.home),
-    }
-    # A call must be allowed by all of them.
-    powers = [{"ffis": patterns, "options": options} for patterns, options in found.grants.layers()]
-    rows = [
-        (item.name.rpartition("/")[2], str(item.params), str(item.result), item.description)
-        for item in agents
-    ]
-    columns = ("agent", "params", "result", "description")
+    found = desk.shown(*split_app(name))
     if out.as_json:
-        shown = [dict(zip(columns, row, strict=True)) for row in rows]
-        out.document({**about, "limits": found.limits, "granted": powers, "agents": shown})
+        out.document(found)
         return
-    out.record(about)
+    columns = ("agent", "params", "result", "description")
+    out.record({key: found[key] for key in ("app", "package", "version", "signer", "database")})
     for title, heads, lines in (
-        ("Limits", ("limit", "value"), list(found.limits.items())),
-        ("Powers, of which a call needs each line", ("ffis", "options"), [_power(layer) for layer in powers]),
-        ("Agents", columns, rows),
+        ("Limits", ("limit", "value"), [*(found["limits"] or {}).items()]),
+        # A call must be allowed by all of them.
+        (
+            "Powers, of which a call needs each line",
+            ("ffis", "options"),
+            [_power(layer) for layer in found["granted"] or ()],
+        ),
+        ("Agents", columns, [tuple(_text(agent[key]) for key in columns) for agent in found["agents"]]),
     ):
         if lines:
             out.line()
             out.line(title, "title")
             out.table(heads, lines)
+
+
+def _text(value: Any) -> str:
+    """A type or a schema in a table."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _power(layer: dict[str, Any]) -> tuple[str, str]:

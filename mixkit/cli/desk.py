@@ -35,6 +35,12 @@ class Desk(Protocol):
         """The apps of a workspace: `app`, `package`, `version`, `signer` and `agents` as far as they are known."""
         ...
 
+    def shown(self, ws: str, app: str) -> dict[str, Any]:
+        """What there is of an app: `app`, `package`, `version`, `signer`, `database`, `limits`, `granted` (`ffis` and
+        `options`, of which a call needs each) and `agents` (`agent`, `params`, `result`, `description`); None for what
+        is not known."""
+        ...
+
     def remove(self, ws: str) -> None:
         """Remove a workspace and all that is in it."""
         ...

@@ -13,8 +13,9 @@ from mixkit.errors import NotFound
 
 if TYPE_CHECKING:
     from mixkit.kernel import Kernel
+    from mixkit.package import Workspace
 
-__all__ = ["find_installed", "split_agent"]
+__all__ = ["agents_of", "find_installed", "split_agent"]
 
 
 def split_agent(code: Path, ws_dir: Path | None) -> tuple[str, str, str | None] | None:
@@ -38,8 +39,6 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
     Raises:
         NotFound: there is no such directory, workspace or app.
     """
-    from mixkit.databases import Apps
-
     try:
         store = open_store(kernel, ws_dir)
         workspace = find_workspace(store, ws)
@@ -48,6 +47,13 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
         if ws_dir is not None:
             raise
         raise NotFound(f"no such file {f'{ws}/{app}'!r}; and as an installed app: {exc}") from None
+    return agents_of(workspace, app)
+
+
+def agents_of(workspace: Workspace, app: str) -> dict[str, Runnable]:
+    """The agents of an app of a workspace by name, `APP/AGENT`. `NotFound` if there is no such app."""
+    from mixkit.databases import Apps
+
     with closing(workspace.app(app)) as installed:
         return {
             f"{app}/{name}": Runnable(
@@ -61,7 +67,7 @@ def find_installed(kernel: Kernel, ws_dir: Path | None, ws: str, app: str) -> di
                 installed.limits,
                 installed.settings,
                 app,
-                ws,
+                workspace.name,
                 installed.place,
                 Apps(
                     partial(workspace.place_beside, installed.place),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
-from mixkit.cli.desk import described, opened, watched
+from mixkit.cli import desk
 from mixkit.cli.workspaces import find_workspace
 
 if TYPE_CHECKING:
@@ -53,6 +53,34 @@ class Local:
                 )
         return found
 
+    def shown(self, ws: str, app: str) -> dict[str, Any]:
+        from mixkit.cli.installed import agents_of
+        from mixkit.cli.runnable import described
+
+        workspace = self.workspace(ws)
+        with closing(workspace.app(app)) as found:
+            release, place, limits = found.release, found.place, found.limits
+            layers = found.grants.layers()
+        agents = [described(self.kernel, item) for item in agents_of(workspace, app).values()]
+        return {
+            "app": f"{ws}/{app}",
+            "package": release.package if release else None,
+            "version": release.version if release else None,
+            "signer": release.signer if release else None,
+            "database": str(place.home),
+            "limits": limits,
+            "granted": [{"ffis": patterns, "options": options} for patterns, options in layers],
+            "agents": [
+                {
+                    "agent": item.name.rpartition("/")[2],
+                    "params": str(item.params),
+                    "result": str(item.result),
+                    "description": item.description,
+                }
+                for item in agents
+            ],
+        }
+
     def remove(self, ws: str) -> None:
         self.store.delete(ws)
 
@@ -78,7 +106,7 @@ class Local:
         from mixkit.moving.leaving import Leaving, export
 
         workspace = self.workspace(ws)
-        what = Leaving(app, history, grants, watched(progress))
+        what = Leaving(app, history, grants, desk.watched(progress))
 
         async def write() -> None:
             async for piece in export(self.kernel, workspace, what):
@@ -87,7 +115,7 @@ class Local:
         asyncio.run(write())
 
     def look(self, file: IO[bytes]) -> dict[str, Any]:
-        return described(file)
+        return desk.described(file)
 
     def bring(
         self, file: IO[bytes], ws: str | None, into: bool, grants: bool, progress: Progress
@@ -96,11 +124,11 @@ class Local:
 
         from mixkit.moving.arriving import Bringing
 
-        found = opened(file)
+        found = desk.opened(file)
         name = ws or found.manifest.name
         if into:
             self.workspace(name)
-        how = Bringing(belongings=grants, watch=watched(progress))
+        how = Bringing(belongings=grants, watch=desk.watched(progress))
         new = name not in self.store.list()
         return dataclasses.asdict(found.bring(self.kernel, self.store, name, how, new=new))
 

@@ -46,6 +46,42 @@ class Served:
             found.append({"app": name, **about, "agents": agents})
         return found
 
+    def shown(self, ws: str, app: str) -> dict[str, Any]:
+        from mixkit.moving.errors import RemoteRefused
+
+        said = self._call("GET", f"/ws/{ws}/app/{app}")
+        agents = []
+        for agent in said["agents"]:
+            found = self._call("GET", f"/ws/{ws}/app/{app}/agent/{agent['name']}")
+            # A server says types as schemas, which programs read.
+            agents.append(
+                {
+                    "agent": agent["name"],
+                    "params": found["inParams"],
+                    "result": found["outParams"],
+                    "description": found["description"],
+                }
+            )
+        about: dict[str, Any] = {"package": None, "version": said["version"], "signer": None}
+        granted = None
+        # Only who may install is told what an app may do, and of what package it is.
+        try:
+            powers = self._call("GET", f"/ws/{ws}/powers/{app}")
+        except RemoteRefused as exc:
+            if exc.status not in (403, 404):
+                raise
+        else:
+            about["package"] = powers["package"]
+            granted = [{"ffis": powers["allowed"], "options": {}}]
+        return {
+            "app": f"{ws}/{app}",
+            **about,
+            "database": f"{self._url}/ws/{ws}/app/{app}",
+            "limits": None,
+            "granted": granted,
+            "agents": agents,
+        }
+
     def remove(self, ws: str) -> None:
         self._call("DELETE", f"/ws/{ws}")
 

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 
 from mixkit.egress import EgressPolicy, PinnedAddress, check
 from mixkit.errors import FFIError
-from mixkit.moving.errors import RemoteError
+from mixkit.moving.errors import RemoteError, RemoteRefused
 from mixkit.target import EgressDenied, Target, parse_url
 
 __all__ = ["ANYWHERE", "Remote"]
@@ -90,7 +90,7 @@ class Remote:
                         target = target.referred(location)
                         continue
                     if answer.status != 200:
-                        raise RemoteError(f"{_place(target)} answers {_said(answer)}")
+                        raise RemoteRefused(f"{_place(target)} answers {_said(answer)}", answer.status)
                     self._take(answer, target, file, most, deadline, watch)
                     return
         raise RemoteError(f"{url[:200]!r} redirects more than {_REDIRECTS} times")
@@ -147,7 +147,7 @@ class Remote:
             with _told(target), closing(connection.getresponse()) as answer:
                 data = answer.read(_ANSWER)
         if answer.status not in (200, 201):
-            raise RemoteError(f"{_place(target)} answers {_described(answer.status, data)}")
+            raise RemoteRefused(f"{_place(target)} answers {_described(answer.status, data)}", answer.status)
         return _object(data, target)
 
     def call(
@@ -168,7 +168,7 @@ class Remote:
             with closing(connection.getresponse()) as answer:
                 found = answer.read(_LARGE)
         if answer.status not in (200, 201, 204):
-            raise RemoteError(f"{_place(target)} answers {_described(answer.status, found)}")
+            raise RemoteRefused(f"{_place(target)} answers {_described(answer.status, found)}", answer.status)
         return None if answer.status == 204 else _object(found, target)
 
     @contextmanager

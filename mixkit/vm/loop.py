@@ -292,10 +292,14 @@ class Run:
             while True:
                 event = machine.step(SLICE)
                 match Timeout() if self._stop is not None else event:
-                    case Idle(finished, latest):
+                    case Idle(finished, latest, awaits, runs):
                         result = finished if result is None or latest else result
                         self._to(RunState.IDLE)
-                        if self._pending:
+                        if runs:
+                            yield None
+                            self._check_stopped()
+                            self._to(RunState.RUNNING)
+                        elif self._pending and awaits:
                             yield set(self._pending)
                             self._check_stopped()
                             self._answer_done(machine)

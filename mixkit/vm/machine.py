@@ -90,11 +90,14 @@ class Idle(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do until an FFI is answered or an action enters the machine again.
 
     `words` is the result of the entry that has just finished, None if none has. Of several entries of a run the first
-    one's is the answer, unless a later one is `latest`: it stands for what they have all come to.
+    one's is the answer, unless a later one is `latest`: it stands for what they have all come to. Unless it `awaits`
+    the answers of FFIs that are under way, the run ends without them. If it `runs`, it has more to do and is stepped.
     """
 
     words: bytes | None = None
     latest: bool = False
+    awaits: bool = True
+    runs: bool = False
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):

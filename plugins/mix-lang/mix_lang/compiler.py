@@ -49,7 +49,10 @@ def build(sources: Mapping[str, str], libraries: Sequence[Library] = ()) -> tupl
     if checked.failed:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
-    unit = next(unit for unit in checked.program.units.values() if unit.source.file == first)
+    # A file may be called as a module of the library is, and hold another one.
+    unit = next(
+        unit for unit in checked.program.units.values() if unit.source.file == first and not unit.library
+    )
     report = Report(unit.source)
     _is_agent(unit, report)
     if report.failed:

@@ -56,6 +56,11 @@ def test_a_source_runs(kernel: Kernel, folder: Path) -> None:
         assert result.value == {"text": f"Good day, {name.capitalize()}"}
 
 
+def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "string.mix").write_text("module shout(p: data)\n  cell output = p.text + 1\nmodule end\n")
+    assert kernel.run_sync(tmp_path / "string.mix", "shout", {"text": "a"}).value == "a1"
+
+
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
     program = kernel.load(folder / "greet.mix")
 

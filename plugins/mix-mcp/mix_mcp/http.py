@@ -76,10 +76,13 @@ class Endpoint:
     permissions: ClassVar = {"POST": Permission.SEE}
     methods: ClassVar = {
         "POST": Method(
-            "A message of the Model Context Protocol", {200: dict[str, Any], 202: None}, (JSON, EVENTS),
-            takes=dict[str, Any], errors=frozenset({404, 500}),
+            "A message of the Model Context Protocol",
+            # An error is one of JSON-RPC, in the body of a status that fits.
+            {200: dict[str, Any], 202: None, **dict.fromkeys((400, 404, 500), dict[str, Any])},
+            (JSON, EVENTS),
+            takes=dict[str, Any],
         )
-    }  # fmt: skip
+    }
 
     def __init__(self, server: Server) -> None:
         self._server = server

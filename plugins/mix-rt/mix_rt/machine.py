@@ -10,7 +10,7 @@ from typing import Final
 from mix_rt.errors import QCodeError
 from mix_rt.instance import virtual
 from mix_rt.qcode import Code, addresses
-from mix_rt.vm import Call, Done, Failed, Gave, Result
+from mix_rt.vm import Call, Done, Failed, Gave, Result, Waits
 from mix_rt.vm import Event as Said
 from mixkit import codec
 from mixkit.contracts import Instance
@@ -122,14 +122,16 @@ class CodeMachine:
         match answer:
             case Gave():
                 return Running()
-            case Result(words=words):
-                return Idle(words, self._acts)
+            case Result(words, awaits, runs):
+                return Idle(words, self._acts, awaits, runs)
             case Failed():
                 self.healthy = False
                 return Panic(self._explained(answer))
+            case Waits(awaits):
+                # An answer that has come meanwhile may change that.
+                return Running() if self._todo else Idle(awaits=awaits)
             case _:
-                # Nothing can run; an answer that has come meanwhile may change that.
-                return Running() if self._todo else Idle()
+                return Idle()
 
     def _quick(self, answer: Said, host: Host, budget: int) -> Said:
         """Answer FFIs that are quick, until there is something else to say.

@@ -197,5 +197,7 @@ BUILTINS: Final[dict[str, str]] = {
     "ref_of_string": "text:string",
     "ref_to_string": "ref:ref",
     "regex_texts": "pattern:string most:whole text:string",
+    "coroutine_local": "index:whole",
+    "coroutine_set_local": "index:whole value:data",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

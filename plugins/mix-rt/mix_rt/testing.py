@@ -9,10 +9,10 @@ from typing import Any, Final
 from mix_rt.errors import QCodeError
 from mix_rt.qcode import Assembly
 from mix_rt.random_code import random_code
-from mix_rt.vm import Call, Event, Failed, Gave, Result, Virtual
+from mix_rt.vm import Call, Event, Failed, Gave, Result, Virtual, Waits
 from mixkit import codec
 
-__all__ = ["SLICE", "Panicked", "execute", "finish", "run_random"]
+__all__ = ["SLICE", "Later", "Panicked", "execute", "finish", "run_random"]
 
 SLICE: Final = 20_000
 """A budget that many tests use up."""
@@ -26,8 +26,20 @@ class Panicked(Exception):
         self.event = event
 
 
+class Later(Exception):
+    """Raised by an FFI that answers null after so many milliseconds."""
+
+    def __init__(self, ms: float) -> None:
+        super().__init__(ms)
+        self.ms = ms
+
+
 def finish(virtual: Virtual, event: Event, ffi: Callable[..., Any] | None = None, budget: int = SLICE) -> Any:
-    """Step until the entry ends; its result. FFIs are answered by `ffi(index, *arguments)` at once."""
+    """Step until the entry ends; its result. FFIs are answered by `ffi(index, *arguments)` at once.
+
+    If that raises `Later`, the answer is null, and comes when nothing else can run: what is due first before the rest.
+    """
+    now, pending = 0.0, list[tuple[float, int]]()
     for _ in range(1_000_000):
         if isinstance(event, Result):
             return codec.decode(event.words)
@@ -37,8 +49,17 @@ def finish(virtual: Virtual, event: Event, ffi: Callable[..., Any] | None = None
             event = virtual.step(budget)
         elif isinstance(event, Call) and ffi is not None:
             arguments: list[Any] = codec.decode(event.words)  # type: ignore[assignment]
-            answer = ffi(event.ffi, *arguments)
+            try:
+                answer = ffi(event.ffi, *arguments)
+            except Later as later:
+                pending.append((now + later.ms, event.id))
+                event = virtual.step(budget)
+                continue
             event = virtual.answer(event.id, codec.encode(answer), budget)
+        elif isinstance(event, Waits) and pending:
+            first = min(range(len(pending)), key=lambda index: pending[index][0])
+            now, due = pending.pop(first)
+            event = virtual.answer(due, codec.encode(None), budget)
         else:
             raise AssertionError(f"expected the entry to go on, found {event}")
     raise AssertionError("no end in a million steps")

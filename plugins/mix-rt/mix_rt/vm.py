@@ -40,14 +40,18 @@ class Call(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The entry has ended with the result in codec words."""
+    """The entry has ended with the result in codec words. `awaits`: a coroutine waits for an FFI; `runs`: can run."""
 
     words: bytes
+    awaits: bool
+    runs: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """No coroutine can run."""
+    """No coroutine can run. `awaits`: one waits for an FFI."""
+
+    awaits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Failed:
 
 _CALL: Final = struct.Struct("<3I")
 _GAVE: Final = Gave()
-_WAITS: Final = Waits()
+_WAITS: Final = (Waits(False), Waits(True))
 
 Event: TypeAlias = Gave | Call | Result | Waits | Done | Failed
 
@@ -146,7 +150,10 @@ class Virtual:
         if event == _RUNNING:
             return _GAVE
         if event == _IDLE:
-            return Result(answer[8:]) if answer[4] else _WAITS
+            flags = answer[4]
+            if flags & 1:
+                return Result(answer[8:], flags & 2 != 0, flags & 4 != 0)
+            return _WAITS[flags >> 1 & 1]
         rest = answer[4:]
         if event == _DONE:
             return Done(rest)

@@ -48,7 +48,8 @@ def test_cases(suite: Any, native: Callable[[], Virtual], mode: str) -> None:
         checked = suite.check(case.sources)
         if checked.failed:
             continue
-        agent = next(unit for unit in checked.program.units.values() if unit.source.file == path.name)
+        units = checked.program.units.values()
+        agent = next(unit for unit in units if unit.source.file == path.name and not unit.library)
         code = suite.generate(checked.program, agent.name).code()
         try:
             suite.run_case(case, suite.Machine(code, agent.name, make))

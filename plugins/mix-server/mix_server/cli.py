@@ -27,7 +27,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
     try:
         value = json.loads(text)
     except ValueError as exc:
-        raise click.BadParameter(f"expected a JSON object: {exc}") from None
+        raise click.BadParameter(f"expected a JSON object, found {text[:80]!r}: {exc}") from None
     if not isinstance(value, dict):
         raise click.BadParameter(f"expected a JSON object, found {text[:80]!r}")
     return value

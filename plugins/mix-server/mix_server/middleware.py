@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
@@ -102,19 +103,25 @@ class Around:
                 req.caller = await admit(self._authorizer, req, permission, about)
             except (Refusal, NotFound):
                 # Counts too: else tokens and names could be tried without an end.
-                self._count(req, resp, resource)
+                await self._count(req, resp, resource)
                 raise
             req.activity = activity_of(resource, req.method)
-        self._count(req, resp, resource)
+        await self._count(req, resp, resource)
         # A method that is not done here is refused as such, whatever else is sent.
         if req.judged and req.method in self._done(str(req.uri_template)):
             refuse_conditions(req, resource)
             refuse_options(req, resource)
 
-    def _count(self, req: Request, resp: Response, resource: Any) -> None:
+    async def _count(self, req: Request, resp: Response, resource: Any) -> None:
         """Count a request against what its caller may ask. `TooOften` if that is used up."""
         if self._rates is not None and not hasattr(resource, "never_limited"):
-            bucket = bucket_of(req, req.caller)
+            caller = req.caller
+            if caller is None:
+                # Also where everybody may ask, or this one may not: behind a proxy all have one address, and nobody is
+                # to use up what the others have.
+                with contextlib.suppress(Refusal, NotFound):
+                    caller = await self._authorizer.authorize(req)
+            bucket = bucket_of(req, caller)
             if bucket is not None:
                 resp.set_headers(self._rates.take(bucket))
 

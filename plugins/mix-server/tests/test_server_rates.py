@@ -128,6 +128,34 @@ async def test_each_caller_is_counted_alone(make_server: Make, connect: Connect)
         assert (await ask(None, "/v1/ws/w/app/demo/files/public/none")).status_code == 429
 
 
+async def test_who_is_known_is_counted_alone_wherever_they_ask(make_server: Make, connect: Connect) -> None:
+    """Also where everybody may ask, and where this one may not."""
+    server = make_server(rate_limit=0.01, rate_burst=2)
+    ann = server.key.token("ann@example.org", "ann@example.org", 600)[0]
+    async with connect(server, None) as client:
+
+        async def ask(path: str, token: str | None) -> int:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return (await client.get(path, headers=headers)).status_code
+
+        paths = (
+            "/v1/ws/w/app/demo/files/public/none",
+            "/v1/ws/hidden",
+            "/v1/subscribe/$app/x?ws=w&app=demo",
+            "/v1/signals/w.0",
+        )
+        # The address has nothing left.
+        assert [await ask(paths[0], token) for token in (None, "nobody's", None)] == [404, 404, 429]
+        for number, path in enumerate(paths):
+            user = server.key.token(f"{number}@example.org", f"{number}@example.org", 600)[0]
+            assert [await ask(path, user) for _ in range(3)] == [404, 404, 429], path
+        assert [await ask(paths[0], ann), await ask(paths[1], ann), await ask(paths[0], ann)] == [
+            404,
+            404,
+            429,
+        ]
+
+
 async def test_without_a_limit_nothing_is_told(client: httpx.AsyncClient) -> None:
     began = time.monotonic()
     answers = [await client.get("/v1/ws") for _ in range(200)]

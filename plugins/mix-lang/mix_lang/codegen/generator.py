@@ -267,6 +267,19 @@ class Generator:
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
             fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
+        elif name in ("hold", "unhold"):
+            fn.b.emit(
+                "call_func", to, fn.b.window(0), self.function_key(self.cells, self.cells.members[name])
+            )
+        elif name in ("yield", "park", "current"):
+            fn.b.emit(name, *(() if name == "yield" else (to,)))
+            if name == "yield":
+                fn.b.emit("literal", to, "null")
+        elif name in ("wake", "cancel"):
+            fn.b.emit(name, first, *((first + 1,) if name == "wake" else ()))
+            fn.b.emit("literal", to, "null")
+        elif name == "spawn":
+            fn.b.emit("spawn", to, first)
         elif name == "stream_next":
             window = fn.b.window(0)
             end, done = fn.b.label(), fn.b.label()

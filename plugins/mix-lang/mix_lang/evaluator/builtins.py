@@ -20,6 +20,7 @@ from mix_lang.evaluator.values import (
     Constructor,
     Native,
     Panic,
+    Slots,
     Stream,
     kind,
 )  # fmt: skip
@@ -164,14 +165,54 @@ def _stream_next(machine: Machine, stream: Any) -> Any:
     return None if item is END else Case("some", item)
 
 
-def _stream_of(machine: Machine, function: Any) -> Stream:
-    def items() -> Any:
-        while (item := machine.apply(function, ())) is not None:
-            if item.arg is UNDEF:
-                raise Panic("undefined may not be an element of a stream")
-            yield item.arg
+class _Made:
+    """An iterator over what a function answers. Several coroutines may wait in it."""
 
-    return Stream(items())
+    def __init__(self, machine: Machine, function: Any) -> None:
+        self._machine, self._function = machine, function
+
+    def __iter__(self) -> _Made:
+        return self
+
+    def __next__(self) -> Any:
+        if self._function is None:
+            raise StopIteration
+        item = self._machine.apply(self._function, ())
+        if item is None:
+            self._function = None
+            raise StopIteration
+        if item.arg is UNDEF:
+            raise Panic("undefined may not be an element of a stream")
+        return item.arg
+
+
+def _stream_of(machine: Machine, function: Any) -> Stream:
+    return Stream(_Made(machine, function))
+
+
+def _slot(machine: Machine, number: int, slots: Any) -> Any:
+    if type(slots) is not Slots:
+        raise Panic(f"expected an object of slots, found {kind(slots)}")
+    return slots.at[number]
+
+
+def _set_slot(machine: Machine, number: int, slots: Any, value: Any) -> None:
+    _slot(machine, number, slots)
+    slots.at[number] = value
+
+
+def _set_local(machine: Machine, index: Any, value: Any) -> None:
+    machine.coroutines.running.locals[index] = value
+
+
+def _unhold(machine: Machine) -> None:
+    machine.held -= 1
+    if machine.held == 0 and machine.awaiting is not None:
+        machine.coroutines.wake(machine.awaiting, None)
+
+
+def _hold(machine: Machine) -> None:
+    machine.held += 1
 
 
 def _entry(index: int, entries: dict[str, Any]) -> Any:
@@ -243,6 +284,22 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "length": _length,
     "stream_next": _stream_next,
     "stream_of": _stream_of,
+    "identical": lambda machine, a, b: a is b,
+    "raise": lambda machine, value: _fail(machine, value),
+    "argument": lambda machine, case: case.arg,
+    "slots": lambda machine, count: Slots([UNDEF] * count),
+    "slot": _slot,
+    "set_slot": _set_slot,
+    "spawn": lambda machine, function: machine.coroutines.spawn(function),
+    "current": lambda machine: machine.coroutines.running,
+    "yield": lambda machine: machine.coroutines.pause(),
+    "park": lambda machine: machine.coroutines.park(),
+    "wake": lambda machine, coroutine, value: machine.coroutines.wake(coroutine, value),
+    "cancel": lambda machine, coroutine: machine.coroutines.cancel(coroutine),
+    "coroutine_local": lambda machine, index: machine.coroutines.running.locals[index],
+    "coroutine_set_local": _set_local,
+    "hold": _hold,
+    "unhold": _unhold,
 }
 
 
@@ -279,6 +336,7 @@ def _datacase(machine: Machine, value: Any) -> Any:
 
 def _debug(machine: Machine, value: Any) -> None:
     machine.log.append(value if type(value) is str else kind(value))
+    machine.coroutines.pause()
 
 
 def _actions(name: str, change: Callable[[Machine, list[Any]], None]) -> Native:

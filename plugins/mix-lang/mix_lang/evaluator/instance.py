@@ -26,6 +26,7 @@ from mix_lang.source import Source
 from mixkit.value import UNDEF, Case
 
 if TYPE_CHECKING:
+    from mix_lang.evaluator.coroutine import Coroutine
     from mix_lang.evaluator.machine import Machine
 
 __all__ = ["Cell", "Instance", "Program", "instantiate"]
@@ -42,7 +43,8 @@ class Cell:
     value: Any = UNDEF
     previous: Any = UNDEF
     stale: bool = True
-    computing: bool = False
+    computing: Coroutine | None = None
+    waiters: list[Coroutine] = field(default_factory=list)
     version: int = 0
     dependents: set[Cell] = field(default_factory=set)
 
@@ -155,16 +157,23 @@ class Instance:
         return cell.instance._fresh(machine, cell)
 
     def _fresh(self, machine: Machine, cell: Cell) -> Any:
-        if cell.stale:
-            if cell.computing:
+        coroutines = machine.coroutines
+        while cell.computing is not None:
+            if cell.computing is coroutines.running:
                 raise Panic(f"the cell '{cell.name}' is needed for its own value")
-            cell.computing = True
+            cell.waiters.append(coroutines.running)
+            coroutines.park()
+        if cell.stale:
+            cell.computing = coroutines.running
             machine.reading.append(cell)
             try:
                 value = self._compute(machine, cell)
             finally:
                 machine.reading.pop()
-                cell.computing = False
+                cell.computing = None
+                waiters, cell.waiters = cell.waiters, []
+                for waiter in waiters:
+                    coroutines.wake(waiter, None)
             cell.stale = False
             self._set(cell, value)
         return cell.value
@@ -295,13 +304,24 @@ def settle(machine: Machine) -> None:
         for watch in instance.watches:
             watch.ran = False
     while True:
+        _awaited(machine)
         for instance in list(machine.instances):
             for cell in instance.cells.values():
                 machine.unwatched(instance.contents, machine, cell)
-        if not any(
+        if any(
             _observe(machine, instance, watch) for instance in machine.instances for watch in instance.watches
         ):
+            continue
+        if not machine.held:
             return
+
+
+def _awaited(machine: Machine) -> None:
+    """Wait until the coroutines have ended that the output waits for."""
+    while machine.held:
+        machine.awaiting = machine.coroutines.running
+        machine.coroutines.park()
+        machine.awaiting = None
 
 
 def _observe(machine: Machine, instance: Instance, watch: Watch) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mix_lang import syntax as s
 from mix_lang.evaluator.builtins import BUILTINS, GLOBALS
+from mix_lang.evaluator.coroutine import Coroutine, Coroutines
 from mix_lang.evaluator.instance import Cell, Instance, Program, instantiate
 from mix_lang.evaluator.operators import arithmetic, compared, concat, drained
 from mix_lang.evaluator.patterns import match
@@ -59,7 +60,7 @@ class Machine:
 
     def __init__(self, program: Program, ffi: Any = None, budget: int = 2_000_000) -> None:
         self.program, self._ffi, self._budget = program, ffi, budget
-        self._depth = 0
+        self.depth = 0
         # The cell that is being computed, innermost last; None where nothing depends on what is read.
         self.reading: list[Cell | None] = []
         self.instances: list[Instance] = []
@@ -68,6 +69,10 @@ class Machine:
         self.next_actions: list[Any] = []
         self.idle_actions: list[Any] = []
         self.statics: dict[str, Instance] = {}
+        self.coroutines = Coroutines(self)
+        # How many coroutines the output waits for, and who waits for them.
+        self.held = 0
+        self.awaiting: Coroutine | None = None
 
     # ---------------------------------------------------------------------------------------------- expressions
 
@@ -261,13 +266,13 @@ class Machine:
             raise self._at(no_match(value), node.value, env)
 
     def _try(self, node: s.Try, env: Env, tail: bool) -> Any:
-        depth, reading = self._depth, len(self.reading)
+        depth, reading = self.depth, len(self.reading)
         try:
             value = self.eval(node.operand, env)
         except Panic as panic:
-            if panic.code == "M0904":
+            if panic.fatal or panic.code == "M0904":
                 raise
-            self._depth = depth
+            self.depth = depth
             del self.reading[reading:]
             return Case("error", panic.value)
         if value is UNDEF:
@@ -325,9 +330,9 @@ class Machine:
 
     def apply(self, function: Any, args: tuple[Any, ...]) -> Any:
         """Call a function with as many arguments as there are."""
-        self._depth += 1
+        self.depth += 1
         try:
-            if self._depth > _DEEPEST:
+            if self.depth > _DEEPEST:
                 raise Panic("calls are nested too deep", "M0904")
             while True:
                 if type(function) is Partial:
@@ -351,7 +356,7 @@ class Machine:
                     return value
                 function, args = value, rest
         finally:
-            self._depth -= 1
+            self.depth -= 1
 
     def _invoke_tail(self, tail: Tail) -> Any:
         return self.apply(tail.function, tail.args)
@@ -390,10 +395,15 @@ class Machine:
     def foreign(self, name: str, args: tuple[Any, ...]) -> Any:
         """Call an FFI, or with `%` in front a built-in of the machine."""
         if name.startswith("%"):
-            return BUILTINS[name[1:]](self, *args)
+            name, _, number = name[1:].partition(" ")
+            return BUILTINS[name](self, *((int(number),) if number else ()), *args)
+        if name == "$core_sleep":
+            return self.coroutines.sleep(args[0])
         if self._ffi is None:
             raise Panic(f"there is no FFI {name} here")
-        return self._ffi(name, args)
+        answer = self._ffi(name, args)
+        self.coroutines.pause()
+        return answer
 
     def unwatched(self, call: Any, *args: Any) -> Any:
         """Call something whose reading of cells makes nothing depend on them."""

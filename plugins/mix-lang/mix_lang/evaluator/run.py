@@ -32,7 +32,7 @@ class Agent:
         self.machine = Machine(program, ffi)
         unit = program.units[module]
         args = (params,) if unit.module.params else ()
-        with _room():
+        with self._room():
             self.instance: Instance = instantiate(self.machine, module, args)
             settle(self.machine)
             self._run_next()
@@ -53,18 +53,27 @@ class Agent:
 
     def invoke(self, action: ActionValue, *args: Any) -> None:
         """Run an action, and the next ones that it asks for."""
-        with _room():
+        with self._room():
             invoked(self.machine, action, args)
             self._run_next()
 
     def idle(self) -> None:
         """Run what was put off until the answer is sent."""
-        with _room():
+        with self._room():
             while self.machine.idle_actions:
                 following = self.machine.idle_actions.pop(0)
                 if type(following) is ActionValue:
                     invoked(self.machine, following, ())
                     self._run_next()
+
+    @contextmanager
+    def _room(self) -> Any:
+        """An interaction: the coroutines that it leaves behind end with it."""
+        with _room():
+            try:
+                yield
+            finally:
+                self.machine.coroutines.close()
 
     def _run_next(self) -> None:
         while self.machine.next_actions:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mix_lang.evaluator.instance import Cell, Instance
 
 __all__ = [
-    "ActionValue", "Constructor", "Env", "Function", "Link", "ModuleFunction", "Native", "Panic", "Partial", "Stream",
-    "kind",
+    "ActionValue", "Constructor", "Env", "Function", "Link", "ModuleFunction", "Native", "Panic", "Partial", "Slots",
+    "Stream", "kind",
 ]  # fmt: skip
 
 
@@ -33,6 +33,8 @@ class Panic(Exception):
         self.message, self.code = message, code
         # What `try` gives: the message, unless the program raised something else.
         self.value = message if value is UNDEF else value
+        # Whether no `try` stops it: an error of another coroutine.
+        self.fatal = False
         self.source: Source | None = None
         self.span = Span(0, 0)
         self.frames: list[tuple[str, Source, Span]] = []
@@ -121,6 +123,13 @@ END = object()
 
 
 @dataclass(eq=False, slots=True)
+class Slots:
+    """Places that change."""
+
+    at: list[Any]
+
+
+@dataclass(eq=False, slots=True)
 class Link:
     """A cell as such, not its value."""
 
@@ -141,12 +150,14 @@ def kind(value: Any) -> str:
     if value is None:
         return "null"
     found = _KINDS.get(type(value))
-    return found if found is not None else "module"
+    if found is not None:
+        return found
+    return "coroutine" if type(value).__name__ == "Coroutine" else "module"
 
 
 _KINDS: dict[type, str] = {
     type(UNDEF): "undefined", bool: "bool", int: "int", float: "number", str: "string", Ref: "ref", bytes: "binary",
     list: "array", dict: "map", Token: "token", Case: "case", Function: "function", Native: "function",
     Constructor: "function", ModuleFunction: "function", Partial: "function", Stream: "stream", Link: "link",
-    ActionValue: "action",
+    ActionValue: "action", Slots: "slots",
 }  # fmt: skip

@@ -21,6 +21,7 @@ _LEVELS: Final[tuple[frozenset[str], ...]] = (
     frozenset(("||",)), frozenset(("&&",)), frozenset(), COMPARISONS, frozenset(("++",)), frozenset("+-"),
     frozenset("*/%"),
 )  # fmt: skip
+_OPERATORS: Final = frozenset().union(*_LEVELS)
 _BEHIND: Final = frozenset((",", ")", "]", "}", ";"))
 """What ends an expression, whatever it is."""
 _NOT: Final = 2
@@ -73,7 +74,7 @@ class ExpressionParser(PostfixParser, PatternParser):
     def _with(self) -> s.Expr:
         start = self._token.span
         left = self._binary(0)
-        if not self._sees("with"):
+        if self._tokens[self._at].value != "with" or not self._sees("with"):
             return left
         updates = []
         while self._take("with"):
@@ -89,6 +90,9 @@ class ExpressionParser(PostfixParser, PatternParser):
             return self._not(level)
         start = self._token.span
         left: s.Expr = self._unary()
+        token = self._tokens[self._at]
+        if token.kind != "op" or token.value not in _OPERATORS:
+            return left
         # Tightest first: what was read so far is the first operand of the next looser chain.
         for current in range(len(_LEVELS) - 1, level - 1, -1):
             ops = _LEVELS[current]
@@ -124,7 +128,9 @@ class ExpressionParser(PostfixParser, PatternParser):
         return s.Chain(self._since(start), first, tuple(parts))
 
     def _unary(self) -> s.Expr:
-        token = self._token
+        token = self._tokens[self._at]
+        if token.kind == "name":
+            return self._postfix()
         if self._sees("-"):
             with self._nested():
                 self._next()

@@ -24,11 +24,13 @@ class PostfixParser(Cursor):
         start = self._token.span
         left = self._primary()
         count = 0
-        while self._token.kind == "op":
-            op = self._token.value
-            if op in _BEHIND:
-                self._link(count)
-                count += 1
+        while True:
+            token = self._tokens[self._at]
+            op = token.value
+            if token.kind != "op" or op not in _BEHIND:
+                return left
+            self._link(count)
+            count += 1
             if op == ".":
                 left = self._dotted(start, left)
             elif op == "[":
@@ -45,12 +47,9 @@ class PostfixParser(Cursor):
                 if not isinstance(left, s.Name):
                     raise Fault("M0201", self._since(start), 'expected the name of a cell before "\'"')
                 left = s.Previous(self._since(start), left.name)
-            elif op == "^":
+            else:
                 self._next()
                 left = s.Inverse(self._since(start), left)
-            else:
-                break
-        return left
 
     def _dotted(self, start: Span, left: s.Expr) -> s.Expr:
         self._next()
