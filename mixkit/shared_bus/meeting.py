@@ -45,19 +45,20 @@ class Lead:
 
     def close(self) -> None:
         """Let another lead. Twice is harmless."""
-        if self._descriptor >= 0:
+        # Taken first: of two who close it at once, the other one would close what has its number by then.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
             self.listener.close()
             # Closing alone would not do while a child between fork and exec has the descriptor too.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
     def forget(self) -> None:
         """In a forked child: it is the parent's, who keeps it."""
-        if self._descriptor >= 0:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
             self.listener.close()
-            os.close(self._descriptor)
-            self._descriptor = -1
+            os.close(descriptor)
 
 
 def lead(directory: Path) -> Lead | None:
