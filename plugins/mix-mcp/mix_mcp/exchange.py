@@ -25,10 +25,23 @@ if TYPE_CHECKING:
     from mix_mcp.revision import Client
     from mixkit.keyring import KeyRing
 
-__all__ = ["Ask", "Exchange", "Seal"]
+__all__ = ["Ask", "Exchange", "Seal", "together"]
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Asks several things, by name, and answers what came of each."""
+
+
+def together(ask_one: Callable[[str, Any], Awaitable[Any]]) -> Ask:
+    """What asks several things at once, of what asks one: its method, with its params."""
+
+    async def ask(requests: Mapping[str, Any]) -> dict[str, Any]:
+        answers = await asyncio.gather(
+            *(ask_one(each["method"], each["params"]) for each in requests.values())
+        )
+        return dict(zip(requests, answers, strict=True))
+
+    return ask
+
 
 _PURPOSE: Final = "mcp state"
 _GOOD_FOR: Final = 900

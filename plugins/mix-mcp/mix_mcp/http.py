@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -16,6 +16,7 @@ from mix_server.event_stream import EVENTS
 from mix_server.streams import Stream
 
 from mix_mcp.bridge import Asked, Bridge
+from mix_mcp.exchange import together
 from mix_mcp.message import (
     HEADER_MISMATCH,
     INTERNAL,
@@ -45,7 +46,7 @@ from mix_mcp.revision import (
 )
 from mix_mcp.session import HEADER, close, open_session
 from mixkit import tagged_json
-from mixkit.errors import FFIError, NotFound, TaggedJSONError
+from mixkit.errors import FFIError, NotFound
 from mixkit.signals import Owner
 from mixkit.value import error, ok
 
@@ -152,7 +153,7 @@ class Endpoint:
         told: asyncio.Queue[bytes | None] = asyncio.Queue()
         asked = Asked(message.id, req.who, client, req.id, told.put_nowait)
         if not client.modern:
-            asked.ask = partial(self._ask, ws, req, told.put_nowait)
+            asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
 
         async def work() -> None:
             try:
@@ -183,17 +184,10 @@ class Endpoint:
         resp.set_header("X-Accel-Buffering", "no")
         resp.stream = Stream(self._server.streams, req, parts(), release, endless=message.method == _LISTEN)
 
-    async def _ask(
-        self, ws: str, req: Request, tell: Callable[[bytes], None], requests: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Ask the client of a session several things at once."""
-        answers = await asyncio.gather(*(self._ask_one(ws, req, tell, **each) for each in requests.values()))
-        return dict(zip(requests, answers, strict=True))
-
     async def _ask_one(
         self, ws: str, req: Request, tell: Callable[[bytes], None], method: str, params: Any
     ) -> dict[str, Any]:
-        """Ask one, whose answer is a request of its own, to whichever worker."""
+        """Ask the client of a session, whose answer is a request of its own, to whichever worker."""
         signals, owner = self._server.kernel.signals, Owner(ws, None, req.who.named, None)
         most = self._server.settings.postpone_timeout
         id = await signals.create(owner, most)
@@ -206,7 +200,7 @@ class Endpoint:
 
     async def _settle(self, ws: str, found: Answer) -> None:
         outcome = error("no answer") if found.result is None else ok(tagged_json.from_json(found.result))
-        with contextlib.suppress(NotFound, FFIError, TaggedJSONError):
+        with contextlib.suppress(NotFound, FFIError):
             # Whoever knows the id may answer; that of another workspace is known to nobody here.
             if (await self._server.kernel.signals.find(str(found.id))).owner.workspace == ws:
                 await self._server.kernel.signals.settle(str(found.id), outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -93,9 +94,7 @@ class Library:
         }
         for app in await self._records.apps(who):
             database = await self._server.databases.of(self._workspace, app)
-            for query in await self._server.databases.call(
-                lambda database=database: stored_queries.names(database)  # type: ignore[misc]
-            ):
+            for query in await self._server.databases.call(partial(stored_queries.names, database)):
                 uri = query_uri(app, query["name"])
                 found[uri] = {
                     "uri": uri,

@@ -11,10 +11,11 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_mcp.bridge import Asked
+from mix_mcp.exchange import together
 from mix_mcp.message import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -142,15 +143,11 @@ class Connection:
                 INVALID_REQUEST, "expected initialize first, or _meta that says the revision of the protocol"
             )
         self._count += 1
-        ask = None if client.modern else self._ask
+        ask = None if client.modern else together(self._ask_one)
         return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
 
-    async def _ask(self, requests: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask the client of a session several things at once."""
-        answers = await asyncio.gather(*(self._ask_one(**request) for request in requests.values()))
-        return dict(zip(requests, answers, strict=True))
-
     async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
+        """Ask the client of a session."""
         self._count += 1
         id = f"{self._prefix}-{self._count}"
         answered = self._questions[id] = asyncio.get_running_loop().create_future()

@@ -167,7 +167,6 @@ class _Worker:
         except Exception as exc:
             log.error("a task failed: %s", exc, exc_info=exc)
         finally:
-            listening.cancel()
             for each in (doing, listening):
                 each.cancel()
             await asyncio.wait((doing, listening))
