@@ -61,6 +61,15 @@ def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_pat
     assert kernel.run_sync(tmp_path / "string.mix", "shout", {"text": "a"}).value == "a1"
 
 
+def test_what_is_random_is_so_in_each_run(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "lots.mix").write_text("import random\ndef drawn = random.pseudoRandomInt(1, 1000000000)\n")
+    (tmp_path / "draw.mix").write_text(
+        "module draw(p: data)\n  import lots\n  cell output = lots.drawn\nmodule end\n"
+    )
+    program = kernel.load(tmp_path / "draw.mix")
+    assert len({kernel.run_sync(program, "draw", {}).value for _ in range(4)}) == 4
+
+
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
     program = kernel.load(folder / "greet.mix")
 
