@@ -10,7 +10,7 @@ let who = null;
 let showing = null;
 
 function frame(place) {
-  const sections = [["Workspaces", to([]), Boolean(place?.view === "workspaces" || place?.depth)], ["Server", to(["server"]), place?.view === "metrics"]];
+  const sections = [["Workspaces", to([]), Boolean(place && place.view !== "metrics")], ["Server", to(["server"]), place?.view === "metrics"]];
   put(document.getElementById("sections"), who && sections.map(([text, href, here]) =>
     h("a", { href, "aria-current": here && "true" }, text)));
   put(document.getElementById("who"), who && [

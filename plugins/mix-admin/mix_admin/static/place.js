@@ -2,9 +2,11 @@
 
 const SECTIONS = {
   ws: { "": ["Apps", "workspace"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"],
-    tokens: ["Tokens", "tokens"], install: ["Install", "install"] },
+    tokens: ["Tokens", "tokens"], providers: ["Providers", "providers"], install: ["Install", "install"],
+    import: ["Import", "import"], export: ["Export", "export"] },
   app: { "": ["Agents", "agents"], records: ["Records", "records"], files: ["Files", "files"],
-    secrets: ["Secrets", "secrets"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"] },
+    secrets: ["Secrets", "secrets"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"],
+    export: ["Export", "export"] },
   agent: { "": ["Run", "agent"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"] },
 };
 
@@ -27,6 +29,7 @@ export function read(hash) {
   const place = { parts, options: Object.fromEntries(new URLSearchParams(query)), names: {}, depth: "", section: "" };
   if (!parts.length) return { ...place, view: "workspaces", title: "Workspaces" };
   if (parts.length === 1 && parts[0] === "server") return { ...place, view: "metrics", title: "Server" };
+  if (parts.length === 1 && parts[0] === "import") return { ...place, view: "import", title: "Import a workspace" };
   const rest = [...parts];
   for (const kind of ["ws", "app", "agent"]) {
     if (rest.length < 2 || rest[0] !== kind) break;

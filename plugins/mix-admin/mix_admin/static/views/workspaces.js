@@ -1,6 +1,6 @@
 // All workspaces that the caller may see.
 
-import { ask, at, get } from "../api.js";
+import { ask, get } from "../api.js";
 import { empty, field, form, h, heading, name, table } from "../dom.js";
 import { go, to } from "../place.js";
 
@@ -16,8 +16,7 @@ export async function view(place, signal) {
       form("Make a workspace", "Make it", async () => {
         const { value } = await ask("POST", "v1/ws", { body: wanted.value.trim() ? { name: wanted.value.trim() } : {} });
         go(to(["ws", value.name]));
-      }, field("Name", wanted, "Letters, digits, - and _. Left empty, one is made up."))),
+      }, field("Name", wanted, "Letters, digits, - and _. Left empty, one is made up.")),
+      h("p", {}, "Or ", h("a", { href: to(["import"]) }, "import one"), " that was exported.")),
   ];
 }
-
-export const remove = (ws) => ask("DELETE", at("ws", ws));
