@@ -7,9 +7,11 @@ export async function view(place, signal) {
   const { ws, app } = place.names;
   const history = h("input", { type: "checkbox", id: "history" });
   const grants = h("input", { type: "checkbox", id: "grants", checked: true });
+  // By default an export has them for who may see them, and for nobody else.
+  const granted = () => grants.checked && place.may("admin");
   const file = h("a", { class: "button", download: true }, "Export");
   const update = () => {
-    file.href = url(of(place, "export"), { history: history.checked ? "true" : "", grants: grants.checked ? "" : "false" }).href;
+    file.href = url(of(place, "export"), { history: history.checked ? "true" : "", grants: granted() ? "" : "false" }).href;
   };
   for (const each of [history, grants]) each.addEventListener("change", update);
   update();
@@ -22,14 +24,14 @@ export async function view(place, signal) {
       "Secrets, accounts, tokens of machines and activities stay here."),
     h("div", { class: "stack" },
       h("div", { class: "check" }, history, h("label", { for: "history" }, "With all versions of records, and those that were deleted")),
-      h("div", { class: "check" }, grants, h("label", { for: "grants" }, "With what was granted, if you may see that")),
+      place.may("admin") && h("div", { class: "check" }, grants, h("label", { for: "grants" }, "With what was granted")),
       h("div", {}, file)),
     h("details", {}, h("summary", {}, "Send it to another server"), h("section", { class: "narrow" }, heading("Send it to another server"),
       form("Send it to another server", h("button", {}, "Send"), async () => {
         put(sent);
         if (!to.value.trim()) throw Object.assign(new Error("Write where it is to go."), { title: "There is no URL", control: to });
         const body = { url: to.value.trim(), history: history.checked };
-        if (!grants.checked) body.grants = false;
+        if (!granted()) body.grants = false;
         if (token.value.trim()) body.token = token.value.trim();
         say("Sending");
         const { value } = await ask("POST", of(place, "export"), { body, signal });
