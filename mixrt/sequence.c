@@ -79,8 +79,10 @@ Value builtin_array_sort(struct vm *vm, const Value *arguments)
             if (left < middle && right < end) {
                 enum order order = value_order(vm, from[right], from[left]);
                 charge(vm, 1);
-                if (order == ORDER_FAILED)
+                if (order == ORDER_FAILED) {
+                    sort_keep(state, width, start, left, right, to);
                     return FAILED;
+                }
                 if (order == APART)
                     return raise_text(vm, "array_sort: expected values that compare, found %v and %v", from[left], from[right]);
                 into[to++] = order == LESS ? from[right++] : from[left++];
