@@ -7,6 +7,7 @@
 #include "map.h"
 #include "number.h"
 #include "operator.h"
+#include "work.h"
 
 struct parser {
     struct vm *vm;
@@ -170,11 +171,11 @@ static Value parse_number(struct parser *parser)
     return of_double(number);
 }
 
-/* An array or a map that is being read. An array is a builder's, or `made` from when the budget was used up in it. */
+/* An array or a map that is being read. */
 struct level {
     bool list;
-    Value made, key;
-    size_t start; /* of the key */
+    Value made, key; /* of a map */
+    size_t start;    /* of the key */
     struct array_builder builder;
 };
 
@@ -201,12 +202,12 @@ static bool parse_key(struct parser *parser, struct level *level)
 static bool level_add(struct parser *parser, struct level *level, Value value)
 {
     struct vm *vm = parser->vm;
-    if (level->list && level->made == UNDEF)
+    if (level->list)
         return builder_push(&level->builder, value);
-    Value made = level->list ? array_push(vm, level->made, value) : map_set(vm, level->made, level->key, value);
+    Value made = map_set(vm, level->made, level->key, value);
     if (made == FAILED)
         return false;
-    if (!level->list && map_count(made) == map_count(level->made)) {
+    if (map_count(made) == map_count(level->made)) {
         parser->at = level->start;
         wrong(parser, "a key that is there already");
         return false;
@@ -215,10 +216,7 @@ static bool level_add(struct parser *parser, struct level *level, Value value)
     return true;
 }
 
-static Value level_made(struct level *level)
-{
-    return level->list && level->made == UNDEF ? builder_close(&level->builder) : level->made;
-}
+static Value level_made(struct level *level) { return level->list ? builder_close(&level->builder) : level->made; }
 
 /* Where the budget is used up, what is kept: the byte, then of each level its four values. */
 enum { LEVEL_LIST, LEVEL_MADE, LEVEL_KEY, LEVEL_START, LEVEL_SIZE };
@@ -230,7 +228,7 @@ static Value parse_keep(struct parser *parser, unsigned depth)
     for (unsigned index = 0; index < depth; index++) {
         Value *to = kept + 1 + index * LEVEL_SIZE;
         to[LEVEL_LIST] = of_bool(levels[index].list);
-        to[LEVEL_MADE] = level_made(&levels[index]);
+        to[LEVEL_MADE] = levels[index].list ? builder_keep(&levels[index].builder) : levels[index].made;
         to[LEVEL_KEY] = levels[index].list ? UNDEF : levels[index].key;
         to[LEVEL_START] = of_small((int64_t)levels[index].start);
         if (to[LEVEL_MADE] == FAILED)
@@ -252,7 +250,10 @@ static unsigned parse_resume(struct parser *parser)
     for (unsigned index = 0; index < depth; index++) {
         const Value *from = kept->at + 1 + index * LEVEL_SIZE;
         levels[index].list = from[LEVEL_LIST] == TRUE;
-        levels[index].made = from[LEVEL_MADE];
+        if (levels[index].list)
+            builder_go_on(&levels[index].builder, parser->vm, from[LEVEL_MADE]);
+        else
+            levels[index].made = from[LEVEL_MADE];
         levels[index].key = from[LEVEL_KEY];
         levels[index].start = (size_t)small_of(from[LEVEL_START]);
     }
@@ -358,27 +359,13 @@ Value builtin_json_parse(struct vm *vm, const Value *arguments)
 static struct writer {
     struct vm *vm;
     Value whole;
-    struct buffer out;
     unsigned left; /* so many levels were being written */
     /* Of each level, from the outside in: the index of the part that is being written, where the parts of a map are its keys and
      * values in turn; of a string the byte. */
     uint32_t at[MAX_DEPTH + 2];
 } writer;
 
-static bool put(const char *bytes, size_t size)
-{
-    if (size == 0)
-        return true;
-    if (writer.out.size + size > MAX_TEXT) {
-        writer.vm->fault = FAULT_MEMORY;
-        return false;
-    }
-    if (!buffer_room(writer.vm, &writer.out, size))
-        return false;
-    memcpy(writer.out.bytes + writer.out.size, bytes, size);
-    writer.out.size += size;
-    return true;
-}
+static bool put(const char *bytes, size_t size) { return work_write(writer.vm, bytes, size); }
 
 enum start { FRESH, BEFORE, INSIDE };
 
@@ -418,12 +405,14 @@ static bool put_escape_of(uint8_t c)
 static bool put_letters_of(const char *bytes, size_t size)
 {
     size_t start = 0;
+    charge(writer.vm, size / 4);
     for (size_t at = 0; at < size; at++) {
         uint8_t c = (uint8_t)bytes[at];
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
         if (!put(bytes + start, at - start) || !put_escape_of(c))
             return false;
+        charge(writer.vm, 2);
         start = at + 1;
     }
     return put(bytes + start, size - start);
@@ -440,7 +429,6 @@ static bool put_string(const struct text *text, unsigned depth)
         size_t part = size - at < AT_ONCE ? size - at : AT_ONCE;
         if (!put_letters_of(text->bytes + at, part))
             return false;
-        charge(writer.vm, part / 4);
         at += part;
         if (at < size && !goes_to(depth, at))
             return false;
@@ -453,7 +441,7 @@ static bool not_in_json(Value found, unsigned depth)
 {
     char digits[NUMBER_TEXT];
     Value from = writer.whole;
-    writer.out.size = 0;
+    writer.vm->written.size = 0;
     bool done = put("$", 1);
     for (unsigned level = 0; done && level < depth; level++) {
         uint32_t index = writer.at[level];
@@ -468,7 +456,7 @@ static bool not_in_json(Value found, unsigned depth)
         cursor_next(&cursor, &key, &from);
         done = put(".", 1) && put(text_of(key)->bytes, text_of(key)->head.count);
     }
-    Value text = done ? text_new(writer.vm, STRING, writer.out.bytes, writer.out.size) : FAILED;
+    Value text = done ? text_new(writer.vm, STRING, writer.vm->written.bytes, writer.vm->written.size) : FAILED;
     if (text != FAILED) {
         const char *what = is_double(found) ? "a number that is not finite" : kind_name(kind_of(found));
         raise_text(writer.vm, "json_format: expected what JSON has, found %s at %t", what, text);
@@ -554,15 +542,8 @@ Value builtin_json_format(struct vm *vm, const Value *arguments)
     writer.whole = arguments[0];
     if (vm->work == UNDEF) {
         writer.left = 0;
-        buffer_free(vm, &writer.out);
+        vm->written.size = 0;
     }
     vm->work = TRUE;
-    Value result = FAILED;
-    if (put_value(arguments[0], 0))
-        result = text_new(vm, STRING, writer.out.bytes, writer.out.size);
-    else if (vm->fault == FAULT_AGAIN)
-        return FAILED;
-    vm->work = UNDEF;
-    buffer_free(vm, &writer.out);
-    return result;
+    return work_written(vm, put_value(arguments[0], 0));
 }

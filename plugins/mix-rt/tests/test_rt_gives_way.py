@@ -13,7 +13,7 @@ from mix_rt.vm import Gave, Virtual
 
 from mixkit import codec
 
-BUDGET = 2_000
+BUDGET = 1_000
 TEXT = "a,ü" * 10_000
 NUMBERS = list(range(20_000))
 TABLE = {f"{index:06}": index for index in range(10_000)}
@@ -27,6 +27,27 @@ WORKS: list[tuple[str, tuple[Any, ...]]] = [
     ("array_sort", (NUMBERS[::-1],)),
     ("string_split", (",", TEXT)),
     ("string_split", ("", TEXT)),
+    ("string_split", ("ab" * 50, "ab" * 150_000)),
+    ("string_split", ("b", TEXT * 10)),
+    ("string_join", (", ", [*NUMBERS, "a", 0.5])),
+    ("string_replace", (",", "--", TEXT)),
+    ("string_replace", ("b", "c", TEXT * 10)),
+    ("string_replace", ("a,ü" * 30, "", TEXT * 10)),
+    ("string_find", ("b", TEXT * 10)),
+    ("string_find", ("üü" + "a" * 40, TEXT * 10 + "üü" + "a" * 40)),
+    ("string_find_last", ("ba", "ba" + TEXT * 10)),
+    ("string_find_last", ("ba" + TEXT[:60], "ba" + TEXT * 10)),
+    ("string_uppercase", (TEXT,)),
+    ("string_lowercase", (TEXT + "ΑΣ" * 5_000,)),
+    ("string_fold", (TEXT,)),
+    ("binary_find", (b"b", TEXT.encode() * 10)),
+    ("array_sub", (1, 19_999, NUMBERS)),
+    ("array_reverse", (NUMBERS,)),
+    ("array_flatten", ([[each, [each]] for each in NUMBERS],)),
+    ("map_keys", (TABLE,)),
+    ("map_values", (TABLE,)),
+    ("map_of_pairs", ([[key, value] for key, value in TABLE.items()],)),
+    ("add", (NUMBERS, NUMBERS)),
     ("regex_find", ("a,b|[^b]c", 0, TEXT)),
     ("regex_find_all", ("a", -1, TEXT)),
     ("regex_texts", ("a", -1, TEXT)),
@@ -44,6 +65,7 @@ def test_large_input(native: Callable[[], Virtual], name: str, arguments: tuple[
     calls = Calls(native())
     expected = calls(name, *arguments, budget=2**31 - 1)
     event = calls.enter(name, *arguments, budget=BUDGET)
+    calls.virtual.test(stress=True)
     slices = 1
     while isinstance(event, Gave):
         event = calls.virtual.step(BUDGET)
@@ -51,6 +73,7 @@ def test_large_input(native: Callable[[], Virtual], name: str, arguments: tuple[
     # Time would say how busy the computer is.
     assert slices > 3
     assert finish(calls.virtual, event) == expected
+    calls.virtual.test()
     # The least budget there is: each slice uses up more.
     assert calls(name, *arguments, budget=0) == expected
 
