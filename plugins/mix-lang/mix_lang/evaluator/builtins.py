@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
 
 from mix_lang.check.hints import with_article
+from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.values import (
     END,
@@ -119,12 +120,13 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
-    texts = []
-    for part in parts:
-        if type(part) not in (str, int, float):
-            raise Panic(f"to_text: expected a number or a string, found {kind(part)}")
-        texts.append(part if type(part) is str else number_text(part))
-    return separator.join(texts)
+    return separator.join(map(_text, parts))
+
+
+def _text(value: Any) -> str:
+    if type(value) not in (str, int, float):
+        raise Panic(f"to_text: expected a number or a string, found {kind(value)}")
+    return value if type(value) is str else number_text(value)
 
 
 def _code_point(code: Any) -> str:
@@ -229,8 +231,8 @@ def _keys(entries: dict[str, Any]) -> list[str]:
     return sorted(entries, key=str.encode)
 
 
-_CALLS: Final[dict[str, Callable[..., Any]]] = {
-    "to_text": lambda x: x if type(x) is str else number_text(x),
+_CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
+    "to_text": _text,
     "number_round": _rounded,
     "number_trunc": lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x,
     "number_floor": lambda x: _integral(math.floor(x)) if math.isfinite(x) else x,
