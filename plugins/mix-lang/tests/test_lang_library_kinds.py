@@ -7,15 +7,16 @@ one before it; `#` begins a comment):
     KIND EXPRESSION ! MESSAGE           the error that it raises.
 
 KIND is one of empty, one, many, undefined, null, wrong, large. `{abs sqrt}` in a row makes a row of each word, for
-which `@` stands behind the arrow: `wrong number.{abs sqrt}(p.text) ! number_@: expected a number as number, found string`.
+which `@` stands at its end: `wrong number.{abs sqrt}(p.text) ! number_@: expected a number as number, found string`.
 
 Expressions see every module of the library, and these, whose kinds the compiler does not know: `u` (undefined), and
-`p.int p.float p.text p.bool p.array p.map p.binary p.case p.null`: 5, 2.5, "text", true, [1], {a: 1}, two bytes, some(1)
-and null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of 100,000
-characters; they run on the machine alone, all others on the evaluator as well.
+`p.int p.float p.text p.bool p.array p.map p.binary p.case p.null`: 5, 2.5, "text", true, [1], {a: 1}, two bytes,
+some(1), null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of
+100,000 characters; they run on the machine alone, all others on the evaluator as well.
 
 To add a module, write its file. All of its functions must be in it, each called at the start of a row: those that take
-arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something.
+arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something. Modules that
+`mix_lang.arguments` lists look at the kinds of their arguments by themselves, from the types in the heads of functions.
 """
 
 from __future__ import annotations

@@ -50,15 +50,27 @@ def _pow(base: float, exponent: float) -> float:
 
 
 _CALLS: Final[dict[str, Callable[..., float]]] = {
-    name: getattr(math, name)
-    for name in "sin cos tan asin acos atan cosh tanh asinh acosh exp expm1 atan2 hypot copysign".split()
-} | {
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
     "sinh": _sinh,
+    "cosh": math.cosh,
+    "tanh": math.tanh,
+    "asinh": math.asinh,
+    "acosh": math.acosh,
     "atanh": _atanh,
+    "exp": math.exp,
+    "expm1": math.expm1,
     "log": _log(math.log, 0),
     "log10": _log(math.log10, 0),
     "log1p": _log(math.log1p, -1),
+    "atan2": math.atan2,
     "pow": _pow,
+    "hypot": math.hypot,
+    "copysign": math.copysign,
 }
 
 FUNCTIONS: Final = {f"number_{name}": _numeric(call) for name, call in _CALLS.items()}
