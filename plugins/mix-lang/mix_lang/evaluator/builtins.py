@@ -136,9 +136,10 @@ def _code_point(code: Any) -> str:
 
 
 def _order(name: str, a: Any, b: Any) -> int:
+    """Python asks whether what comes later is less than what comes before it."""
     found = compare(a, b)
     if found is UNDEF:
-        raise Panic(f"{name}: expected values that compare, found {kind(a)} and {kind(b)}")
+        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
     return found  # type: ignore[return-value]
 
 
