@@ -15,7 +15,7 @@ from mixkit.kernel import Kernel
 from mixkit.storage import Place
 
 MODULES = sorted(library.sources())
-UNDOCUMENTED = {"array", "map", "string"}
+UNDOCUMENTED = {"array", "string"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The names of the standard library, which `library_names.toml` lists: each is there, or is listed as missing and is not."""
+"""The names of the library, which `library_names.toml` lists: each is there, or is listed as missing and is not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_names(name: str) -> None:
     missing = entry.get("missing", "").split()
     assert set(missing) <= set(names)
     assert [each for each in missing if each in found] == [], "listed as missing, and there"
-    assert [each for each in names if each not in found and each not in missing] == [], "listed, and not there"
+    assert [each for each in names if each not in found and each not in missing] == [], (
+        "listed, and not there"
+    )
 
 
 def test_every_module_is_listed() -> None:
