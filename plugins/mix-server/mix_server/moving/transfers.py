@@ -9,10 +9,12 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from mix_server.errors import BadRequest, Overloaded, Stopping
 from mix_server.rates import bucket_of
+from mix_server.threads import to_end
 from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import NotFound
@@ -83,9 +85,9 @@ class Transfers:
             waiting.append(chunk)
             size += len(chunk)
             if size >= _WRITE:
-                await asyncio.to_thread(file.writelines, waiting)
+                await to_end(partial(file.writelines, waiting))
                 waiting, size = [], 0
-        await asyncio.to_thread(file.writelines, waiting)
+        await to_end(partial(file.writelines, waiting))
 
     async def run(self, work: Callable[[Callable[..., None]], T]) -> T:
         """Call `work` in a thread. It gets a function to call now and then, which raises when nobody waits any more:
@@ -96,15 +98,11 @@ class Transfers:
             if left or self._server.streams.stopping:
                 raise Stopping
 
-        done = asyncio.ensure_future(asyncio.to_thread(work, watch))
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
+        def leave() -> None:
+            nonlocal left
             left = True
-            await asyncio.wait([done])
-            if not done.cancelled():
-                done.exception()
-            raise
+
+        return await to_end(lambda: work(watch), leave)
 
     async def pull(
         self, file: IO[bytes], url: str, token: str | None, most: int, sha256: str | None = None
