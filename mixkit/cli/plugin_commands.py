@@ -22,6 +22,7 @@ OURS: Final = {
     "code": "rt",
     "compile": "lang",
     "db": "db",
+    "doc": "lang",
     "explain": "lang",
     "files": "files",
     "mcp": "mcp",

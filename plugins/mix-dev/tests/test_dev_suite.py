@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from mix_dev.suite.drawn import Draws, smallest
+from mix_lang.documentation import of_library
 
 from mixkit.cli import main
 
@@ -152,6 +153,19 @@ module end
     assert sorted(array[0]) == [0, 1]
     assert found["tests"][-1]["runs"] == 100
     assert tested({}, "--seed", "5", "--runs", "7", "-k", "holds")[1]["tests"][0]["runs"] == 7
+
+
+def test_examples_of_generated_values(tested: Tested) -> None:
+    manual = of_library("generated")
+    examples = [example for each in (manual.module, *manual.members.values()) for example in each.examples]
+    lines = [
+        f'  test "{number}" {{ assert.equal({value}, ({text})) }}'
+        for number, (text, value) in enumerate(examples)
+    ]
+    text = "\n".join(["module m()", "  import assert", "  import generated", *lines, "module end\n"])
+    code, found = tested({"m.mix": text})
+    assert code == 0, json.dumps(found)
+    assert len(found["tests"]) == len(lines) > 5
 
 
 def test_the_same_seed_draws_the_same() -> None:
