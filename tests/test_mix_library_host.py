@@ -16,6 +16,8 @@ from mixkit.storage import Place
 
 MODULES = sorted(library.sources())
 UNDOCUMENTED = {"string"}
+ONLY_IN_TESTS = {"generated"}
+"""Modules whose examples run in blocks of `mixkit test`: test_dev_suite."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ONLY_IN_TESTS])
 def test_examples(kernel: Kernel, name: str, tmp_path: Path) -> None:
     path = tmp_path / "example.mix"
     for number, (example, value) in enumerate(_examples(of_library(name))):
