@@ -202,6 +202,7 @@ def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     api = Api(_DEPRECATED)
+    server.metrics.expose()
     middleware: list[Any] = [Around(server, deprecated, api.methods)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
