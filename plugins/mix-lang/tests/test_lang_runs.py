@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mix_lang.errors import CompileError
@@ -262,6 +263,29 @@ def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:
     (folder / "polite.mix").write_text("def greeting(name) = nome\n")
     with pytest.raises(CompileError):
         build(folder, compiled=kernel.compiled)
+
+
+def test_a_package_that_asks_for_less_than_its_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "clock.mix").write_text(
+        "module clock(p: data)\n  import calendar\n  cell output = calendar.toString(calendar.now())\nmodule end\n"
+    )
+    manifest: dict[str, Any] = {
+        "format": 3, "name": "clock", "version": "1.0", "kind": "app", "grants": {"ffis": ["$core_nwo"]},
+        "apps": {"clock": {"agents": {"clock": {"code": "clock.mix"}}}},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    output = str(folder / "clock.remix")
+    assert main(["remix", "build", str(folder), "-o", output]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "code/clock/clock.mixexe can call $core_now, which no pattern in grants.ffis of the manifest allows"
+        in said
+    )
+    assert "did you mean '$core_nwo'?" in said
+    manifest["grants"]["ffis"] = ["$core_now"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["remix", "build", str(folder), "-o", output]) == 0
+    assert "can call" not in capsys.readouterr().err
 
 
 def test_a_package_says_what_its_code_says(
