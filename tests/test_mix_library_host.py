@@ -16,7 +16,7 @@ from mixkit.storage import Place
 MODULES = [
     "db", "query", "http", "logging", "env", "crypto", "secrets", "file", "websocket", "mqtt", "duckdb", "wasm", "binary", "agent", "messaging",
     "regex", "calendar", "csv", "random", "util", "xml", "mime", "co", "stream",
-    "number", "option", "result", "array",
+    "number", "option", "result", "array", "string",
 ]  # fmt: skip
 _DEFINED = re.compile(r"  (?:foreign )?(?:def|case) (\w+)")
 
