@@ -15,7 +15,9 @@ from mixkit.value import UNDEF
 
 __all__ = ["with_arguments_checked"]
 
-_RAISING: Final = frozenset({"array", "option", "result", "dataArray", "dataOption", "dataResult"})
+_RAISING: Final = frozenset(
+    {"array", "map", "dataMap", "option", "result", "dataArray", "dataOption", "dataResult"}
+)
 _PASSING: Final = frozenset({"string", "number"})
 """Modules of which an undefined argument gives undefined."""
 _EXPECT: Final = "$expect"

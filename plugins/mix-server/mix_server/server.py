@@ -122,7 +122,7 @@ class Server:
         self.kernel = kernel
         self.settings = settings
         # What a setting names and is not there is said with the setting, before anybody looks for it.
-        kernel.prepare()
+        kernel.assembly.refuse_absent()
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.activities = Activities(self.store, kernel.settings("kernel"))

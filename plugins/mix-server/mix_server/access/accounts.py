@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mix_server.access.ended import Ended
 from mix_server.access.ingress import Ingress, SessionToken, account_of
-from mix_server.access.key_source import KeySource
 from mix_server.access.machine import is_good, is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER, LIFETIME
 from mix_server.access.subject import check_subject, subjects_named, subjects_of
@@ -24,6 +23,7 @@ from mix_server.errors import BadRequest, Forbidden, Unauthorized
 from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
+    from mix_server.access.key_source import KeySource
     from mix_server.access.server_key import ServerKey
     from mix_server.access.store import GrantStore
     from mix_server.request import Request
@@ -282,12 +282,19 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         OperatorToken(settings.token or secrets.token_urlsafe()),
         key,
         grants,
-        None if settings.jwks_url is None else KeySource(settings.jwks_url),
+        None if settings.jwks_url is None else _key_source(settings.jwks_url),
         Expected(settings.jwt_audience, settings.jwt_issuer),
         creators,
         Ended(Path(settings.ws_dir)),
         ingress,
     )
+
+
+def _key_source(url: str) -> KeySource:
+    # What speaks HTTP takes a while to import, and most servers ask nobody.
+    from mix_server.access.key_source import KeySource
+
+    return KeySource(url)
 
 
 def _ingress(settings: ServerSettings) -> Ingress | None:
