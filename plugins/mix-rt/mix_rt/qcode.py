@@ -7,7 +7,7 @@ the instructions may do is checked by the machine when it loads them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -76,7 +76,13 @@ _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 _DEEPEST: Final = 100
 """How deep calls may be written out in each other."""
 
-Chain: TypeAlias = "tuple[str, str, int, int, Chain] | None"
+File: TypeAlias = str | int
+"""A file; or a passage of one, by a number, in which lines are counted from 0."""
+
+Passages: TypeAlias = Mapping[int, tuple[str, int]]
+"""The files of passages, and the lines before them."""
+
+Chain: TypeAlias = "tuple[str, File, int, int, Chain] | None"
 """A function that is written out, the place of its call, and what that place is itself in."""
 
 
@@ -391,8 +397,8 @@ class FunctionBuilder:
 
     def __init__(self, key: str, name: str, params: int, captures: int) -> None:
         self._code: list[tuple[str, list[Any]]] = []
-        self._places: list[tuple[int, str, int, int, Chain]] = []
-        self._place: tuple[str, int, int, Chain] | None = None
+        self._places: list[tuple[int, File, int, int, Chain]] = []
+        self._place: tuple[File, int, int, Chain] | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -419,8 +425,8 @@ class FunctionBuilder:
         """The next instruction is where the label is."""
         label.at = len(self._code)
 
-    def source(self, file: str, line: int, column: int, inlined: Chain = None) -> None:
-        """What is emitted from now on comes from that place; lines and columns count from 1.
+    def source(self, file: File, line: int, column: int, inlined: Chain = None) -> None:
+        """What is emitted from now on comes from that place; lines of files and columns count from 1.
 
         Args:
             inlined: the function that it is of, if it is not this one, where that is called, and what that is of.
@@ -451,6 +457,7 @@ class FunctionBuilder:
         number_of: Callable[[str, str, Any], int],
         file: Callable[[str], int],
         call: Callable[[Chain], int],
+        passages: Passages,
     ) -> Function:
         code = []
         for index, (name, operands) in enumerate(self._code):
@@ -463,14 +470,23 @@ class FunctionBuilder:
                 else:
                     numbers.append(number_of(self.name, kind, operand))
             code.append(Instruction(name, tuple(numbers)))
-        places = [
-            Place(start, file(name), line, column, call(inlined))
-            for start, name, line, column, inlined in self._places
-        ]
+        places = []
+        for start, of, line, column, inlined in self._places:
+            name, line = _line(of, line, passages)
+            places.append(Place(start, file(name), line, column, call(inlined)))
         return Function(self.name, self.params, self.captures, self.registers, code, places)
 
 
-def packed(builder: FunctionBuilder) -> list[Any]:
+def _line(file: File, line: int, passages: Passages) -> tuple[str, int]:
+    """A line of a file."""
+    if type(file) is int:
+        file, before = passages[file]
+        line += before + 1
+    assert type(file) is str
+    return file, max(line, 1)
+
+
+def packed(builder: FunctionBuilder, passages: Passages) -> list[Any]:
     """A function that is not put together yet, as a Value: operands are still names and values."""
     code = []
     for name, operands in builder._code:
@@ -478,7 +494,10 @@ def packed(builder: FunctionBuilder) -> list[Any]:
         for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
             parts.append(operand.at if kind in ("jump", "JUMP") else Case("value", operand))
         code.append(parts)
-    places = [[*place[:4], _chain_value(place[4])] for place in builder._places]
+    places = [
+        [start, *_line(file, line, passages), column, _chain_value(call, passages)]
+        for start, file, line, column, call in builder._places
+    ]
     return [builder.key, builder.name, builder.params, builder.captures, builder.registers, code, places]
 
 
@@ -517,8 +536,11 @@ def unpacked(value: Any) -> FunctionBuilder:
     return builder
 
 
-def _chain_value(chain: Chain) -> list[Any] | None:
-    return None if chain is None else [*chain[:4], _chain_value(chain[4])]
+def _chain_value(chain: Chain, passages: Passages) -> list[Any] | None:
+    if chain is None:
+        return None
+    name, file, line, column, outer = chain
+    return [name, *_line(file, line, passages), column, _chain_value(outer, passages)]
 
 
 def _chain(value: Any, depth: int) -> Chain:
@@ -549,6 +571,7 @@ class Assembly:
         self._named_globals: dict[str, int] = {}
         self._calls: list[Inlined] = []
         self._call_indices: dict[Chain, int] = {None: 0}
+        self._passages: Passages = {}
         self.exports: dict[str, str] = {}
         self.init: str | None = None
         self.manifest: dict[str, Any] = {}
@@ -603,13 +626,19 @@ class Assembly:
     def _call(self, chain: Chain) -> int:
         """Index of a call that was written out."""
         if chain not in self._call_indices:
-            name, file, line, column, outer = chain  # type: ignore[misc]
+            name, of, line, column, outer = chain  # type: ignore[misc]
+            file, line = _line(of, line, self._passages)
             self._calls.append(Inlined(name, self.file(file), line, column, self._call(outer)))
             self._call_indices[chain] = len(self._calls)
         return self._call_indices[chain]
 
-    def code(self) -> Code:
-        """All of it in numbers. `QCodeError` names what is missing."""
+    def code(self, passages: Passages | None = None) -> Code:
+        """All of it in numbers. `QCodeError` names what is missing.
+
+        Args:
+            passages: of those that places name.
+        """
+        self._passages = passages or {}
         indices = {key: index for index, key in enumerate(self._functions)}
         ffis = {name: index for index, name in enumerate(self._ffis)}
         named = {
@@ -633,7 +662,8 @@ class Assembly:
             return operand
 
         functions = [
-            builder._finish(number_of, self.file, self._call) for builder in self._functions.values()
+            builder._finish(number_of, self.file, self._call, self._passages)
+            for builder in self._functions.values()
         ]
         for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
             if key not in indices:

@@ -9,17 +9,12 @@ from mix_lang.diagnostic import Report
 from mix_lang.program import Program, Unit, function_type, result_of
 from mix_lang.walk import children
 
-__all__ = ["check_patterns"]
+__all__ = ["PatternChecker"]
 
 
-def check_patterns(program: Program, unit: Unit, report: Report) -> None:
-    """Report alternatives of lambdas and switches."""
-    checker = _Patterns(program, unit, report)
-    for item in unit.module.items:
-        checker.item(item)
+class PatternChecker:
+    """Reports alternatives of lambdas and switches."""
 
-
-class _Patterns:
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         self._program, self._unit, self._report = program, unit, report
         self._members: dict[str, s.Type] = {}
