@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from mix_rt.errors import QCodeError, TooLarge
@@ -70,9 +71,12 @@ _NAMES: Final = tuple(OPCODES)
 _NUMBERS: Final = {name: number for number, name in enumerate(OPCODES)}
 _BUILTIN_NUMBERS: Final = {name: number for number, name in enumerate(BUILTINS)}
 _CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
+_OPEN: Final = _CONSTANT_KINDS | {"func", "FUNC", "ffi", "global"}
+_JUMPS: Final = frozenset({"jump", "JUMP"})
 _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 
 
+_made: Final[Any] = tuple.__new__
 _DEEPEST: Final = 100
 """How deep calls may be written out in each other."""
 
@@ -174,8 +178,11 @@ class Code:
         table, code = bytearray(), bytearray()
         for function in self.functions:
             start = len(code) // 8
-            for instruction in function.code:
-                code += _pack(function, instruction)
+            try:
+                for name, operands in function.code:
+                    code += _pack(name, operands)
+            except ValueError as exc:
+                raise TooLarge(function.name, str(exc)) from None
             shape = function.params | function.captures << 16
             table += struct.pack(
                 "<5I", text(function.name), shape, function.registers, start, len(function.code)
@@ -235,15 +242,16 @@ class Code:
         return code
 
 
-def _pack(function: Function, instruction: Instruction) -> bytes:
-    fields, wide = [_NUMBERS[instruction.name]], None
-    for (name, kind), number in zip(OPERANDS[instruction.name], instruction.operands, strict=True):
+@lru_cache(20_000)
+def _pack(name: str, operands: tuple[int, ...]) -> bytes:
+    """The words of an instruction. `ValueError` says what does not fit. Most programs have few that differ."""
+    fields, wide = [_NUMBERS[name]], None
+    for (operand, kind), number in zip(OPERANDS[name], operands, strict=True):
         bits = 32 if kind in WIDE else 16
         low, high = (-(1 << bits - 1), 1 << bits - 1) if kind in _SIGNED else (0, 1 << bits)
         if not low <= number < high:
-            raise TooLarge(
-                function.name,
-                f"{instruction.name}: expected {name} within {bits} bits, found {number}"
+            raise ValueError(
+                f"{name}: expected {operand} within {bits} bits, found {number}"
                 + ("; the function is too long" if kind == "jump" else ""),
             )
         if kind in WIDE:
@@ -399,6 +407,7 @@ class FunctionBuilder:
         self._code: list[tuple[str, list[Any]]] = []
         self._places: list[tuple[int, File, int, int, Chain]] = []
         self._place: tuple[File, int, int, Chain] | None = None
+        self._drawn: _Drawn | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -459,22 +468,62 @@ class FunctionBuilder:
         call: Callable[[Chain], int],
         passages: Passages,
     ) -> Function:
-        code = []
+        if self._drawn is None or len(self._drawn.code) != len(self._code):
+            self._drawn = self._draw(number_of)
+        code = list(self._drawn.code)
+        for index, name, operands in self._drawn.open:
+            numbers = [
+                operand if kind is None else number_of(self.name, kind, operand) for kind, operand in operands
+            ]
+            code[index] = _made(Instruction, (name, tuple(numbers)))
+        places = []
+        last: File | None = None
+        of = before = 0
+        for start, where, line, column, inlined in self._places:
+            # PERF: places that follow each other are mostly of one passage.
+            if where != last:
+                last, of, before = where, *_before(where, file, passages)
+            chain = 0 if inlined is None else call(inlined)
+            places.append(_made(Place, (start, of, max(line + before, 1), column, chain)))
+        return Function(self.name, self.params, self.captures, self.registers, code, places)
+
+    def _draw(self, number_of: Callable[[str, str, Any], int]) -> _Drawn:
+        """The code as far as it is the same in any program: all but what `_OPEN` names."""
+        code, unknown = [], []
         for index, (name, operands) in enumerate(self._code):
-            numbers = []
+            numbers: list[tuple[str | None, Any]] = []
+            known = True
             for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
-                if kind in ("jump", "JUMP"):
+                if kind in _JUMPS:
                     if operand.at is None:
                         raise QCodeError(f"{self.name}: {name} jumps to a label that was not placed")
-                    numbers.append(operand.at - index - 1)
+                    numbers.append((None, operand.at - index - 1))
+                elif kind in _OPEN:
+                    known = False
+                    numbers.append((kind, operand))
                 else:
-                    numbers.append(number_of(self.name, kind, operand))
-            code.append(Instruction(name, tuple(numbers)))
-        places = []
-        for start, of, line, column, inlined in self._places:
-            name, line = _line(of, line, passages)
-            places.append(Place(start, file(name), line, column, call(inlined)))
-        return Function(self.name, self.params, self.captures, self.registers, code, places)
+                    numbers.append((None, number_of(self.name, kind, operand)))
+            if not known:
+                unknown.append((index, name, numbers))
+            code.append(Instruction(name, tuple(number for _, number in numbers)))
+        return _Drawn(code, unknown)
+
+
+class _Drawn(NamedTuple):
+    """A function's code, and the instructions in it whose operands depend on the program: each with its index, and with
+    the kinds of these operands."""
+
+    code: list[Instruction]
+    open: list[tuple[int, str, list[tuple[str | None, Any]]]]
+
+
+def _before(where: File, file: Callable[[str], int], passages: Passages) -> tuple[int, int]:
+    """The index of a file, and what is to be added to lines there."""
+    if type(where) is int:
+        name, before = passages[where]
+        return file(name), before + 1
+    assert type(where) is str
+    return file(where), 0
 
 
 def _line(file: File, line: int, passages: Passages) -> tuple[str, int]:
