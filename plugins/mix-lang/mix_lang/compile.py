@@ -8,6 +8,7 @@ from functools import cache
 
 from mix_lang import library
 from mix_lang import syntax as s
+from mix_lang.arguments import with_arguments_checked
 from mix_lang.check.imports import check_imports
 from mix_lang.check.modules import check_module
 from mix_lang.diagnostic import Diagnostic, Report
@@ -117,5 +118,5 @@ def _add_library(program: Program) -> None:
 def _of_library(name: str) -> Unit:
     """A module of the standard library, which is known to be right: a test checks it like any other."""
     source = Source(f"{name}.mix", library.sources()[name])
-    (module,) = parse(source, name, Report(source))
+    (module,) = map(with_arguments_checked, parse(source, name, Report(source)))
     return Unit(module, source, *members_of(module), library=True)

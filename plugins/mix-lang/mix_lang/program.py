@@ -95,7 +95,7 @@ class Unit:
     def fact(self, item: s.Item | s.Param, what: str, find: Callable[[s.Item | s.Param], T]) -> T:
         """What is found out about an item alone, once."""
         facts = self._own if self.library else self.passage_of(item).facts
-        key = (what, item.span.start)
+        key = (what, id(item))
         if key not in facts:
             facts[key] = find(item)
         found: T = facts[key]
