@@ -63,14 +63,14 @@ Value builtin_array_reverse(struct vm *vm, const Value *arguments)
     return builder_close(&builder);
 }
 
-/* What a sort keeps between its parts, before twice as many values as are sorted. Runs of `width` are sorted already, and two
- * of them are being merged. */
+/* What a sort keeps between its parts, before twice as many values as are sorted; behind them twice as many elements, if what is
+ * sorted are their keys. Runs of `width` are sorted already, and two of them are being merged. */
 enum { SORT_WIDTH, SORT_START, SORT_LEFT, SORT_RIGHT, SORT_TO, SORT_FLIPPED, SORT_SIZE };
 
-static struct values *sort_open(struct vm *vm, Value array)
+static struct values *sort_open(struct vm *vm, Value array, Value elements)
 {
     uint32_t count = array_count(array);
-    size_t all = (size_t)count * 2 + SORT_SIZE;
+    size_t all = (size_t)count * (elements == UNDEF ? 2 : 4) + SORT_SIZE;
     struct values *state = heap_new(vm, SLOTS, sizeof(struct values) + all * sizeof(Value));
     if (state == NULL)
         return NULL;
@@ -80,6 +80,8 @@ static struct values *sort_open(struct vm *vm, Value array)
     state->at[SORT_WIDTH] = state->at[SORT_RIGHT] = of_small(1);
     for (uint32_t index = 0; index < count; index++)
         state->at[SORT_SIZE + index] = state->at[SORT_SIZE + count + index] = array_get(array, index);
+    for (uint32_t index = 0; elements != UNDEF && index < count; index++)
+        state->at[SORT_SIZE + 2 * count + index] = state->at[SORT_SIZE + 3 * count + index] = array_get(elements, index);
     charge(vm, count / 2);
     vm->work = of_object(state);
     return state;
@@ -94,10 +96,11 @@ static void sort_keep(struct values *state, uint32_t width, uint32_t start, uint
     state->at[SORT_TO] = of_small(to);
 }
 
-Value builtin_array_sort(struct vm *vm, const Value *arguments)
+/* An array in its order, or the elements that it has the keys of. */
+static Value sorted_by(struct vm *vm, Value array, Value elements, const char *name)
 {
-    uint32_t count = array_count(arguments[0]);
-    struct values *state = vm->work == UNDEF ? sort_open(vm, arguments[0]) : values_of(vm->work);
+    uint32_t count = array_count(array), behind = elements == UNDEF ? 0 : 2 * count;
+    struct values *state = vm->work == UNDEF ? sort_open(vm, array, elements) : values_of(vm->work);
     if (state == NULL)
         return FAILED;
     heap_wrote(vm, state);
@@ -119,10 +122,14 @@ Value builtin_array_sort(struct vm *vm, const Value *arguments)
                     return FAILED;
                 }
                 if (order == APART)
-                    return raise_text(vm, "array_sort: expected values that compare, found %v and %v", from[left], from[right]);
-                into[to++] = order == LESS ? from[right++] : from[left++];
+                    return raise_text(vm, "%s: expected values that compare, found %v and %v", name, from[left], from[right]);
+                uint32_t next = order == LESS ? right++ : left++;
+                into[to + behind] = from[next + behind];
+                into[to++] = from[next];
             } else {
-                into[to++] = left < middle ? from[left++] : from[right++];
+                uint32_t next = left < middle ? left++ : right++;
+                into[to + behind] = from[next + behind];
+                into[to++] = from[next];
             }
             if (vm->fuel < 0 && to < end) {
                 sort_keep(state, width, start, left, right, to);
@@ -142,7 +149,17 @@ Value builtin_array_sort(struct vm *vm, const Value *arguments)
         }
     }
     const Value *sorted = state->at + SORT_SIZE + (state->at[SORT_FLIPPED] != of_small(0) ? count : 0);
-    return array_of_values(vm, sorted, count);
+    return array_of_values(vm, sorted + behind, count);
+}
+
+Value builtin_array_sort(struct vm *vm, const Value *arguments) { return sorted_by(vm, arguments[0], UNDEF, "array_sort"); }
+
+Value builtin_array_sort_by(struct vm *vm, const Value *arguments)
+{
+    uint32_t keys = array_count(arguments[0]), count = array_count(arguments[1]);
+    if (keys != count)
+        return raise_text(vm, "array_sort_by: expected as many keys as elements, found %d and %d", (int64_t)keys, (int64_t)count);
+    return sorted_by(vm, arguments[0], arguments[1], "array_sort_by");
 }
 
 Value builtin_array_range(struct vm *vm, const Value *arguments)
