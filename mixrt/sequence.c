@@ -5,6 +5,7 @@
 #include "map.h"
 #include "operator.h"
 #include "stream.h"
+#include "work.h"
 
 static uint32_t moved_into(Value index, uint32_t count)
 {
@@ -12,19 +13,53 @@ static uint32_t moved_into(Value index, uint32_t count)
     return number < 0 ? 0 : number > count ? count : (uint32_t)number;
 }
 
+/* Goes on with an array that is being made from what stands at *at, which stays if that is the start. */
+static void make(struct array_builder *builder, struct vm *vm, size_t *at)
+{
+    Value kept;
+    if (work_goes_on(vm, &kept, at))
+        builder_go_on(builder, vm, kept);
+    else
+        builder_open(builder, vm);
+}
+
+static Value leave(struct array_builder *builder, size_t at)
+{
+    Value kept = builder_keep(builder);
+    return kept == FAILED ? FAILED : work_leave(builder->vm, kept, at);
+}
+
 Value builtin_array_sub(struct vm *vm, const Value *arguments)
 {
     uint32_t count = array_count(arguments[2]);
-    return array_part(vm, arguments[2], moved_into(arguments[0], count), moved_into(arguments[1], count));
+    size_t from = moved_into(arguments[0], count), to = moved_into(arguments[1], count);
+    struct array_builder builder;
+    if (from == 0 && to == count)
+        return arguments[2];
+    make(&builder, vm, &from);
+    while (from < to) {
+        size_t end = (from | (LEAF_SIZE - 1)) + 1;
+        end = end < to ? end : to;
+        if (!builder_push_part(&builder, arguments[2], (uint32_t)from, (uint32_t)end))
+            return FAILED;
+        from = end;
+        if (vm->fuel < 0 && from < to)
+            return leave(&builder, from);
+    }
+    return builder_close(&builder);
 }
 
 Value builtin_array_reverse(struct vm *vm, const Value *arguments)
 {
     struct array_builder builder;
-    builder_open(&builder, vm);
-    for (uint32_t index = array_count(arguments[0]); index-- > 0;)
-        if (!builder_push(&builder, array_get(arguments[0], index)))
+    size_t left = array_count(arguments[0]);
+    make(&builder, vm, &left);
+    while (left > 0) {
+        if (!builder_push(&builder, array_get(arguments[0], (uint32_t)--left)))
             return FAILED;
+        if (vm->fuel < 0 && left > 0)
+            return leave(&builder, left);
+    }
     return builder_close(&builder);
 }
 
@@ -82,8 +117,10 @@ static Value sorted_by(struct vm *vm, Value array, Value elements, const char *n
             if (left < middle && right < end) {
                 enum order order = value_order(vm, from[right], from[left]);
                 charge(vm, 1);
-                if (order == ORDER_FAILED)
+                if (order == ORDER_FAILED) {
+                    sort_keep(state, width, start, left, right, to);
                     return FAILED;
+                }
                 if (order == APART)
                     return raise_text(vm, "%s: expected values that compare, found %v and %v", name, from[left], from[right]);
                 uint32_t next = order == LESS ? right++ : left++;
@@ -145,11 +182,15 @@ static Value listed(struct vm *vm, Value map, bool keys)
     struct array_builder builder;
     struct map_cursor cursor;
     Value key, value;
-    builder_open(&builder, vm);
-    cursor_open(&cursor, map);
-    while (cursor_next(&cursor, &key, &value))
+    size_t at = 0;
+    make(&builder, vm, &at);
+    cursor_seek(&cursor, map, (uint32_t)at);
+    while (cursor_next(&cursor, &key, &value)) {
         if (!builder_push(&builder, keys ? key : value))
             return FAILED;
+        if (vm->fuel < 0)
+            return leave(&builder, builder.count);
+    }
     return builder_close(&builder);
 }
 
@@ -176,28 +217,37 @@ Value builtin_map_entry(struct vm *vm, const Value *arguments)
 Value builtin_array_flatten(struct vm *vm, const Value *arguments)
 {
     struct array_builder builder;
-    builder_open(&builder, vm);
-    uint32_t count = array_count(arguments[0]);
-    for (uint32_t index = 0; index < count; index++) {
-        Value inner = array_get(arguments[0], index);
+    size_t count = array_count(arguments[0]), index = 0;
+    make(&builder, vm, &index);
+    while (index < count) {
+        Value inner = array_get(arguments[0], (uint32_t)index);
         if (!is_array(inner))
             return raise_text(vm, "array_flatten: expected arrays, found %v as element %d", inner, (int64_t)index);
         if (array_count(inner) != 0 && !builder_push_part(&builder, inner, 0, array_count(inner)))
             return FAILED;
         charge(vm, 1);
+        index++;
+        if (vm->fuel < 0 && index < count)
+            return leave(&builder, index);
     }
     return builder_close(&builder);
 }
 
 Value builtin_map_of_pairs(struct vm *vm, const Value *arguments)
 {
-    Value map = map_empty(vm);
-    uint32_t count = array_count(arguments[0]);
-    for (uint32_t index = 0; index < count && map != FAILED; index++) {
-        Value pair = array_get(arguments[0], index);
+    Value map = UNDEF;
+    size_t count = array_count(arguments[0]), index = 0;
+    if (!work_goes_on(vm, &map, &index))
+        map = map_empty(vm);
+    while (index < count && map != FAILED) {
+        Value pair = array_get(arguments[0], (uint32_t)index);
         if (!is_array(pair) || array_count(pair) != 2 || !is_string(array_get(pair, 0)))
             return raise_text(vm, "map_of_pairs: expected a pair of a string and a value as element %d", (int64_t)index);
         map = map_set(vm, map, array_get(pair, 0), array_get(pair, 1));
+        charge(vm, 4);
+        index++;
+        if (vm->fuel < 0 && index < count && map != FAILED)
+            return work_leave(vm, map, index);
     }
     return map;
 }

@@ -16,10 +16,23 @@ from mixkit.value import UNDEF
 
 __all__ = ["with_arguments_checked"]
 
-_RAISING: Final = frozenset(
-    "array map set gset uniqArray bitset container memo registry option result dataArray dataMap dataOption dataResult".split()
-)
-_PASSING: Final = frozenset({"string", "number"})
+_RAISING: Final = {
+    *(
+        "array",
+        "map",
+        "set",
+        "gset",
+        "uniqArray",
+        "bitset",
+        "container",
+        "memo",
+        "registry",
+        "option",
+        "result",
+    ),
+    *("dataArray", "dataMap", "dataOption", "dataResult"),
+}
+_PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""
 _EXPECT: Final = "$expect"
 _KINDS: Final = {

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mix_server.caller import Permission, Resource
-from mix_server.error_answer import failure
-from mix_server.resources.openapi import agents_of
+from mix_server.fault import failure
+from mix_server.listing import agents_of
 
 from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of

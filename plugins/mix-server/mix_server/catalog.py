@@ -143,6 +143,14 @@ class Catalog:
         # One compiles, for all who wait, even if the one who asked first goes away.
         return await asyncio.shield(task)
 
+    async def of_installed(self, app: InstalledApp, agent: str) -> Target:
+        """An agent of an app that has been looked up: to be read, not to be run. Errors as those of `target`."""
+        found = self.at_hand(app.workspace, app.name, agent)
+        if found is not None and found.generation == app.generation:
+            return found
+        with foreign(lambda reason: InternalError(f"the agent cannot be loaded: {reason}")):
+            return await asyncio.to_thread(self._target, None, app, agent)
+
     def _agents(self, place: Place, agent: str, who: Caller) -> Agents:
         """How an agent calls others, in the name of who asked: those of its app by their names, which it always may,
         and those of another one as `APP/AGENT`, if that is granted to who asked or to the agent.

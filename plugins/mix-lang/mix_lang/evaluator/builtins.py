@@ -17,6 +17,7 @@ from mix_rt.opcodes import BUILTINS as _PARAMETERS
 from mix_lang.check.hints import with_article
 from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.plain_json import format_json, parse_json
 from mix_lang.evaluator.values import (
     END,
     Constructor,
@@ -122,6 +123,9 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
+    for index, part in enumerate(parts):
+        if type(part) not in (str, int, float):
+            raise Panic(f"string_join: expected strings or numbers, found {kind(part)} as element {index}")
     return separator.join(map(_text, parts))
 
 
@@ -133,14 +137,16 @@ def _text(value: Any) -> str:
 
 def _code_point(code: Any) -> str:
     if not 0 <= int(code) < 0x110000 or 0xD800 <= int(code) < 0xE000:
-        raise Panic(f"string_from_code_point: {number_text(code)} is no character")
+        found = number_text(code)
+        raise Panic(f"string_from_code_point: expected the code of a character, found {found}")
     return chr(int(code))
 
 
 def _order(name: str, a: Any, b: Any) -> int:
+    """Python asks whether what comes later is less than what comes before it."""
     found = compare(a, b)
     if found is UNDEF:
-        raise Panic(f"{name}: expected values that compare, found {kind(a)} and {kind(b)}")
+        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
     return found  # type: ignore[return-value]
 
 
@@ -308,6 +314,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "map_values": lambda m: [m[key] for key in _keys(m)],
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
+    "json_parse": parse_json,
+    "json_format": format_json,
     "case_name": lambda case: case.name,
     "stream_unread": _unread,
     "ref_of_string": Ref,
