@@ -5,6 +5,7 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
+from mixkit import codec
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
 
 if TYPE_CHECKING:
@@ -327,6 +329,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
+    "format_words": codec.encode,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
