@@ -13,7 +13,7 @@ from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
 
-__all__ = ["check_names"]
+__all__ = ["NameChecker", "check_names"]
 
 _ELSEWHERE: Final = {
     "self": "write self.name for a member of this module",
@@ -28,10 +28,10 @@ _WRITES: Final = Place("an action", True, True, True)
 
 def check_names(program: Program, unit: Unit, report: Report) -> None:
     """Report every name of a module that means nothing, or not what it may mean there."""
-    _Names(program, unit, report).module()
+    NameChecker(program, unit, report).module()
 
 
-class _Names(BodyChecker):
+class NameChecker(BodyChecker):
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         super().__init__(program, unit, report)
         self._def = Place("the body of a def", False, unit.module.static, False)
