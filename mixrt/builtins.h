@@ -93,4 +93,6 @@
     BUILTIN(regex_texts, 3, "pattern:string most:whole text:string") \
     BUILTIN(coroutine_local, 1, "index:whole") \
     BUILTIN(coroutine_set_local, 2, "index:whole value:data") \
-    BUILTIN(stream_unread, 2, "element:data stream:stream")
+    BUILTIN(stream_unread, 2, "element:data stream:stream") \
+    BUILTIN(expect, 4, "function:string wanted:string argument:string value:any") \
+    BUILTIN(array_sort_by, 2, "keys:array array:array")

@@ -603,9 +603,13 @@ static enum stop interpret(struct vm *vm)
         continue;
 
     fuel:
+        vm->retried = false;
         suspend(vm, (uint32_t)(at - code), r);
-        if (vm->heap.full)
+    give_way:
+        if (vm->heap.full) {
             heap_collect(vm, false);
+            vm->heap.full = vm->retried; /* what is done again is over when the instruction is */
+        }
         return vm->heap.dead ? out_of_heap(vm) : STOP_FUEL;
 
     collect:
@@ -621,7 +625,7 @@ static enum stop interpret(struct vm *vm)
     fault:
         suspend(vm, (uint32_t)(at - code), r);
         switch (vm->fault) {
-        case FAULT_AGAIN: return STOP_FUEL;
+        case FAULT_AGAIN: goto give_way;
         case FAULT_MEMORY:
             if (vm->retried)
                 return out_of_heap(vm);

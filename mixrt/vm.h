@@ -79,6 +79,7 @@ struct vm {
     uint32_t hint_index, hint_offset;
 
     struct buffer out;
+    struct buffer written; /* by a built-in in parts, see work.h */
 };
 
 /* Ends all for want of memory: STOP_PANIC. */

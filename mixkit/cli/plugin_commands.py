@@ -22,6 +22,7 @@ OURS: Final = {
     "code": "rt",
     "compile": "lang",
     "db": "db",
+    "doc": "lang",
     "explain": "lang",
     "files": "files",
     "mcp": "mcp",
@@ -30,6 +31,7 @@ OURS: Final = {
     "perms": "server",
     "secrets": "secrets",
     "serve": "server",
+    "test": "dev",
     "wasm": "wasm",
 }
 """Commands to the plugins of ours that bring them, so that one that the profile lacks is named without an import."""

@@ -17,8 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import ECKey
 from mix_secrets.names import Name
 from mix_secrets.vaults import FOLDER, app_of, found_in
+from mix_server.access.server_key import ServerKey
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from wasmtime import wat2wasm
 
@@ -27,6 +29,8 @@ from mixkit.package import Package, WorkspaceStore
 from mixkit.package.build import pack
 
 TOKEN = "a-token-for-tests-0123456789"
+KEY = ECKey.generate_key("P-256").as_pem(private=True).decode()
+"""By which the server signs tokens of users."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 GUEST = r"""
@@ -102,6 +106,15 @@ class Site:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
 
 
+def token_of(user: str | None) -> str:
+    """A token of the user with that address, or the operator's."""
+    return TOKEN if user is None else ServerKey(KEY, _no_ring).token(user, user, 600)[0]
+
+
+def _no_ring() -> Any:
+    raise AssertionError("the key is given")
+
+
 def until(what: Callable[[], Any], seconds: float = 60) -> Any:
     """What `what` answers as soon as it is true."""
     end = time.monotonic() + seconds
@@ -128,7 +141,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**clean, "MIXKIT_SERVER_TOKEN": TOKEN},
+        # It fetches packages and exports from itself.
+        env={
+            **clean,
+            "MIXKIT_SERVER_TOKEN": TOKEN,
+            "MIXKIT_SERVER_SERVER_KEY": KEY,
+            "MIXKIT_HTTP_DANGEROUS_HTTP_MODE": "true",
+        },
     )
     made = Site()
 
@@ -240,10 +259,11 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(site: Site, browser: Browser, faults: Faults) -> Iterator[Open]:
-    """Opens the page at a place, signed in unless it is said otherwise; keywords are those of a browser's context."""
+    """Opens the page at a place, signed in unless it is said otherwise, as the operator or the user of an address;
+    keywords are those of a browser's context."""
     contexts = []
 
-    def make(place: str = "#/", *, signed_in: bool = True, **options: Any) -> Page:
+    def make(place: str = "#/", *, signed_in: bool = True, user: str | None = None, **options: Any) -> Page:
         context = browser.new_context(
             **{"viewport": {"width": 1100, "height": 760}, "locale": "en-GB", **options}
         )
@@ -252,12 +272,13 @@ def open_page(site: Site, browser: Browser, faults: Faults) -> Iterator[Open]:
         faults.watch(context)
         if signed_in:
             answer = context.request.post(
-                f"{site.url}/v1/auth/session", headers={"Authorization": f"Bearer {TOKEN}"}
+                f"{site.url}/v1/auth/session", headers={"Authorization": f"Bearer {token_of(user)}"}
             )
             assert answer.ok
         page = context.new_page()
         page.goto(site.page + place)
-        page.locator("h1").wait_for()
+        # Not while it is loading: what comes then takes the focus.
+        page.locator("main:not([aria-busy]) h1").wait_for()
         return page
 
     yield make

@@ -8,6 +8,7 @@ from functools import cache, partial
 
 from mix_lang import library
 from mix_lang import syntax as s
+from mix_lang.arguments import with_arguments_checked
 from mix_lang.check.cells import check_cells
 from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
@@ -128,5 +129,5 @@ def _add_library(program: Program) -> None:
 def _of_library(name: str) -> Unit:
     """A module of the standard library, which is known to be right: a test checks it like any other."""
     source = Source(f"{name}.mix", library.sources()[name])
-    (module,) = parse(source, name, Report(source))
+    (module,) = map(with_arguments_checked, parse(source, name, Report(source)))
     return Unit(module, source, *members_of(module), library=True)

@@ -11,13 +11,13 @@ from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
 from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.errors import CompileError
-from mix_lang.program import Unit
+from mix_lang.program import Program, Unit
 from mix_lang.source import Span
 
 if TYPE_CHECKING:
     from mix_lang.libraries import Library
 
-__all__ = ["build", "build_all", "build_library", "gather"]
+__all__ = ["build", "build_all", "build_library", "executable", "gather"]
 
 
 def gather(sources: Mapping[str, str]) -> dict[str, str]:
@@ -176,3 +176,8 @@ def _manifest(unit: Unit, ffis: list[str]) -> dict[str, Any]:
         "entries": {unit.name: about},
         "grants": {"ffis": ffis, "options": {}},
     }
+
+
+def executable(program: Program, module: str) -> bytes:
+    """The executable of an agent in a program that is known to be right."""
+    return _code(Checked(program, ()), program.units[module])

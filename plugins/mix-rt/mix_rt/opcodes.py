@@ -200,5 +200,7 @@ BUILTINS: Final[dict[str, str]] = {
     "coroutine_local": "index:whole",
     "coroutine_set_local": "index:whole value:data",
     "stream_unread": "element:data stream:stream",
+    "expect": "function:string wanted:string argument:string value:any",
+    "array_sort_by": "keys:array array:array",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

@@ -143,6 +143,7 @@ class Server:
             settings.max_waiting_runs,
             settings.max_waiting,
             settings.max_wait,
+            settings.caller_share,
             self.metrics.runs,
         )
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
@@ -160,7 +161,7 @@ class Server:
         )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
         self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit, settings.file_limit)
-        self.streams = Streams(settings.max_streams, settings.stream_stall)
+        self.streams = Streams(settings.max_streams, settings.stream_stall, settings.caller_share)
         self.clients = Clients()
         self.ending: list[Callable[[], Awaitable[None]]] = []
         self._end: float | None = None

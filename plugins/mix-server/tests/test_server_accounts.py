@@ -26,7 +26,7 @@ from mix_server.access.ended import Ended
 from mix_server.access.key_set import MAX_KEYS, KeySet
 from mix_server.access.machine import Machine, is_good
 from mix_server.access.tokens import MAX_TRIED
-from mix_server.caller import Caller
+from mix_server.caller import Caller, Permission
 from mix_server.server import Server
 
 from mixkit.errors import ProfileError, StorageError
@@ -400,6 +400,7 @@ async def test_who_asks_is_said(server: Server, connect: Connect, provider: Prov
         operator = (await client.get(path, headers=bearer(token))).json()
         assert operator == {
             "name": "operator", "subject": None, "operator": True, "session": False, "until": None,
+            "may": [str(each) for each in Permission],
         }  # fmt: skip
         ada = (await client.get(path, headers=bearer(provider.token()))).json()
         assert (ada["name"], ada["subject"]) == ("ada@example.org", "user/ada@example.org")

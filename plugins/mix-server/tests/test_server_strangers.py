@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from mix_server.access.subject import check_subject, subjects_of
 from mix_server.server import Server
 
-from mixkit.errors import StorageError
+from mixkit.errors import NotFound, StorageError
 from mixkit.package import store
 from mixkit.storage import SaveOptions
 
@@ -145,6 +145,54 @@ async def test_as_much_is_done_for_a_name_that_is_not_there(
         for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=0-1"})):
             assert await done_for("w", method, **headers) == await done_for("nothing", method, **headers) > 0
     assert sorted(path.name for path in server.store.root.iterdir() if path.name[0] != ".") == ["w"]
+
+
+async def test_as_much_is_looked_at_for_a_signal_of_a_workspace_that_is_not_there(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    signals = store.Workspace.signals
+
+    def seen(self: Any, *, make: bool = True) -> Any:
+        looked.append(self.name)
+        return signals(self, make=make)
+
+    async with connect(server, None) as client:
+        server.store.create("empty")
+        server.grants.add("w", "user/ada@example.org", "runner", "workspace", None)
+        ada, eve = user(server, "ada@example.org"), user(server, "eve@example.org")
+        made = await client.post("/v1/signals", json={"ws": "w"}, headers=ada)
+        id = made.json()["id"]
+        monkeypatch.setattr(store.Workspace, "signals", seen)
+        grants = [grant.id for grant in server.grants.of("w") if grant.subject == "all-users"]
+        server.grants.remove("w", grants)
+        # Whoever may not see the workspace has nothing opened, not even for a signal that there is.
+        for who in ({}, eve):
+            for name in ("w", "empty", "none", "-"):
+                for method in ("GET", "DELETE"):
+                    answer = await client.request(method, f"/v1/signals/{name}.{id[2:]}", headers=who)
+                    assert (answer.status_code, looked) == (404, [])
+        assert (await client.get(f"/v1/signals/{id}", headers=ada)).status_code == 200
+        assert looked
+        # Whoever knows an id may settle it, so all may ask: one database is looked into, whatever it is.
+        for who in ({}, eve, ada):
+            for name in ("w", "empty", "none", "-"):
+                looked.clear()
+                answer = await client.post(f"/v1/signals/{name}.{'0' * 32}", json=1, headers=who)
+                assert (answer.status_code, looked[-1:]) == (404, ["w"])
+        assert (await client.post(f"/v1/signals/{id}", json=1, headers=eve)).status_code == 204
+
+
+def test_grants_of_no_workspace_are_looked_up_as_those_of_one(server: Server) -> None:
+    grants = server.grants
+    assert grants.look("w") is grants.at_hand("w") is grants.of("w")
+    for name in ("none", "-", "..", "w/../w", "x" * 100):
+        assert grants.look(name) is grants.at_hand(name) is not None
+        assert not list(grants.look(name))
+        with pytest.raises(NotFound):
+            grants.of(name)
+    server.store.delete("w")
+    assert not list(grants.look("w")) and grants.look("w") is grants.at_hand("w")
 
 
 # -- wishes that are none -------------------------------------------------------------------------

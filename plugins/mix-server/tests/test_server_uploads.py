@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import io
 import os
 import random
@@ -24,6 +25,7 @@ from mix_server import uploads as kept
 from mix_server.server import Server
 from tusclient.client import TusClient
 
+from mixkit.errors import NotFound
 from mixkit.filesystem import PIECE, Files
 
 MIXKIT = str(Path(sys.executable).with_name("mixkit"))
@@ -111,6 +113,23 @@ async def test_what_is_there_is_replaced_only_with_force(client: httpx.AsyncClie
     url = await begin(client, 3, path="/a", force="true")
     assert (await part(client, url, 0, b"new")).status_code == 204
     assert (await files.stat("/a")).size == 3
+
+
+async def test_a_file_is_what_was_announced(client: httpx.AsyncClient, files: Files) -> None:
+    right = hashlib.sha256(b"one two").hexdigest()
+    url = await begin(client, 7, path="/a", sha256=right.upper())
+    assert (await part(client, url, 0, b"one ")).status_code == 204
+    assert (await part(client, url, 4, b"two")).status_code == 204
+    assert (await files.stat("/a")).size == 7
+    # A client that went on with another file than it had begun with.
+    url = await begin(client, 7, path="/b", sha256=right)
+    await part(client, url, 0, b"one ")
+    refused = await part(client, url, 4, b"six")
+    assert refused.status_code == 422
+    assert right in refused.text
+    assert (await client.head(url, headers=TUS)).status_code == 404
+    with pytest.raises(NotFound):
+        await files.stat("/b")
 
 
 async def test_a_part_that_breaks_off_is_kept(server: Server, served: Connect, files: Files) -> None:
@@ -227,6 +246,7 @@ async def test_what_is_told_of_uploads_that_are_files_is_bounded(
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="a")}, 400),
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="/a", colour="red")}, 400),
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": "path !"}, 400),
+        ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="/a", sha256="12")}, 400),
         ({**TUS, "Upload-Length": "1"}, 400),
     ],
 )

@@ -13,6 +13,7 @@ from mix_rt.qcode import Assembly, FunctionBuilder
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import closures, expressions, instances
+from mix_lang.codegen.effects import effectful
 from mix_lang.codegen.function import Fn
 from mix_lang.diagnostic import Report
 from mix_lang.memory import remembered
@@ -64,7 +65,8 @@ class Part:
 
 
 class Generator:
-    """Members are static unless they need an instance of their module: its parameters, cells, or what uses these.
+    """Members are static unless they need an instance of their module: its parameters, cells, values that differ from
+    run to run, or what uses these.
 
     A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
     slot of the object `$instance`, which the functions of the module capture like any local.
@@ -108,6 +110,7 @@ class Generator:
 
     def _find_bound(self, unit: Unit) -> set[str]:
         bound = {member.name for member in unit.members.values() if member.kind in ("param", "cell", "alias")}
+        bound |= self._changing(unit)
         uses = {}
         for member in unit.members.values():
             item = member.item
@@ -122,9 +125,19 @@ class Generator:
 
     def _has_own(self, unit: Unit, module: str) -> bool:
         """Whether each instance of `unit` has an instance of its own of a module that it imports."""
-        if unit is self.prelude:
+        if unit is self.prelude or self.program.units[module].module.static:
             return False
-        return self.has_state(module) and not self.program.units[module].module.static
+        return self.has_state(module) or bool(self._changing(self.program.units[module]))
+
+    def _changing(self, unit: Unit) -> set[str]:
+        """Values of a module that are computed anew in each run."""
+        if unit.module.static or unit in (self.prelude, self.cells):
+            return set()
+        return {
+            name
+            for name in effectful(self.program, unit)
+            if isinstance(item := unit.members[name].item, s.Def) and not instances.is_function(item)
+        }
 
     def has_state(self, module: str) -> bool:
         """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""

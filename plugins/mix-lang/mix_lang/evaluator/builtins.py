@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
 
 from mix_lang.check.hints import with_article
+from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.values import (
     END,
@@ -119,12 +120,13 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
-    texts = []
-    for part in parts:
-        if type(part) not in (str, int, float):
-            raise Panic(f"to_text: expected a number or a string, found {kind(part)}")
-        texts.append(part if type(part) is str else number_text(part))
-    return separator.join(texts)
+    return separator.join(map(_text, parts))
+
+
+def _text(value: Any) -> str:
+    if type(value) not in (str, int, float):
+        raise Panic(f"to_text: expected a number or a string, found {kind(value)}")
+    return value if type(value) is str else number_text(value)
 
 
 def _code_point(code: Any) -> str:
@@ -133,14 +135,23 @@ def _code_point(code: Any) -> str:
     return chr(int(code))
 
 
-def _sorted(array: list[Any]) -> list[Any]:
-    def order(a: Any, b: Any) -> int:
-        found = compare(a, b)
-        if found is UNDEF:
-            raise Panic(f"array_sort: expected values that compare, found {kind(a)} and {kind(b)}")
-        return found  # type: ignore[return-value]
+def _order(name: str, a: Any, b: Any) -> int:
+    """Python asks whether what comes later is less than what comes before it."""
+    found = compare(a, b)
+    if found is UNDEF:
+        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
+    return found  # type: ignore[return-value]
 
-    return sorted(array, key=cmp_to_key(order))
+
+def _sorted(array: list[Any]) -> list[Any]:
+    return sorted(array, key=cmp_to_key(partial(_order, "array_sort")))
+
+
+def _sorted_by(keys: list[Any], array: list[Any]) -> list[Any]:
+    if len(keys) != len(array):
+        raise Panic(f"array_sort_by: expected as many keys as elements, found {len(keys)} and {len(array)}")
+    order = cmp_to_key(partial(_order, "array_sort_by"))
+    return [array[index] for index in sorted(range(len(array)), key=lambda index: order(keys[index]))]
 
 
 def _decoded(data: bytes) -> Any:
@@ -156,6 +167,12 @@ def _length(machine: Machine, value: Any) -> Any:
     if type(value) not in (list, dict, str, bytes):
         raise Panic(f"length: expected an array, map, string or binary, found {kind(value)}")
     return len(value)
+
+
+def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: Any) -> None:
+    found = kind(value)
+    if found != wanted and not (wanted == "number" and found in ("int", "float")):
+        raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 
 def _stream_next(machine: Machine, stream: Any) -> Any:
@@ -220,6 +237,20 @@ def _hold(machine: Machine) -> None:
     machine.held += 1
 
 
+def _flattened(array: list[Any]) -> list[Any]:
+    for index, inner in enumerate(array):
+        if type(inner) is not list:
+            raise Panic(f"array_flatten: expected arrays, found {kind(inner)} as element {index}")
+    return [element for inner in array for element in inner]
+
+
+def _of_pairs(array: list[Any]) -> dict[str, Any]:
+    for index, pair in enumerate(array):
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str:
+            raise Panic(f"map_of_pairs: expected a pair of a string and a value as element {index}")
+    return dict(array)
+
+
 def _entry(index: int, entries: dict[str, Any]) -> Any:
     keys = _keys(entries)
     return [keys[index], entries[keys[index]]] if 0 <= index < len(keys) else UNDEF
@@ -229,8 +260,8 @@ def _keys(entries: dict[str, Any]) -> list[str]:
     return sorted(entries, key=str.encode)
 
 
-_CALLS: Final[dict[str, Callable[..., Any]]] = {
-    "to_text": lambda x: x if type(x) is str else number_text(x),
+_CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
+    "to_text": _text,
     "number_round": _rounded,
     "number_trunc": lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x,
     "number_floor": lambda x: _integral(math.floor(x)) if math.isfinite(x) else x,
@@ -268,6 +299,9 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "array_range": _range,
     "array_reverse": lambda array: array[::-1],
     "array_sort": _sorted,
+    "array_sort_by": _sorted_by,
+    "array_flatten": _flattened,
+    "map_of_pairs": _of_pairs,
     "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
     "map_keys": _keys,
     "map_values": lambda m: [m[key] for key in _keys(m)],
@@ -288,6 +322,7 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
 } | {
     "kind": lambda machine, value: kind(value),
     "length": _length,
+    "expect": _expect,
     "stream_next": _stream_next,
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 import time
@@ -21,8 +20,7 @@ from mix_server.access.tokens import LEEWAY, Claims, Expected, NoSuchKey, header
 from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
 from mix_server.caller import Caller, Permission, Resource
 from mix_server.errors import BadRequest, Forbidden, Unauthorized
-from mixkit.errors import NotFound, ProfileError
-from mixkit.package.errors import BadName
+from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
     from mix_server.access.key_source import KeySource
@@ -218,20 +216,17 @@ class Accounts:
         if parts is not None:
             workspace, id, secret = parts
             await self.ready(ANYBODY, workspace)
-            with contextlib.suppress(NotFound, BadName):
-                machines = self._grants.of(workspace).machines
-                machine = machines.get(id)
-                if machine is not None and machine.admits(secret) and is_good(machine, machines):
-                    return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
+            machines = self._grants.look(workspace).machines
+            machine = machines.get(id)
+            if machine is not None and machine.admits(secret) and is_good(machine, machines):
+                return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
         # Which of these it was is nobody's business.
         raise Unauthorized("the token has expired or was revoked, or never was one")
 
     async def ready(self, subject: Caller, workspace: str) -> None:
         """Read the grants of a workspace, if they are needed and not known."""
         if not subject.operator and self._grants.at_hand(workspace) is None:
-            # Who may see it and who may not are told the same.
-            with contextlib.suppress(NotFound, BadName):
-                await asyncio.to_thread(self._grants.of, workspace)
+            await asyncio.to_thread(self._grants.look, workspace)
 
     def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
         """Whether somebody may do something, by the grants of the workspace."""
@@ -241,10 +236,7 @@ class Accounts:
             if permission is Permission.SEE:
                 return subject is not ANYBODY
             return permission is Permission.CREATE and not self._creators.isdisjoint(subject.subjects)
-        try:
-            grants = self._grants.of(resource.workspace)
-        except (NotFound, BadName):
-            return False
+        grants = self._grants.look(resource.workspace)
         return grants.may(subject.subjects, permission, resource)
 
 

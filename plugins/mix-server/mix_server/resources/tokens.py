@@ -12,9 +12,10 @@ from msgspec import Meta
 from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
-from mix_server.caller import EVERYBODY, Caller, Permission
+from mix_server.caller import EVERYBODY, Caller, Permission, Resource
 from mix_server.described import Method
 from mix_server.errors import Forbidden, Unauthorized
+from mix_server.resources.may import permissions_of
 from mixkit.activities import Kind
 from mixkit.errors import NotFound
 
@@ -47,13 +48,15 @@ class MadeSession(TypedDict):
 
 
 class WhoAsks(TypedDict):
-    """Who asks: a name for people, the narrowest subject of grants, whether it is by a session, and when that ends."""
+    """Who asks: a name for people, the narrowest subject of grants, whether it is by a session, and when that ends.
+    `may`: what they may do with the server as a whole, as `create` workspaces."""
 
     name: str
     subject: str | None
     operator: bool
     session: bool
     until: float | None
+    may: list[Permission]
 
 
 class KeySet(TypedDict):
@@ -146,6 +149,7 @@ class Session:
             "operator": caller.operator,
             "session": signs_in and req.auth is None,
             "until": caller.until,
+            "may": permissions_of(self._server.authorizer, caller, Resource()),
         }
 
     async def on_post(self, req: Request, resp: Response) -> None:
