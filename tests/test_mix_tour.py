@@ -29,7 +29,9 @@ def _read(block: str) -> tuple[str, list[tuple[str, str]]]:
     for part in parts:
         lines = part.rstrip().split("\n")
         # An expression goes on in lines that are indented.
-        end = next((index for index, line in enumerate(lines) if index and not line.startswith("  ")), len(lines))
+        end = next(
+            (index for index, line in enumerate(lines) if index and not line.startswith("  ")), len(lines)
+        )
         examples.append((" ".join(lines[:end]), " ".join(lines[end:])))
     return before, examples
 

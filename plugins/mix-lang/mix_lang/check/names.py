@@ -13,7 +13,7 @@ from mix_lang.diagnostic import Report
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
 
-__all__ = ["NameChecker", "check_names"]
+__all__ = ["NameChecker"]
 
 _ELSEWHERE: Final = {
     "self": "write self.name for a member of this module",
@@ -28,11 +28,6 @@ _WRITES: Final = Place("an action", True, True, True)
 
 class NameChecker(BodyChecker):
     """Reports every name of a module that means nothing, or not what it may mean there."""
-
-def check_names(program: Program, unit: Unit, report: Report) -> None:
-    """Report every name of a module that means nothing, or not what it may mean there."""
-    NameChecker(program, unit, report).module()
-
 
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         super().__init__(program, unit, report)
