@@ -20,7 +20,7 @@ __all__ = ["noted"]
 
 @contextmanager
 def noted(
-    store: WorkspaceStore, kind: Kind, workspace: str, app: str | None = None
+    store: WorkspaceStore, kind: Kind, workspace: str | None, app: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """What is done in the block is an activity of the operator, unless it fails.
 

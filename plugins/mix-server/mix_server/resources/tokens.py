@@ -84,7 +84,10 @@ class Token:
 async def _answer_token(server: Server, resp: Response, caller: Caller) -> None:
     if caller.email is None:
         # There is nobody whom it could name: all that a token says of a user is the address.
-        raise Forbidden("expected a user with an address that the identity provider vouches for")
+        raise Forbidden(
+            "expected a user with an address that the identity provider vouches for; who runs the server makes a token "
+            "of any user with `mixkit auth token EMAIL`"
+        )
     seconds = caller.seconds(LIFETIME)
     # It ends with the session that it was made in.
     more = {} if caller.session is None else {"sid": caller.session}
