@@ -343,6 +343,14 @@ class FFITable:
                 self._ffis[ffi.name] = ffi
                 self._by_bytes[ffi.name.encode()] = ffi
 
+    def replaced(self, ffis: Iterable[FFI]) -> FFITable:
+        """The same with other FFIs in place of those of their names, or beside them."""
+        made = FFITable(())
+        made.options, made._checks = self.options, self._checks
+        made._ffis = self._ffis | {ffi.name: ffi for ffi in ffis}
+        made._by_bytes = {name.encode(): ffi for name, ffi in made._ffis.items()}
+        return made
+
     def __iter__(self) -> Iterator[FFI]:
         return iter(sorted(self._ffis.values(), key=lambda ffi: (ffi.group, ffi.name)))
 

@@ -1,6 +1,9 @@
 /* Arrays: persistent vectors. */
 #include "array.h"
 
+#include "made.h"
+#include "work.h"
+
 #define MASK (LEAF_SIZE - 1)
 
 /* A node of so many values: those of another, then undefined ones. */
@@ -83,6 +86,42 @@ bool builder_push_part(struct array_builder *builder, Value array, uint32_t from
             return false;
     }
     return true;
+}
+
+enum { KEPT_COUNT, KEPT_TAIL, KEPT_SPINE, KEPT_FILLED = KEPT_SPINE + 6, KEPT_SIZE = KEPT_FILLED + 6 };
+
+static Value kept_node(const struct values *node) { return node == NULL ? UNDEF : of_object(node); }
+
+/* What an old node gets from now on is young. */
+static struct values *node_kept(struct vm *vm, Value kept)
+{
+    if (kept == UNDEF)
+        return NULL;
+    heap_wrote(vm, values_of(kept));
+    return values_of(kept);
+}
+
+Value builder_keep(const struct array_builder *builder)
+{
+    struct vm *vm = builder->vm;
+    Value kept[KEPT_SIZE] = {of_small(builder->count), kept_node(builder->tail)};
+    for (unsigned height = 0; height < 6; height++) {
+        kept[KEPT_SPINE + height] = kept_node(builder->spine[height]);
+        kept[KEPT_FILLED + height] = of_small(builder->filled[height]);
+    }
+    return made_values(vm, SLOTS, KEPT_SIZE, kept);
+}
+
+void builder_go_on(struct array_builder *builder, struct vm *vm, Value kept)
+{
+    const Value *at = values_of(kept)->at;
+    builder_open(builder, vm);
+    builder->count = (uint32_t)small_of(at[KEPT_COUNT]);
+    builder->tail = node_kept(vm, at[KEPT_TAIL]);
+    for (unsigned height = 0; height < 6; height++) {
+        builder->spine[height] = node_kept(vm, at[KEPT_SPINE + height]);
+        builder->filled[height] = (uint32_t)small_of(at[KEPT_FILLED + height]);
+    }
 }
 
 static bool has_above(const struct array_builder *builder, unsigned height)
@@ -251,19 +290,26 @@ Value array_join(struct vm *vm, Value left, Value right)
         return left;
     }
     struct array_builder builder;
-    builder_open(&builder, vm);
-    if (!builder_push_part(&builder, left, 0, a) || !builder_push_part(&builder, right, 0, b))
-        return FAILED;
-    return builder_close(&builder);
-}
-
-Value array_part(struct vm *vm, Value array, uint32_t from, uint32_t to)
-{
-    if (from == 0 && to == array_count(array))
-        return array;
-    struct array_builder builder;
-    builder_open(&builder, vm);
-    if (from < to && !builder_push_part(&builder, array, from, to))
-        return FAILED;
-    return builder_close(&builder);
+    Value kept;
+    size_t at = 0;
+    if (work_goes_on(vm, &kept, &at))
+        builder_go_on(&builder, vm, kept);
+    else
+        builder_open(&builder, vm);
+    while (at < (size_t)a + b) {
+        bool first = at < a;
+        uint32_t from = (uint32_t)(first ? at : at - a), all = first ? a : b, to = (from | (LEAF_SIZE - 1)) + 1;
+        to = to < all ? to : all;
+        if (!builder_push_part(&builder, first ? left : right, from, to))
+            return FAILED;
+        at += to - from;
+        if (vm->fuel < 0 && at < (size_t)a + b) {
+            kept = builder_keep(&builder);
+            return kept == FAILED ? FAILED : work_leave(vm, kept, at);
+        }
+    }
+    Value joined = builder_close(&builder);
+    if (joined != FAILED)
+        vm->work = UNDEF;
+    return joined;
 }

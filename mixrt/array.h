@@ -18,9 +18,8 @@ Value array_of_values(struct vm *vm, const Value *values, uint32_t count);
 Value array_push(struct vm *vm, Value array, Value element);
 /* With one element replaced; the index is within the array. */
 Value array_set(struct vm *vm, Value array, uint32_t index, Value element);
+/* Gives way in the middle. */
 Value array_join(struct vm *vm, Value left, Value right);
-/* Elements from `from` up to, not including, `to`, both within the array. */
-Value array_part(struct vm *vm, Value array, uint32_t from, uint32_t to);
 
 static inline uint32_t array_count(Value array) { return object_of(array)->count; }
 /* How many elements stand in the tree. */
@@ -57,5 +56,8 @@ void builder_open(struct array_builder *builder, struct vm *vm);
 bool builder_push(struct array_builder *builder, Value element);
 bool builder_push_part(struct array_builder *builder, Value array, uint32_t from, uint32_t to);
 Value builder_close(struct array_builder *builder);
+/* What an unfinished builder is in an object, for when something is collected; and that again. FAILED, or false. */
+Value builder_keep(const struct array_builder *builder);
+void builder_go_on(struct array_builder *builder, struct vm *vm, Value kept);
 
 #endif

@@ -85,7 +85,9 @@ static Value misuse(struct vm *vm, uint32_t number, unsigned index, Value found)
     kind[size] = 0;
     const char *shown = starts(kind, "whole") ? "whole number" : kind;
     bool vowel = starts(shown, "array");
-    return raise_text(vm, "%s: expected %s %s as %s, found %s", table[number].name, vowel ? "an" : "a", shown, name,
+    /* The program has a sign for this one, not a name. */
+    const char *called = number == BUILTIN_array_range ? "a[p..q]" : table[number].name;
+    return raise_text(vm, "%s: expected %s %s as %s, found %s", called, vowel ? "an" : "a", shown, name,
                       is_double(found) ? "a number with a fraction" : kind_name(kind_of(found)));
 }
 
@@ -119,6 +121,24 @@ Value builtin_to_text(struct vm *vm, const Value *arguments)
     if (is_string(arguments[0]) || is_number(arguments[0]))
         return value_text(vm, arguments[0]);
     return raise_text(vm, "to_text: expected a number or a string, found %v", arguments[0]);
+}
+
+/* A string of C, without an end of its own. */
+static bool is_called(Value string, const char *name)
+{
+    const struct text *text = text_of(string);
+    size_t size = 0;
+    while (name[size] != 0)
+        size++;
+    return text->head.count == size && memcmp(text->bytes, name, size) == 0;
+}
+
+Value builtin_expect(struct vm *vm, const Value *arguments)
+{
+    if (is_called(arguments[1], kind_name(kind_of(arguments[3]))) || (is_number(arguments[3]) && is_called(arguments[1], "number")))
+        return NIL;
+    const char *article = text_size(arguments[1]) > 0 && text_of(arguments[1])->bytes[0] == 'a' ? "an" : "a";
+    return raise_text(vm, "%t: expected %s %t as %t, found %v", arguments[0], article, arguments[1], arguments[2], arguments[3]);
 }
 
 Value builtin_identical(struct vm *vm, const Value *arguments)

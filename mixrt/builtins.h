@@ -35,7 +35,7 @@
     BUILTIN(array_sub, 3, "start:whole end:whole array:array") \
     BUILTIN(array_reverse, 1, "array:array") \
     BUILTIN(array_sort, 1, "array:array") \
-    BUILTIN(array_range, 3, "first:whole last:whole array:array") \
+    BUILTIN(array_range, 3, "p:whole q:whole a:array") \
     BUILTIN(int_range, 2, "first:whole last:whole") \
     BUILTIN(map_keys, 1, "map:map") \
     BUILTIN(map_values, 1, "map:map") \
@@ -93,4 +93,6 @@
     BUILTIN(regex_texts, 3, "pattern:string most:whole text:string") \
     BUILTIN(coroutine_local, 1, "index:whole") \
     BUILTIN(coroutine_set_local, 2, "index:whole value:data") \
-    BUILTIN(stream_unread, 2, "element:data stream:stream")
+    BUILTIN(stream_unread, 2, "element:data stream:stream") \
+    BUILTIN(expect, 4, "function:string wanted:string argument:string value:any") \
+    BUILTIN(array_sort_by, 2, "keys:array array:array")

@@ -5,6 +5,7 @@
 #include "map.h"
 #include "operator.h"
 #include "stream.h"
+#include "work.h"
 
 static uint32_t moved_into(Value index, uint32_t count)
 {
@@ -12,30 +13,64 @@ static uint32_t moved_into(Value index, uint32_t count)
     return number < 0 ? 0 : number > count ? count : (uint32_t)number;
 }
 
+/* Goes on with an array that is being made from what stands at *at, which stays if that is the start. */
+static void make(struct array_builder *builder, struct vm *vm, size_t *at)
+{
+    Value kept;
+    if (work_goes_on(vm, &kept, at))
+        builder_go_on(builder, vm, kept);
+    else
+        builder_open(builder, vm);
+}
+
+static Value leave(struct array_builder *builder, size_t at)
+{
+    Value kept = builder_keep(builder);
+    return kept == FAILED ? FAILED : work_leave(builder->vm, kept, at);
+}
+
 Value builtin_array_sub(struct vm *vm, const Value *arguments)
 {
     uint32_t count = array_count(arguments[2]);
-    return array_part(vm, arguments[2], moved_into(arguments[0], count), moved_into(arguments[1], count));
+    size_t from = moved_into(arguments[0], count), to = moved_into(arguments[1], count);
+    struct array_builder builder;
+    if (from == 0 && to == count)
+        return arguments[2];
+    make(&builder, vm, &from);
+    while (from < to) {
+        size_t end = (from | (LEAF_SIZE - 1)) + 1;
+        end = end < to ? end : to;
+        if (!builder_push_part(&builder, arguments[2], (uint32_t)from, (uint32_t)end))
+            return FAILED;
+        from = end;
+        if (vm->fuel < 0 && from < to)
+            return leave(&builder, from);
+    }
+    return builder_close(&builder);
 }
 
 Value builtin_array_reverse(struct vm *vm, const Value *arguments)
 {
     struct array_builder builder;
-    builder_open(&builder, vm);
-    for (uint32_t index = array_count(arguments[0]); index-- > 0;)
-        if (!builder_push(&builder, array_get(arguments[0], index)))
+    size_t left = array_count(arguments[0]);
+    make(&builder, vm, &left);
+    while (left > 0) {
+        if (!builder_push(&builder, array_get(arguments[0], (uint32_t)--left)))
             return FAILED;
+        if (vm->fuel < 0 && left > 0)
+            return leave(&builder, left);
+    }
     return builder_close(&builder);
 }
 
-/* What a sort keeps between its parts, before twice as many values as are sorted. Runs of `width` are sorted already, and two
- * of them are being merged. */
+/* What a sort keeps between its parts, before twice as many values as are sorted; behind them twice as many elements, if what is
+ * sorted are their keys. Runs of `width` are sorted already, and two of them are being merged. */
 enum { SORT_WIDTH, SORT_START, SORT_LEFT, SORT_RIGHT, SORT_TO, SORT_FLIPPED, SORT_SIZE };
 
-static struct values *sort_open(struct vm *vm, Value array)
+static struct values *sort_open(struct vm *vm, Value array, Value elements)
 {
     uint32_t count = array_count(array);
-    size_t all = (size_t)count * 2 + SORT_SIZE;
+    size_t all = (size_t)count * (elements == UNDEF ? 2 : 4) + SORT_SIZE;
     struct values *state = heap_new(vm, SLOTS, sizeof(struct values) + all * sizeof(Value));
     if (state == NULL)
         return NULL;
@@ -45,6 +80,8 @@ static struct values *sort_open(struct vm *vm, Value array)
     state->at[SORT_WIDTH] = state->at[SORT_RIGHT] = of_small(1);
     for (uint32_t index = 0; index < count; index++)
         state->at[SORT_SIZE + index] = state->at[SORT_SIZE + count + index] = array_get(array, index);
+    for (uint32_t index = 0; elements != UNDEF && index < count; index++)
+        state->at[SORT_SIZE + 2 * count + index] = state->at[SORT_SIZE + 3 * count + index] = array_get(elements, index);
     charge(vm, count / 2);
     vm->work = of_object(state);
     return state;
@@ -59,10 +96,11 @@ static void sort_keep(struct values *state, uint32_t width, uint32_t start, uint
     state->at[SORT_TO] = of_small(to);
 }
 
-Value builtin_array_sort(struct vm *vm, const Value *arguments)
+/* An array in its order, or the elements that it has the keys of. */
+static Value sorted_by(struct vm *vm, Value array, Value elements, const char *name)
 {
-    uint32_t count = array_count(arguments[0]);
-    struct values *state = vm->work == UNDEF ? sort_open(vm, arguments[0]) : values_of(vm->work);
+    uint32_t count = array_count(array), behind = elements == UNDEF ? 0 : 2 * count;
+    struct values *state = vm->work == UNDEF ? sort_open(vm, array, elements) : values_of(vm->work);
     if (state == NULL)
         return FAILED;
     heap_wrote(vm, state);
@@ -79,13 +117,19 @@ Value builtin_array_sort(struct vm *vm, const Value *arguments)
             if (left < middle && right < end) {
                 enum order order = value_order(vm, from[right], from[left]);
                 charge(vm, 1);
-                if (order == ORDER_FAILED)
+                if (order == ORDER_FAILED) {
+                    sort_keep(state, width, start, left, right, to);
                     return FAILED;
+                }
                 if (order == APART)
-                    return raise_text(vm, "array_sort: expected values that compare, found %v and %v", from[left], from[right]);
-                into[to++] = order == LESS ? from[right++] : from[left++];
+                    return raise_text(vm, "%s: expected values that compare, found %v and %v", name, from[left], from[right]);
+                uint32_t next = order == LESS ? right++ : left++;
+                into[to + behind] = from[next + behind];
+                into[to++] = from[next];
             } else {
-                into[to++] = left < middle ? from[left++] : from[right++];
+                uint32_t next = left < middle ? left++ : right++;
+                into[to + behind] = from[next + behind];
+                into[to++] = from[next];
             }
             if (vm->fuel < 0 && to < end) {
                 sort_keep(state, width, start, left, right, to);
@@ -105,7 +149,17 @@ Value builtin_array_sort(struct vm *vm, const Value *arguments)
         }
     }
     const Value *sorted = state->at + SORT_SIZE + (state->at[SORT_FLIPPED] != of_small(0) ? count : 0);
-    return array_of_values(vm, sorted, count);
+    return array_of_values(vm, sorted + behind, count);
+}
+
+Value builtin_array_sort(struct vm *vm, const Value *arguments) { return sorted_by(vm, arguments[0], UNDEF, "array_sort"); }
+
+Value builtin_array_sort_by(struct vm *vm, const Value *arguments)
+{
+    uint32_t keys = array_count(arguments[0]), count = array_count(arguments[1]);
+    if (keys != count)
+        return raise_text(vm, "array_sort_by: expected as many keys as elements, found %d and %d", (int64_t)keys, (int64_t)count);
+    return sorted_by(vm, arguments[0], arguments[1], "array_sort_by");
 }
 
 Value builtin_array_range(struct vm *vm, const Value *arguments)
@@ -128,11 +182,15 @@ static Value listed(struct vm *vm, Value map, bool keys)
     struct array_builder builder;
     struct map_cursor cursor;
     Value key, value;
-    builder_open(&builder, vm);
-    cursor_open(&cursor, map);
-    while (cursor_next(&cursor, &key, &value))
+    size_t at = 0;
+    make(&builder, vm, &at);
+    cursor_seek(&cursor, map, (uint32_t)at);
+    while (cursor_next(&cursor, &key, &value)) {
         if (!builder_push(&builder, keys ? key : value))
             return FAILED;
+        if (vm->fuel < 0)
+            return leave(&builder, builder.count);
+    }
     return builder_close(&builder);
 }
 
@@ -159,28 +217,37 @@ Value builtin_map_entry(struct vm *vm, const Value *arguments)
 Value builtin_array_flatten(struct vm *vm, const Value *arguments)
 {
     struct array_builder builder;
-    builder_open(&builder, vm);
-    uint32_t count = array_count(arguments[0]);
-    for (uint32_t index = 0; index < count; index++) {
-        Value inner = array_get(arguments[0], index);
+    size_t count = array_count(arguments[0]), index = 0;
+    make(&builder, vm, &index);
+    while (index < count) {
+        Value inner = array_get(arguments[0], (uint32_t)index);
         if (!is_array(inner))
             return raise_text(vm, "array_flatten: expected arrays, found %v as element %d", inner, (int64_t)index);
         if (array_count(inner) != 0 && !builder_push_part(&builder, inner, 0, array_count(inner)))
             return FAILED;
         charge(vm, 1);
+        index++;
+        if (vm->fuel < 0 && index < count)
+            return leave(&builder, index);
     }
     return builder_close(&builder);
 }
 
 Value builtin_map_of_pairs(struct vm *vm, const Value *arguments)
 {
-    Value map = map_empty(vm);
-    uint32_t count = array_count(arguments[0]);
-    for (uint32_t index = 0; index < count && map != FAILED; index++) {
-        Value pair = array_get(arguments[0], index);
+    Value map = UNDEF;
+    size_t count = array_count(arguments[0]), index = 0;
+    if (!work_goes_on(vm, &map, &index))
+        map = map_empty(vm);
+    while (index < count && map != FAILED) {
+        Value pair = array_get(arguments[0], (uint32_t)index);
         if (!is_array(pair) || array_count(pair) != 2 || !is_string(array_get(pair, 0)))
             return raise_text(vm, "map_of_pairs: expected a pair of a string and a value as element %d", (int64_t)index);
         map = map_set(vm, map, array_get(pair, 0), array_get(pair, 1));
+        charge(vm, 4);
+        index++;
+        if (vm->fuel < 0 && index < count && map != FAILED)
+            return work_leave(vm, map, index);
     }
     return map;
 }

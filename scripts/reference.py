@@ -1,5 +1,5 @@
-"""Writes docs/reference/ from the code: hooks, FFIs, settings and limits, the command line; and in docs/profiles.md
-what each profile contains.
+"""Writes docs/reference/ from the code: hooks, FFIs, settings and limits, the command line, the library of Mix; and in
+docs/profiles.md what each profile contains.
 
 `python scripts/reference.py` writes; with `--check` it writes nothing and fails if a page is not up to date. The
 pages describe the profile `all`, so that everything of ours that is installed is in them.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from mix_lang.documentation.pages import pages as library_pages
 
 from mixkit.cli.app import cli
 from mixkit.cli.group import Group
@@ -41,7 +42,8 @@ def pages() -> dict[str, str]:
             "reference/settings.md": settings(kernel),
         }
     page = (FOLDER / "profiles.md").read_text(encoding="utf-8")
-    return {**texts, "reference/cli.md": commands(), "profiles.md": with_contents(page)}
+    library = {f"reference/{name}": text for name, text in library_pages(WRITTEN).items()}
+    return {**texts, **library, "reference/cli.md": commands(), "profiles.md": with_contents(page)}
 
 
 def specifications(kernel: Kernel) -> dict[str, tuple[Callable[..., Any], str]]:
@@ -231,6 +233,7 @@ def main() -> int:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(str(path.relative_to(ROOT)))
             if not check:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     if stale:
         print("out of date; run `python scripts/reference.py`:" if check else "written:", *stale)

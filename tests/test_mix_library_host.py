@@ -8,30 +8,15 @@ from pathlib import Path
 
 import pytest
 from mix_lang import library
+from mix_lang.documentation import Example, Manual, of_library
 
 from mixkit.environment import Env
 from mixkit.kernel import Kernel
 from mixkit.storage import Place
 
-MODULES = [
-    "db", "query", "http", "logging", "env", "crypto", "secrets", "file", "websocket", "mqtt", "duckdb", "wasm", "binary", "agent", "messaging",
-    "regex", "calendar", "csv", "random", "util", "xml", "mime", "co", "stream",
-    "number", "option", "result",
-]  # fmt: skip
-_DEFINED = re.compile(r"  (?:foreign )?(?:def|case) (\w+)")
-
-
-def examples(text: str) -> Iterator[tuple[str, str]]:
-    """The expressions behind `/// > `, and the values below them."""
-    lines = [line.strip() for line in text.split("\n")]
-    for index, line in enumerate(lines):
-        if line.startswith("/// > "):
-            value = []
-            for below in lines[index + 1 :]:
-                if not below.startswith("/// ") or below.startswith("/// > "):
-                    break
-                value.append(below[4:])
-            yield line[6:], " ".join(value)
+MODULES = sorted(library.sources())
+ONLY_IN_TESTS = {"generated"}
+"""Modules whose examples run in blocks of `mixkit test`: test_dev_suite."""
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +25,10 @@ def kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ONLY_IN_TESTS])
 def test_examples(kernel: Kernel, name: str, tmp_path: Path) -> None:
-    text = library.sources()[name]
     path = tmp_path / "example.mix"
-    for number, (example, value) in enumerate(examples(text)):
+    for number, (example, value) in enumerate(_examples(of_library(name))):
         used = [other for other in library.sources() if re.search(rf"\b{other}\.", example + value)]
         imports = "".join(f"import {other}\n" for other in used)
         path.write_text(f"{imports}cell output = [({example}), ({value})]\n")
@@ -55,15 +39,14 @@ def test_examples(kernel: Kernel, name: str, tmp_path: Path) -> None:
         assert (found, type(found)) == (expected, type(expected)), example
 
 
+def _examples(manual: Manual) -> list[Example]:
+    return [example for each in (manual.module, *manual.members.values()) for example in each.examples]
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_every_function_has_an_example(name: str) -> None:
-    """But for what only the compiler calls."""
-    internal = {"filterQuery", "mapQuery", "likePattern", "prefixPattern", "suffixPattern"}
-    documented = False
-    for line in library.sources()[name].split("\n"):
-        found = _DEFINED.match(line)
-        if line.startswith("  ///"):
-            documented = documented or line.startswith("  /// > ")
-        elif found is not None:
-            assert documented or found.group(1) in internal, found.group(1)
-            documented = False
+def test_everything_is_described_with_an_example(name: str) -> None:
+    manual = of_library(name)
+    for found in (manual.module, *manual.members.values()):
+        assert found.text, f"{found.name}: no text above it"
+        assert found.examples or found.kind == "type", f"{found.name}: no example"
+        assert all(example.value for example in found.examples), f"{found.name}: an example without its value"

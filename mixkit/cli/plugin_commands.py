@@ -22,14 +22,17 @@ OURS: Final = {
     "code": "rt",
     "compile": "lang",
     "db": "db",
+    "doc": "lang",
     "explain": "lang",
     "files": "files",
+    "lsp": "dev",
     "mcp": "mcp",
     "fmt": "lang",
     "openapi": "server",
     "perms": "server",
     "secrets": "secrets",
     "serve": "server",
+    "test": "dev",
     "wasm": "wasm",
 }
 """Commands to the plugins of ours that bring them, so that one that the profile lacks is named without an import."""

@@ -16,6 +16,7 @@ __all__: list[str] = []
 @hookimpl
 def mix_commands(group: Group) -> None:
     group.lazy("compile", "mix_lang.cli:compile_", "Compile an agent in Mix.")
+    group.lazy("doc", "mix_lang.documentation.command:doc", "Say what a function of Mix's library does.")
     group.lazy("explain", "mix_lang.cli:explain", "Say what an error code of the Mix compiler is about.")
     group.lazy("fmt", "mix_lang.format.command:fmt", "Put sources of Mix into the language's style.")
 

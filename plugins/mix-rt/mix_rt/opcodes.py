@@ -102,6 +102,7 @@ OPCODES: Final[dict[str, str]] = {
     "check": "from:in is:kind what:string",
     "check_stored": "from:in what:string",
     "jump_table": "from:in keys:keys",
+    "raise_again": "from:in",
 }
 """Name to its operands, each `name:kind`, in the order of the opcodes' numbers."""
 
@@ -141,7 +142,7 @@ BUILTINS: Final[dict[str, str]] = {
     "array_sub": "start:whole end:whole array:array",
     "array_reverse": "array:array",
     "array_sort": "array:array",
-    "array_range": "first:whole last:whole array:array",
+    "array_range": "p:whole q:whole a:array",
     "int_range": "first:whole last:whole",
     "map_keys": "map:map",
     "map_values": "map:map",
@@ -200,5 +201,7 @@ BUILTINS: Final[dict[str, str]] = {
     "coroutine_local": "index:whole",
     "coroutine_set_local": "index:whole value:data",
     "stream_unread": "element:data stream:stream",
+    "expect": "function:string wanted:string argument:string value:any",
+    "array_sort_by": "keys:array array:array",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

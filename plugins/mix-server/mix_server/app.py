@@ -203,6 +203,9 @@ def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     api = Api(_DEPRECATED)
+    # What the first request would wait for is there before a fork.
+    server.kernel.prepare()
+    server.metrics.expose()
     middleware: list[Any] = [Around(server, deprecated, api.methods)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])

@@ -1,4 +1,4 @@
-"""What the server refuses, and the body of an answer that says so. What becomes of other errors: `error_answer.py`."""
+"""What the server refuses, and the body of an answer that says so. What becomes of other errors: `fault.py`."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from mix_server.access.accounts import make
 from mix_server.access.calls import may_call
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
+from mix_server.activity import call_by, result_of
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
@@ -122,7 +123,7 @@ class Server:
         self.kernel = kernel
         self.settings = settings
         # What a setting names and is not there is said with the setting, before anybody looks for it.
-        kernel.prepare()
+        kernel.assembly.refuse_absent()
         self.store = _open_store(settings.ws_dir, kernel)
         self.grants = GrantStore(self.store)
         self.activities = Activities(self.store, kernel.settings("kernel"))
@@ -135,7 +136,7 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         # What somebody waits for outlives this process, and may come from another one.
         kernel.keep_signals(lambda name, make: self.store.workspace(name).signals(make=make))
-        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
+        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call, self._called)
         self.metrics = Metrics()
         self.tokens = tokens_of(kernel)
         self.admission = Admission(
@@ -143,6 +144,7 @@ class Server:
             settings.max_waiting_runs,
             settings.max_waiting,
             settings.max_wait,
+            settings.caller_share,
             self.metrics.runs,
         )
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
@@ -160,13 +162,25 @@ class Server:
         )
         self.postponed = Postponed(lambda: kernel.signals, settings.postpone_timeout)
         self.uploads = Uploads(Path(settings.ws_dir) / _UPLOADS, settings.uploads_limit, settings.file_limit)
-        self.streams = Streams(settings.max_streams, settings.stream_stall)
+        self.streams = Streams(settings.max_streams, settings.stream_stall, settings.caller_share)
         self.clients = Clients()
         self.ending: list[Callable[[], Awaitable[None]]] = []
         self._end: float | None = None
 
     async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
         return await may_call(self.authorizer, self.grants, who, calling, called)
+
+    def _called(
+        self,
+        who: Caller,
+        calling: Resource,
+        called: Resource,
+        run: str,
+        seconds: float,
+        failure: BaseException | None,
+    ) -> None:
+        call = who, calling, called, run, time.time_ns(), seconds, result_of(failure)
+        self.activities.record_later(called.workspace, call_by, call)
 
     def vault(self, workspace: str) -> Vault:
         """What is kept for a workspace that is secret.

@@ -5,16 +5,19 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
 
 from mix_lang.check.hints import with_article
+from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.plain_json import format_json, parse_json
 from mix_lang.evaluator.values import (
     END,
     Constructor,
@@ -24,6 +27,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
+from mixkit import codec
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
 
 if TYPE_CHECKING:
@@ -43,11 +47,16 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
+                raise Panic(
+                    f"{_SIGNS.get(name, name)}: expected {with_article(shown)} as {param}, found {found}"
+                )
         return call(*args)
 
     return run
 
+
+_SIGNS: Final = {"array_range": "a[p..q]"}
+"""What has a sign in programs, not a name."""
 
 _FITS: Final[dict[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
@@ -119,28 +128,42 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
-    texts = []
-    for part in parts:
+    for index, part in enumerate(parts):
         if type(part) not in (str, int, float):
-            raise Panic(f"to_text: expected a number or a string, found {kind(part)}")
-        texts.append(part if type(part) is str else number_text(part))
-    return separator.join(texts)
+            raise Panic(f"string_join: expected strings or numbers, found {kind(part)} as element {index}")
+    return separator.join(map(_text, parts))
+
+
+def _text(value: Any) -> str:
+    if type(value) not in (str, int, float):
+        raise Panic(f"to_text: expected a number or a string, found {kind(value)}")
+    return value if type(value) is str else number_text(value)
 
 
 def _code_point(code: Any) -> str:
     if not 0 <= int(code) < 0x110000 or 0xD800 <= int(code) < 0xE000:
-        raise Panic(f"string_from_code_point: {number_text(code)} is no character")
+        found = number_text(code)
+        raise Panic(f"string_from_code_point: expected the code of a character, found {found}")
     return chr(int(code))
 
 
-def _sorted(array: list[Any]) -> list[Any]:
-    def order(a: Any, b: Any) -> int:
-        found = compare(a, b)
-        if found is UNDEF:
-            raise Panic(f"array_sort: expected values that compare, found {kind(a)} and {kind(b)}")
-        return found  # type: ignore[return-value]
+def _order(name: str, a: Any, b: Any) -> int:
+    """Python asks whether what comes later is less than what comes before it."""
+    found = compare(a, b)
+    if found is UNDEF:
+        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
+    return found  # type: ignore[return-value]
 
-    return sorted(array, key=cmp_to_key(order))
+
+def _sorted(array: list[Any]) -> list[Any]:
+    return sorted(array, key=cmp_to_key(partial(_order, "array_sort")))
+
+
+def _sorted_by(keys: list[Any], array: list[Any]) -> list[Any]:
+    if len(keys) != len(array):
+        raise Panic(f"array_sort_by: expected as many keys as elements, found {len(keys)} and {len(array)}")
+    order = cmp_to_key(partial(_order, "array_sort_by"))
+    return [array[index] for index in sorted(range(len(array)), key=lambda index: order(keys[index]))]
 
 
 def _decoded(data: bytes) -> Any:
@@ -156,6 +179,12 @@ def _length(machine: Machine, value: Any) -> Any:
     if type(value) not in (list, dict, str, bytes):
         raise Panic(f"length: expected an array, map, string or binary, found {kind(value)}")
     return len(value)
+
+
+def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: Any) -> None:
+    found = kind(value)
+    if found != wanted and not (wanted == "number" and found in ("int", "float")):
+        raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 
 def _stream_next(machine: Machine, stream: Any) -> Any:
@@ -220,6 +249,20 @@ def _hold(machine: Machine) -> None:
     machine.held += 1
 
 
+def _flattened(array: list[Any]) -> list[Any]:
+    for index, inner in enumerate(array):
+        if type(inner) is not list:
+            raise Panic(f"array_flatten: expected arrays, found {kind(inner)} as element {index}")
+    return [element for inner in array for element in inner]
+
+
+def _of_pairs(array: list[Any]) -> dict[str, Any]:
+    for index, pair in enumerate(array):
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str:
+            raise Panic(f"map_of_pairs: expected a pair of a string and a value as element {index}")
+    return dict(array)
+
+
 def _entry(index: int, entries: dict[str, Any]) -> Any:
     keys = _keys(entries)
     return [keys[index], entries[keys[index]]] if 0 <= index < len(keys) else UNDEF
@@ -229,8 +272,8 @@ def _keys(entries: dict[str, Any]) -> list[str]:
     return sorted(entries, key=str.encode)
 
 
-_CALLS: Final[dict[str, Callable[..., Any]]] = {
-    "to_text": lambda x: x if type(x) is str else number_text(x),
+_CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
+    "to_text": _text,
     "number_round": _rounded,
     "number_trunc": lambda x: _integral(math.trunc(x)) if math.isfinite(x) else x,
     "number_floor": lambda x: _integral(math.floor(x)) if math.isfinite(x) else x,
@@ -268,11 +311,16 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "array_range": _range,
     "array_reverse": lambda array: array[::-1],
     "array_sort": _sorted,
+    "array_sort_by": _sorted_by,
+    "array_flatten": _flattened,
+    "map_of_pairs": _of_pairs,
     "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
     "map_keys": _keys,
     "map_values": lambda m: [m[key] for key in _keys(m)],
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
+    "json_parse": parse_json,
+    "json_format": format_json,
     "case_name": lambda case: case.name,
     "stream_unread": _unread,
     "ref_of_string": Ref,
@@ -281,6 +329,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
+    "format_words": codec.encode,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
@@ -288,10 +338,12 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
 } | {
     "kind": lambda machine, value: kind(value),
     "length": _length,
+    "expect": _expect,
     "stream_next": _stream_next,
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
     "raise": lambda machine, value: _fail(machine, value),
+    "raise_again": lambda machine, value: machine.raise_again(value),
     "argument": lambda machine, case: case.arg,
     "slots": lambda machine, count: Slots([UNDEF] * count),
     "slot": _slot,

@@ -16,6 +16,7 @@ import click
 
 from mix_lang.diagnostic import Diagnostic
 from mix_lang.errors import CompileError
+from mix_lang.files import sources
 from mix_lang.format import formatted
 from mix_lang.format.same import same
 from mix_lang.render import render_all
@@ -28,7 +29,6 @@ __all__ = ["fmt"]
 _STDIN: Final = "-"
 _WRONG: Final = 2
 """Exit code if something is no Mix."""
-_PASSED_OVER: Final = ("node_modules", "__pycache__")
 
 
 @click.command("fmt")
@@ -46,7 +46,7 @@ def fmt(session: Session, paths: tuple[str, ...], check: bool, diff: bool) -> No
     if _STDIN in paths and len(paths) > 1:
         raise click.UsageError("standard input (-) is formatted alone")
     printed = Output(session.as_json)
-    files = [_Source(_STDIN)] if paths == (_STDIN,) else [_Source(path) for path in _files(paths)]
+    files = [_Source(_STDIN)] if paths == (_STDIN,) else [_Source(path) for path in sources(paths)]
     for file in files:
         with _uncollected():
             file.format()
@@ -95,23 +95,6 @@ def _stream(printed: Output, file: _Source, check: bool, diff: bool) -> None:
         click.echo(file.diff(), nl=False)
     elif not check:
         click.echo(file.after, nl=False)
-
-
-def _files(paths: Sequence[str]) -> Iterator[str]:
-    for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 - paths are shown as they were given
-            yield from _within(path)
-        elif os.path.exists(path):  # noqa: PTH110
-            yield path
-        else:
-            raise click.BadParameter(f"there is no {path!r}", param_hint="PATH")
-
-
-def _within(folder: str) -> Iterator[str]:
-    """The sources in a folder and those within it, in the order of their names."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
-        yield from (str(Path(here, name)) for name in sorted(files) if name.endswith(".mix"))
 
 
 class _Source:

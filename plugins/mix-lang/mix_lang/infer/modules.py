@@ -12,7 +12,7 @@ from mix_lang.infer.types import ANY, Con, Scheme, Type, Var, Variant, arrow, pr
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
 
-__all__ = ["check_types", "strict_items"]
+__all__ = ["check_types", "member_types", "strict_items"]
 
 
 def strict_items(module: s.Module) -> set[int]:
@@ -40,6 +40,24 @@ def check_types(program: Program, units: list[tuple[Unit, Report]]) -> None:
                 inference.unit_types(unit)
             except RecursionError:
                 report.add("M0203", Span(0, 0), "this module is nested too deep")
+
+
+def member_types(program: Program, unit: Unit) -> dict[str, str]:
+    """The types of the members of a module, as they are written, as far as they are certain."""
+    inference = _Inference(program, {}, {})
+    found = {}
+    for name, member in unit.members.items():
+        if member.kind not in ("def", "cell"):
+            continue
+        try:
+            scheme = inference.member(unit, name)
+        except RecursionError:
+            continue
+        shown = text(scheme.type)
+        # What a type has to fulfil beside, and what is open, cannot be written.
+        if scheme.type is not ANY and not scheme.constraints and "…" not in shown:
+            found[name] = shown
+    return found
 
 
 class _Inference(Statements):

@@ -13,8 +13,8 @@ from mix_server.activity import activity_by, done_by
 from mix_server.agent_headers import AgentHeaders
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
-from mix_server.error_answer import failure
 from mix_server.errors import BadRequest, Overloaded, Stopping
+from mix_server.fault import failure
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
 from mix_server.resources.signals import MadeSignal

@@ -1,0 +1,18 @@
+"""Tools for those who write agents in Mix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mixkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mixkit.cli.group import Group
+
+__all__: list[str] = []
+
+
+@hookimpl
+def mix_commands(group: Group) -> None:
+    group.lazy("lsp", "mix_dev.lsp.command:lsp", "Serve an editor of Mix, over the language server protocol.")
+    group.lazy("test", "mix_dev.suite.command:test", "Run the tests in modules of Mix.")

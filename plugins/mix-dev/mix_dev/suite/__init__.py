@@ -1,0 +1,1 @@
+"""Tests in modules of Mix: found, compiled, run, told."""
