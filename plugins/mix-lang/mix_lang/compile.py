@@ -20,7 +20,7 @@ from mix_lang.program import Program, Unit, members_of
 from mix_lang.queries import with_queries
 from mix_lang.source import Source, Span
 
-__all__ = ["Checked", "check", "imports_of"]
+__all__ = ["Checked", "add_library", "check", "imports_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def check(sources: Mapping[str, str], memory: Memory | None = None) -> Checked:
                 continue
             program.units[unit.name] = unit
             units.append((unit, report))
-    _add_library(program)
+    add_library(program)
     check_imports(program, units)
     for unit, report in units:
         check_module(program, unit, report)
@@ -102,7 +102,7 @@ def _stem(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".")[0]
 
 
-def _add_library(program: Program) -> None:
+def add_library(program: Program) -> None:
     """The modules of the standard library that the program imports, through others too."""
     todo = list(program.units.values())
     while todo:

@@ -183,8 +183,8 @@ class Generator(Whole):
         elif name == "set_slot":
             fn.b.emit("set_slot", first, int(number), first + 1)
             fn.b.emit("literal", to, "null")
-        elif name == "raise":
-            fn.b.emit("raise", first)
+        elif name in ("raise", "raise_again"):
+            fn.b.emit(name, first)
         elif name == "argument":
             fn.b.emit("argument", to, first)
         elif name in ("dispatch", "agent"):
@@ -193,16 +193,21 @@ class Generator(Whole):
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
             fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
-        elif name in ("hold", "unhold"):
-            fn.b.emit(
-                "call_func", to, fn.b.window(0), self.function_key(self.cells, self.cells.members[name])
-            )
+        elif name in ("hold", "unhold", "cancel"):
+            window = fn.b.window(int(name == "cancel"))
+            if name == "cancel":
+                fn.b.emit("move", window + 2, first)
+            fn.b.emit("call_func", to, window, self.function_key(self.cells, self.cells.members[name]))
         elif name in ("yield", "park", "current"):
             fn.b.emit(name, *(() if name == "yield" else (to,)))
             if name == "yield":
                 fn.b.emit("literal", to, "null")
-        elif name in ("wake", "cancel"):
-            fn.b.emit(name, first, *((first + 1,) if name == "wake" else ()))
+        elif name == "wake":
+            fn.b.emit("wake", first, first + 1)
+            fn.b.emit("literal", to, "null")
+        elif name == "stop":
+            # Of the cells' own: what `cancel` does last.
+            fn.b.emit("cancel", first)
             fn.b.emit("literal", to, "null")
         elif name == "spawn":
             fn.b.emit("spawn", to, first)

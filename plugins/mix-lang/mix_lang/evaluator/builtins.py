@@ -5,6 +5,7 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mix_rt.opcodes import BUILTINS as _PARAMETERS
 from mix_lang.check.hints import with_article
 from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.plain_json import format_json, parse_json
 from mix_lang.evaluator.values import (
     END,
     Constructor,
@@ -25,6 +27,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
+from mixkit import codec
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
 
 if TYPE_CHECKING:
@@ -44,11 +47,16 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
+                raise Panic(
+                    f"{_SIGNS.get(name, name)}: expected {with_article(shown)} as {param}, found {found}"
+                )
         return call(*args)
 
     return run
 
+
+_SIGNS: Final = {"array_range": "a[p..q]"}
+"""What has a sign in programs, not a name."""
 
 _FITS: Final[dict[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
@@ -120,6 +128,9 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
+    for index, part in enumerate(parts):
+        if type(part) not in (str, int, float):
+            raise Panic(f"string_join: expected strings or numbers, found {kind(part)} as element {index}")
     return separator.join(map(_text, parts))
 
 
@@ -131,7 +142,8 @@ def _text(value: Any) -> str:
 
 def _code_point(code: Any) -> str:
     if not 0 <= int(code) < 0x110000 or 0xD800 <= int(code) < 0xE000:
-        raise Panic(f"string_from_code_point: {number_text(code)} is no character")
+        found = number_text(code)
+        raise Panic(f"string_from_code_point: expected the code of a character, found {found}")
     return chr(int(code))
 
 
@@ -307,6 +319,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "map_values": lambda m: [m[key] for key in _keys(m)],
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
+    "json_parse": parse_json,
+    "json_format": format_json,
     "case_name": lambda case: case.name,
     "stream_unread": _unread,
     "ref_of_string": Ref,
@@ -315,6 +329,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
+    "format_words": codec.encode,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
@@ -327,6 +343,7 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
     "raise": lambda machine, value: _fail(machine, value),
+    "raise_again": lambda machine, value: machine.raise_again(value),
     "argument": lambda machine, case: case.arg,
     "slots": lambda machine, count: Slots([UNDEF] * count),
     "slot": _slot,
