@@ -29,7 +29,7 @@ from mixkit.limits import Limits
 COUNT = 10_000
 
 MIX = {
-    "group": "map.length(array.reduce(((r, m) -> m with .(r.city) = withDefault([], m.(r.city)) + [r]), {}, people))",
+    "group": "map.length(array.groupBy(.city, people))",
     "sort": "array.first(array.sortBy((x, y) -> x.age > y.age, people)).age",
     "join": "array.length(array.innerJoin(.id, people, .owner, orders, (p, o) -> {name: p.name, price: o.price}))",
 }
