@@ -179,7 +179,7 @@ def _functions(name: str) -> Iterator[tuple[str, bool]]:
     (module,) = parse(source, name, Report(source))
     for item in module.items:
         if isinstance(item, syntax.Def) and not item.private and item.name != "_" and item.body is not None:
-            yield item.name, item.params is not None
+            yield item.name, bool(item.params) or arity_of(item.type if item.params is None else None) > 0
         elif isinstance(item, syntax.Foreign) and not item.private and item.ffi.startswith("%"):
             yield item.name, arity_of(item.type) > 0
 

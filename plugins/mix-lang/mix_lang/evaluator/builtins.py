@@ -5,6 +5,7 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
+from mixkit import codec
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
 if TYPE_CHECKING:
@@ -53,11 +55,16 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
+                raise Panic(
+                    f"{_SIGNS.get(name, name)}: expected {with_article(shown)} as {param}, found {found}"
+                )
         return call(*args)
 
     return run
 
+
+_SIGNS: Final = {"array_range": "a[p..q]"}
+"""What has a sign in programs, not a name."""
 
 _FITS: Final[dict[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
@@ -319,6 +326,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
+    "format_words": codec.encode,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
@@ -333,6 +342,7 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
     "raise": lambda machine, value: _fail(machine, value),
+    "raise_again": lambda machine, value: machine.raise_again(value),
     "argument": lambda machine, case: case.arg,
     "slots": lambda machine, count: Slots([UNDEF] * count),
     "slot": _slot,
