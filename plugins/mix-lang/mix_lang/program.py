@@ -101,6 +101,15 @@ class Unit:
         found: T = facts[key]
         return found
 
+    def with_module(self, module: s.Module) -> Unit:
+        """The same with other items, which a tool has made: one passage, that stands in no text."""
+        mentioned = {
+            name for item in module.items for node in every(item) if (name := getattr(node, "name", None))
+        }
+        first = self.passages[0]
+        passage = Passage(first.start, "", module.items, tuple(sorted(mentioned)), first.head)
+        return Unit(module, self.source, *members_of(module), passages=(passage,))
+
     @property
     def imports(self) -> list[str]:
         """The modules that it imports."""
