@@ -42,6 +42,8 @@ _KINDS: Final = {
     "number": "number",
     "string": "string",
     "bool": "bool",
+    "option": "option",
+    "result": "result",
 }
 
 
