@@ -85,7 +85,9 @@ static Value misuse(struct vm *vm, uint32_t number, unsigned index, Value found)
     kind[size] = 0;
     const char *shown = starts(kind, "whole") ? "whole number" : kind;
     bool vowel = starts(shown, "array");
-    return raise_text(vm, "%s: expected %s %s as %s, found %s", table[number].name, vowel ? "an" : "a", shown, name,
+    /* The program has a sign for this one, not a name. */
+    const char *called = number == BUILTIN_array_range ? "a[p..q]" : table[number].name;
+    return raise_text(vm, "%s: expected %s %s as %s, found %s", called, vowel ? "an" : "a", shown, name,
                       is_double(found) ? "a number with a fraction" : kind_name(kind_of(found)));
 }
 

@@ -35,7 +35,7 @@
     BUILTIN(array_sub, 3, "start:whole end:whole array:array") \
     BUILTIN(array_reverse, 1, "array:array") \
     BUILTIN(array_sort, 1, "array:array") \
-    BUILTIN(array_range, 3, "first:whole last:whole array:array") \
+    BUILTIN(array_range, 3, "p:whole q:whole a:array") \
     BUILTIN(int_range, 2, "first:whole last:whole") \
     BUILTIN(map_keys, 1, "map:map") \
     BUILTIN(map_values, 1, "map:map") \

@@ -325,9 +325,8 @@ static enum stop interpret(struct vm *vm)
             case NOT_ENTERED:
                 if (vm->fault != FAULT_RAISED)
                     goto not_entered;
-                answer = made_case(vm, vm->error_name, vm->raised);
-                vm->raised = UNDEF;
-                ANSWER(answer)
+                vm->at = (uint32_t)(at - code);
+                ANSWER(frame_caught(vm))
             }
         case OP_RETURN: {
             Value link = r[-1], result = A;
@@ -359,9 +358,8 @@ static enum stop interpret(struct vm *vm)
                 case NOT_ENTERED:
                     r = vm->base;
                     if ((flags & TRIES) && vm->fault == FAULT_RAISED) {
-                        answer = made_case(vm, vm->error_name, vm->raised);
-                        vm->raised = UNDEF;
-                        ANSWER(answer)
+                        vm->at = (uint32_t)(at - code);
+                        ANSWER(frame_caught(vm))
                     }
                     goto fault;
                 case ANSWERED:
@@ -553,6 +551,7 @@ static enum stop interpret(struct vm *vm)
                 coroutine_cancel(vm, A);
             NEXT
 
+        case OP_RAISE_AGAIN: vm->again = A == vm->caught;
         case OP_RAISE:
             vm->raised = A;
             vm->fault = FAULT_RAISED;

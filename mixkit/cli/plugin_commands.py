@@ -25,6 +25,7 @@ OURS: Final = {
     "doc": "lang",
     "explain": "lang",
     "files": "files",
+    "lsp": "dev",
     "mcp": "mcp",
     "fmt": "lang",
     "openapi": "server",

@@ -102,6 +102,7 @@ OPCODES: Final[dict[str, str]] = {
     "check": "from:in is:kind what:string",
     "check_stored": "from:in what:string",
     "jump_table": "from:in keys:keys",
+    "raise_again": "from:in",
 }
 """Name to its operands, each `name:kind`, in the order of the opcodes' numbers."""
 
@@ -141,7 +142,7 @@ BUILTINS: Final[dict[str, str]] = {
     "array_sub": "start:whole end:whole array:array",
     "array_reverse": "array:array",
     "array_sort": "array:array",
-    "array_range": "first:whole last:whole array:array",
+    "array_range": "p:whole q:whole a:array",
     "int_range": "first:whole last:whole",
     "map_keys": "map:map",
     "map_values": "map:map",

@@ -16,6 +16,7 @@ from mix_server.access.accounts import make
 from mix_server.access.calls import may_call
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
+from mix_server.activity import call_by, result_of
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
@@ -135,7 +136,7 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         # What somebody waits for outlives this process, and may come from another one.
         kernel.keep_signals(lambda name, make: self.store.workspace(name).signals(make=make))
-        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
+        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call, self._called)
         self.metrics = Metrics()
         self.tokens = tokens_of(kernel)
         self.admission = Admission(
@@ -168,6 +169,18 @@ class Server:
 
     async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
         return await may_call(self.authorizer, self.grants, who, calling, called)
+
+    def _called(
+        self,
+        who: Caller,
+        calling: Resource,
+        called: Resource,
+        run: str,
+        seconds: float,
+        failure: BaseException | None,
+    ) -> None:
+        call = who, calling, called, run, time.time_ns(), seconds, result_of(failure)
+        self.activities.record_later(called.workspace, call_by, call)
 
     def vault(self, workspace: str) -> Vault:
         """What is kept for a workspace that is secret.

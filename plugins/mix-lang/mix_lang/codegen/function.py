@@ -106,8 +106,7 @@ class Fn:
 
     def at(self, span: Span) -> None:
         """What is emitted from now on comes from there."""
-        file, line, column = self.unit.source.place(span.start)
-        self.b.source(file, max(line, 1), column, self.inlined)
+        self.b.source(*self.unit.source.origin(span.start), self.inlined)
 
     def raise_text(self, text: str) -> None:
         mark = self.mark()

@@ -8,15 +8,15 @@ from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
 
-from mix_rt.qcode import Assembly, FunctionBuilder
+from mix_rt.qcode import Assembly, Code, FunctionBuilder
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import closures, expressions, instances
 from mix_lang.codegen.effects import effectful
 from mix_lang.codegen.function import Fn
+from mix_lang.codegen.shapes import Shapes
 from mix_lang.diagnostic import Report
-from mix_lang.memory import remembered
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
@@ -38,7 +38,7 @@ def _runtime(name: str) -> Unit:
     return Unit(module, source, *members_of(module), library=True)
 
 
-def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Assembly:
+def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Code:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
     Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(name, env)` runs one, in the program that is
@@ -49,7 +49,12 @@ def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Par
     """
     generator = Generator(program, given)
     generator.agent(program.units[module])
-    return generator.assembly
+    return generator.assembly.code(generator.whereabouts())
+
+
+def _names(item: s.Item | s.Param) -> frozenset[str]:
+    """All that a definition mentions."""
+    return frozenset(node.name for node in every(item) if isinstance(node, s.Name | s.Qualified))
 
 
 _DISPATCH: Final = "actions"
@@ -58,7 +63,7 @@ _AGENT: Final = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was generated for something: functions, and what else was asked for meanwhile."""
+    """What was generated for something: functions, and what they ask for beside themselves."""
 
     builders: tuple[FunctionBuilder, ...]
     asked: tuple[tuple[str, ...], ...]
@@ -78,7 +83,8 @@ class Generator:
         """What the program consists of, by what it is and the module that it is of."""
         self._given = given or {}
         self._inner: set[str] = set()
-        self._reached: dict[Unit, tuple[Unit | str, ...]] = {}
+        self._shapes: dict[Unit, Shapes] = {}
+        self._effects: dict[Unit, frozenset[str]] = {}
         self.assembly = Assembly()
         self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
@@ -88,6 +94,7 @@ class Generator:
         self._asked: list[tuple[str, ...]] = []
         self._part_name = ""
         self._makers: set[str] = set()
+        self._inners: dict[tuple[str, str], FunctionBuilder] = {}
         self._bound: dict[str, set[str]] = {}
         self._slots: dict[str, dict[str, int]] = {}
         self._numbered: dict[str, bool] = {}
@@ -100,8 +107,9 @@ class Generator:
     def bound(self, unit: Unit, name: str) -> bool:
         """Whether a member needs an instance of its module."""
         if unit.name not in self._bound:
-            at = ("bound", *self._within(unit))
-            self._bound[unit.name] = remembered(at, partial(self._find_bound, unit))
+            at = ("bound", *self.program.within(unit))
+            found = partial(self._find_bound, unit)
+            self._bound[unit.name] = self.program.memory.remembered(at, found) if unit.library else found()
         return name in self._bound[unit.name]
 
     def imported(self, unit: Unit, name: str) -> Unit:
@@ -116,7 +124,7 @@ class Generator:
             item = member.item
             if isinstance(item, s.Import) and self._has_own(unit, item.module):
                 bound.add(member.name)
-            uses[member.name] = {node.name for node in every(item) if isinstance(node, s.Name | s.Qualified)}
+            uses[member.name] = unit.fact(item, "names", _names)
         while True:
             more = {name for name, used in uses.items() if name not in bound and used & bound}
             if not more:
@@ -135,7 +143,7 @@ class Generator:
             return set()
         return {
             name
-            for name in effectful(self.program, unit)
+            for name in effectful(self.program, unit, self._effects)
             if isinstance(item := unit.members[name].item, s.Def) and not instances.is_function(item)
         }
 
@@ -270,8 +278,8 @@ class Generator:
         elif name == "set_slot":
             fn.b.emit("set_slot", first, int(number), first + 1)
             fn.b.emit("literal", to, "null")
-        elif name == "raise":
-            fn.b.emit("raise", first)
+        elif name in ("raise", "raise_again"):
+            fn.b.emit(name, first)
         elif name == "argument":
             fn.b.emit("argument", to, first)
         elif name in ("dispatch", "agent"):
@@ -280,16 +288,21 @@ class Generator:
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
             fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
-        elif name in ("hold", "unhold"):
-            fn.b.emit(
-                "call_func", to, fn.b.window(0), self.function_key(self.cells, self.cells.members[name])
-            )
+        elif name in ("hold", "unhold", "cancel"):
+            window = fn.b.window(int(name == "cancel"))
+            if name == "cancel":
+                fn.b.emit("move", window + 2, first)
+            fn.b.emit("call_func", to, window, self.function_key(self.cells, self.cells.members[name]))
         elif name in ("yield", "park", "current"):
             fn.b.emit(name, *(() if name == "yield" else (to,)))
             if name == "yield":
                 fn.b.emit("literal", to, "null")
-        elif name in ("wake", "cancel"):
-            fn.b.emit(name, first, *((first + 1,) if name == "wake" else ()))
+        elif name == "wake":
+            fn.b.emit("wake", first, first + 1)
+            fn.b.emit("literal", to, "null")
+        elif name == "stop":
+            # Of the cells' own: what `cancel` does last.
+            fn.b.emit("cancel", first)
             fn.b.emit("literal", to, "null")
         elif name == "spawn":
             fn.b.emit("spawn", to, first)
@@ -342,24 +355,35 @@ class Generator:
 
     # What was generated before
 
-    def _within(self, unit: Unit) -> tuple[Unit | str, ...]:
-        if unit not in self._reached:
-            self._reached[unit] = self.program.within(unit)
-        return self._reached[unit]
+    def shapes(self, unit: Unit) -> Shapes:
+        """What the members of a module are to code."""
+        if unit not in self._shapes:
+            self._shapes[unit] = Shapes(self, unit)
+        return self._shapes[unit]
 
-    def _part(self, unit: Unit, what: str, make: Callable[[], Any]) -> None:
-        """Generate something of a module, or take what was generated of it when all was as it is now."""
+    def _part(
+        self, unit: Unit, what: str, make: Callable[[], Any], item: s.Item | s.Param | None = None
+    ) -> Part:
+        """Generate something of a module, or take what was generated of it when all was as it is now.
+
+        Args:
+            item: the definition that it is made of; None if it is made of all of them.
+        """
         part = self._given.get((what, unit))
         if part is None:
             make_it = partial(self._made, f"{what} {unit.name}", make)
-            part = remembered((what, *self._within(unit)), make_it)
+            key = self.shapes(unit).of(item)
+            part = make_it() if key is None else self.program.memory.remembered((what, key), make_it)
         self.parts[what, unit] = part
         for builder in part.builders:
             self._keys.add(builder.key)
             self._inner.add(builder.key)
             self.assembly.add(builder)
+        before, self._asked = self._asked, []
         for asked in part.asked:
             self._ask(*asked)
+        self._asked = before
+        return part
 
     def _made(self, name: str, make: Callable[[], Any]) -> Part:
         before = self._asked, self._part_name, self._inner
@@ -368,16 +392,21 @@ class Generator:
         make()
         own = tuple(each for each in self.assembly.builders[count:] if each.key not in self._inner)
         asked = tuple(dict.fromkeys(self._asked))
+        inner = self._inner
         self._asked, self._part_name, self._inner = before
+        self._inner |= inner
         return Part(own, asked)
 
     def _ask(self, what: str, *names: str) -> None:
-        if what in ("function", "value", "foreign", "maker"):
+        if what in ("function", "value", "foreign", "maker", "inner"):
             unit = {"mix.cells": self.cells, "mix.prelude": self.prelude}.get(names[0]) or self.program.units[
                 names[0]
             ]
             if what == "maker":
                 self.maker(unit, names[1])
+                return
+            if what == "inner":
+                instances.inner(self, unit, names[1])
                 return
             member = unit.members[names[1]]
             if what == "foreign":
@@ -423,9 +452,11 @@ class Generator:
         while self._todo:
             owner, member, key = self._todo.pop()
             if isinstance(member.item, s.Def) and self.function_key(owner, member) is not None:
-                self._part(owner, f"code {key}", partial(self._function, owner, member.item, key))
+                self._part(
+                    owner, f"code {key}", partial(self._function, owner, member.item, key), member.item
+                )
             else:
-                self._part(owner, f"code {key}", partial(self._initial, owner, member, key))
+                self._part(owner, f"code {key}", partial(self._initial, owner, member, key), member.item)
                 done[self._where(owner, member)] = key
         return done
 
@@ -493,7 +524,7 @@ class Generator:
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
             imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
-            order = remembered(("order", unit), partial(definition_order, unit))
+            order = self.program.memory.remembered(("order", unit), partial(definition_order, unit))
             for name in [*imports, *order, "$instance"]:
                 key = done.get((unit.name, name))
                 if key is None:
@@ -528,6 +559,31 @@ class Generator:
                     other = self.program.units[name]
                     way.append((other, list(other.imports)))
         return order
+
+    def inner(
+        self, unit: Unit, label: str, item: s.Item | s.Param, make: Callable[[str], None]
+    ) -> FunctionBuilder:
+        """A function of the instances of a module, which captures nothing, or the instance.
+
+        Args:
+            label: what no other one in the module is called.
+            make: generates the function of that key.
+        """
+        where = (unit.name, label)
+        self._asked.append(("inner", *where))
+        if where not in self._inners:
+            key = f"{unit.name}.new: {label}"
+            part = self._part(unit, f"inner {label}", partial(make, key), item)
+            self._inners[where] = {builder.key: builder for builder in part.builders}[key]
+        return self._inners[where]
+
+    def whereabouts(self) -> dict[int, tuple[str, int]]:
+        """Passages, by what their spans count from, to files and the lines before them."""
+        return {
+            passage: (unit.source.file, lines)
+            for unit in self.program.units.values()
+            for passage, lines in unit.source.passages.items()
+        }
 
     def maker(self, unit: Unit, output: str) -> str:
         """The function that makes an instance of a module."""

@@ -47,11 +47,16 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
+                raise Panic(
+                    f"{_SIGNS.get(name, name)}: expected {with_article(shown)} as {param}, found {found}"
+                )
         return call(*args)
 
     return run
 
+
+_SIGNS: Final = {"array_range": "a[p..q]"}
+"""What has a sign in programs, not a name."""
 
 _FITS: Final[dict[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
@@ -338,6 +343,7 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
     "raise": lambda machine, value: _fail(machine, value),
+    "raise_again": lambda machine, value: machine.raise_again(value),
     "argument": lambda machine, case: case.arg,
     "slots": lambda machine, count: Slots([UNDEF] * count),
     "slot": _slot,

@@ -274,10 +274,17 @@ class Machine:
                 raise
             self.depth = depth
             del self.reading[reading:]
+            self.caught = panic
             return Case("error", panic.value)
         if value is UNDEF:
             return Case("error", "undefined may not be stored in a case, as the argument of ok")
         return Case("ok", value)
+
+    def raise_again(self, value: Any) -> Any:
+        """Raise what `try` caught last from where it was raised first; anything else from here."""
+        if self.caught is not None and self.caught.value is value:
+            raise self.caught
+        raise Panic(value if type(value) is str else "an error was raised", "M0906", value=value)
 
     def _do(self, node: s.Do, env: Env, tail: bool) -> Any:
         value = self.block(node.block, env, tail)

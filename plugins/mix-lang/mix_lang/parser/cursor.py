@@ -37,6 +37,7 @@ class Cursor:
         self._tokens, self._report = tokens, report
         self._structure = structure(tokens, report.source)
         self._at = 0
+        self._end = len(tokens) - 1
         self._nesting = 0
 
     # Looking

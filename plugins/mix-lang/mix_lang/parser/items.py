@@ -41,12 +41,12 @@ class ItemParser(StatementParser):
     """Rules that answer an item of a module."""
 
     def _items(self) -> tuple[s.Item, ...]:
-        """Items up to `module end` or the end of the file."""
+        """Items up to `module end` or the end of what is read."""
         items: list[s.Item] = []
         while True:
             while self._token.kind == "end" or self._sees(";"):
                 self._at += 1
-            if self._token.kind == "eof" or self._at_module():
+            if self._at >= self._end or self._at_module():
                 return tuple(items)
             start = self._at
             try:
