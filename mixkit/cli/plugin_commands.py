@@ -30,6 +30,7 @@ OURS: Final = {
     "fmt": "lang",
     "openapi": "server",
     "perms": "server",
+    "repl": "dev",
     "secrets": "secrets",
     "serve": "server",
     "test": "dev",
