@@ -28,6 +28,7 @@ OURS: Final = {
     "lsp": "dev",
     "mcp": "mcp",
     "fmt": "lang",
+    "new": "dev",
     "openapi": "server",
     "perms": "server",
     "repl": "dev",
