@@ -59,8 +59,6 @@ class Row(NamedTuple):
     expression: str
     expected: str
     raises: bool
-    within: str = ""
-    """The same message from the function that this one stands for."""
 
     @property
     def called(self) -> str:
@@ -76,19 +74,8 @@ def _rows(table: str) -> list[Row]:
             lines.append((number, line))
     found: list[Row] = []
     for number, line in lines:
-        if line.startswith("as "):
-            found += _of_twin(path.with_name(f"{line[3:]}.rows"), path.stem)
-        else:
-            found += _row(number, line)
+        found += _row(number, line)
     return found
-
-
-def _of_twin(path: Path, module: str) -> Iterator[Row]:
-    """The rows of another module, whose functions this one has as well."""
-    name = re.compile(rf"\b{path.stem}\.(?=\w)")
-    for row in _rows(path):
-        expression, expected = (name.sub(f"{module}.", text) for text in (row.expression, row.expected))
-        yield row._replace(expression=expression, expected=expected, within=row.expected)
 
 
 def _row(number: int, line: str) -> Iterator[Row]:
@@ -133,8 +120,6 @@ def _compare(rows: list[Row], found: list[Any], where: str) -> list[str]:
     wrong = []
     for row, (came, wanted) in zip(rows, found, strict=True):
         expected = Case("error", row.expected) if row.raises else Case("ok", wanted)
-        if row.raises and row.within and came == Case("error", row.within):
-            continue
         if came != expected or _kinds(came) != _kinds(expected):
             wrong.append(
                 f"line {row.line} {where}: {row.expression}\n  expected {expected}\n  found    {came}"
