@@ -73,7 +73,10 @@ def header_of(token: str) -> tuple[str | None, str]:
     except ValueError:
         header = None
     if len(parts) != 3 or not isinstance(header, dict):
-        raise Unauthorized("expected a signed JWT as Authorization: Bearer TOKEN")
+        raise Unauthorized(
+            "expected the operator's token, or a signed JWT, as Authorization: Bearer TOKEN; a server that was given "
+            "none makes another one for the operator at each start"
+        )
     kid, algorithm = header.get("kid"), header.get("alg")
     if algorithm not in ALGORITHMS:
         raise Unauthorized(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mix_server.bodies import MULTIPART, file_in
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, PreconditionFailed, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType, PreconditionFailed
 from mix_server.files.answer import answer_file
 from mix_server.files.conditions import There, Wanted, condition_of, flag
 from mix_server.files.described import MOST, Change, Copy, FilePage, FileValue, Listed, Named
@@ -109,8 +109,9 @@ class Content(Managing):
         if not given.endswith("/"):
             check_path(given)
         force = flag(req, "force")
-        if (req.content_type or "").partition(";")[0].strip().lower() != MULTIPART:
-            raise UnsupportedBody(f"expected {MULTIPART}; PUT stores a body as it is")
+        content_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if content_type != MULTIPART:
+            raise OtherType(f"{MULTIPART} (PUT stores a body as it is)", content_type)
         part, parts = await file_in(req, arriving(req, self._server.settings))
         path = check_path(f"{given}{part.filename}" if given.endswith("/") else given)
         kind = checked(path, part.content_type, {})

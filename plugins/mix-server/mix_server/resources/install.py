@@ -11,7 +11,7 @@ import msgspec
 from mix_server.bodies import MULTIPART, file_in, read_form
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
-from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType
 from mixkit.activities import Kind
 from mixkit.package.diff import AppDiff
 
@@ -150,9 +150,7 @@ class Install:
         if content_type in _BINARY:
             return await req.body(settings.body_limit, settings.body_timeout)
         if content_type != MULTIPART:
-            raise UnsupportedBody(
-                f"expected {_BINARY[0]}, {MULTIPART} or {JSON}, found {content_type[:80] or 'no type'}"
-            )
+            raise OtherType(f"{_BINARY[0]}, {MULTIPART} or {JSON}", content_type)
         chunks = req.chunks(settings.body_limit, settings.body_timeout)
         part, parts = await file_in(req, chunks, settings.body_limit)
         data: bytes = await part.get_data()
