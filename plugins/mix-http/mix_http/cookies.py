@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Cookies"]
 
 Origin = tuple[str, str, int]
+
+_LONGEST: Final = 4_096
+"""Characters of a cookie, with all that is said of it: browsers keep no longer one, and some take long to read."""
 
 
 class Cookies:
@@ -37,6 +40,8 @@ class Cookies:
         # Of loopback and bare addresses too: the jar serves this origin only.
         jar = self._jars.setdefault(target.origin, CookieJar(unsafe=True))
         for _, value in fields:
+            if len(value) > _LONGEST:
+                continue
             cookie: SimpleCookie = SimpleCookie()
             try:
                 cookie.load(value)

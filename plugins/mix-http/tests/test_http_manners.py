@@ -71,6 +71,16 @@ async def test_cookies_go_along_within_a_call_and_to_their_origin_only(server: A
     assert server.seen[-1].headers.get("cookie") is None, "the next call begins without"
 
 
+async def test_a_cookie_that_no_browser_keeps_goes_along_nowhere(server: Any, world: Any) -> None:
+    server.replies["/long"] = reply(
+        b"", 303, f"Set-Cookie: long={'x' * 4_096}", f"Set-Cookie: a={'x' * 4_000}", "Location: /next"
+    )
+    server.replies["/next"] = reply(b"", 200)
+    answer = await world.do({"url": server.url("/long")})
+    assert server.seen[-1].headers.get("cookie") == f"a={'x' * 4_000}"
+    assert "long=" in answer["headers"]["Set-Cookie"], "the agent sees it all the same"
+
+
 async def test_large_and_many_headers(server: Any, world: Any) -> None:
     server.replies["/a"] = reply(b"ok", 200, "A: " + "x" * 200_000, *(f"X-{n}: v" for n in range(400)))
     answer = await world.do({"url": server.url("/a")})

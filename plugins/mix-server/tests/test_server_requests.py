@@ -526,3 +526,28 @@ async def test_forms_whose_names_are_no_text(client: httpx.AsyncClient, form: by
         answer = await client.post(path, content=form + b"\r\n--x--\r\n", headers=headers)
         assert answer.status_code == 400, (path, answer.text)
     assert (await client.get(stored, params={"path": "/a.txt"})).status_code == 404
+
+
+async def test_cookies_are_taken_as_they_stand_and_have_an_end(server: Server, connect: Connect) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    class Looks:
+        async def process_request(self, req: Any, resp: Any) -> None:
+            seen.append((req.get_cookie_values("a"), req.cookies))
+
+    app = create_app(server)
+    app.add_middleware(Looks())
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    server.start()
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        for cookie, values, all in (
+            ('a=1; b="2\\101"; a = "3"; c; =d;', ["1", '"3"'], {"a": "1", "b": '"2\\101"'}),
+            ("b=1", None, {"b": "1"}),
+            ("", None, {}),
+        ):
+            answer = await client.get("/healthz", headers={"Cookie": cookie})
+            assert (answer.status_code, seen.pop()) == (200, (values, all))
+        for size, status in ((16_000, 200), (17_000, 431)):
+            answer = await client.get("/healthz", headers={"Cookie": f"a={'x' * size}"})
+            assert answer.status_code == status
+    await server.stop()
