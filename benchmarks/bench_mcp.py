@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ if len(sys.argv) == 1:
     server.run("stdio")
 else:
     import socket, uvicorn
-    listener = socket.create_server(("127.0.0.1", 0))
+    # Of that protocol by its number, for asyncio to switch off delays as it does for a server that it binds itself.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     app = server.streamable_http_app(json_response=True, stateless_http=True)
     uvicorn.Server(uvicorn.Config(app, access_log=False, log_config=None)).run([listener])
@@ -174,14 +177,19 @@ def serving(*command: str) -> Iterator[tuple[int, int]]:
             reader.join()
 
 
-def request(
-    path: str, body: bytes, name: str = "demo_echo", accept: str = "application/json, text/event-stream"
-) -> bytes:
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {accept}\r\n"
-        "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\n"
-        f"Mcp-Name: {name}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+def request(port: int, path: str, body: bytes, name: str = "demo_echo") -> bytes:
+    headers = {
+        "Host": f"127.0.0.1:{port}",
+        "Authorization": f"Bearer {TOKEN}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": name,
+        "Content-Type": "application/json",
+        "Content-Length": len(body),
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
 
 
 def connect(port: int) -> socket.socket:
@@ -208,19 +216,17 @@ def post(connection: socket.socket, data: bytes) -> None:
 
 def over_http(port: int, path: str) -> float:
     """Calls a second, on connections that are kept."""
-    data = request(path, call(1))
+    data = request(port, path, call(1))
 
     def work() -> None:
         with connect(port) as connection:
             for _ in range(CALLS // CONNECTIONS):
                 post(connection, data)
 
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
     began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for done in [pool.submit(work) for _ in range(CONNECTIONS)]:
+            done.result()
     return CALLS // CONNECTIONS * CONNECTIONS / (time.perf_counter() - began)
 
 
@@ -277,7 +283,7 @@ def starts(folder: Path) -> None:
 
 def soak(folder: Path) -> None:
     with serving(*MIXKIT, "serve", "--port", "0", "--ws-dir", f"{folder}/ws") as (pid, port):
-        data = request("/mcp/few", call(1))
+        data = request(port, "/mcp/few", call(1))
         asleep = message(1, "tools/call", name="demo_sleeper", arguments={})
         asleep = asleep.replace(b'"_meta": {', b'"_meta": {"progressToken": 1, ')
 
@@ -287,7 +293,7 @@ def soak(folder: Path) -> None:
 
         def cancelled() -> None:
             with connect(port) as connection:
-                connection.sendall(request("/mcp/few", asleep, "demo_sleeper"))
+                connection.sendall(request(port, "/mcp/few", asleep, "demo_sleeper"))
                 # Its stream has begun.
                 assert connection.recv(100).startswith(b"HTTP/1.1 200")
 

@@ -66,12 +66,16 @@ class Connection:
         bridge: does what is asked.
         who: asks.
         send: takes lines for the client, at once.
+        constant: see `Asked`.
     """
 
-    def __init__(self, bridge: Bridge, who: Caller, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, bridge: Bridge, who: Caller, send: Callable[[bytes], None], *, constant: bool = False
+    ) -> None:
         self._bridge = bridge
         self._who = who
         self._send = send
+        self._constant = constant
         self._session: Client | None = None
         self._modern = False
         self._watching: asyncio.Task[None] | None = None
@@ -156,7 +160,9 @@ class Connection:
             )
         self._count += 1
         ask = None if client.modern else together(self._ask_one)
-        return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
+        return Asked(
+            id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask, self._constant
+        )
 
     async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
         """Ask the client of a session."""

@@ -6,22 +6,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_lang import syntax as s
-from mix_lang.codegen import actions, calls, closures, names, patterns, places, statements, types
+from mix_lang.codegen import (
+    actions,
+    calls,
+    closures,
+    names,
+    operators,
+    patterns,
+    places,
+    statements,
+    types,
+)
 from mix_lang.codegen.fold import folded
 from mix_lang.codegen.function import Fn
-from mixkit.value import UNDEF
 
 if TYPE_CHECKING:
     from mix_rt.qcode import Label
 
-__all__ = ["block_body", "into", "jump_unless", "operate", "stored", "tail", "value"]
+__all__ = ["block_body", "into", "jump_unless", "tail", "value"]
 
-_BINARY: Final = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "rem", "==": "eq", "!=": "ne", "<": "lt", "<=": "le",
-    "===": "same", "!==": "differ", "++": "concat",
-}  # fmt: skip
 _FOLDED: Final = (s.Chain, s.Neg, s.Not, s.Array, s.MapLit)
-_SWAPPED: Final = {">": "lt", ">=": "le"}
 
 
 def value(fn: Fn, node: s.Expr) -> int:
@@ -218,34 +222,7 @@ def _operator(fn: Fn, part: s.Part, left: int, to: int) -> None:
         fn.at(part.span)
         fn.b.emit("add_int", to, left, constant)
         return
-    operate(fn, part, left, value(fn, part.operand), to)
-
-
-def operate(fn: Fn, part: s.Part, left: int, right: int, to: int) -> None:
-    """An operator of two values at hand."""
-    if part.ci:
-        folded = fn.b.register(2)
-        for register, from_ in ((folded, left), (folded + 1, right)):
-            fn.b.emit("move", register, from_)
-            calls.call_global(fn, "folded", register, [register])
-        left, right = folded, folded + 1
-    if part.op == "++":
-        left, right = _lifted(fn, left), _lifted(fn, right)
-    fn.at(part.span)
-    if part.op in _SWAPPED:
-        fn.b.emit(_SWAPPED[part.op], to, right, left)
-    else:
-        fn.b.emit(_BINARY[part.op], to, left, right)
-
-
-def _lifted(fn: Fn, register: int) -> int:
-    """An operand of `++`: an array is one element, though the instruction would take its elements."""
-    lifted, other = fn.temp(), fn.b.label()
-    fn.b.emit("move", lifted, register)
-    fn.b.emit("jump_not_kind", lifted, "array", other)
-    fn.b.emit("array", lifted, lifted, 1)
-    fn.b.place(other)
-    return lifted
+    operators.operate(fn, part, left, value(fn, part.operand), to)
 
 
 def _logical(fn: Fn, node: s.Chain, to: int) -> None:
@@ -270,18 +247,8 @@ def _array(fn: Fn, node: s.Array, to: int) -> None:
     first = fn.b.register(max(len(node.items), 1))
     for index, item in enumerate(node.items):
         into(fn, item, first + index)
-        stored(fn, first + index, item, "an array")
+        operators.stored(fn, first + index, item, "an array")
     fn.b.emit("array", to, first, len(node.items))
-
-
-def stored(fn: Fn, register: int, node: s.Expr, where: str) -> None:
-    """Raise where undefined would be stored, unless the value is surely defined."""
-    if isinstance(node, s.Const) and node.value is not UNDEF:
-        return
-    if isinstance(node, s.Array | s.MapLit | s.Lambda | s.Slice):
-        return
-    fn.at(node.span)
-    fn.b.emit("check_stored", register, where)
 
 
 def _labels(fn: Fn, node: s.Labels, to: int) -> None:
@@ -304,7 +271,7 @@ def _map(fn: Fn, node: s.MapLit, to: int) -> None:
         fn.b.place(good)
         into(fn, entry.value, register + 1)
         where = f"the key '{entry.key.value}' of a map" if isinstance(entry.key, s.Const) else "a map"
-        stored(fn, register + 1, entry.value, where)
+        operators.stored(fn, register + 1, entry.value, where)
     fn.b.emit("map", to, first, len(node.keys))
 
 
@@ -315,7 +282,7 @@ def _record(fn: Fn, fields: list[tuple[str, s.Expr, str]], to: int) -> None:
     for index, (_, item, where) in enumerate(fields):
         register = first + order.index(index)
         into(fn, item, register)
-        stored(fn, register, item, where)
+        operators.stored(fn, register, item, where)
     fn.b.emit("record", to, first, [fields[index][0] for index in order])
 
 

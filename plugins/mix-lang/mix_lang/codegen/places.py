@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
+from mix_lang.codegen import operators
 from mix_lang.codegen.function import Fn, Local
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def update(fn: Fn, register: int, steps: tuple[s.Step, ...], new: s.Expr, local:
         key = -1
         if step.key is not None:
             key = fn.temp()
-            expressions.into(fn, step.key, key)
+            fn.into(step.key, key)
         keys.append(key)
     stored = fn.temp()
-    expressions.into(fn, new, stored)
-    expressions.stored(fn, stored, new, "a value")
+    fn.into(new, stored)
+    operators.stored(fn, stored, new, "a value")
     fn.at(steps[0].span)
     owned = False
     if local is not None:

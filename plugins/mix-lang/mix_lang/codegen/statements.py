@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, names, patterns, places
+from mix_lang.codegen import names, operators, patterns, places
 from mix_lang.codegen.function import Fn
 from mix_lang.walk import every
 
@@ -55,7 +55,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> N
             _assign(fn, node)
         case s.ExprStmt(value=value):
             mark = fn.mark()
-            expressions.value(fn, value)
+            fn.value(value)
             fn.release(mark)
         case s.Return(value=result):
             _return(fn, result)
@@ -63,7 +63,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> N
             end = fn.b.label()
             for branch in branches:
                 other = fn.b.label()
-                expressions.jump_unless(fn, branch.condition, other)
+                fn.jump_unless(branch.condition, other)
                 block(fn, branch.block)
                 fn.b.emit("jump", end)
                 fn.b.place(other)
@@ -73,7 +73,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> N
         case s.While(condition=condition, block=inner):
             again, end = fn.b.label(), fn.b.label()
             fn.b.place(again)
-            expressions.jump_unless(fn, condition, end)
+            fn.jump_unless(condition, end)
             block(fn, inner)
             fn.b.emit("jump", again)
             fn.b.place(end)
@@ -90,8 +90,8 @@ def _var(fn: Fn, node: s.VarStmt, captured: set[str], changed: set[str]) -> None
     boxed = node.name in captured
     mark = fn.mark()
     value = fn.temp() if boxed else register
-    expressions.into(fn, node.value, value)
-    expressions.stored(fn, value, node.value, f"the variable '{node.name}'")
+    fn.into(node.value, value)
+    operators.stored(fn, value, node.value, f"the variable '{node.name}'")
     if boxed:
         fn.b.emit("slots", register, 1)
         fn.b.emit("set_slot", register, 0, value)
@@ -114,7 +114,7 @@ def _assign(fn: Fn, node: s.Assign) -> None:
         pushed = _pushed(node)
         if pushed is not None and local.fn is fn and not local.boxed:
             # `a = a + [x]` appends.
-            item = expressions.value(fn, pushed)
+            item = fn.value(pushed)
             fn.at(node.value.span)
             fn.b.emit("jump_kind", local.register, "array", array := fn.b.label())
             other = fn.temp()
@@ -128,8 +128,8 @@ def _assign(fn: Fn, node: s.Assign) -> None:
             fn.release(mark)
             return
         register = fn.temp()
-        expressions.into(fn, node.value, register)
-        expressions.stored(fn, register, node.value, f"the variable '{target.name}'")
+        fn.into(node.value, register)
+        operators.stored(fn, register, node.value, f"the variable '{target.name}'")
     fn.write(local, register)
     fn.release(mark)
 
@@ -153,7 +153,7 @@ def _return(fn: Fn, result: s.Expr | None) -> None:
         if result is None:
             fn.b.emit("literal", register, "null")
         else:
-            expressions.into(fn, result, register)
+            fn.into(result, register)
         fn.b.emit("jump", end)
     elif result is None:
         register = fn.temp()
@@ -161,7 +161,7 @@ def _return(fn: Fn, result: s.Expr | None) -> None:
         fn.b.emit("return", register)
         fn.release(register)
     else:
-        expressions.tail(fn, result)
+        fn.tail(result)
 
 
 def _for_var(fn: Fn, node: s.ForVar) -> None:
@@ -171,7 +171,7 @@ def _for_var(fn: Fn, node: s.ForVar) -> None:
     _var(fn, node.init, _captured(whole), _changed(whole))
     again, end = fn.b.label(), fn.b.label()
     fn.b.place(again)
-    expressions.jump_unless(fn, node.condition, end)
+    fn.jump_unless(node.condition, end)
     block(fn, node.block)
     _statement(fn, node.update, set(), set())
     fn.b.emit("jump", again)
@@ -183,7 +183,7 @@ def _for_var(fn: Fn, node: s.ForVar) -> None:
 def _for_in(fn: Fn, node: s.ForIn) -> None:
     mark = fn.mark()
     stream = fn.temp()
-    expressions.into(fn, node.stream, stream)
+    fn.into(node.stream, stream)
     item = fn.temp()
     again, end, fail = fn.b.label(), fn.b.label(), fn.b.label()
     fn.b.place(again)
@@ -211,7 +211,7 @@ def _for_in(fn: Fn, node: s.ForIn) -> None:
 def _switch(fn: Fn, node: s.Switch) -> None:
     mark = fn.mark()
     subject = fn.temp()
-    expressions.into(fn, node.subject, subject)
+    fn.into(node.subject, subject)
     end = fn.b.label()
     for clause in node.clauses:
         inner = fn.mark()
@@ -222,7 +222,7 @@ def _switch(fn: Fn, node: s.Switch) -> None:
         patterns.names_of(fn, pattern)
         patterns.match(fn, pattern, subject, other)
         if clause.guard is not None:
-            expressions.jump_unless(fn, clause.guard, other)
+            fn.jump_unless(clause.guard, other)
         assert isinstance(clause.body, s.Block)
         block(fn, clause.body)
         fn.scopes.pop()
