@@ -179,6 +179,8 @@ class HintChecker:
     ) -> None:
         for clause in clauses:
             inner, result = dict(local), of
+            if not clause.patterns:
+                result = result_of(of, 0) or s.TName(clause.span, "", "any")
             for pattern in clause.patterns:
                 known = result.param if isinstance(result, s.TArrow) else None
                 _hide(pattern, inner)

@@ -33,10 +33,18 @@ def value(fn: Fn, node: s.Expr) -> int:
     if isinstance(node, s.Name):
         local = fn.find(node.name)
         if local is not None and not local.boxed and local.fn is fn:
-            return local.register
+            return fn.raw(local)
     register = fn.temp()
     into(fn, node, register)
     return register
+
+
+def _looked_into(fn: Fn, node: s.Expr, key: s.Expr) -> int:
+    """The register of what an element is read from: that gives nobody else the whole."""
+    local = fn.find(node.name) if isinstance(node, s.Name) else None
+    if local is not None and local.owned and local.fn is fn and not statements.assigns(key):
+        return local.register
+    return _kept(fn, node, key)
 
 
 def into(fn: Fn, node: s.Expr, to: int) -> None:
@@ -137,7 +145,7 @@ def _regex(fn: Fn, node: s.Regex, to: int) -> None:
 
 def _dynamic(fn: Fn, node: s.Dynamic | s.Index, to: int) -> None:
     key_node = node.key if isinstance(node, s.Dynamic) else node.index
-    from_ = _kept(fn, node.object, key_node)
+    from_ = _looked_into(fn, node.object, key_node)
     number = key_node.value if isinstance(key_node, s.Const) else None
     # `m.(5)` is no index: what is wrong with it is said of a key.
     if isinstance(node, s.Index) and type(number) is int and 0 <= number < 65536:

@@ -23,13 +23,17 @@ INSTANCE = "$instance"
 
 @dataclass(eq=False, slots=True)
 class Local:
-    """A name in a register. A `boxed` one is a variable that closures share: the register has an object of one slot."""
+    """A name in a register. A `boxed` one is a variable that closures share: the register has an object of one slot.
+
+    An `owned` one is a variable whose elements are assigned to: in place, while the register alone has the array.
+    """
 
     name: str
     register: int
     fn: Fn
     boxed: bool = False
     var: bool = False
+    owned: bool = False
 
 
 class Rules(Protocol):
@@ -135,9 +139,11 @@ class Fn:
 
     # Names
 
-    def declare(self, name: str, register: int, boxed: bool = False, var: bool = False) -> Local:
+    def declare(
+        self, name: str, register: int, boxed: bool = False, var: bool = False, owned: bool = False
+    ) -> Local:
         """A name for a register, in the innermost scope."""
-        local = Local(name, register, self, boxed, var)
+        local = Local(name, register, self, boxed, var, owned)
         self.scopes[-1][name] = local
         return local
 
@@ -151,6 +157,8 @@ class Fn:
     def raw(self, local: Local, to: int | None = None) -> int:
         """The register of a local, or of its box; copied to `to` if that is given."""
         if local.fn is self:
+            if local.owned:
+                self.b.emit("share", local.register)
             if to is None or to == local.register:
                 return local.register
             self.b.emit("move", to, local.register)

@@ -19,9 +19,9 @@ def block(fn: Fn, node: s.Block) -> None:
     """Statements; the names in them end with the block."""
     mark, depth = fn.mark(), len(fn.scopes)
     fn.scopes.append({})
-    captured = _captured(node)
+    captured, changed = _captured(node), _changed(node)
     for statement in node.statements:
-        _statement(fn, statement, captured)
+        _statement(fn, statement, captured, changed)
     del fn.scopes[depth:]
     fn.release(mark)
 
@@ -35,13 +35,22 @@ def _captured(node: s.Block) -> set[str]:
     return found
 
 
-def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
+def _changed(node: s.Node) -> set[str]:
+    """Names of variables to whose elements something is assigned."""
+    return {
+        inner.target.name
+        for inner in every(node)
+        if isinstance(inner, s.Assign) and inner.steps and isinstance(inner.target, s.Name)
+    }
+
+
+def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> None:
     match node:
         case s.LetStmt():
             fn.scopes.append({})
             patterns.bind(fn, node)
         case s.VarStmt():
-            _var(fn, node, captured)
+            _var(fn, node, captured, changed)
         case s.Assign():
             _assign(fn, node)
         case s.ExprStmt(value=value):
@@ -76,7 +85,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
             _switch(fn, node)
 
 
-def _var(fn: Fn, node: s.VarStmt, captured: set[str]) -> None:
+def _var(fn: Fn, node: s.VarStmt, captured: set[str], changed: set[str]) -> None:
     register = fn.temp()
     boxed = node.name in captured
     mark = fn.mark()
@@ -88,7 +97,7 @@ def _var(fn: Fn, node: s.VarStmt, captured: set[str]) -> None:
         fn.b.emit("set_slot", register, 0, value)
     fn.release(mark)
     fn.scopes.append({})
-    fn.declare(node.name, register, boxed, True)
+    fn.declare(node.name, register, boxed, True, not boxed and node.name in changed)
 
 
 def _assign(fn: Fn, node: s.Assign) -> None:
@@ -99,8 +108,8 @@ def _assign(fn: Fn, node: s.Assign) -> None:
         return
     mark = fn.mark()
     if node.steps:
-        register = local.register if local.fn is fn and not local.boxed else fn.read(local, fn.temp())
-        places.update(fn, register, node.steps, node.value)
+        register = local.register if local.fn is fn and not local.boxed else fn.temp()
+        places.update(fn, register, node.steps, node.value, local)
     else:
         pushed = _pushed(node)
         if pushed is not None and local.fn is fn and not local.boxed:
@@ -159,12 +168,12 @@ def _for_var(fn: Fn, node: s.ForVar) -> None:
     mark, depth = fn.mark(), len(fn.scopes)
     fn.scopes.append({})
     whole = s.Block(node.span, (s.ExprStmt(node.span, node.condition), node.update, *node.block.statements))
-    _var(fn, node.init, _captured(whole))
+    _var(fn, node.init, _captured(whole), _changed(whole))
     again, end = fn.b.label(), fn.b.label()
     fn.b.place(again)
     fn.jump_unless(node.condition, end)
     block(fn, node.block)
-    _statement(fn, node.update, set())
+    _statement(fn, node.update, set(), set())
     fn.b.emit("jump", again)
     fn.b.place(end)
     del fn.scopes[depth:]
