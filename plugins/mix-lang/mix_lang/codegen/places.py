@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
-from mix_lang.codegen.function import Fn, Local
 from mix_lang.codegen import operators
-from mix_lang.codegen.function import Fn
+from mix_lang.codegen.function import Fn, Local
 
 if TYPE_CHECKING:
     from mix_rt.qcode import Label
