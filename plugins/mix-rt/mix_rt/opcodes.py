@@ -203,5 +203,10 @@ BUILTINS: Final[dict[str, str]] = {
     "stream_unread": "element:data stream:stream",
     "expect": "function:string wanted:string argument:string value:any",
     "array_sort_by": "keys:array array:array",
+    "map_of_groups": "keys:array array:array",
+    "sort_open": "array:array",
+    "sort_step": "greater:any sort:any",
+    "sort_close": "sort:any",
+    "array_matches": "keys:array known:array array:array",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""

@@ -9,7 +9,6 @@ import base64
 import math
 import random
 from collections.abc import Callable
-from functools import cmp_to_key, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
@@ -18,6 +17,15 @@ from mix_lang.check.hints import with_article
 from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.plain_json import format_json, parse_json
+from mix_lang.evaluator.sorting import (
+    groups,
+    matches,
+    sort_close,
+    sort_open,
+    sort_step,
+    sorted_array,
+    sorted_by,
+)
 from mix_lang.evaluator.values import (
     END,
     Constructor,
@@ -28,7 +36,7 @@ from mix_lang.evaluator.values import (
     kind,
 )  # fmt: skip
 from mixkit import codec
-from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
 if TYPE_CHECKING:
     from mix_lang.evaluator.machine import Machine
@@ -147,25 +155,6 @@ def _code_point(code: Any) -> str:
     return chr(int(code))
 
 
-def _order(name: str, a: Any, b: Any) -> int:
-    """Python asks whether what comes later is less than what comes before it."""
-    found = compare(a, b)
-    if found is UNDEF:
-        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
-    return found  # type: ignore[return-value]
-
-
-def _sorted(array: list[Any]) -> list[Any]:
-    return sorted(array, key=cmp_to_key(partial(_order, "array_sort")))
-
-
-def _sorted_by(keys: list[Any], array: list[Any]) -> list[Any]:
-    if len(keys) != len(array):
-        raise Panic(f"array_sort_by: expected as many keys as elements, found {len(keys)} and {len(array)}")
-    order = cmp_to_key(partial(_order, "array_sort_by"))
-    return [array[index] for index in sorted(range(len(array)), key=lambda index: order(keys[index]))]
-
-
 def _decoded(data: bytes) -> Any:
     try:
         return data.decode()
@@ -183,7 +172,12 @@ def _length(machine: Machine, value: Any) -> Any:
 
 def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: Any) -> None:
     found = kind(value)
-    if found != wanted and not (wanted == "number" and found in ("int", "float")):
+    fits = {
+        "number": found in ("int", "number"),
+        "option": value is None or (type(value) is Case and value.name == "some"),
+        "result": type(value) is Case and value.name in ("ok", "error"),
+    }
+    if found != wanted and not fits.get(wanted):
         raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 
@@ -310,10 +304,13 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "array_sub": _cut,
     "array_range": _range,
     "array_reverse": lambda array: array[::-1],
-    "array_sort": _sorted,
-    "array_sort_by": _sorted_by,
+    "array_sort": sorted_array,
+    "array_sort_by": sorted_by,
     "array_flatten": _flattened,
     "map_of_pairs": _of_pairs,
+    "map_of_groups": lambda keys, array: groups(keys, array),
+    "array_matches": matches,
+    "sort_open": sort_open,
     "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
     "map_keys": _keys,
     "map_values": lambda m: [m[key] for key in _keys(m)],
@@ -339,6 +336,8 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "kind": lambda machine, value: kind(value),
     "length": _length,
     "expect": _expect,
+    "sort_step": lambda machine, greater, sort: sort_step(greater, sort),
+    "sort_close": lambda machine, sort: sort_close(sort),
     "stream_next": _stream_next,
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
