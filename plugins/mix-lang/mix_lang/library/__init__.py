@@ -30,8 +30,8 @@ def sources() -> dict[str, str]:
 
 
 def _limited(name: str, of: str, text: str) -> str:
-    """The text of a module for data alone: its heads have `data` for the variables of types."""
+    """The text of a module for data alone, line by line: its heads have `data` for the variables of types."""
     text = re.sub(rf'\b{of}\.(?=\w|" \+)', f"{name}.", text)
     text = _HEAD.sub(lambda head: _VARIABLE.sub("data", head.group()), text)
     text = text.replace(f"module {of}\n", f"module {name}\n", 1)
-    return f"/// As `{of}`, of data alone: functions, streams and the like have no place in it.\n///\n{text}"
+    return f"/// As `{of}`, of data alone. {text.removeprefix('/// ')}"
