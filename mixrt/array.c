@@ -1,6 +1,9 @@
 /* Arrays: persistent vectors. */
 #include "array.h"
 
+#include "made.h"
+#include "work.h"
+
 #define MASK (LEAF_SIZE - 1)
 
 /* A node of so many values: those of another, then undefined ones. */
@@ -85,6 +88,42 @@ bool builder_push_part(struct array_builder *builder, Value array, uint32_t from
     return true;
 }
 
+enum { KEPT_COUNT, KEPT_TAIL, KEPT_SPINE, KEPT_FILLED = KEPT_SPINE + 6, KEPT_SIZE = KEPT_FILLED + 6 };
+
+static Value kept_node(const struct values *node) { return node == NULL ? UNDEF : of_object(node); }
+
+/* What an old node gets from now on is young. */
+static struct values *node_kept(struct vm *vm, Value kept)
+{
+    if (kept == UNDEF)
+        return NULL;
+    heap_wrote(vm, values_of(kept));
+    return values_of(kept);
+}
+
+Value builder_keep(const struct array_builder *builder)
+{
+    struct vm *vm = builder->vm;
+    Value kept[KEPT_SIZE] = {of_small(builder->count), kept_node(builder->tail)};
+    for (unsigned height = 0; height < 6; height++) {
+        kept[KEPT_SPINE + height] = kept_node(builder->spine[height]);
+        kept[KEPT_FILLED + height] = of_small(builder->filled[height]);
+    }
+    return made_values(vm, SLOTS, KEPT_SIZE, kept);
+}
+
+void builder_go_on(struct array_builder *builder, struct vm *vm, Value kept)
+{
+    const Value *at = values_of(kept)->at;
+    builder_open(builder, vm);
+    builder->count = (uint32_t)small_of(at[KEPT_COUNT]);
+    builder->tail = node_kept(vm, at[KEPT_TAIL]);
+    for (unsigned height = 0; height < 6; height++) {
+        builder->spine[height] = node_kept(vm, at[KEPT_SPINE + height]);
+        builder->filled[height] = (uint32_t)small_of(at[KEPT_FILLED + height]);
+    }
+}
+
 static bool has_above(const struct array_builder *builder, unsigned height)
 {
     while (++height < 6)
@@ -154,7 +193,7 @@ Value array_push(struct vm *vm, Value array, Value element)
     uint32_t count = old->head.count, in_tail = count - tree_count(count);
     if (count >= MAX_ARRAY)
         return failed(vm, FAULT_MEMORY);
-    unsigned shift = old->head.aux;
+    unsigned shift = array_shift(old);
     Value root = old->root;
     struct values *tail = values_of(old->tail);
     if (in_tail == LEAF_SIZE) {
@@ -224,12 +263,57 @@ Value array_set(struct vm *vm, Value array, uint32_t index, Value element)
         if (tail == NULL)
             return FAILED;
         tail->at[index & MASK] = element;
-        return new_array(vm, count, old->head.aux, old->root, of_object(tail));
+        return new_array(vm, count, array_shift(old), old->root, of_object(tail));
     }
-    Value root = with_element(vm, old->root, old->head.aux, index, element);
+    Value root = with_element(vm, old->root, array_shift(old), index, element);
     if (root == FAILED)
         return FAILED;
-    return new_array(vm, count, old->head.aux, root, old->tail);
+    return new_array(vm, count, array_shift(old), root, old->tail);
+}
+
+Value array_set_own(struct vm *vm, Value array, uint32_t index, Value element)
+{
+    struct array *own = array_of(array);
+    uint32_t count = own->head.count;
+    unsigned owner = array_owner(own), shift = array_shift(own);
+    if (owner == 0) {
+        if (vm->heap.owners == MOST_OWNERS)
+            return array_set(vm, array, index, element);
+        array = new_array(vm, count, shift, own->root, own->tail);
+        if (array == FAILED)
+            return FAILED;
+        own = array_of(array);
+        owner = ++vm->heap.owners;
+        own->head.aux |= (uint16_t)(owner << SHIFT_BITS);
+    }
+    Value *place = &own->root;
+    void *holder = own;
+    uint32_t size = LEAF_SIZE;
+    if (index >= tree_count(count)) {
+        place = &own->tail;
+        size = count - tree_count(count);
+        shift = 0;
+    }
+    for (;;) {
+        struct values *node = values_of(*place);
+        if (node->head.aux != owner) {
+            charge(vm, 2);
+            node = copy_node(vm, node->at, size, size);
+            if (node == NULL)
+                return FAILED;
+            node->head.aux = (uint16_t)owner;
+            *place = of_object(node);
+            heap_wrote(vm, holder);
+        }
+        holder = node;
+        place = &node->at[index >> shift & MASK];
+        if (shift == 0)
+            break;
+        shift -= 5;
+    }
+    *place = element;
+    heap_wrote(vm, holder);
+    return array;
 }
 
 Value array_join(struct vm *vm, Value left, Value right)
@@ -251,19 +335,26 @@ Value array_join(struct vm *vm, Value left, Value right)
         return left;
     }
     struct array_builder builder;
-    builder_open(&builder, vm);
-    if (!builder_push_part(&builder, left, 0, a) || !builder_push_part(&builder, right, 0, b))
-        return FAILED;
-    return builder_close(&builder);
-}
-
-Value array_part(struct vm *vm, Value array, uint32_t from, uint32_t to)
-{
-    if (from == 0 && to == array_count(array))
-        return array;
-    struct array_builder builder;
-    builder_open(&builder, vm);
-    if (from < to && !builder_push_part(&builder, array, from, to))
-        return FAILED;
-    return builder_close(&builder);
+    Value kept;
+    size_t at = 0;
+    if (work_goes_on(vm, &kept, &at))
+        builder_go_on(&builder, vm, kept);
+    else
+        builder_open(&builder, vm);
+    while (at < (size_t)a + b) {
+        bool first = at < a;
+        uint32_t from = (uint32_t)(first ? at : at - a), all = first ? a : b, to = (from | (LEAF_SIZE - 1)) + 1;
+        to = to < all ? to : all;
+        if (!builder_push_part(&builder, first ? left : right, from, to))
+            return FAILED;
+        at += to - from;
+        if (vm->fuel < 0 && at < (size_t)a + b) {
+            kept = builder_keep(&builder);
+            return kept == FAILED ? FAILED : work_leave(vm, kept, at);
+        }
+    }
+    Value joined = builder_close(&builder);
+    if (joined != FAILED)
+        vm->work = UNDEF;
+    return joined;
 }

@@ -1,7 +1,7 @@
 /* Built-ins: functions in C, by number. They call nothing in the program.
  *
  * One gets its arguments checked, with strings flat, and answers a value or FAILED. One that works for long does it in parts: when
- * vm->fuel is below 0 it keeps what is done in vm->work and is FAILED with FAULT_AGAIN; vm->work is undefined at first.
+ * vm->fuel is below 0 it keeps what is done in vm->work and is FAILED with FAULT_AGAIN; vm->work is undefined at first. See work.h.
  */
 #ifndef MIXRT_BUILTIN_H
 #define MIXRT_BUILTIN_H

@@ -78,6 +78,32 @@ static enum truth too_deep(struct vm *vm)
     return BROKEN;
 }
 
+/* Where a comparison was left when the budget was used up, from the outside in: of each array, map and case the index of the part that
+ * was being compared. The instruction is done again, with the same values. Values that share their parts with themselves
+ * may take longer than any program runs. */
+static struct {
+    unsigned depth;
+    uint32_t at[MAX_DEPTH + 1];
+} left;
+
+/* The part to begin with. */
+static uint32_t gone_on(unsigned depth)
+{
+    if (left.depth <= depth)
+        return 0;
+    if (left.depth == depth + 1)
+        left.depth = 0;
+    return left.at[depth];
+}
+
+/* Leaves a comparison before that part. */
+static void give_way(struct vm *vm, unsigned depth, uint32_t index)
+{
+    left.depth = depth + 1;
+    left.at[depth] = index;
+    vm->fault = FAULT_AGAIN;
+}
+
 static enum truth equal_at(struct vm *vm, Value a, Value b, unsigned depth);
 
 static enum truth equal_arrays(struct vm *vm, Value a, Value b, unsigned depth)
@@ -85,13 +111,21 @@ static enum truth equal_arrays(struct vm *vm, Value a, Value b, unsigned depth)
     uint32_t count = array_count(a);
     if (count != array_count(b))
         return NO;
-    charge(vm, count);
-    for (uint32_t index = 0; index < count; index += LEAF_SIZE) {
+    for (uint32_t index = gone_on(depth); index < count;) {
         const Value *x = array_leaf(a, index), *y = array_leaf(b, index);
-        for (uint32_t at = 0; x != y && at < LEAF_SIZE && index + at < count; at++) {
-            enum truth equal = equal_at(vm, x[at], y[at], depth);
+        uint32_t end = (index | (LEAF_SIZE - 1)) + 1;
+        end = end < count ? end : count;
+        charge(vm, x == y ? 1 : end - index);
+        for (; x != y && index < end; index++) {
+            left.at[depth] = index;
+            enum truth equal = equal_at(vm, x[index & (LEAF_SIZE - 1)], y[index & (LEAF_SIZE - 1)], depth + 1);
             if (equal != YES)
                 return equal;
+        }
+        index = end;
+        if (vm->fuel < 0) {
+            give_way(vm, depth, index);
+            return BROKEN;
         }
     }
     return YES;
@@ -101,17 +135,23 @@ static enum truth equal_maps(struct vm *vm, Value a, Value b, unsigned depth)
 {
     if (map_count(a) != map_count(b))
         return NO;
-    struct map_cursor left, right;
+    struct map_cursor one, two;
     Value key, value, other_key, other;
-    charge(vm, map_count(a));
-    cursor_open(&left, a);
-    cursor_open(&right, b);
-    while (cursor_next(&left, &key, &value) && cursor_next(&right, &other_key, &other)) {
+    uint32_t index = gone_on(depth);
+    cursor_seek(&one, a, index);
+    cursor_seek(&two, b, index);
+    while (cursor_next(&one, &key, &value) && cursor_next(&two, &other_key, &other)) {
         if (!text_same(text_of(key), text_of(other_key)))
             return NO;
-        enum truth equal = equal_at(vm, value, other, depth);
+        left.at[depth] = index++;
+        enum truth equal = equal_at(vm, value, other, depth + 1);
         if (equal != YES)
             return equal;
+        charge(vm, 1);
+        if (vm->fuel < 0) {
+            give_way(vm, depth, index);
+            return BROKEN;
+        }
     }
     return YES;
 }
@@ -144,9 +184,10 @@ static enum truth equal_at(struct vm *vm, Value a, Value b, unsigned depth)
     case KIND_STRING: return equal_texts(vm, a, b);
     case KIND_REF:
     case KIND_BINARY: return text_same(text_of(a), text_of(b));
-    case KIND_ARRAY: return equal_arrays(vm, a, b, depth + 1);
-    case KIND_MAP: return equal_maps(vm, a, b, depth + 1);
+    case KIND_ARRAY: return equal_arrays(vm, a, b, depth);
+    case KIND_MAP: return equal_maps(vm, a, b, depth);
     case KIND_CASE: {
+        left.at[depth] = gone_on(depth);
         enum truth names = equal_texts(vm, case_of(a)->name, case_of(b)->name);
         return names != YES ? names : equal_at(vm, case_of(a)->argument, case_of(b)->argument, depth + 1);
     }
@@ -179,11 +220,16 @@ static enum order order_at(struct vm *vm, Value a, Value b, unsigned depth)
             return ORDER_FAILED;
         }
         uint32_t x = array_count(a), y = array_count(b), shorter = x < y ? x : y;
-        for (uint32_t index = 0; index < shorter; index++) {
-            charge(vm, 1);
+        for (uint32_t index = gone_on(depth); index < shorter; index++) {
+            left.at[depth] = index;
             enum order order = order_at(vm, array_get(a, index), array_get(b, index), depth + 1);
             if (order != SAME)
                 return order;
+            charge(vm, 1);
+            if (vm->fuel < 0) {
+                give_way(vm, depth, index + 1);
+                return ORDER_FAILED;
+            }
         }
         return x < y ? LESS : x > y;
     }

@@ -7,14 +7,7 @@
 #include "map.h"
 #include "number.h"
 #include "operator.h"
-
-/* Where a value stands in the whole: of each level the key, or the index of an element. */
-struct path {
-    Value key[MAX_DEPTH + 1];
-    uint32_t index[MAX_DEPTH + 1];
-};
-
-static struct path path;
+#include "work.h"
 
 struct parser {
     struct vm *vm;
@@ -178,11 +171,11 @@ static Value parse_number(struct parser *parser)
     return of_double(number);
 }
 
-/* An array or a map that is being read. An array is a builder's, or `made` from when the budget was used up in it. */
+/* An array or a map that is being read. */
 struct level {
     bool list;
-    Value made, key;
-    size_t start; /* of the key */
+    Value made, key; /* of a map */
+    size_t start;    /* of the key */
     struct array_builder builder;
 };
 
@@ -209,12 +202,12 @@ static bool parse_key(struct parser *parser, struct level *level)
 static bool level_add(struct parser *parser, struct level *level, Value value)
 {
     struct vm *vm = parser->vm;
-    if (level->list && level->made == UNDEF)
+    if (level->list)
         return builder_push(&level->builder, value);
-    Value made = level->list ? array_push(vm, level->made, value) : map_set(vm, level->made, level->key, value);
+    Value made = map_set(vm, level->made, level->key, value);
     if (made == FAILED)
         return false;
-    if (!level->list && map_count(made) == map_count(level->made)) {
+    if (map_count(made) == map_count(level->made)) {
         parser->at = level->start;
         wrong(parser, "a key that is there already");
         return false;
@@ -223,10 +216,7 @@ static bool level_add(struct parser *parser, struct level *level, Value value)
     return true;
 }
 
-static Value level_made(struct level *level)
-{
-    return level->list && level->made == UNDEF ? builder_close(&level->builder) : level->made;
-}
+static Value level_made(struct level *level) { return level->list ? builder_close(&level->builder) : level->made; }
 
 /* Where the budget is used up, what is kept: the byte, then of each level its four values. */
 enum { LEVEL_LIST, LEVEL_MADE, LEVEL_KEY, LEVEL_START, LEVEL_SIZE };
@@ -238,7 +228,7 @@ static Value parse_keep(struct parser *parser, unsigned depth)
     for (unsigned index = 0; index < depth; index++) {
         Value *to = kept + 1 + index * LEVEL_SIZE;
         to[LEVEL_LIST] = of_bool(levels[index].list);
-        to[LEVEL_MADE] = level_made(&levels[index]);
+        to[LEVEL_MADE] = levels[index].list ? builder_keep(&levels[index].builder) : levels[index].made;
         to[LEVEL_KEY] = levels[index].list ? UNDEF : levels[index].key;
         to[LEVEL_START] = of_small((int64_t)levels[index].start);
         if (to[LEVEL_MADE] == FAILED)
@@ -260,7 +250,10 @@ static unsigned parse_resume(struct parser *parser)
     for (unsigned index = 0; index < depth; index++) {
         const Value *from = kept->at + 1 + index * LEVEL_SIZE;
         levels[index].list = from[LEVEL_LIST] == TRUE;
-        levels[index].made = from[LEVEL_MADE];
+        if (levels[index].list)
+            builder_go_on(&levels[index].builder, parser->vm, from[LEVEL_MADE]);
+        else
+            levels[index].made = from[LEVEL_MADE];
         levels[index].key = from[LEVEL_KEY];
         levels[index].start = (size_t)small_of(from[LEVEL_START]);
     }
@@ -362,151 +355,195 @@ Value builtin_json_parse(struct vm *vm, const Value *arguments)
     return of_object(answer);
 }
 
-struct writer {
+/* What is being written. When the budget is used up it stays, and the same value is gone on with where it was left. */
+static struct writer {
     struct vm *vm;
-    struct buffer out;
-};
+    Value whole;
+    unsigned left; /* so many levels were being written */
+    /* Of each level, from the outside in: the index of the part that is being written, where the parts of a map are its keys and
+     * values in turn; of a string the byte. */
+    uint32_t at[MAX_DEPTH + 2];
+} writer;
 
-static bool put(struct writer *writer, const char *bytes, size_t size)
+static bool put(const char *bytes, size_t size) { return work_write(writer.vm, bytes, size); }
+
+enum start { FRESH, BEFORE, INSIDE };
+
+/* How a level is begun: as a fresh one, before the part writer.at[depth], or inside of that. */
+static enum start start_at(unsigned depth)
 {
-    if (size == 0)
-        return true;
-    if (writer->out.size + size > MAX_TEXT) {
-        writer->vm->fault = FAULT_MEMORY;
-        return false;
+    if (writer.left <= depth) {
+        writer.at[depth] = 0;
+        return FRESH;
     }
-    if (!buffer_room(writer->vm, &writer->out, size))
-        return false;
-    memcpy(writer->out.bytes + writer->out.size, bytes, size);
-    writer->out.size += size;
-    return true;
+    if (writer.left > depth + 1)
+        return INSIDE;
+    writer.left = 0;
+    return BEFORE;
 }
 
-static bool put_string(struct writer *writer, const struct text *text)
+/* Before a part: false if the budget is used up, and the level is left there. */
+static bool goes_to(unsigned depth, size_t index)
 {
-    const char *bytes = text->bytes;
-    size_t size = text->head.count, start = 0;
-    if (!put(writer, "\"", 1))
-        return false;
+    writer.at[depth] = (uint32_t)index;
+    if (writer.vm->fuel >= 0)
+        return true;
+    writer.left = depth + 1;
+    writer.vm->fault = FAULT_AGAIN;
+    return false;
+}
+
+static bool put_escape_of(uint8_t c)
+{
+    static const char escaped[] = "\"\\\n\r\t\b\f", names[] = "\"\\nrtbf";
+    for (unsigned index = 0; index < sizeof escaped - 1; index++)
+        if (c == (uint8_t)escaped[index])
+            return put((char[]){'\\', names[index]}, 2);
+    return put((char[]){'\\', 'u', '0', '0', "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]}, 6);
+}
+
+static bool put_letters_of(const char *bytes, size_t size)
+{
+    size_t start = 0;
+    charge(writer.vm, size / 4);
     for (size_t at = 0; at < size; at++) {
         uint8_t c = (uint8_t)bytes[at];
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
-        char escape[6] = {'\\', (char)c};
-        size_t length = 2;
-        switch (c) {
-        case '"':
-        case '\\': break;
-        case '\n': escape[1] = 'n'; break;
-        case '\r': escape[1] = 'r'; break;
-        case '\t': escape[1] = 't'; break;
-        case '\b': escape[1] = 'b'; break;
-        case '\f': escape[1] = 'f'; break;
-        default:
-            memcpy(escape, "\\u00", 4);
-            escape[4] = "0123456789abcdef"[c >> 4];
-            escape[5] = "0123456789abcdef"[c & 15];
-            length = 6;
-            break;
-        }
-        if (!put(writer, bytes + start, at - start) || !put(writer, escape, length))
+        if (!put(bytes + start, at - start) || !put_escape_of(c))
             return false;
+        charge(writer.vm, 2);
         start = at + 1;
     }
-    return put(writer, bytes + start, size - start) && put(writer, "\"", 1);
+    return put(bytes + start, size - start);
+}
+
+#define AT_ONCE 4096 /* bytes of a string */
+
+static bool put_string(const struct text *text, unsigned depth)
+{
+    size_t size = text->head.count;
+    if (start_at(depth) == FRESH && !put("\"", 1))
+        return false;
+    for (size_t at = writer.at[depth]; at < size;) {
+        size_t part = size - at < AT_ONCE ? size - at : AT_ONCE;
+        if (!put_letters_of(text->bytes + at, part))
+            return false;
+        at += part;
+        if (at < size && !goes_to(depth, at))
+            return false;
+    }
+    return put("\"", 1);
 }
 
 /* Raises what JSON has not, with the path to it. */
-static bool not_in_json(struct writer *writer, Value value, unsigned depth)
+static bool not_in_json(Value found, unsigned depth)
 {
-    struct buffer where = {0};
-    struct writer name = {.vm = writer->vm, .out = where};
-    bool done = put(&name, "$", 1);
+    char digits[NUMBER_TEXT];
+    Value from = writer.whole;
+    writer.vm->written.size = 0;
+    bool done = put("$", 1);
     for (unsigned level = 0; done && level < depth; level++) {
-        char digits[NUMBER_TEXT];
-        if (path.key[level] == UNDEF)
-            done = put(&name, "[", 1) && put(&name, digits, number_of_int(path.index[level], digits)) && put(&name, "]", 1);
-        else
-            done = put(&name, ".", 1) && put(&name, text_of(path.key[level])->bytes, text_of(path.key[level])->head.count);
+        uint32_t index = writer.at[level];
+        if (is_array(from)) {
+            done = put("[", 1) && put(digits, number_of_int(index, digits)) && put("]", 1);
+            from = array_get(from, index);
+            continue;
+        }
+        struct map_cursor cursor;
+        Value key = UNDEF;
+        cursor_seek(&cursor, from, index / 2);
+        cursor_next(&cursor, &key, &from);
+        done = put(".", 1) && put(text_of(key)->bytes, text_of(key)->head.count);
     }
-    Value text = done ? text_new(writer->vm, STRING, name.out.bytes, name.out.size) : FAILED;
-    buffer_free(writer->vm, &name.out);
+    Value text = done ? text_new(writer.vm, STRING, writer.vm->written.bytes, writer.vm->written.size) : FAILED;
     if (text != FAILED) {
-        const char *what = is_double(value) ? "a number that is not finite" : kind_name(kind_of(value));
-        raise_text(writer->vm, "json_format: expected what JSON has, found %s at %t", what, text);
+        const char *what = is_double(found) ? "a number that is not finite" : kind_name(kind_of(found));
+        raise_text(writer.vm, "json_format: expected what JSON has, found %s at %t", what, text);
     }
     return false;
 }
 
 /* A large whole number is marked as a float, or it would be read back as another int. */
-static bool put_double(struct writer *writer, double number)
+static bool put_double(double number)
 {
     char digits[NUMBER_TEXT];
     size_t size = number_of_double(number, digits);
     bool large = number >= 9007199254740992.0 || number <= -9007199254740992.0;
     for (size_t index = 0; index < size; index++)
         large = large && digits[index] != 'e';
-    return put(writer, digits, size) && (!large || put(writer, ".0", 2));
+    return put(digits, size) && (!large || put(".0", 2));
 }
 
-static bool put_value(struct writer *writer, Value value, unsigned depth)
+static bool put_value(Value value, unsigned depth);
+
+/* An array or a map. */
+static bool put_parts(Value whole, unsigned depth)
+{
+    bool list = is_array(whole), is_key = false;
+    uint32_t count = list ? array_count(whole) : map_count(whole) * 2;
+    enum start start = start_at(depth);
+    uint32_t index = writer.at[depth];
+    struct map_cursor cursor;
+    Value key = UNDEF, item = UNDEF;
+    if (!list)
+        cursor_seek(&cursor, whole, index / 2);
+    if (!list && index % 2 != 0)
+        cursor_next(&cursor, &key, &item);
+    if (start == FRESH && !put(list ? "[" : "{", 1))
+        return false;
+    for (; index < count; index++) {
+        if (!list) {
+            is_key = index % 2 == 0;
+            if (is_key)
+                cursor_next(&cursor, &key, &item);
+        }
+        if (start != INSIDE && index > 0 && !put(list || is_key ? "," : ":", 1))
+            return false;
+        start = BEFORE;
+        writer.at[depth] = index;
+        if (!put_value(list ? array_get(whole, index) : is_key ? key : item, depth + 1))
+            return false;
+        charge(writer.vm, 2);
+        if (!goes_to(depth, index + 1))
+            return false;
+    }
+    return put(list ? "]" : "}", 1);
+}
+
+static bool put_value(Value value, unsigned depth)
 {
     char digits[NUMBER_TEXT];
     if (depth > MAX_DEPTH) {
-        raise_text(writer->vm, "json_format: expected a value of at most 256 levels, found more");
+        raise_text(writer.vm, "json_format: expected a value of at most 256 levels, found more");
         return false;
     }
     switch (kind_of(value)) {
-    case KIND_NULL: return put(writer, "null", 4);
-    case KIND_BOOL: return value == TRUE ? put(writer, "true", 4) : put(writer, "false", 5);
-    case KIND_INT: return put(writer, digits, number_of_int(int_of(value), digits));
+    case KIND_NULL: return put("null", 4);
+    case KIND_BOOL: return value == TRUE ? put("true", 4) : put("false", 5);
+    case KIND_INT: return put(digits, number_of_int(int_of(value), digits));
     case KIND_NUMBER:
         if (double_of(value) - double_of(value) != 0)
-            return not_in_json(writer, value, depth);
-        return put_double(writer, double_of(value));
+            return not_in_json(value, depth);
+        return put_double(double_of(value));
     case KIND_STRING: {
-        struct text *text = text_flat(writer->vm, value);
-        return text != NULL && put_string(writer, text);
+        struct text *text = text_flat(writer.vm, value);
+        return text != NULL && put_string(text, depth);
     }
-    case KIND_ARRAY: {
-        uint32_t count = array_count(value);
-        if (!put(writer, "[", 1))
-            return false;
-        for (uint32_t index = 0; index < count; index++) {
-            path.key[depth] = UNDEF;
-            path.index[depth] = index;
-            if ((index > 0 && !put(writer, ",", 1)) || !put_value(writer, array_get(value, index), depth + 1))
-                return false;
-        }
-        return put(writer, "]", 1);
-    }
-    case KIND_MAP: {
-        struct map_cursor cursor;
-        Value key, item;
-        bool first = true;
-        cursor_open(&cursor, value);
-        if (!put(writer, "{", 1))
-            return false;
-        while (cursor_next(&cursor, &key, &item)) {
-            path.key[depth] = key;
-            if ((!first && !put(writer, ",", 1)) || !put_string(writer, text_of(key)) || !put(writer, ":", 1) ||
-                !put_value(writer, item, depth + 1))
-                return false;
-            first = false;
-        }
-        return put(writer, "}", 1);
-    }
-    default: return not_in_json(writer, value, depth);
+    case KIND_ARRAY:
+    case KIND_MAP: return put_parts(value, depth);
+    default: return not_in_json(value, depth);
     }
 }
 
 Value builtin_json_format(struct vm *vm, const Value *arguments)
 {
-    struct writer writer = {.vm = vm};
-    Value result = FAILED;
-    if (put_value(&writer, arguments[0], 0))
-        result = text_new(vm, STRING, writer.out.bytes, writer.out.size);
-    charge(vm, writer.out.size / 4);
-    buffer_free(vm, &writer.out);
-    return result;
+    writer.vm = vm;
+    writer.whole = arguments[0];
+    if (vm->work == UNDEF) {
+        writer.left = 0;
+        vm->written.size = 0;
+    }
+    vm->work = TRUE;
+    return work_written(vm, put_value(arguments[0], 0));
 }

@@ -2,6 +2,7 @@
 #include "builtin.h"
 #include "regex.h"
 #include "text.h"
+#include "work.h"
 
 struct case_run {
     uint32_t first, last;
@@ -88,40 +89,46 @@ static bool ends_word(const struct text *text, size_t at)
            (after >= text->head.count || !is_letter(utf8_decode(text->bytes + after)));
 }
 
-/* The first so many characters converted. */
-static Value converted(struct vm *vm, Value string, const struct mapping *mapping, size_t first)
+#define AT_ONCE 4096 /* bytes */
+
+/* A text converted, or its first character only. */
+static Value converted(struct vm *vm, Value string, const struct mapping *mapping, bool first)
 {
     const struct text *text = text_of(string);
-    struct buffer result = {0};
-    size_t size = text->head.count;
-    /* A character of two bytes may become one of three, or three of two: never more than three times its bytes. */
-    if (!buffer_room(vm, &result, size * 3 + 16))
-        return FAILED;
-    size_t at = 0;
-    for (; at < size && first > 0; first--) {
-        uint32_t code = utf8_decode(text->bytes + at), to[3];
-        unsigned count = convert(mapping, code, to);
-        if (code == SIGMA && mapping == &lower && ends_word(text, at))
-            to[0] = FINAL_SIGMA;
-        for (unsigned index = 0; index < count; index++)
-            result.size += utf8_encode(to[index], result.bytes + result.size);
-        at += utf8_size((uint8_t)text->bytes[at]);
+    size_t size = text->head.count, at = 0;
+    Value nothing;
+    work_goes_on(vm, &nothing, &at);
+    while (at < size) {
+        /* A character of two bytes may become one of three, or three of two: never more than three times its bytes. */
+        char part[AT_ONCE * 3 + 16];
+        size_t written = 0, start = at;
+        while (at < size && at - start < AT_ONCE && (at == 0 || !first)) {
+            uint32_t code = utf8_decode(text->bytes + at), to[3];
+            unsigned count = convert(mapping, code, to);
+            if (code == SIGMA && mapping == &lower && ends_word(text, at))
+                to[0] = FINAL_SIGMA;
+            for (unsigned index = 0; index < count; index++)
+                written += utf8_encode(to[index], part + written);
+            at += utf8_size((uint8_t)text->bytes[at]);
+        }
+        charge(vm, (at - start) / 2);
+        if (!work_write(vm, part, written))
+            return work_written(vm, false);
+        if (first)
+            return work_written(vm, work_write(vm, text->bytes + at, size - at));
+        if (vm->fuel < 0 && at < size)
+            return work_leave(vm, UNDEF, at);
     }
-    memcpy(result.bytes + result.size, text->bytes + at, size - at);
-    result.size += size - at;
-    charge(vm, size / 4);
-    Value made = text_new(vm, STRING, result.bytes, result.size);
-    buffer_free(vm, &result);
-    return made;
+    return work_written(vm, true);
 }
 
-Value builtin_string_uppercase(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, SIZE_MAX); }
+Value builtin_string_uppercase(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, false); }
 
-Value builtin_string_lowercase(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &lower, SIZE_MAX); }
+Value builtin_string_lowercase(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &lower, false); }
 
-Value builtin_string_fold(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &fold, SIZE_MAX); }
+Value builtin_string_fold(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &fold, false); }
 
-Value builtin_string_capitalize(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, 1); }
+Value builtin_string_capitalize(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, true); }
 
 static uint32_t one(const struct mapping *mapping, uint32_t code)
 {

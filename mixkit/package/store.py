@@ -21,7 +21,7 @@ from mixkit.package.changes import SIGNALS, Changes
 from mixkit.package.errors import Busy, Exists
 from mixkit.package.glance import Glance
 from mixkit.package.install import Installed, LoadFiles, LoadRecords, Options, RunSetup, Validate, install
-from mixkit.package.names import check_name
+from mixkit.package.names import check_name, is_name
 from mixkit.package.package import Package
 from mixkit.package.past import Event
 from mixkit.package.release import Release
@@ -176,6 +176,17 @@ class WorkspaceStore:
                 if self._files is not None:
                     self._files.remove(place)
 
+    def has(self, name: str) -> bool:
+        """Whether there may be a workspace of that name: False if there is none for sure. Takes a microsecond."""
+        if not is_name(name):
+            return False
+        try:
+            # NOTE: it takes as long as a look at the mark of one that is there, by which nobody can tell them apart.
+            os.stat(f"{self._folder}/{name}/{FOLDER}")  # noqa: PTH116 - for every request
+        except OSError:
+            return False
+        return True
+
     def workspace(self, name: str) -> Workspace:
         """The workspace of that name; cheap.
 
@@ -186,11 +197,9 @@ class WorkspaceStore:
         if found is None:
             # Nothing is made for a name that there is not: it would take longer than one that is known to be there, and
             # who may see neither could tell them apart.
-            if not os.path.isdir(f"{self._folder}/{check_name('workspace', name)}/{FOLDER}"):  # noqa: PTH112
+            if not self.has(check_name("workspace", name)):
                 raise NotFound(f"no workspace {name!r}")
-            found = Workspace(
-                Changes(self.root / check_name("workspace", name), self._databases, self._files)
-            )
+            found = Workspace(Changes(self.root / name, self._databases, self._files))
         if not found.is_there():
             raise NotFound(f"no workspace {name!r}")
         self._workspaces[name] = found

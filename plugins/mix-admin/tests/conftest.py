@@ -11,14 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import ECKey
 from mix_secrets.names import Name
 from mix_secrets.vaults import FOLDER, app_of, found_in
+from mix_server.access.server_key import ServerKey
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from wasmtime import wat2wasm
 
@@ -27,6 +31,8 @@ from mixkit.package import Package, WorkspaceStore
 from mixkit.package.build import pack
 
 TOKEN = "a-token-for-tests-0123456789"
+KEY = ECKey.generate_key("P-256").as_pem(private=True).decode()
+"""By which the server signs tokens of users."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 GUEST = r"""
@@ -102,6 +108,15 @@ class Site:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
 
 
+def token_of(user: str | None) -> str:
+    """A token of the user with that address, or the operator's."""
+    return TOKEN if user is None else ServerKey(KEY, _no_ring).token(user, user, 600)[0]
+
+
+def _no_ring() -> Any:
+    raise AssertionError("the key is given")
+
+
 def until(what: Callable[[], Any], seconds: float = 60) -> Any:
     """What `what` answers as soon as it is true."""
     end = time.monotonic() + seconds
@@ -128,7 +143,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**clean, "MIXKIT_SERVER_TOKEN": TOKEN},
+        # It fetches packages and exports from itself.
+        env={
+            **clean,
+            "MIXKIT_SERVER_TOKEN": TOKEN,
+            "MIXKIT_SERVER_SERVER_KEY": KEY,
+            "MIXKIT_HTTP_DANGEROUS_HTTP_MODE": "true",
+        },
     )
     made = Site()
 
@@ -178,23 +199,56 @@ def _fill(site: Site) -> None:
             client.post("/v1/ws/crm/permissions", json=grant).raise_for_status()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, as the system has it."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; `apt-get install chromium` brings it (docs/admin.md)")
-    # NOTE: it holds the event loop of this thread until it stops, so no async test may be in these modules.
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                "--disable-background-networking", "--disable-component-update",
-            ],
-        )  # fmt: skip
-        yield chromium
-        chromium.close()
+class Chromium:
+    """The browser of all tests of this folder, as the system has it: it starts when it is first wanted."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._browser: Browser | None = None
+
+    def browser(self) -> Browser:
+        """It, running."""
+        if CHROMIUM is None:
+            pytest.skip("there is no chromium; `apt-get install chromium` brings it (docs/admin.md)")
+        if self._browser is None:
+            expect.set_options(timeout=30_000)
+            playwright = self._open.enter_context(sync_playwright())
+            self._browser = self._open.enter_context(
+                playwright.chromium.launch(
+                    executable_path=CHROMIUM,
+                    args=[
+                        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                        "--disable-background-networking", "--disable-component-update",
+                    ],
+                )
+            )  # fmt: skip
+        return self._browser
+
+    def close(self) -> None:
+        """End it, if it runs. It may be wanted again."""
+        self._browser = None
+        self._open.close()
+
+
+_CHROMIUM = Chromium()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """The browser, for a context in each test."""
+    yield _CHROMIUM
+    _CHROMIUM.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    # NOTE: it holds the event loop of this thread until it ends, so that it must be gone before an async test of
+    # another folder, and none may be in this one.
+    try:
+        yield
+    finally:
+        if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+            _CHROMIUM.close()
 
 
 @dataclass
@@ -239,12 +293,13 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(site: Site, browser: Browser, faults: Faults) -> Iterator[Open]:
-    """Opens the page at a place, signed in unless it is said otherwise; keywords are those of a browser's context."""
+def open_page(site: Site, chromium: Chromium, faults: Faults) -> Iterator[Open]:
+    """Opens the page at a place, signed in unless it is said otherwise, as the operator or the user of an address;
+    keywords are those of a browser's context."""
     contexts = []
 
-    def make(place: str = "#/", *, signed_in: bool = True, **options: Any) -> Page:
-        context = browser.new_context(
+    def make(place: str = "#/", *, signed_in: bool = True, user: str | None = None, **options: Any) -> Page:
+        context = chromium.browser().new_context(
             **{"viewport": {"width": 1100, "height": 760}, "locale": "en-GB", **options}
         )
         context.set_default_timeout(30_000)
@@ -252,12 +307,13 @@ def open_page(site: Site, browser: Browser, faults: Faults) -> Iterator[Open]:
         faults.watch(context)
         if signed_in:
             answer = context.request.post(
-                f"{site.url}/v1/auth/session", headers={"Authorization": f"Bearer {TOKEN}"}
+                f"{site.url}/v1/auth/session", headers={"Authorization": f"Bearer {token_of(user)}"}
             )
             assert answer.ok
         page = context.new_page()
         page.goto(site.page + place)
-        page.locator("h1").wait_for()
+        # Not while it is loading: what comes then takes the focus.
+        page.locator("main:not([aria-busy]) h1").wait_for()
         return page
 
     yield make

@@ -18,16 +18,21 @@ CONTACTS = f"{CRM}/app/contacts"
 PLACES = {
     "#/": "Workspaces",
     "#/server": "Server",
+    "#/import": "Import a workspace",
     CRM: "crm",
     f"{CRM}/permissions": "Permissions of crm",
     f"{CRM}/activities": "Activity of crm",
     f"{CRM}/tokens": "Tokens of crm",
+    f"{CRM}/providers": "Providers of crm",
     f"{CRM}/install": "Install of crm",
+    f"{CRM}/import": "Import of crm",
+    f"{CRM}/export": "Export of crm",
     CONTACTS: "contacts",
     f"{CONTACTS}/records": "Records of contacts",
     f"{CONTACTS}/records/new": "new",
     f"{CONTACTS}/files": "Files of contacts",
     f"{CONTACTS}/secrets": "Secrets of contacts",
+    f"{CONTACTS}/export": "Export of contacts",
     f"{CONTACTS}/agent/welcome": "welcome",
 }
 

@@ -64,7 +64,7 @@ def test_pictures_are_taken(open_page: Open, package: Any, tmp_path: Path) -> No
     explain.get_by_label("On").select_option("agent/contacts/welcome")
     explain.get_by_role("button").click()
     expect(page.get_by_role("main").get_by_text("Yes:")).to_be_visible()
-    take(page, folder / "admin-permissions.png", 1010)
+    take(page, folder / "admin-permissions.png", 960)
 
     page.goto(page.url.partition("#")[0] + "#/ws/crm/install")
     made = package("1.1.0", grants={"ffis": ["$core_*", "$db_*", "$http_do"]}, limits={"wall_time": 5})
@@ -73,7 +73,7 @@ def test_pictures_are_taken(open_page: Open, package: Any, tmp_path: Path) -> No
     )
     page.get_by_role("button", name="Look at it").click()
     expect(page.get_by_role("button", name="Install", exact=True)).to_be_visible()
-    take(page, folder / "admin-install.png", 980)
+    take(page, folder / "admin-install.png", 1090)
 
     for path in folder.glob("admin-*.png"):
         assert path.read_bytes().startswith(PNG) and path.stat().st_size < MOST, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from itertools import pairwise
@@ -12,7 +13,7 @@ from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_db import _files
-from mix_db.files import rows, varcode, write_log
+from mix_db.files import layer, rows, varcode, write_log
 from mix_db.files.check import check
 from mix_db.files.errors import DamagedFile, FilesError, LockTimeout
 from mix_db.files.faults import FaultyFolder
@@ -536,3 +537,24 @@ def test_rows_are_read_up_to_so_many_bytes() -> None:
         assert len(store.view.read_many(range(6), 1)) == 1
         assert store.view.read_many([], 1) == []
         store.flush()
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_of_two_who_close_it_at_once_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    folder = DiskFolder(tmp_path)
+    closing = folder.open("a", write=True, create=True) if what == "file" else folder
+    closed: list[int] = []
+
+    def close(descriptor: int) -> None:
+        closed.append(descriptor)
+        # As another thread, while the system closes it for this one.
+        closing.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer.os, "close", close)
+        closing.close()
+    assert len(closed) == 1
+    os.close(closed[0])
+    folder.close()

@@ -126,15 +126,16 @@ class Draft:
 
     def forget(self) -> None:
         """Remove it unless it was placed, and free what it holds. Idempotent."""
-        if self._inside >= 0:
+        # Taken first: of two who forget it at once, the other one would close what has its number by then.
+        inside, self._inside = self._inside, -1
+        file, self._file = self._file, -1
+        if inside >= 0:
             if not self._placed:
                 with suppress(OSError):
-                    os.unlink(self.name, dir_fd=self._inside)
-            os.close(self._inside)
-            self._inside = -1
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+                    os.unlink(self.name, dir_fd=inside)
+            os.close(inside)
+        if file >= 0:
+            os.close(file)
 
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""The names of the standard library, which `library_names.toml` lists: each is there, or is listed as missing, and then it is not."""
+"""The names of the library, which `library_names.toml` lists: each is there, or is listed as missing and is not."""
 
 from __future__ import annotations
 

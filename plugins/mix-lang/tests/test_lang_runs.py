@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mix_lang.errors import CompileError
@@ -59,6 +60,15 @@ def test_a_source_runs(kernel: Kernel, folder: Path) -> None:
 def test_a_file_may_be_called_as_a_module_of_the_library(kernel: Kernel, tmp_path: Path) -> None:
     (tmp_path / "string.mix").write_text("module shout(p: data)\n  cell output = p.text + 1\nmodule end\n")
     assert kernel.run_sync(tmp_path / "string.mix", "shout", {"text": "a"}).value == "a1"
+
+
+def test_what_is_random_is_so_in_each_run(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "lots.mix").write_text("import random\ndef drawn = random.pseudoRandomInt(1, 1000000000)\n")
+    (tmp_path / "draw.mix").write_text(
+        "module draw(p: data)\n  import lots\n  cell output = lots.drawn\nmodule end\n"
+    )
+    program = kernel.load(tmp_path / "draw.mix")
+    assert len({kernel.run_sync(program, "draw", {}).value for _ in range(4)}) == 4
 
 
 def test_many_at_once(kernel: Kernel, folder: Path) -> None:
@@ -253,6 +263,29 @@ def test_a_package_is_built_of_sources(kernel: Kernel, folder: Path) -> None:
     (folder / "polite.mix").write_text("def greeting(name) = nome\n")
     with pytest.raises(CompileError):
         build(folder, compiled=kernel.compiled)
+
+
+def test_a_package_that_asks_for_less_than_its_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "clock.mix").write_text(
+        "module clock(p: data)\n  import calendar\n  cell output = calendar.toString(calendar.now())\nmodule end\n"
+    )
+    manifest: dict[str, Any] = {
+        "format": 3, "name": "clock", "version": "1.0", "kind": "app", "grants": {"ffis": ["$core_nwo"]},
+        "apps": {"clock": {"agents": {"clock": {"code": "clock.mix"}}}},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    output = str(folder / "clock.remix")
+    assert main(["remix", "build", str(folder), "-o", output]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "code/clock/clock.mixexe can call $core_now, which no pattern in grants.ffis of the manifest allows"
+        in said
+    )
+    assert "did you mean '$core_nwo'?" in said
+    manifest["grants"]["ffis"] = ["$core_now"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["remix", "build", str(folder), "-o", output]) == 0
+    assert "can call" not in capsys.readouterr().err
 
 
 def test_a_package_says_what_its_code_says(

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 from mix_server.caller import Permission, Resource
-from mix_server.error_answer import failure
-from mix_server.resources.openapi import agents_of
+from mix_server.fault import failure
+from mix_server.listing import agents_of
 
+from mix_mcp.desktop import LISTER, Kept, tools_of
 from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of
 from mixkit.activities import Activity, Kind, Result, now
 from mixkit.job import fitted
-from mixkit.schema import Mismatch
+from mixkit.schema import ANY, Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mix_server.caller import Caller
     from mix_server.catalog import Target
+    from mix_server.listing import Agent
     from mix_server.server import Server
 
     from mix_mcp.tool import Said
     from mixkit.job import RunResult
 
 __all__ = ["AgentTools", "CallFailed", "Gone"]
+
+log = logging.getLogger("mixkit.mcp")
 
 _SECONDS: Final = 5.0
 """For which what apps say of their tools is taken for what they say."""
@@ -68,6 +75,8 @@ class AgentTools:
         self._workspace = workspace
         self._of: tuple[str, ...] = ()
         self._tools: Mapping[str, Tool] = {}
+        self._agents: Mapping[tuple[str, str], Agent] = {}
+        self._kept = Kept()
         self._records = Records(server, workspace)
         self._moments: tuple[str, ...] | None = None
         self._said: list[tuple[str, Said]] = []
@@ -83,6 +92,8 @@ class AgentTools:
         """The tools of somebody, by name. Raises `mixkit.errors.NotFound` if the workspace is gone."""
         tools = await self._current()
         await self._server.authorizer.ready(who, self._workspace)
+        if LISTER in self._agents:
+            tools = await self._listed_by_agent(who)
         return [tool for tool in tools.values() if self.may(who, tool)]
 
     async def find(self, who: Caller, name: str) -> Tool | None:
@@ -93,7 +104,26 @@ class AgentTools:
         if at_hand is None or time.monotonic() > self._until:
             tool = (await self._current()).get(name)
         await self._server.authorizer.ready(who, self._workspace)
+        if LISTER in self._agents:
+            tool = (await self._listed_by_agent(who)).get(name)
         return tool if tool is not None and self.may(who, tool) else None
+
+    async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
+        """The tools as the workspace's own agent lists them for somebody who may run it; else as they are."""
+        lister = Tool("/".join(LISTER), *LISTER, ANY, ANY, False, False, False, msgspec.Raw(), msgspec.Raw())
+        if not self.may(who, lister):
+            return self._tools
+        kept = self._kept.get(who.named, self._of)
+        if kept is not None:
+            return kept
+        of, agents = self._of, self._agents
+        try:
+            found = tools_of((await self.run(who, lister, {}, secrets.token_hex(8), None)).value, agents)
+        except (CallFailed, Gone) as exc:
+            log.warning("%s failed, and the tools are listed as they are: %s", lister.name, exc)
+            found = dict(self._tools)
+        self._kept.put(who.named, of, found)
+        return found
 
     async def _current(self) -> Mapping[str, Tool]:
         of = self.state()
@@ -111,7 +141,7 @@ class AgentTools:
             self._tools = {
                 name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
             }
-            self._of = of
+            self._agents, self._of = agents, of
         return self._tools
 
     async def _said_else(self) -> bool:
@@ -160,30 +190,16 @@ class AgentTools:
                 target = await server.catalog.target(self._workspace, app, agent)
             if target.check is not None:
                 params = await fitted(target.check, params)
-            server.check_memory()
-            admission = server.admission
-            if not admission.enter():
-                await admission.queue()
-            try:
-                result = await server.kernel.run(
-                    target.program,
-                    target.entry,
-                    params,
-                    env=target.env.for_request(user=who.user, headers={}, body=None),
-                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
-                    limits=None if target.limits is server.kernel.limits else target.limits,
-                    grants=target.grants,
-                    run_id=run_id,
-                    agents=target.agents(who),
-                    place=target.place,
-                    apps=target.apps,
-                    answer=target.answer,
-                    pauses=admission.pauses(),
-                    output=self._output(who, tool, run_id, output),
-                    **options,
-                )
-            finally:
-                admission.leave()
+            result = await server.runs.run(
+                target,
+                params,
+                who,
+                Resource(self._workspace, app, agent),
+                run_id,
+                target.env.for_request(user=who.user, headers={}, body=None),
+                told=output,
+                **options,
+            )
             status = 200
             if result.postponed:
                 server.idle.begin(result)
@@ -214,21 +230,3 @@ class AgentTools:
                     about={"via": "mcp"},
                 )
             )
-
-    def _output(
-        self, who: Caller, tool: Tool, run_id: str, told: Callable[[int, str], None] | None
-    ) -> Callable[[int, str], None]:
-        keep: Callable[[int, str], None] | None = None
-
-        def take(level: int, text: str) -> None:
-            # Most runs write nothing.
-            nonlocal keep
-            if keep is None:
-                keep = self._server.activities.listener(
-                    self._workspace, subject=who.named, app=tool.app, agent=tool.agent, run=run_id
-                )
-            keep(level, text)
-            if told is not None:
-                told(level, text)
-
-        return take

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from mix_server.errors import Refusal
 
-from mix_mcp import __version__
+from mix_mcp import __version__, constant
 from mix_mcp.agents import AgentTools, CallFailed, Gone
 from mix_mcp.content import error_of, result_of
 from mix_mcp.exchange import Ask, Exchange, Seal
@@ -74,6 +74,7 @@ class Asked:
         run: identity of the run that it may become, in the log and in activities.
         tell: sends a message beside the answer, to who asked. Called on the event loop.
         ask: asks a client of a session, while its call is open; None if it cannot be asked.
+        constant: whether it wants the two tools that find and call the others, in their place.
     """
 
     id: Id
@@ -82,6 +83,7 @@ class Asked:
     run: str
     tell: Callable[[bytes], None]
     ask: Ask | None = None
+    constant: bool = False
 
 
 class Bridge:
@@ -247,6 +249,8 @@ class Bridge:
     # -- tools --------------------------------------------------------------------------------
 
     async def _list_tools(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        if asked.constant:
+            return {"tools": constant.LISTED} | _cached(asked)
         tools = await self.tools.listed(asked.who)
         modern = asked.client.modern
         return page_of(
@@ -257,6 +261,13 @@ class Bridge:
 
     async def _call_tool(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
         name, arguments = _text(params, "name"), _object(params, "arguments")
+        if asked.constant:
+            if name == constant.FIND:
+                return constant.found(await self.tools.listed(asked.who), arguments)
+            if name != constant.CALL:
+                raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:80]}")
+            params |= constant.called(arguments)
+            name, arguments = params["name"], params["arguments"]
         tool = await self.tools.find(asked.who, name)
         if tool is None:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {name[:80]}")

@@ -13,10 +13,13 @@ __all__ = ["mcp"]
 
 
 @click.command()
-@click.option("-w", "--workspace", metavar="WS", required=True, help="Whose agents are the tools.")
+@click.option(
+    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
+)
+@click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
 @ws_dir_option
 @pass_session
-def mcp(session: Session, /, workspace: str, ws_dir: Path | None) -> None:
+def mcp(session: Session, /, workspace: str, constant: bool, ws_dir: Path | None) -> None:
     """Serve the agents of a workspace as tools to an MCP client, over standard input and output.
 
     It ends when its input does. What agents write goes to the client if it asks for it, and to standard error.
@@ -30,4 +33,4 @@ def mcp(session: Session, /, workspace: str, ws_dir: Path | None) -> None:
     if ws_dir is not None:
         session.overrides = {**session.overrides, "settings.server.ws_dir": str(ws_dir)}
     with session.kernel() as kernel:
-        serve_workspace(kernel, workspace, output)
+        serve_workspace(kernel, workspace, output, constant=constant)

@@ -8,7 +8,7 @@ import binascii
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
 
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
@@ -66,15 +66,21 @@ _NAMED: Final = {
 """Methods to the parameter that stands in the header Mcp-Name too."""
 _REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSUPPORTED_VERSION))
 """Codes of faults of the request itself, whose status is 400 for every client."""
+_TOOLS: Final = "tools"
 _LISTEN: Final = "subscriptions/listen"
 _TELLING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 """Methods that may have an agent run, which may tell something before its answer."""
+
+
+class _Query(TypedDict, total=False):
+    tools: Literal["constant"]
 
 
 class Endpoint:
     """`POST /mcp/{ws}`: a message of a client, and the answer to it."""
 
     permissions: ClassVar = {"POST": Permission.SEE}
+    options: ClassVar = {"POST": frozenset({_TOOLS})}
     methods: ClassVar = {
         "POST": Method(
             "A message of the Model Context Protocol",
@@ -82,6 +88,7 @@ class Endpoint:
             {200: dict[str, Any], 202: None, **dict.fromkeys((400, 404, 500), dict[str, Any])},
             (JSON, EVENTS),
             takes=dict[str, Any],
+            query=_Query,
         )
     }
 
@@ -120,7 +127,7 @@ class Endpoint:
                 self._stream(req, resp, bridge, client, message, ws)
                 return
             with req.watch():
-                asked = Asked(message.id, req.who, client, req.id, _nobody)
+                asked = Asked(message.id, req.who, client, req.id, _nobody, constant=_is_constant(req))
                 resp.data = answer(message.id, await bridge.handle(asked, message))
         except Fault as fault:
             resp.status = _status(fault, modern=modern)
@@ -151,7 +158,7 @@ class Endpoint:
         """Answer with events: what is told meanwhile, and the answer as the last."""
         assert message.id is not None
         told: asyncio.Queue[bytes | None] = asyncio.Queue()
-        asked = Asked(message.id, req.who, client, req.id, told.put_nowait)
+        asked = Asked(message.id, req.who, client, req.id, told.put_nowait, constant=_is_constant(req))
         if not client.modern:
             asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
 
@@ -208,6 +215,16 @@ class Endpoint:
 
 def _nobody(line: bytes) -> None:
     """Takes what is told to a client that has no room for it."""
+
+
+def _is_constant(req: Request) -> bool:
+    """Whether its client wants the two tools that find and call the others: `?tools=constant`."""
+    if not req.query_string:
+        return False
+    found = req.get_param(_TOOLS)
+    if found not in (None, "constant"):
+        raise Fault(INVALID_REQUEST, f"expected {_TOOLS}=constant in the query string, or nothing")
+    return found is not None
 
 
 def _has_events(req: Request, client: Client, message: Message) -> bool:

@@ -10,8 +10,7 @@ import msgspec
 from mix_server import stored_queries
 from mix_server.files.place import files_of, place_of
 from mix_server.params import from_texts, parse_pairs
-from mix_server.question import Question
-from mix_server.resources.stored_queries import question_of
+from mix_server.question import Question, question_of
 
 from mix_mcp.agents import CallFailed, Gone
 from mix_mcp.message import INTERNAL, INVALID_PARAMS, Fault

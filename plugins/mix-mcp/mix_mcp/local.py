@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["serve_workspace"]
 
 
-def serve_workspace(kernel: Kernel, workspace: str, output: int) -> None:
+def serve_workspace(kernel: Kernel, workspace: str, output: int, *, constant: bool = False) -> None:
     """Serve a workspace to the client at standard input and `output`, until it goes.
+
+    Args:
+        constant: whether the client gets the two tools that find and call the others.
 
     Raises:
         NotFound: there is no such workspace.
@@ -33,7 +36,7 @@ def serve_workspace(kernel: Kernel, workspace: str, output: int) -> None:
     async def run() -> None:
         server.start()
         try:
-            await serve(0, output, lambda send: Connection(bridge, who, send))
+            await serve(0, output, lambda send: Connection(bridge, who, send, constant=constant))
         finally:
             await server.stop()
 

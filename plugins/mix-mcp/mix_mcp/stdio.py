@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import stat
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_mcp.bridge import Asked
 from mix_mcp.exchange import together
+from mix_mcp.lines import Lines, is_file, read_lines
 from mix_mcp.message import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -34,6 +34,8 @@ from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
 
 if TYPE_CHECKING:
+    import io
+
     from mix_server.caller import Caller
 
     from mix_mcp.bridge import Bridge
@@ -45,6 +47,8 @@ MOST: Final = 4 * 1024 * 1024
 """Bytes of a line."""
 _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
+_BUFFERED: Final = 64 * 1024
+"""Bytes of answers that a client has not read: no more lines are read until it has."""
 
 
 def take_output() -> int:
@@ -62,12 +66,16 @@ class Connection:
         bridge: does what is asked.
         who: asks.
         send: takes lines for the client, at once.
+        constant: see `Asked`.
     """
 
-    def __init__(self, bridge: Bridge, who: Caller, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, bridge: Bridge, who: Caller, send: Callable[[bytes], None], *, constant: bool = False
+    ) -> None:
         self._bridge = bridge
         self._who = who
         self._send = send
+        self._constant = constant
         self._session: Client | None = None
         self._modern = False
         self._watching: asyncio.Task[None] | None = None
@@ -75,11 +83,12 @@ class Connection:
         self._prefix = secrets.token_hex(5)
         self._count = 0
         self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
-        self._room = asyncio.Event()
-        self._room.set()
 
-    async def take(self, line: bytes) -> None:
-        """One line: a message, or what is none and is answered by a fault. Waits while too much is being worked on."""
+    def take(self, line: bytes | None) -> None:
+        """One line: a message, or what is none and is answered by a fault. None stands for one that is too long."""
+        if line is None:
+            self._send(failure(None, Fault(PARSE_ERROR, f"expected a message of at most {MOST} bytes")))
+            return
         if line.isspace() or not line:
             return
         message: Message | None = None
@@ -102,9 +111,16 @@ class Connection:
             return
         self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
         task.add_done_callback(lambda done: self._done(asked.id))
-        if len(self._working) >= _MOST_AT_ONCE:
-            self._room.clear()
-        await self._room.wait()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be taken until something is answered."""
+        return len(self._working) >= _MOST_AT_ONCE
+
+    async def room(self) -> None:
+        """Wait until more may be taken."""
+        while self.is_full:
+            await asyncio.wait(self._working.values(), return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
@@ -144,7 +160,9 @@ class Connection:
             )
         self._count += 1
         ask = None if client.modern else together(self._ask_one)
-        return Asked(id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask)
+        return Asked(
+            id, self._who, client, f"{self._prefix}{self._count:06x}", self._send, ask, self._constant
+        )
 
     async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
         """Ask the client of a session."""
@@ -189,7 +207,6 @@ class Connection:
 
     def _done(self, id: Id) -> None:
         del self._working[id]
-        self._room.set()
 
 
 async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None]], Connection]) -> None:
@@ -198,29 +215,20 @@ async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None
     Args:
         make: the connection that takes them, for who sends.
     """
-    lines = await _reader(source)
-    send, drained = await _writer(target)
+    sink = await _Sink.open(target)
+    connection = make(sink.send)
 
-    def send_line(line: bytes) -> None:
-        send(line + b"\n")
+    def is_full() -> bool:
+        return connection.is_full or sink.is_full
 
-    connection = make(send_line)
+    async def room() -> None:
+        await connection.room()
+        await sink.drain()
+
     try:
-        while True:
-            try:
-                line = await lines.readuntil(b"\n")
-            except asyncio.IncompleteReadError as exc:
-                await connection.take(exc.partial)
-                break
-            except asyncio.LimitOverrunError as exc:
-                await _skip(lines, exc.consumed)
-                fault = Fault(PARSE_ERROR, f"expected a message of at most {MOST} bytes")
-                send(failure(None, fault) + b"\n")
-                continue
-            await connection.take(line)
-            await drained()
+        await read_lines(source, Lines(MOST), connection.take, is_full, room)
         await connection.finish()
-        await drained()
+        await sink.drain()
     except ConnectionError:
         # The client does not read any more.
         pass
@@ -228,47 +236,39 @@ async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None
         await connection.close()
 
 
-async def _reader(source: int) -> asyncio.StreamReader:
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=MOST)
-    file = os.fdopen(source, "rb", buffering=0, closefd=False)
-    if not _is_file(source):
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), file)
-        return lines
-    # The event loop can wait for no file; it is there as a whole.
-    lines.feed_data(await asyncio.to_thread(file.readall))
-    lines.feed_eof()
-    return lines
+class _Sink:
+    """Where lines go: a file at once, a pipe as fast as its reader reads.
 
+    Args:
+        file: written to, if there is no `writer`.
+    """
 
-async def _writer(target: int) -> tuple[Callable[[bytes], object], Callable[[], Awaitable[None]]]:
-    """What sends, and what waits while the client does not read."""
-    loop = asyncio.get_running_loop()
-    file = os.fdopen(target, "wb", buffering=0)
-    if _is_file(target):
+    def __init__(self, file: io.FileIO, writer: asyncio.StreamWriter | None) -> None:
+        self._write: Callable[[bytes], object] = file.write if writer is None else writer.write
+        self._writer = writer
 
-        async def nothing() -> None:
-            pass
+    @classmethod
+    async def open(cls, target: int) -> _Sink:
+        """That of a descriptor."""
+        file = os.fdopen(target, "wb", buffering=0)
+        if is_file(target):
+            return cls(file, None)
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, file)
+        return cls(file, asyncio.StreamWriter(transport, protocol, None, loop))
 
-        return file.write, nothing
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, file)
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    return writer.write, writer.drain
+    def send(self, line: bytes) -> None:
+        self._write(line + b"\n")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has more than its reader takes, or lost that one: then `drain` says so."""
+        if self._writer is None:
+            return False
+        transport = self._writer.transport
+        return transport.get_write_buffer_size() > _BUFFERED or transport.is_closing()
 
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
-
-
-async def _skip(lines: asyncio.StreamReader, consumed: int) -> None:
-    """Pass over the rest of a line that is too long."""
-    await lines.readexactly(consumed)
-    while True:
-        try:
-            await lines.readuntil(b"\n")
-        except asyncio.LimitOverrunError as exc:
-            await lines.readexactly(exc.consumed)
-        except asyncio.IncompleteReadError:
-            return
-        else:
-            return
+    async def drain(self) -> None:
+        """Wait until it has room. Raises `ConnectionError` if nobody reads any more."""
+        if self._writer is not None:
+            await self._writer.drain()

@@ -14,7 +14,7 @@ import msgspec
 from mixkit.schema import ANY, MapType, RecordType, Type, json_schema
 
 if TYPE_CHECKING:
-    from mix_server.openapi import Agent
+    from mix_server.listing import Agent
 
 __all__ = ["VALUE", "Said", "Support", "Tool", "named", "said_of", "tool_of"]
 

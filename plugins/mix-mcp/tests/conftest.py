@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -140,7 +141,7 @@ class Stdio:
 
     def __init__(self, ws_dir: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mixkit", "mcp", "-w", WORKSPACE, "--ws-dir", str(ws_dir), *arguments],
+            [sys.executable, "-m", "mixkit", "mcp", "--ws", WORKSPACE, "--ws-dir", str(ws_dir), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -184,15 +185,23 @@ class Stdio:
 
 
 @pytest.fixture
-def stdio(ws_dir: Path) -> Iterator[Stdio]:
-    client = Stdio(ws_dir)
-    # Its end closes the pipes.
-    with client.process:
-        try:
-            yield client
-        finally:
-            if client.process.poll() is None:
-                client.process.kill()
+def client() -> Iterator[Callable[..., Stdio]]:
+    """Starts clients, of workspaces in a folder, with options."""
+    with contextlib.ExitStack() as stack:
+
+        def start(ws_dir: Path, *arguments: str) -> Stdio:
+            found = Stdio(ws_dir, *arguments)
+            # Its end closes the pipes.
+            stack.enter_context(found.process)
+            stack.callback(lambda: found.process.poll() is None and found.process.kill())
+            return found
+
+        yield start
+
+
+@pytest.fixture
+def stdio(client: Callable[..., Stdio], ws_dir: Path) -> Stdio:
+    return client(ws_dir)
 
 
 @pytest.fixture
@@ -204,6 +213,7 @@ def call() -> Callable[..., httpx.Response]:
         method: str,
         params: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        query: str = "",
         **about: Any,
     ) -> httpx.Response:
         params = {**(params or {}), "_meta": meta(**about)}
@@ -215,6 +225,6 @@ def call() -> Callable[..., httpx.Response]:
         if "name" in params or "uri" in params:
             sent["Mcp-Name"] = str(params.get("name", params.get("uri")))
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return client.post(PATH, json=message, headers=sent | (headers or {}))
+        return client.post(PATH + query, json=message, headers=sent | (headers or {}))
 
     return send

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -133,3 +135,46 @@ def test_what_changes_is_told(site: Site) -> None:
         second = next(told)
         assert second["method"] == "notifications/tools/list_changed"
         assert second["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 1}
+
+
+def test_what_comes_and_goes_leaves_nothing(site: Site) -> None:
+    version = "2026-07-28"
+    about = {
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "progressToken": 1,
+    }
+
+    def one(client: httpx.Client, name: str) -> None:
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": name, "_meta": about},
+        }
+        headers = {
+            "MCP-Protocol-Version": version,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": name,
+            "Accept": "application/json, text/event-stream",
+            "Connection": "close",
+        }
+        with client.stream("POST", PATH, json=message, headers=headers) as found:
+            # It has begun, and is left before it has ended.
+            assert found.status_code == 200
+
+    def round_of(count: int) -> None:
+        with site.client() as client:
+            for _ in range(count):
+                one(client, "test_simple_text")
+                one(client, "test_tool_with_progress")
+
+    round_of(40)
+    before = _resident(site.process.pid)
+    round_of(120)
+    assert _resident(site.process.pid) - before < 6 * 2**20
+
+
+def _resident(pid: int) -> int:
+    """Bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Stdio
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]
@@ -29,6 +33,25 @@ def test_a_client_of_today_finds_and_calls_tools(stdio: Stdio) -> None:
     assert called["content"] == SAID and "isError" not in called
     assert called["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "mixkit"
     assert stdio.close() == 0
+
+
+def test_a_list_takes_no_more_than_it_needs(ws_dir: Path) -> None:
+    params = {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+    }
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params})
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mixkit", "mcp", "--workspace", "conf", "--ws-dir", str(ws_dir)],
+        input=asked, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert len(json.loads(done.stdout)["result"]["tools"]) > 10
+    # No server over HTTP, and no engine while nothing runs.
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "mix_mcp.bridge" in loaded
+    assert not loaded & {"falcon", "gunicorn", "uvicorn", "prometheus_client", "wasmtime", "aiohttp"}
 
 
 def test_a_client_with_a_session_does_too(stdio: Stdio) -> None:

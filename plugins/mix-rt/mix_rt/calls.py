@@ -7,7 +7,7 @@ from typing import Any
 from mix_rt.opcodes import BUILTINS
 from mix_rt.qcode import Assembly
 from mix_rt.testing import SLICE, finish
-from mix_rt.vm import Virtual
+from mix_rt.vm import Event, Virtual
 from mixkit import codec
 
 __all__ = ["Calls"]
@@ -28,7 +28,7 @@ class Calls:
             f.registers = max(count, 1)
             f.emit("builtin", 0, 0, name)
             f.emit("return", 0)
-        for name in ("add", "sub", "mul", "rem"):
+        for name in ("add", "sub", "mul", "rem", "eq", "lt"):
             f = assembly.function(name, 2)
             f.emit(name, 0, 0, 1)
             f.emit("return", 0)
@@ -62,10 +62,13 @@ class Calls:
         end.emit("return", 0)
         assembly.exports.update({name: name for name in assembly._functions})
         self._code = assembly.code()
-        self._virtual = virtual
+        self.virtual = virtual
         self.seed = 0
         virtual.load(self._code.to_bytes())
 
-    def __call__(self, name: str, *arguments: Any) -> Any:
-        words = codec.encode(list(arguments))
-        return finish(self._virtual, self._virtual.enter(self._code.exports[name], words, SLICE, self.seed))
+    def enter(self, name: str, *arguments: Any, budget: int = SLICE) -> Event:
+        """Begin a call, and answer what the machine says first."""
+        return self.virtual.enter(self._code.exports[name], codec.encode(list(arguments)), budget, self.seed)
+
+    def __call__(self, name: str, *arguments: Any, budget: int = SLICE) -> Any:
+        return finish(self.virtual, self.enter(name, *arguments, budget=budget), budget=budget)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
 from mix_server.errors import Overloaded, Stopping
+from mix_server.shares import ASKING, Shares
+from mix_server.turns import Turns
 
 __all__ = ["Admission"]
 
 
 class Admission:
-    """A bounded number of places, and a bounded queue before them, first come, first served.
+    """A bounded number of places, and a bounded queue before them, in which callers take turns.
 
         async with admission:
             ...
 
-    Entering raises `Overloaded` when the queue is full or does not move, and `Stopping` after `stop`. A run that waits
-    for what it called gives its place to others for that time, see `pauses`.
+    Entering raises `Overloaded` when the queue is full or does not move, or the caller (`ASKING`) has its share of it,
+    and `Stopping` after `stop`. A run that waits for what it called gives its place to others for that time, see
+    `pauses`.
 
     Args:
         max_runs: places.
         max_paused: runs that wait for what they called, beyond which nobody is let in.
         max_waiting: length of the queue.
         max_wait: seconds that anybody stands in it.
+        share: part of the queue, and of those that wait for what they called, that one caller may have.
         watch: called with `active`, `waiting` and `paused` whenever one of them has changed.
+        what: is let in, in messages.
 
     Attributes:
         active: runs that have a place. More than there are, when several go on at once after a pause.
@@ -37,8 +40,11 @@ class Admission:
 
     __slots__ = (
         "_empty",
-        "_queue",
+        "_paused_of",
+        "_turns",
+        "_waiting_of",
         "_watch",
+        "_what",
         "active",
         "max_paused",
         "max_runs",
@@ -54,7 +60,9 @@ class Admission:
         max_paused: int,
         max_waiting: int,
         max_wait: float,
+        share: float,
         watch: Callable[[int, int, int], None],
+        what: str = "run",
     ) -> None:
         self.max_runs = max_runs
         self.max_paused = max_paused
@@ -64,13 +72,16 @@ class Admission:
         self.active = 0
         self.paused = 0
         self.stopping = False
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._what = what
+        self._turns = Turns()
+        self._waiting_of = Shares(max_waiting, share)
+        self._paused_of = Shares(max_paused, share)
         self._empty: asyncio.Future[None] | None = None
 
     @property
     def waiting(self) -> int:
         """Runs that wait for a place."""
-        return len(self._queue)
+        return len(self._turns)
 
     async def __aenter__(self) -> None:
         if not self.enter():
@@ -87,6 +98,9 @@ class Admission:
             raise Stopping
         if self.paused >= self.max_paused:
             raise Overloaded(f"{self.paused} runs wait for what they called, of at most {self.max_paused}")
+        # PERF: nobody has a whole share while all together have less.
+        if self.paused >= self._paused_of.each and self._paused_of.full(ASKING.get()):
+            raise Overloaded(f"{self._paused_of.each} runs of yours wait for what they called")
         if self.active >= self.max_runs:
             return False
         self.active += 1
@@ -95,10 +109,14 @@ class Admission:
 
     async def queue(self) -> None:
         """Wait for a place when none is free. Raises as entering."""
-        if len(self._queue) >= self.max_waiting:
-            raise Overloaded(f"{len(self._queue)} runs are waiting already")
+        whose, shares = ASKING.get(), self._waiting_of
+        if len(self._turns) >= self.max_waiting:
+            raise Overloaded(f"{len(self._turns)} {self._what}s are waiting already")
+        if shares.full(whose):
+            raise Overloaded(f"{shares.each} {self._what}s of yours are waiting already")
         turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+        self._turns.add(whose, turn)
+        shares.take(whose)
         self._changed()
         try:
             async with asyncio.timeout(self.max_wait):
@@ -107,39 +125,42 @@ class Admission:
             if not turn.cancelled():
                 # It had been given a place in the same moment.
                 self.leave()
-            with contextlib.suppress(ValueError):
-                self._queue.remove(turn)
+            self._turns.remove(whose, turn)
             self._changed()
             if isinstance(exc, TimeoutError):
-                raise Overloaded(f"no run ended within {self.max_wait:g} s") from None
+                raise Overloaded(f"no {self._what} ended within {self.max_wait:g} s") from None
             raise
+        finally:
+            shares.give(whose)
 
     def pauses(self) -> Callable[[bool], None]:
         """For a run that has a place: to be called with True when it, or a run nested in it, begins to wait for what it
         called, and with False when that goes on. All must have gone on before the place is left."""
-        working = 1
+        working, whose = 1, ASKING.get()
 
         def pause(begins: bool) -> None:
             nonlocal working
             working += -1 if begins else 1
             if begins and working == 0:
                 self.paused += 1
+                self._paused_of.take(whose)
                 self._hand_on()
             elif not begins and working == 1:
                 # At once and not in the queue: it holds memory, and what it has begun is best ended.
                 self.paused -= 1
+                self._paused_of.give(whose)
                 self.active += 1
                 self._changed()
 
         return pause
 
     def _changed(self) -> None:
-        self._watch(self.active, len(self._queue), self.paused)
+        self._watch(self.active, len(self._turns), self.paused)
 
     def _hand_on(self) -> None:
         """A place is free. It goes from hand to hand, so that nobody who comes later can take it in between."""
-        while self._queue and self.active <= self.max_runs:
-            turn = self._queue.popleft()
+        while self._turns and self.active <= self.max_runs:
+            turn = self._turns.next()
             if not turn.done():
                 turn.set_result(None)
                 self._changed()

@@ -59,8 +59,8 @@ def _of_server(session: Session) -> dict[str, Any]:
 
 def _of_workspace(session: Session, ws: str, ws_dir: Path | None) -> dict[str, Any]:
     from mix_server.catalog import Catalog
+    from mix_server.listing import agents_of
     from mix_server.openapi import agents_document
-    from mix_server.resources.openapi import agents_of
 
     def everything(about: object) -> bool:
         return True

@@ -33,6 +33,7 @@ from mix_server.resources.folder import FolderFile
 from mix_server.resources.health import About, Health, Readiness
 from mix_server.resources.install import Install
 from mix_server.resources.live import Live
+from mix_server.resources.may import May
 from mix_server.resources.metrics import MetricsPage
 from mix_server.resources.moving import Clone, Exports, Imports
 from mix_server.resources.openapi import ServerApi, WorkspaceApi
@@ -202,6 +203,9 @@ def create_app(server: Server) -> App:
     """The ASGI application of a server. Starts nothing: it may be made before a fork."""
     deprecated = {route: f'<{new}>; rel="successor-version"' for route, new in _DEPRECATED.items()}
     api = Api(_DEPRECATED)
+    # What the first request would wait for is there before a fork.
+    server.kernel.prepare()
+    server.metrics.expose()
     middleware: list[Any] = [Around(server, deprecated, api.methods)]
     for _, found in call_each(server.kernel.manager, "mix_middleware"):
         middleware.extend(found if isinstance(found, Iterable) else [found])
@@ -257,10 +261,11 @@ def _add_routes(app: App, server: Server) -> None:
     app.add_route("/v1/ws/{ws}/app/{app}", apps)
     app.add_route("/v1/ws/{ws}/app/{app}/agent/{agent}", agents)
 
-    grants, grant = Permissions(server), OneGrant(server)
+    grants, grant, may = Permissions(server), OneGrant(server), May(server)
     for of in ("/v1/ws/{ws}", "/v1/ws/{ws}/app/{app}", "/v1/ws/{ws}/app/{app}/agent/{agent}"):
         app.add_route(f"{of}/permissions", grants)
         app.add_route(f"{of}/permissions/{{id}}", grant)
+        app.add_route(f"{of}/may", may)
     app.add_route("/v1/ws/{ws}/tokens", MachineTokens(server))
     app.add_route("/v1/ws/{ws}/tokens/{id}", MachineToken(server))
     app.add_route("/v1/auth/token", Token(server))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mix_server.caller import Caller, Permission, Resource
 from mix_server.errors import Forbidden, Unauthorized
+from mix_server.rates import bucket_of
+from mix_server.shares import ASKING
 from mixkit.errors import NotFound, ProfileError
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class Authorizer(Protocol):
 async def admit(
     authorizer: Authorizer, request: Request, permission: Permission, resource: Resource
 ) -> Caller:
-    """Who sent a request, if they may do what it asks for.
+    """Who sent a request, if they may do what it asks for; what is done from here on counts as theirs (`ASKING`).
 
     Raises:
         Unauthorized: nobody in particular sent it, who may not; or the token is not good.
@@ -87,6 +89,7 @@ async def admit(
     if resource.workspace is not None:
         await authorizer.ready(caller, resource.workspace)
     if authorizer.may(caller, permission, resource):
+        ASKING.set(bucket_of(request, caller))
         return caller
     if caller.subjects == ANYBODY.subjects:
         raise Unauthorized("expected a token as Authorization: Bearer TOKEN")
@@ -177,7 +180,14 @@ def is_of_another_site(request: Request, here: tuple[str, ...] = ()) -> bool:
     origin = request.get_header("Origin")
     site = request.get_header("Sec-Fetch-Site") or "none"
     hosts = here or (request.get_header("Host") or "",)
-    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] not in hosts)
+    if site not in ("none", "same-origin"):
+        return True
+    if not origin:
+        return False
+    scheme, _, host = origin.partition("://")
+    # NOTE: whoever is in between can be any host without TLS.
+    downgraded = scheme == "http" and "https" in (request.scheme, request.forwarded_scheme)
+    return downgraded or host not in hosts
 
 
 def is_loopback(host: str) -> bool:

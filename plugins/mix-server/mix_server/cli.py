@@ -80,6 +80,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--max-runs", type=int, help="Runs at once in each process.")
 @click.option("--max-waiting", type=int, help="Runs that wait for a turn in each process.")
 @click.option("--max-wait", type=float, metavar="SECONDS", help="Time that a run waits for a turn.")
+@click.option("--caller-share", type=float, metavar="PART", help="Part that one caller may have, as 0.5.")
 @click.option("--query-timeout", type=float, metavar="SECONDS", help="Time of a query.")
 @click.option("--compile-timeout", type=float, metavar="SECONDS", help="Time of a compiler.")
 @click.option("--remote-compile-server", metavar="URL", help="Server that compiles instead of this one.")

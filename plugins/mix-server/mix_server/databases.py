@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from mix_server.threads import to_end
 from mixkit.errors import StorageError
 from mixkit.outside import is_ours
 
@@ -112,18 +113,8 @@ class Databases:
         Raises:
             Overloaded, Stopping: there is no place.
         """
-        loop = asyncio.get_running_loop()
         async with self._admission:
-            done = loop.run_in_executor(self._executor(), _contained(work))
-            try:
-                return await asyncio.shield(done)
-            except asyncio.CancelledError:
-                if cancel is not None:
-                    cancel()
-                await asyncio.wait([done])
-                if not done.cancelled():
-                    done.exception()
-                raise
+            return await to_end(_contained(work), cancel, self._executor())
 
     def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
         # Made when first needed, which is after the fork.

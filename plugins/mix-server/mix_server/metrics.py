@@ -27,11 +27,24 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The counters of this process. Labels are routes, methods and statuses, nothing that callers make up."""
+    """The counters of this process. Labels are routes, methods and statuses, nothing that callers make up.
+
+    Nothing is kept until `expose` was called: a process that nobody can ask needs no counters.
+    """
+
+    registry: CollectorRegistry
 
     def __init__(self) -> None:
+        self._exposed = False
+        self._runs = 0, 0, 0
+        self._gathered: dict[tuple[str, str | None, int], list[float]] = {}
+        self._flushing: asyncio.TimerHandle | None = None
+
+    def expose(self) -> None:
+        """Make the counters, which take a while to import."""
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+        self._exposed = True
         self.registry = CollectorRegistry()
         self._requests: Any = Counter(
             "mixkit_http_requests", "Requests.", ["method", "route", "status"], registry=self.registry
@@ -58,9 +71,6 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._runs = 0, 0, 0
-        self._gathered: dict[tuple[str, str | None, int], list[float]] = {}
-        self._flushing: asyncio.TimerHandle | None = None
 
     def count(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request. `route` is the template of its path, None if there is none."""
@@ -87,6 +97,8 @@ class Metrics:
             self._flushing.cancel()
             self._flushing = None
         gathered, self._gathered = self._gathered, {}
+        if not self._exposed:
+            return
         for (method, route, status), times in gathered.items():
             name = route or "none"
             self._requests.labels(method, name, str(status)).inc(len(times))

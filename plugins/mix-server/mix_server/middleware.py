@@ -20,6 +20,7 @@ from mix_server.match import refuse_conditions
 from mix_server.noise import quieten
 from mix_server.options import refuse_options
 from mix_server.rates import bucket_of
+from mix_server.shares import ASKING
 from mix_server.streams import Stream
 from mixkit.activities import Kind
 from mixkit.errors import NotFound, StorageError, shortened
@@ -108,6 +109,8 @@ class Around:
                 await self._count(req, resp, resource)
                 raise
             req.activity = activity_of(resource, req.method)
+        else:
+            ASKING.set(bucket_of(req, None))
         await self._count(req, resp, resource)
         # A method that is not done here is refused as such, whatever else is sent.
         if req.judged and req.method in self._done(str(req.uri_template)):

@@ -13,18 +13,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from mix_server.access.accounts import SESSION
+from mix_server.access.cookie import PLAIN
 from mix_server.auth import permission_of
 from mix_server.caller import EVERYBODY
 from mix_server.described import JSON, RUN, Method
 from mix_server.errors import ErrorMessage, RunErrorMessage
+from mix_server.listing import Agent
 from mix_server.match import CONDITIONS
 from mix_server.options import ITS_OWN, options_of
 from mix_server.response import NDJSON
 from mixkit import __version__
-from mixkit.schema import Type, json_schema
+from mixkit.schema import json_schema
 
-__all__ = ["Agent", "Api", "Route", "agents_document", "statuses"]
+__all__ = ["Api", "Route", "agents_document", "statuses"]
 
 _ALIASES: Final = {"HEAD": "GET"}
 _UNDESCRIBED: Final = Method("")
@@ -35,7 +36,7 @@ _SECURITY: Final = {
         "scheme": "bearer",
         "description": "the operator's token, or one of a user or machine",
     },
-    "session": {"type": "apiKey", "in": "cookie", "name": SESSION},
+    "session": {"type": "apiKey", "in": "cookie", "name": PLAIN},
 }
 
 _EVERY: Final = frozenset({400, 431, 500, 503, 505})
@@ -50,17 +51,6 @@ class Route(NamedTuple):
     template: str
     resource: Any
     methods: Sequence[str]
-
-
-class Agent(NamedTuple):
-    """An agent as its document shows it: `problem` says why its code cannot be used, if it cannot."""
-
-    app: str
-    name: str
-    description: str
-    params: Type
-    result: Type
-    problem: str = ""
 
 
 def statuses(resource: Any, method: str) -> set[int]:

@@ -22,6 +22,7 @@ from mixkit.schema import RecordType
 from mixkit.schema_text import parse
 
 if TYPE_CHECKING:
+    from mix_server.stored_queries import StoredQuery
     from mixkit.storage import Cursor, Database, Moment, Reader
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "from_query_string",
     "from_value",
     "parse_moment",
+    "question_of",
     "reader_at",
 ]
 
@@ -177,3 +179,14 @@ _LONGEST_TIME: Final = 40
 def reader_at(database: Database, when: str | int | None) -> Reader:
     """The database as it was then; as it is, for None. `QueryError` if that is no moment, or too long ago."""
     return database if when is None else database.as_of(parse_moment(when))
+
+
+def question_of(stored: StoredQuery, options: Question, params: dict[str, Any]) -> Question:
+    """What a stored query asks with those parameters, which have been bound."""
+    ast = stored.definition.ast
+    return msgspec.structs.replace(
+        options,
+        query=stored.definition.query,
+        ast=None if ast is None else tagged_json.to_json(ast),
+        params=params,
+    )

@@ -14,6 +14,7 @@ import mmap
 import secrets
 import struct
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mix_server.errors import Refusal
@@ -117,12 +118,15 @@ def bucket_of(req: Request, caller: Caller | None) -> str | None:
         if caller.named != "anonymous":
             return caller.named
     client = req.scope.get("client")
-    if not client:
-        return "address/"
+    return _bucket_at(client[0] if client else "")
+
+
+@lru_cache(1024)
+def _bucket_at(host: str) -> str:
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return f"address/{client[0]}"
+        return f"address/{host}"
     if address.version == 6:
         # Whoever has one of them has all of a network.
         address = ipaddress.ip_network((address, 64), strict=False).network_address

@@ -148,6 +148,15 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 4096 * MIB
     max_waiting: Annotated[int, Meta(ge=0, description="Runs that wait for a turn in each process.")] = 256
     max_wait: Annotated[float, Meta(gt=0, description="Seconds that a run waits for a turn.")] = 30.0
+    caller_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="Part that one caller, but the operator, may have of the runs that wait, of the streams, the "
+            "transfers and the compilations in each process.",
+        ),
+    ] = 0.5
     query_timeout: Annotated[
         float, Meta(gt=0, le=300, description="Seconds of work of a query; a caller may ask for less.")
     ] = 30.0

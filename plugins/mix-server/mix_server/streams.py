@@ -1,4 +1,4 @@
-"""Answers that are sent part by part: how many at once, of one caller half of them, and how each of them ends.
+"""Answers that are sent part by part: how many at once, how many of one caller, and how each of them ends.
 
 One ends when all is sent, when the client goes away, when it takes nothing for too long, and, if it has no end of
 its own, when the server stops. What goes wrong in the middle cannot change the status any more: the connection is
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from mix_server.errors import Overloaded, Stopping
 from mix_server.rates import bucket_of
+from mix_server.shares import share_of
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -33,10 +34,12 @@ class Streams:
     Args:
         most: streams at once.
         stall: seconds that a client may take nothing.
+        share: part of them that one caller may have.
     """
 
-    def __init__(self, most: int, stall: float) -> None:
+    def __init__(self, most: int, stall: float, share: float) -> None:
         self._most = most
+        self._each = share_of(most, share)
         self.stall = stall
         self.stopping = False
         # NOTE: an answer that is never begun, because its client has gone, is not closed by anybody either.
@@ -59,10 +62,8 @@ class Streams:
             raise Stopping
         if len(self._open) >= self._most:
             raise Overloaded(f"{self._most} answers are being streamed already")
-        each = max(1, self._most // 2)
-        # Nobody keeps all others from theirs.
-        if whose is not None and len(self._of.get(whose, ())) >= each:
-            raise Overloaded(f"{each} answers are being streamed to you already")
+        if whose is not None and len(self._of.get(whose, ())) >= self._each:
+            raise Overloaded(f"{self._each} answers are being streamed to you already")
 
     def enter(self, stream: Stream) -> None:
         """Count one more. Raises as `check` does."""

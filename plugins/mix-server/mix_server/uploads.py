@@ -12,6 +12,7 @@ crash in between sees by that whether it was done. Everything here blocks as the
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -41,6 +42,7 @@ MARK: Final = "mixkit-upload"
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MOST: Final = 1_000
 """Uploads of all apps together that have begun and not ended; and of those that are files by now."""
+_READ: Final = 1 << 20
 _SHARE: Final = 4
 """A workspace may have so great a part of what all may have: none keeps the others from theirs."""
 
@@ -72,6 +74,7 @@ class Started(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         workspace, app, home: the app, and its folder's name, which another app of that name does not have.
         path, length, content_type, force: of the file.
+        sha256: what the file must have, in hex, if that was said.
         expires: Unix second.
         done: whether the file is there.
     """
@@ -84,6 +87,7 @@ class Started(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     length: int
     content_type: str
     force: bool
+    sha256: str | None
     expires: float
     done: bool = False
 
@@ -120,6 +124,15 @@ class Part:
         """Have them on disk."""
         os.fdatasync(self._number)
 
+    def sha256(self) -> str:
+        """Of all that have come, in hex."""
+        digest = hashlib.sha256()
+        start = 0
+        while data := self.read(start, _READ):
+            digest.update(data)
+            start += len(data)
+        return digest.hexdigest()
+
 
 class Uploads:
     """All uploads of a server, shared by its workers.
@@ -136,7 +149,16 @@ class Uploads:
         # One of the largest has to fit in.
         self._each = min(most, max(most // _SHARE, largest))
 
-    def begin(self, place: Place, path: str, length: int, content_type: str, *, force: bool) -> Started:
+    def begin(
+        self,
+        place: Place,
+        path: str,
+        length: int,
+        content_type: str,
+        *,
+        force: bool,
+        sha256: str | None = None,
+    ) -> Started:
         """One more.
 
         Raises:
@@ -155,7 +177,7 @@ class Uploads:
             raise NoRoom(self._most, "anywhere")
         started = Started(
             id=secrets.token_hex(16), workspace=place.workspace, app=place.app, home=place.home.parent.name, path=path,
-            length=length, content_type=content_type, force=force, expires=time.time() + LIFETIME,
+            length=length, content_type=content_type, force=force, sha256=sha256, expires=time.time() + LIFETIME,
         )  # fmt: skip
         self._part(started.id).touch(mode=0o600, exist_ok=False)
         self._keep(started)

@@ -47,7 +47,10 @@ class Worker(uvicorn_worker.UvicornWorker):  # type: ignore[misc]
         files = cfg.ssl_options
         tls = (files["certfile"], files["keyfile"]) if cfg.is_ssl else None
         type(self).CONFIG_KWARGS = uvicorn_options(max(cfg.graceful_timeout - _LAST, 1), tls)
-        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        # NOTE: uvloop, which closes the descriptor itself, makes a socket forget its number, but calls `close` of what
+        # wraps one: that closes the number again, which a thread may have got for a file in between.
+        plain = [getattr(each, "sock", each) for each in sockets]
+        super().__init__(age, ppid, plain, app, timeout, cfg, log)
         logger = logging.getLogger("uvicorn.error")
         logger.propagate = not logger.handlers
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 from mix_server.admission import Admission
 from mix_server.errors import Overloaded, Stopping
 from mix_server.server import Server
+from mix_server.shares import ASKING, share_of
 
+from mixkit.errors import ProfileError
+
+T = TypeVar("T")
+
+RUNNER = [("runner", "workspace")]
 DEMO = "/v1/ws/w/app/demo/agent/"
 
 
@@ -25,8 +33,15 @@ async def hold(admission: Admission, until: asyncio.Event) -> None:
         await until.wait()
 
 
+def by(whose: str | None, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Do something for somebody."""
+    context = copy_context()
+    context.run(ASKING.set, whose)
+    return asyncio.get_running_loop().create_task(work, context=context)
+
+
 async def test_first_come_first_served_and_never_more_than_places() -> None:
-    admission = Admission(2, 10, 10, 5, nobody)
+    admission = Admission(2, 10, 10, 5, 0.5, nobody)
     order: list[int] = []
 
     async def run(number: int) -> None:
@@ -41,7 +56,7 @@ async def test_first_come_first_served_and_never_more_than_places() -> None:
 
 
 async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
-    admission, done = Admission(1, 10, 1, 0.05, nobody), asyncio.Event()
+    admission, done = Admission(1, 10, 1, 0.05, 0.5, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     waiter = asyncio.create_task(hold(admission, done))
@@ -55,17 +70,73 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_turn_away() -> None:
     assert (admission.active, admission.waiting) == (0, 0)
 
 
+async def test_callers_take_turns_and_none_fills_the_queue() -> None:
+    admission, order = Admission(1, 10, 8, 5, 0.5, nobody), list[str]()
+
+    async def run(whose: str | None, number: int) -> None:
+        async with admission:
+            order.append(f"{whose}{number}")
+            await asyncio.sleep(0.001)
+
+    async with admission:
+        greedy = [by("a", run("a", number)) for number in range(6)]
+        await asyncio.sleep(0)
+        assert admission.waiting == 4
+        others = [by("b", run("b", number)) for number in range(2)]
+        await asyncio.sleep(0)
+        # The operator has no share, only what is left.
+        others += [by(None, run(None, number)) for number in range(2)]
+        await asyncio.sleep(0)
+        assert admission.waiting == 8
+        with pytest.raises(Overloaded, match="8 runs are waiting already"):
+            await by("c", run("c", 0))
+    refused = await asyncio.gather(*greedy, return_exceptions=True)
+    assert [str(each) for each in refused if each] == [
+        "4 runs of yours are waiting already; try again in a second"
+    ] * 2
+    await asyncio.gather(*others)
+    assert order == ["a0", "b0", "None0", "a1", "b1", "None1", "a2", "a3"]
+    # What they had is theirs again.
+    async with admission:
+        again = [by("a", run("a", number)) for number in range(4)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*again)
+
+
+async def test_no_caller_has_all_runs_that_wait_for_what_they_called() -> None:
+    admission, called = Admission(4, 4, 4, 5, 0.5, nobody), asyncio.Event()
+
+    async def run() -> None:
+        async with admission:
+            pause = admission.pauses()
+            pause(True)
+            await called.wait()
+            pause(False)
+
+    waiting = [by("a", run()), by("a", run()), by("b", run())]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="2 runs of yours wait for what they called"):
+        await by("a", run())
+    waiting.append(by("b", run()))
+    await asyncio.sleep(0)
+    assert admission.paused == 4
+    called.set()
+    await asyncio.gather(*waiting)
+    await by("a", run())
+    assert (admission.active, admission.paused) == (0, 0)
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
     chance = random.Random(seed)
-    admission = Admission(3, 100, 100, 5, nobody)
+    admission = Admission(3, 100, 100, 5, 0.5, nobody)
 
     async def run() -> None:
         async with admission:
             assert admission.active <= 3
             await asyncio.sleep(chance.random() / 1000)
 
-    tasks = [asyncio.create_task(run()) for _ in range(60)]
+    tasks = [by(chance.choice(("a", "b", None)), run()) for _ in range(60)]
     for task in chance.sample(tasks, 30):
         await asyncio.sleep(chance.random() / 2000)
         task.cancel()
@@ -74,7 +145,7 @@ async def test_no_place_is_lost_whoever_gives_up_when(seed: int) -> None:
 
 
 async def test_stopping_waits_and_lets_nobody_in() -> None:
-    admission, done = Admission(1, 10, 1, 5, nobody), asyncio.Event()
+    admission, done = Admission(1, 10, 1, 5, 0.5, nobody), asyncio.Event()
     holder = asyncio.create_task(hold(admission, done))
     await asyncio.sleep(0)
     assert await admission.stop(0.01) == 1
@@ -88,7 +159,7 @@ async def test_stopping_waits_and_lets_nobody_in() -> None:
 
 
 async def test_a_run_that_waits_for_what_it_called_gives_its_place_to_others() -> None:
-    admission, called, done = Admission(1, 2, 1, 5, nobody), asyncio.Event(), asyncio.Event()
+    admission, called, done = Admission(1, 2, 1, 5, 0.5, nobody), asyncio.Event(), asyncio.Event()
 
     async def run() -> None:
         async with admission:
@@ -120,7 +191,7 @@ async def test_a_run_that_waits_for_what_it_called_gives_its_place_to_others() -
 @pytest.mark.parametrize("seed", range(10))
 async def test_no_place_is_lost_whoever_pauses_when(seed: int) -> None:
     chance = random.Random(seed)
-    admission = Admission(3, 1000, 100, 5, nobody)
+    admission = Admission(3, 1000, 100, 5, 0.5, nobody)
 
     async def run() -> None:
         async with admission:
@@ -205,3 +276,38 @@ async def test_a_flood_is_429_with_retry_after_and_the_server_goes_on(
         assert "mixkit_runs_active 0.0" in page
         assert "mixkit_runs_waiting 0.0" in page
     assert (server.admission.active, server.admission.waiting) == (0, 0)
+
+
+async def test_a_greedy_caller_is_told_to_wait_and_the_others_have_their_turn(
+    make_server: Callable[..., Server],
+    connect: Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]],
+) -> None:
+    server = make_server(max_runs=1, max_waiting=6, limits_wall_time=0.5)
+    async with connect(server) as client:
+        ada, bob = [
+            {"Authorization": f"Bearer {server.grants.make_machine('w', name, RUNNER, None, None)[1]}"}
+            for name in ("ada", "bob")
+        ]
+        flood = [asyncio.create_task(client.post(f"{DEMO}spin", headers=ada)) for _ in range(6)]
+        async with asyncio.timeout(20):
+            while server.admission.waiting < 3:  # noqa: ASYNC110 - nobody says so
+                await asyncio.sleep(0.005)
+        other = await client.post(f"{DEMO}echo", json=1, headers=bob)
+        assert (other.status_code, other.text) == (200, "1")
+        # Before what was asked for earlier by who asks for so much.
+        assert server.admission.waiting > 0
+        answers = await asyncio.gather(*flood)
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(refused) == 2
+        assert all("3 runs of yours are waiting" in answer.text for answer in refused)
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, float("nan"), "half"])
+def test_what_is_no_share_is_refused_at_start(make_server: Callable[..., Server], share: object) -> None:
+    with pytest.raises(ProfileError, match="caller_share"):
+        make_server(caller_share=share)
+
+
+def test_a_share_is_one_at_least() -> None:
+    assert [share_of(most, part) for most, part in ((0, 0.5), (1, 0.01), (7, 0.5), (8, 1.0))] == [1, 1, 3, 8]

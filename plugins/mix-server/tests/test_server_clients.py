@@ -88,6 +88,7 @@ def test_headers_are_what_an_agent_may_see() -> None:
 
 async def test_what_was_counted_is_handed_over_in_a_moment() -> None:
     metrics = Metrics()
+    metrics.expose()
     for status in (200, 200, 404):
         metrics.count("GET", "/x", status, 0.001)
     metrics.runs(3, 2, 1)

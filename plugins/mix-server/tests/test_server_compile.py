@@ -10,17 +10,20 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from mix_server.admission import Admission
 from mix_server.compiling.compiling import CompilerEnded, CompileTimeout, Here
 from mix_server.errors import Overloaded
 from mix_server.server import Server
+from mix_server.shares import ASKING
 
 from mixkit.errors import ProfileError
-from mixkit.remote_compile import Task, check_server
+from mixkit.remote_compile import Compilation, Task, check_server
 
 MIXKIT = str(Path(sys.executable).with_name("mixkit"))
 MAIN = "module main(p)\n\nimport helper\n\ncell output = helper.twice(p.n)\n"
@@ -62,9 +65,14 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]
     return [("odd_compiler:Odd", None)]
 
 
+def place() -> Admission:
+    """Room for one that compiles and eight that wait."""
+    return Admission(1, 1, 8, 30.0, 0.5, lambda *_: None, "compilation")
+
+
 @pytest.fixture
 async def here(odd: list[tuple[str, Any]]) -> AsyncIterator[Here]:
-    made = Here(odd, 30.0)
+    made = Here(odd, 30.0, place())
     yield made
     await made.stop()
 
@@ -98,7 +106,7 @@ async def test_code_or_what_is_wrong(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_process_ends_with_its_time_and_the_next_one_begins(odd: list[tuple[str, Any]]) -> None:
-    here = Here(odd, 1.5)
+    here = Here(odd, 1.5, place())
     try:
         with pytest.raises(CompileTimeout):
             await here.compile(task("sleep"))
@@ -142,15 +150,25 @@ async def test_a_killed_process_is_replaced(here: Here) -> None:
     assert found.code not in (None, code)
 
 
-async def test_few_wait(here: Here) -> None:
-    await here.compile(task("nothing"))
-    asked = [asyncio.create_task(here.compile(task("sleep"))) for _ in range(8)]
+async def test_few_wait_and_not_all_of_one_caller(here: Here) -> None:
+    context = copy_context()
+    context.run(ASKING.set, "user/ada@example.org")
+
+    def of_ada() -> asyncio.Task[Compilation]:
+        return asyncio.get_running_loop().create_task(here.compile(task("sleep")), context=context)
+
+    asked = [of_ada() for _ in range(5)]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match="4 compilations of yours are waiting"):
+        await of_ada()
+    asked += [asyncio.create_task(here.compile(task("sleep"))) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="8 compilations are waiting"):
         await here.compile(task("nothing"))
     for each in asked:
         each.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
+    assert (await here.compile(task("pid"))).code
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ PATHS = [
         for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")
         for rest in ("", f"/{ID}", "?explain=run&subject=all-users")
     ),
+    *(f"{of}/may" for of in ("/v1/ws/w", APP, f"{APP}/agent/echo")),
     "/v1/ws/w/powers",
     "/v1/ws/w/powers/q",
     "/v1/ws/w/powers/demo",

@@ -174,18 +174,18 @@ async def test_an_agent_whose_code_cannot_be_used_hides_no_other(
     make_server: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = make_server()
-    target = server.catalog.target
+    of_installed = server.catalog.of_installed
 
-    async def broken(ws: str, app: str, agent: str) -> Any:
+    async def broken(app: Any, agent: str) -> Any:
         from mixkit.errors import EngineError, NotFound
 
         if agent == "echo":
             raise EngineError("no such engine")
         if agent == "env":
             raise NotFound("gone meanwhile")
-        return await target(ws, app, agent)
+        return await of_installed(app, agent)
 
-    monkeypatch.setattr(server.catalog, "target", broken)
+    monkeypatch.setattr(server.catalog, "of_installed", broken)
     async with connect(server) as client:
         paths = check((await client.get(WORKSPACE)).json())["paths"]
     assert "no such engine" in paths[f"{AGENT}echo"]["post"]["description"]

@@ -14,9 +14,10 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 from mix_server.access.subject import check_subject, subjects_of
+from mix_server.errors import Unauthorized
 from mix_server.server import Server
 
-from mixkit.errors import StorageError
+from mixkit.errors import NotFound, StorageError
 from mixkit.package import store
 from mixkit.storage import SaveOptions
 
@@ -147,6 +148,54 @@ async def test_as_much_is_done_for_a_name_that_is_not_there(
     assert sorted(path.name for path in server.store.root.iterdir() if path.name[0] != ".") == ["w"]
 
 
+async def test_as_much_is_looked_at_for_a_signal_of_a_workspace_that_is_not_there(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    signals = store.Workspace.signals
+
+    def seen(self: Any, *, make: bool = True) -> Any:
+        looked.append(self.name)
+        return signals(self, make=make)
+
+    async with connect(server, None) as client:
+        server.store.create("empty")
+        server.grants.add("w", "user/ada@example.org", "runner", "workspace", None)
+        ada, eve = user(server, "ada@example.org"), user(server, "eve@example.org")
+        made = await client.post("/v1/signals", json={"ws": "w"}, headers=ada)
+        id = made.json()["id"]
+        monkeypatch.setattr(store.Workspace, "signals", seen)
+        grants = [grant.id for grant in server.grants.of("w") if grant.subject == "all-users"]
+        server.grants.remove("w", grants)
+        # Whoever may not see the workspace has nothing opened, not even for a signal that there is.
+        for who in ({}, eve):
+            for name in ("w", "empty", "none", "-"):
+                for method in ("GET", "DELETE"):
+                    answer = await client.request(method, f"/v1/signals/{name}.{id[2:]}", headers=who)
+                    assert (answer.status_code, looked) == (404, [])
+        assert (await client.get(f"/v1/signals/{id}", headers=ada)).status_code == 200
+        assert looked
+        # Whoever knows an id may settle it, so all may ask: one database is looked into, whatever it is.
+        for who in ({}, eve, ada):
+            for name in ("w", "empty", "none", "-"):
+                looked.clear()
+                answer = await client.post(f"/v1/signals/{name}.{'0' * 32}", json=1, headers=who)
+                assert (answer.status_code, looked[-1:]) == (404, ["w"])
+        assert (await client.post(f"/v1/signals/{id}", json=1, headers=eve)).status_code == 204
+
+
+def test_grants_of_no_workspace_are_looked_up_as_those_of_one(server: Server) -> None:
+    grants = server.grants
+    assert grants.look("w") is grants.at_hand("w") is grants.of("w")
+    for name in ("none", "-", "..", "w/../w", "x" * 100):
+        assert grants.look(name) is grants.at_hand(name) is not None
+        assert not list(grants.look(name))
+        with pytest.raises(NotFound):
+            grants.of(name)
+    server.store.delete("w")
+    assert not list(grants.look("w")) and grants.look("w") is grants.at_hand("w")
+
+
 # -- wishes that are none -------------------------------------------------------------------------
 
 
@@ -226,7 +275,16 @@ async def test_a_session_behind_a_proxy_is_for_tls_only(
 ) -> None:
     async with connect(server, token) as client:
         begun = await client.post("/v1/auth/session", headers=headers)
-        assert ("secure" in begun.headers["Set-Cookie"].lower().split("; ")) is secure
+        (cookie,) = begun.headers.get_list("Set-Cookie")
+        assert ("secure" in cookie.lower().split("; ")) is secure
+        # A browser takes one with the prefix from this host alone.
+        assert cookie.startswith("__Host-mixkit_session=" if secure else "mixkit_session=")
+        assert "domain" not in cookie.lower() and "Path=/" in cookie
+        ended = await client.delete("/v1/auth/session", headers=headers)
+        forgotten = ended.headers.get_list("Set-Cookie")
+        assert [each.partition("=")[0] for each in forgotten] == ["__Host-mixkit_session", "mixkit_session"]
+        assert all("expires=Thu, 01 Jan 1970" in each for each in forgotten)
+        assert "Secure" in forgotten[0].split("; ")
 
 
 async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, connect: Connect) -> None:
@@ -239,6 +297,49 @@ async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, con
         for found, status in ((values[:1], 200), (values[:1] * 2, 200), (values, 401), (values[::-1], 401)):
             cookie = "; ".join(f"mixkit_session={value}" for value in found)
             assert (await client.post(ENV, headers={"Cookie": cookie})).status_code == status
+
+
+async def test_over_tls_no_other_host_of_the_domain_chooses_the_session(
+    make_server: Make, connect: Connect
+) -> None:
+    pem = _KEY.as_pem(private=True).decode()
+    server = make_server(server_key=pem)
+    public = make_server(server_key=pem, base_url="https://agents.example.com")
+    server.grants.add("w", "all-users", "runner", "agent/demo/env", None)
+    async with connect(server, None) as client, connect(public, None) as named:
+        ada = await client.post("/v1/auth/session", headers=user(server, "ada@example.org"))
+        own = client.cookies["mixkit_session"]
+        await client.post("/v1/auth/session", headers=user(server, "eve@example.org"))
+        eve = client.cookies["mixkit_session"]
+        client.cookies.clear()
+        assert ada.status_code == 200
+        tls = {"X-Forwarded-Proto": "https"}
+        for asked, cookie, headers, found in (
+            (client, f"mixkit_session={eve}", {}, "eve@example.org"),
+            (client, f"mixkit_session={eve}", tls, None),
+            (named, f"mixkit_session={eve}", {}, None),
+            (client, f"__Host-mixkit_session={own}; mixkit_session={eve}", tls, "ada@example.org"),
+            (client, f"__Host-mixkit_session={own}; mixkit_session={eve}", {}, "ada@example.org"),
+            (named, f"__Host-mixkit_session={own}; mixkit_session={eve}", {}, "ada@example.org"),
+        ):
+            answer = await asked.post(ENV, headers={"Cookie": cookie, **headers})
+            assert answer.status_code == (200 if found else 401), (cookie, headers)
+            assert found is None or answer.json()["user"] == found
+        # Whoever is in between can be any host without TLS.
+        secure = {"Cookie": f"__Host-mixkit_session={own}", **tls}
+        for origin, status in (("http://127.0.0.1:8000", 403), ("https://127.0.0.1:8000", 200)):
+            assert (await client.post(ENV, headers={**secure, "Origin": origin})).status_code == status
+
+
+async def test_what_a_session_is_known_by_is_no_token(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        await client.post("/v1/auth/session", headers=user(server, "ada@example.org"))
+        value = client.cookies["mixkit_session"]
+        assert (await client.post(ENV)).status_code == 200
+        client.cookies.clear()
+        for token in (value, f"\0{value}", f"\1{value}"):
+            with pytest.raises(Unauthorized):
+                await server.authorizer._user(token)  # type: ignore[attr-defined]
 
 
 # -- what was there before ------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import io
 import os
 import random
@@ -24,6 +25,7 @@ from mix_server import uploads as kept
 from mix_server.server import Server
 from tusclient.client import TusClient
 
+from mixkit.errors import NotFound
 from mixkit.filesystem import PIECE, Files
 
 MIXKIT = str(Path(sys.executable).with_name("mixkit"))
@@ -56,6 +58,20 @@ async def offset(client: httpx.AsyncClient, url: str) -> int:
     answer = await client.head(url, headers=TUS)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     return int(answer.headers["upload-offset"])
+
+
+async def test_a_client_may_ask_what_is_spoken(client: httpx.AsyncClient) -> None:
+    begun = await client.post(UPLOADS, headers={**TUS, "Upload-Length": "3", "Upload-Metadata": "path L2E="})
+    for url, allowed in (
+        (UPLOADS, "POST, OPTIONS"),
+        (begun.headers["location"], "DELETE, GET, HEAD, PATCH, OPTIONS"),
+    ):
+        # No version is sent: it is what is asked for.
+        answer = await client.options(url)
+        assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
+        assert answer.headers["tus-version"] == "1.0.0"
+        assert answer.headers["tus-extension"] == "creation,termination,expiration"
+        assert answer.headers["tus-max-size"] == begun.headers["tus-max-size"]
 
 
 async def test_a_client_of_tus(server: Server, served: Connect, token: str, files: Files) -> None:
@@ -111,6 +127,23 @@ async def test_what_is_there_is_replaced_only_with_force(client: httpx.AsyncClie
     url = await begin(client, 3, path="/a", force="true")
     assert (await part(client, url, 0, b"new")).status_code == 204
     assert (await files.stat("/a")).size == 3
+
+
+async def test_a_file_is_what_was_announced(client: httpx.AsyncClient, files: Files) -> None:
+    right = hashlib.sha256(b"one two").hexdigest()
+    url = await begin(client, 7, path="/a", sha256=right.upper())
+    assert (await part(client, url, 0, b"one ")).status_code == 204
+    assert (await part(client, url, 4, b"two")).status_code == 204
+    assert (await files.stat("/a")).size == 7
+    # A client that went on with another file than it had begun with.
+    url = await begin(client, 7, path="/b", sha256=right)
+    await part(client, url, 0, b"one ")
+    refused = await part(client, url, 4, b"six")
+    assert refused.status_code == 422
+    assert right in refused.text
+    assert (await client.head(url, headers=TUS)).status_code == 404
+    with pytest.raises(NotFound):
+        await files.stat("/b")
 
 
 async def test_a_part_that_breaks_off_is_kept(server: Server, served: Connect, files: Files) -> None:
@@ -227,6 +260,7 @@ async def test_what_is_told_of_uploads_that_are_files_is_bounded(
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="a")}, 400),
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="/a", colour="red")}, 400),
         ({**TUS, "Upload-Length": "1", "Upload-Metadata": "path !"}, 400),
+        ({**TUS, "Upload-Length": "1", "Upload-Metadata": said(path="/a", sha256="12")}, 400),
         ({**TUS, "Upload-Length": "1"}, 400),
     ],
 )

@@ -1,11 +1,14 @@
 // Where in the page somebody is: the part of the address behind #, which is a path and options, and never a request.
 
+// A section has a title, its view, and what may be done by whom it is for.
 const SECTIONS = {
-  ws: { "": ["Apps", "workspace"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"],
-    tokens: ["Tokens", "tokens"], install: ["Install", "install"] },
-  app: { "": ["Agents", "agents"], records: ["Records", "records"], files: ["Files", "files"],
-    secrets: ["Secrets", "secrets"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"] },
-  agent: { "": ["Run", "agent"], permissions: ["Permissions", "permissions"], activities: ["Activity", "activities"] },
+  ws: { "": ["Apps", "workspace", "see"], permissions: ["Permissions", "permissions", "admin"], activities: ["Activity", "activities", "see"],
+    tokens: ["Tokens", "tokens", "admin"], providers: ["Providers", "providers", "admin"], install: ["Install", "install", "install"],
+    import: ["Import", "import", "install"], export: ["Export", "export", "read"] },
+  app: { "": ["Agents", "agents", "see"], records: ["Records", "records", "read"], files: ["Files", "files", "read"],
+    secrets: ["Secrets", "secrets", "admin"], permissions: ["Permissions", "permissions", "admin"], activities: ["Activity", "activities", "see"],
+    export: ["Export", "export", "read"] },
+  agent: { "": ["Run", "agent", "run"], permissions: ["Permissions", "permissions", "admin"], activities: ["Activity", "activities", "see"] },
 };
 
 // The address of a place: `to(["ws", "crm"], {query: "true"})`. Options that are empty are left away.
@@ -24,9 +27,10 @@ export function read(hash) {
   } catch {
     return null;
   }
-  const place = { parts, options: Object.fromEntries(new URLSearchParams(query)), names: {}, depth: "", section: "" };
+  const place = { parts, options: Object.fromEntries(new URLSearchParams(query)), names: {}, depth: "", section: "", needs: "see", may: () => false };
   if (!parts.length) return { ...place, view: "workspaces", title: "Workspaces" };
-  if (parts.length === 1 && parts[0] === "server") return { ...place, view: "metrics", title: "Server" };
+  if (parts.length === 1 && parts[0] === "server") return { ...place, view: "metrics", title: "Server", needs: "admin" };
+  if (parts.length === 1 && parts[0] === "import") return { ...place, view: "import", title: "Import a workspace", needs: "create" };
   const rest = [...parts];
   for (const kind of ["ws", "app", "agent"]) {
     if (rest.length < 2 || rest[0] !== kind) break;
@@ -35,14 +39,17 @@ export function read(hash) {
     rest.splice(0, 2);
   }
   if (place.depth === "app" && rest[0] === "records" && rest.length === 2) {
-    return { ...place, section: "records", id: rest[1], view: "record", title: rest[1] };
+    return { ...place, section: "records", id: rest[1], view: "record", title: rest[1], needs: rest[1] === "new" ? "write" : "read" };
   }
   place.section = rest.shift() ?? "";
   const found = place.depth && Object.hasOwn(SECTIONS[place.depth], place.section) && SECTIONS[place.depth][place.section];
   if (!found || rest.length) return null;
   const name = place.names[place.depth];
-  return { ...place, view: found[1], title: place.section ? `${found[0]} of ${name}` : name };
+  return { ...place, view: found[1], title: place.section ? `${found[0]} of ${name}` : name, needs: found[2] };
 }
+
+// What the workspace, app or agent of a place is called in a grant.
+export const resource = ({ app, agent }) => agent !== undefined ? `agent/${app}/${agent}` : app !== undefined ? `db/${app}` : "workspace";
 
 // The places that a place is in, from the outside in, as [name, address].
 export function above(place) {
@@ -56,10 +63,10 @@ export function above(place) {
   return found;
 }
 
-// What else there is of the workspace, app or agent of a place, as [name, address, whether it is here].
+// What else there is of the workspace, app or agent of a place for who may do so much, as [name, address, whether it is here].
 export function beside(place) {
   const base = Object.entries(place.names).flat();
-  return Object.entries(SECTIONS[place.depth] ?? {}).map(([section, [name]]) => [
+  return Object.entries(SECTIONS[place.depth] ?? {}).filter(([, [, , needs]]) => place.may(needs)).map(([section, [name]]) => [
     name, to(section ? [...base, section] : base), section === place.section,
   ]);
 }

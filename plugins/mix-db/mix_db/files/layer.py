@@ -146,9 +146,10 @@ class DiskFile:
         return mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) if size else b""
 
     def close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        # Taken first: of two who close it at once, the other one would close what has its number by then.
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class DiskFolder:
@@ -229,9 +230,10 @@ class DiskFolder:
         return Hold(self._descriptor, timeout, name)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        # As a file.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def write_whole(folder: Folder, name: str, content: Iterable[bytes]) -> None:

@@ -129,6 +129,8 @@ class _Reader(NameChecker):
                 case _:
                     pass
         self.module()
+        for item in unit.module.items:
+            self.item(item)
 
     # Notes
 

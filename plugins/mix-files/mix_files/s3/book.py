@@ -53,9 +53,10 @@ class Claim:
 
     def leave(self) -> None:
         """Nobody knows whether it was done: the next write has everything counted. Idempotent."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        # Taken first: of two who leave at once, the other one would close what has its number by then.
+        file, self.file = self.file, -1
+        if file >= 0:
+            os.close(file)
 
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):

@@ -140,7 +140,7 @@ def _items(unit: Unit) -> Iterator[tuple[str, s.Item, s.Item | None]]:
         if not member.private and isinstance(member.item, s.Def | s.Foreign | s.CellDef | s.CaseDef)
     ]
     found += [(name, item, None) for name, item in unit.types.items() if name not in unit.members]
-    return iter(sorted(found, key=lambda each: (each[2] or each[1]).span.start))
+    return iter(sorted(found, key=lambda each: unit.source.offset((each[2] or each[1]).span.start)))
 
 
 def _head(module: str, item: s.Item) -> tuple[str, str, str]:
@@ -174,7 +174,7 @@ def _param(param: s.Param) -> str:
 
 def _above(source: Source, start: int) -> list[str]:
     """The lines of the comment that is right above a place, without their marks."""
-    line = source.line_of(start) - 1
+    line = source.line_of(source.offset(start)) - 1
     lines: list[str] = []
     while (text := source.line_text(line).strip()).startswith(_MARK):
         lines.insert(0, text.removeprefix(_MARK).removeprefix(" "))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 import time
@@ -12,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mix_server.access.cookie import session_of
 from mix_server.access.ended import Ended
 from mix_server.access.ingress import Ingress, SessionToken, account_of
-from mix_server.access.key_source import KeySource
 from mix_server.access.machine import is_good, is_machine_token, parts_of
 from mix_server.access.server_key import ISSUER, LIFETIME
 from mix_server.access.subject import check_subject, subjects_named, subjects_of
@@ -22,21 +21,19 @@ from mix_server.access.tokens import LEEWAY, Claims, Expected, NoSuchKey, header
 from mix_server.auth import ANYBODY, Authorizer, LoopbackAuthorizer, OperatorToken, is_of_another_site
 from mix_server.caller import Caller, Permission, Resource
 from mix_server.errors import BadRequest, Forbidden, Unauthorized
-from mixkit.errors import NotFound, ProfileError
-from mixkit.package.errors import BadName
+from mixkit.errors import ProfileError
 
 if TYPE_CHECKING:
+    from mix_server.access.key_source import KeySource
     from mix_server.access.server_key import ServerKey
     from mix_server.access.store import GrantStore
     from mix_server.request import Request
     from mix_server.settings import ServerSettings
 
-__all__ = ["SESSION", "SESSION_LIFETIME", "Accounts", "make"]
+__all__ = ["SESSION_LIFETIME", "Accounts", "make"]
 
-SESSION: Final = "mixkit_session"
-"""Name of the cookie of a browser's session."""
 SESSION_LIFETIME: Final = 12 * 3_600
-"""Seconds."""
+"""Seconds of a browser's session."""
 
 _MOST_KNOWN: Final = 10_000
 _OPERATOR: Final = Caller("local", operator=True)
@@ -54,9 +51,10 @@ class Accounts:
         creators: subjects that may make workspaces.
         ended: what was ended before its time.
         ingress: says who asks where no token does; None where nobody is believed without one.
+        over_tls: browsers know this server by https alone.
 
     Attributes:
-        ingress: as given.
+        ingress, over_tls: as given.
     """
 
     def __init__(
@@ -69,8 +67,11 @@ class Accounts:
         creators: frozenset[str] = frozenset(),
         ended: Ended | None = None,
         ingress: Ingress | None = None,
+        *,
+        over_tls: bool = False,
     ) -> None:
         self.ingress = ingress
+        self.over_tls = over_tls
         self._operator = operator
         self._server_key = server_key
         self._grants = grants
@@ -88,16 +89,13 @@ class Accounts:
             # What else is sent as Authorization is meant for the ingress; no cookie of ours is needed beside its own.
             return self.ingress.user(request)
         if given is None:
-            cookie = request.get_cookie_values(SESSION)
-            if not cookie:
+            session = session_of(request, secure=self.over_tls)
+            if session is None:
                 return ANYBODY
             # NOTE: a browser sends it whoever makes it send something.
             if is_of_another_site(request):
                 raise Forbidden("a session is for the pages of this server, not for other web sites")
-            if len(set(cookie)) > 1:
-                # NOTE: another host of this domain may have added one, to have somebody act in a session of its own.
-                raise Unauthorized(f"expected one cookie {SESSION}, found {len(cookie)}")
-            return await self._user(cookie[0], in_session=True)
+            return await self._user(session, in_session=True)
         scheme, _, token = given.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -143,7 +141,7 @@ class Accounts:
             await asyncio.to_thread(self._ended.end, caller.session, LIFETIME + LEEWAY)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
-        digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
+        digest = hashlib.sha256(bytes((in_session,)) + token.encode()).digest()
         known = self._known.get(digest)
         if known is not None:
             until, keys, caller = known
@@ -218,20 +216,17 @@ class Accounts:
         if parts is not None:
             workspace, id, secret = parts
             await self.ready(ANYBODY, workspace)
-            with contextlib.suppress(NotFound, BadName):
-                machines = self._grants.of(workspace).machines
-                machine = machines.get(id)
-                if machine is not None and machine.admits(secret) and is_good(machine, machines):
-                    return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
+            machines = self._grants.look(workspace).machines
+            machine = machines.get(id)
+            if machine is not None and machine.admits(secret) and is_good(machine, machines):
+                return Caller(f"machine/{machine.name}", subjects_named(machine.subject))
         # Which of these it was is nobody's business.
         raise Unauthorized("the token has expired or was revoked, or never was one")
 
     async def ready(self, subject: Caller, workspace: str) -> None:
         """Read the grants of a workspace, if they are needed and not known."""
         if not subject.operator and self._grants.at_hand(workspace) is None:
-            # Who may see it and who may not are told the same.
-            with contextlib.suppress(NotFound, BadName):
-                await asyncio.to_thread(self._grants.of, workspace)
+            await asyncio.to_thread(self._grants.look, workspace)
 
     def may(self, subject: Caller, permission: Permission, resource: Resource) -> bool:
         """Whether somebody may do something, by the grants of the workspace."""
@@ -241,10 +236,7 @@ class Accounts:
             if permission is Permission.SEE:
                 return subject is not ANYBODY
             return permission is Permission.CREATE and not self._creators.isdisjoint(subject.subjects)
-        try:
-            grants = self._grants.of(resource.workspace)
-        except (NotFound, BadName):
-            return False
+        grants = self._grants.look(resource.workspace)
         return grants.may(subject.subjects, permission, resource)
 
 
@@ -290,12 +282,20 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         OperatorToken(settings.token or secrets.token_urlsafe()),
         key,
         grants,
-        None if settings.jwks_url is None else KeySource(settings.jwks_url),
+        None if settings.jwks_url is None else _key_source(settings.jwks_url),
         Expected(settings.jwt_audience, settings.jwt_issuer),
         creators,
         Ended(Path(settings.ws_dir)),
         ingress,
+        over_tls=(settings.base_url or "").startswith("https:"),
     )
+
+
+def _key_source(url: str) -> KeySource:
+    # What speaks HTTP takes a while to import, and most servers ask nobody.
+    from mix_server.access.key_source import KeySource
+
+    return KeySource(url)
 
 
 def _ingress(settings: ServerSettings) -> Ingress | None:

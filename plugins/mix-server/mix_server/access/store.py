@@ -25,7 +25,6 @@ from mix_server.access.machine import Machine
 from mix_server.access.subject import agent_of, check_subject
 from mix_server.errors import BadRequest
 from mixkit.errors import MixError, NotFound, StorageError
-from mixkit.package.errors import BadName
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ MAX_GRANTS: Final = 100_000
 
 _ALL: Final = '"_rmx_type" == "grant" || "_rmx_type" == "machine"'
 _OWNER: Final = "owner"
+_NONE: Final = Grants("", ())
 _BY_NAME: Final = SaveOptions(original_id_always=True)
 
 
@@ -66,19 +66,32 @@ class GrantStore:
         found = None if glance is None else glance.current()
         return self._glance(workspace).value() if found is None else found
 
-    def at_hand(self, workspace: str) -> Grants | None:
-        """The same, if that is no more than a look; else None. An event loop may ask.
-
-        A workspace that is not there has none at hand: whoever asks must not learn from the time that it took.
-        """
+    def look(self, workspace: str) -> Grants:
+        """The same; a workspace that is not there has none, and whoever asks must not learn that from the time that it
+        took. `StorageError` as `of`."""
         glance = self._glances.get(workspace)
-        found = None if glance is None else glance.current()
-        if found is not None:
+        if glance is None:
+            if not self._store.has(workspace):
+                return _NONE
+        elif (found := glance.current()) is not None:
+            return found
+        try:
+            return self._glance(workspace).value()
+        except NotFound:
+            return _NONE
+
+    def at_hand(self, workspace: str) -> Grants | None:
+        """The same, if that is no more than a look; else None. An event loop may ask."""
+        glance = self._glances.get(workspace)
+        if glance is None:
+            if not self._store.has(workspace):
+                return _NONE
+        elif (found := glance.current()) is not None:
             return found
         try:
             return self._glance(workspace).known()
-        except (NotFound, BadName):
-            return Grants(workspace, ())
+        except NotFound:
+            return _NONE
 
     def _glance(self, workspace: str) -> Glance[Grants]:
         try:

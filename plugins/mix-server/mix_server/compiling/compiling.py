@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from mix_server.admission import Admission
 from mix_server.compiling.child import HEAD
-from mix_server.errors import Overloaded, Refusal, Stopping
+from mix_server.errors import Refusal, Stopping
 from mixkit.errors import ProfileError
 from mixkit.remote_compile import Compilation, RemoteCompileError, Task, ask, check_server
 
@@ -28,7 +29,9 @@ _IDLE: Final = 60.0
 _MEMORY: Final = 2 << 30
 """Bytes of address space of the process that compiles."""
 _WAITING: Final = 8
-"""Tasks that wait for it in each of our processes."""
+"""Tasks that wait for a turn in each of our processes."""
+_ELSEWHERE: Final = 4
+"""Tasks that each of our processes hands to another server at once."""
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 """Variables that it gets: others hold secrets."""
 
@@ -68,7 +71,7 @@ class Compiling(Protocol):
         """What comes of a task.
 
         Raises:
-            Refusal: nothing, for no fault of the sources; or they take too much of it.
+            Refusal: nothing, for no fault of the sources; or they take too much of it; or too many wait.
         """
         ...
 
@@ -87,33 +90,38 @@ def compiling(settings: ServerSettings, compilers: Sequence[tuple[str, Any]]) ->
         ProfileError: the compile server is none.
     """
     if settings.remote_compile_server is None:
-        return Here(compilers, settings.compile_timeout)
+        return Here(compilers, settings.compile_timeout, _places(settings, 1))
     try:
         url = check_server(settings.remote_compile_server)
     except ValueError as exc:
         raise ProfileError(str(exc), "settings.server.remote_compile_server") from None
-    return Elsewhere(url, settings.remote_compile_token, settings.compile_timeout)
+    places = _places(settings, _ELSEWHERE)
+    return Elsewhere(url, settings.remote_compile_token, settings.compile_timeout, places)
+
+
+def _places(settings: ServerSettings, most: int) -> Admission:
+    return Admission(most, most, _WAITING, settings.max_wait, settings.caller_share, _nobody, "compilation")
+
+
+def _nobody(active: int, waiting: int, paused: int) -> None:
+    """Nobody counts them."""
 
 
 class Elsewhere:
     """Has another server do it."""
 
-    def __init__(self, url: str, token: str | None, seconds: float) -> None:
+    def __init__(self, url: str, token: str | None, seconds: float, places: Admission) -> None:
         self._url, self._token, self._seconds = url, token, seconds
-        self._waiting = 0
+        self._places = places
 
     async def compile(self, task: Task) -> Compilation:
-        if self._waiting >= _WAITING:
-            raise Overloaded(f"{self._waiting} tasks wait for the compile server")
-        self._waiting += 1
         try:
-            return await asyncio.to_thread(ask, self._url, self._token, task, self._seconds)
+            async with self._places:
+                return await asyncio.to_thread(ask, self._url, self._token, task, self._seconds)
         except RemoteCompileError as exc:
             if exc.status == 504:
                 raise CompileTimeout(self._seconds) from None
             raise Unreachable(str(exc)) from None
-        finally:
-            self._waiting -= 1
 
     async def stop(self) -> None:
         pass
@@ -122,28 +130,18 @@ class Elsewhere:
 class Here:
     """Does it in a process, which is started when it is needed and ended when nobody has needed it for a while."""
 
-    def __init__(self, compilers: Sequence[tuple[str, Any]], seconds: float) -> None:
+    def __init__(self, compilers: Sequence[tuple[str, Any]], seconds: float, place: Admission) -> None:
         self._compilers = base64.b64encode(pickle.dumps(list(compilers))).decode()
         self._seconds = seconds
-        self._waiting = 0
-        self._lock: asyncio.Lock | None = None
+        self._place = place
         self._child: asyncio.subprocess.Process | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Future[int]] = set()
         self._stopping = False
 
     async def compile(self, task: Task) -> Compilation:
-        if self._waiting >= _WAITING:
-            raise Overloaded(f"{self._waiting} tasks wait for the compiler")
-        if self._lock is None:
-            # Made when first needed, which is after the fork.
-            self._lock = asyncio.Lock()
-        self._waiting += 1
-        try:
-            async with self._lock:
-                return await self._answer(task)
-        finally:
-            self._waiting -= 1
+        async with self._place:
+            return await self._answer(task)
 
     async def _answer(self, task: Task) -> Compilation:
         if self._stopping:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixkit.errors import NotFound
@@ -23,8 +25,13 @@ async def place_of(server: Server, ws: str, app: str) -> Place:
 
 
 def nowhere(server: Server) -> Place:
-    """The place of an app that no workspace has, nor can have."""
-    return Place("", "", server.store.root / ".nowhere" / "data")
+    """The place of an app that no workspace has, nor can have. At hand, as that of an app that was asked for before."""
+    return _nowhere_in(server.store.root)
+
+
+@lru_cache(1)
+def _nowhere_in(root: Path) -> Place:
+    return Place("", "", root / ".nowhere" / "data")
 
 
 def files_of(server: Server, place: Place) -> Files:

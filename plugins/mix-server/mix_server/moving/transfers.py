@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import ssl
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from mix_server.errors import BadRequest, Overloaded, Stopping
 from mix_server.rates import bucket_of
+from mix_server.shares import Shares
+from mix_server.threads import to_end
 from mixkit import outgoing
 from mixkit.egress import EgressPolicy
 from mixkit.errors import NotFound
@@ -42,23 +44,25 @@ class Transfers:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._running: Counter[str | None] = Counter()
+        self._running = 0
+        self._of = Shares(_AT_ONCE, server.settings.caller_share)
 
     @asynccontextmanager
     async def place(self, req: Request) -> AsyncIterator[None]:
-        """A place for one, for who asks. `Overloaded` if all are taken, or half of them by the same caller."""
+        """A place for one, for who asks. `Overloaded` if all are taken, or all that one caller may have by this one."""
         whose = bucket_of(req, req.caller)
-        if self._running.total() >= _AT_ONCE:
+        if self._running >= _AT_ONCE:
             raise Overloaded(f"{_AT_ONCE} transfers are under way already")
-        # A transfer may take an hour: nobody keeps all others from theirs.
-        if whose is not None and self._running[whose] >= _AT_ONCE // 2:
-            raise Overloaded(f"{_AT_ONCE // 2} transfers of yours are under way already")
-        self._running[whose] += 1
+        # A transfer may take an hour.
+        if self._of.full(whose):
+            raise Overloaded(f"{self._of.each} transfers of yours are under way already")
+        self._running += 1
+        self._of.take(whose)
         try:
             yield
         finally:
-            self._running[whose] -= 1
-            self._running += Counter()  # without those that have none
+            self._running -= 1
+            self._of.give(whose)
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[IO[bytes]]:
@@ -83,9 +87,9 @@ class Transfers:
             waiting.append(chunk)
             size += len(chunk)
             if size >= _WRITE:
-                await asyncio.to_thread(file.writelines, waiting)
+                await to_end(partial(file.writelines, waiting))
                 waiting, size = [], 0
-        await asyncio.to_thread(file.writelines, waiting)
+        await to_end(partial(file.writelines, waiting))
 
     async def run(self, work: Callable[[Callable[..., None]], T]) -> T:
         """Call `work` in a thread. It gets a function to call now and then, which raises when nobody waits any more:
@@ -96,15 +100,11 @@ class Transfers:
             if left or self._server.streams.stopping:
                 raise Stopping
 
-        done = asyncio.ensure_future(asyncio.to_thread(work, watch))
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
+        def leave() -> None:
+            nonlocal left
             left = True
-            await asyncio.wait([done])
-            if not done.cancelled():
-                done.exception()
-            raise
+
+        return await to_end(lambda: work(watch), leave)
 
     async def pull(
         self, file: IO[bytes], url: str, token: str | None, most: int, sha256: str | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mix_server.caller import EVERYBODY
 from mix_server.described import Method
 from mix_server.part import http_date, is_known, part_of
 from mix_server.streams import CutOff, Stream
+from mix_server.threads import to_end
 from mixkit.filesystem import PIECE
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class FolderFile:
                 resp.content_length = stop - start
                 return
             if stop - start <= PIECE:
-                data = await asyncio.to_thread(_read, file, start, stop - start)
+                data = await to_end(partial(_read, file, start, stop - start))
                 resp.data = data
                 return
             resp.content_length = stop - start
@@ -84,7 +86,7 @@ def _read(file: BinaryIO, start: int, most: int) -> bytes:
 
 async def _parts(file: BinaryIO, start: int, stop: int) -> AsyncGenerator[bytes, None]:
     while start < stop:
-        data = await asyncio.to_thread(_read, file, start, min(PIECE, stop - start))
+        data = await to_end(partial(_read, file, start, min(PIECE, stop - start)))
         if not data:
             # It has become shorter meanwhile.
             raise CutOff

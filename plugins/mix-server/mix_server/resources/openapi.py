@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mix_server.caller import Permission, Resource
+from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.openapi import Agent, Api, agents_document
-from mixkit.errors import MixError, NotFound
-from mixkit.schema import ANY
+from mix_server.listing import agents_of
+from mix_server.openapi import Api, agents_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mix_server.catalog import Catalog
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
-    from mixkit.package import InstalledApp, Workspace, WorkspaceStore
 
-__all__ = ["ServerApi", "WorkspaceApi", "agents_of"]
+__all__ = ["ServerApi", "WorkspaceApi"]
 
 
 class ServerApi:
@@ -53,39 +47,3 @@ class WorkspaceApi:
                 self._server.catalog, self._server.store, ws, lambda about: may(caller, Permission.RUN, about)
             ),
         )
-
-
-async def agents_of(
-    catalog: Catalog, store: WorkspaceStore, ws: str, may_run: Callable[[Resource], bool]
-) -> list[Agent]:
-    """The agents of a workspace for which `may_run` says yes, by app and name.
-
-    Raises:
-        NotFound: there is no such workspace.
-    """
-
-    def installed() -> list[InstalledApp]:
-        workspace = store.workspace(ws)
-        return [app for name in sorted(workspace.apps()) if (app := _app(workspace, name)) is not None]
-
-    found = []
-    for app in await asyncio.to_thread(installed):
-        for name, agent in sorted(app.agents.items()):
-            if not may_run(Resource(ws, app.name, name)):
-                continue
-            try:
-                target = await catalog.target(ws, app.name, name)
-            except NotFound:
-                continue  # Its app was deleted, or installed anew without it, since it was listed.
-            except MixError as exc:
-                found.append(Agent(app.name, name, agent.description, ANY, ANY, str(exc)))
-            else:
-                found.append(Agent(app.name, name, target.description, target.params, target.result))
-    return found
-
-
-def _app(workspace: Workspace, name: str) -> InstalledApp | None:
-    try:
-        return workspace.app(name)
-    except NotFound:
-        return None

@@ -164,10 +164,14 @@ class Signal:
         """The signal, if the caller may await and cancel it. `NotFound` if not, as if there were none."""
         server = self._server
         req.caller = caller = await server.authorizer.authorize(req)
+        workspace, dot, _ = id.partition(".")
+        if dot:
+            await server.authorizer.ready(caller, workspace)
+            # Nothing is opened for who may not know of the workspace, whether there is one or not.
+            if not server.authorizer.may(caller, Permission.SEE, Resource(workspace)):
+                raise NotFound("the caller may not see the workspace")
         found = await server.kernel.signals.find(id)
         owner = found.owner
-        if owner.workspace is not None:
-            await server.authorizer.ready(caller, owner.workspace)
         # A machine of another workspace may have the same name, and who had a grant may have none any more.
         needed = Permission.SEE if caller.user == owner.user else Permission.ADMIN
         if server.authorizer.may(caller, needed, Resource(owner.workspace, owner.app)):

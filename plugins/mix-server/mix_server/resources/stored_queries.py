@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
-
 from mix_server import stored_queries
 from mix_server.answer import answer
 from mix_server.caller import Permission
@@ -15,10 +13,9 @@ from mix_server.match import Match, etag, not_modified
 from mix_server.options import ITS_OWN
 from mix_server.params import from_texts, parse_pairs
 from mix_server.payload import read_record, read_value
-from mix_server.question import OPTIONS, Question, from_pairs, from_value
+from mix_server.question import OPTIONS, Question, from_pairs, from_value, question_of
 from mix_server.response import NDJSON, write_value
 from mix_server.stored_queries import StoredQuery, check_name
-from mixkit import tagged_json
 from mixkit.activities import Kind
 from mixkit.errors import QueryError
 from mixkit.storage import SaveOptions
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from mix_server.server import Server
     from mixkit.storage import Database, Record
 
-__all__ = ["StoredQueries", "question_of"]
+__all__ = ["StoredQueries"]
 
 
 class StoredQueries:
@@ -170,17 +167,6 @@ class StoredQueries:
     ) -> None:
         question = question_of(stored, options, stored.bind(params))
         await answer(self._server, req, resp, database, question)
-
-
-def question_of(stored: StoredQuery, options: Question, params: dict[str, Any]) -> Question:
-    """What a stored query asks with those parameters, which have been bound."""
-    ast = stored.definition.ast
-    return msgspec.structs.replace(
-        options,
-        query=stored.definition.query,
-        ast=None if ast is None else tagged_json.to_json(ast),
-        params=params,
-    )
 
 
 def _check_query(database: Database, question: Question) -> None:

@@ -7,14 +7,16 @@ import base64
 import binascii
 import re
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, TypedDict
 
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, BodyTooLarge, PreconditionFailed, Refusal, UnsupportedBody
+from mix_server.errors import BadRequest, BodyTooLarge, OtherType, PreconditionFailed, Refusal
 from mix_server.files.conditions import There
 from mix_server.files.managing import ERRORS, Managing
 from mix_server.files.storing import checked
+from mix_server.threads import to_end
 from mix_server.uploads import MARK
 from mixkit.activities import Kind
 from mixkit.errors import FileConflict, NotFound
@@ -33,7 +35,11 @@ _VERSION: Final = "1.0.0"
 _EXTENSIONS: Final = "creation,termination,expiration"
 _BYTES: Final = "application/offset+octet-stream"
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
-_KNOWN: Final = frozenset({"path", "filename", "filetype", "force"})
+_KNOWN: Final = frozenset({"path", "filename", "filetype", "force", "sha256"})
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+_ASKED: Final = Method("Say what of tus is spoken here", {204: None})
 
 
 class UploadState(TypedDict):
@@ -54,16 +60,44 @@ class OtherOffset(Refusal):
         self.headers = {"Upload-Offset": str(expected)}  # type: ignore[misc]
 
 
-class UploadsOfApp(Managing):
+class OtherBytes(Refusal):
+    """What has come is not what was announced."""
+
+    status = 422
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(
+            f"expected the SHA-256 {expected}, found {found}; the upload was ended, begin it anew"
+        )
+
+
+class _Tus(Managing):
+    """Says what is spoken here, to a client that asks first (tus 1.0.0, OPTIONS)."""
+
+    async def on_options(
+        self, req: Request, resp: Response, ws: str, app: str, id: str | None = None
+    ) -> None:
+        resp.set_headers({"Tus-Version": _VERSION, "Tus-Extension": _EXTENSIONS})
+        resp.set_header("Tus-Max-Size", str(self._server.settings.file_limit))
+        done = "POST" if id is None else "DELETE, GET, HEAD, PATCH"
+        resp.set_header("Allow", f"{done}, OPTIONS")
+        resp.status = 204
+
+
+class UploadsOfApp(_Tus):
     """`POST …/file-manager/uploads`: begin an upload, as tus says it.
 
     `Upload-Metadata` has the `path` of the file (or a folder, with `/` at the end, and its `filename`), and may have
-    its `filetype`, and `force`, to replace one that is there.
+    its `filetype`, `force`, to replace one that is there, and `sha256`, in hex, without which it does not become one:
+    clients that go on with another file than they began with are found out by it.
     """
 
-    permissions: ClassVar = {"POST": Permission.WRITE}
+    permissions: ClassVar = {"POST": Permission.WRITE, "OPTIONS": Permission.SEE}
     activities: ClassVar = {"POST": Kind.SAVE}
-    methods: ClassVar = {"POST": Method("Begin an upload in parts", {201: None}, errors=ERRORS | {413, 423})}
+    methods: ClassVar = {
+        "OPTIONS": _ASKED,
+        "POST": Method("Begin an upload in parts", {201: None}, errors=ERRORS | {413, 422, 423}),
+    }
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
         _check_version(req, resp)
@@ -79,10 +113,15 @@ class UploadsOfApp(Managing):
         path = said.get("path", "/")
         path = check_path(path + said.get("filename", "") if path.endswith("/") else path)
         kind, force = checked(path, said.get("filetype"), {}), said.get("force") == "true"
+        sha256 = said.get("sha256")
+        if sha256 is not None and not _SHA256.fullmatch(sha256):
+            raise BadRequest(f"expected 64 hex digits as sha256 in Upload-Metadata, found {sha256[:80]!r}")
         if not force:
             await _refuse_other(files, path)
         uploads = self._server.uploads
-        started = await asyncio.to_thread(uploads.begin, place, path, length, kind, force=force)
+        started = await asyncio.to_thread(
+            uploads.begin, place, path, length, kind, force=force, sha256=sha256 and sha256.lower()
+        )
         if not length:
             await _finish_alone(self._server.uploads, files, started)
         resp.status = 201
@@ -90,16 +129,20 @@ class UploadsOfApp(Managing):
         _say(resp, started, 0)
 
 
-class OneUpload(Managing):
+class OneUpload(_Tus):
     """`…/file-manager/uploads/{id}`: HEAD tells how far it is, PATCH goes on, DELETE ends it. Who may write
     the files of the app may go on with any of them."""
 
-    permissions: ClassVar = dict.fromkeys(("GET", "PATCH", "DELETE"), Permission.WRITE)
+    permissions: ClassVar = {
+        **dict.fromkeys(("GET", "PATCH", "DELETE"), Permission.WRITE),
+        "OPTIONS": Permission.SEE,
+    }
     activities: ClassVar = dict.fromkeys(("PATCH", "DELETE"), Kind.SAVE)
     methods: ClassVar = {
-        "GET": Method("Say how far an upload is", {200: UploadState}, errors=ERRORS | {423}),
+        "OPTIONS": _ASKED,
+        "GET": Method("Say how far an upload is", {200: UploadState}, errors=ERRORS | {422, 423}),
         "PATCH": Method(
-            "Go on with an upload", {204: None}, takes=bytes, taken_as=(_BYTES,), errors=ERRORS | {423}
+            "Go on with an upload", {204: None}, takes=bytes, taken_as=(_BYTES,), errors=ERRORS | {422, 423}
         ),
         "DELETE": Method("End an upload", {204: None}, errors=frozenset({423})),
     }
@@ -123,31 +166,31 @@ class OneUpload(Managing):
         place, files = await self.open_files(ws, app)
         uploads, settings = self._server.uploads, self._server.settings
         started = await asyncio.to_thread(uploads.find, place, id)
-        if (req.content_type or "").partition(";")[0].strip().lower() != _BYTES:
-            raise UnsupportedBody(f"expected {_BYTES}")
+        content_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if content_type != _BYTES:
+            raise OtherType(_BYTES, content_type)
         offset = _number(req, "Upload-Offset")
         if started.done:
             raise OtherOffset(started.length)
         with uploads.locked(started) as part:
             if offset != part.size:
                 raise OtherOffset(part.size)
-            left = started.length - offset
+            left, held = started.length - offset, bytearray()
             try:
-                held = bytearray()
                 # One byte more than there is room for is one too many; a limit of 0 would be none.
                 async for piece in req.chunks(max(left, 1), settings.body_timeout, PIECE):
                     held += piece
                     if len(held) > left:
                         raise BodyTooLarge(left)
                     if len(held) >= PIECE:
-                        left -= len(held)
-                        await asyncio.to_thread(part.append, bytes(held))
-                        held.clear()
+                        whole, held = bytes(held), bytearray()
+                        left -= len(whole)
+                        await to_end(partial(part.append, whole))
             finally:
                 # What has come of a request that broke off is kept too.
                 if held:
-                    await asyncio.to_thread(part.append, bytes(held[:left]))
-                await asyncio.to_thread(part.flush)
+                    await to_end(partial(part.append, bytes(held[:left])))
+                await to_end(part.flush)
             size = part.size
             if size == started.length:
                 await _finish(uploads, files, started, part)
@@ -173,7 +216,15 @@ async def _finish_alone(uploads: Uploads, files: Files, started: Started) -> Non
 
 
 async def _finish(uploads: Uploads, files: Files, started: Started, part: Part) -> None:
-    """Make the bytes the file, unless that was done before the process ended."""
+    """Make the bytes the file, unless that was done before the process ended.
+
+    Raises:
+        OtherBytes: they are not those that were announced.
+        There: the file is there.
+    """
+    if started.sha256 is not None and (found := await to_end(part.sha256)) != started.sha256:
+        await asyncio.to_thread(uploads.end, started.id)
+        raise OtherBytes(started.sha256, found)
     said = {MARK: started.id}
     upload = None
     try:
@@ -184,7 +235,7 @@ async def _finish(uploads: Uploads, files: Files, started: Started, part: Part) 
             only_if=None if started.force else ABSENT,
         )
         for start in range(0, started.length, PIECE):
-            await upload.write(await asyncio.to_thread(part.read, start, PIECE))
+            await upload.write(await to_end(partial(part.read, start, PIECE)))
         await upload.commit()
     except FileConflict:
         if not await _came_by(files, started):

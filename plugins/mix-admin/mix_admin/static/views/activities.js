@@ -28,11 +28,14 @@ async function found(place, options, signal) {
   return get(at("ws", ws, "activities"), { app, agent, ...options }, signal);
 }
 
+// Whether all that was done there is shown, and not only what was done by who looks.
+const isAll = (place) => place.may("admin", "ws");
+
 // The last runs of an agent.
 export async function runs(place, signal) {
   try {
     const { activities } = await found(place, { kind: "run", limit: "10" }, signal);
-    return activities.length ? table("Last runs", columns(place.names), activities, { unseen: true }) : empty("It has not run yet.");
+    return activities.length ? table("Last runs", columns(place.names), activities, { unseen: true }) : empty(isAll(place) ? "It has not run yet." : "You have not run it yet.");
   } catch (error) {
     return error.name === "AbortError" ? [] : problem(error);
   }
@@ -46,7 +49,7 @@ export async function view(place, signal) {
     h("div", { class: "row" }, h("div", { class: "narrow" }, field("Show", chosen))),
     activities.length
       ? table("Activities, the newest first", columns(place.names), activities, { unseen: true })
-      : empty(before ? "There is nothing older." : "Nothing of that kind was done here yet."),
+      : empty(before ? "There is nothing older." : "Nothing of that kind was done here yet.", !isAll(place) && " You see what you did yourself; who administers this sees all."),
     h("div", { class: "row" },
       before && h("a", { href: to(place.parts, { kind }) }, "The newest"),
       next && h("a", { href: to(place.parts, { kind, before: next }) }, "Older")),

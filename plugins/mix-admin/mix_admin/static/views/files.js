@@ -22,9 +22,9 @@ export async function view(place, signal) {
     h("div", { class: "narrow" }, shown),
     page.files.length
       ? table("Files", columns(place), page.files, { unseen: true })
-      : empty("No files here. Agents keep some, and so does the form below."),
+      : empty(place.may("write") ? "No files here. Agents keep some, and so does the form below." : "No files here. Agents keep some."),
     page.after && h("p", {}, h("a", { href: to(place.parts, { folder, after: page.after }) }, "More files")),
-    upload(place, folder),
+    place.may("write") && upload(place, folder),
   ];
 }
 
@@ -33,12 +33,12 @@ function columns(place) {
     ["Path", (file) => h("a", { href: url(of(place, "file-manager", "content"), { path: file.path }).href, download: true }, name(file.path))],
     ["Size", (file) => size(file.metadata.size), "number"],
     ["Stored", (file) => moment(file.metadata.modified), "tight"],
-    ["", (file) => button("Delete", async () => {
+    place.may("write") && ["", (file) => button("Delete", async () => {
       if (!await confirm("Delete this file?", `${file.path} is lost.`, "Delete the file")) return;
       await ask("DELETE", of(place, "file-manager", "content"), { query: { path: file.path } });
       again();
     }, { class: "link danger", "aria-label": `Delete ${file.path}` }), "act"],
-  ];
+  ].filter(Boolean);
 }
 
 function upload(place, folder) {

@@ -1,43 +1,35 @@
 // Installing a package: what it asks for beside what is there, then the installation; and powers that were withheld.
 
 import { ask, get, of } from "../api.js";
-import { button, empty, field, form, h, heading, name, notice, put, say, size, table } from "../dom.js";
+import { button, empty, form, h, heading, name, notice, put, table } from "../dom.js";
 import { again, to } from "../place.js";
 import { brief } from "./value.js";
 import { confirm } from "./confirm.js";
-
-const BINARY = { "Content-Type": "application/octet-stream" };
+import { source } from "./source.js";
 
 export async function view(place, signal) {
-  const file = h("input", { type: "file", accept: ".remix" });
   const force = h("input", { type: "checkbox", id: "force" });
   const found = h("div", { class: "stack", "aria-live": "polite" });
-  const send = async (query) => {
-    const [chosen] = file.files;
-    if (!chosen) throw Object.assign(new Error("Choose a .remix file."), { title: "There is no package", control: file });
-    say(`Sending ${size(chosen.size)}`);
-    const { value } = await ask("POST", of(place, "install"), {
-      body: chosen, query: { force: force.checked ? "true" : "", ...query }, headers: BINARY, signal,
-    });
-    return value;
-  };
-  const there = h("section", {}, await powers(place, signal));
   const forget = () => put(found);
-  file.addEventListener("change", forget);
+  const from = source("Package", "What mixkit remix build has made. Nothing is changed by looking at it.", forget, signal);
+  const send = async (options) => (await ask("POST", of(place, "install"), from.request({ force: force.checked || undefined, ...options }))).value;
+  const there = h("section", {}, await powers(place, signal));
   force.addEventListener("change", forget);
   return [
     h("p", { class: "readable" }, "A package is a .remix file with the code of one app or of several. Installing it is all or nothing, and doing it twice changes nothing."),
     h("div", { class: "narrow" }, form("Look at a package", "Look at it", async () => {
       put(found);
-      put(found, looked(await send({ dry_run: "true" }), async (grant) => {
-        const done = installed(place.names.ws, await send({ grant }));
+      const seen = await send({ dry_run: true });
+      put(found, looked(seen, async (grant) => {
+        // What is at a URL may be another file by now than the one that was looked at.
+        const done = installed(place.names.ws, await send({ grant, sha256: from.isUrl() ? seen.sha256 : undefined }));
         put(found, done);
         put(there, await powers(place, signal));
         done.setAttribute("tabindex", "-1");
         done.focus();
       }));
     },
-    field("Package", file, "What mixkit remix build has made. Nothing is changed by looking at it."),
+    from.node,
     h("div", { class: "check" }, force, h("label", { for: "force" }, "Also over a newer version, another package, or one that somebody else signed")))),
     found,
     there,
@@ -45,7 +37,7 @@ export async function view(place, signal) {
 }
 
 // What would be installed, power by power, each of which may be left out.
-function looked({ changed, apps, version, withheld = [], warnings = [], asks = { ffis: [] }, changes = [] }, install) {
+function looked({ changed, apps, version, sha256, withheld = [], warnings = [], asks = { ffis: [] }, changes = [] }, install) {
   const kept = new Set(withheld);
   const boxes = asks.ffis.map((ffi) => [ffi, h("input", { type: "checkbox", id: `ask-${ffi}`, checked: !kept.has(ffi) })]);
   const before = boxes.map(([, box]) => box.checked);
@@ -59,13 +51,14 @@ function looked({ changed, apps, version, withheld = [], warnings = [], asks = {
         throw Object.assign(new Error("Without any power it is not the package that it says it is. Leave it one, or do not install it."),
           { title: "Nothing is left", control: boxes[0][1] });
       }
-      await install(same ? "" : given.join(","));
+      await install(same ? undefined : given);
     },
     boxes.length
       ? h("fieldset", {}, h("legend", {}, "What it may do"), boxes.map(([ffi, box]) =>
         h("div", { class: "check" }, box, h("label", { for: box.id }, name(ffi)))))
       : empty("It asks for no powers."),
-    withheld.length > 0 && h("p", { class: "quiet" }, `Not without being agreed to: ${withheld.join(", ")}.`)));
+    withheld.length > 0 && h("p", { class: "quiet" }, `Not without being agreed to: ${withheld.join(", ")}.`),
+    h("p", { class: "quiet small" }, "SHA-256 ", h("code", {}, sha256))));
 }
 
 // What differs for one app: powers first.

@@ -2,15 +2,13 @@
 
 import { ask, get, of } from "../api.js";
 import { button, choice, empty, facts, field, form, h, heading, name, notice, put, say, table } from "../dom.js";
-import { again } from "../place.js";
+import { again, resource as own } from "../place.js";
 import { confirm } from "./confirm.js";
 
 const ROLES = [["runner", "runner: run agents"], ["editor", "editor: run, read and write"], ["db/creator", "db/creator: create apps"], ["admin", "admin: everything"]];
 const PERMISSIONS = [["see", "see it"], ["run", "run agents"], ["read", "read records and files"], ["write", "write them"], ["create", "create apps"],
   ["delete", "delete it"], ["install", "install packages"], ["admin", "administer it"]];
 const SUBJECTS = ["user/", "domain/", "all-users", "anonymous", "machine/", "agent/"];
-
-const own = ({ app, agent }) => agent !== undefined ? `agent/${app}/${agent}` : app !== undefined ? `db/${app}` : "workspace";
 
 export async function view(place, signal) {
   const { owner, permissions } = await get(of(place, "permissions"), {}, signal);

@@ -29,7 +29,7 @@ export async function view(place, signal) {
     put(past, empty(error.message));
   });
   return [
-    gone ? notice("", "This record was deleted", h("p", {}, "Its history is below.")) : [shown(place, found.value), edit(place, found)],
+    gone ? notice("", "This record was deleted", h("p", {}, "Its history is below.")) : [shown(place, found.value), place.may("write") && edit(place, found)],
     h("section", {}, heading("History"), past),
   ];
 }

@@ -55,7 +55,7 @@ export async function view(place, signal) {
   }
 
   signal.addEventListener("abort", stop);
-  const asked = form("Ask for records", [h("button", { class: "main" }, "Run"), live, h("a", { href: to([...place.parts, "new"]) }, "New record")], async () => {
+  const asked = form("Ask for records", [h("button", { class: "main" }, "Run"), live, place.may("write") && h("a", { href: to([...place.parts, "new"]) }, "New record")], async () => {
     stop();
     await read();
   }, field("Query", text, "Empty for all records."),
@@ -85,7 +85,7 @@ const warned = (text) => text && notice("", "The database wonders", h("p", {}, t
 
 function result(place, items, most, from, read) {
   if (!Array.isArray(items)) return [h("pre", { tabindex: "0" }, JSON.stringify(items, null, 2))];
-  if (!items.length && !from) return [empty("No rows. An app's agents, or “New record”, keep some.")];
+  if (!items.length && !from) return [empty(place.may("write") ? "No rows. An app's agents, or “New record”, keep some." : "No rows. An app's agents keep some.")];
   return [
     shown(place, items),
     h("div", { class: "row" },
