@@ -15,15 +15,42 @@ __all__ = ["mcp"]
 @click.command()
 @click.option("-w", "--workspace", metavar="WS", required=True, help="Whose agents are the tools.")
 @click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
+@click.option(
+    "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
+)
+@click.option(
+    "--token",
+    envvar="MIXKIT_SERVER_TOKEN",
+    help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
+)
 @ws_dir_option
 @pass_session
-def mcp(session: Session, /, workspace: str, constant: bool, ws_dir: Path | None) -> None:
+def mcp(
+    session: Session,
+    /,
+    workspace: str,
+    constant: bool,
+    url: str | None,
+    token: str | None,
+    ws_dir: Path | None,
+) -> None:
     """Serve the agents of a workspace as tools to an MCP client, over standard input and output.
+
+    The workspace is one of a directory, or with --server one of a server that runs elsewhere.
 
     It ends when its input does. What agents write goes to the client if it asks for it, and to standard error.
     """
-    from mix_mcp.stdio import take_output
+    from mix_mcp.output import take_output
 
+    if url is not None:
+        if ws_dir is not None:
+            raise click.UsageError(
+                "--ws-dir is a directory here, and --server is elsewhere; give one of them"
+            )
+        from mix_mcp.remote import serve_remote
+
+        serve_remote(url, workspace, token, take_output(), constant=constant)
+        return
     # Before anything of a plugin is imported, which may print.
     output = take_output()
     from mix_mcp.local import serve_workspace
