@@ -1,4 +1,4 @@
-"""`mixkit mcp`."""
+"""`mixkit mcp`, and what is below it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from mixkit.cli.group import Group
 from mixkit.cli.session import Session, pass_session
 from mixkit.cli.workspaces import ws_dir_option
 
 __all__ = ["mcp"]
 
 
-@click.command()
-@click.option("-w", "--workspace", metavar="WS", required=True, help="Whose agents are the tools.")
+@click.group(cls=Group, invoke_without_command=True)
+@click.option("-w", "--workspace", metavar="WS", help="Whose agents are the tools. Must be given.")
 @click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
 @click.option(
     "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
@@ -24,11 +25,13 @@ __all__ = ["mcp"]
     help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
 )
 @ws_dir_option
+@click.pass_context
 @pass_session
 def mcp(
     session: Session,
+    context: click.Context,
     /,
-    workspace: str,
+    workspace: str | None,
     constant: bool,
     url: str | None,
     token: str | None,
@@ -40,6 +43,10 @@ def mcp(
 
     It ends when its input does. What agents write goes to the client if it asks for it, and to standard error.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if workspace is None:
+        raise click.UsageError("expected --workspace WS, whose agents are to be the tools")
     from mix_mcp.output import take_output
 
     if url is not None:
@@ -59,3 +66,7 @@ def mcp(
         session.overrides = {**session.overrides, "settings.server.ws_dir": str(ws_dir)}
     with session.kernel() as kernel:
         serve_workspace(kernel, workspace, output, constant=constant)
+
+
+mcp.lazy("install", "mix_mcp.installing:install", "Let Claude Desktop start it.")
+mcp.lazy("uninstall", "mix_mcp.installing:uninstall", "Let Claude Desktop start it no more.")
