@@ -89,7 +89,7 @@ def program(task: str) -> Code:
     source = f"module bench(p: data)\n  {task}\n  cell output = task(p)\nmodule end\n"
     checked = check({"bench.mix": source})
     assert not checked.failed, checked.diagnostics
-    return generate(checked.program, "bench").code()
+    return generate(checked.program, "bench")
 
 
 LUA = {

@@ -79,7 +79,8 @@ class Target(msgspec.Struct, frozen=True):
     """What a name means that one agent calls another by. The run of the other gets nothing that is not said here.
 
     `agents` is how it names others in its turn, as its caller does if that is None; `check` makes parameters fit what
-    the package says of the agent, `answer` its result; what the program says, the kernel checks.
+    the package says of the agent, `answer` its result; what the program says, the kernel checks. `ended` is told how
+    many seconds the call took, and what it failed with, if it did; it never raises.
     """
 
     program: Program
@@ -92,6 +93,7 @@ class Target(msgspec.Struct, frozen=True):
     check: Declared | None = None
     answer: Declared | None = None
     agents: Agents | None = None
+    ended: Callable[[float, BaseException | None], None] | None = None
 
 
 class Agents:

@@ -21,7 +21,7 @@ from mixkit.assembly import Assembly
 from mixkit.contracts import Compiled
 from mixkit.engines import Engines
 from mixkit.errors import MixError, NotFound, RunError
-from mixkit.job import Agents, Job, RunOptions, RunResult, check_options, fitted, is_much
+from mixkit.job import Agents, Job, RunOptions, RunResult, Target, check_options, fitted, is_much
 from mixkit.limits import Budget, Limits
 from mixkit.profile import Profile
 from mixkit.programs import Code, Programs
@@ -280,10 +280,21 @@ class Kernel(Resources):
         if agents is None:
             raise NotFound(f"no agent {name!r}: this run was started alone, without other agents")
         target = await agents.resolve(state, name)
+        ended, began = target.ended or _unheard, time.monotonic()
+        try:
+            result = await self._call(state, agents, target, params)
+        except BaseException as exc:
+            ended(time.monotonic() - began, exc)
+            raise
+        ended(time.monotonic() - began, None)
+        state.postponed.extend(result.postponed)
+        return result.value
+
+    async def _call(self, state: State, agents: Agents, target: Target, params: Any) -> RunResult:
         params = await fitted(target.check, params)
         state.budget.spend("depth")
         try:
-            result = await self.run(
+            return await self.run(
                 target.program, target.entry, params,
                 env=target.env or state.env, grants=target.grants, limits=target.limits,
                 budget=state.budget, agents=target.agents or agents, place=target.place, apps=target.apps,
@@ -291,8 +302,6 @@ class Kernel(Resources):
             )  # fmt: skip
         finally:
             state.budget.release("depth")
-        state.postponed.extend(result.postponed)
-        return result.value
 
     async def run_postponed(
         self, result: RunResult, seconds: float, pauses: Callable[[bool], None] | None = None
@@ -351,6 +360,10 @@ class Kernel(Resources):
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unheard(seconds: float, failure: BaseException | None) -> None:
+    """Nobody wants to know that a call has ended."""
 
 
 def _not_loaded(entry: str, budget: Budget) -> NoReturn:

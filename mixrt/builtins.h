@@ -35,7 +35,7 @@
     BUILTIN(array_sub, 3, "start:whole end:whole array:array") \
     BUILTIN(array_reverse, 1, "array:array") \
     BUILTIN(array_sort, 1, "array:array") \
-    BUILTIN(array_range, 3, "first:whole last:whole array:array") \
+    BUILTIN(array_range, 3, "p:whole q:whole a:array") \
     BUILTIN(int_range, 2, "first:whole last:whole") \
     BUILTIN(map_keys, 1, "map:map") \
     BUILTIN(map_values, 1, "map:map") \
@@ -95,4 +95,9 @@
     BUILTIN(coroutine_set_local, 2, "index:whole value:data") \
     BUILTIN(stream_unread, 2, "element:data stream:stream") \
     BUILTIN(expect, 4, "function:string wanted:string argument:string value:any") \
-    BUILTIN(array_sort_by, 2, "keys:array array:array")
+    BUILTIN(array_sort_by, 2, "keys:array array:array") \
+    BUILTIN(map_of_groups, 2, "keys:array array:array") \
+    BUILTIN(sort_open, 1, "array:array") \
+    BUILTIN(sort_step, 2, "greater:any sort:any") \
+    BUILTIN(sort_close, 1, "sort:any") \
+    BUILTIN(array_matches, 3, "keys:array known:array array:array")

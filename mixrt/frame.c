@@ -17,11 +17,15 @@ const struct function *function_at(const struct vm *vm, uint32_t at)
     return &vm->code.functions[low];
 }
 
-uint32_t backtrace(const struct vm *vm, struct address *found, uint32_t most)
+uint32_t backtrace(const struct vm *vm, struct address *found)
 {
     uint32_t count = 0, at = vm->at;
     const Value *base = vm->base;
-    while (count < most && at < vm->code.halt) {
+    if (vm->again) {
+        memmove(found, vm->caught_at, vm->caught_count * sizeof(struct address));
+        return vm->caught_count;
+    }
+    while (count < MOST_ADDRESSES && at < vm->code.halt) {
         const struct function *function = function_at(vm, at);
         Value link = base[-1];
         found[count++] = (struct address){
@@ -109,6 +113,18 @@ enum entered frame_enter(struct vm *vm, uint32_t window, uint32_t count, uint32_
     return ENTERED;
 }
 
+Value frame_caught(struct vm *vm)
+{
+    Value error = made_case(vm, vm->error_name, vm->raised);
+    if (error == FAILED)
+        return FAILED;
+    vm->caught_count = backtrace(vm, vm->caught_at);
+    vm->caught = vm->raised;
+    vm->raised = UNDEF;
+    vm->again = false;
+    return error;
+}
+
 bool frame_unwind(struct vm *vm)
 {
     Value *base = vm->base;
@@ -118,13 +134,12 @@ bool frame_unwind(struct vm *vm)
             return false;
         base -= link_delta(link);
         if (link_flags(link) & TRIES) {
-            Value error = made_case(vm, vm->error_name, vm->raised);
+            Value error = frame_caught(vm);
             if (error == FAILED)
                 return false;
             base[vm->code.at[link_at(link) - 1].a] = error;
             vm->base = base;
             vm->at = link_at(link);
-            vm->raised = UNDEF;
             return true;
         }
     }

@@ -16,11 +16,10 @@ bool frame_unwind(struct vm *vm);
 /* The function in which an instruction is. */
 const struct function *function_at(const struct vm *vm, uint32_t at);
 
-/* Addresses of the calls of the coroutine that panicked, innermost first; at most `most`. */
-struct address {
-    uint32_t function, at;
-    bool tailed;
-};
-uint32_t backtrace(const struct vm *vm, struct address *found, uint32_t most);
+/* Addresses of the calls that led to vm->at, or to where what is raised once more was raised first: innermost first, at most
+ * MOST_ADDRESSES. */
+uint32_t backtrace(const struct vm *vm, struct address *found);
+/* The error that a `try` at vm->at answers, of vm->raised; FAILED for want of memory. */
+Value frame_caught(struct vm *vm);
 
 #endif

@@ -12,7 +12,6 @@
 
 #define DEFAULT_MEMORY ((size_t)64 << 20)
 #define DEFAULT_STACK (UINT32_C(1) << 17)
-#define MOST_ADDRESSES 64
 
 static struct vm machine;
 static struct buffer input;
@@ -23,7 +22,7 @@ static bool open_machine(void)
     struct vm *vm = &machine;
     if (is_open)
         return true;
-    vm->raised = vm->work = vm->globals = vm->pending = UNDEF;
+    vm->raised = vm->work = vm->globals = vm->pending = vm->caught = UNDEF;
     vm->ok_name = vm->error_name = UNDEF;
     vm->running = vm->first = vm->last = vm->entry = NIL;
     vm->result = UNDEF;
@@ -85,7 +84,7 @@ static void answer_pair(struct vm *vm, uint64_t number)
 static void panic(struct vm *vm)
 {
     struct address found[MOST_ADDRESSES];
-    uint32_t count = vm->heap.dead || vm->running == NIL ? 0 : backtrace(vm, found, MOST_ADDRESSES);
+    uint32_t count = vm->heap.dead || vm->running == NIL ? 0 : backtrace(vm, found);
     is_over = true;
     vm->out.size = 0;
     codec_word(vm, &vm->out, EVENT_PANIC);

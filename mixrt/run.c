@@ -325,9 +325,8 @@ static enum stop interpret(struct vm *vm)
             case NOT_ENTERED:
                 if (vm->fault != FAULT_RAISED)
                     goto not_entered;
-                answer = made_case(vm, vm->error_name, vm->raised);
-                vm->raised = UNDEF;
-                ANSWER(answer)
+                vm->at = (uint32_t)(at - code);
+                ANSWER(frame_caught(vm))
             }
         case OP_RETURN: {
             Value link = r[-1], result = A;
@@ -359,9 +358,8 @@ static enum stop interpret(struct vm *vm)
                 case NOT_ENTERED:
                     r = vm->base;
                     if ((flags & TRIES) && vm->fault == FAULT_RAISED) {
-                        answer = made_case(vm, vm->error_name, vm->raised);
-                        vm->raised = UNDEF;
-                        ANSWER(answer)
+                        vm->at = (uint32_t)(at - code);
+                        ANSWER(frame_caught(vm))
                     }
                     goto fault;
                 case ANSWERED:
@@ -456,6 +454,16 @@ static enum stop interpret(struct vm *vm)
         }
         case OP_GET_INT: ANSWER(value_get_int(vm, B, at->c))
         case OP_SET: ANSWER(value_set(vm, A, B, C))
+        case OP_SET_OWN: {
+            Value in = A, key = B;
+            if (is_array(in) && is_small(key) && C != UNDEF && small_of(key) >= 0 && small_of(key) < array_count(in))
+                ANSWER(array_set_own(vm, in, (uint32_t)small_of(key), C))
+            ANSWER(value_set(vm, in, key, C))
+        }
+        case OP_SHARE:
+            if (is_array(A))
+                array_share(A);
+            NEXT
         case OP_SET_KEY: ANSWER(value_set(vm, A, CONSTANT(at->b), C))
         case OP_SET_INT: ANSWER(value_set(vm, A, of_small(at->b), C))
         case OP_PUSH: {
@@ -553,6 +561,7 @@ static enum stop interpret(struct vm *vm)
                 coroutine_cancel(vm, A);
             NEXT
 
+        case OP_RAISE_AGAIN: vm->again = A == vm->caught;
         case OP_RAISE:
             vm->raised = A;
             vm->fault = FAULT_RAISED;

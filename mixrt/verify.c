@@ -73,7 +73,7 @@ static bool inside(const struct place *place, int64_t by)
 
 static bool ends(uint16_t op)
 {
-    return op == OP_RETURN || op == OP_JUMP || op == OP_TAIL || op == OP_TAIL_FUNC || op == OP_RAISE || op == OP_NO_MATCH;
+    return op == OP_RETURN || op == OP_JUMP || op == OP_TAIL || op == OP_TAIL_FUNC || op == OP_RAISE || op == OP_RAISE_AGAIN || op == OP_NO_MATCH;
 }
 
 /* The jumps that follow a table. */

@@ -40,6 +40,14 @@ enum idle {
     GOES_ON_NOW = 4, /* another coroutine can run */
 };
 
+#define MOST_ADDRESSES 64
+
+/* A call in a backtrace. */
+struct address {
+    uint32_t function, at;
+    bool tailed;
+};
+
 /* A buffer that grows, outside of the heap. */
 struct buffer {
     char *bytes;
@@ -61,6 +69,7 @@ struct vm {
     Value pending;     /* SLOTS: coroutines that wait for an FFI, by call id */
     Value entry;       /* the coroutine of the entry, or null */
     Value result;      /* of the entry, if it has ended and nobody was told; else undefined */
+    Value caught;      /* what `try` caught last, with its addresses below */
     Value ok_name, error_name;
 
     uint32_t pending_count, next_call;
@@ -77,6 +86,10 @@ struct vm {
     /* See text_offset. Forgotten when something is collected. */
     const struct text *hint_text;
     uint32_t hint_index, hint_offset;
+
+    struct address caught_at[MOST_ADDRESSES];
+    uint32_t caught_count;
+    bool again; /* what is raised was caught before: vm->caught */
 
     struct buffer out;
     struct buffer written; /* by a built-in in parts, see work.h */

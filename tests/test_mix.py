@@ -225,7 +225,7 @@ def checked_case(path: Path) -> tuple[Case, Checked, str]:
 @cache
 def code_of(path: Path) -> Code:
     _, checked, agent = checked_case(path)
-    return generate(checked.program, agent).code()
+    return generate(checked.program, agent)
 
 
 NOT_KEPT: frozenset[str] = frozenset()
@@ -296,7 +296,7 @@ def test_random_program(seed: int, make: Make) -> None:
     # Constants of random kinds meet operators that do not take them: certain errors, which both have to give.
     assert {item.code for item in checked.diagnostics if item.cls == "error"} <= {"M0404"}
     both: list[Any] = []
-    for runner in (Evaluator(checked, name), Machine(generate(checked.program, name).code(), name, make)):
+    for runner in (Evaluator(checked, name), Machine(generate(checked.program, name), name, make)):
         try:
             runner.start(params)
             both.append(codec.encode(runner.output()))

@@ -43,7 +43,8 @@ class Kind(StrEnum):
     SIGN_IN = "sign-in"
     """Somebody signs in, here or with an account elsewhere, or asks for a token."""
     CONFIGURE = "configure"
-    """How users sign in elsewhere is configured, or an account there is let go."""
+    """How users sign in elsewhere is configured, an account there is let go, or a secret is kept, removed or sealed
+    anew."""
     EXPORT = "export"
     """A workspace or an app leaves."""
     IMPORT = "import"

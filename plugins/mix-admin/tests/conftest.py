@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -197,23 +199,56 @@ def _fill(site: Site) -> None:
             client.post("/v1/ws/crm/permissions", json=grant).raise_for_status()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, as the system has it."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; `apt-get install chromium` brings it (docs/admin.md)")
-    # NOTE: it holds the event loop of this thread until it stops, so no async test may be in these modules.
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                "--disable-background-networking", "--disable-component-update",
-            ],
-        )  # fmt: skip
-        yield chromium
-        chromium.close()
+class Chromium:
+    """The browser of all tests of this folder, as the system has it: it starts when it is first wanted."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._browser: Browser | None = None
+
+    def browser(self) -> Browser:
+        """It, running."""
+        if CHROMIUM is None:
+            pytest.skip("there is no chromium; `apt-get install chromium` brings it (docs/admin.md)")
+        if self._browser is None:
+            expect.set_options(timeout=30_000)
+            playwright = self._open.enter_context(sync_playwright())
+            self._browser = self._open.enter_context(
+                playwright.chromium.launch(
+                    executable_path=CHROMIUM,
+                    args=[
+                        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                        "--disable-background-networking", "--disable-component-update",
+                    ],
+                )
+            )  # fmt: skip
+        return self._browser
+
+    def close(self) -> None:
+        """End it, if it runs. It may be wanted again."""
+        self._browser = None
+        self._open.close()
+
+
+_CHROMIUM = Chromium()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """The browser, for a context in each test."""
+    yield _CHROMIUM
+    _CHROMIUM.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    # NOTE: it holds the event loop of this thread until it ends, so that it must be gone before an async test of
+    # another folder, and none may be in this one.
+    try:
+        yield
+    finally:
+        if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+            _CHROMIUM.close()
 
 
 @dataclass
@@ -258,13 +293,13 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(site: Site, browser: Browser, faults: Faults) -> Iterator[Open]:
+def open_page(site: Site, chromium: Chromium, faults: Faults) -> Iterator[Open]:
     """Opens the page at a place, signed in unless it is said otherwise, as the operator or the user of an address;
     keywords are those of a browser's context."""
     contexts = []
 
     def make(place: str = "#/", *, signed_in: bool = True, user: str | None = None, **options: Any) -> Page:
-        context = browser.new_context(
+        context = chromium.browser().new_context(
             **{"viewport": {"width": 1100, "height": 760}, "locale": "en-GB", **options}
         )
         context.set_default_timeout(30_000)

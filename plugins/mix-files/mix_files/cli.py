@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mixkit.activities import Kind
 from mixkit.cli.group import Group
+from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, ws_dir_option, yes_option
@@ -38,8 +40,11 @@ def files() -> None:
     """
 
 
-def _app_command(function: F) -> Callable[..., None]:
-    """Decorator: the command gets `held`, the files of the app, and `out`, beside its own arguments."""
+def _app_command(function: F, *, changes: bool = False) -> Callable[..., None]:
+    """Decorator: the command gets `held`, the files of the app, and `out`, beside its own arguments.
+
+    One that changes them is noted, and gets `about`, to be filled for that.
+    """
 
     @click.option(
         "--app", "name", metavar="WS/APP", required=True, help="Workspace and app whose files they are."
@@ -53,11 +58,19 @@ def _app_command(function: F) -> Callable[..., None]:
 
         ws, app = split_app(name)
         with session.kernel() as kernel:
-            place = find_workspace(open_store(kernel, ws_dir), ws).place(app)
-            held = kernel.files.open(place)
-            asyncio.run(function(*args, held=held, out=Output(session.as_json), **options))
+            store = open_store(kernel, ws_dir)
+            held = kernel.files.open(find_workspace(store, ws).place(app))
+            options |= {"held": held, "out": Output(session.as_json)}
+            if not changes:
+                asyncio.run(function(*args, **options))
+                return
+            with noted(store, Kind.SAVE, ws, app) as about:
+                asyncio.run(function(*args, about=about, **options))
 
     return command
+
+
+_changing_command = functools.partial(_app_command, changes=True)
 
 
 @files.command()
@@ -110,7 +123,7 @@ async def get(path: str, target: Path, force: bool, held: Files, out: Output) ->
     "--property", "properties", multiple=True, metavar="NAME=TEXT", help="Said of the file. Repeatable."
 )
 @click.option("--force", is_flag=True, help="Replace a file that has the PATH.")
-@_app_command
+@_changing_command
 async def put(
     source: Path,
     path: str,
@@ -119,6 +132,7 @@ async def put(
     force: bool,
     held: Files,
     out: Output,
+    about: dict[str, Any],
 ) -> None:
     """Store FILE as PATH, or under its own name in PATH if that ends with a slash; `-` is stdin."""
     from mixkit.file_fields import guessed
@@ -145,6 +159,7 @@ async def put(
             info = await upload.commit()
         finally:
             await upload.abort()
+    about["file"] = path
     out.record(
         {"path": path, "size": info.size, "type": info.content_type, "sha256": info.sha256, "etag": info.etag}
     )
@@ -154,16 +169,23 @@ async def put(
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--recursive", "-r", is_flag=True, help="A PATH is a folder: remove all files in it.")
 @yes_option
-@_app_command
-async def rm(paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, out: Output) -> None:
+@_changing_command
+async def rm(
+    paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, out: Output, about: dict[str, Any]
+) -> None:
     """Remove files, for good."""
     from mixkit.errors import NotFound
 
     removed: list[str] = []
+
+    def done(path: str) -> None:
+        removed.append(path)
+        about.update({"removed": len(removed), "file": path})
+
     for path in paths:
         if not recursive:
             await held.delete(path)
-            removed.append(path)
+            done(path)
             continue
         found = [info.path for info in await _below(held, path)]
         if found and found != [path]:
@@ -172,7 +194,7 @@ async def rm(paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, ou
             # Somebody else may have done it meanwhile.
             with suppress(NotFound):
                 await held.delete(name)
-            removed.append(name)
+            done(name)
     out.table(("removed",), [(path,) for path in removed])
 
 

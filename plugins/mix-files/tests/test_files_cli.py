@@ -198,3 +198,29 @@ def test_a_disk_that_does_what_it_must(tmp_path: Path) -> None:
 
     assert _disk(str(tmp_path)).level == "ok"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_changes_files_is_noted(shell: Shell) -> None:
+    def noted() -> list[tuple[str, str, dict[str, Any] | None]]:
+        found = json.loads(shell.run("logs", "office", "--ws-dir", "ws", "--json")[0])
+        assert {each["subject"] for each in found} == {"operator"}
+        return [
+            (each["kind"], each["result"], each.get("about"))
+            for each in found
+            if each["kind"] != "create" and each["app"] == "notes"
+        ]
+
+    for name in ("a", "b", "c"):
+        shell("put", "-", f"/{name}.txt", stdin=name.encode())
+    shell("get", "/a.txt")
+    shell("ls")
+    shell.fails("put", "p.toml", "/a.txt")
+    shell("rm", "/a.txt", "/b.txt")
+    # The first is gone, which somebody may look for.
+    shell.fails("rm", "/c.txt", "/none.txt")
+    shell.fails("rm", "/none.txt")
+    assert noted() == [
+        *(("save", "ok", {"file": f"/{name}.txt"}) for name in "abc"),
+        ("save", "ok", {"removed": 2, "file": "/b.txt"}),
+        ("save", "fault", {"removed": 1, "file": "/c.txt"}),
+    ]

@@ -6,19 +6,23 @@ argument that is undefined makes the result undefined. Kinds are looked at, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from mix_lang import syntax as s
+from mix_lang.library import TWINS
 from mix_lang.source import Span
 from mixkit.value import UNDEF
 
 __all__ = ["with_arguments_checked"]
 
-_RAISING: Final = frozenset(
-    {"array", "map", "dataMap", "option", "result", "dataArray", "dataOption", "dataResult"}
-)
-_PASSING: Final = frozenset({"string", "number"})
+_RAISING: Final = {
+    *("array", "map", "stream", "option", "result"),
+    *("set", "gset", "uniqArray", "bitset", "container", "memo", "registry"),
+    *TWINS,
+}
+_PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""
 _EXPECT: Final = "$expect"
 _KINDS: Final = {
@@ -28,6 +32,8 @@ _KINDS: Final = {
     "number": "number",
     "string": "string",
     "bool": "bool",
+    "option": "option",
+    "result": "result",
 }
 
 
@@ -35,7 +41,8 @@ def with_arguments_checked(module: s.Module) -> s.Module:
     """A module of the library whose public functions look at their arguments; others stay as they are."""
     if module.name not in _RAISING | _PASSING:
         return module
-    items = [_checked(module.name, item) if isinstance(item, s.Def) else item for item in module.items]
+    types = {item.name: item.type for item in module.items if isinstance(item, s.TypeDef)}
+    items = [_checked(module.name, item, types) if isinstance(item, s.Def) else item for item in module.items]
     if items == list(module.items):
         return module
     text = s.TName(module.span, "", "string")
@@ -47,8 +54,8 @@ def with_arguments_checked(module: s.Module) -> s.Module:
     return replace(module, items=(expect, *items))
 
 
-def _checked(module: str, item: s.Def) -> s.Def:
-    params = [(param, _kind(param.type)) for param in item.params or ()]
+def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
+    params = [(param, _kind(param.type, types)) for param in item.params or ()]
     named = [(param.name, kind) for param, kind in params if kind]
     if item.private or item.body is None or not named:
         return item
@@ -77,12 +84,13 @@ def _checked(module: str, item: s.Def) -> s.Def:
     return replace(item, body=body)
 
 
-def _kind(hint: s.Type | None) -> str:
+def _kind(hint: s.Type | None, types: Mapping[str, s.Type]) -> str:
     """The kind of value that a type of the head asks for; empty if it may be of several."""
     if isinstance(hint, s.TArrow):
         return "function"
-    if isinstance(hint, s.TRecord):
+    if isinstance(hint, s.TRecord | s.TLabels):
         return "map"
     if isinstance(hint, s.TName | s.TApply) and not hint.qualifier:
-        return _KINDS.get(hint.name, "")
+        # An abbreviation of the module is no part of itself.
+        return _kind(types[hint.name], types) if hint.name in types else _KINDS.get(hint.name, "")
     return ""

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 from mix_lang import library
 from mix_lang import syntax as s
 from mix_lang.arguments import with_arguments_checked
-from mix_lang.check.cells import check_cells
-from mix_lang.check.hinted import check_hints
 from mix_lang.check.imports import check_imports
-from mix_lang.check.meta import check_meta
-from mix_lang.check.names import check_names
-from mix_lang.check.patterns import check_patterns
+from mix_lang.check.modules import check_module
 from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.infer.modules import check_types
-from mix_lang.memory import remembered
+from mix_lang.memory import Memory
 from mix_lang.parser import parse
+from mix_lang.passages import read as passages_of
 from mix_lang.program import Program, Unit, members_of
 from mix_lang.queries import with_queries
 from mix_lang.source import Source, Span
 
-__all__ = ["Checked", "check", "imports_of"]
+__all__ = ["Checked", "add_library", "check", "imports_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +41,20 @@ class Checked:
         return next((unit for unit in units if unit.source.file == file and not unit.library), None)
 
 
-def check(sources: Mapping[str, str]) -> Checked:
+def check(sources: Mapping[str, str], memory: Memory | None = None) -> Checked:
     """Parse and check the modules of a program.
 
     Args:
         sources: names of files to their text. A module without a head is called after its file. Modules of the
             standard library are there without being given; one that is given takes their place.
+        memory: what is remembered of compilations before, so that only what has changed is looked at. Whatever is in
+            it, the answer is the same.
     """
-    program = Program(known=frozenset(library.sources()))
+    program = Program(known=frozenset(library.sources()), memory=Memory() if memory is None else memory)
     reports: list[Report] = []
     units: list[tuple[Unit, Report]] = []
     for file, text in sources.items():
-        read, parsed = _read(file, text)
+        read, parsed = _read(file, text, program.memory)
         report = parsed.copy()
         reports.append(report)
         for unit in read:
@@ -68,52 +67,42 @@ def check(sources: Mapping[str, str]) -> Checked:
                 continue
             program.units[unit.name] = unit
             units.append((unit, report))
-    _add_library(program)
+    add_library(program)
     check_imports(program, units)
     for unit, report in units:
-        for item in remembered(("check", *program.within(unit)), partial(_checked, program, unit)):
-            report.take(item)
+        check_module(program, unit, report)
     check_types(program, units)
     found = [item for report in reports for item in sorted(report.found, key=lambda item: item.span)]
     return Checked(program, tuple(found))
 
 
-def _checked(program: Program, unit: Unit) -> list[Diagnostic]:
-    """What is wrong in a module, as far as it is no matter of all modules together."""
-    report = Report(unit.source)
-    try:
-        check_names(program, unit, report)
-        check_cells(program, unit, report)
-        check_patterns(program, unit, report)
-        check_meta(program, unit, report)
-        check_hints(program, unit, report)
-    except RecursionError:
-        report.add("M0203", Span(0, 0), "this module is nested too deep")
-    return report.found
-
-
-def _read(file: str, text: str) -> tuple[list[Unit], Report]:
+def _read(file: str, text: str, memory: Memory) -> tuple[list[Unit], Report]:
     """The modules of a file, and what is wrong with its text."""
 
     def read() -> tuple[list[Unit], Report]:
         source = Source(file, text)
         report = Report(source)
-        modules = [with_queries(module, report) for module in parse(source, _stem(file), report)]
-        return [Unit(module, source, *members_of(module)) for module in modules], report
+        modules = [
+            with_queries(module, passages, report, memory)
+            for module, passages in passages_of(source, _stem(file), report, memory)
+        ]
+        return [
+            Unit(module, source, *members_of(module), passages=passages) for module, passages in modules
+        ], report
 
-    return remembered(("read", file, text), read, 20 * len(text))
+    return memory.remembered(("read", file, text), read, 2 * len(text))
 
 
-def imports_of(file: str, text: str) -> list[str]:
+def imports_of(file: str, text: str, memory: Memory) -> list[str]:
     """The modules that a source imports."""
-    return [name for unit in _read(file, text)[0] for name in unit.imports]
+    return [name for unit in _read(file, text, memory)[0] for name in unit.imports]
 
 
 def _stem(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".")[0]
 
 
-def _add_library(program: Program) -> None:
+def add_library(program: Program) -> None:
     """The modules of the standard library that the program imports, through others too."""
     todo = list(program.units.values())
     while todo:

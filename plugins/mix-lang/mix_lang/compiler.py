@@ -11,6 +11,7 @@ from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
 from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.errors import CompileError
+from mix_lang.memory import Memory
 from mix_lang.program import Program, Unit
 from mix_lang.source import Span
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["build", "build_all", "build_library", "executable", "gather"]
 
 
-def gather(sources: Mapping[str, str]) -> dict[str, str]:
+def gather(sources: Mapping[str, str], memory: Memory | None = None) -> dict[str, str]:
     """The first source, and those of the modules that it imports, which are in files of their names."""
     first = next(iter(sources))
     found = {first: sources[first]}
     todo = [first]
+    memory = Memory() if memory is None else memory
     while todo:
         name = todo.pop()
-        for module in imports_of(name, found[name]):
+        for module in imports_of(name, found[name], memory):
             file = f"{module}.mix"
             if file not in found and file in sources:
                 found[file] = sources[file]
@@ -35,17 +37,22 @@ def gather(sources: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def build(sources: Mapping[str, str], libraries: Sequence[Library] = ()) -> tuple[bytes, Checked]:
+def build(
+    sources: Mapping[str, str], libraries: Sequence[Library] = (), memory: Memory | None = None
+) -> tuple[bytes, Checked]:
     """The executable, and what the checks had to say that is no error. `CompileError` if there are errors.
 
     Args:
         libraries: where modules are that are not among the sources.
+        memory: what is remembered of compilations before, so that only what has changed is compiled. Whatever is in it,
+            the answer is the same, byte for byte.
     """
     if libraries:
         more = {file: text for library in libraries for file, text in library.sources.items()}
         sources = _Laid(sources, more)
-    found = gather(sources)
-    checked = check(found)
+    memory = Memory() if memory is None else memory
+    found = gather(sources, memory)
+    checked = check(found, memory)
     if checked.failed:
         raise CompileError(checked.diagnostics)
     first = next(iter(found))
@@ -78,11 +85,11 @@ class _Laid(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def build_library(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
-    """A library of all modules among the sources. Raises as `build`."""
+def build_library(sources: Mapping[str, str], memory: Memory | None = None) -> tuple[bytes, Checked]:
+    """A library of all modules among the sources. `memory` and what it raises are as in `build`."""
     from mix_lang.libraries import library_of
 
-    checked = check(sources)
+    checked = check(sources, memory)
     if checked.failed:
         raise CompileError(checked.diagnostics)
     units = [
@@ -91,13 +98,14 @@ def build_library(sources: Mapping[str, str]) -> tuple[bytes, Checked]:
     return library_of(checked.program, units), checked
 
 
-def build_all(sources: Mapping[str, str]) -> tuple[dict[str, bytes], Checked]:
-    """The executables of all agents among the sources, by their files, when all of the sources are right.
+def build_all(sources: Mapping[str, str], memory: Memory | None = None) -> tuple[dict[str, bytes], Checked]:
+    """The executables of all agents among the sources, by their files, when all of the sources are right. `memory` is
+    as in `build`.
 
     Raises:
         CompileError: with everything that is wrong in them.
     """
-    checked = check(sources)
+    checked = check(sources, memory)
     if checked.failed:
         raise CompileError(checked.diagnostics)
     units = [
@@ -118,7 +126,7 @@ def _code(checked: Checked, unit: Unit, libraries: Sequence[Library] = ()) -> by
 
     given = {key: part for library in libraries for key, part in library.parts(checked.program).items()}
     try:
-        code = generate(checked.program, unit.name, given).code()
+        code = generate(checked.program, unit.name, given)
     except RecursionError:
         report = Report(unit.source)
         report.add("M0203", unit.module.span, "this module is nested too deep", hint="give inner parts names")

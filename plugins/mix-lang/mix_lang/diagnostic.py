@@ -16,7 +16,7 @@ Class: TypeAlias = Literal["error", "warning", "info"]
 class Diagnostic:
     """One finding: a code of `mix_lang.codes`, a message in one line, a place, and what the message says as data.
 
-    `hint` says what to write, where that is certain. `source` is the text that the place is in.
+    `hint` says what to write, where that is certain. `source` is the text that the place is in, `span` the place in it.
     """
 
     code: str
@@ -46,22 +46,29 @@ _MOST = 200
 
 @dataclass(slots=True)
 class Report:
-    """Collects what is found in one source. At most one finding for one place and class, and no more than 200."""
+    """Collects what is found in one source. At most one finding for one place and class, and no more than 200.
+
+    Attributes:
+        asked: how many findings there were, those that were left out among them.
+    """
 
     source: Source
     found: list[Diagnostic] = field(default_factory=list)
+    asked: int = 0
     _places: set[tuple[int, str]] = field(default_factory=set, repr=False)
 
     def copy(self) -> Report:
         """Another one that has found the same so far."""
-        return Report(self.source, list(self.found), set(self._places))
+        return Report(self.source, list(self.found), self.asked, set(self._places))
 
     def add(
         self, code: str, span: Span, message: str, *, hint: str = "", cls: Class = "error", **params: Any
     ) -> None:
-        """Add a finding, unless there is one of its class at the same place: that is the same cause."""
+        """Add a finding, unless there is one of its class, or an error, at the same place: that is the same cause."""
+        self.asked += 1
+        span = self.source.span(span)
         key = (span.start, cls)
-        if key in self._places or self.full:
+        if key in self._places or self.full or (cls != "error" and (span.start, "error") in self._places):
             return
         self._places.add(key)
         place = self.source.location(span)
@@ -69,6 +76,7 @@ class Report:
 
     def take(self, item: Diagnostic) -> None:
         """Add what was found before, under the same conditions."""
+        self.asked += 1
         key = (item.span.start, item.cls)
         if key not in self._places and not self.full:
             self._places.add(key)

@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,6 +26,9 @@ from mix_lang.settings import LangSettings
 from mixkit import distributions
 from mixkit.disk_cache import DiskCache, default_directory
 from mixkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from mix_lang.memory import Memory
 
 __all__ = ["MixCompiler"]
 
@@ -36,6 +40,7 @@ class MixCompiler:
 
     Attributes:
         cache: where programs are kept; None if nowhere.
+        memory: what is remembered of compilations in this process, from the first one on.
     """
 
     name = "mix"
@@ -44,6 +49,7 @@ class MixCompiler:
 
     def __init__(self, settings: LangSettings | None = None) -> None:
         settings = settings or LangSettings()
+        self.memory: Memory | None = None
         directory = settings.cache_dir
         self.cache = (
             None
@@ -60,23 +66,25 @@ class MixCompiler:
             CompileError: with everything that is wrong in them.
         """
         if self.cache is None:
-            return _compiled(sources)
+            return self._compiled(sources)
         first = next(iter(sources))
         key = _key(first, sources[first])
         kept = self.cache.get(key)
         code = None if kept is None else _still(kept, sources)
         if code is None:
             watched = _Watched(sources)
-            code = _compiled(watched)
+            code = self._compiled(watched)
             needs = msgspec.json.encode(watched.asked)
             self.cache.put(key, len(needs).to_bytes(4, "little") + needs + code)
         return code
 
+    def _compiled(self, sources: Mapping[str, str]) -> bytes:
+        from mix_lang.compiler import build
+        from mix_lang.memory import Memory
 
-def _compiled(sources: Mapping[str, str]) -> bytes:
-    from mix_lang.compiler import build
-
-    return build(sources)[0]
+        if self.memory is None:
+            self.memory = Memory()
+        return build(sources, memory=self.memory)[0]
 
 
 def _still(kept: bytes, sources: Mapping[str, str]) -> bytes | None:

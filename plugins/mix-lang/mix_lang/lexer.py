@@ -92,29 +92,37 @@ _ESCAPES: Final = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\\": "\\", '"': '"', "'": "'", "/": "/",
 }  # fmt: skip
 _MEANT: Final = {
-    "!": "write not", "&": "write &&", "`": 'strings stand in "', "$": "names have no $",
+    "!": "write not", "&": "write &&", "`": 'strings stand in ", and are joined with +: "n is " + n',
+    "$": "names have no $",
     "\\": "functions are written (x -> …)",
 }  # fmt: skip
 _made: Final[Any] = tuple.__new__
+_TEMPLATE: Final = 2_000
+"""Characters of such a string, at most."""
 _DIGITS: Final = 400
 """More digits than any number needs; Python takes very long for very many."""
 
 
-def tokenize(source: Source, report: Report) -> list[Token]:
-    """All tokens, with an `eof` at the end. What cannot be read is reported, once for each run of it, and left out."""
-    return _Lexer(source, report).run()
+def tokenize(source: Source, report: Report, passage: str | None = None, first: int = 0) -> list[Token]:
+    """All tokens, with an `eof` at the end. What cannot be read is reported, once for each run of it, and left out.
+
+    Args:
+        passage: a part of the text that is read alone; it has no `#line` and its like.
+        first: what the spans in it count from.
+    """
+    return _Lexer(source, report, source.text if passage is None else passage, first).run()
 
 
 class _Lexer:
-    def __init__(self, source: Source, report: Report) -> None:
-        self._source, self._text, self._report = source, source.text, report
-        self._at = 0
+    def __init__(self, source: Source, report: Report, text: str, base: int) -> None:
+        self._source, self._text, self._report = source, text, report
+        self._at, self._base = 0, base
         self._first = True
         self._tokens: list[Token] = []
         self._pushed: list[tuple[str, int]] = []
 
     def run(self) -> list[Token]:
-        text, scan, tokens = self._text, _SCAN.match, self._tokens
+        text, scan, tokens, base = self._text, _SCAN.match, self._tokens, self._base
         size = len(text)
         while self._at < size:
             start = self._at
@@ -133,7 +141,7 @@ class _Lexer:
                     kind = "end" if word == ";;" else "op"
                 elif word in KEYWORDS:
                     kind = "keyword"
-                span = _made(Span, (start, end))
+                span = _made(Span, (start + base, end + base))
                 tokens.append(_made(Token, (kind, word, span, self._first)))
                 self._first = False
             elif kind == "newline":
@@ -150,17 +158,24 @@ class _Lexer:
         return tokens
 
     def _add(self, kind: str, value: Any, start: int) -> None:
-        self._tokens.append(Token(kind, value, Span(start, self._at), self._first))
+        self._tokens.append(Token(kind, value, self._span(start, self._at), self._first))
         self._first = False
+
+    def _span(self, start: int, end: int) -> Span:
+        return Span(start + self._base, end + self._base)
 
     def _unknown(self) -> None:
         start = self._at
+        end = self._text.find("`", start + 1) if self._text[start] == "`" else -1
+        if 0 < end - start <= _TEMPLATE:
+            # A string of JavaScript, whatever is in it, is one error.
+            self._at = end + 1
         while self._at < len(self._text) and not _SCAN.match(self._text, self._at):
             self._at += 1
         found = self._text[start : min(self._at, start + 20)]
-        hint = _MEANT.get(found, "")
+        hint = _MEANT.get(found, "") or _MEANT.get(found[0], "")
         self._report.add(
-            "M0101", Span(start, self._at), f"{found!r} is nothing that Mix has", hint=hint, found=found
+            "M0101", self._span(start, self._at), f"{found!r} is nothing that Mix has", hint=hint, found=found
         )
         # The parser stops at it, at the same place, and so does not complain a second time.
         self._add("bad", found, start)
@@ -168,12 +183,14 @@ class _Lexer:
     def _number(self, text: str, start: int) -> None:
         value: int | float
         if len(text) > _DIGITS:
-            self._report.add("M0102", Span(start, self._at), f"a number of {len(text)} characters")
+            self._report.add("M0102", self._span(start, self._at), f"a number of {len(text)} characters")
             value = 0
         else:
             value = float(text) if not text.isdigit() else int(text)
         if value in (float("inf"),):
-            self._report.add("M0102", Span(start, self._at), "this number is larger than a double holds")
+            self._report.add(
+                "M0102", self._span(start, self._at), "this number is larger than a double holds"
+            )
             value = 0.0
         if type(value) is int and value > 2**63:
             value = float(value)
@@ -187,7 +204,7 @@ class _Lexer:
             if match is None or match.group(1) is not None:
                 if match is None or match.group(1) != '"':
                     self._report.add(
-                        "M0103", Span(start, self._at), "this string has no end in its line",
+                        "M0103", self._span(start, self._at), "this string has no end in its line",
                         hint='end it with ", or write """ around text of several lines',
                     )  # fmt: skip
                 else:
@@ -210,7 +227,7 @@ class _Lexer:
         elif piece[1] in _ESCAPES:
             return _ESCAPES[piece[1]]
         self._report.add(
-            "M0104", Span(self._at, self._at + len(piece)), f"no such escape in a string: {piece}",
+            "M0104", self._span(self._at, self._at + len(piece)), f"no such escape in a string: {piece}",
             hint=r"the escapes are \n \t \r \b \f \0 \\ \" \' \/ \uXXXX and \u{X…}",
         )  # fmt: skip
         return piece
@@ -218,7 +235,7 @@ class _Lexer:
     def _raw(self, start: int) -> None:
         end = self._text.find('"""', self._at)
         if end < 0:
-            self._report.add("M0103", Span(start, start + 3), 'this string has no """ at its end')
+            self._report.add("M0103", self._span(start, start + 3), 'this string has no """ at its end')
             end = self._at = len(self._text)
             self._add("string", self._text[start + 3 : end], start)
             return
@@ -232,7 +249,7 @@ class _Lexer:
         end = self._text.find("*/", self._at)
         if end < 0:
             self._report.add(
-                "M0105", Span(start, start + 2), "this comment has no end", hint="end it with */"
+                "M0105", self._span(start, start + 2), "this comment has no end", hint="end it with */"
             )
         self._at = len(self._text) if end < 0 else end + 2
 
@@ -251,14 +268,14 @@ class _Lexer:
         shifts = self._source.shifts
         if word == "pop":
             if not self._pushed:
-                self._report.add("M0106", Span(at, self._at), "#pop without a #push before it")
+                self._report.add("M0106", self._span(at, self._at), "#pop without a #push before it")
                 return True
             # What stands between came from elsewhere: counting goes on behind the #push.
             old, old_line = self._pushed.pop()
             shifts.append(Shift(physical + 1, old, old_line + 1))
             return True
         if number is None:
-            self._report.add("M0106", Span(at, self._at), f"expected a line number after #{word}")
+            self._report.add("M0106", self._span(at, self._at), f"expected a line number after #{word}")
             return True
         if word == "push":
             self._pushed.append((here, line))

@@ -23,6 +23,7 @@ def library_of(program: Program, units: Sequence[Unit]) -> bytes:
     generator = Generator(program)
     generator.library(list(units))
     names = {unit.name for unit in units}
+    passages = generator.whereabouts()
     modules, parts = [], []
     for unit in units:
         needs = {
@@ -31,9 +32,9 @@ def library_of(program: Program, units: Sequence[Unit]) -> bytes:
             if isinstance(other, Unit) and other.name not in names
         }
         modules.append([unit.name, unit.source.file, unit.source.text, needs])
-    for (what, unit), part in generator.parts.items():
+    for (what, unit), part in sorted(generator.parts.items(), key=lambda item: (item[0][1].name, item[0][0])):
         if unit in units:
-            functions = [packed(builder) for builder in part.builders]
+            functions = [packed(builder, passages) for builder in part.builders]
             parts.append([what, unit.name, functions, [list(asked) for asked in part.asked]])
     code = Code(LIBRARY)
     code.library = {"modules": modules, "parts": parts}

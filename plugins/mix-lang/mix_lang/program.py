@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from mix_lang import syntax as s
+from mix_lang.memory import Memory
+from mix_lang.passages import Passage
 from mix_lang.source import Source
 from mix_lang.walk import every
 
@@ -16,12 +18,15 @@ __all__ = [
     "Program",
     "Read",
     "Unit",
+    "actions_in",
     "arity_of",
     "fallback_of",
     "function_type",
     "members_of",
     "result_of",
 ]
+
+T = TypeVar("T")
 
 Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "import", "broken"]
 
@@ -30,7 +35,8 @@ Kind: TypeAlias = Literal["param", "def", "cell", "alias", "case", "type", "impo
 class Member:
     """What a module's name means. `item` is the definition that counts: the last one that has a body.
 
-    `declared` is the declaration, if there is one; `at` where the name is known from, in characters.
+    `declared` is the declaration, if there is one; `replaced` are definitions that do not count;
+    `small` whether it is written out where it is called, once somebody asked.
     """
 
     name: str
@@ -38,8 +44,8 @@ class Member:
     item: s.Item | s.Param
     private: bool = False
     declared: s.Def | s.CellDef | None = None
-    at: int = 0
     replaced: list[s.Def] = field(default_factory=list)
+    small: bool | None = None
 
     @property
     def var(self) -> bool:
@@ -53,14 +59,20 @@ class Member:
 class Unit:
     """A module with its source and its members. Types have names of their own: `type color` beside `case color`.
 
-    The same text gives the same unit, as long as it is remembered; it never changes.
+    The same text gives the same unit, as long as it is remembered; it never changes. A module of the library has no
+    passages: it is one.
     """
 
     module: s.Module
     source: Source
     members: dict[str, Member]
     types: dict[str, s.TypeDef]
+    passages: tuple[Passage, ...] = ()
     library: bool = False
+    uses: dict[str, list[str]] | None = None
+    facts: Hashable = None
+    _passages: dict[int, Passage] | None = None
+    _own: dict[Hashable, Any] = field(default_factory=dict)
     _actions: dict[int, str] | None = None
     _imports: list[str] | None = None
 
@@ -70,6 +82,33 @@ class Unit:
 
     def __repr__(self) -> str:
         return f"<module {self.name} of {self.source.file}>"
+
+    def passage_of(self, item: s.Item | s.Param) -> Passage:
+        """The passage in which an item of the module stands."""
+        if self._passages is None:
+            self._passages = {id(param): self.passages[0] for param in self.module.params}
+            for passage in self.passages:
+                for each in passage.items:
+                    self._passages[id(each)] = passage
+        return self._passages[id(item)]
+
+    def fact(self, item: s.Item | s.Param, what: str, find: Callable[[s.Item | s.Param], T]) -> T:
+        """What is found out about an item alone, once."""
+        facts = self._own if self.library else self.passage_of(item).facts
+        key = (what, id(item))
+        if key not in facts:
+            facts[key] = find(item)
+        found: T = facts[key]
+        return found
+
+    def with_module(self, module: s.Module) -> Unit:
+        """The same with other items, which a tool has made: one passage, that stands in no text."""
+        mentioned = {
+            name for item in module.items for node in every(item) if (name := getattr(node, "name", None))
+        }
+        first = self.passages[0]
+        passage = Passage(first.start, "", module.items, tuple(sorted(mentioned)), first.head)
+        return Unit(module, self.source, *members_of(module), passages=(passage,))
 
     @property
     def imports(self) -> list[str]:
@@ -83,12 +122,24 @@ class Unit:
         """Names of the actions in it, by the places where they start: `M.action`, `M.action/2` …, in the order of the
         text."""
         if self._actions is None:
-            starts = sorted({node.span.start for node in every(self.module) if isinstance(node, s.Action)})
+            starts = sorted(
+                {start for item in self.module.items for start in actions_in(self, item)},
+                key=self.source.offset,
+            )
             self._actions = {
                 start: f"{self.name}.action" + (f"/{number}" if number > 1 else "")
                 for number, start in enumerate(starts, 1)
             }
         return self._actions
+
+
+def actions_in(unit: Unit, item: s.Item | s.Param) -> tuple[int, ...]:
+    """Where actions start in an item."""
+    return unit.fact(item, "actions", _actions)
+
+
+def _actions(item: s.Item | s.Param) -> tuple[int, ...]:
+    return tuple(node.span.start for node in every(item) if isinstance(node, s.Action))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +162,12 @@ class Program:
     Attributes:
         units: those that are there: the program's own, and what they import.
         known: names of the library's modules, which are there when somebody imports them.
+        memory: what is remembered of programs before.
     """
 
     units: dict[str, Unit] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    memory: Memory = field(default_factory=Memory)
 
     def within(self, unit: Unit) -> tuple[Unit | str, ...]:
         """The module and all that it imports, through others too; those that are not there by name. What the compiler
@@ -186,7 +239,7 @@ def members_of(module: s.Module) -> tuple[dict[str, Member], dict[str, s.TypeDef
             # Another kind under the same name is an error that `names` reports; the first one counts till then.
             if member is None:
                 declared = item if isinstance(item, s.Def | s.CellDef) and declares else None
-                members[name] = Member(name, kind, item, private, declared, item.span.start)
+                members[name] = Member(name, kind, item, private, declared)
             continue
         if declares:
             assert isinstance(item, s.Def | s.CellDef)

@@ -6,10 +6,13 @@ not touch the row is computed here, by whatever code, and given as a parameter.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
+from mix_lang.memory import Memory
+from mix_lang.passages import Passage
 from mix_lang.source import Span
 from mix_lang.walk import every, mapped
 
@@ -34,12 +37,30 @@ class _Refused(Exception):
         self.node, self.what = node, what or _WHAT.get(type(node), "this")
 
 
-def with_queries(module: s.Module, report: Report) -> s.Module:
+def with_queries(
+    module: s.Module, passages: tuple[Passage, ...], report: Report, memory: Memory
+) -> tuple[s.Module, tuple[Passage, ...]]:
     """The module with queries in place of such functions. What no database can run is reported."""
     modules = {item.alias: item.module for item in module.items if isinstance(item, s.Import)}
     if "db" not in modules.values():
-        return module
+        return module, passages
+    names = tuple(sorted(modules.items()))
+    found: list[Passage] = []
+    for passage in passages:
+        key = ("queries", passage, names)
+        made = memory.find(key)
+        if made is None:
+            own = Report(report.source)
+            made = replace(passage, items=_with_queries(passage.items, modules, own), facts={})
+            for item in own.found:
+                report.take(item)
+            if not own.found:
+                memory.note(key, made, 20 * len(passage.text))
+        found.append(made)
+    return replace(module, items=tuple(item for passage in found for item in passage.items)), tuple(found)
 
+
+def _with_queries(items: tuple[s.Item, ...], modules: dict[str, str], report: Report) -> tuple[s.Item, ...]:
     def made(node: object) -> object:
         if (
             isinstance(node, s.Call)
@@ -58,8 +79,7 @@ def with_queries(module: s.Module, report: Report) -> s.Module:
                 )  # fmt: skip
         return node
 
-    found = mapped(module, made)
-    assert isinstance(found, s.Module)
+    found: tuple[s.Item, ...] = mapped(items, made)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 from mix_lang import syntax as s
@@ -16,6 +17,8 @@ _NO_NODES: Final = frozenset(("Span", "str", "bool", "int", "Any", "tuple[str, .
 _NODES: Final = (s.Node, s.Part)
 _HOLDING: Final = (tuple, s.Node, s.Part)
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {tuple: ()}
+_PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {tuple: tuple}
+"""What answers the values of these fields, of kinds of nodes; of tuples their items."""
 
 
 def _names(kind: type) -> tuple[str, ...]:
@@ -28,15 +31,24 @@ def _names(kind: type) -> tuple[str, ...]:
     return names
 
 
+def _parts(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    names = _names(kind)
+    found = attrgetter(*names) if names else _nothing
+    _PARTS[kind] = found if len(names) != 1 else lambda node: (found(node),)
+    return _PARTS[kind]
+
+
+def _nothing(_: Any) -> tuple[Any, ...]:
+    return ()
+
+
 def children(node: Any) -> list[Any]:
     """What a node consists of, in the order of the text; of a tuple its items."""
     kind = type(node)
     if kind is tuple:
         return list(node)
-    names = _FIELDS.get(kind)
-    if names is None:
-        names = _names(kind)
-    return [value for name in names if isinstance(value := getattr(node, name), _HOLDING)]
+    values = (_PARTS.get(kind) or _parts(kind))(node)
+    return [value for value in values if isinstance(value, _HOLDING)]
 
 
 def every(root: Any) -> Iterator[Any]:
@@ -44,11 +56,15 @@ def every(root: Any) -> Iterator[Any]:
     todo = [root]
     while todo:
         node = todo.pop()
-        if isinstance(node, _NODES):
+        kind = type(node)
+        parts = _PARTS.get(kind) or _parts(kind)
+        if parts is _nothing:
+            if isinstance(node, _NODES):
+                yield node
+            continue
+        if kind is not tuple:
             yield node
-        below = children(node)
-        below.reverse()
-        todo += below
+        todo += parts(node)[::-1]
 
 
 def mapped(root: Any, change: Callable[[Any], Any]) -> Any:

@@ -116,7 +116,7 @@ def test_modules(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_name_without_its_module(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _doc(capsys, "toOption")[1].startswith("result.toOption(r)\n")
+    assert _doc(capsys, "sha256")[1].startswith("crypto.sha256\n")
     out = _doc(capsys, "safeGet")[1]
     assert {"option.safeGet(o)", "result.safeGet(r)"} <= {line.split("\t")[0] for line in out.splitlines()}
 

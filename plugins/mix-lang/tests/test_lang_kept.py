@@ -28,9 +28,9 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was really compiled."""
     made: list[Any] = []
 
-    def count(sources: Any, *more: Any) -> Any:
+    def count(sources: Any, **more: Any) -> Any:
         made.append(sources)
-        return build(sources, *more)
+        return build(sources, **more)
 
     monkeypatch.setattr(compiler, "build", count)
     return made

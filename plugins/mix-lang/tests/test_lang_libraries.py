@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from mix_lang import memory
 from mix_lang.codegen.generator import Generator
 from mix_lang.compiler import build, build_library
 from mix_lang.libraries import Library
@@ -43,12 +42,6 @@ TEXT = 'module text\n  def mark = "<"\n  def framed(s) = mark + s + (x -> x)(">"
 MORE = {"part.mix": PART, "text.mix": TEXT}
 
 
-@pytest.fixture(autouse=True)
-def cold() -> None:
-    """Nothing is remembered that a library should have."""
-    memory._known.clear()
-
-
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     profile = tmp_path_factory.mktemp("profile") / "mix.toml"
@@ -60,7 +53,6 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 def test_what_is_linked_is_what_would_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     library, _ = build_library(MORE)
     whole, _ = build({"main.mix": MAIN, **MORE})
-    memory._known.clear()
     made: list[str] = []
     generate = Generator._made
 
@@ -97,9 +89,7 @@ def test_code_for_other_modules_is_not_linked() -> None:
     alone = Library(build_library({"text.mix": TEXT})[0])
     agent = 'import uses\ncell output = uses.twice("a")\n'
     other = TEXT.replace('"<"', '"["').replace("def framed(s) = mark + s", "def framed(s) = do { return s }")
-    memory._known.clear()
     linked, _ = build({"agent.mix": agent, "text.mix": other}, [library, alone])
-    memory._known.clear()
     assert linked == build({"agent.mix": agent, "text.mix": other, **uses})[0]
 
 
@@ -110,10 +100,8 @@ def test_nothing_of_a_library_is_remembered() -> None:
         for function in part[2]:
             function[5] = [["nop"], *function[5]]
     agent = {"agent.mix": 'import text\ncell output = text.framed("a")\n'}
-    memory._known.clear()
     changed, _ = build(agent, [Library(code.to_bytes())])
     assert changed != build({**agent, "text.mix": TEXT})[0]
-    memory._known.clear()
     whole, _ = build({**agent, "text.mix": TEXT})
     assert whole == build({**agent, "text.mix": TEXT})[0] != changed
 

@@ -14,7 +14,9 @@ __all__ = ["mcp"]
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option("-w", "--workspace", metavar="WS", help="Whose agents are the tools. Must be given.")
+@click.option(
+    "-w", "--ws", "--workspace", "workspace", metavar="WS", help="Whose agents are the tools. Must be given."
+)
 @click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
 @click.option(
     "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
@@ -46,7 +48,7 @@ def mcp(
     if context.invoked_subcommand is not None:
         return
     if workspace is None:
-        raise click.UsageError("expected --workspace WS, whose agents are to be the tools")
+        raise click.UsageError("expected --ws WS, whose agents are to be the tools")
     from mix_mcp.output import take_output
 
     if url is not None:

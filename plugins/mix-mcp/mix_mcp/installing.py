@@ -32,7 +32,9 @@ _dry_run_option = click.option(
 
 
 @click.command()
-@click.option("-w", "--workspace", metavar="WS", required=True, help="Whose agents are the tools.")
+@click.option(
+    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
+)
 @click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
 @click.option(
     "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
@@ -66,7 +68,7 @@ def install(
     """
     if url is not None and ws_dir is not None:
         raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
-    arguments = ["-m", "mixkit", "mcp", "-w", workspace]
+    arguments = ["-m", "mixkit", "mcp", "--ws", workspace]
     server: dict[str, Any] = {"command": sys.executable, "args": arguments}
     if url is not None:
         arguments += ["--server", url]

@@ -142,7 +142,7 @@ class Stdio:
     def __init__(self, ws_dir: Path | None, *arguments: str) -> None:
         where = [] if ws_dir is None else ["--ws-dir", str(ws_dir)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mixkit", "mcp", "-w", WORKSPACE, *where, *arguments],
+            [sys.executable, "-m", "mixkit", "mcp", "--ws", WORKSPACE, *where, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

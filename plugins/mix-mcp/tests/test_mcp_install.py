@@ -18,7 +18,7 @@ from mixkit.errors import MixError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OTHER = {"command": "other", "args": ["x"]}
-OURS = {"command": "python", "args": ["-m", "mixkit", "mcp", "-w", "w"]}
+OURS = {"command": "python", "args": ["-m", "mixkit", "mcp", "--ws", "w"]}
 
 
 @pytest.fixture
@@ -90,13 +90,13 @@ def test_a_server_and_its_token(run: Run, tmp_path: Path) -> None:
     run("install", *server, "--name", "agents")
     assert json.loads(path.read_text())["mcpServers"]["agents"] == {
         "command": sys.executable,
-        "args": ["-m", "mixkit", "mcp", "-w", "w", "--server", "https://agents.example"],
+        "args": ["-m", "mixkit", "mcp", "--ws", "w", "--server", "https://agents.example"],
         "env": {"MIXKIT_SERVER_TOKEN": "secret-token"},
     }
     path.write_text("{ // mine\n}")
     assert "nothing was changed" in run("install", *server, fails=True).stderr
     assert path.read_text() == "{ // mine\n}"
-    assert "--workspace" in run(fails=True).stderr
+    assert "--ws" in run(fails=True).stderr
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ the instructions may do is checked by the machine when it loads them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from mix_rt.errors import QCodeError, TooLarge
@@ -70,13 +71,22 @@ _NAMES: Final = tuple(OPCODES)
 _NUMBERS: Final = {name: number for number, name in enumerate(OPCODES)}
 _BUILTIN_NUMBERS: Final = {name: number for number, name in enumerate(BUILTINS)}
 _CONSTANT_KINDS: Final = frozenset({"const", "CONST", "string", "keys"})
+_OPEN: Final = _CONSTANT_KINDS | {"func", "FUNC", "ffi", "global"}
+_JUMPS: Final = frozenset({"jump", "JUMP"})
 _SIGNED: Final = frozenset({"int", "jump", "INT", "JUMP"})
 
 
+_made: Final[Any] = tuple.__new__
 _DEEPEST: Final = 100
 """How deep calls may be written out in each other."""
 
-Chain: TypeAlias = "tuple[str, str, int, int, Chain] | None"
+File: TypeAlias = str | int
+"""A file; or a passage of one, by a number, in which lines are counted from 0."""
+
+Passages: TypeAlias = Mapping[int, tuple[str, int]]
+"""The files of passages, and the lines before them."""
+
+Chain: TypeAlias = "tuple[str, File, int, int, Chain] | None"
 """A function that is written out, the place of its call, and what that place is itself in."""
 
 
@@ -168,8 +178,11 @@ class Code:
         table, code = bytearray(), bytearray()
         for function in self.functions:
             start = len(code) // 8
-            for instruction in function.code:
-                code += _pack(function, instruction)
+            try:
+                for name, operands in function.code:
+                    code += _pack(name, operands)
+            except ValueError as exc:
+                raise TooLarge(function.name, str(exc)) from None
             shape = function.params | function.captures << 16
             table += struct.pack(
                 "<5I", text(function.name), shape, function.registers, start, len(function.code)
@@ -229,15 +242,16 @@ class Code:
         return code
 
 
-def _pack(function: Function, instruction: Instruction) -> bytes:
-    fields, wide = [_NUMBERS[instruction.name]], None
-    for (name, kind), number in zip(OPERANDS[instruction.name], instruction.operands, strict=True):
+@lru_cache(20_000)
+def _pack(name: str, operands: tuple[int, ...]) -> bytes:
+    """The words of an instruction. `ValueError` says what does not fit. Most programs have few that differ."""
+    fields, wide = [_NUMBERS[name]], None
+    for (operand, kind), number in zip(OPERANDS[name], operands, strict=True):
         bits = 32 if kind in WIDE else 16
         low, high = (-(1 << bits - 1), 1 << bits - 1) if kind in _SIGNED else (0, 1 << bits)
         if not low <= number < high:
-            raise TooLarge(
-                function.name,
-                f"{instruction.name}: expected {name} within {bits} bits, found {number}"
+            raise ValueError(
+                f"{name}: expected {operand} within {bits} bits, found {number}"
                 + ("; the function is too long" if kind == "jump" else ""),
             )
         if kind in WIDE:
@@ -391,8 +405,9 @@ class FunctionBuilder:
 
     def __init__(self, key: str, name: str, params: int, captures: int) -> None:
         self._code: list[tuple[str, list[Any]]] = []
-        self._places: list[tuple[int, str, int, int, Chain]] = []
-        self._place: tuple[str, int, int, Chain] | None = None
+        self._places: list[tuple[int, File, int, int, Chain]] = []
+        self._place: tuple[File, int, int, Chain] | None = None
+        self._drawn: _Drawn | None = None
         self._next = params
         self.key, self.name, self.params, self.captures = key, name, params, captures
         self.registers = params
@@ -419,8 +434,8 @@ class FunctionBuilder:
         """The next instruction is where the label is."""
         label.at = len(self._code)
 
-    def source(self, file: str, line: int, column: int, inlined: Chain = None) -> None:
-        """What is emitted from now on comes from that place; lines and columns count from 1.
+    def source(self, file: File, line: int, column: int, inlined: Chain = None) -> None:
+        """What is emitted from now on comes from that place; lines of files and columns count from 1.
 
         Args:
             inlined: the function that it is of, if it is not this one, where that is called, and what that is of.
@@ -451,26 +466,76 @@ class FunctionBuilder:
         number_of: Callable[[str, str, Any], int],
         file: Callable[[str], int],
         call: Callable[[Chain], int],
+        passages: Passages,
     ) -> Function:
-        code = []
-        for index, (name, operands) in enumerate(self._code):
-            numbers = []
-            for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
-                if kind in ("jump", "JUMP"):
-                    if operand.at is None:
-                        raise QCodeError(f"{self.name}: {name} jumps to a label that was not placed")
-                    numbers.append(operand.at - index - 1)
-                else:
-                    numbers.append(number_of(self.name, kind, operand))
-            code.append(Instruction(name, tuple(numbers)))
-        places = [
-            Place(start, file(name), line, column, call(inlined))
-            for start, name, line, column, inlined in self._places
-        ]
+        if self._drawn is None or len(self._drawn.code) != len(self._code):
+            self._drawn = self._draw(number_of)
+        code = list(self._drawn.code)
+        for index, name, operands in self._drawn.open:
+            numbers = [
+                operand if kind is None else number_of(self.name, kind, operand) for kind, operand in operands
+            ]
+            code[index] = _made(Instruction, (name, tuple(numbers)))
+        places = []
+        last: File | None = None
+        of = before = 0
+        for start, where, line, column, inlined in self._places:
+            # PERF: places that follow each other are mostly of one passage.
+            if where != last:
+                last, of, before = where, *_before(where, file, passages)
+            chain = 0 if inlined is None else call(inlined)
+            places.append(_made(Place, (start, of, max(line + before, 1), column, chain)))
         return Function(self.name, self.params, self.captures, self.registers, code, places)
 
+    def _draw(self, number_of: Callable[[str, str, Any], int]) -> _Drawn:
+        """The code as far as it is the same in any program: all but what `_OPEN` names."""
+        code, unknown = [], []
+        for index, (name, operands) in enumerate(self._code):
+            numbers: list[tuple[str | None, Any]] = []
+            known = True
+            for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
+                if kind in _JUMPS:
+                    if operand.at is None:
+                        raise QCodeError(f"{self.name}: {name} jumps to a label that was not placed")
+                    numbers.append((None, operand.at - index - 1))
+                elif kind in _OPEN:
+                    known = False
+                    numbers.append((kind, operand))
+                else:
+                    numbers.append((None, number_of(self.name, kind, operand)))
+            if not known:
+                unknown.append((index, name, numbers))
+            code.append(Instruction(name, tuple(number for _, number in numbers)))
+        return _Drawn(code, unknown)
 
-def packed(builder: FunctionBuilder) -> list[Any]:
+
+class _Drawn(NamedTuple):
+    """A function's code, and the instructions in it whose operands depend on the program: each with its index, and with
+    the kinds of these operands."""
+
+    code: list[Instruction]
+    open: list[tuple[int, str, list[tuple[str | None, Any]]]]
+
+
+def _before(where: File, file: Callable[[str], int], passages: Passages) -> tuple[int, int]:
+    """The index of a file, and what is to be added to lines there."""
+    if type(where) is int:
+        name, before = passages[where]
+        return file(name), before + 1
+    assert type(where) is str
+    return file(where), 0
+
+
+def _line(file: File, line: int, passages: Passages) -> tuple[str, int]:
+    """A line of a file."""
+    if type(file) is int:
+        file, before = passages[file]
+        line += before + 1
+    assert type(file) is str
+    return file, max(line, 1)
+
+
+def packed(builder: FunctionBuilder, passages: Passages) -> list[Any]:
     """A function that is not put together yet, as a Value: operands are still names and values."""
     code = []
     for name, operands in builder._code:
@@ -478,7 +543,10 @@ def packed(builder: FunctionBuilder) -> list[Any]:
         for (_, kind), operand in zip(OPERANDS[name], operands, strict=True):
             parts.append(operand.at if kind in ("jump", "JUMP") else Case("value", operand))
         code.append(parts)
-    places = [[*place[:4], _chain_value(place[4])] for place in builder._places]
+    places = [
+        [start, *_line(file, line, passages), column, _chain_value(call, passages)]
+        for start, file, line, column, call in builder._places
+    ]
     return [builder.key, builder.name, builder.params, builder.captures, builder.registers, code, places]
 
 
@@ -517,8 +585,11 @@ def unpacked(value: Any) -> FunctionBuilder:
     return builder
 
 
-def _chain_value(chain: Chain) -> list[Any] | None:
-    return None if chain is None else [*chain[:4], _chain_value(chain[4])]
+def _chain_value(chain: Chain, passages: Passages) -> list[Any] | None:
+    if chain is None:
+        return None
+    name, file, line, column, outer = chain
+    return [name, *_line(file, line, passages), column, _chain_value(outer, passages)]
 
 
 def _chain(value: Any, depth: int) -> Chain:
@@ -549,6 +620,7 @@ class Assembly:
         self._named_globals: dict[str, int] = {}
         self._calls: list[Inlined] = []
         self._call_indices: dict[Chain, int] = {None: 0}
+        self._passages: Passages = {}
         self.exports: dict[str, str] = {}
         self.init: str | None = None
         self.manifest: dict[str, Any] = {}
@@ -603,13 +675,19 @@ class Assembly:
     def _call(self, chain: Chain) -> int:
         """Index of a call that was written out."""
         if chain not in self._call_indices:
-            name, file, line, column, outer = chain  # type: ignore[misc]
+            name, of, line, column, outer = chain  # type: ignore[misc]
+            file, line = _line(of, line, self._passages)
             self._calls.append(Inlined(name, self.file(file), line, column, self._call(outer)))
             self._call_indices[chain] = len(self._calls)
         return self._call_indices[chain]
 
-    def code(self) -> Code:
-        """All of it in numbers. `QCodeError` names what is missing."""
+    def code(self, passages: Passages | None = None) -> Code:
+        """All of it in numbers. `QCodeError` names what is missing.
+
+        Args:
+            passages: of those that places name.
+        """
+        self._passages = passages or {}
         indices = {key: index for index, key in enumerate(self._functions)}
         ffis = {name: index for index, name in enumerate(self._ffis)}
         named = {
@@ -633,7 +711,8 @@ class Assembly:
             return operand
 
         functions = [
-            builder._finish(number_of, self.file, self._call) for builder in self._functions.values()
+            builder._finish(number_of, self.file, self._call, self._passages)
+            for builder in self._functions.values()
         ]
         for key in [*self.exports.values(), *([] if self.init is None else [self.init])]:
             if key not in indices:

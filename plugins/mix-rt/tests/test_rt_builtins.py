@@ -90,6 +90,40 @@ def test_sequences(calls: Calls) -> None:
         calls("array_flatten", [[], 1])
 
 
+def test_groups_and_sorts_by_keys(calls: Calls) -> None:
+    random = Random(2)
+    numbers = list(range(500))
+    keys = [str(random.randrange(60)) for _ in numbers]
+    groups: dict[str, list[int]] = {}
+    for key, number in zip(keys, numbers, strict=True):
+        groups.setdefault(key, []).append(number)
+    assert calls("map_of_groups", keys, numbers) == groups
+    asked = ["x", *(str(number) for number in range(70))]
+    assert calls("array_matches", asked, keys, numbers) == [groups.get(key, []) for key in asked]
+    order = sorted(numbers, key=lambda number: keys[number])
+    assert calls("array_sort_by", keys, numbers) == order
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("map_of_groups", ([1], [1]), "map_of_groups: expected a string as key 0, found int"),
+        ("map_of_groups", (["a"], []), "map_of_groups: expected as many keys as elements, found 1 and 0"),
+        ("array_matches", ([], ["a"], []), "array_matches: expected as many keys as elements, found 1 and 0"),
+        ("array_sort_by", ([1], []), "array_sort_by: expected as many keys as elements, found 1 and 0"),
+        ("sort_step", (True, [1]), "expected what sort_open gives"),
+        ("sort_step", (True, 5), "expected what sort_open gives"),
+        ("sort_close", (None,), "expected what sort_open gives"),
+        ("expect", ("f", "option", "o", 5), "f: expected an option as o, found int"),
+    ],
+)
+def test_misuse_of_groups_and_sorts(
+    calls: Calls, name: str, arguments: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(Panicked, match=message):
+        calls(name, *arguments)
+
+
 trees = st.recursive(
     st.none()
     | st.booleans()

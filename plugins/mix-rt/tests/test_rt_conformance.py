@@ -50,7 +50,7 @@ def test_cases(suite: Any, native: Callable[[], Virtual], mode: str) -> None:
             continue
         agent = checked.unit_of(path.name)
         assert agent is not None
-        code = suite.generate(checked.program, agent.name).code()
+        code = suite.generate(checked.program, agent.name)
         try:
             suite.run_case(case, suite.Machine(code, agent.name, make))
         except QCodeError as exc:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.activities import Kind
 from mixkit.cli.group import Group
+from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store, split_app, ws_dir_option
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from mix_secrets.names import Name
     from mix_secrets.vault import Vault
     from mixkit.kernel import Kernel
-    from mixkit.package import Workspace
+    from mixkit.package import Workspace, WorkspaceStore
 
 __all__ = ["secrets"]
 
@@ -66,7 +68,8 @@ def set_(
         raise click.UsageError("--extra goes with --token: secrets have nothing beside them")
     more = _extra(extra)
     with session.kernel() as kernel:
-        vault, called = _named(kernel, ws_dir, app, user, token, name)
+        store = open_store(kernel, ws_dir)
+        vault, called = _named(kernel, store, app, user, token, name)
         settings = kernel.settings("secrets")
         value = _value(settings.max_bytes)
         if len(value) > settings.max_bytes:
@@ -74,7 +77,9 @@ def set_(
                 f"expected a secret of at most {settings.max_bytes} bytes, found more; the setting "
                 "secrets.max_bytes raises it"
             )
-        version = vault.put(called, value, more, most=settings.most)
+        with noted(store, Kind.CONFIGURE, *split_app(app)) as about:
+            version = vault.put(called, value, more, most=settings.most)
+            about |= {called.kind: name, "user": user, "version": version}
     Output(session.as_json).record(
         {"app": app, "user": user, "kind": called.kind, "name": name, "version": version}
     )
@@ -88,7 +93,7 @@ def list_(session: Session, where: str, user: str | None, ws_dir: Path | None) -
     out = Output(session.as_json)
     with session.kernel() as kernel:
         ws, app = split_app(where) if "/" in where else (where, None)
-        workspace = _workspace(kernel, ws_dir, ws)
+        workspace = find_workspace(open_store(kernel, ws_dir), ws)
         apps = {_folder(workspace, name): name for name in ([app] if app else workspace.apps())}
         found = [
             (apps[entry.name.app], entry)
@@ -114,11 +119,14 @@ def rm(session: Session, app: str, name: str, user: str, token: bool, ws_dir: Pa
     from mixkit.errors import NotFound
 
     with session.kernel() as kernel:
-        vault, called = _named(kernel, ws_dir, app, user, token, name)
-        if not vault.delete(called):
-            raise NotFound(
-                f"no {called.kind} {name!r} of user {user!r} in {app}; `mixkit secrets list` has all"
-            )
+        store = open_store(kernel, ws_dir)
+        vault, called = _named(kernel, store, app, user, token, name)
+        with noted(store, Kind.CONFIGURE, *split_app(app)) as about:
+            if not vault.delete(called):
+                raise NotFound(
+                    f"no {called.kind} {name!r} of user {user!r} in {app}; `mixkit secrets list` has all"
+                )
+            about |= {called.kind: name, "user": user, "removed": True}
     Output(session.as_json).record({"removed": name, "app": app, "user": user, "kind": called.kind})
 
 
@@ -135,7 +143,7 @@ def rotate(session: Session, ws_dir: Path | None) -> None:
         rows = []
         with out.working("sealing anew"):
             for name in store.list():
-                rows.append((name, _vault(kernel, store.workspace(name)).rotate()))
+                rows.append((name, _rotated(kernel, store, name)))
             # Only now: until here the old key is needed.
             kernel.keys.renew()
         key = kernel.keyring.id
@@ -146,8 +154,14 @@ def rotate(session: Session, ws_dir: Path | None) -> None:
     out.note(f"everything is sealed with the key {key}, the first in {kernel.keyring.source}")
 
 
-def _workspace(kernel: Kernel, ws_dir: Path | None, name: str) -> Workspace:
-    return find_workspace(open_store(kernel, ws_dir), name)
+def _rotated(kernel: Kernel, store: WorkspaceStore, name: str) -> int:
+    """Seal anew what a workspace has; how much that was."""
+    vault = _vault(kernel, store.workspace(name))
+    count = vault.rotate()
+    if count:
+        with noted(store, Kind.CONFIGURE, name) as about:
+            about |= {"sealed": count}
+    return count
 
 
 def _vault(kernel: Kernel, workspace: Workspace) -> Vault:
@@ -163,12 +177,12 @@ def _folder(workspace: Workspace, app: str) -> str:
 
 
 def _named(
-    kernel: Kernel, ws_dir: Path | None, where: str, user: str, token: bool, name: str
+    kernel: Kernel, store: WorkspaceStore, where: str, user: str, token: bool, name: str
 ) -> tuple[Vault, Name]:
     from mix_secrets.names import Name, check_name
 
     ws, app = split_app(where)
-    workspace = _workspace(kernel, ws_dir, ws)
+    workspace = find_workspace(store, ws)
     called = Name(_folder(workspace, app), user, "token" if token else "secret", check_name(name))
     return _vault(kernel, workspace), called
 

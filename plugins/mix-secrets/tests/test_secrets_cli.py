@@ -117,3 +117,29 @@ def test_doctor_says_where_the_keys_are(run: Run, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MIXKIT_SECRETS_KEY", NEW)
     check = found(run)
     assert check["level"] == "error" and "has others" in check["message"] and NEW not in str(check)
+
+
+def test_what_changes_secrets_is_noted_without_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("secrets", "set", "main/shop", "stripe", "--user", "ada", input=SECRET)[0] == 0
+    assert run("secrets", "set", "main/shop", "gh", "--token", input=SECRET)[0] == 0
+    assert run("secrets", "list", "main")[0] == 0
+    assert run("secrets", "rm", "main/shop", "none")[0] == 1
+    assert run("secrets", "rm", "main/shop", "stripe", "--user", "ada")[0] == 0
+    assert run("secrets", "rotate")[0] == 0
+    old = (tmp_path / "ws" / ".keyring" / "keys").read_text().strip()
+    monkeypatch.setenv("MIXKIT_SECRETS_KEY", f"{NEW} {old}")
+    assert run("secrets", "rotate")[0] == 0
+    _, out, _ = run("logs", "main", "--json")
+    assert SECRET not in out
+    found = json.loads(out)
+    assert {(each["kind"], each["subject"], each["result"]) for each in found} == {
+        ("configure", "operator", "ok")
+    }
+    assert [(each.get("app"), each["about"]) for each in found] == [
+        ("shop", {"secret": "stripe", "user": "ada", "version": 1}),
+        ("shop", {"token": "gh", "user": "", "version": 2}),
+        ("shop", {"secret": "stripe", "user": "ada", "removed": True}),
+        (None, {"sealed": 1}),
+    ]

@@ -31,7 +31,9 @@ def mix_belongings() -> dict[str, str]:
 def mix_commands(group: Group) -> None:
     group.lazy("serve", "mix_server.cli:serve", "Serve agents over HTTP.")
     group.lazy("perms", "mix_server.perms:perms", "List, give, take back and explain grants.")
-    group.lazy("auth", "mix_server.providers:auth", "Configure third-party sign-in.")
+    group.lazy(
+        "auth", "mix_server.providers:auth", "Configure third-party sign-in, and make tokens of users."
+    )
     group.lazy("openapi", "mix_server.api:openapi", "Print what the server can do, as OpenAPI.")
 
 

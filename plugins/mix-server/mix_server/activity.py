@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mixkit.activities import Activity, Kind, Result
-from mixkit.errors import shortened
+from mixkit.errors import CancelledRun, LimitExceeded, NotFound, RunError, shortened
+from mixkit.schema import Mismatch
 
 if TYPE_CHECKING:
     from mix_server.caller import Caller, Resource
     from mix_server.request import Request
 
-__all__ = ["activity_by", "activity_of", "done_by"]
+__all__ = ["activity_by", "activity_of", "call_by", "done_by", "result_of"]
 
 _LONGEST = 100
 """Characters of a name: that of what is there has fewer."""
@@ -59,6 +60,51 @@ def activity_by(done: Done) -> Activity:
         status=status,
         about=None if about is None else dict(about),
     )
+
+
+Call: TypeAlias = tuple["Caller", "Resource", "Resource", str, int, float, Result]
+"""Who asked for a run, the agent of it that called another one, that one, the run, when it ended (Unix nanoseconds),
+the seconds it took, and how it ended."""
+
+
+def call_by(call: Call) -> Activity:
+    """The run of an agent that another one called, as it is noted: under the identity of the run that began it all."""
+    who, calling, called, run, ended, seconds, result = call
+    return Activity(
+        kind=Kind.RUN,
+        subject=who.named,
+        time=ended // 1_000 - int(seconds * 1e6),
+        workspace=called.workspace,
+        app=called.app,
+        agent=called.agent,
+        run=run,
+        seconds=seconds,
+        result=result,
+        about={"called_by": f"{calling.app}/{calling.agent}"},
+    )
+
+
+def result_of(failure: BaseException | None) -> Result:
+    """How a run ended that failed with that, if it did."""
+    cause = failure.__cause__ if isinstance(failure, RunError) else failure
+    match failure:
+        case None:
+            return Result.OK
+        case _ if isinstance(cause, LimitExceeded) and cause.limit == "wall_time":
+            return Result.TIMEOUT
+        case RunError(panic_code="internal"):
+            return Result.FAULT
+        case RunError() | LimitExceeded():
+            return Result.FAILED
+        case Mismatch() | NotFound():
+            return Result.REFUSED
+        case CancelledRun():
+            return Result.STOPPED
+        case Exception():
+            return Result.FAULT
+        case _:
+            # It was cancelled.
+            return Result.STOPPED
 
 
 def _short(name: str | None) -> str | None:

@@ -180,7 +180,14 @@ def is_of_another_site(request: Request, here: tuple[str, ...] = ()) -> bool:
     origin = request.get_header("Origin")
     site = request.get_header("Sec-Fetch-Site") or "none"
     hosts = here or (request.get_header("Host") or "",)
-    return site not in ("none", "same-origin") or bool(origin and origin.partition("://")[2] not in hosts)
+    if site not in ("none", "same-origin"):
+        return True
+    if not origin:
+        return False
+    scheme, _, host = origin.partition("://")
+    # NOTE: whoever is in between can be any host without TLS.
+    downgraded = scheme == "http" and "https" in (request.scheme, request.forwarded_scheme)
+    return downgraded or host not in hosts
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Target:
         check, answer: make parameters and result fit what the package says; what the program says, the kernel checks.
         limits: the profile's, narrowed by what the package asks for.
         env: the part of the environment that all runs of the app share.
-        agents: makes, of who asks, how it calls other agents.
+        agents: makes, of who asks and of the run that began it, if that is another one, how it calls other agents.
         place: where the app's database is.
         apps: how it names the other apps of its workspace, whose databases its grants may open.
     """
@@ -71,7 +71,7 @@ class Target:
     grants: Grants
     limits: Limits
     env: Env
-    agents: Callable[[Caller], Agents]
+    agents: Callable[..., Agents]
     place: Place
     apps: Apps
 
@@ -82,8 +82,23 @@ class Target:
         return workspace is not None and workspace.is_current(self.place, self.generation)
 
 
+_MOST_NOTED: Final = 1_000
+"""Calls of one run that are told of: it must not drive out what is noted of all others."""
+
 Key = tuple[str, str, str]
 MayCall: TypeAlias = "Callable[[Caller, Resource, Resource], Awaitable[bool]]"
+Called: TypeAlias = "Callable[[Caller, Resource, Resource, str, float, BaseException | None], None]"
+"""Who asked, the agent that called and the one that was called, the run, the seconds, and what it failed with."""
+
+
+class _Begun:
+    """A run that somebody asked for, with all that it calls."""
+
+    __slots__ = ("noted", "run")
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.noted = 0
 
 
 class Catalog:
@@ -95,15 +110,22 @@ class Catalog:
     Args:
         extra: added to every agent's environment, under what the app's own settings say.
         may_call: whether one agent, for somebody, may call another one of another app.
+        called: told of each call that has ended, the first thousand of each run.
     """
 
     def __init__(
-        self, kernel: Kernel, store: WorkspaceStore, extra: dict[str, Any], may_call: MayCall
+        self,
+        kernel: Kernel,
+        store: WorkspaceStore,
+        extra: dict[str, Any],
+        may_call: MayCall,
+        called: Called | None = None,
     ) -> None:
         self._kernel = kernel
         self._store = store
         self._extra = extra
         self._may_call = may_call
+        self._called = called
         self._size: int = kernel.settings("kernel").programs
         self._targets: OrderedDict[Key, Target] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Target]] = {}
@@ -151,14 +173,21 @@ class Catalog:
         with foreign(lambda reason: InternalError(f"the agent cannot be loaded: {reason}")):
             return await asyncio.to_thread(self._target, None, app, agent)
 
-    def _agents(self, place: Place, agent: str, who: Caller) -> Agents:
+    def _agents(self, place: Place, agent: str, who: Caller, begun: _Begun | None = None) -> Agents:
         """How an agent calls others, in the name of who asked: those of its app by their names, which it always may,
         and those of another one as `APP/AGENT`, if that is granted to who asked or to the agent.
 
         A run knows its app by the place: another one that is made under the name is not its own.
+
+        Args:
+            begun: the run that began it all, if this one was called itself.
         """
+        calling = Resource(place.workspace, place.app, agent)
+        first = begun
 
         async def resolve(state: State, name: str) -> job.Target:
+            nonlocal first
+            first = first or _Begun(state.run_id)
             app, _, called = name.rpartition("/")
             if app in ("", place.app):
                 other = await self.target(place.workspace, place.app, called)
@@ -167,6 +196,11 @@ class Catalog:
             else:
                 other = await self._of_another_app(place, agent, who, app, called)
             env = other.env.for_request(user=state.env.user, headers={}, body=None)
+            ended = None
+            if self._called is not None and first.noted < _MOST_NOTED:
+                first.noted += 1
+                resource = Resource(place.workspace, other.place.app, called)
+                ended = partial(self._called, who, calling, resource, first.run)
             return job.Target(
                 other.program,
                 other.entry,
@@ -177,7 +211,8 @@ class Catalog:
                 other.apps,
                 other.check,
                 other.answer,
-                other.agents(who),
+                other.agents(who, first),
+                ended,
             )
 
         return Agents(resolve)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from mix_server.access.accounts import SESSION
+from mix_server.access.cookie import PLAIN
 from mix_server.auth import permission_of
 from mix_server.caller import EVERYBODY
 from mix_server.described import JSON, RUN, Method
@@ -36,7 +36,7 @@ _SECURITY: Final = {
         "scheme": "bearer",
         "description": "the operator's token, or one of a user or machine",
     },
-    "session": {"type": "apiKey", "in": "cookie", "name": SESSION},
+    "session": {"type": "apiKey", "in": "cookie", "name": PLAIN},
 }
 
 _EVERY: Final = frozenset({400, 431, 500, 503, 505})

@@ -1,8 +1,10 @@
 """HTTP connections as uvicorn keeps them, but that heads have an end and nothing behind it is of them, that what is no
-HTTP is told so in JSON, and that none holds up a server that stops."""
+HTTP is told so in JSON, that who is refused while they send can read so, and that none holds up a server that stops."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
@@ -20,6 +22,12 @@ _ANSWER: Final = (
 
 _PATIENCE: Final = 2.0
 """Seconds in which a client must take something of its answer while the server stops."""
+_QUIET: Final = 2.0
+"""Seconds after which a client sends no more, if it has sent nothing in them; while the server stops a part of it."""
+_ROUNDS: Final = 15
+"""So many of them a client is heard that was refused."""
+_MOST_DROPPED: Final = 128 * 1024 * 1024
+"""Bytes that such a client may send."""
 
 
 class _Dropped(list[tuple[bytes, bytes]]):
@@ -29,19 +37,91 @@ class _Dropped(list[tuple[bytes, bytes]]):
         pass
 
 
+def _drop(data: bytes) -> None:
+    """Nobody is there who would read it."""
+
+
+class _Transport:
+    """A transport that is closed when its client sends no more: `end` says so, in place of `close`."""
+
+    def __init__(self, own: asyncio.Transport, end: Callable[[], None]) -> None:
+        self.own = own
+        self.ending = False
+        # PERF: asked for with every answer.
+        self.write: Callable[[bytes], None] = own.write
+        self.close = end
+
+    def is_closing(self) -> bool:
+        """Whether nothing is to be written any more."""
+        return self.ending or self.own.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+
 class Protocol(HttpToolsProtocol):
     """A connection.
 
     uvicorn waits for all connections to end, and one ends only when its client has taken what was written to it. That
     may be never: so the one whose client takes nothing is broken off.
+
+    Most clients read the answer when they have sent all of their request. The system drops what a client has not read
+    yet if it sends more to a connection that is closed: so one that is refused before its body has come is heard for a
+    while, and what it sends is dropped.
     """
+
+    transport: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._idle = 0
+        self._dropped = 0
+        self._stops = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has come."""
+        super().connection_made(transport)
+        self.transport = _Transport(transport, self._end)
+
+    def _end(self) -> None:
+        """Close the connection, when the client has sent what it began to."""
+        if self.cycle is not None and self.cycle.more_body:
+            self._linger()
+        elif not self.transport.ending:
+            self.transport.own.close()
+
+    def _linger(self) -> None:
+        """Let the client send for a while, and read that it need not."""
+        own = self.transport.own
+        if self.transport.ending or own.is_closing():
+            return
+        self.transport.ending = True
+        # What is being answered besides comes to nobody any more.
+        self.transport.write = _drop
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        # Who waits for the end of the answer has it. TLS has no such end.
+        if own.can_write_eof():
+            own.write_eof()
+        self._look_for_more(_ROUNDS, -1)
+
+    def _look_for_more(self, rounds: int, heard: int) -> None:
+        own = self.transport.own
+        if not rounds or heard == self._dropped:
+            own.close()
+        elif not own.is_closing():
+            seconds = _QUIET / 4 if self._stops else _QUIET
+            self.loop.call_later(seconds, self._look_for_more, rounds - 1, self._dropped)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        if self.transport.ending:
+            self._dropped += len(data)
+            if self._dropped > _MOST_DROPPED:
+                self.transport.own.close()
+            return
         before = self.cycle
         super().data_received(data)
         cycle = self.cycle
@@ -95,7 +175,7 @@ class Protocol(HttpToolsProtocol):
         if says:
             body = message_body(message)
             self.transport.write(_ANSWER % (status, len(body), body))
-        self.transport.close()
+        self._linger()
 
     def _unsupported_upgrade_warning(self) -> None:
         # Who offers another protocol is served in this one, and may fill no log with it.
@@ -103,12 +183,15 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops."""
+        self._stops = True
         super().shutdown()
         self._look(None)
 
     def _look(self, before: int | None) -> None:
         left = self.transport.get_write_buffer_size()
-        if before is not None and 0 < before <= left:
+        if self.transport.ending and before is not None and not left:
+            self.transport.own.close()
+        elif before is not None and 0 < before <= left:
             self.transport.abort()
         elif self in self.connections:
             self.loop.call_later(_PATIENCE, self._look, left)

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from mix_server.user_tokens import token
 from mixkit.activities import Kind
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
@@ -31,10 +32,14 @@ _COLUMNS = ("name", "kind", "client_id", "where", "secret", "accounts")
 
 @click.group(cls=Group)
 def auth() -> None:
-    """Configure the providers by which users of a workspace connect accounts, beside a server that runs too.
+    """Configure the providers by which users of a workspace connect accounts, and make tokens of users, beside a server
+    that runs too.
 
-    They are sealed with the master keys of the directory of workspaces.
+    Both are done with the master keys of the directory of workspaces.
     """
+
+
+auth.add_command(token)
 
 
 def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -60,13 +65,13 @@ def set_(session: Session, name: str, config: IO[bytes], secret: bool, ws: str, 
     import msgspec
 
     from mix_server.sign_in.provider import EXAMPLE, Provider
-    from mixkit.fields import valid
+    from mixkit.fields import read_json, valid
 
     if secret and config is sys.stdin.buffer:
         raise click.UsageError("expected CONFIG as a file beside --secret: both would be read from stdin")
     data = config.read(1 << 20)
     try:
-        given = msgspec.json.decode(data)
+        given = read_json(data)
         hidden = given.pop("client_secret", None) if isinstance(given, dict) else None
         provider = msgspec.convert(given, Provider)
     except msgspec.MsgspecError as exc:

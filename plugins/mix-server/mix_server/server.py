@@ -16,13 +16,14 @@ from mix_server.access.accounts import make
 from mix_server.access.calls import may_call
 from mix_server.access.server_key import ServerKey
 from mix_server.access.store import GrantStore
+from mix_server.activity import call_by, result_of
 from mix_server.admission import Admission
 from mix_server.catalog import Catalog
 from mix_server.clients import Clients
 from mix_server.compiling.compiling import compiling
 from mix_server.cors import Cors
 from mix_server.databases import Databases
-from mix_server.errors import Overloaded, Unsupported
+from mix_server.errors import Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
@@ -31,6 +32,7 @@ from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.postponed import Postponed
 from mix_server.rates import Rates
+from mix_server.runs import Runs
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
 from mix_server.sign_in.store import Providers
@@ -85,6 +87,7 @@ class Server:
         catalog: the agents in them, ready to run.
         tokens: those of accounts that users have connected.
         admission: the places for runs, and for calls of databases.
+        runs: runs agents in these places.
         compiling: where sources are compiled.
         idle: the idle actions of runs, which come after their answers.
         databases: those of the apps.
@@ -135,7 +138,7 @@ class Server:
         kernel.share_bus(Path(settings.ws_dir) / _BUS)
         # What somebody waits for outlives this process, and may come from another one.
         kernel.keep_signals(lambda name, make: self.store.workspace(name).signals(make=make))
-        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call)
+        self.catalog = Catalog(kernel, self.store, settings.env, self._may_call, self._called)
         self.metrics = Metrics()
         self.tokens = tokens_of(kernel)
         self.admission = Admission(
@@ -146,6 +149,7 @@ class Server:
             settings.caller_share,
             self.metrics.runs,
         )
+        self.runs = Runs(kernel, self.admission, self.activities, settings.max_memory)
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
         self.idle = IdleRuns(kernel, self.admission, settings.postpone_timeout)
         self.databases = Databases(kernel.databases, self.store, self.admission)
@@ -168,6 +172,18 @@ class Server:
 
     async def _may_call(self, who: Caller, calling: Resource, called: Resource) -> bool:
         return await may_call(self.authorizer, self.grants, who, calling, called)
+
+    def _called(
+        self,
+        who: Caller,
+        calling: Resource,
+        called: Resource,
+        run: str,
+        seconds: float,
+        failure: BaseException | None,
+    ) -> None:
+        call = who, calling, called, run, time.time_ns(), seconds, result_of(failure)
+        self.activities.record_later(called.workspace, call_by, call)
 
     def vault(self, workspace: str) -> Vault:
         """What is kept for a workspace that is secret.
@@ -224,12 +240,6 @@ class Server:
         self.metrics.flush()
         self.kernel.close()
         log.info("stopped")
-
-    def check_memory(self) -> None:
-        """Raise `Overloaded` while the guests have all the memory that they may have together."""
-        most, found = self.settings.max_memory, self.kernel.memory_in_use
-        if found >= most:
-            raise Overloaded(f"the guests have {found} bytes of memory, of at most {most}")
 
     def not_ready(self) -> str | None:
         """Why this process should get no requests now, or None."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import stat
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,14 +29,23 @@ def check_pair(certs: str | None, key: str | None) -> None:
         name = "tls_certs" if certs is None else "tls_key"
         raise ProfileError("expected tls_certs and tls_key, found one of them", f"settings.server.{name}")
     try:
-        # A key with a password would be asked for on the terminal; nobody may sit there.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certs, key, password=_no_password)
+        _load(certs, key)
     except (OSError, ssl.SSLError, _Locked) as exc:
         raise ProfileError(
             f"expected a chain of certificates in {certs!r} and their key, without a password, in {key!r}, both PEM: "
             f"{exc}",
             "settings.server.tls_certs",
         ) from None
+
+
+def _load(certs: str, key: str | None, password: Any = None) -> None:
+    """Raise an error unless a context can be made of these files, without waiting for anybody."""
+    for path in (certs, key or certs):
+        # A named pipe would be waited for.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - in a handshake
+            raise OSError(f"{path!r} is no plain file")
+    # A password that nobody has given would be asked for on the terminal; nobody may sit there.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certs, key, password=password or _no_password)
 
 
 class _Locked(Exception):
@@ -55,7 +65,12 @@ def renewing(config: Any, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """
     context = make()
     paths = [str(path) for path in (config.ssl_certfile, config.ssl_keyfile) if path]
-    context.sni_callback = Renewal(context, make, paths).choose
+
+    def checked() -> ssl.SSLContext:
+        _load(paths[0], paths[1] if len(paths) > 1 else None, config.ssl_keyfile_password)
+        return make()
+
+    context.sni_callback = Renewal(context, checked, paths).choose
     return context
 
 
@@ -87,7 +102,7 @@ class Renewal:
         self._seen = found
         try:
             self._context = self._make()
-        except (OSError, ssl.SSLError) as exc:
+        except (OSError, ssl.SSLError, _Locked) as exc:
             _log.warning("the renewed certificate cannot be used, the one before goes on: %s", exc)
             return
         _log.info("the certificate was renewed")

@@ -80,6 +80,27 @@ def test_providers_from_the_command_line(mixkit: Run, idp: Any, tmp_path: Path) 
     assert "no provider 'idp'" in mixkit("auth", "rm", "idp", *ws, status=1)
 
 
+def test_a_token_of_a_user_is_the_servers(mixkit: Run, tmp_path: Path) -> None:
+    """Signed with the key of the server of that directory, for whom it says and as long as it says."""
+    from joserfc import jwt
+    from mix_server.access.server_key import ServerKey
+
+    given = json.loads(mixkit("auth", "token", "Ada@Example.org", "--seconds", "90", "--json"))
+    with Kernel("agent_server", environ={}) as kernel:
+        kernel.keep_keys(tmp_path / "dir")
+        key = ServerKey(None, lambda: kernel.keyring)
+        claims = jwt.decode(given["token"], key._key, algorithms=["ES256"]).claims
+    assert (claims["iss"], claims["sub"], claims["email"]) == ("mixkit", "ada@example.org", "ada@example.org")
+    assert claims["exp"] - claims["iat"] == given["seconds"] == 90
+    # The token alone, for a script.
+    plain = mixkit("auth", "token", "ada@example.org")
+    assert plain.count(".") == 2 and plain.count("\n") == 1
+    assert "expected an address, as ada@example.org" in mixkit("auth", "token", "ada", status=2)
+    assert "172800" in mixkit("auth", "token", "ada@example.org", "--seconds", "172801", status=2)
+    noted = json.loads(mixkit("logs", "--kind", "sign-in", "--json"))
+    assert {each["about"]["user"] for each in noted} == {"user/ada@example.org"}
+
+
 def findings(profile: str = "agent_server", **settings: Any) -> dict[str, tuple[str, str]]:
     overrides = {f"settings.server.{name}": value for name, value in settings.items()}
     with Kernel(profile, overrides=overrides, environ={}) as kernel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,8 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from mix_server import catalog
+from mix_server.activity import result_of
 from mix_server.server import Server
 
+from mixkit.activities import Result
+from mixkit.errors import CancelledRun, LimitExceeded, NotFound, RunError
 from mixkit.package import Package
 from mixkit.package.build import pack
 
@@ -116,3 +121,62 @@ async def test_it_is_explained(server: Server, connect: Connect, token: str) -> 
             {"via": agent, "explain": "read"},
         ):
             assert (await client.get(path, params=options | wrong)).status_code == 400
+
+
+async def test_a_run_that_another_one_begins_is_noted_with_it(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = machine(server, ("runner", "workspace"))
+    async with connect(server) as client:
+
+        async def noted(*params: Any, status: int = 200) -> list[tuple[str, str, str]]:
+            answer = await client.post(DELEGATE, json=params, headers=ada)
+            assert answer.status_code == status, answer.text
+            id = answer.headers["x-request-id"]
+            found = (await client.get("/v1/ws/w/activities", params={"run": id})).json()["activities"]
+            subject = server.grants.of("w").machines
+            assert {each["subject"] for each in found} == {f"machine/{name}" for name in subject}
+            assert all(each["kind"] == "run" and each["seconds"] >= 0 for each in found)
+            about = [(each.get("about") or {}).get("called_by", "") for each in found]
+            return sorted(
+                (f"{each['app']}/{each['agent']}", each["result"], by)
+                for each, by in zip(found, about, strict=True)
+            )
+
+        asked = ("demo/delegate", "ok", "")
+        assert await noted("echo", 1) == sorted([asked, ("demo/echo", "ok", "demo/delegate")])
+        assert await noted("other/delegate", ["echo", 1]) == sorted(
+            [asked, ("other/delegate", "ok", "demo/delegate"), ("other/echo", "ok", "other/delegate")]
+        )
+        assert await noted("panic", {}) == sorted([asked, ("demo/panic", "failed", "demo/delegate")])
+        assert await noted("typed", {"n": "x"}) == sorted([asked, ("demo/typed", "refused", "demo/delegate")])
+        # What is not there, or may not be called, is not run.
+        assert await noted("other/none", {}) == [asked]
+        monkeypatch.setattr(catalog, "_MOST_NOTED", 1)
+        assert await noted("delegate", ["echo", 1]) == sorted(
+            [asked, ("demo/delegate", "ok", "demo/delegate")]
+        )
+
+
+@pytest.mark.parametrize(
+    ("failure", "result"),
+    [
+        (None, Result.OK),
+        (LimitExceeded("wall_time", 1, "s"), Result.TIMEOUT),
+        (LimitExceeded("depth", 1, ""), Result.FAILED),
+        (RunError("broken", agent="a", panic_code="guest"), Result.FAILED),
+        (RunError("inside", agent="a", panic_code="internal"), Result.FAULT),
+        (NotFound("no such entry"), Result.REFUSED),
+        (CancelledRun("stopped"), Result.STOPPED),
+        (asyncio.CancelledError(), Result.STOPPED),
+        (RuntimeError("a fault"), Result.FAULT),
+    ],
+)
+def test_how_a_call_ended(failure: BaseException | None, result: Result) -> None:
+    assert result_of(failure) is result
+
+
+def test_a_call_that_took_too_long_is_a_timeout() -> None:
+    late = RunError("late", agent="a", panic_code="limit")
+    late.__cause__ = LimitExceeded("wall_time", 1, "s")
+    assert result_of(late) is Result.TIMEOUT

@@ -113,7 +113,7 @@ async def test_every_write_refuses_a_part_of_a_body(
 ) -> None:
     before = await state(client)
     for method, path, _ in walked:
-        if method not in ("GET", "HEAD"):
+        if method not in ("GET", "HEAD", "OPTIONS"):
             headers = {"Content-Range": "bytes 0-1/4", "Content-Type": "application/json"}
             answer = await client.request(method, path, content=b"{}", headers=headers)
             assert (answer.status_code, "Content-Range" in answer.text) == (400, True), (method, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import signal
@@ -12,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -688,6 +690,43 @@ def test_what_the_head_decides_is_answered_before_the_body_comes(
     assert process.end() == (-signal.SIGTERM if way == "uvicorn" else 0)
     for connection in left:
         connection.close()
+    assert "Traceback" not in process.stderr
+
+
+def test_who_is_refused_while_they_send_can_read_so(start: Start, token: str) -> None:
+    process = start("mixkit", "serve", "--port", "0").until_ready()
+    address = process.url.removeprefix("http://")
+    body = bytes(50_000_000)
+    for said, sent, status in (
+        ({"Authorization": f"Bearer {token}"}, body, 413),
+        ({"Authorization": "Bearer wrong"}, body, 401),
+        ({"Authorization": f"Bearer {token}"}, (bytes(1_000_000) for _ in range(50)), 413),
+    ):
+        client = http.client.HTTPConnection(address, timeout=DEADLINE)
+        with closing(client):
+            # Sends all of it, and reads only then.
+            client.request("POST", f"{DEMO}echo", sent, said | {"Content-Type": "application/json"})
+            answer = client.getresponse()
+            assert (answer.status, answer.headers["connection"]) == (status, "close")
+            assert json.load(answer)["kind"] == "message"
+    # What is no request is told so in the same way.
+    with socket.create_connection(address.split(":"), DEADLINE) as connection:  # type: ignore[arg-type]
+        connection.sendall(b"no request\r\n" + body)
+        assert everything(connection).startswith("HTTP/1.1 400 ")
+    # Who never ends is not heard for ever, be it that much comes or nothing.
+    head = ("POST", f"{DEMO}echo", "Content-Type: application/json", "Content-Length: 9999999999")
+    for part, pause in ((bytes(1_000_000), 0.0), (b"x", 2.5)):
+        with send_head(process, token, *head) as connection:
+            assert answer_of(connection).startswith("HTTP/1.1 413 ")
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                for _ in range(1_000):
+                    time.sleep(pause)
+                    connection.sendall(part)
+    with send_head(process, token, *head) as connection:
+        assert answer_of(connection).startswith("HTTP/1.1 413 ")
+        began = time.monotonic()
+        assert process.end() == 0
+        assert time.monotonic() - began < DEADLINE / 2
     assert "Traceback" not in process.stderr
 
 

@@ -14,6 +14,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 from mix_server.access.subject import check_subject, subjects_of
+from mix_server.errors import Unauthorized
 from mix_server.server import Server
 
 from mixkit.errors import NotFound, StorageError
@@ -274,7 +275,16 @@ async def test_a_session_behind_a_proxy_is_for_tls_only(
 ) -> None:
     async with connect(server, token) as client:
         begun = await client.post("/v1/auth/session", headers=headers)
-        assert ("secure" in begun.headers["Set-Cookie"].lower().split("; ")) is secure
+        (cookie,) = begun.headers.get_list("Set-Cookie")
+        assert ("secure" in cookie.lower().split("; ")) is secure
+        # A browser takes one with the prefix from this host alone.
+        assert cookie.startswith("__Host-mixkit_session=" if secure else "mixkit_session=")
+        assert "domain" not in cookie.lower() and "Path=/" in cookie
+        ended = await client.delete("/v1/auth/session", headers=headers)
+        forgotten = ended.headers.get_list("Set-Cookie")
+        assert [each.partition("=")[0] for each in forgotten] == ["__Host-mixkit_session", "mixkit_session"]
+        assert all("expires=Thu, 01 Jan 1970" in each for each in forgotten)
+        assert "Secure" in forgotten[0].split("; ")
 
 
 async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, connect: Connect) -> None:
@@ -287,6 +297,49 @@ async def test_a_cookie_that_another_host_added_is_not_taken(server: Server, con
         for found, status in ((values[:1], 200), (values[:1] * 2, 200), (values, 401), (values[::-1], 401)):
             cookie = "; ".join(f"mixkit_session={value}" for value in found)
             assert (await client.post(ENV, headers={"Cookie": cookie})).status_code == status
+
+
+async def test_over_tls_no_other_host_of_the_domain_chooses_the_session(
+    make_server: Make, connect: Connect
+) -> None:
+    pem = _KEY.as_pem(private=True).decode()
+    server = make_server(server_key=pem)
+    public = make_server(server_key=pem, base_url="https://agents.example.com")
+    server.grants.add("w", "all-users", "runner", "agent/demo/env", None)
+    async with connect(server, None) as client, connect(public, None) as named:
+        ada = await client.post("/v1/auth/session", headers=user(server, "ada@example.org"))
+        own = client.cookies["mixkit_session"]
+        await client.post("/v1/auth/session", headers=user(server, "eve@example.org"))
+        eve = client.cookies["mixkit_session"]
+        client.cookies.clear()
+        assert ada.status_code == 200
+        tls = {"X-Forwarded-Proto": "https"}
+        for asked, cookie, headers, found in (
+            (client, f"mixkit_session={eve}", {}, "eve@example.org"),
+            (client, f"mixkit_session={eve}", tls, None),
+            (named, f"mixkit_session={eve}", {}, None),
+            (client, f"__Host-mixkit_session={own}; mixkit_session={eve}", tls, "ada@example.org"),
+            (client, f"__Host-mixkit_session={own}; mixkit_session={eve}", {}, "ada@example.org"),
+            (named, f"__Host-mixkit_session={own}; mixkit_session={eve}", {}, "ada@example.org"),
+        ):
+            answer = await asked.post(ENV, headers={"Cookie": cookie, **headers})
+            assert answer.status_code == (200 if found else 401), (cookie, headers)
+            assert found is None or answer.json()["user"] == found
+        # Whoever is in between can be any host without TLS.
+        secure = {"Cookie": f"__Host-mixkit_session={own}", **tls}
+        for origin, status in (("http://127.0.0.1:8000", 403), ("https://127.0.0.1:8000", 200)):
+            assert (await client.post(ENV, headers={**secure, "Origin": origin})).status_code == status
+
+
+async def test_what_a_session_is_known_by_is_no_token(server: Server, connect: Connect) -> None:
+    async with connect(server, None) as client:
+        await client.post("/v1/auth/session", headers=user(server, "ada@example.org"))
+        value = client.cookies["mixkit_session"]
+        assert (await client.post(ENV)).status_code == 200
+        client.cookies.clear()
+        for token in (value, f"\0{value}", f"\1{value}"):
+            with pytest.raises(Unauthorized):
+                await server.authorizer._user(token)  # type: ignore[attr-defined]
 
 
 # -- what was there before ------------------------------------------------------------------------

@@ -15,12 +15,19 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from mix_server.doctor import checks
-from mix_server.tls import check_pair
+from mix_server.tls import check_pair, renewing
 
 from mixkit import Kernel
 from mixkit.errors import ProfileError
@@ -145,6 +152,43 @@ def test_what_is_no_pair_is_refused(tmp_path: Path) -> None:
     )
     key.write_bytes(locked)
     with pytest.raises(ProfileError, match="without a password"):
+        check_pair(str(certs), str(key))
+
+
+def test_what_would_be_waited_for_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    authority = trustme.CA()
+    certs, key = tmp_path / "certs.pem", tmp_path / "key.pem"
+    issue(authority, certs, key)
+    plain = key.read_bytes()
+    config = SimpleNamespace(ssl_certfile=str(certs), ssl_keyfile=str(key), ssl_keyfile_password=None)
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        return made[-1]
+
+    renewal = renewing(config, make).sni_callback.__self__  # type: ignore[union-attr]
+    connection = SimpleNamespace(context=None)
+
+    def chosen() -> ssl.SSLContext | None:
+        renewal._due = 0.0
+        renewal.choose(connection, None, None)
+        return connection.context
+
+    first = chosen()
+    assert first is made[0]
+    # A key with a password would be asked for on the terminal, and nobody served until it is given.
+    private = load_pem_private_key(plain, None)
+    locked = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    key.write_bytes(locked)
+    assert chosen() is first and "has a password" in caplog.text
+    config.ssl_keyfile_password = "password"
+    key.touch()
+    assert chosen() is made[1]
+    key.unlink()
+    os.mkfifo(key)
+    assert chosen() is made[1] and "is no plain file" in caplog.text
+    with pytest.raises(ProfileError, match="is no plain file"):
         check_pair(str(certs), str(key))
 
 

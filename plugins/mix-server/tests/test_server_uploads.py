@@ -60,6 +60,20 @@ async def offset(client: httpx.AsyncClient, url: str) -> int:
     return int(answer.headers["upload-offset"])
 
 
+async def test_a_client_may_ask_what_is_spoken(client: httpx.AsyncClient) -> None:
+    begun = await client.post(UPLOADS, headers={**TUS, "Upload-Length": "3", "Upload-Metadata": "path L2E="})
+    for url, allowed in (
+        (UPLOADS, "POST, OPTIONS"),
+        (begun.headers["location"], "DELETE, GET, HEAD, PATCH, OPTIONS"),
+    ):
+        # No version is sent: it is what is asked for.
+        answer = await client.options(url)
+        assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
+        assert answer.headers["tus-version"] == "1.0.0"
+        assert answer.headers["tus-extension"] == "creation,termination,expiration"
+        assert answer.headers["tus-max-size"] == begun.headers["tus-max-size"]
+
+
 async def test_a_client_of_tus(server: Server, served: Connect, token: str, files: Files) -> None:
     def upload(url: str, **more: Any) -> None:
         tus = TusClient(url + UPLOADS, headers={"Authorization": f"Bearer {token}"})

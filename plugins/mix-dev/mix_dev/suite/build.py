@@ -13,7 +13,7 @@ from typing import Final
 from mix_lang import syntax as s
 from mix_lang.compile import Checked
 from mix_lang.compiler import executable
-from mix_lang.program import Program, Unit, members_of
+from mix_lang.program import Program, Unit
 from mix_lang.walk import every
 
 __all__ = ["Built", "build", "tests_in"]
@@ -132,5 +132,5 @@ def _program(
         items.append(s.CellDef(span, "output", span, False, True, False, None, None, nothing, None))
     made = replace(module, params=(s.Param(span, _NUMBER, None),), meta=None, items=tuple(items))
     units = dict(program.units)
-    units[unit.name] = Unit(made, unit.source, *members_of(made))
+    units[unit.name] = unit.with_module(made)
     return replace(program, units=units)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mix_lang import syntax as s
-from mix_lang.program import Program, Unit, members_of
+from mix_lang.program import Program, Unit
 from mix_lang.source import Source, Span
 from mix_lang.walk import every, mapped
 
@@ -94,7 +94,7 @@ def _watched(unit: Unit, lines: Lines, early: set[str]) -> Unit:
     arrow = s.TArrow(module.span, number, data)
     told = s.Foreign(module.span, _NAME, module.span, True, arrow, FFI, (), None)
     made = replace(module, items=(told, *items))
-    return Unit(made, unit.source, *members_of(made))
+    return unit.with_module(made)
 
 
 def _changed(source: Source, lines: Lines, node: Any) -> Any:

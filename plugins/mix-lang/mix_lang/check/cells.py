@@ -6,8 +6,7 @@ from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
-from mix_lang.memory import remembered
-from mix_lang.program import Member, Program, Unit, fallback_of
+from mix_lang.program import Member, Unit, fallback_of
 from mix_lang.walk import children, every
 
 __all__ = ["cell_order", "check_cells", "definition_order"]
@@ -15,7 +14,7 @@ __all__ = ["cell_order", "check_cells", "definition_order"]
 _BINDING: Final = frozenset((s.PVar, s.PAt, s.VarStmt))
 
 
-def check_cells(program: Program, unit: Unit, report: Report) -> None:
+def check_cells(unit: Unit, report: Report) -> None:
     """Report circles: of cells, and of definitions that need themselves for their value."""
     cell_order(unit, report)
     definition_order(unit, report)
@@ -76,12 +75,13 @@ def _reached(direct: dict[str, list[str]], start: str, values: frozenset[str]) -
 
 def _uses(unit: Unit) -> dict[str, list[str]]:
     """What each member mentions."""
-    return remembered(("uses", unit), lambda: {name: _used(member) for name, member in unit.members.items()})
+    if unit.uses is None:
+        unit.uses = {name: unit.fact(member.item, "uses", _used) for name, member in unit.members.items()}
+    return unit.uses
 
 
-def _used(member: Member) -> list[str]:
+def _used(item: s.Item | s.Param) -> list[str]:
     """Names of members that a definition mentions, but those behind `link` and `contents`; in the order of the text."""
-    item = member.item
     if isinstance(item, s.Foreign):
         root: object = fallback_of(item)
     else:

@@ -12,7 +12,7 @@ from mix_lang.program import Member, Program, Unit, function_type, result_of
 from mix_lang.types_text import type_text
 from mix_lang.walk import children
 
-__all__ = ["check_hints"]
+__all__ = ["HintChecker"]
 
 _NUMBER: Final = frozenset(("number",))
 _BOOL: Final = frozenset(("bool",))
@@ -21,14 +21,9 @@ _FUNCTION: Final = frozenset(("function",))
 _ADDED: Final = ("number", "string", "array", "map")
 
 
-def check_hints(program: Program, unit: Unit, report: Report) -> None:
-    """Report what can never be of the type that a hint says, or of the kind that an operator takes."""
-    checker = _Hints(program, unit, report)
-    for item in unit.module.items:
-        checker.item(item)
+class HintChecker:
+    """Reports what can never be of the type that a hint says, or of the kind that an operator takes."""
 
-
-class _Hints:
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         self._program, self._unit, self._report = program, unit, report
 
@@ -184,6 +179,8 @@ class _Hints:
     ) -> None:
         for clause in clauses:
             inner, result = dict(local), of
+            if not clause.patterns:
+                result = result_of(of, 0) or s.TName(clause.span, "", "any")
             for pattern in clause.patterns:
                 known = result.param if isinstance(result, s.TArrow) else None
                 _hide(pattern, inner)
@@ -216,7 +213,9 @@ class _Hints:
             case s.Hint(operand=operand, type=of):
                 self._expect(operand, of, local, "")
             case s.Field(object=object_):
-                why = ""
+                why = (
+                    "'?' answers whether it is there: leave it out" if isinstance(object_, s.Present) else ""
+                )
                 for kind in self._kinds(object_, local) or ():
                     if kind in ("array", "string", "number", "stream"):
                         why = f"functions of {kind}s are in the module {kind}: {kind}.{node.name}(…)"
@@ -275,12 +274,14 @@ class _Hints:
     def _call(self, node: s.Call, local: dict[str, s.Type | None]) -> None:
         self._walk(node.function, local)
         of = self._type(node.function, local)
-        name, at = _name_of(node.function), self._defined(node.function, local)
         for number, arg in enumerate(node.args, 1):
             param = of.param if isinstance(of, s.TArrow) else None
             if isinstance(param, s.TName) and param.name in ("any", "data"):
                 param = None
-            why = f"argument {number} of {name} is {type_text(param)}{at}" if param else ""
+            why = ""
+            if param is not None:
+                at = self._defined(node.function, local)
+                why = f"argument {number} of {_name_of(node.function)} is {type_text(param)}{at}"
             self._expect(arg, param, local, why)
             of = of.result if isinstance(of, s.TArrow) else None
         found = self._kinds(node.function, local)

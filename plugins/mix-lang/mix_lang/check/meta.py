@@ -14,7 +14,7 @@ from mixkit.errors import MixError
 from mixkit.schema_text import parse as parse_type
 from mixkit.schema_text import parse_params
 
-__all__ = ["check_meta", "module_meta"]
+__all__ = ["MetaChecker", "module_meta"]
 
 
 _PRAGMAS: Final = ("strictTyping",)
@@ -29,24 +29,33 @@ def module_meta(module: s.Module) -> dict[str, Any]:
     return found
 
 
-def check_meta(program: Program, unit: Unit, report: Report) -> None:
-    """Warn at uses of members of this module and of others."""
-    _check_types(unit, report)
-    for item in unit.module.items:
+class MetaChecker:
+    """Reports what metadata and pragmas say wrong, and warns at uses of members of this module and of others."""
+
+    def __init__(self, program: Program, unit: Unit, report: Report) -> None:
+        self._program, self._unit, self._report = program, unit, report
+
+    def module(self) -> None:
+        """What is said of the module."""
+        _check_types(self._unit, self._report)
+
+    def item(self, item: s.Item) -> None:
+        """What is said in a definition, and of what it uses."""
+        report = self._report
         if isinstance(item, s.Pragma):
             _pragma(item, report)
-        if isinstance(item, s.Import) and item.module in program.units:
-            meta = module_meta(program.units[item.module].module)
+        if isinstance(item, s.Import) and item.module in self._program.units:
+            meta = module_meta(self._program.units[item.module].module)
             _warn(report, meta, f"the module '{item.module}'", item.module_span)
         for node in every(item):
             if isinstance(node, s.Field) and isinstance(node.object, s.Name):
-                imported = unit.members.get(node.object.name)
+                imported = self._unit.members.get(node.object.name)
                 if imported is not None and isinstance(imported.item, s.Import):
-                    other = program.units.get(imported.item.module)
+                    other = self._program.units.get(imported.item.module)
                     member = other.members.get(node.name) if other else None
                     _member(report, member, node.name_span)
             elif isinstance(node, s.Name | s.Qualified):
-                member = unit.members.get(node.name)
+                member = self._unit.members.get(node.name)
                 if member is not None and member.item is not item:
                     _member(report, member, node.span)
 

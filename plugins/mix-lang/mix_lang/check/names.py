@@ -10,33 +10,25 @@ from mix_lang.check.globals import ARITIES, HOSTS, SCREEN_MODULES
 from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, Place, Scope
 from mix_lang.diagnostic import Report
+from mix_lang.elsewhere import WORDS
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
 
-__all__ = ["check_names"]
+__all__ = ["NameChecker"]
 
-_ELSEWHERE: Final = {
-    "self": "write self.name for a member of this module",
-    "nil": "write null", "None": "write null", "NULL": "write null", "Null": "write null", "True": "write true",
-    "False": "write false", "print": "debug(x) writes to the log", "console": "debug(x) writes to the log",
-    "len": "write array.length(a), string.length(s) or map.length(m)", "this": "write self.name",
-}  # fmt: skip
-"""Names that other languages have."""
 _CELL: Final = Place("a cell", True, True, False)
 _WRITES: Final = Place("an action", True, True, True)
 
 
-def check_names(program: Program, unit: Unit, report: Report) -> None:
-    """Report every name of a module that means nothing, or not what it may mean there."""
-    _Names(program, unit, report).module()
+class NameChecker(BodyChecker):
+    """Reports every name of a module that means nothing, or not what it may mean there."""
 
-
-class _Names(BodyChecker):
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         super().__init__(program, unit, report)
         self._def = Place("the body of a def", False, unit.module.static, False)
 
     def module(self) -> None:
+        """What is wrong with members and parameters as such."""
         module = self._unit.module
         self._members()
         for param in module.params:
@@ -46,8 +38,6 @@ class _Names(BodyChecker):
                 "M0310", module.params[0].span, "a static module has one instance, and no parameters",
                 hint="leave the parameters out, or the word static",
             )  # fmt: skip
-        for item in module.items:
-            self._item(item)
         last = None
         for item in module.items:
             if isinstance(item, s.Initializer):
@@ -109,8 +99,9 @@ class _Names(BodyChecker):
 
     # Items
 
-    def _item(self, item: s.Item) -> None:
-        self._here = item.span.start
+    def item(self, item: s.Item) -> None:
+        """What is wrong in a definition."""
+        self._here = self._unit.source.offset(item.span.start)
         match item:
             case s.Import():
                 self._import(item)
@@ -266,8 +257,8 @@ class _Names(BodyChecker):
         )
         if importable:
             hint = f"add 'import {name}'"
-        elif name in _ELSEWHERE:
-            hint = _ELSEWHERE[name]
+        elif name in WORDS:
+            hint = WORDS[name]
         elif name in SCREEN_MODULES:
             hint = "it is about screens and builders, and is not here"
         self._report.add("M0301", span, f"no name '{name}' here", hint=hint, name=name)
@@ -277,8 +268,9 @@ class _Names(BodyChecker):
         item = member.item
         if member.kind != "def" or not self._in_def:
             return
-        known = member.declared.span.start if member.declared else min(
-            [item.span.start, *(old.span.start for old in member.replaced)]
+        offset = self._unit.source.offset
+        known = offset(member.declared.span.start) if member.declared else min(
+            offset(each.span.start) for each in (item, *member.replaced)
         )  # fmt: skip
         if member.name == self._defining and not member.declared and not (known < self._here):
             self._report.add(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from mix_lang import syntax as s
 from mix_lang.check.earlier import Earlier
 from mix_lang.check.missing import covers, missing
@@ -9,17 +11,14 @@ from mix_lang.diagnostic import Report
 from mix_lang.program import Program, Unit, function_type, result_of
 from mix_lang.walk import children
 
-__all__ = ["check_patterns"]
+__all__ = ["PatternChecker"]
+
+Local: TypeAlias = dict[str, s.Type | None]
 
 
-def check_patterns(program: Program, unit: Unit, report: Report) -> None:
-    """Report alternatives of lambdas and switches."""
-    checker = _Patterns(program, unit, report)
-    for item in unit.module.items:
-        checker.item(item)
+class PatternChecker:
+    """Reports alternatives of lambdas and switches."""
 
-
-class _Patterns:
     def __init__(self, program: Program, unit: Unit, report: Report) -> None:
         self._program, self._unit, self._report = program, unit, report
         self._members: dict[str, s.Type] = {}
@@ -37,7 +36,8 @@ class _Patterns:
                 self._members[member.name] = of
 
     def item(self, item: s.Item) -> None:
-        local = dict(self._members)
+        # Names that hide members have a type, or None if it is not known.
+        local: Local = {}
         if isinstance(item, s.Def | s.CellDef):
             declared = self._members.get(item.name)
             of = declared if item.params is None else None
@@ -53,17 +53,15 @@ class _Patterns:
             self._walk(child, local)
 
     @staticmethod
-    def _bind(local: dict[str, s.Type], name: str, of: s.Type | None) -> None:
-        local.pop(name, None)
-        if of is not None:
-            local[name] = of
+    def _bind(local: Local, name: str, of: s.Type | None) -> None:
+        local[name] = of
 
     # What is known of types
 
-    def _type(self, node: s.Expr, local: dict[str, s.Type]) -> s.Type | None:
+    def _type(self, node: s.Expr, local: Local) -> s.Type | None:
         match node:
             case s.Name(name=name) | s.Qualified(scope="self", name=name):
-                return local.get(name)
+                return local[name] if name in local else self._members.get(name)
             case s.Hint(type=of):
                 return of
             case s.Call(function=s.TypeCheck(type=of)):
@@ -80,7 +78,7 @@ class _Patterns:
 
     # The walk
 
-    def _walk(self, node: object, local: dict[str, s.Type], of: s.Type | None = None) -> None:
+    def _walk(self, node: object, local: Local, of: s.Type | None = None) -> None:
         """Look at everything below; `of` is the type that a lambda here is declared to have."""
         match node:
             case s.Lambda(clauses=clauses):
@@ -116,7 +114,7 @@ class _Patterns:
                 for child in children(node):
                     self._walk(child, local)
 
-    def _statement(self, node: s.Stmt, local: dict[str, s.Type]) -> None:
+    def _statement(self, node: s.Stmt, local: Local) -> None:
         if isinstance(node, s.LetStmt):
             self._let(node, local)
             return
@@ -124,7 +122,7 @@ class _Patterns:
         if isinstance(node, s.VarStmt):
             self._bind(local, node.name, node.type)
 
-    def _let(self, node: s.LetStmt, local: dict[str, s.Type]) -> None:
+    def _let(self, node: s.LetStmt, local: Local) -> None:
         self._walk(node.value, local, node.type)
         of = node.type or self._type(node.value, local)
         _hide(node.pattern, local)
@@ -132,7 +130,7 @@ class _Patterns:
             self._bind(local, node.pattern.name, of)
 
     def _clauses(
-        self, clauses: tuple[s.Clause, ...], types: list[s.Type], local: dict[str, s.Type], node: s.Node
+        self, clauses: tuple[s.Clause, ...], types: list[s.Type], local: Local, node: s.Node
     ) -> None:
         before = Earlier()
         for clause in clauses:
@@ -167,13 +165,13 @@ class _Patterns:
             )  # fmt: skip
 
 
-def _hide(pattern: s.Pattern, local: dict[str, s.Type]) -> None:
+def _hide(pattern: s.Pattern, local: Local) -> None:
     """Names that a pattern binds are others than those outside."""
     todo: list[object] = [pattern]
     while todo:
         node = todo.pop()
         if isinstance(node, s.PVar | s.PAt | s.PCompare):
-            local.pop(node.name, None)
+            local[node.name] = None
         todo += children(node)
 
 

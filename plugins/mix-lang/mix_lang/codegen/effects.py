@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final
 
 from mix_lang import syntax as s
-from mix_lang.memory import remembered
 from mix_lang.program import Program, Unit
 from mix_lang.walk import every
 
@@ -19,45 +18,44 @@ __all__ = ["effectful"]
 _RANDOM: Final = "%random_"
 
 
-def effectful(program: Program, unit: Unit) -> frozenset[str]:
-    """Members of a module that may call an FFI, or draw a random number, when they are computed or called."""
-    within = program.within(unit)
-    return remembered(
-        ("effects", *within), partial(_effectful, unit, [at for at in within if isinstance(at, Unit)])
-    )
+def effectful(program: Program, unit: Unit, known: dict[Unit, frozenset[str]]) -> frozenset[str]:
+    """Members of a module that may call an FFI, or draw a random number, when they are computed or called.
+
+    Args:
+        known: those of modules, as far as they were asked for; those of this one are added.
+    """
+    if unit not in known:
+        find = partial(_effectful, program, unit, known)
+        at = ("effects", *program.within(unit))
+        known[unit] = program.memory.remembered(at, find) if unit.library else find()
+    return known[unit]
 
 
-def _effectful(unit: Unit, within: list[Unit]) -> frozenset[str]:
-    uses = {
-        (at.name, name): used
-        for at in within
-        for name, used in remembered(("named", at), partial(_uses, at)).items()
+def _effectful(program: Program, unit: Unit, known: dict[Unit, frozenset[str]]) -> frozenset[str]:
+    others = {
+        name: effectful(program, program.units[member.item.module], known)
+        for name, member in unit.members.items()
+        if isinstance(member.item, s.Import) and member.item.module in program.units
     }
+    uses = {name: unit.fact(member.item, "named", _named) for name, member in unit.members.items()}
     found = {
-        (at.name, member.name)
-        for at in within
-        for member in at.members.values()
-        if isinstance(member.item, s.Foreign) and member.item.ffi.startswith(("$", _RANDOM))
+        name
+        for name, member in unit.members.items()
+        if (isinstance(member.item, s.Foreign) and member.item.ffi.startswith(("$", _RANDOM)))
+        or any(of in others and used in others[of] for of, used in uses[name])
     }
-    while more := {
-        where for where, used in uses.items() if where not in found and not found.isdisjoint(used)
-    }:
+    names = {name: {used for of, used in named if not of} for name, named in uses.items()}
+    while more := {name for name, used in names.items() if name not in found and not found.isdisjoint(used)}:
         found |= more
-    return frozenset(name for module, name in found if module == unit.name)
+    return frozenset(found)
 
 
-def _uses(unit: Unit) -> dict[str, frozenset[tuple[str, str]]]:
-    """What each member of a module names: module and name."""
-    return {member.name: frozenset(_named(unit, member.item)) for member in unit.members.values()}
-
-
-def _named(unit: Unit, item: s.Item | s.Param) -> set[tuple[str, str]]:
+def _named(item: s.Item | s.Param) -> frozenset[tuple[str, str]]:
+    """What a definition names: with the name in front of it, or ""."""
     found = set()
     for node in every(item):
         if isinstance(node, s.Name | s.Qualified):
-            found.add((unit.name, node.name))
+            found.add(("", node.name))
         elif isinstance(node, s.Field) and isinstance(node.object, s.Name):
-            member = unit.members.get(node.object.name)
-            if member is not None and isinstance(member.item, s.Import):
-                found.add((member.item.module, node.name))
-    return found
+            found.add((node.object.name, node.name))
+    return frozenset(found)

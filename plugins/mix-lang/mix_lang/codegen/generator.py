@@ -8,19 +8,18 @@ from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
 
-from mix_rt.qcode import Assembly, FunctionBuilder
+from mix_rt.qcode import Code, FunctionBuilder
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import closures, expressions, instances
-from mix_lang.codegen.effects import effectful
-from mix_lang.codegen.function import Fn
+from mix_lang.codegen.function import Fn, Whole
+from mix_lang.codegen.members import clauses_of, is_function
+from mix_lang.codegen.shapes import Shapes
 from mix_lang.diagnostic import Report
-from mix_lang.memory import remembered
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
-from mix_lang.walk import every
 
 __all__ = ["Generator", "Part", "generate"]
 
@@ -38,7 +37,7 @@ def _runtime(name: str) -> Unit:
     return Unit(module, source, *members_of(module), library=True)
 
 
-def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Assembly:
+def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Part] | None = None) -> Code:
     """The code of an agent: the function `module` takes the parameters and answers the output.
 
     Actions in it are maps with `_rmx_type` `msg_view_invoke`. `$invoke(name, env)` runs one, in the program that is
@@ -49,7 +48,7 @@ def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Par
     """
     generator = Generator(program, given)
     generator.agent(program.units[module])
-    return generator.assembly
+    return generator.assembly.code(generator.whereabouts())
 
 
 _DISPATCH: Final = "actions"
@@ -58,29 +57,24 @@ _AGENT: Final = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was generated for something: functions, and what else was asked for meanwhile."""
+    """What was generated for something: functions, and what they ask for beside themselves."""
 
     builders: tuple[FunctionBuilder, ...]
     asked: tuple[tuple[str, ...], ...]
 
 
-class Generator:
-    """Members are static unless they need an instance of their module: its parameters, cells, values that differ from
-    run to run, or what uses these.
-
-    A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
+class Generator(Whole):
+    """A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
     slot of the object `$instance`, which the functions of the module capture like any local.
     """
 
     def __init__(self, program: Program, given: Mapping[tuple[str, Unit], Part] | None = None) -> None:
-        self.program = program
+        super().__init__(program, _runtime("cells"), _runtime("prelude"), expressions)
         self.parts: dict[tuple[str, Unit], Part] = {}
         """What the program consists of, by what it is and the module that it is of."""
         self._given = given or {}
         self._inner: set[str] = set()
-        self._reached: dict[Unit, tuple[Unit | str, ...]] = {}
-        self.assembly = Assembly()
-        self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
+        self._shapes: dict[Unit, Shapes] = {}
         self._keys: set[str] = set()
         self._names: dict[str, int] = {}
         self._functions: dict[tuple[str, str], str] = {}
@@ -88,86 +82,10 @@ class Generator:
         self._asked: list[tuple[str, ...]] = []
         self._part_name = ""
         self._makers: set[str] = set()
-        self._bound: dict[str, set[str]] = {}
-        self._slots: dict[str, dict[str, int]] = {}
-        self._numbered: dict[str, bool] = {}
+        self._inners: dict[tuple[str, str], FunctionBuilder] = {}
         self._todo: list[tuple[Unit, Member, str]] = []
         self.actions: dict[str, tuple[str, str]] = {}
         """Names of actions to their functions, and to the modules that they need an instance of, or ""."""
-
-    # Classification
-
-    def bound(self, unit: Unit, name: str) -> bool:
-        """Whether a member needs an instance of its module."""
-        if unit.name not in self._bound:
-            at = ("bound", *self._within(unit))
-            self._bound[unit.name] = remembered(at, partial(self._find_bound, unit))
-        return name in self._bound[unit.name]
-
-    def imported(self, unit: Unit, name: str) -> Unit:
-        """The module of that name that a module imports."""
-        return self.cells if unit is self.prelude else self.program.units[name]
-
-    def _find_bound(self, unit: Unit) -> set[str]:
-        bound = {member.name for member in unit.members.values() if member.kind in ("param", "cell", "alias")}
-        bound |= self._changing(unit)
-        uses = {}
-        for member in unit.members.values():
-            item = member.item
-            if isinstance(item, s.Import) and self._has_own(unit, item.module):
-                bound.add(member.name)
-            uses[member.name] = {node.name for node in every(item) if isinstance(node, s.Name | s.Qualified)}
-        while True:
-            more = {name for name, used in uses.items() if name not in bound and used & bound}
-            if not more:
-                return bound
-            bound |= more
-
-    def _has_own(self, unit: Unit, module: str) -> bool:
-        """Whether each instance of `unit` has an instance of its own of a module that it imports."""
-        if unit is self.prelude or self.program.units[module].module.static:
-            return False
-        return self.has_state(module) or bool(self._changing(self.program.units[module]))
-
-    def _changing(self, unit: Unit) -> set[str]:
-        """Values of a module that are computed anew in each run."""
-        if unit.module.static or unit in (self.prelude, self.cells):
-            return set()
-        return {
-            name
-            for name in effectful(self.program, unit)
-            if isinstance(item := unit.members[name].item, s.Def) and not instances.is_function(item)
-        }
-
-    def has_state(self, module: str) -> bool:
-        """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""
-        unit = self.program.units[module]
-        return any(
-            isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer) for item in unit.module.items
-        )
-
-    def slot(self, unit: Unit, name: str) -> int:
-        """The slot of a member that needs the instance."""
-        return self._slots_of(unit)[name]
-
-    def slot_count(self, unit: Unit) -> int:
-        return len(self._slots_of(unit)) + 1
-
-    def number_slot(self, unit: Unit) -> int:
-        """The slot with the number of the instance, of modules that are `numbered`."""
-        return len(self._slots_of(unit))
-
-    def numbered(self, unit: Unit) -> bool:
-        """Whether instances of a module have numbers: cells and actions name them by those."""
-        if unit.name not in self._numbered:
-            self._numbered[unit.name] = self.has_state(unit.name) or bool(unit.action_names)
-        return self._numbered[unit.name]
-
-    def _slots_of(self, unit: Unit) -> dict[str, int]:
-        if unit.name not in self._slots:
-            names = [name for name in unit.members if self.bound(unit, name)]
-            self._slots[unit.name] = {name: index for index, name in enumerate(names)}
-        return self._slots[unit.name]
 
     # Functions and values
 
@@ -181,14 +99,9 @@ class Generator:
         self._keys.add(key)
         return key
 
-    def arity(self, unit: Unit, member: Member) -> int:
-        """Parameters of a def that is a function."""
-        assert isinstance(member.item, s.Def)
-        return len(instances.clauses_of(member.item)[0].patterns)
-
     def function_key(self, unit: Unit, member: Member) -> str | None:
         """The function of a static def; None if it is a value. It is generated when its turn comes."""
-        if not instances.is_function(member.item):
+        if not is_function(member.item):
             return None
         where = (unit.name, member.name)
         self._asked.append(("function", *where))
@@ -270,8 +183,8 @@ class Generator:
         elif name == "set_slot":
             fn.b.emit("set_slot", first, int(number), first + 1)
             fn.b.emit("literal", to, "null")
-        elif name == "raise":
-            fn.b.emit("raise", first)
+        elif name in ("raise", "raise_again"):
+            fn.b.emit(name, first)
         elif name == "argument":
             fn.b.emit("argument", to, first)
         elif name in ("dispatch", "agent"):
@@ -280,16 +193,21 @@ class Generator:
             for index in range(count):
                 fn.b.emit("move", window + 2 + index, first + index)
             fn.b.emit("call_func", to, window, _DISPATCH if name == "dispatch" else _AGENT)
-        elif name in ("hold", "unhold"):
-            fn.b.emit(
-                "call_func", to, fn.b.window(0), self.function_key(self.cells, self.cells.members[name])
-            )
+        elif name in ("hold", "unhold", "cancel"):
+            window = fn.b.window(int(name == "cancel"))
+            if name == "cancel":
+                fn.b.emit("move", window + 2, first)
+            fn.b.emit("call_func", to, window, self.function_key(self.cells, self.cells.members[name]))
         elif name in ("yield", "park", "current"):
             fn.b.emit(name, *(() if name == "yield" else (to,)))
             if name == "yield":
                 fn.b.emit("literal", to, "null")
-        elif name in ("wake", "cancel"):
-            fn.b.emit(name, first, *((first + 1,) if name == "wake" else ()))
+        elif name == "wake":
+            fn.b.emit("wake", first, first + 1)
+            fn.b.emit("literal", to, "null")
+        elif name == "stop":
+            # Of the cells' own: what `cancel` does last.
+            fn.b.emit("cancel", first)
             fn.b.emit("literal", to, "null")
         elif name == "spawn":
             fn.b.emit("spawn", to, first)
@@ -342,24 +260,35 @@ class Generator:
 
     # What was generated before
 
-    def _within(self, unit: Unit) -> tuple[Unit | str, ...]:
-        if unit not in self._reached:
-            self._reached[unit] = self.program.within(unit)
-        return self._reached[unit]
+    def shapes(self, unit: Unit) -> Shapes:
+        """What the members of a module are to code."""
+        if unit not in self._shapes:
+            self._shapes[unit] = Shapes(self, unit, self.shapes)
+        return self._shapes[unit]
 
-    def _part(self, unit: Unit, what: str, make: Callable[[], Any]) -> None:
-        """Generate something of a module, or take what was generated of it when all was as it is now."""
+    def _part(
+        self, unit: Unit, what: str, make: Callable[[], Any], item: s.Item | s.Param | None = None
+    ) -> Part:
+        """Generate something of a module, or take what was generated of it when all was as it is now.
+
+        Args:
+            item: the definition that it is made of; None if it is made of all of them.
+        """
         part = self._given.get((what, unit))
         if part is None:
             make_it = partial(self._made, f"{what} {unit.name}", make)
-            part = remembered((what, *self._within(unit)), make_it)
+            key = self.shapes(unit).of(item)
+            part = make_it() if key is None else self.program.memory.remembered((what, key), make_it)
         self.parts[what, unit] = part
         for builder in part.builders:
             self._keys.add(builder.key)
             self._inner.add(builder.key)
             self.assembly.add(builder)
+        before, self._asked = self._asked, []
         for asked in part.asked:
             self._ask(*asked)
+        self._asked = before
+        return part
 
     def _made(self, name: str, make: Callable[[], Any]) -> Part:
         before = self._asked, self._part_name, self._inner
@@ -368,16 +297,21 @@ class Generator:
         make()
         own = tuple(each for each in self.assembly.builders[count:] if each.key not in self._inner)
         asked = tuple(dict.fromkeys(self._asked))
+        inner = self._inner
         self._asked, self._part_name, self._inner = before
+        self._inner |= inner
         return Part(own, asked)
 
     def _ask(self, what: str, *names: str) -> None:
-        if what in ("function", "value", "foreign", "maker"):
+        if what in ("function", "value", "foreign", "maker", "inner"):
             unit = {"mix.cells": self.cells, "mix.prelude": self.prelude}.get(names[0]) or self.program.units[
                 names[0]
             ]
             if what == "maker":
                 self.maker(unit, names[1])
+                return
+            if what == "inner":
+                instances.inner(self, unit, names[1])
                 return
             member = unit.members[names[1]]
             if what == "foreign":
@@ -423,9 +357,11 @@ class Generator:
         while self._todo:
             owner, member, key = self._todo.pop()
             if isinstance(member.item, s.Def) and self.function_key(owner, member) is not None:
-                self._part(owner, f"code {key}", partial(self._function, owner, member.item, key))
+                self._part(
+                    owner, f"code {key}", partial(self._function, owner, member.item, key), member.item
+                )
             else:
-                self._part(owner, f"code {key}", partial(self._initial, owner, member, key))
+                self._part(owner, f"code {key}", partial(self._initial, owner, member, key), member.item)
                 done[self._where(owner, member)] = key
         return done
 
@@ -463,7 +399,7 @@ class Generator:
         fn.b.emit("raise", tried)
 
     def _function(self, unit: Unit, item: s.Def, key: str) -> None:
-        clauses = instances.clauses_of(item)
+        clauses = clauses_of(item)
         fn = Fn(self, self.assembly.function(key, len(clauses[0].patterns), name=key), unit)
         closures.body_of(fn, clauses)
         assert not fn.captured, "a static function captures nothing"
@@ -484,7 +420,7 @@ class Generator:
                 else None
             )
             assert body is not None and not isinstance(body, s.Block)
-            expressions.into(fn, body, register)
+            fn.into(body, register)
         fn.b.emit("return", register)
 
     def _init(self, done: dict[tuple[str, str], str]) -> None:
@@ -493,7 +429,7 @@ class Generator:
         fn = Fn(self, builder, self.prelude)
         for unit in self._units_in_order():
             imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
-            order = remembered(("order", unit), partial(definition_order, unit))
+            order = self.program.memory.remembered(("order", unit), partial(definition_order, unit))
             for name in [*imports, *order, "$instance"]:
                 key = done.get((unit.name, name))
                 if key is None:
@@ -528,6 +464,31 @@ class Generator:
                     other = self.program.units[name]
                     way.append((other, list(other.imports)))
         return order
+
+    def inner(
+        self, unit: Unit, label: str, item: s.Item | s.Param, make: Callable[[str], None]
+    ) -> FunctionBuilder:
+        """A function of the instances of a module, which captures nothing, or the instance.
+
+        Args:
+            label: what no other one in the module is called.
+            make: generates the function of that key.
+        """
+        where = (unit.name, label)
+        self._asked.append(("inner", *where))
+        if where not in self._inners:
+            key = f"{unit.name}.new: {label}"
+            part = self._part(unit, f"inner {label}", partial(make, key), item)
+            self._inners[where] = {builder.key: builder for builder in part.builders}[key]
+        return self._inners[where]
+
+    def whereabouts(self) -> dict[int, tuple[str, int]]:
+        """Passages, by what their spans count from, to files and the lines before them."""
+        return {
+            passage: (unit.source.file, lines)
+            for unit in self.program.units.values()
+            for passage, lines in unit.source.passages.items()
+        }
 
     def maker(self, unit: Unit, output: str) -> str:
         """The function that makes an instance of a module."""

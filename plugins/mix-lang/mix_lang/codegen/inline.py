@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
 from mix_lang.codegen.function import Fn
-from mix_lang.memory import remembered
 from mix_lang.program import Member, Unit, fallback_of
 from mix_lang.walk import every
 
@@ -21,17 +19,17 @@ _PLAIN: Final = (
 )  # fmt: skip
 
 
-def is_small(unit: Unit, member: Member, args: int) -> bool:
-    """Whether a definition is a function of so many arguments, and so small that it is written out."""
+def is_small(unit: Unit, member: Member, args: int | None = None) -> bool:
+    """Whether a definition is a function, of so many arguments, and so small that it is written out."""
     item = member.item
-    if not isinstance(item, s.Def) or item.params is None or len(item.params) != args or not args:
+    if not isinstance(item, s.Def) or not item.params or args not in (None, len(item.params)):
         return False
     body = item.body
     if body is None or isinstance(body, s.Block):
         return False
-    return remembered(
-        ("small", unit, member.name), lambda: _is_small(unit, body, {p.name for p in item.params or ()})
-    )
+    if member.small is None:
+        member.small = _is_small(unit, body, {param.name for param in item.params})
+    return member.small
 
 
 def _is_small(unit: Unit, body: s.Expr, params: set[str]) -> bool:
@@ -56,14 +54,14 @@ def into(fn: Fn, unit: Unit, member: Member, node: s.Call, to: int) -> None:
     assert item.body is not None and not isinstance(item.body, s.Block)
     first = fn.b.register(len(node.args))
     for index, arg in enumerate(node.args):
-        expressions.into(fn, arg, first + index)
-    file, line, column = fn.unit.source.place(node.span.start)
+        fn.into(arg, first + index)
+    file, line, column = fn.unit.source.origin(node.span.start)
     before = fn.unit, fn.scopes, fn.outer, fn.inlined
-    fn.inlined = (f"{unit.name}.{member.name}", file, max(line, 1), column, fn.inlined)
+    fn.inlined = (f"{unit.name}.{member.name}", file, line, column, fn.inlined)
     fn.unit, fn.scopes, fn.outer = unit, [{}], None
     for index, param in enumerate(item.params):
         fn.declare(param.name, first + index)
     fn.at(item.body.span)
-    expressions.into(fn, item.body, to)
+    fn.into(item.body, to)
     fn.unit, fn.scopes, fn.outer, fn.inlined = before
     fn.at(node.span)

@@ -15,7 +15,7 @@ A module without a head is documented by the first such comment that is right ab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from mix_lang import syntax as s
@@ -26,7 +26,7 @@ from mix_lang.program import Program, Unit, function_type
 from mix_lang.source import Source
 from mix_lang.types_text import type_text
 
-__all__ = ["Described", "Example", "Manual", "manuals_of", "of_library"]
+__all__ = ["Described", "Example", "Manual", "described", "described_module", "manuals_of", "of_library"]
 
 _MARK: Final = "///"
 _INTERNAL: Final = {"db": {"filterQuery", "mapQuery", "likePattern", "prefixPattern", "suffixPattern"}}
@@ -96,20 +96,40 @@ def manuals_of(file: str, text: str) -> list[Manual]:
 
 def _manual(program: Program, unit: Unit) -> Manual:
     types = member_types(program, unit)
-    members = {}
-    for name, item, declared in _items(unit):
-        # What documents it is above its declaration, or its body.
-        above = _above(unit.source, (declared or item).span.start) or _above(unit.source, item.span.start)
-        text, examples = _read(above)
-        kind, signature, hint = _head(unit.name, item)
-        if isinstance(declared, s.Def | s.CellDef) and declared.type is not None and declared.params is None:
-            hint = type_text(declared.type)
-        of = hint or types.get(name, "")
-        members[name] = Described(f"{unit.name}.{name}", kind, signature, of, text, examples)
+    members = {name: _described(unit, name, item, declared, types) for name, item, declared in _items(unit)}
+    return Manual(described_module(unit), members)
+
+
+def described(unit: Unit, name: str, types: Mapping[str, str]) -> Described | None:
+    """A member of a module, private too, or a type; None if it is none of these.
+
+    Args:
+        types: of the members, as far as they are certain.
+    """
+    member = unit.members.get(name)
+    item = member.item if member is not None else unit.types.get(name)
+    if not isinstance(item, s.Def | s.Foreign | s.CellDef | s.CaseDef | s.TypeDef):
+        return None
+    return _described(unit, name, item, member.declared if member is not None else None, types)
+
+
+def _described(
+    unit: Unit, name: str, item: s.Item, declared: s.Item | None, types: Mapping[str, str]
+) -> Described:
+    # What documents it is above its declaration, or its body.
+    above = _above(unit.source, (declared or item).span.start) or _above(unit.source, item.span.start)
+    text, examples = _read(above)
+    kind, signature, hint = _head(unit.name, item)
+    if isinstance(declared, s.Def | s.CellDef) and declared.type is not None and declared.params is None:
+        hint = type_text(declared.type)
+    return Described(f"{unit.name}.{name}", kind, signature, hint or types.get(name, ""), text, examples)
+
+
+def described_module(unit: Unit) -> Described:
+    """A module itself."""
     text, examples = _read(_of_module(unit))
     params = "" if not unit.module.params else f"({', '.join(_param(param) for param in unit.module.params)})"
-    module = Described(unit.name, "module", f"module {unit.name}{params}", "", text, examples)
-    return Manual(module, members)
+    return Described(unit.name, "module", f"module {unit.name}{params}", "", text, examples)
 
 
 def _items(unit: Unit) -> Iterator[tuple[str, s.Item, s.Item | None]]:
@@ -120,7 +140,7 @@ def _items(unit: Unit) -> Iterator[tuple[str, s.Item, s.Item | None]]:
         if not member.private and isinstance(member.item, s.Def | s.Foreign | s.CellDef | s.CaseDef)
     ]
     found += [(name, item, None) for name, item in unit.types.items() if name not in unit.members]
-    return iter(sorted(found, key=lambda each: (each[2] or each[1]).span.start))
+    return iter(sorted(found, key=lambda each: unit.source.offset((each[2] or each[1]).span.start)))
 
 
 def _head(module: str, item: s.Item) -> tuple[str, str, str]:
@@ -154,7 +174,7 @@ def _param(param: s.Param) -> str:
 
 def _above(source: Source, start: int) -> list[str]:
     """The lines of the comment that is right above a place, without their marks."""
-    line = source.line_of(start) - 1
+    line = source.line_of(source.offset(start)) - 1
     lines: list[str] = []
     while (text := source.line_text(line).strip()).startswith(_MARK):
         lines.insert(0, text.removeprefix(_MARK).removeprefix(" "))

@@ -5,10 +5,10 @@ The names of `BUILTINS` are those of `foreign def … = "%name"`; the machine in
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
-from functools import cmp_to_key, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
@@ -16,6 +16,16 @@ from mix_rt.opcodes import BUILTINS as _PARAMETERS
 from mix_lang.check.hints import with_article
 from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
+from mix_lang.evaluator.plain_json import format_json, parse_json
+from mix_lang.evaluator.sorting import (
+    groups,
+    matches,
+    sort_close,
+    sort_open,
+    sort_step,
+    sorted_array,
+    sorted_by,
+)
 from mix_lang.evaluator.values import (
     END,
     Constructor,
@@ -25,7 +35,8 @@ from mix_lang.evaluator.values import (
     Stream,
     kind,
 )  # fmt: skip
-from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref, compare
+from mixkit import codec
+from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
 if TYPE_CHECKING:
     from mix_lang.evaluator.machine import Machine
@@ -44,11 +55,16 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
             if not _FITS.get(wanted, lambda value, wanted=wanted: kind(value) == wanted)(value):
                 shown = "whole number" if wanted == "whole" else wanted
                 found = "a number with a fraction" if type(value) is float else kind(value)
-                raise Panic(f"{name}: expected {with_article(shown)} as {param}, found {found}")
+                raise Panic(
+                    f"{_SIGNS.get(name, name)}: expected {with_article(shown)} as {param}, found {found}"
+                )
         return call(*args)
 
     return run
 
+
+_SIGNS: Final = {"array_range": "a[p..q]"}
+"""What has a sign in programs, not a name."""
 
 _FITS: Final[dict[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
@@ -120,6 +136,9 @@ def _found(index: int) -> Any:
 
 
 def _joined(separator: str, parts: list[Any]) -> str:
+    for index, part in enumerate(parts):
+        if type(part) not in (str, int, float):
+            raise Panic(f"string_join: expected strings or numbers, found {kind(part)} as element {index}")
     return separator.join(map(_text, parts))
 
 
@@ -131,27 +150,9 @@ def _text(value: Any) -> str:
 
 def _code_point(code: Any) -> str:
     if not 0 <= int(code) < 0x110000 or 0xD800 <= int(code) < 0xE000:
-        raise Panic(f"string_from_code_point: {number_text(code)} is no character")
+        found = number_text(code)
+        raise Panic(f"string_from_code_point: expected the code of a character, found {found}")
     return chr(int(code))
-
-
-def _order(name: str, a: Any, b: Any) -> int:
-    """Python asks whether what comes later is less than what comes before it."""
-    found = compare(a, b)
-    if found is UNDEF:
-        raise Panic(f"{name}: expected values that compare, found {kind(b)} and {kind(a)}")
-    return found  # type: ignore[return-value]
-
-
-def _sorted(array: list[Any]) -> list[Any]:
-    return sorted(array, key=cmp_to_key(partial(_order, "array_sort")))
-
-
-def _sorted_by(keys: list[Any], array: list[Any]) -> list[Any]:
-    if len(keys) != len(array):
-        raise Panic(f"array_sort_by: expected as many keys as elements, found {len(keys)} and {len(array)}")
-    order = cmp_to_key(partial(_order, "array_sort_by"))
-    return [array[index] for index in sorted(range(len(array)), key=lambda index: order(keys[index]))]
 
 
 def _decoded(data: bytes) -> Any:
@@ -171,7 +172,12 @@ def _length(machine: Machine, value: Any) -> Any:
 
 def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: Any) -> None:
     found = kind(value)
-    if found != wanted and not (wanted == "number" and found in ("int", "float")):
+    fits = {
+        "number": found in ("int", "number"),
+        "option": value is None or (type(value) is Case and value.name == "some"),
+        "result": type(value) is Case and value.name in ("ok", "error"),
+    }
+    if found != wanted and not fits.get(wanted):
         raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 
@@ -298,15 +304,20 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "array_sub": _cut,
     "array_range": _range,
     "array_reverse": lambda array: array[::-1],
-    "array_sort": _sorted,
-    "array_sort_by": _sorted_by,
+    "array_sort": sorted_array,
+    "array_sort_by": sorted_by,
     "array_flatten": _flattened,
     "map_of_pairs": _of_pairs,
+    "map_of_groups": lambda keys, array: groups(keys, array),
+    "array_matches": matches,
+    "sort_open": sort_open,
     "int_range": lambda a, b: Stream(iter(range(int(a), int(b) + 1))),
     "map_keys": _keys,
     "map_values": lambda m: [m[key] for key in _keys(m)],
     "map_remove": lambda name, m: {key: value for key, value in m.items() if key != name},
     "map_entry": _entry,
+    "json_parse": parse_json,
+    "json_format": format_json,
     "case_name": lambda case: case.name,
     "stream_unread": _unread,
     "ref_of_string": Ref,
@@ -315,6 +326,8 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
+    "format_words": codec.encode,
 }
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
@@ -323,10 +336,13 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "kind": lambda machine, value: kind(value),
     "length": _length,
     "expect": _expect,
+    "sort_step": lambda machine, greater, sort: sort_step(greater, sort),
+    "sort_close": lambda machine, sort: sort_close(sort),
     "stream_next": _stream_next,
     "stream_of": _stream_of,
     "identical": lambda machine, a, b: a is b,
     "raise": lambda machine, value: _fail(machine, value),
+    "raise_again": lambda machine, value: machine.raise_again(value),
     "argument": lambda machine, case: case.arg,
     "slots": lambda machine, count: Slots([UNDEF] * count),
     "slot": _slot,

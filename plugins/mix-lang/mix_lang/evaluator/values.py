@@ -159,5 +159,5 @@ _KINDS: dict[type, str] = {
     type(UNDEF): "undefined", bool: "bool", int: "int", float: "number", str: "string", Ref: "ref", bytes: "binary",
     list: "array", dict: "map", Token: "token", Case: "case", Function: "function", Native: "function",
     Constructor: "function", ModuleFunction: "function", Partial: "function", Stream: "stream", Link: "link",
-    ActionValue: "action", Slots: "slots",
+    ActionValue: "action", Slots: "link",
 }  # fmt: skip

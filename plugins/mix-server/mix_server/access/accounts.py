@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mix_server.access.cookie import session_of
 from mix_server.access.ended import Ended
 from mix_server.access.ingress import Ingress, SessionToken, account_of
 from mix_server.access.machine import is_good, is_machine_token, parts_of
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from mix_server.request import Request
     from mix_server.settings import ServerSettings
 
-__all__ = ["SESSION", "SESSION_LIFETIME", "Accounts", "make"]
+__all__ = ["SESSION_LIFETIME", "Accounts", "make"]
 
-SESSION: Final = "mixkit_session"
-"""Name of the cookie of a browser's session."""
 SESSION_LIFETIME: Final = 12 * 3_600
-"""Seconds."""
+"""Seconds of a browser's session."""
 
 _MOST_KNOWN: Final = 10_000
 _OPERATOR: Final = Caller("local", operator=True)
@@ -52,9 +51,10 @@ class Accounts:
         creators: subjects that may make workspaces.
         ended: what was ended before its time.
         ingress: says who asks where no token does; None where nobody is believed without one.
+        over_tls: browsers know this server by https alone.
 
     Attributes:
-        ingress: as given.
+        ingress, over_tls: as given.
     """
 
     def __init__(
@@ -67,8 +67,11 @@ class Accounts:
         creators: frozenset[str] = frozenset(),
         ended: Ended | None = None,
         ingress: Ingress | None = None,
+        *,
+        over_tls: bool = False,
     ) -> None:
         self.ingress = ingress
+        self.over_tls = over_tls
         self._operator = operator
         self._server_key = server_key
         self._grants = grants
@@ -86,16 +89,13 @@ class Accounts:
             # What else is sent as Authorization is meant for the ingress; no cookie of ours is needed beside its own.
             return self.ingress.user(request)
         if given is None:
-            cookie = request.get_cookie_values(SESSION)
-            if not cookie:
+            session = session_of(request, secure=self.over_tls)
+            if session is None:
                 return ANYBODY
             # NOTE: a browser sends it whoever makes it send something.
             if is_of_another_site(request):
                 raise Forbidden("a session is for the pages of this server, not for other web sites")
-            if len(set(cookie)) > 1:
-                # NOTE: another host of this domain may have added one, to have somebody act in a session of its own.
-                raise Unauthorized(f"expected one cookie {SESSION}, found {len(cookie)}")
-            return await self._user(cookie[0], in_session=True)
+            return await self._user(session, in_session=True)
         scheme, _, token = given.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -141,7 +141,7 @@ class Accounts:
             await asyncio.to_thread(self._ended.end, caller.session, LIFETIME + LEEWAY)
 
     async def _user(self, token: str, *, in_session: bool = False) -> Caller:
-        digest = hashlib.sha256(b"\0" * in_session + token.encode()).digest()
+        digest = hashlib.sha256(bytes((in_session,)) + token.encode()).digest()
         known = self._known.get(digest)
         if known is not None:
             until, keys, caller = known
@@ -287,6 +287,7 @@ def make(settings: ServerSettings, grants: GrantStore, key: ServerKey) -> Author
         creators,
         Ended(Path(settings.ws_dir)),
         ingress,
+        over_tls=(settings.base_url or "").startswith("https:"),
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NotRequired, TypedDict
 
 from mix_server.access.accounts import Accounts
+from mix_server.access.cookie import PAST
 from mix_server.auth import ANYBODY, is_loopback
 from mix_server.caller import EVERYBODY, Caller, Permission, Resource
 from mix_server.described import Method
@@ -34,8 +34,6 @@ _log = logging.getLogger("mixkit.server.sign_in")
 _HEARD: Final = frozenset({"state", "code", "error", "iss"})
 """Parameters of a callback that mean something; providers add others, which are passed over (RFC 6749, 4.1.2)."""
 _HOST: Final = "__Host-"
-_PAST: Final = datetime.fromtimestamp(0, UTC)
-"""Falcon passes over a `max_age` of 0, and its `unset_cookie` is never `Secure`."""
 _DONE: Final = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Connected</title>"
     "<p>The account is connected. You may close this window.</html>"
@@ -114,7 +112,7 @@ class SignInCallback:
             kept = await flow.take(self._server.tokens, where, state, cookie)
             req.caller, req.activity, req.about = kept.caller, Kind.SIGN_IN, {"account": name}
             if named is not None:
-                _set_cookie(resp, named, "", expires=_PAST)
+                _set_cookie(resp, named, "", expires=PAST)
             await self._check(kept.caller, ws)
             done = await flow.finish(self._server.tokens, where, kept, given)
         except SignInFailed as exc:

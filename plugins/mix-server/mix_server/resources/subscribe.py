@@ -64,14 +64,21 @@ class Subscribe:
             permission, resource = Permission.ADMIN, Resource()
         elif ws is None or (app is None and "app" in SHORT[name]):
             raise BadRequest(
-                f"expected {' and '.join(_places(name))} in the query string, of which {name} is"
+                f"expected {' and '.join(_places(name))} in the query string, since {name} is one of an app's topics"
+                if "app" in SHORT[name]
+                else f"expected ws in the query string, since {name} is one of a workspace's topics"
             )
         else:
             permission = _NEEDED[name]
             resource = Resource(ws, app if "app" in SHORT[name] else None)
         req.caller = await admit(server.authorizer, req, permission, resource)
-        if (ws is not None and "ws" not in _places(name)) or (app is not None and "app" not in _places(name)):
-            raise BadRequest(f"expected no ws and app that the topic {topic[:80]!r} has nothing of")
+        given = {"ws": ws, "app": app}
+        excess = [each for each in given if given[each] is not None and each not in _places(name)]
+        if excess:
+            raise BadRequest(
+                f"expected no {' and '.join(excess)} beside the topic {topic[:80]!r}, which is of none; those of an "
+                "app begin with $app/, those of a workspace with $workspace/ (in a shell between single quotes)"
+            )
         if resource.workspace is None and server.bridge is not None:
             raise Unsupported(
                 "with a broker only short topics can be followed here; ask the broker for others"

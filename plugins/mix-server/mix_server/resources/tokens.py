@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypedDi
 import msgspec
 from msgspec import Meta
 
-from mix_server.access.accounts import SESSION, SESSION_LIFETIME, Accounts
+from mix_server.access.accounts import SESSION_LIFETIME, Accounts
+from mix_server.access.cookie import PAST, PLAIN, SECURE, is_secure
 from mix_server.access.server_key import LIFETIME
 from mix_server.bodies import read_form
 from mix_server.caller import EVERYBODY, Caller, Permission, Resource
@@ -83,7 +84,10 @@ class Token:
 async def _answer_token(server: Server, resp: Response, caller: Caller) -> None:
     if caller.email is None:
         # There is nobody whom it could name: all that a token says of a user is the address.
-        raise Forbidden("expected a user with an address that the identity provider vouches for")
+        raise Forbidden(
+            "expected a user with an address that the identity provider vouches for; who runs the server makes a token "
+            "of any user with `mixkit auth token EMAIL`"
+        )
     seconds = caller.seconds(LIFETIME)
     # It ends with the session that it was made in.
     more = {} if caller.session is None else {"sid": caller.session}
@@ -158,15 +162,7 @@ class Session:
             raise Forbidden("without authentication nobody has a session")
         seconds = int(req.who.seconds(SESSION_LIFETIME))
         token, until = await accounts.session(req.who, seconds)
-        resp.set_cookie(
-            SESSION,
-            token,
-            max_age=seconds,
-            secure=_is_secure(req),
-            http_only=True,
-            same_site="Strict",
-            path="/",
-        )
+        _set_cookie(resp, token, secure=accounts.over_tls or is_secure(req), max_age=seconds)
         resp.set_header("Cache-Control", "no-store")
         resp.media = {"until": until, "seconds": seconds}
 
@@ -188,7 +184,8 @@ class Session:
                 if everywhere or caller.session is not None:
                     req.caller, req.activity, req.about = caller, Kind.REVOKE, {"everywhere": everywhere}
                 await accounts.end(caller, everywhere=everywhere)
-        resp.unset_cookie(SESSION, path="/", same_site="Strict")
+        for secure in (True, False):
+            _set_cookie(resp, "", secure=secure, expires=PAST)
         resp.status = 204
 
 
@@ -199,10 +196,10 @@ def _called(caller: Caller, *, signs_in: bool) -> str:
     return "operator" if caller.operator else caller.email or caller.user or str(caller.subject)
 
 
-def _is_secure(req: Request) -> bool:
-    """Whether the browser asks over TLS, which may end at a proxy. Who lies about it gets a cookie of less use."""
-    origin = req.get_header("Origin") or ""
-    return "https" in (req.scheme, req.forwarded_scheme, origin.partition(":")[0])
+def _set_cookie(resp: Response, value: str, *, secure: bool, **until: Any) -> None:
+    # A browser takes one with the prefix only if it is for TLS, to forget it too.
+    name = SECURE if secure else PLAIN
+    resp.set_cookie(name, value, **until, secure=secure, http_only=True, same_site="Strict", path="/")
 
 
 class KeySetPage:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypedDict
 
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, BodyTooLarge, PreconditionFailed, Refusal, UnsupportedBody
+from mix_server.errors import BadRequest, BodyTooLarge, OtherType, PreconditionFailed, Refusal
 from mix_server.files.conditions import There
 from mix_server.files.managing import ERRORS, Managing
 from mix_server.files.storing import checked
@@ -37,6 +37,9 @@ _BYTES: Final = "application/offset+octet-stream"
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _KNOWN: Final = frozenset({"path", "filename", "filetype", "force", "sha256"})
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+_ASKED: Final = Method("Say what of tus is spoken here", {204: None})
 
 
 class UploadState(TypedDict):
@@ -68,7 +71,20 @@ class OtherBytes(Refusal):
         )
 
 
-class UploadsOfApp(Managing):
+class _Tus(Managing):
+    """Says what is spoken here, to a client that asks first (tus 1.0.0, OPTIONS)."""
+
+    async def on_options(
+        self, req: Request, resp: Response, ws: str, app: str, id: str | None = None
+    ) -> None:
+        resp.set_headers({"Tus-Version": _VERSION, "Tus-Extension": _EXTENSIONS})
+        resp.set_header("Tus-Max-Size", str(self._server.settings.file_limit))
+        done = "POST" if id is None else "DELETE, GET, HEAD, PATCH"
+        resp.set_header("Allow", f"{done}, OPTIONS")
+        resp.status = 204
+
+
+class UploadsOfApp(_Tus):
     """`POST …/file-manager/uploads`: begin an upload, as tus says it.
 
     `Upload-Metadata` has the `path` of the file (or a folder, with `/` at the end, and its `filename`), and may have
@@ -76,10 +92,11 @@ class UploadsOfApp(Managing):
     clients that go on with another file than they began with are found out by it.
     """
 
-    permissions: ClassVar = {"POST": Permission.WRITE}
+    permissions: ClassVar = {"POST": Permission.WRITE, "OPTIONS": Permission.SEE}
     activities: ClassVar = {"POST": Kind.SAVE}
     methods: ClassVar = {
-        "POST": Method("Begin an upload in parts", {201: None}, errors=ERRORS | {413, 422, 423})
+        "OPTIONS": _ASKED,
+        "POST": Method("Begin an upload in parts", {201: None}, errors=ERRORS | {413, 422, 423}),
     }
 
     async def on_post(self, req: Request, resp: Response, ws: str, app: str) -> None:
@@ -112,13 +129,17 @@ class UploadsOfApp(Managing):
         _say(resp, started, 0)
 
 
-class OneUpload(Managing):
+class OneUpload(_Tus):
     """`…/file-manager/uploads/{id}`: HEAD tells how far it is, PATCH goes on, DELETE ends it. Who may write
     the files of the app may go on with any of them."""
 
-    permissions: ClassVar = dict.fromkeys(("GET", "PATCH", "DELETE"), Permission.WRITE)
+    permissions: ClassVar = {
+        **dict.fromkeys(("GET", "PATCH", "DELETE"), Permission.WRITE),
+        "OPTIONS": Permission.SEE,
+    }
     activities: ClassVar = dict.fromkeys(("PATCH", "DELETE"), Kind.SAVE)
     methods: ClassVar = {
+        "OPTIONS": _ASKED,
         "GET": Method("Say how far an upload is", {200: UploadState}, errors=ERRORS | {422, 423}),
         "PATCH": Method(
             "Go on with an upload", {204: None}, takes=bytes, taken_as=(_BYTES,), errors=ERRORS | {422, 423}
@@ -145,8 +166,9 @@ class OneUpload(Managing):
         place, files = await self.open_files(ws, app)
         uploads, settings = self._server.uploads, self._server.settings
         started = await asyncio.to_thread(uploads.find, place, id)
-        if (req.content_type or "").partition(";")[0].strip().lower() != _BYTES:
-            raise UnsupportedBody(f"expected {_BYTES}")
+        content_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if content_type != _BYTES:
+            raise OtherType(_BYTES, content_type)
         offset = _number(req, "Upload-Offset")
         if started.done:
             raise OtherOffset(started.length)
