@@ -133,11 +133,26 @@ static bool is_called(Value string, const char *name)
     return text->head.count == size && memcmp(text->bytes, name, size) == 0;
 }
 
+static bool is_case_called(Value found, const char *name) { return kind_of(found) == KIND_CASE && is_called(case_of(found)->name, name); }
+
+/* Whether a value is of a kind: one of values, a number, an option or a result. */
+static bool is_as_wanted(Value wanted, Value found)
+{
+    if (is_called(wanted, kind_name(kind_of(found))))
+        return true;
+    if (is_called(wanted, "option"))
+        return found == NIL || is_case_called(found, "some");
+    if (is_called(wanted, "result"))
+        return is_case_called(found, "ok") || is_case_called(found, "error");
+    return is_number(found) && is_called(wanted, "number");
+}
+
 Value builtin_expect(struct vm *vm, const Value *arguments)
 {
-    if (is_called(arguments[1], kind_name(kind_of(arguments[3]))) || (is_number(arguments[3]) && is_called(arguments[1], "number")))
+    if (is_as_wanted(arguments[1], arguments[3]))
         return NIL;
-    const char *article = text_size(arguments[1]) > 0 && text_of(arguments[1])->bytes[0] == 'a' ? "an" : "a";
+    char first = text_size(arguments[1]) > 0 ? text_of(arguments[1])->bytes[0] : 0;
+    const char *article = first == 'a' || first == 'o' ? "an" : "a";
     return raise_text(vm, "%t: expected %s %t as %t, found %v", arguments[0], article, arguments[1], arguments[2], arguments[3]);
 }
 

@@ -95,4 +95,9 @@
     BUILTIN(coroutine_set_local, 2, "index:whole value:data") \
     BUILTIN(stream_unread, 2, "element:data stream:stream") \
     BUILTIN(expect, 4, "function:string wanted:string argument:string value:any") \
-    BUILTIN(array_sort_by, 2, "keys:array array:array")
+    BUILTIN(array_sort_by, 2, "keys:array array:array") \
+    BUILTIN(map_of_groups, 2, "keys:array array:array") \
+    BUILTIN(sort_open, 1, "array:array") \
+    BUILTIN(sort_step, 2, "greater:any sort:any") \
+    BUILTIN(sort_close, 1, "sort:any") \
+    BUILTIN(array_matches, 3, "keys:array known:array array:array")

@@ -11,26 +11,16 @@ from dataclasses import replace
 from typing import Final
 
 from mix_lang import syntax as s
+from mix_lang.library import TWINS
 from mix_lang.source import Span
 from mixkit.value import UNDEF
 
 __all__ = ["with_arguments_checked"]
 
 _RAISING: Final = {
-    *(
-        "array",
-        "map",
-        "set",
-        "gset",
-        "uniqArray",
-        "bitset",
-        "container",
-        "memo",
-        "registry",
-        "option",
-        "result",
-    ),
-    *("dataArray", "dataMap", "dataOption", "dataResult"),
+    *("array", "map", "stream", "option", "result"),
+    *("set", "gset", "uniqArray", "bitset", "container", "memo", "registry"),
+    *("dataArray", "dataOption", "dataResult", *TWINS),
 }
 _PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""
@@ -42,6 +32,8 @@ _KINDS: Final = {
     "number": "number",
     "string": "string",
     "bool": "bool",
+    "option": "option",
+    "result": "result",
 }
 
 

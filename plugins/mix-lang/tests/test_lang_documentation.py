@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_modules(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_name_without_its_module(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _doc(capsys, "toOption")[1].startswith("result.toOption(r)\n")
+    assert _doc(capsys, "sha256")[1].startswith("crypto.sha256\n")
     out = _doc(capsys, "safeGet")[1]
     assert {"option.safeGet(o)", "result.safeGet(r)"} <= {line.split("\t")[0] for line in out.splitlines()}
 
@@ -162,3 +163,15 @@ def test_pages() -> None:
         page = found[f"mix-library/{name}.md"]
         for member in of_library(name).members:
             assert f'<a id="{name}.{member}"></a>' in page
+
+
+@pytest.mark.parametrize(("name", "of"), library.TWINS.items())
+def test_twins(name: str, of: str) -> None:
+    whole, limited = of_library(of), of_library(name)
+    assert limited.module.about == f"As `{of}`, of data alone."
+    assert list(limited.members) == list(whole.members)
+    for member in limited.members.values():
+        assert not re.search(r"\b[A-Z]\b", member.type), member.type
+        assert all(f"{name}." in example.expression for example in member.examples)
+    # Editors show places in the file of the other one.
+    assert library.sources()[name].count("\n") == library.sources()[of].count("\n")

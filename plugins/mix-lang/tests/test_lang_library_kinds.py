@@ -14,6 +14,8 @@ Expressions see every module of the library, and these, whose kinds the compiler
 some(1), null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of
 100,000 characters; they run on the machine alone, all others on the evaluator as well.
 
+The twins of modules, as `dataArray`, have the rows of these, with their own name.
+
 To add a module, write its file. All of its functions must be in it, each called at the start of a row: those that take
 arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something. Modules that
 `mix_lang.arguments` lists look at the kinds of their arguments by themselves, from the types in the heads of functions.

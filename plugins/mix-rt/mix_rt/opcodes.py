@@ -103,6 +103,8 @@ OPCODES: Final[dict[str, str]] = {
     "check_stored": "from:in what:string",
     "jump_table": "from:in keys:keys",
     "raise_again": "from:in",
+    "set_own": "in:inout key:in from:in",
+    "share": "in:inout",
 }
 """Name to its operands, each `name:kind`, in the order of the opcodes' numbers."""
 
@@ -203,5 +205,10 @@ BUILTINS: Final[dict[str, str]] = {
     "stream_unread": "element:data stream:stream",
     "expect": "function:string wanted:string argument:string value:any",
     "array_sort_by": "keys:array array:array",
+    "map_of_groups": "keys:array array:array",
+    "sort_open": "array:array",
+    "sort_step": "greater:any sort:any",
+    "sort_close": "sort:any",
+    "array_matches": "keys:array known:array array:array",
 }
 """Name to its parameters, in the order of the built-ins' numbers."""
