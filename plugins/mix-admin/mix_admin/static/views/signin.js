@@ -9,7 +9,7 @@ export function signIn(then) {
     h("h1", { tabindex: "-1" }, "Sign in"),
     h("div", { class: "narrow stack" },
       h("p", {}, "With the token that ", h("code", {}, "mixkit serve"), " printed when it started, the one that ",
-        h("code", {}, "MIXKIT_SERVER_TOKEN"), " sets, or a token of your identity provider."),
+        h("code", {}, "MIXKIT_SERVER_TOKEN"), " sets, a token of your identity provider, or one that ", h("code", {}, "mixkit auth token"), " made for you."),
       form("Sign in", "Sign in", async () => {
         const given = token.value.trim();
         if (!given) throw Object.assign(new Error("Paste a token."), { title: "There is no token", control: token });
