@@ -14,7 +14,7 @@ Expressions see every module of the library, and these, whose kinds the compiler
 some(1), null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of
 100,000 characters; they run on the machine alone, all others on the evaluator as well.
 
-The twins of modules, as `dataArray`, have the rows of these, with their own name.
+`as array` in the file of its twin `dataArray` is all rows of that module, with the name of the twin.
 
 To add a module, write its file. All of its functions must be in it, each called at the start of a row: those that take
 arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something. Modules that
@@ -69,7 +69,21 @@ def _rows(path: Path) -> list[Row]:
             lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         elif line and not line.startswith("#"):
             lines.append((number, line))
-    return [row for number, line in lines for row in _row(number, line)]
+    found: list[Row] = []
+    for number, line in lines:
+        if line.startswith("as "):
+            found += _of_twin(path.with_name(f"{line[3:]}.rows"), path.stem)
+        else:
+            found += _row(number, line)
+    return found
+
+
+def _of_twin(path: Path, module: str) -> Iterator[Row]:
+    """The rows of another module, whose functions this one has as well."""
+    name = re.compile(rf"\b{path.stem}\.(?=\w)")
+    for row in _rows(path):
+        expression, expected = (name.sub(f"{module}.", text) for text in (row.expression, row.expected))
+        yield row._replace(expression=expression, expected=expected)
 
 
 def _row(number: int, line: str) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Modules of the standard library, written in Mix over the built-ins of the machine.
 
-`dataMap` and `dataStream` are the modules that they are named after, with `data` for all that is of any type.
+`dataArray` and its like are the modules that they are named after, with `data` for all that is of any type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["TWINS", "sources"]
 
-TWINS: Final = {"dataMap": "map", "dataStream": "stream"}
+TWINS: Final = {f"data{name.capitalize()}": name for name in ("array", "map", "option", "result", "stream")}
 """Modules that are limited to data, to those that they are made of."""
 
 _HEAD: Final = re.compile(r"^  (?:foreign )?def \w+(?:\(\n(?: {4}.*\n)*  \))?.*$", re.MULTILINE)
