@@ -32,7 +32,7 @@ _HISTORY: Final = 2_000
 @click.argument(
     "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE...]"
 )
-@click.option("--workspace", metavar="WS", help="With --app: of which workspace.")
+@click.option("--ws", "--workspace", "workspace", metavar="WS", help="With --app: of which workspace.")
 @click.option("--app", metavar="APP", help="Talk to the database of an installed app, as its agents do.")
 @ws_dir_option
 @json_option
@@ -52,7 +52,7 @@ def repl(
             "a conversation is no JSON document; to run code once: mixkit run FILE PARAMS --json"
         )
     if (workspace is None) != (app is None):
-        raise click.UsageError("an app is in a workspace: give both --workspace and --app, or none")
+        raise click.UsageError("an app is in a workspace: give both --ws and --app, or none")
     printed = Output()
     with session.kernel() as kernel:
         place, env = _place(kernel, ws_dir, workspace, app)

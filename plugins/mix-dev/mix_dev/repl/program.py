@@ -14,6 +14,7 @@ from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.errors import CompileError
 from mix_lang.infer.modules import member_types
 from mix_lang.lexer import tokenize
+from mix_lang.memory import Memory
 from mix_lang.parser import parse
 from mix_lang.program import Unit
 from mix_lang.source import Source
@@ -62,6 +63,7 @@ class Typed:
         self.values: dict[str, Any] = {}
         self._items: dict[str, str] = {}
         self._folders: list[Path] = []
+        self._memory = Memory()
 
     def load(self, path: Path) -> str:
         """Import a file, and what is beside it. It is read anew whenever something is run. Answers its module's name.
@@ -172,7 +174,7 @@ class Typed:
 
     def _right(self, expression: str, shown: str = _OUTPUT, declared: bool = False) -> Checked:
         text = self.text(expression, shown, declared)
-        checked = check(gather(_Beside(text, self._folders)))
+        checked = check(gather(_Beside(text, self._folders), self._memory), self._memory)
         wrong = [
             _moved(item, text, expression)
             for item in checked.diagnostics
