@@ -75,8 +75,12 @@ class Asker:
             raise FFIError(f"nobody to ask; {how}")
         if threading.current_thread() is not threading.main_thread():
             raise FFIError("nobody to ask")
-        with self._out.asking(), _interruptible():
-            return _asked(message, fields, required)
+        try:
+            with self._out.asking(), _interruptible():
+                return {"action": "accept", "content": _asked(message, fields, required)}
+        except (click.Abort, KeyboardInterrupt):
+            click.echo(err=True)
+            return {"action": "cancel"}
 
 
 def _given(answer: Any, fields: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
@@ -97,18 +101,14 @@ def _given(answer: Any, fields: Mapping[str, Any], required: Sequence[str]) -> d
 
 
 def _asked(message: str, fields: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
-    """What somebody answers on a terminal, field by field."""
+    """What somebody answers on a terminal, field by field. Raises `click.Abort` if they end it."""
     click.echo(safe(message), err=True)
     content: dict[str, Any] = {}
-    try:
-        for name, field in fields.items():
-            value = _field(name, field, must=name in required)
-            if value is not _NOTHING:
-                content[name] = value
-    except click.Abort:
-        click.echo(err=True)
-        return {"action": "cancel"}
-    return {"action": "accept", "content": content}
+    for name, field in fields.items():
+        value = _field(name, field, must=name in required)
+        if value is not _NOTHING:
+            content[name] = value
+    return content
 
 
 def _field(name: str, field: Mapping[str, Any], *, must: bool) -> Any:
@@ -130,15 +130,12 @@ def _field(name: str, field: Mapping[str, Any], *, must: bool) -> Any:
 
 
 def _line(prompt: str) -> str:
-    """What is typed. `click.Abort` for Ctrl-C and at the end of the input."""
+    """What is typed. Raises `click.Abort` at the end of the input."""
     click.echo(prompt, nl=False, err=True)
-    try:
-        # A signal is heard between two looks; it need not have woken this thread.
-        while os.name != "nt" and not select.select([sys.stdin], [], [], _LOOK)[0]:
-            pass
-        line = sys.stdin.readline()
-    except KeyboardInterrupt:
-        raise click.Abort from None
+    # A signal is heard between two looks; it need not have woken this thread.
+    while os.name != "nt" and not select.select([sys.stdin], [], [], _LOOK)[0]:
+        pass
+    line = sys.stdin.readline()
     if not line:
         raise click.Abort
     return line.rstrip("\n")
