@@ -160,6 +160,20 @@ def _decoded(data: bytes) -> Any:
         return UNDEF
 
 
+def _of_base64(text: str) -> Any:
+    """Of either alphabet, padded or not; undefined if it is none."""
+    digits = text.replace("-", "+").replace("_", "/")
+    bare = digits.rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    if len(bare) % 4 == 1 or (digits != bare and digits != padded):
+        return UNDEF
+    try:
+        found = base64.b64decode(padded, validate=True)
+    except ValueError:
+        return UNDEF
+    return found if base64.b64encode(found).decode() == padded else UNDEF
+
+
 def _length(machine: Running, value: Any) -> Any:
     if value is UNDEF or value is None:
         return UNDEF if value is UNDEF else 0
@@ -317,6 +331,7 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "json_parse": parse_json,
     "json_format": format_json,
     "case_name": lambda case: case.name,
+    "case_make": Case,
     "stream_unread": _unread,
     "ref_of_string": Ref,
     "ref_to_string": lambda ref: ref.id,
@@ -324,6 +339,7 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = FUNCTIONS | {
     "random_float": random.random,
     "binary_of_string": str.encode,
     "binary_to_string": _decoded,
+    "binary_of_base64": _of_base64,
     "binary_to_base64": lambda binary: base64.b64encode(binary).decode(),
     "format_words": codec.encode,
 }
