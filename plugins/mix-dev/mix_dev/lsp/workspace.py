@@ -15,6 +15,7 @@ from mix_lang.compile import Checked, add_library, check
 from mix_lang.compiler import gather
 from mix_lang.diagnostic import Report
 from mix_lang.infer.modules import member_types
+from mix_lang.memory import Memory
 from mix_lang.parser import parse
 from mix_lang.program import Program, Unit, members_of
 from mix_lang.source import Source
@@ -113,6 +114,7 @@ class Workspace:
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
         self.encoding = "utf-16"
+        self._memory = Memory()
         self._units: dict[tuple[str, str], list[Unit]] = {}
         self._programs: dict[str, tuple[Program, Folder]] = {}
         self._types: dict[tuple[Unit | str, ...], dict[str, str]] = {}
@@ -137,8 +139,8 @@ class Workspace:
         return Path(path).name if path is not None else "untitled.mix"
 
     def checked(self, document: Document) -> Checked:
-        """The module and all that it imports, checked."""
-        return check(gather(self.folder(document)))
+        """The module and all that it imports, checked; of what was checked before, only what a change concerns."""
+        return check(gather(self.folder(document), self._memory), self._memory)
 
     def program(self, document: Document, *, everything: bool = False) -> tuple[Program, Folder]:
         """A program of the module and what it imports, or of all modules of its folder, as they were written."""
