@@ -1,7 +1,9 @@
-"""Compiling a module of 1,000 lines: cold, and after a change of one line.
+"""Compiling a module of 1,000 lines: cold, and after a change of one line; and an agent that imports the whole library,
+beside one that imports nothing.
 
 Processor time of this process in milliseconds, the best of several. `warm` compiles with what was remembered of the
-compilation before; the line that changes is another one each time.
+compilation before; the line that changes is another one each time. `kept` is a process that finds the program on disk,
+`first` one that finds nothing, both without the start of Python; these take turns.
 
     $ .venv/bin/python benchmarks/bench_compile.py [LINES]
 """
@@ -9,9 +11,12 @@ compilation before; the line that changes is another one each time.
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
+import tempfile
 import time
 
+from mix_lang import library
 from mix_lang.compiler import build
 from mix_lang.memory import Memory
 
@@ -68,6 +73,51 @@ def main() -> None:
         for number in range(1, 4):
             warm.append(_took(text.replace(f"* {number} + ", f"* {number} + {turn} + ", 1), memory))
     print(f"{count} lines   cold {min(cold):6.1f} ms   after a change {min(warm):6.1f} ms")
+    whole_library()
+
+
+def imports(whole: bool) -> str:
+    """An agent that imports all of the library, or nothing."""
+    names = sorted(library.sources()) if whole else []
+    # What is for tests alone.
+    return (
+        "".join(f"import {name}\n" for name in names if name not in ("assert", "generated"))
+        + "cell output = 1\n"
+    )
+
+
+_PROCESS = """
+import sys, time
+from mix_lang.kept import MixCompiler
+from mix_lang.settings import LangSettings
+text = sys.stdin.read()
+start = time.process_time()
+MixCompiler(LangSettings(cache_dir=sys.argv[1])).compile({"main.mix": text})
+print((time.process_time() - start) * 1_000)
+"""
+
+
+def _process(text: str, cache: str) -> float:
+    command = [sys.executable, "-c", _PROCESS, cache]
+    return float(subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout)
+
+
+def whole_library() -> None:
+    found: dict[tuple[str, bool], list[float]] = {}
+    memory = Memory()
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(5):
+            for whole in (True, False):
+                text = imports(whole)
+                _took(text, memory)
+                changed = f"{text}def turn = {turn}\n"
+                found.setdefault(("warm", whole), []).append(_took(changed, memory))
+                found.setdefault(("first", whole), []).append(_process(text, f"{folder}/{turn}"))
+                found.setdefault(("kept", whole), []).append(_process(text, f"{folder}/{turn}"))
+    for what in ("kept", "warm", "first"):
+        print(
+            f"whole library   {what:5} {min(found[what, True]):6.1f} ms   without {min(found[what, False]):6.1f} ms"
+        )
 
 
 def _took(text: str, memory: Memory) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,15 @@ def test_pages() -> None:
         page = found[f"mix-library/{name}.md"]
         for member in of_library(name).members:
             assert f'<a id="{name}.{member}"></a>' in page
+
+
+@pytest.mark.parametrize(("name", "of"), library.TWINS.items())
+def test_twins(name: str, of: str) -> None:
+    whole, limited = of_library(of), of_library(name)
+    assert limited.module.about == f"As `{of}`, of data alone."
+    assert list(limited.members) == list(whole.members)
+    for member in limited.members.values():
+        assert not re.search(r"\b[A-Z]\b", member.type), member.type
+        assert all(f"{name}." in example.expression for example in member.examples)
+    # Editors show places in the file of the other one.
+    assert library.sources()[name].count("\n") == library.sources()[of].count("\n")

@@ -45,6 +45,8 @@ def path_of(uri: str) -> str | None:
 
 @cache
 def _library_file(name: str) -> str:
+    # A twin is read line by line from the module that it limits.
+    name = library.TWINS.get(name, name)
     return str(resources.files("mix_lang.library").joinpath(f"{name}.mix"))
 
 
