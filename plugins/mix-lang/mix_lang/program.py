@@ -59,8 +59,8 @@ class Member:
 class Unit:
     """A module with its source and its members. Types have names of their own: `type color` beside `case color`.
 
-    The same text gives the same unit, as long as it is remembered; it never changes. A module of the library has no
-    passages: it is one.
+    The same text gives the same unit, as long as it is remembered; it never changes. One that was not read in passages,
+    as those of the library, has none, and is what it is as a whole.
     """
 
     module: s.Module
@@ -94,7 +94,7 @@ class Unit:
 
     def fact(self, item: s.Item | s.Param, what: str, find: Callable[[s.Item | s.Param], T]) -> T:
         """What is found out about an item alone, once."""
-        facts = self._own if self.library else self.passage_of(item).facts
+        facts = self.passage_of(item).facts if self.passages else self._own
         key = (what, id(item))
         if key not in facts:
             facts[key] = find(item)

@@ -70,7 +70,7 @@ class Surroundings:
 def interface(program: Program, unit: Unit) -> Hashable:
     """What others see of a module."""
     within = program.within(unit)
-    if unit.library:
+    if not unit.passages:
         return within
 
     def signatures() -> object:
@@ -97,8 +97,8 @@ def _order(unit: Unit) -> dict[str, int]:
 
 
 def _facts(unit: Unit) -> Hashable:
-    """What stands in a module for all of it to see; the module itself if it never changes."""
-    if unit.library:
+    """What stands in a module for all of it to see; the module itself if it has no passages."""
+    if not unit.passages:
         return unit
     if unit.facts is None:
         first = unit.passages[0]

@@ -282,7 +282,7 @@ LINES = (
     "  import array", "  import map", "private", "module end", "  def text = 1", "  cell output = 2", "  }", "  def",
     "  _meta_ {deprecated: true}", '  def s = """', "  /*", "#line 7",
     "  initializer { n = 1 }", "  on n do { debug(n) }",
-    "  def start : number", "  foreign def floor : number -> number = \"%floor\"", "\"", "  alias n2 = n",
+    "  def start : number", "  foreign def pow : number -> number -> number = \"%number_pow\"", "\"", "  alias n2 = n",
     "  _pragma_ {strictTyping: true}", "  def act = action { debug(1) }", "  static", "    def deeper = 1",
 )  # fmt: skip
 

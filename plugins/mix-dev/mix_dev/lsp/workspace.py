@@ -143,6 +143,7 @@ class Workspace:
 
     def checked(self, document: Document) -> Checked:
         """The module and all that it imports, checked."""
+        """The module and all that it imports, checked; of what was checked before, only what a change concerns."""
         return check(gather(self.folder(document), self._memory), self._memory)
 
     def program(self, document: Document, *, everything: bool = False) -> tuple[Program, Folder]:

@@ -24,7 +24,7 @@ class Shapes:
 
     def __init__(self, gen: Members, unit: Unit, others: Callable[[Unit], Shapes]) -> None:
         self._gen, self._unit, self._others = gen, unit, others
-        self._surroundings = None if unit.library else Surroundings(gen.program, unit)
+        self._surroundings = Surroundings(gen.program, unit) if unit.passages else None
         self._numbers = {passage: number for number, passage in enumerate(unit.passages)}
         self._known: dict[str, Hashable] = {}
         self._module: Hashable = None
@@ -77,7 +77,7 @@ class Shapes:
         member = unit.members[name]
         if isinstance(member.item, s.Import):
             other = gen.program.units.get(member.item.module)
-            return None if other is None or other.library else self._others(other).module()
+            return None if other is None or not other.passages else self._others(other).module()
         if gen.bound(unit, name) or not inline.is_small(unit, member):
             return None
         passage = unit.passage_of(member.item)
