@@ -1,20 +1,44 @@
-"""What msgspec's messages leave out: which fields, or which values, there may be where it found another."""
+"""JSON that others have written, read by msgspec; and what its messages leave out: which fields, or which values, there
+may be where it found another."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from mixkit.near import meant
 
 if TYPE_CHECKING:
     import msgspec
 
-__all__ = ["split", "valid"]
+__all__ = ["read_json", "split", "valid"]
+
+T = TypeVar("T")
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|(\[[^\[\]]*\])")
+
+
+@overload
+def read_json(data: bytes) -> Any: ...
+@overload
+def read_json(data: bytes, form: type[T]) -> T: ...
+def read_json(data: bytes, form: Any = Any) -> Any:
+    """What is in a JSON text, whoever has written it.
+
+    Raises:
+        msgspec.MsgspecError: it is none, or not of that form.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data, type=form)
+    except UnicodeDecodeError:
+        # NOTE: no error of msgspec's, as is the next.
+        raise msgspec.DecodeError("JSON is not UTF-8") from None
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deeply") from None
 
 
 def split(exc: msgspec.ValidationError) -> tuple[str, str]:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from mixkit.errors import MixError
+from mixkit.fields import read_json
 
 __all__ = ["PATH", "Compilation", "RemoteCompileError", "Task", "ask", "check_server"]
 
@@ -99,7 +100,7 @@ def ask(url: str, token: str | None, task: Task, seconds: float) -> Compilation:
     if len(body) > _MOST:
         raise RemoteCompileError(f"the compile server answered more than {_MOST} bytes")
     try:
-        return msgspec.json.decode(body, type=Compilation)
+        return read_json(body, Compilation)
     except msgspec.MsgspecError as exc:
         raise RemoteCompileError(f"the compile server answered something else: {exc}") from None
 

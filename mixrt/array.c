@@ -193,7 +193,7 @@ Value array_push(struct vm *vm, Value array, Value element)
     uint32_t count = old->head.count, in_tail = count - tree_count(count);
     if (count >= MAX_ARRAY)
         return failed(vm, FAULT_MEMORY);
-    unsigned shift = old->head.aux;
+    unsigned shift = array_shift(old);
     Value root = old->root;
     struct values *tail = values_of(old->tail);
     if (in_tail == LEAF_SIZE) {
@@ -263,12 +263,57 @@ Value array_set(struct vm *vm, Value array, uint32_t index, Value element)
         if (tail == NULL)
             return FAILED;
         tail->at[index & MASK] = element;
-        return new_array(vm, count, old->head.aux, old->root, of_object(tail));
+        return new_array(vm, count, array_shift(old), old->root, of_object(tail));
     }
-    Value root = with_element(vm, old->root, old->head.aux, index, element);
+    Value root = with_element(vm, old->root, array_shift(old), index, element);
     if (root == FAILED)
         return FAILED;
-    return new_array(vm, count, old->head.aux, root, old->tail);
+    return new_array(vm, count, array_shift(old), root, old->tail);
+}
+
+Value array_set_own(struct vm *vm, Value array, uint32_t index, Value element)
+{
+    struct array *own = array_of(array);
+    uint32_t count = own->head.count;
+    unsigned owner = array_owner(own), shift = array_shift(own);
+    if (owner == 0) {
+        if (vm->heap.owners == MOST_OWNERS)
+            return array_set(vm, array, index, element);
+        array = new_array(vm, count, shift, own->root, own->tail);
+        if (array == FAILED)
+            return FAILED;
+        own = array_of(array);
+        owner = ++vm->heap.owners;
+        own->head.aux |= (uint16_t)(owner << SHIFT_BITS);
+    }
+    Value *place = &own->root;
+    void *holder = own;
+    uint32_t size = LEAF_SIZE;
+    if (index >= tree_count(count)) {
+        place = &own->tail;
+        size = count - tree_count(count);
+        shift = 0;
+    }
+    for (;;) {
+        struct values *node = values_of(*place);
+        if (node->head.aux != owner) {
+            charge(vm, 2);
+            node = copy_node(vm, node->at, size, size);
+            if (node == NULL)
+                return FAILED;
+            node->head.aux = (uint16_t)owner;
+            *place = of_object(node);
+            heap_wrote(vm, holder);
+        }
+        holder = node;
+        place = &node->at[index >> shift & MASK];
+        if (shift == 0)
+            break;
+        shift -= 5;
+    }
+    *place = element;
+    heap_wrote(vm, holder);
+    return array;
 }
 
 Value array_join(struct vm *vm, Value left, Value right)

@@ -1,6 +1,7 @@
 /* Arrays: persistent vectors. The last elements, up to 32, are the tail; those before it are the leaves, of 32 each, of a tree
  * whose nodes have 32 children. aux of an array is the shift that finds the child of the root: 5 times the tree's height, 0
- * without a tree.
+ * without a tree; and above that its owner's number, if a register owns it. The nodes that the array alone has bear the same number: they
+ * are changed in place. A number is not used again until a major collection has taken all of them away.
  *
  * What is free in the tail's node is undefined, which no element is. Appending writes there, and only the new array
  * counts so far; whoever appends to the older one as well finds the place taken, and copies the tail.
@@ -18,8 +19,17 @@ Value array_of_values(struct vm *vm, const Value *values, uint32_t count);
 Value array_push(struct vm *vm, Value array, Value element);
 /* With one element replaced; the index is within the array. */
 Value array_set(struct vm *vm, Value array, uint32_t index, Value element);
+/* The same, but changed in place as far as nobody else has it; what is answered is owned. Not changed if it FAILED. */
+Value array_set_own(struct vm *vm, Value array, uint32_t index, Value element);
 /* Gives way in the middle. */
 Value array_join(struct vm *vm, Value left, Value right);
+
+#define SHIFT_BITS 5
+static inline unsigned array_shift(const struct array *array) { return array->head.aux & ((1u << SHIFT_BITS) - 1); }
+static inline unsigned array_owner(const struct array *array) { return array->head.aux >> SHIFT_BITS; }
+#define MOST_OWNERS 2047u
+/* Whoever has it is no owner any more. */
+static inline void array_share(Value array) { object_of(array)->aux &= (1u << SHIFT_BITS) - 1; }
 
 static inline uint32_t array_count(Value array) { return object_of(array)->count; }
 /* How many elements stand in the tree. */
@@ -32,7 +42,7 @@ static inline const Value *array_leaf(Value array, uint32_t index)
     if (index >= tree_count(a->head.count))
         return values_of(a->tail)->at;
     const struct values *node = values_of(a->root);
-    for (unsigned shift = a->head.aux; shift > 0; shift -= 5)
+    for (unsigned shift = array_shift(a); shift > 0; shift -= 5)
         node = values_of(node->at[index >> shift & (LEAF_SIZE - 1)]);
     return node->at;
 }

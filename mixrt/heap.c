@@ -1,6 +1,7 @@
 /* The heap: making and collecting objects. */
 #include "heap.h"
 
+#include "array.h"
 #include "memory.h"
 #include "vm.h"
 
@@ -247,6 +248,8 @@ static void look_at(struct heap *heap, struct object *object, bool major)
         break;
     case MAP: count = 1; break;
     case ARRAY:
+        if (major)
+            array_share(of_object(object));
     case CASE: count = 2; break;
     case STACK: {
         struct stack *stack = (struct stack *)object;
@@ -258,6 +261,8 @@ static void look_at(struct heap *heap, struct object *object, bool major)
         break;
     }
     case NODE:
+        if (major)
+            object->aux = 0; /* nobody's */
     case LEAF:
     case BRANCH:
     case CLOSURE:
@@ -345,6 +350,7 @@ void heap_collect(struct vm *vm, bool major)
     char *at = block == NULL ? NULL : block->top;
     if (major) {
         heap->majors++;
+        heap->owners = 0;
         from = heap->old;
         heap->old = heap->newest = block = NULL;
         at = NULL;

@@ -44,6 +44,7 @@ struct heap {
     size_t fresh_large;  /* bytes of large objects since the last collection */
     size_t next_major;   /* in units of old memory */
     uint64_t collections, majors;
+    unsigned owners; /* numbers given to owners of arrays since the last major collection, see array.h */
     /* For tests. */
     bool stress;         /* a major collection after each instruction that allocates */
     uint64_t allocations, fail_from, fail_until;

@@ -454,6 +454,16 @@ static enum stop interpret(struct vm *vm)
         }
         case OP_GET_INT: ANSWER(value_get_int(vm, B, at->c))
         case OP_SET: ANSWER(value_set(vm, A, B, C))
+        case OP_SET_OWN: {
+            Value in = A, key = B;
+            if (is_array(in) && is_small(key) && C != UNDEF && small_of(key) >= 0 && small_of(key) < array_count(in))
+                ANSWER(array_set_own(vm, in, (uint32_t)small_of(key), C))
+            ANSWER(value_set(vm, in, key, C))
+        }
+        case OP_SHARE:
+            if (is_array(A))
+                array_share(A);
+            NEXT
         case OP_SET_KEY: ANSWER(value_set(vm, A, CONSTANT(at->b), C))
         case OP_SET_INT: ANSWER(value_set(vm, A, of_small(at->b), C))
         case OP_PUSH: {

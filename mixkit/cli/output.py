@@ -66,6 +66,17 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
+        self._asking = False
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Somebody is asked something on the terminal: `working` shows nothing meanwhile."""
+        self._asking = True
+        try:
+            sys.stderr.write("\r\x1b[2K")
+            yield
+        finally:
+            self._asking = False
 
     def document(self, value: Any) -> None:
         """A JSON document on stdout, whatever `as_json` says."""
@@ -144,6 +155,8 @@ class Output:
             wait = _QUIET_SECONDS
             while not done.wait(wait):
                 wait = 0.1
+                if self._asking:
+                    continue
                 sys.stderr.write(f"\r\x1b[2K{printable(what)} … {time.monotonic() - started:.1f} s")
                 sys.stderr.flush()
 

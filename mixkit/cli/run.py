@@ -15,6 +15,7 @@ from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
+    from mixkit.cli.asking import Asker
     from mixkit.cli.runnable import Runnable
     from mixkit.environment import Env
     from mixkit.grants import Grants
@@ -57,6 +58,14 @@ __all__ = ["run"]
     metavar="FOLDER",
     help="Folder that keeps the database of the code; made if it is not there. Without it the code has none.",
 )
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="JSON",
+    help="Answer what the agent asks, where nobody is there to be asked: an object, or null to decline. Repeatable, in "
+    "the order of the questions.",
+)
 @ws_dir_option
 @json_option
 @pass_session
@@ -70,6 +79,7 @@ def run(
     patterns: tuple[str, ...],
     timeout: float | None,
     home: Path | None,
+    answers: tuple[str, ...],
     ws_dir: Path | None,
 ) -> None:
     """Run ENTRY of CODE and print its result as tagged JSON; without ENTRY, list what can be run.
@@ -81,12 +91,15 @@ def run(
     CODE may also be WS/APP of a directory of workspaces, or WS/APP/AGENT, which PARAMS follow: an installed agent,
     with its powers and its database.
 
+    What an agent asks with $core_ask is asked on the terminal; elsewhere --answer has the answers.
+
     What the code prints and logs is shown on stderr, from --log-level on if that is given, else from info on.
 
     The code may call what it asks for in its manifest; code that asks for nothing may call $core_* alone.
     --grant narrows the first and widens the second.
     """
     from mixkit.cli import logs
+    from mixkit.cli.asking import Asker
     from mixkit.cli.installed import find_installed, split_agent
     from mixkit.cli.runnable import described, find, find_all, pick
     from mixkit.storage import Place
@@ -106,6 +119,10 @@ def run(
     extra = read_json(environment, "--env") if environment is not None else {}
     if not isinstance(extra, dict):
         raise click.BadParameter("expected a JSON object", param_hint="--env")
+    given = [read_json(answer, "--answer") for answer in answers]
+    if not all(answer is None or isinstance(answer, dict) for answer in given):
+        raise click.BadParameter("expected a JSON object, or null", param_hint="--answer")
+    caller = Asker(out, given)
     with logs.show_guests(session.guest_level, session.log_format), session.kernel() as kernel:
         installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:
@@ -124,7 +141,7 @@ def run(
         if home is not None:
             place = Place("", runnable.app or code.stem, home.absolute())
         folder = code.parent if code.is_file() else None
-        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, folder, out)
+        _run(kernel, program, runnable, found, values, extra, patterns, timeout, place, folder, caller, out)
 
 
 def _are_params(text: str | None, pairs: tuple[str, ...]) -> bool:
@@ -150,6 +167,7 @@ def _run(
     timeout: float | None,
     place: Place | None,
     folder: Path | None,
+    caller: Asker,
     out: Output,
 ) -> None:
     import asyncio
@@ -180,6 +198,7 @@ def _run(
                     place=place,
                     apps=runnable.apps,
                     answer=declared(runnable.result),
+                    caller=caller,
                 )
             )
     except RunError as exc:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from mixkit.errors import FileError, PackageError, PathError
+from mixkit.fields import read_json
 from mixkit.file_value import REGISTERED, check_url
 from mixkit.filesystem import ABSENT, Files
 from mixkit.moving.layout import FileEntry
@@ -39,7 +40,7 @@ def store_files(
     found: dict[str, FileEntry] = {}
     for number, line in enumerate(said, 1):
         try:
-            entry = msgspec.json.decode(line, type=FileEntry)
+            entry = read_json(line, FileEntry)
         except msgspec.MsgspecError as exc:
             raise PackageError(f"line {number}: {exc}", listed) from None
         if entry.entry not in entries or entry.entry in found:

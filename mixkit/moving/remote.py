@@ -277,7 +277,7 @@ def _place(target: Target) -> str:
 def _object(data: bytes, target: Target) -> dict[str, Any]:
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise RemoteError(f"expected a JSON object from {_place(target)}, found something else")
@@ -296,6 +296,6 @@ def _described(status: int, data: bytes) -> str:
     """The status, and what the server says about it if it is one of ours."""
     try:
         message = json.loads(data)["message"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         message = None
     return f"{status}: {message:.500}" if isinstance(message, str) else f"{status}"

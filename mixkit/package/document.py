@@ -54,6 +54,6 @@ def dump(document: Any) -> bytes:
 def load(data: bytes, type: type[T], entry: str) -> T:
     """What `dump` made of a struct of that type. `PackageError` if somebody else has changed it."""
     try:
-        return msgspec.json.decode(data, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        return fields.read_json(data, type)
+    except msgspec.DecodeError as exc:
         raise PackageError(f"this file of the store is damaged: {exc}", entry) from None

@@ -41,11 +41,13 @@ class Snippet:
 
 
 def own_port() -> tuple[dict[str, str], dict[str, str]]:
-    """Variables and replacements for `Session`, so that the server of a document listens where no other one does."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    """Variables and replacements for `Session`, so that the servers of a document, the one at 8000 and one that is told
+    to listen at 8001, listen where no other one does."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as second:
+        port, other = server.getsockname()[1], second.getsockname()[1]
     replaced = {f"{host}:8000": f"{host}:{port}" for host in ("localhost", "127.0.0.1")}
-    return {"MIXKIT_SERVER_PORT": str(port)}, replaced
+    replaced |= {f"{host}:8001": f"{host}:{other}" for host in ("localhost", "127.0.0.1")}
+    return {"MIXKIT_SERVER_PORT": str(port)}, {**replaced, "--port 8001": f"--port {other}"}
 
 
 def read_snippets(document: Path, *, clone: bool = False) -> list[Snippet]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,11 +20,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("admin")]
 
 CRM = "#/ws/crm"
 SECRET = "a-secret-of-a-client"
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+RUN_AXE = """async () => (await axe.run(document)).violations.map(
+  ({ id, nodes }) => `${id}: ${nodes.map((each) => `${each.html} ${each.failureSummary}`).join("; ")}`)"""
 REMIX = {"name": "crm.remix", "mimeType": "application/octet-stream"}
 
 
 def answer(page: Page, button: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name=button).click()
+
+
+def check(page: Page) -> None:
+    """axe-core finds nothing in what is shown, opened, in the light and in the dark."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        assert page.evaluate(RUN_AXE) == [], scheme
 
 
 def exported(page: Page) -> bytes:
@@ -86,6 +98,8 @@ def test_a_provider_is_configured_changed_and_removed(site: Site, open_page: Ope
     form = page.get_by_role("form", name="Configure accounts")
     expect(form.get_by_label("Client secret")).to_have_value("")
     expect(form.get_by_label("Scopes")).to_have_value("openid email")
+    page.evaluate(AXE)
+    check(page)
     # A secret is not sent to somebody else; with the same client it stays.
     form.get_by_label("Client id").fill("another")
     form.get_by_role("button").click()
@@ -148,6 +162,8 @@ def test_an_export_is_looked_at_and_imported(site: Site, open_page: Open, depot:
     importing = page.get_by_role("form", name="Import it")
     importing.get_by_role("button").click()
     expect(importing.get_by_role("alert")).to_contain_text("(409)")
+    page.evaluate(AXE)
+    check(page)
     importing.get_by_label("Name of the workspace").fill(f"{depot}-2")
     importing.get_by_role("button").click()
     expect(page.locator(".notice.good")).to_be_focused()
@@ -196,6 +212,8 @@ def test_an_export_is_sent_to_a_server(site: Site, open_page: Open, depot: str, 
     sending.get_by_label("Token for it").fill(token)
     sending.get_by_role("button").click()
     expect(page.get_by_label("What the other server answers")).to_contain_text(f"{depot}-4")
+    page.evaluate(AXE)
+    check(page)
     expect(sending.get_by_label("Token for it")).to_have_value("")
 
 

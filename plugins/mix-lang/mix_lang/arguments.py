@@ -20,7 +20,7 @@ __all__ = ["with_arguments_checked"]
 _RAISING: Final = {
     *("array", "map", "stream", "option", "result"),
     *("set", "gset", "uniqArray", "bitset", "container", "memo", "registry"),
-    *("dataArray", "dataOption", "dataResult", *TWINS),
+    *TWINS,
 }
 _PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""

@@ -64,11 +64,11 @@ class Report:
     def add(
         self, code: str, span: Span, message: str, *, hint: str = "", cls: Class = "error", **params: Any
     ) -> None:
-        """Add a finding, unless there is one of its class at the same place: that is the same cause."""
+        """Add a finding, unless there is one of its class, or an error, at the same place: that is the same cause."""
         self.asked += 1
         span = self.source.span(span)
         key = (span.start, cls)
-        if key in self._places or self.full:
+        if key in self._places or self.full or (cls != "error" and (span.start, "error") in self._places):
             return
         self._places.add(key)
         place = self.source.location(span)

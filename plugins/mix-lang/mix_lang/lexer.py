@@ -92,10 +92,13 @@ _ESCAPES: Final = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\\": "\\", '"': '"', "'": "'", "/": "/",
 }  # fmt: skip
 _MEANT: Final = {
-    "!": "write not", "&": "write &&", "`": 'strings stand in "', "$": "names have no $",
+    "!": "write not", "&": "write &&", "`": 'strings stand in ", and are joined with +: "n is " + n',
+    "$": "names have no $",
     "\\": "functions are written (x -> …)",
 }  # fmt: skip
 _made: Final[Any] = tuple.__new__
+_TEMPLATE: Final = 2_000
+"""Characters of such a string, at most."""
 _DIGITS: Final = 400
 """More digits than any number needs; Python takes very long for very many."""
 
@@ -163,10 +166,14 @@ class _Lexer:
 
     def _unknown(self) -> None:
         start = self._at
+        end = self._text.find("`", start + 1) if self._text[start] == "`" else -1
+        if 0 < end - start <= _TEMPLATE:
+            # A string of JavaScript, whatever is in it, is one error.
+            self._at = end + 1
         while self._at < len(self._text) and not _SCAN.match(self._text, self._at):
             self._at += 1
         found = self._text[start : min(self._at, start + 20)]
-        hint = _MEANT.get(found, "")
+        hint = _MEANT.get(found, "") or _MEANT.get(found[0], "")
         self._report.add(
             "M0101", self._span(start, self._at), f"{found!r} is nothing that Mix has", hint=hint, found=found
         )

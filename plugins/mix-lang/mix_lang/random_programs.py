@@ -43,7 +43,7 @@ class _Writer:
         rule = self.chance.choice(
             (self._binary, self._binary, self._if, self._let, self._access, self._array, self._map, self._with,
              self._lambda_call, self._library, self._call, self._match, self._try, self._do, self._present,
-             self._stream, self._pipe, self._partial)
+             self._stream, self._pipe, self._partial, self._changed)
         )  # fmt: skip
         return rule(names, depth - 1)
 
@@ -127,6 +127,18 @@ class _Writer:
         return (
             f"do {{ var n = 0; for (let k in ({array} |> (z @ type(array) -> z | _ -> [1, 2]))[]) "
             f"{{ if (k === 1) {{ n = {step} |> (undefined -> 0 | o -> o) }} else {{ n = [n] }} }} return n }}"
+        )
+
+    def _changed(self, names: list[str], depth: int) -> str:
+        """Elements of two variables that may have the same array are assigned to."""
+        value = f"({self.expression([*names, 'v', 'w', 'k'], depth)} |> (undefined -> 0 | o -> o))"
+        choices = (
+            f"v[k] = {value}", "w[k] = k", "w = v", "v = w", "v = v + [k]", "w[k] = [v, k]", "v[1] = w",
+            "let u = v; v[0] = [u]", "v[0] = do { v[1] = k; return v }",
+        )  # fmt: skip
+        steps = "; ".join(self.pick(choices) for _ in range(self.chance.randrange(2, 6)))
+        return (
+            f"do {{ var v = [0, 1, 2]; var w = v; for (let k in [0, 2, 1][]) {{ {steps} }} return [v, w] }}"
         )
 
     def _present(self, names: list[str], depth: int) -> str:

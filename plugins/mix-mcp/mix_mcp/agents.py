@@ -190,30 +190,16 @@ class AgentTools:
                 target = await server.catalog.target(self._workspace, app, agent)
             if target.check is not None:
                 params = await fitted(target.check, params)
-            server.check_memory()
-            admission = server.admission
-            if not admission.enter():
-                await admission.queue()
-            try:
-                result = await server.kernel.run(
-                    target.program,
-                    target.entry,
-                    params,
-                    env=target.env.for_request(user=who.user, headers={}, body=None),
-                    # PERF: the kernel narrows what it is given by its own limits, which takes a while.
-                    limits=None if target.limits is server.kernel.limits else target.limits,
-                    grants=target.grants,
-                    run_id=run_id,
-                    agents=target.agents(who),
-                    place=target.place,
-                    apps=target.apps,
-                    answer=target.answer,
-                    pauses=admission.pauses(),
-                    output=self._output(who, tool, run_id, output),
-                    **options,
-                )
-            finally:
-                admission.leave()
+            result = await server.runs.run(
+                target,
+                params,
+                who,
+                Resource(self._workspace, app, agent),
+                run_id,
+                target.env.for_request(user=who.user, headers={}, body=None),
+                told=output,
+                **options,
+            )
             status = 200
             if result.postponed:
                 server.idle.begin(result)
@@ -244,21 +230,3 @@ class AgentTools:
                     about={"via": "mcp"},
                 )
             )
-
-    def _output(
-        self, who: Caller, tool: Tool, run_id: str, told: Callable[[int, str], None] | None
-    ) -> Callable[[int, str], None]:
-        keep: Callable[[int, str], None] | None = None
-
-        def take(level: int, text: str) -> None:
-            # Most runs write nothing.
-            nonlocal keep
-            if keep is None:
-                keep = self._server.activities.listener(
-                    self._workspace, subject=who.named, app=tool.app, agent=tool.agent, run=run_id
-                )
-            keep(level, text)
-            if told is not None:
-                told(level, text)
-
-        return take

@@ -13,7 +13,9 @@ __all__ = ["mcp"]
 
 
 @click.command()
-@click.option("-w", "--workspace", metavar="WS", required=True, help="Whose agents are the tools.")
+@click.option(
+    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
+)
 @click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
 @ws_dir_option
 @pass_session

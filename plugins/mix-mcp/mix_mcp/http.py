@@ -8,7 +8,7 @@ import binascii
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
 
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
@@ -72,6 +72,10 @@ _TELLING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 """Methods that may have an agent run, which may tell something before its answer."""
 
 
+class _Query(TypedDict, total=False):
+    tools: Literal["constant"]
+
+
 class Endpoint:
     """`POST /mcp/{ws}`: a message of a client, and the answer to it."""
 
@@ -84,6 +88,7 @@ class Endpoint:
             {200: dict[str, Any], 202: None, **dict.fromkeys((400, 404, 500), dict[str, Any])},
             (JSON, EVENTS),
             takes=dict[str, Any],
+            query=_Query,
         )
     }
 

@@ -17,6 +17,7 @@ from mixkit.signals import new_id
 from mixkit.storage import SaveOptions
 
 if TYPE_CHECKING:
+    from mix_mcp.holder import Holder
     from mixkit.storage import Database
 
 __all__ = ["KEPT", "LOST", "Task", "TaskStore"]
@@ -44,6 +45,7 @@ class Task(msgspec.Struct, frozen=True):
         status: working, input_required, completed, failed or cancelled.
         created, changed: Unix milliseconds.
         deadline: Unix milliseconds after which nobody works on it any more.
+        holder: the process that works on it, see `Holder`.
         control: the signal by which who works on it is woken; None if nobody does.
         requests: what is asked and not answered, under names that are the task's own; `names` are those of the agent.
         answers: what was answered, under the agent's names, and not taken yet.
@@ -56,6 +58,7 @@ class Task(msgspec.Struct, frozen=True):
     created: int
     changed: int
     deadline: int
+    holder: str
     control: str | None = None
     requests: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -91,10 +94,12 @@ class TaskStore:
 
     Args:
         database: answers where they are.
+        holder: this process, which works on those that are made here.
     """
 
-    def __init__(self, database: Callable[[], Database]) -> None:
+    def __init__(self, database: Callable[[], Database], holder: Holder) -> None:
         self._database = database
+        self._holder = holder
 
     def create(self, owner: str, control: str, seconds: float) -> Task:
         """A new task, whose work may take so long.
@@ -108,11 +113,15 @@ class TaskStore:
         if old:
             database.delete(old)
         with database.query(_OPEN, {"owner": owner}, limit=_OWNED) as rows:
-            if sum(1 for row in rows if row["deadline"] > now) >= _OWNED:
+            holders = [row["holder"] for row in rows if row["deadline"] > now]
+            alive = {name for name in set(holders) if self._holder.lives(name)}
+            if sum(name in alive for name in holders) >= _OWNED:
                 raise FFIError(
                     f"you have {_OWNED} tasks that have not ended, which is the limit; cancel some"
                 )
-        task = Task(new_id(), owner, "working", now, now, now + int(seconds * 1000), control)
+        task = Task(
+            new_id(), owner, "working", now, now, now + int(seconds * 1000), self._holder.name, control
+        )
         database.save([_record(task)], _NEW)
         return task
 
@@ -122,7 +131,7 @@ class TaskStore:
         if found is None or found[0].owner != owner or found[0].created + KEPT * 1000 < _now():
             return None
         task = found[0]
-        if not task.is_over and task.deadline < _now():
+        if not task.is_over and (task.deadline < _now() or not self._holder.lives(task.holder)):
             return self.change(id, _lost)
         return task
 
@@ -154,6 +163,7 @@ def _record(task: Task) -> dict[str, Any]:
         "owner": task.owner,
         "open": not task.is_over,
         "deadline": task.deadline,
+        "holder": task.holder,
         "until": task.created + int(KEPT * 1000),
         # One text, since what a client sends is no record: names of fields, numbers.
         "task": msgspec.json.encode(task).decode(),

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from mix_mcp.answers import fits
+from mix_mcp.holder import Holder
 from mix_mcp.message import INTERNAL, Fault
 from mix_mcp.task_store import Task, TaskStore
 from mixkit.errors import FFIError, NotFound
@@ -31,6 +33,9 @@ __all__ = ["EXTENSION", "Tasks"]
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
+_HOLDERS: Final = ".mcp"
+"""Where in the directory of the workspaces it is known which processes live."""
+
 log = logging.getLogger("mixkit.mcp")
 
 
@@ -45,7 +50,9 @@ class Tasks:
     def __init__(self, server: Server, workspace: str) -> None:
         self._server = server
         self._workspace = workspace
-        self._store = TaskStore(lambda: server.store.workspace(workspace).signals())
+        # A process is a holder of its own for each workspace in which it has tasks.
+        self._holder = Holder(Path(server.settings.ws_dir) / _HOLDERS)
+        self._store = TaskStore(lambda: server.store.workspace(workspace).signals(), self._holder)
         self._working: set[asyncio.Task[None]] = set()
 
     async def begin(self, who: Caller, work: Callable[[Ask], Awaitable[dict[str, Any]]]) -> Task:
@@ -113,6 +120,7 @@ class Tasks:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        self._holder.close()
 
     async def renew(self, who: Caller, id: str) -> Task | None:
         """The task, with a new control for who goes on working on it."""

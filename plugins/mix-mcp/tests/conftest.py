@@ -141,7 +141,7 @@ class Stdio:
 
     def __init__(self, ws_dir: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mixkit", "mcp", "-w", WORKSPACE, "--ws-dir", str(ws_dir), *arguments],
+            [sys.executable, "-m", "mixkit", "mcp", "--ws", WORKSPACE, "--ws-dir", str(ws_dir), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

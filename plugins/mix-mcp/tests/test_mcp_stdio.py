@@ -44,7 +44,7 @@ def test_a_list_takes_no_more_than_it_needs(ws_dir: Path) -> None:
     }
     asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params})
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "mixkit", "mcp", "-w", "conf", "--ws-dir", str(ws_dir)],
+        [sys.executable, "-X", "importtime", "-m", "mixkit", "mcp", "--workspace", "conf", "--ws-dir", str(ws_dir)],
         input=asked, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert len(json.loads(done.stdout)["result"]["tools"]) > 10

@@ -103,6 +103,8 @@ OPCODES: Final[dict[str, str]] = {
     "check_stored": "from:in what:string",
     "jump_table": "from:in keys:keys",
     "raise_again": "from:in",
+    "set_own": "in:inout key:in from:in",
+    "share": "in:inout",
 }
 """Name to its operands, each `name:kind`, in the order of the opcodes' numbers."""
 

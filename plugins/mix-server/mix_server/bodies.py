@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from mix_server.errors import BadRequest
-from mixkit.fields import valid
+from mixkit.fields import read_json, valid
 
 if TYPE_CHECKING:
     from mix_server.request import Request
@@ -32,7 +32,7 @@ async def read_form(req: Request, form: type[T], example: str, seconds: float) -
     """
     body = (await req.body(_LIMIT, seconds)).removeprefix(codecs.BOM_UTF8) or b"{}"
     try:
-        return msgspec.json.decode(body, type=form)
+        return read_json(body, form)
     except msgspec.MsgspecError as exc:
         near = valid(exc, form) if isinstance(exc, msgspec.ValidationError) else ""
         raise BadRequest(f"expected {example}: {exc}{near}") from None

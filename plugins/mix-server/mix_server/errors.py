@@ -22,6 +22,7 @@ __all__ = [
     "HeadTooLong",
     "HeaderTooLong",
     "NotAcceptable",
+    "OtherType",
     "Overloaded",
     "PreconditionFailed",
     "Refusal",
@@ -192,6 +193,20 @@ class UnsupportedBody(Refusal):
     """A body of a type that is not read here; the message lists those that are."""
 
     status = 415
+
+
+class OtherType(UnsupportedBody):
+    """A body of another type than those that are expected.
+
+    Args:
+        expected: the types, for people.
+        found: the request's, without parameters; empty if it has none.
+    """
+
+    def __init__(self, expected: str, found: str) -> None:
+        by_itself = found == "application/x-www-form-urlencoded"
+        hint = "; curl sends that unless --json or -H 'Content-Type: …' says another one" if by_itself else ""
+        super().__init__(f"expected the type {expected}, found {found[:80] or 'none'}{hint}")
 
 
 class UnsupportedCoding(UnsupportedBody):

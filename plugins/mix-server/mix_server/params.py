@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType
 from mix_server.payload import parse, parse_params
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
@@ -56,7 +56,7 @@ async def read_body(req: Request, types: Type, limit: int, seconds: float, most:
     if content_type not in _JSON_TYPES:
         content_type = content_type.partition(";")[0].strip().lower()
     if content_type not in _JSON_TYPES and content_type != _FORM_TYPE:
-        raise UnsupportedBody(f"expected application/json or {_FORM_TYPE}, found {content_type:.80}")
+        raise OtherType(f"application/json or {_FORM_TYPE}", content_type)
     body = req.body_at_hand(limit)
     if body is None:
         body = await req.body(limit, seconds)

@@ -6,7 +6,7 @@ import asyncio
 import codecs
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType
 from mix_server.richness import check_json, check_msgpack
 from mixkit import forms, msgpack_values, tagged_json
 
@@ -38,7 +38,7 @@ async def read_value(req: Request, limit: int, seconds: float, most: int, *, emp
     """
     content_type = (req.content_type or "").partition(";")[0].strip().lower()
     if content_type not in _JSON and content_type not in _MSGPACK:
-        raise UnsupportedBody(f"expected application/json or {_MSGPACK[0]}, found {content_type:.80}")
+        raise OtherType(f"application/json or {_MSGPACK[0]}", content_type)
     body = await req.body(limit, seconds)
     if not body:
         if empty is not None:

@@ -65,13 +65,13 @@ def set_(session: Session, name: str, config: IO[bytes], secret: bool, ws: str, 
     import msgspec
 
     from mix_server.sign_in.provider import EXAMPLE, Provider
-    from mixkit.fields import valid
+    from mixkit.fields import read_json, valid
 
     if secret and config is sys.stdin.buffer:
         raise click.UsageError("expected CONFIG as a file beside --secret: both would be read from stdin")
     data = config.read(1 << 20)
     try:
-        given = msgspec.json.decode(data)
+        given = read_json(data)
         hidden = given.pop("client_secret", None) if isinstance(given, dict) else None
         provider = msgspec.convert(given, Provider)
     except msgspec.MsgspecError as exc:

@@ -23,7 +23,7 @@ from mix_server.clients import Clients
 from mix_server.compiling.compiling import compiling
 from mix_server.cors import Cors
 from mix_server.databases import Databases
-from mix_server.errors import Overloaded, Unsupported
+from mix_server.errors import Unsupported
 from mix_server.followings import Followings
 from mix_server.held import Held
 from mix_server.idle import IdleRuns
@@ -32,6 +32,7 @@ from mix_server.messages.feeds import Feeds
 from mix_server.metrics import Metrics
 from mix_server.postponed import Postponed
 from mix_server.rates import Rates
+from mix_server.runs import Runs
 from mix_server.settings import MAX_WALL_TIME, ServerSettings
 from mix_server.sign_in.refresh import tokens_of
 from mix_server.sign_in.store import Providers
@@ -86,6 +87,7 @@ class Server:
         catalog: the agents in them, ready to run.
         tokens: those of accounts that users have connected.
         admission: the places for runs, and for calls of databases.
+        runs: runs agents in these places.
         compiling: where sources are compiled.
         idle: the idle actions of runs, which come after their answers.
         databases: those of the apps.
@@ -147,6 +149,7 @@ class Server:
             settings.caller_share,
             self.metrics.runs,
         )
+        self.runs = Runs(kernel, self.admission, self.activities, settings.max_memory)
         self.compiling = compiling(settings, kernel.assembly.compilers_made_of())
         self.idle = IdleRuns(kernel, self.admission, settings.postpone_timeout)
         self.databases = Databases(kernel.databases, self.store, self.admission)
@@ -237,12 +240,6 @@ class Server:
         self.metrics.flush()
         self.kernel.close()
         log.info("stopped")
-
-    def check_memory(self) -> None:
-        """Raise `Overloaded` while the guests have all the memory that they may have together."""
-        most, found = self.settings.max_memory, self.kernel.memory_in_use
-        if found >= most:
-            raise Overloaded(f"the guests have {found} bytes of memory, of at most {most}")
 
     def not_ready(self) -> str | None:
         """Why this process should get no requests now, or None."""

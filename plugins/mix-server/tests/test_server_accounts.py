@@ -31,6 +31,7 @@ from mix_server.server import Server
 
 from mixkit.errors import ProfileError, StorageError
 
+BAD_TEXT = b'{"alg": "ES256", "keys": ["\xff"]}'
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -193,6 +194,8 @@ async def test_tokens_that_are_refused(server: Server, connect: Connect, provide
         "oversized": provider.token(more="x" * 20_000),
         "a critical header": _forged(provider.token(), {"alg": "ES256", "crit": ["x"], "x": 1}),
         "a server's": provider.token(header={"kid": server.key.kid}),
+        "a header without an end": f"{'W1tb' * 3_000}.e30.AA",
+        "a header that is no text": f"{base64.urlsafe_b64encode(BAD_TEXT).decode().rstrip('=')}.e30.AA",
         "no machine's": "mxm_w.0123456789abcdef.secret",
         "no workspace's": "mxm_../../x.y.z",
     }
@@ -248,6 +251,12 @@ async def test_a_key_that_is_not_understood_is_passed_over(
     async with connect(server, None) as client:
         # Two of one id: both are tried.
         assert await status(client, provider.token()) == 200
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"keys":' + b"[" * 100_000, BAD_TEXT, b"{", b"[]"])
+def test_what_is_no_set(data: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a JWK set"):
+        KeySet.decode(data)
 
 
 def test_a_set_is_bounded_and_found_by_id() -> None:

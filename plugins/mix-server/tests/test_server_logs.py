@@ -81,11 +81,13 @@ async def test_what_was_done_is_shown(busy: Server, ws_dir: Path) -> None:
     kinds = [line.split()[2] for line in lines]
     assert kinds[:2] == ["run", "run"] and kinds[-1] == "create" and len(kinds) > 4
     assert "w/demo/panic run by operator: failed in " in lines[1]
-    assert "w/demo/delegate" in lines[3] and " info | " in lines[3]
+    # The run that it began, and what that wrote for it.
+    assert "w/demo/chatter run by operator: failed in " in lines[3] and "called_by=demo/delegate" in lines[3]
+    assert "w/demo/delegate" in lines[4] and " info | " in lines[4]
     assert len(shown("w/demo/echo", *directory).splitlines()) == 1
     assert len(shown("w/other", *directory).splitlines()) == 1
     assert len(shown("w", *directory, "--kind", "create", "--kind", "grant").splitlines()) == 1
-    assert len(shown("w", *directory, "--result", "failed").splitlines()) == 1
+    assert len(shown("w", *directory, "--result", "failed").splitlines()) == 2
     assert shown("w", *directory, "--kind", "output", "--limit", "2").count("\n") == 2
     assert shown("w", *directory, "--since", "1h") == shown("w", *directory)
     assert shown("w", *directory, "--since", "2999-01-01T00:00:00Z") == ""

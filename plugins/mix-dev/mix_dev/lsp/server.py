@@ -28,7 +28,7 @@ _log = logging.getLogger("mixkit.lsp")
 
 _PARSE, _INVALID, _NO_METHOD, _PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
 _NOT_READY, _CANCELLED, _FAILED = -32002, -32800, -32803
-_PAUSE: Final = 0.015
+_PAUSE: Final = 0.005
 """Seconds after a keystroke in which what is asked comes first."""
 _COLLECT: Final = 50
 """Checks after which circles of objects are looked for. PERF: there are few; the search takes as long as a check."""

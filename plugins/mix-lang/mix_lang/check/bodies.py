@@ -11,6 +11,7 @@ from mix_lang.check.scope import Local, LocalKind, Place, Scope
 from mix_lang.check.sizes import MOST_PARTS, Sizes
 from mix_lang.check.unused import is_unused
 from mix_lang.diagnostic import Report
+from mix_lang.elsewhere import TYPES as TYPES_ELSEWHERE
 from mix_lang.program import Member, Program, Unit, arity_of
 from mix_lang.regex import wrong
 from mix_lang.source import Span
@@ -638,7 +639,8 @@ class BodyChecker:
             if name in CASES and qualifier == "":
                 return
             known = [*TYPES, *unit.types, *(m.name for m in unit.members.values() if m.kind == "case")]
-            self._report.add("M0401", span, f"there is no type '{name}'", hint=near(name, known), name=name)
+            hint = f"write {TYPES_ELSEWHERE[name]}" if name in TYPES_ELSEWHERE else near(name, known)
+            self._report.add("M0401", span, f"there is no type '{name}'", hint=hint, name=name)
 
     def _type_def(self, item: s.TypeDef) -> None:
         self._type(item.type, item.params)

@@ -213,7 +213,9 @@ class HintChecker:
             case s.Hint(operand=operand, type=of):
                 self._expect(operand, of, local, "")
             case s.Field(object=object_):
-                why = ""
+                why = (
+                    "'?' answers whether it is there: leave it out" if isinstance(object_, s.Present) else ""
+                )
                 for kind in self._kinds(object_, local) or ():
                     if kind in ("array", "string", "number", "stream"):
                         why = f"functions of {kind}s are in the module {kind}: {kind}.{node.name}(…)"

@@ -10,18 +10,12 @@ from mix_lang.check.globals import ARITIES, HOSTS, SCREEN_MODULES
 from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, Place, Scope
 from mix_lang.diagnostic import Report
+from mix_lang.elsewhere import WORDS
 from mix_lang.program import Member, Program, Unit
 from mix_lang.source import Span
 
 __all__ = ["NameChecker"]
 
-_ELSEWHERE: Final = {
-    "self": "write self.name for a member of this module",
-    "nil": "write null", "None": "write null", "NULL": "write null", "Null": "write null", "True": "write true",
-    "False": "write false", "print": "debug(x) writes to the log", "console": "debug(x) writes to the log",
-    "len": "write array.length(a), string.length(s) or map.length(m)", "this": "write self.name",
-}  # fmt: skip
-"""Names that other languages have."""
 _CELL: Final = Place("a cell", True, True, False)
 _WRITES: Final = Place("an action", True, True, True)
 
@@ -263,8 +257,8 @@ class NameChecker(BodyChecker):
         )
         if importable:
             hint = f"add 'import {name}'"
-        elif name in _ELSEWHERE:
-            hint = _ELSEWHERE[name]
+        elif name in WORDS:
+            hint = WORDS[name]
         elif name in SCREEN_MODULES:
             hint = "it is about screens and builders, and is not here"
         self._report.add("M0301", span, f"no name '{name}' here", hint=hint, name=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import calls, expressions
+from mix_lang.codegen import runtime
 from mix_lang.codegen.function import INSTANCE, Fn
 from mix_lang.walk import every
 
@@ -36,7 +36,7 @@ def action(fn: Fn, node: s.Action, to: int) -> None:
         fn.b.emit("set_key", first + 2, text, there)
         fn.b.place(absent)
     fn.at(node.span)
-    calls.call_cells(fn, "newAction", to, [first, first + 1, first + 2])
+    runtime.call_cells(fn, "newAction", to, [first, first + 1, first + 2])
     fn.release(mark)
 
 
@@ -62,5 +62,5 @@ def _acting(fn: Fn, node: s.Action, name: str, names: list[str]) -> str:
         inner.b.emit("literal", register, "null")
         inner.b.place(there)
         inner.declare(param.name, register)
-    expressions.block_body(inner, node.block)
+    inner.block_body(node.block)
     return key

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, inline, names, types
+from mix_lang.codegen import inline, names, runtime, types
 from mix_lang.codegen.function import Fn
 from mix_lang.program import Member, Unit, arity_of, fallback_of
 
-__all__ = ["call", "call_cells", "call_global", "tail_call"]
+__all__ = ["call", "tail_call"]
 
 
 def call(fn: Fn, node: s.Call, to: int) -> None:
@@ -25,7 +25,7 @@ def call(fn: Fn, node: s.Call, to: int) -> None:
         fn.b.emit("call_func", to, window, known)
         return
     window = fn.b.window(len(node.args))
-    expressions.into(fn, node.function, window)
+    fn.into(node.function, window)
     _arguments(fn, node.args, window + 2)
     fn.at(node.span)
     fn.b.emit("call", to, window, len(node.args))
@@ -44,36 +44,16 @@ def tail_call(fn: Fn, node: s.Call) -> bool:
         fn.at(node.span)
         fn.b.emit("tail_func", window, known)
         return True
-    expressions.into(fn, node.function, window)
+    fn.into(node.function, window)
     _arguments(fn, node.args, window + 2)
     fn.at(node.span)
     fn.b.emit("tail", window, len(node.args))
     return True
 
 
-def call_global(fn: Fn, name: str, to: int, args: list[int]) -> None:
-    """Call a function of the prelude with registers."""
-    _call_member(fn, fn.gen.prelude, name, to, args)
-
-
-def call_cells(fn: Fn, name: str, to: int, args: list[int]) -> None:
-    """Call a function of what runs the cells."""
-    _call_member(fn, fn.gen.cells, name, to, args)
-
-
-def _call_member(fn: Fn, unit: Unit, name: str, to: int, args: list[int]) -> None:
-    key = fn.gen.function_key(unit, unit.members[name])
-    mark = fn.mark()
-    window = fn.b.window(len(args))
-    for index, register in enumerate(args):
-        fn.b.emit("move", window + 2 + index, register)
-    fn.b.emit("call_func", to, window, key)
-    fn.release(mark)
-
-
 def _arguments(fn: Fn, args: tuple[s.Expr, ...], first: int) -> None:
     for index, arg in enumerate(args):
-        expressions.into(fn, arg, first + index)
+        fn.into(arg, first + index)
 
 
 def _target(fn: Fn, node: s.Expr) -> tuple[Unit, Member] | None:
@@ -161,13 +141,13 @@ def _cell_itself(fn: Fn, node: s.Call, to: int) -> bool:
     names.cell(fn, name, to)
     if isinstance(node.function, s.Name) and node.function.name == "contents":
         fn.at(node.span)
-        call_cells(fn, "fresh", to, [to])
+        runtime.call_cells(fn, "fresh", to, [to])
     return True
 
 
 def _special(fn: Fn, node: s.Call, to: int) -> bool:
     if isinstance(node.function, s.TypeCheck) and len(node.args) == 1:
-        register = expressions.value(fn, node.args[0])
+        register = fn.value(node.args[0])
         fn.at(node.span)
         types.checked(fn, node.function.type, register)
         if register != to:
@@ -179,7 +159,7 @@ def _special(fn: Fn, node: s.Call, to: int) -> bool:
     if inlined is None:
         return False
     if isinstance(inlined, str):
-        register = expressions.value(fn, node.args[0])
+        register = fn.value(node.args[0])
         fn.at(node.span)
         fn.b.emit("case", to, inlined, register)
         return True

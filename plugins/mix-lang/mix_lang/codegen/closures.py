@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, patterns
+from mix_lang.codegen import patterns
 from mix_lang.codegen.function import Fn
 
 __all__ = ["body_of", "closure", "finish"]
@@ -51,11 +51,11 @@ def body_of(fn: Fn, clauses: tuple[s.Clause, ...]) -> None:
                 patterns.names_of(fn, pattern)
                 patterns.match(fn, pattern, number, other)
         if clause.guard is not None:
-            expressions.jump_unless(fn, clause.guard, other)
+            fn.jump_unless(clause.guard, other)
         if isinstance(clause.body, s.Block):
-            expressions.block_body(fn, clause.body)
+            fn.block_body(clause.body)
         else:
-            expressions.tail(fn, clause.body)
+            fn.tail(clause.body)
         fn.scopes.pop()
         fn.release(mark)
         fn.b.place(other)

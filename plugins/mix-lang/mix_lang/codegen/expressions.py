@@ -6,22 +6,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_lang import syntax as s
-from mix_lang.codegen import actions, calls, closures, names, patterns, places, statements, types
+from mix_lang.codegen import (
+    actions,
+    calls,
+    closures,
+    names,
+    operators,
+    patterns,
+    places,
+    statements,
+    types,
+)
 from mix_lang.codegen.fold import folded
 from mix_lang.codegen.function import Fn
-from mixkit.value import UNDEF
 
 if TYPE_CHECKING:
     from mix_rt.qcode import Label
 
-__all__ = ["block_body", "into", "jump_unless", "operate", "stored", "tail", "value"]
+__all__ = ["block_body", "into", "jump_unless", "tail", "value"]
 
-_BINARY: Final = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "rem", "==": "eq", "!=": "ne", "<": "lt", "<=": "le",
-    "===": "same", "!==": "differ", "++": "concat",
-}  # fmt: skip
 _FOLDED: Final = (s.Chain, s.Neg, s.Not, s.Array, s.MapLit)
-_SWAPPED: Final = {">": "lt", ">=": "le"}
 
 
 def value(fn: Fn, node: s.Expr) -> int:
@@ -29,10 +33,18 @@ def value(fn: Fn, node: s.Expr) -> int:
     if isinstance(node, s.Name):
         local = fn.find(node.name)
         if local is not None and not local.boxed and local.fn is fn:
-            return local.register
+            return fn.raw(local)
     register = fn.temp()
     into(fn, node, register)
     return register
+
+
+def _looked_into(fn: Fn, node: s.Expr, key: s.Expr) -> int:
+    """The register of what an element is read from: that gives nobody else the whole."""
+    local = fn.find(node.name) if isinstance(node, s.Name) else None
+    if local is not None and local.owned and local.fn is fn and not statements.assigns(key):
+        return local.register
+    return _kept(fn, node, key)
 
 
 def into(fn: Fn, node: s.Expr, to: int) -> None:
@@ -133,7 +145,7 @@ def _regex(fn: Fn, node: s.Regex, to: int) -> None:
 
 def _dynamic(fn: Fn, node: s.Dynamic | s.Index, to: int) -> None:
     key_node = node.key if isinstance(node, s.Dynamic) else node.index
-    from_ = _kept(fn, node.object, key_node)
+    from_ = _looked_into(fn, node.object, key_node)
     number = key_node.value if isinstance(key_node, s.Const) else None
     # `m.(5)` is no index: what is wrong with it is said of a key.
     if isinstance(node, s.Index) and type(number) is int and 0 <= number < 65536:
@@ -210,34 +222,7 @@ def _operator(fn: Fn, part: s.Part, left: int, to: int) -> None:
         fn.at(part.span)
         fn.b.emit("add_int", to, left, constant)
         return
-    operate(fn, part, left, value(fn, part.operand), to)
-
-
-def operate(fn: Fn, part: s.Part, left: int, right: int, to: int) -> None:
-    """An operator of two values at hand."""
-    if part.ci:
-        folded = fn.b.register(2)
-        for register, from_ in ((folded, left), (folded + 1, right)):
-            fn.b.emit("move", register, from_)
-            calls.call_global(fn, "folded", register, [register])
-        left, right = folded, folded + 1
-    if part.op == "++":
-        left, right = _lifted(fn, left), _lifted(fn, right)
-    fn.at(part.span)
-    if part.op in _SWAPPED:
-        fn.b.emit(_SWAPPED[part.op], to, right, left)
-    else:
-        fn.b.emit(_BINARY[part.op], to, left, right)
-
-
-def _lifted(fn: Fn, register: int) -> int:
-    """An operand of `++`: an array is one element, though the instruction would take its elements."""
-    lifted, other = fn.temp(), fn.b.label()
-    fn.b.emit("move", lifted, register)
-    fn.b.emit("jump_not_kind", lifted, "array", other)
-    fn.b.emit("array", lifted, lifted, 1)
-    fn.b.place(other)
-    return lifted
+    operators.operate(fn, part, left, value(fn, part.operand), to)
 
 
 def _logical(fn: Fn, node: s.Chain, to: int) -> None:
@@ -262,18 +247,8 @@ def _array(fn: Fn, node: s.Array, to: int) -> None:
     first = fn.b.register(max(len(node.items), 1))
     for index, item in enumerate(node.items):
         into(fn, item, first + index)
-        stored(fn, first + index, item, "an array")
+        operators.stored(fn, first + index, item, "an array")
     fn.b.emit("array", to, first, len(node.items))
-
-
-def stored(fn: Fn, register: int, node: s.Expr, where: str) -> None:
-    """Raise where undefined would be stored, unless the value is surely defined."""
-    if isinstance(node, s.Const) and node.value is not UNDEF:
-        return
-    if isinstance(node, s.Array | s.MapLit | s.Lambda | s.Slice):
-        return
-    fn.at(node.span)
-    fn.b.emit("check_stored", register, where)
 
 
 def _labels(fn: Fn, node: s.Labels, to: int) -> None:
@@ -296,7 +271,7 @@ def _map(fn: Fn, node: s.MapLit, to: int) -> None:
         fn.b.place(good)
         into(fn, entry.value, register + 1)
         where = f"the key '{entry.key.value}' of a map" if isinstance(entry.key, s.Const) else "a map"
-        stored(fn, register + 1, entry.value, where)
+        operators.stored(fn, register + 1, entry.value, where)
     fn.b.emit("map", to, first, len(node.keys))
 
 
@@ -307,7 +282,7 @@ def _record(fn: Fn, fields: list[tuple[str, s.Expr, str]], to: int) -> None:
     for index, (_, item, where) in enumerate(fields):
         register = first + order.index(index)
         into(fn, item, register)
-        stored(fn, register, item, where)
+        operators.stored(fn, register, item, where)
     fn.b.emit("record", to, first, [fields[index][0] for index in order])
 
 

@@ -8,19 +8,18 @@ from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
 
-from mix_rt.qcode import Assembly, Code, FunctionBuilder
+from mix_rt.qcode import Code, FunctionBuilder
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
 from mix_lang.codegen import closures, expressions, instances
-from mix_lang.codegen.effects import effectful
-from mix_lang.codegen.function import Fn
+from mix_lang.codegen.function import Fn, Whole
+from mix_lang.codegen.members import clauses_of, is_function
 from mix_lang.codegen.shapes import Shapes
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
 from mix_lang.source import Source
-from mix_lang.walk import every
 
 __all__ = ["Generator", "Part", "generate"]
 
@@ -52,11 +51,6 @@ def generate(program: Program, module: str, given: Mapping[tuple[str, Unit], Par
     return generator.assembly.code(generator.whereabouts())
 
 
-def _names(item: s.Item | s.Param) -> frozenset[str]:
-    """All that a definition mentions."""
-    return frozenset(node.name for node in every(item) if isinstance(node, s.Name | s.Qualified))
-
-
 _DISPATCH: Final = "actions"
 _AGENT: Final = "agent"
 
@@ -69,24 +63,18 @@ class Part:
     asked: tuple[tuple[str, ...], ...]
 
 
-class Generator:
-    """Members are static unless they need an instance of their module: its parameters, cells, values that differ from
-    run to run, or what uses these.
-
-    A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
+class Generator(Whole):
+    """A static function is one of the code, a static value a global that is set at init. What needs an instance is in a
     slot of the object `$instance`, which the functions of the module capture like any local.
     """
 
     def __init__(self, program: Program, given: Mapping[tuple[str, Unit], Part] | None = None) -> None:
-        self.program = program
+        super().__init__(program, _runtime("cells"), _runtime("prelude"), expressions)
         self.parts: dict[tuple[str, Unit], Part] = {}
         """What the program consists of, by what it is and the module that it is of."""
         self._given = given or {}
         self._inner: set[str] = set()
         self._shapes: dict[Unit, Shapes] = {}
-        self._effects: dict[Unit, frozenset[str]] = {}
-        self.assembly = Assembly()
-        self.cells, self.prelude = _runtime("cells"), _runtime("prelude")
         self._keys: set[str] = set()
         self._names: dict[str, int] = {}
         self._functions: dict[tuple[str, str], str] = {}
@@ -95,87 +83,9 @@ class Generator:
         self._part_name = ""
         self._makers: set[str] = set()
         self._inners: dict[tuple[str, str], FunctionBuilder] = {}
-        self._bound: dict[str, set[str]] = {}
-        self._slots: dict[str, dict[str, int]] = {}
-        self._numbered: dict[str, bool] = {}
         self._todo: list[tuple[Unit, Member, str]] = []
         self.actions: dict[str, tuple[str, str]] = {}
         """Names of actions to their functions, and to the modules that they need an instance of, or ""."""
-
-    # Classification
-
-    def bound(self, unit: Unit, name: str) -> bool:
-        """Whether a member needs an instance of its module."""
-        if unit.name not in self._bound:
-            at = ("bound", *self.program.within(unit))
-            found = partial(self._find_bound, unit)
-            self._bound[unit.name] = self.program.memory.remembered(at, found) if unit.library else found()
-        return name in self._bound[unit.name]
-
-    def imported(self, unit: Unit, name: str) -> Unit:
-        """The module of that name that a module imports."""
-        return self.cells if unit is self.prelude else self.program.units[name]
-
-    def _find_bound(self, unit: Unit) -> set[str]:
-        bound = {member.name for member in unit.members.values() if member.kind in ("param", "cell", "alias")}
-        bound |= self._changing(unit)
-        uses = {}
-        for member in unit.members.values():
-            item = member.item
-            if isinstance(item, s.Import) and self._has_own(unit, item.module):
-                bound.add(member.name)
-            uses[member.name] = unit.fact(item, "names", _names)
-        while True:
-            more = {name for name, used in uses.items() if name not in bound and used & bound}
-            if not more:
-                return bound
-            bound |= more
-
-    def _has_own(self, unit: Unit, module: str) -> bool:
-        """Whether each instance of `unit` has an instance of its own of a module that it imports."""
-        if unit is self.prelude or self.program.units[module].module.static:
-            return False
-        return self.has_state(module) or bool(self._changing(self.program.units[module]))
-
-    def _changing(self, unit: Unit) -> set[str]:
-        """Values of a module that are computed anew in each run."""
-        if unit.module.static or unit in (self.prelude, self.cells):
-            return set()
-        return {
-            name
-            for name in effectful(self.program, unit, self._effects)
-            if isinstance(item := unit.members[name].item, s.Def) and not instances.is_function(item)
-        }
-
-    def has_state(self, module: str) -> bool:
-        """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""
-        unit = self.program.units[module]
-        return any(
-            isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer) for item in unit.module.items
-        )
-
-    def slot(self, unit: Unit, name: str) -> int:
-        """The slot of a member that needs the instance."""
-        return self._slots_of(unit)[name]
-
-    def slot_count(self, unit: Unit) -> int:
-        return len(self._slots_of(unit)) + 1
-
-    def number_slot(self, unit: Unit) -> int:
-        """The slot with the number of the instance, of modules that are `numbered`."""
-        return len(self._slots_of(unit))
-
-    def numbered(self, unit: Unit) -> bool:
-        """Whether instances of a module have numbers: cells and actions name them by those."""
-        if unit.name not in self._numbered:
-            self._numbered[unit.name] = self.has_state(unit.name) or bool(unit.action_names)
-        return self._numbered[unit.name]
-
-    def _slots_of(self, unit: Unit) -> dict[str, int]:
-        if unit.name not in self._slots:
-            names = [name for name in unit.members if self.bound(unit, name)]
-            self._slots[unit.name] = {name: index for index, name in enumerate(names)}
-        return self._slots[unit.name]
 
     # Functions and values
 
@@ -189,14 +99,9 @@ class Generator:
         self._keys.add(key)
         return key
 
-    def arity(self, unit: Unit, member: Member) -> int:
-        """Parameters of a def that is a function."""
-        assert isinstance(member.item, s.Def)
-        return len(instances.clauses_of(member.item)[0].patterns)
-
     def function_key(self, unit: Unit, member: Member) -> str | None:
         """The function of a static def; None if it is a value. It is generated when its turn comes."""
-        if not instances.is_function(member.item):
+        if not is_function(member.item):
             return None
         where = (unit.name, member.name)
         self._asked.append(("function", *where))
@@ -358,7 +263,7 @@ class Generator:
     def shapes(self, unit: Unit) -> Shapes:
         """What the members of a module are to code."""
         if unit not in self._shapes:
-            self._shapes[unit] = Shapes(self, unit)
+            self._shapes[unit] = Shapes(self, unit, self.shapes)
         return self._shapes[unit]
 
     def _part(
@@ -494,7 +399,7 @@ class Generator:
         fn.b.emit("raise", tried)
 
     def _function(self, unit: Unit, item: s.Def, key: str) -> None:
-        clauses = instances.clauses_of(item)
+        clauses = clauses_of(item)
         fn = Fn(self, self.assembly.function(key, len(clauses[0].patterns), name=key), unit)
         closures.body_of(fn, clauses)
         assert not fn.captured, "a static function captures nothing"
@@ -515,7 +420,7 @@ class Generator:
                 else None
             )
             assert body is not None and not isinstance(body, s.Block)
-            expressions.into(fn, body, register)
+            fn.into(body, register)
         fn.b.emit("return", register)
 
     def _init(self, done: dict[tuple[str, str], str]) -> None:

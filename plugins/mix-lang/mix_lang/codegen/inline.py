@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
 from mix_lang.codegen.function import Fn
 from mix_lang.program import Member, Unit, fallback_of
 from mix_lang.walk import every
@@ -55,7 +54,7 @@ def into(fn: Fn, unit: Unit, member: Member, node: s.Call, to: int) -> None:
     assert item.body is not None and not isinstance(item.body, s.Block)
     first = fn.b.register(len(node.args))
     for index, arg in enumerate(node.args):
-        expressions.into(fn, arg, first + index)
+        fn.into(arg, first + index)
     file, line, column = fn.unit.source.origin(node.span.start)
     before = fn.unit, fn.scopes, fn.outer, fn.inlined
     fn.inlined = (f"{unit.name}.{member.name}", file, line, column, fn.inlined)
@@ -63,6 +62,6 @@ def into(fn: Fn, unit: Unit, member: Member, node: s.Call, to: int) -> None:
     for index, param in enumerate(item.params):
         fn.declare(param.name, first + index)
     fn.at(item.body.span)
-    expressions.into(fn, item.body, to)
+    fn.into(item.body, to)
     fn.unit, fn.scopes, fn.outer, fn.inlined = before
     fn.at(node.span)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mix_rt.qcode import FunctionBuilder
 
 from mix_lang import syntax as s
 from mix_lang.check.cells import definition_order
-from mix_lang.codegen import calls, closures, expressions, names, statements
-from mix_lang.codegen.function import INSTANCE, Fn
+from mix_lang.codegen import closures, names, runtime, statements
+from mix_lang.codegen.function import INSTANCE, Fn, Whole
+from mix_lang.codegen.members import clauses_of, is_function
 from mix_lang.program import Member, Unit, fallback_of
 
-if TYPE_CHECKING:
-    from mix_lang.codegen.generator import Generator
-
-__all__ = ["clauses_of", "import_into", "inner", "is_function", "maker"]
+__all__ = ["import_into", "inner", "maker"]
 
 
-def maker(gen: Generator, unit: Unit, output: str, key: str) -> None:
+def maker(gen: Whole, unit: Unit, output: str, key: str) -> None:
     """The function `key` takes the module's parameters. It answers the value of the cell `output`, or, if that is
     empty, a map of the members that other modules may use, in which cells are links."""
     params = unit.module.params
@@ -35,38 +32,23 @@ def maker(gen: Generator, unit: Unit, output: str, key: str) -> None:
         pair = fn.b.register(2)
         fn.constant(pair, unit.name)
         fn.b.emit("move", pair + 1, instance)
-        calls.call_cells(fn, "enrol", pair, [pair, pair + 1])
+        runtime.call_cells(fn, "enrol", pair, [pair, pair + 1])
         fn.b.emit("set_slot", instance, gen.number_slot(unit), pair)
         fn.release(pair)
     if gen.has_state(unit.name):
         outer = fn.temp()
-        calls.call_cells(fn, "outside", outer, [])
+        runtime.call_cells(fn, "outside", outer, [])
         _members(fn, unit, instance)
         _start(fn, unit, instance)
-        calls.call_cells(fn, "back", fn.temp(), [outer])
+        runtime.call_cells(fn, "back", fn.temp(), [outer])
     else:
         _members(fn, unit, instance)
     if output:
         fn.b.emit("slot", answer, instance, gen.slot(unit, output))
-        calls.call_cells(fn, "begin", answer, [0, answer])
+        runtime.call_cells(fn, "begin", answer, [0, answer])
     else:
         _exports(fn, unit, answer)
     fn.b.emit("return", answer)
-
-
-def is_function(item: object) -> bool:
-    """Whether a def is a function, by its form."""
-    return isinstance(item, s.Def) and (item.params is not None or isinstance(item.body, s.Lambda))
-
-
-def clauses_of(item: s.Def | s.CellDef) -> tuple[s.Clause, ...]:
-    """The alternatives of a def or cell that is a function."""
-    if item.params is None:
-        assert isinstance(item.body, s.Lambda)
-        return item.body.clauses
-    assert item.body is not None
-    patterns = tuple(s.PVar(param.span, param.name) for param in item.params)
-    return (s.Clause(item.span, patterns, None, item.body),)
 
 
 def _members(fn: Fn, unit: Unit, instance: int) -> None:
@@ -91,11 +73,11 @@ def _members(fn: Fn, unit: Unit, instance: int) -> None:
         item = unit.members[name].item
         body = fallback_of(item) if isinstance(item, s.Foreign) else getattr(item, "body", None)
         if gen.bound(unit, name) and not isinstance(body, s.Block | None):
-            expressions.into(fn, body, register)
+            fn.into(body, register)
             fn.b.emit("set_slot", instance, gen.slot(unit, name), register)
     for done in unit.module.items:
         if isinstance(done, s.Def) and done.name == "_" and not isinstance(done.body, s.Block | None):
-            expressions.into(fn, done.body, register)
+            fn.into(done.body, register)
 
 
 def import_into(fn: Fn, item: s.Import, to: int) -> None:
@@ -106,7 +88,7 @@ def import_into(fn: Fn, item: s.Import, to: int) -> None:
     window = fn.b.window(len(args))
     fn.b.emit("func", window, fn.gen.maker(unit, ""))
     for index, arg in enumerate(args):
-        expressions.into(fn, arg, window + 2 + index)
+        fn.into(arg, window + 2 + index)
     if args or not unit.module.params:
         fn.b.emit("call", to, window, len(args))
     else:
@@ -126,11 +108,11 @@ def _cell(fn: Fn, unit: Unit, member: Member, to: int) -> None:
     fn.constant(first + 1, member.name)
     fn.constant(first + 2, kind)
     _closure(fn, inner(fn.gen, unit, member.name), first + 3)
-    calls.call_cells(fn, "newCell", to, [first, first + 1, first + 2, first + 3])
+    runtime.call_cells(fn, "newCell", to, [first, first + 1, first + 2, first + 3])
     fn.release(mark)
 
 
-def inner(gen: Generator, unit: Unit, label: str) -> FunctionBuilder:
+def inner(gen: Whole, unit: Unit, label: str) -> FunctionBuilder:
     """A function of the instances of a module: one that needs the instance, what computes a cell, the initializer, or
     an observer by its number: `on 1`."""
     if label in unit.members:
@@ -142,7 +124,7 @@ def inner(gen: Generator, unit: Unit, label: str) -> FunctionBuilder:
     return gen.inner(unit, label, item, partial(_inner, gen, unit, label, item))
 
 
-def _inner(gen: Generator, unit: Unit, label: str, item: s.Item | s.Param, key: str) -> None:
+def _inner(gen: Whole, unit: Unit, label: str, item: s.Item | s.Param, key: str) -> None:
     # What stands for the function that makes the instance, and has it in a register.
     outer = Fn(gen, FunctionBuilder("", "", 1, 0), unit)
     outer.declare(INSTANCE, 0)
@@ -162,7 +144,7 @@ def _inner(gen: Generator, unit: Unit, label: str, item: s.Item | s.Param, key: 
             if isinstance(item, s.Alias):
                 target = item.target
                 if not (isinstance(target, s.Name | s.Qualified) and names.cell(fn, target.name, value)):
-                    expressions.into(fn, target, value)
+                    fn.into(target, value)
             else:
                 assert isinstance(item, s.CellDef) and item.body is not None
                 _computed(fn, item, value)
@@ -190,9 +172,9 @@ def _computed(fn: Fn, item: s.CellDef, to: int) -> None:
         closures.closure(fn, clauses_of(item), to, f"{fn.unit.name}.{item.name}")
         return
     if isinstance(item.body, s.Block):
-        expressions.into(fn, s.Do(item.body.span, item.body), to)
+        fn.into(s.Do(item.body.span, item.body), to)
     else:
-        expressions.into(fn, item.body, to)
+        fn.into(item.body, to)
     fn.at(item.body.span)
     fn.b.emit("check_stored", to, f"the cell '{item.name}'")
 
@@ -203,14 +185,14 @@ def _start(fn: Fn, unit: Unit, instance: int) -> None:
     register = fn.temp()
     for member in sorted(cells, key=lambda member: not member.var):
         fn.b.emit("slot", register, instance, fn.gen.slot(unit, member.name))
-        calls.call_cells(fn, "fresh", register, [register])
+        runtime.call_cells(fn, "fresh", register, [register])
     observers = 0
     for item in unit.module.items:
         mark = fn.mark()
         if isinstance(item, s.Initializer):
             done = fn.b.label()
             window = fn.b.window(0)
-            calls.call_cells(fn, "restoring", window, [])
+            runtime.call_cells(fn, "restoring", window, [])
             fn.b.emit("jump_true", window, done)
             _closure(fn, inner(fn.gen, unit, "initializer"), window)
             fn.at(item.span)
@@ -224,7 +206,7 @@ def _start(fn: Fn, unit: Unit, instance: int) -> None:
             body = fn.temp()
             observers += 1
             _closure(fn, inner(fn.gen, unit, f"on {observers}"), body)
-            calls.call_cells(fn, "observe", body, [watched, body])
+            runtime.call_cells(fn, "observe", body, [watched, body])
         fn.release(mark)
 
 
@@ -235,7 +217,7 @@ def _writing(fn: Fn, block: s.Block, condition: s.Expr | None) -> None:
     fn.declare("appstate", state)
     end = fn.b.label()
     if condition is not None:
-        expressions.jump_unless(fn, condition, end)
+        fn.jump_unless(condition, end)
     statements.block(fn, block)
     fn.b.place(end)
     fn.b.emit("return", state)

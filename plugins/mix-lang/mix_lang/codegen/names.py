@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import calls, expressions, places
+from mix_lang.codegen import operators, places, runtime
 from mix_lang.codegen.function import INSTANCE, Fn
 from mix_lang.program import Unit, fallback_of
 from mixkit.value import Case
@@ -71,7 +71,7 @@ def member(fn: Fn, unit: Unit, found: Member, to: int) -> None:
             mark = fn.mark()
             fn.b.emit("slot", to, fn.raw(local), slot)
             if found.kind in ("cell", "alias"):
-                calls.call_cells(fn, "read", to, [to])
+                runtime.call_cells(fn, "read", to, [to])
             fn.release(mark)
         case s.Def() if (function := fn.gen.function_key(unit, found)) is not None:
             fn.b.emit("func", to, function)
@@ -98,7 +98,7 @@ def field(fn: Fn, node: s.Field, to: int) -> None:
         fn.at(node.span)
         member(fn, certain[0], certain[1], to)
         return
-    from_ = expressions.value(fn, node.object)
+    from_ = fn.value(node.object)
     fn.at(node.span)
     fn.b.emit("get_key", to, from_, node.name)
 
@@ -133,13 +133,13 @@ def assign(fn: Fn, node: s.Assign) -> None:
     else:
         cell(fn, target.name, pair)
     if node.steps:
-        calls.call_cells(fn, "fresh", pair + 1, [pair])
+        runtime.call_cells(fn, "fresh", pair + 1, [pair])
         places.update(fn, pair + 1, node.steps, node.value)
     else:
-        expressions.into(fn, node.value, pair + 1)
-        expressions.stored(fn, pair + 1, node.value, f"the cell '{target.name}'")
+        fn.into(node.value, pair + 1)
+        operators.stored(fn, pair + 1, node.value, f"the cell '{target.name}'")
     fn.at(node.span)
-    calls.call_cells(fn, "assign", fn.temp(), [pair, pair + 1])
+    runtime.call_cells(fn, "assign", fn.temp(), [pair, pair + 1])
     fn.release(mark)
 
 
@@ -147,4 +147,4 @@ def previous(fn: Fn, node: s.Previous, to: int) -> None:
     """`c'`."""
     cell(fn, node.name, to)
     fn.at(node.span)
-    calls.call_cells(fn, "previous", to, [to])
+    runtime.call_cells(fn, "previous", to, [to])

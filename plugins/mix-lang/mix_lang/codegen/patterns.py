@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, types
+from mix_lang.codegen import operators, types
 from mix_lang.codegen.function import Fn
 from mixkit.value import UNDEF
 
@@ -21,13 +21,13 @@ def bind(fn: Fn, node: s.LetStmt) -> None:
         register = fn.temp()
         # The value is outside of the scope of the name.
         scope = fn.scopes.pop()
-        expressions.into(fn, node.value, register)
+        fn.into(node.value, register)
         fn.scopes.append(scope)
         fn.declare(node.pattern.name, register)
         return
     scope = fn.scopes.pop()
     register = fn.temp()
-    expressions.into(fn, node.value, register)
+    fn.into(node.value, register)
     fn.scopes.append(scope)
     if isinstance(node.pattern, s.PAny):
         return
@@ -132,11 +132,11 @@ match_in = match
 def _compare(fn: Fn, pattern: s.PCompare, value: int, fail: Label) -> None:
     scope = fn.scopes.pop()
     right = fn.temp()
-    expressions.into(fn, pattern.right, right)
+    fn.into(pattern.right, right)
     fn.scopes.append(scope)
     result = fn.temp()
     part = s.Part(pattern.op, pattern.ci, pattern.span, pattern.right)
-    expressions.operate(fn, part, value, right, result)
+    operators.operate(fn, part, value, right, result)
     fn.b.emit("jump_not_true", result, fail)
     if pattern.name != "_":
         _move(fn, pattern.name, value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions
-from mix_lang.codegen.function import Fn
+from mix_lang.codegen import operators
+from mix_lang.codegen.function import Fn, Local
 
 if TYPE_CHECKING:
     from mix_rt.qcode import Label
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
 __all__ = ["tuple_checked", "update"]
 
 
-def update(fn: Fn, register: int, steps: tuple[s.Step, ...], new: s.Expr) -> None:
-    """Change a place in the value of a register to what `new` gives."""
+def update(fn: Fn, register: int, steps: tuple[s.Step, ...], new: s.Expr, local: Local | None = None) -> None:
+    """Change a place in the value of a register to what `new` gives; of a local, in what it has after that."""
     mark = fn.mark()
     keys: list[int] = []
     for step in steps:
         key = -1
         if step.key is not None:
             key = fn.temp()
-            expressions.into(fn, step.key, key)
+            fn.into(step.key, key)
         keys.append(key)
     stored = fn.temp()
-    expressions.into(fn, new, stored)
-    expressions.stored(fn, stored, new, "a value")
+    fn.into(new, stored)
+    operators.stored(fn, stored, new, "a value")
     fn.at(steps[0].span)
+    owned = False
+    if local is not None:
+        owned = local.register == register and local.owned and local.fn is fn
+        if not owned:
+            fn.read(local, register)
     # Down to the innermost value, then up again with the changed ones.
     values = [register]
     for step, key in zip(steps[:-1], keys, strict=False):
@@ -35,7 +40,7 @@ def update(fn: Fn, register: int, steps: tuple[s.Step, ...], new: s.Expr) -> Non
         _get(fn, step, key, values[-1], inner)
         values.append(inner)
     for step, key, value in zip(reversed(steps), reversed(keys), reversed(values), strict=True):
-        _set(fn, step, key, value, stored)
+        _set(fn, step, key, value, stored, owned and value == register)
         stored = value
     fn.release(mark)
 
@@ -74,11 +79,11 @@ def _get(fn: Fn, step: s.Step, key: int, from_: int, to: int) -> None:
         fn.b.emit("get", to, from_, key)
 
 
-def _set(fn: Fn, step: s.Step, key: int, into: int, value: int) -> None:
+def _set(fn: Fn, step: s.Step, key: int, into: int, value: int, owned: bool) -> None:
     if step.kind in ("field", "label"):
         fn.b.emit("set_key", into, step.name, value)
     elif step.kind == "tuple":
         fn.b.place(tuple_checked(fn, into, step.size))
         fn.b.emit("set_int", into, step.index, value)
     else:
-        fn.b.emit("set", into, key, value)
+        fn.b.emit("set_own" if owned else "set", into, key, value)

@@ -3,26 +3,27 @@ it mentions."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
 
 from mix_lang import syntax as s
-from mix_lang.codegen import inline, instances
+from mix_lang.codegen import inline
+from mix_lang.codegen.members import Members, is_function
 from mix_lang.passages import Passage
 from mix_lang.program import Unit, actions_in
 from mix_lang.surroundings import Surroundings, interface
-
-if TYPE_CHECKING:
-    from mix_lang.codegen.generator import Generator
 
 __all__ = ["Shapes"]
 
 
 class Shapes:
-    """Of the members of one module."""
+    """Of the members of one module.
 
-    def __init__(self, gen: Generator, unit: Unit) -> None:
-        self._gen, self._unit = gen, unit
+    Args:
+        others: answers those of the modules that it imports.
+    """
+
+    def __init__(self, gen: Members, unit: Unit, others: Callable[[Unit], Shapes]) -> None:
+        self._gen, self._unit, self._others = gen, unit, others
         self._surroundings = None if unit.library else Surroundings(gen.program, unit)
         self._numbers = {passage: number for number, passage in enumerate(unit.passages)}
         self._known: dict[str, Hashable] = {}
@@ -64,7 +65,7 @@ class Shapes:
     def _plain(self, name: str) -> Hashable:
         """Whether it is in a slot, and whether it is a function."""
         member = self._unit.members[name]
-        function = instances.is_function(member.item)
+        function = is_function(member.item)
         return (
             self._gen.slot(self._unit, name) if self._gen.bound(self._unit, name) else None,
             self._gen.arity(self._unit, member) if function else None,
@@ -76,7 +77,7 @@ class Shapes:
         member = unit.members[name]
         if isinstance(member.item, s.Import):
             other = gen.program.units.get(member.item.module)
-            return None if other is None or other.library else gen.shapes(other).module()
+            return None if other is None or other.library else self._others(other).module()
         if gen.bound(unit, name) or not inline.is_small(unit, member):
             return None
         passage = unit.passage_of(member.item)

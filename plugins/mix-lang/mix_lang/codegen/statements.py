@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mix_lang import syntax as s
-from mix_lang.codegen import expressions, names, patterns, places
+from mix_lang.codegen import names, operators, patterns, places
 from mix_lang.codegen.function import Fn
 from mix_lang.walk import every
 
@@ -19,9 +19,9 @@ def block(fn: Fn, node: s.Block) -> None:
     """Statements; the names in them end with the block."""
     mark, depth = fn.mark(), len(fn.scopes)
     fn.scopes.append({})
-    captured = _captured(node)
+    captured, changed = _captured(node), _changed(node)
     for statement in node.statements:
-        _statement(fn, statement, captured)
+        _statement(fn, statement, captured, changed)
     del fn.scopes[depth:]
     fn.release(mark)
 
@@ -35,18 +35,27 @@ def _captured(node: s.Block) -> set[str]:
     return found
 
 
-def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
+def _changed(node: s.Node) -> set[str]:
+    """Names of variables to whose elements something is assigned."""
+    return {
+        inner.target.name
+        for inner in every(node)
+        if isinstance(inner, s.Assign) and inner.steps and isinstance(inner.target, s.Name)
+    }
+
+
+def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> None:
     match node:
         case s.LetStmt():
             fn.scopes.append({})
             patterns.bind(fn, node)
         case s.VarStmt():
-            _var(fn, node, captured)
+            _var(fn, node, captured, changed)
         case s.Assign():
             _assign(fn, node)
         case s.ExprStmt(value=value):
             mark = fn.mark()
-            expressions.value(fn, value)
+            fn.value(value)
             fn.release(mark)
         case s.Return(value=result):
             _return(fn, result)
@@ -54,7 +63,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
             end = fn.b.label()
             for branch in branches:
                 other = fn.b.label()
-                expressions.jump_unless(fn, branch.condition, other)
+                fn.jump_unless(branch.condition, other)
                 block(fn, branch.block)
                 fn.b.emit("jump", end)
                 fn.b.place(other)
@@ -64,7 +73,7 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
         case s.While(condition=condition, block=inner):
             again, end = fn.b.label(), fn.b.label()
             fn.b.place(again)
-            expressions.jump_unless(fn, condition, end)
+            fn.jump_unless(condition, end)
             block(fn, inner)
             fn.b.emit("jump", again)
             fn.b.place(end)
@@ -76,19 +85,19 @@ def _statement(fn: Fn, node: s.Stmt, captured: set[str]) -> None:
             _switch(fn, node)
 
 
-def _var(fn: Fn, node: s.VarStmt, captured: set[str]) -> None:
+def _var(fn: Fn, node: s.VarStmt, captured: set[str], changed: set[str]) -> None:
     register = fn.temp()
     boxed = node.name in captured
     mark = fn.mark()
     value = fn.temp() if boxed else register
-    expressions.into(fn, node.value, value)
-    expressions.stored(fn, value, node.value, f"the variable '{node.name}'")
+    fn.into(node.value, value)
+    operators.stored(fn, value, node.value, f"the variable '{node.name}'")
     if boxed:
         fn.b.emit("slots", register, 1)
         fn.b.emit("set_slot", register, 0, value)
     fn.release(mark)
     fn.scopes.append({})
-    fn.declare(node.name, register, boxed, True)
+    fn.declare(node.name, register, boxed, True, not boxed and node.name in changed)
 
 
 def _assign(fn: Fn, node: s.Assign) -> None:
@@ -99,13 +108,13 @@ def _assign(fn: Fn, node: s.Assign) -> None:
         return
     mark = fn.mark()
     if node.steps:
-        register = local.register if local.fn is fn and not local.boxed else fn.read(local, fn.temp())
-        places.update(fn, register, node.steps, node.value)
+        register = local.register if local.fn is fn and not local.boxed else fn.temp()
+        places.update(fn, register, node.steps, node.value, local)
     else:
         pushed = _pushed(node)
         if pushed is not None and local.fn is fn and not local.boxed:
             # `a = a + [x]` appends.
-            item = expressions.value(fn, pushed)
+            item = fn.value(pushed)
             fn.at(node.value.span)
             fn.b.emit("jump_kind", local.register, "array", array := fn.b.label())
             other = fn.temp()
@@ -119,8 +128,8 @@ def _assign(fn: Fn, node: s.Assign) -> None:
             fn.release(mark)
             return
         register = fn.temp()
-        expressions.into(fn, node.value, register)
-        expressions.stored(fn, register, node.value, f"the variable '{target.name}'")
+        fn.into(node.value, register)
+        operators.stored(fn, register, node.value, f"the variable '{target.name}'")
     fn.write(local, register)
     fn.release(mark)
 
@@ -144,7 +153,7 @@ def _return(fn: Fn, result: s.Expr | None) -> None:
         if result is None:
             fn.b.emit("literal", register, "null")
         else:
-            expressions.into(fn, result, register)
+            fn.into(result, register)
         fn.b.emit("jump", end)
     elif result is None:
         register = fn.temp()
@@ -152,19 +161,19 @@ def _return(fn: Fn, result: s.Expr | None) -> None:
         fn.b.emit("return", register)
         fn.release(register)
     else:
-        expressions.tail(fn, result)
+        fn.tail(result)
 
 
 def _for_var(fn: Fn, node: s.ForVar) -> None:
     mark, depth = fn.mark(), len(fn.scopes)
     fn.scopes.append({})
     whole = s.Block(node.span, (s.ExprStmt(node.span, node.condition), node.update, *node.block.statements))
-    _var(fn, node.init, _captured(whole))
+    _var(fn, node.init, _captured(whole), _changed(whole))
     again, end = fn.b.label(), fn.b.label()
     fn.b.place(again)
-    expressions.jump_unless(fn, node.condition, end)
+    fn.jump_unless(node.condition, end)
     block(fn, node.block)
-    _statement(fn, node.update, set())
+    _statement(fn, node.update, set(), set())
     fn.b.emit("jump", again)
     fn.b.place(end)
     del fn.scopes[depth:]
@@ -174,7 +183,7 @@ def _for_var(fn: Fn, node: s.ForVar) -> None:
 def _for_in(fn: Fn, node: s.ForIn) -> None:
     mark = fn.mark()
     stream = fn.temp()
-    expressions.into(fn, node.stream, stream)
+    fn.into(node.stream, stream)
     item = fn.temp()
     again, end, fail = fn.b.label(), fn.b.label(), fn.b.label()
     fn.b.place(again)
@@ -202,7 +211,7 @@ def _for_in(fn: Fn, node: s.ForIn) -> None:
 def _switch(fn: Fn, node: s.Switch) -> None:
     mark = fn.mark()
     subject = fn.temp()
-    expressions.into(fn, node.subject, subject)
+    fn.into(node.subject, subject)
     end = fn.b.label()
     for clause in node.clauses:
         inner = fn.mark()
@@ -213,7 +222,7 @@ def _switch(fn: Fn, node: s.Switch) -> None:
         patterns.names_of(fn, pattern)
         patterns.match(fn, pattern, subject, other)
         if clause.guard is not None:
-            expressions.jump_unless(fn, clause.guard, other)
+            fn.jump_unless(clause.guard, other)
         assert isinstance(clause.body, s.Block)
         block(fn, clause.body)
         fn.scopes.pop()

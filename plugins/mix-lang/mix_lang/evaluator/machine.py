@@ -5,7 +5,9 @@ A call in tail position is handed back as a `Tail` and made by the loop in `appl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from mix_lang import syntax as s
@@ -293,14 +295,14 @@ class Machine:
     def _with(self, node: s.With, env: Env, tail: bool) -> Any:
         value = self.eval(node.object, env)
         for steps, new in node.updates:
-            value = self._updated(value, steps, new, env)
+            value = self._updated(lambda value=value: value, steps, new, env)  # type: ignore[misc]
         return value
 
-    def _updated(self, value: Any, steps: tuple[s.Step, ...], new: s.Expr, env: Env) -> Any:
+    def _updated(self, whole: Callable[[], Any], steps: tuple[s.Step, ...], new: s.Expr, env: Env) -> Any:
         keys = [self._step(step, env) for step in steps]
         stored = self._stored(self.eval(new, env), "a value", new, env)
         try:
-            return put(value, keys, stored)
+            return put(whole(), keys, stored)
         except Panic as panic:
             raise self._at(panic, steps[0], env) from None
 
@@ -511,17 +513,18 @@ class Machine:
         name = target.name if isinstance(target, s.Name | s.Qualified) else ""
         scope = env.find(name) if isinstance(target, s.Name) else None
         if scope is not None and type(scope.values[name]) is not Link:
-            old = scope.values[name]
-            scope.values[name] = self._new_value(node, old, f"the variable '{name}'", env)
+            # What the new value does to the variable itself counts.
+            whole = partial(scope.values.get, name)
+            scope.values[name] = self._new_value(node, whole, f"the variable '{name}'", env)
             return
         cell = scope.values[name].cell if scope is not None else env.instance.cell(name)
         assert cell is not None
         old = cell.instance.contents(self, cell) if node.steps else None
-        cell.instance.assign(self, cell, self._new_value(node, old, f"the cell '{name}'", env))
+        cell.instance.assign(self, cell, self._new_value(node, lambda: old, f"the cell '{name}'", env))
 
-    def _new_value(self, node: s.Assign, old: Any, where: str, env: Env) -> Any:
+    def _new_value(self, node: s.Assign, whole: Callable[[], Any], where: str, env: Env) -> Any:
         if node.steps:
-            return self._updated(old, node.steps, node.value, env)
+            return self._updated(whole, node.steps, node.value, env)
         return self._stored(self.eval(node.value, env), where, node.value, env)
 
 

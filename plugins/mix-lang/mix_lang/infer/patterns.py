@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mix_lang import syntax as s
+from mix_lang.infer.relations import Locals, Relations
 from mix_lang.infer.solver import accessed
 from mix_lang.infer.types import ANY, Con, Record, Scheme, Type, Var, Variant, array, prune, text
-
-if TYPE_CHECKING:
-    from mix_lang.infer.bodies import Bodies, Locals
 
 __all__ = ["alternatives", "bind", "narrowed"]
 
 
-def alternatives(bodies: Bodies, patterns: list[s.Pattern], of: Type) -> None:
+def alternatives(relations: Relations, patterns: list[s.Pattern], of: Type) -> None:
     """Alternatives together say what a value is of which nothing is known yet.
 
     Where all look at cases, it is one of these; with one that takes anything, or that may fail for another reason, it
@@ -24,11 +20,11 @@ def alternatives(bodies: Bodies, patterns: list[s.Pattern], of: Type) -> None:
     cases: dict[str, Type | None] = {}
     for part in choices:
         if isinstance(part, s.PCase):
-            cases[part.name] = None if part.arg is None else cases.get(part.name) or bodies.solver.new()
+            cases[part.name] = None if part.arg is None else cases.get(part.name) or relations.solver.new()
     known = prune(of)
     span = patterns[0].span
     if type(known) is Var and any(isinstance(part, s.PType) for part in choices):
-        bodies.solver.unify(known, ANY)
+        relations.solver.unify(known, ANY)
     elif cases:
         nulls = (s.PConst,)
         is_open = any(
@@ -39,13 +35,15 @@ def alternatives(bodies: Bodies, patterns: list[s.Pattern], of: Type) -> None:
             # Which of its cases are left out is another matter.
             for name in cases.keys() - known.cases.keys():
                 if not known.open:
-                    bodies.error("M0405", span, f"there is no case '{name}' in {text(known)}", "", name=name)
+                    relations.error(
+                        "M0405", span, f"there is no case '{name}' in {text(known)}", "", name=name
+                    )
             cases, is_open = {name: arg for name, arg in cases.items() if name in known.cases}, True
-        bodies.relate(span, of, Variant(cases, is_open), "the alternatives take cases")
+        relations.relate(span, of, Variant(cases, is_open), "the alternatives take cases")
     elif type(known) is Var:
         lengths = {_length(part) for part in choices if not isinstance(part, s.PAny | s.PVar)}
         if len(lengths) == 1 and (length := lengths.pop()) > 0:
-            bodies.solver.unify(known, Con("tuple", tuple(bodies.solver.new() for _ in range(length))))
+            relations.solver.unify(known, Con("tuple", tuple(relations.solver.new() for _ in range(length))))
 
 
 def _length(pattern: s.Pattern) -> int:
@@ -80,64 +78,66 @@ def _choices(pattern: s.Pattern) -> list[s.Pattern]:
     return [pattern]
 
 
-def bind(bodies: Bodies, pattern: s.Pattern, of: Type, local: Locals) -> None:
+def bind(relations: Relations, pattern: s.Pattern, of: Type, local: Locals) -> None:
     """Match a pattern with a type; its names are added to `local`."""
     match pattern:
         case s.PVar(name=name):
             local[name] = Scheme((), (), of)
         case s.PAt(name=name, pattern=inner):
-            asked = bodies.hinted(inner.type) if isinstance(inner, s.PType) else of
+            asked = relations.hinted(inner.type) if isinstance(inner, s.PType) else of
             local[name] = Scheme((), (), asked)
-            bind(bodies, inner, of, local)
+            bind(relations, inner, of, local)
         case s.PConst(value=value):
             if value is not None:
-                bodies.same(pattern.span, of, bodies.constant(value), "it is compared with a constant")
+                relations.same(pattern.span, of, relations.constant(value), "it is compared with a constant")
         case s.PArray(slots=slots):
-            _array(bodies, pattern, slots, of, local)
+            _array(relations, pattern, slots, of, local)
         case s.PMap(fields=fields):
             for name, inner, _ in fields:
-                part = bodies.solver.new()
+                part = relations.solver.new()
                 known = prune(of)
                 if not (type(known) is Record and name not in known.fields):
-                    bodies.defer(
+                    relations.defer(
                         pattern.span, accessed(name), (of, part), f"the pattern has the key '{name}'"
                     )
-                bind(bodies, inner, part, local)
+                bind(relations, inner, part, local)
         case s.PCase(name=name, arg=arg):
             known = prune(of)
             if type(known) is not Variant:
-                bodies.relate(
+                relations.relate(
                     pattern.span,
                     of,
-                    Variant({name: None if arg is None else bodies.solver.new()}, True),
+                    Variant({name: None if arg is None else relations.solver.new()}, True),
                     "the pattern is a case",
                     unify=True,
                 )
                 known = prune(of)
             if arg is not None:
                 found = known.cases.get(name) if type(known) is Variant else None
-                bind(bodies, arg, found if found is not None else bodies.solver.new(), local)
+                bind(relations, arg, found if found is not None else relations.solver.new(), local)
         case s.PType():
             pass
         case s.PCompare(name=name, right=right):
             if name != "_":
                 local[name] = Scheme((), (), of)
-            bodies.same(pattern.span, of, bodies.infer(right, local), "it is compared")
+            relations.same(pattern.span, of, relations.infer(right, local), "it is compared")
         case s.PAll(parts=parts):
             for each in parts:
-                bind(bodies, each, of, local)
+                bind(relations, each, of, local)
 
 
-def _array(bodies: Bodies, pattern: s.PArray, slots: tuple[s.Slot, ...], of: Type, local: Locals) -> None:
+def _array(
+    relations: Relations, pattern: s.PArray, slots: tuple[s.Slot, ...], of: Type, local: Locals
+) -> None:
     known = prune(of)
     if type(known) is Con and known.name == "tuple" and len(known.args) == len(slots):
         for slot, part in zip(slots, known.args, strict=True):
-            bind(bodies, slot.pattern, part, local)
+            bind(relations, slot.pattern, part, local)
         return
     if type(known) is Con and known.name in ("data", "any"):
         element: Type = known
     else:
-        element = bodies.solver.new()
-        bodies.relate(pattern.span, of, array(element), "the pattern is an array", unify=True)
+        element = relations.solver.new()
+        relations.relate(pattern.span, of, array(element), "the pattern is an array", unify=True)
     for slot in slots:
-        bind(bodies, slot.pattern, array(element) if slot.mode == "multiple" else element, local)
+        bind(relations, slot.pattern, array(element) if slot.mode == "multiple" else element, local)

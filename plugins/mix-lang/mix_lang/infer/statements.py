@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mix_lang import syntax as s
 from mix_lang.infer import patterns
-from mix_lang.infer.bodies import Bodies, Locals
+from mix_lang.infer.bodies import Bodies
+from mix_lang.infer.relations import Locals
 from mix_lang.infer.types import BOOL, NULLS, Con, Scheme, Type, Var, prune, stream, text
 
 __all__ = ["Statements"]

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 __all__ = [
     "ANY", "BOOL", "DATA", "NULLS", "NUMBER", "STRING", "Con", "Record", "Scheme", "Type", "Var", "Variant", "array",
-    "arrow", "free", "inner", "map_of", "prune", "stream", "text",
+    "arrow", "free", "inner", "map_of", "named", "prune", "stream", "text",
 ]  # fmt: skip
 
 _ids = count(1)
@@ -94,6 +94,12 @@ def prune(of: Type) -> Type:
     while type(of) is Var and of.ref is not None:
         of = of.ref
     return of
+
+
+def named(of: Type) -> str:
+    """The name of a type that has one; "" of others."""
+    of = prune(of)
+    return of.name if type(of) is Con else ""
 
 
 def inner(of: Type) -> tuple[Type, ...]:

@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 
 from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
+from mix_lang.elsewhere import LEADING
 from mix_lang.lexer import Token
-from mix_lang.parser.meant import meant
+from mix_lang.parser.meant import leading, meant
 from mix_lang.parser.structure import CLOSERS, structure
 from mix_lang.source import Span
 
@@ -141,15 +142,30 @@ class Cursor:
 
     def _fault(self, expected: str, hint: str = "") -> Fault:
         """What to raise where something else was expected."""
+        word = leading(self._tokens, self._at)
+        if word is not None:
+            return self._foreign_word(word)
         found = self._found(self._token)
         return Fault(
             "M0201",
             self._where(),
             f"expected {expected}, found {found}",
-            hint or meant(self._tokens, self._at, expected),
+            meant(self._tokens, self._at, expected) or hint,
             expected=expected,
             found=found,
         )
+
+    def _foreign_word(self, at: int) -> Fault:
+        """What to raise where something begins with a word of another language."""
+        word = self._tokens[at].value
+        hint = LEADING.get(word, 'strings have nothing in front: they are joined with +, "n is " + n')
+        return Fault("M0214", self._tokens[at].span, f"'{word}' begins nothing in Mix", hint, word=word)
+
+    def _because(self, fault: Fault, at: int) -> Fault:
+        """The same fault, or the word of another language that the statement begins with."""
+        token = self._tokens[at]
+        known = fault.code == "M0201" and token.kind == "name" and token.value in LEADING
+        return self._foreign_word(at) if known else fault
 
     def _line(self, token: Token) -> int:
         return self._report.source.place(token.span.start)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mix_lang import syntax as s
+from mix_lang.elsewhere import DEFINING
 from mix_lang.lexer import Token
 from mix_lang.parser.cursor import Fault
 from mix_lang.parser.statements import StatementParser
@@ -50,8 +51,13 @@ class ItemParser(StatementParser):
                 return tuple(items)
             start = self._at
             try:
-                items.append(self._item())
-                self._behind()
+                item = self._item()
+                if self._token.first:
+                    items.append(item)
+                    self._behind()
+                else:
+                    self._behind()
+                    items.append(item)
             except Fault as fault:
                 self._say(fault)
                 name = self._broken_name(start)
@@ -77,7 +83,9 @@ class ItemParser(StatementParser):
         if token.kind == "keyword":
             return token.value in _ALL or token.value in _WEAK
         return token.kind == "name" and token.first and (
-            token.value in ("_meta_", "_pragma_", "_source_", "test") or token.value in SCREEN_WORDS
+            token.value in ("_meta_", "_pragma_", "_source_", "test")
+            or token.value in SCREEN_WORDS
+            or token.value in DEFINING
         )  # fmt: skip
 
     def _recover(self, start: int) -> None:
@@ -99,7 +107,9 @@ class ItemParser(StatementParser):
     def _broken_name(self, start: int) -> str:
         """The name that the item at `start` would have given, if one can tell."""
         at, names = start, 0
-        while at < len(self._tokens) - 1 and self._tokens[at].kind == "keyword" and names < 5:
+        while at < len(self._tokens) - 1 and names < 5:
+            if self._tokens[at].kind != "keyword" and self._tokens[at].value not in DEFINING:
+                break
             at, names = at + 1, names + 1
         token = self._tokens[at]
         return token.value if names and token.kind == "name" else ""

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mix_lang.elsewhere import DEFINING, LEADING, WORDS
 from mix_lang.lexer import Token
 
-__all__ = ["meant"]
+__all__ = ["leading", "meant"]
 
-_WORDS: Final = {
-    "and": "write &&",
-    "or": "write ||",
-    "is": "compare with ==",
-    "then": "write if (c) a else b",
-    "elif": "write else if",
-    "elsif": "write else if",
-    "mod": "write % for the rest as a float, or number.modInt(a, b)",
-    "end": "a module ends with 'module end'",
-    "function": "functions and values are written def name = …",
-}
-_WORDS.update(dict.fromkeys(("func", "fun", "fn", "const", "val", "class", "export"), _WORDS["function"]))
 _OPERATORS: Final = {
     "->": "functions stand in parentheses: (x -> …)",
     "'": 'strings stand in "',
@@ -42,15 +31,43 @@ def meant(tokens: Sequence[Token], at: int, expected: str) -> str:
         return "write withDefault(b, a)" if first == "?" else "write if (c) a else b"
     if before == "++":
         return "there is no ++ that counts: write i = i + 1"
-    if before == ":" and _text(tokens, at - 2) == "default":
-        return "write case _: for all others"
+    if "condition" in expected:
+        return "a condition stands in parentheses: (x > 1)"
+    if expected == "'(' behind 'for'":
+        return "write for (let x in a[]) { … }"
+    if before == ":" and token.first and expected == "a type":
+        return "a body stands behind = or in braces: def f(x) = x + 1, def f(x) { … }"
     if token.kind == "op":
         return _operator(tokens, at, before, expected)
-    if token.kind == "name":
-        if token.value == "from" and _is_import(tokens, at):
-            return "write import array, or import a = array"
-        return _WORDS.get(token.value, "")
-    return ""
+    if token.kind == "string" and _is_import(tokens, at):
+        return f"the name of a module stands alone: import {token.value}"
+    if token.kind == "keyword":
+        return _keyword(str(token.value), expected)
+    if token.kind == "name" and token.value in DEFINING and "definition" in expected:
+        return (
+            "a definition is written def name = …, or def name(x) { … }; others see it unless it is private"
+        )
+    return WORDS.get(token.value, "") if token.kind == "name" else ""
+
+
+def leading(tokens: Sequence[Token], at: int) -> int | None:
+    """The word of another language that is why the token does not belong there, if one is: right before it, or before
+    a colon, as in `default:`."""
+    before = at - 2 if _text(tokens, at - 1) == ":" else at - 1
+    if before < 0 or tokens[before].kind != "name":
+        return None
+    if tokens[before].value in LEADING:
+        return before
+    prefix = tokens[at].kind == "string" and tokens[before].span.end == tokens[at].span.start
+    return before if prefix else None
+
+
+def _keyword(word: str, expected: str) -> str:
+    if word == "for" and "']'" in expected:
+        return "write array.map((x -> …), a)"
+    if word == "in" and "operator" in expected:
+        return "array.contains(x, a) says whether x is in a"
+    return "write if (c) a else b" if word == "if" and "operator" in expected else ""
 
 
 def _operator(tokens: Sequence[Token], at: int, before: str, expected: str) -> str:
@@ -61,8 +78,16 @@ def _operator(tokens: Sequence[Token], at: int, before: str, expected: str) -> s
         return f"write x = x {before} …"
     if op == "=" and expected == "',' or '}'":
         return "a key has a colon: {a: 1}"
+    if op == "=" and expected == "',' or ')'":
+        return "arguments have no names: f(1, 2)"
     if op == "=":
-        return "compare with ==" if "operator" in expected else ""
+        return "compare with ==" if "operator" in expected and "definition" not in expected else ""
+    if op == "*" and before == "*":
+        return "write number.pow(a, b)"
+    if op == "-" and expected == "',' or '}'":
+        return 'a key that is no name is a string: {"my-key": 1}'
+    if op == "[" and _text(tokens, at + 1) == "]":
+        return "the type of an array is array(number)"
     if op == ">" and before == "<":
         return "write !="
     if op == ".." and before in ("{", "[", ",") and _text(tokens, at + 1) == ".":

@@ -38,13 +38,14 @@ class StatementParser(ExpressionParser):
                 return tuple(found)
             at = self._at
             try:
-                found.append(self._statement())
+                statement = self._statement()
                 self._separator()
+                found.append(statement)
             except Fault as fault:
                 if fault.code in ("M0202", "M0203"):
                     # Nothing in here says where the bracket was meant to end.
                     raise
-                self._say(fault)
+                self._say(self._because(fault, at))
                 found += self._names_of_broken(at)
                 self._skip(depth, _ends_statement)
                 if self._at == at:

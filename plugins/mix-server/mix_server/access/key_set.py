@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from mixkit.fields import read_json
+
 if TYPE_CHECKING:
     from joserfc.jwk import Key as JoseKey
 
@@ -81,7 +83,7 @@ class KeySet:
             ValueError: it is no such text.
         """
         try:
-            found = msgspec.json.decode(data)
+            found = read_json(data)
         except msgspec.MsgspecError as exc:
             raise ValueError(f"expected a JWK set, found no JSON: {exc}") from None
         if not isinstance(found, dict) or not isinstance(found.get("keys"), list):

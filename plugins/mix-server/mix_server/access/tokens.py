@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from mix_server.access.key_set import ALGORITHMS, KeySet, VerifyingKey
 from mix_server.errors import Unauthorized
+from mixkit.fields import read_json
 
 if TYPE_CHECKING:
     from joserfc.jws import JWSRegistry
@@ -70,11 +69,14 @@ def header_of(token: str) -> tuple[str | None, str]:
         raise Unauthorized(f"a token has at most {MAX_TOKEN} characters, found {len(token)}")
     parts = token.split(".")
     try:
-        header = msgspec.json.decode(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
+        header = read_json(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
     except ValueError:
         header = None
     if len(parts) != 3 or not isinstance(header, dict):
-        raise Unauthorized("expected a signed JWT as Authorization: Bearer TOKEN")
+        raise Unauthorized(
+            "expected the operator's token, or a signed JWT, as Authorization: Bearer TOKEN; a server that was given "
+            "none makes another one for the operator at each start"
+        )
     kid, algorithm = header.get("kid"), header.get("alg")
     if algorithm not in ALGORITHMS:
         raise Unauthorized(
@@ -114,8 +116,8 @@ def _payload(token: str, candidates: Sequence[VerifyingKey], algorithm: str) -> 
         try:
             found = deserialize_compact(token, candidate.key, registry=_registry())
             # Refuses what is no Unicode either, which nobody could be called, and `NaN`.
-            claims = msgspec.json.decode(found.payload or b"")
-        except (JoseError, ValueError, RecursionError):
+            claims = read_json(found.payload or b"")
+        except (JoseError, ValueError):
             continue
         if isinstance(claims, dict):
             return claims

@@ -30,13 +30,10 @@ from mixkit.signals import Owner
 from mixkit.value import error, ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mix_server.catalog import Target
     from mix_server.request import Request
     from mix_server.response import Response
     from mix_server.server import Server
-    from mixkit.activities import Activities
     from mixkit.environment import Env
     from mixkit.job import RunResult
     from mixkit.limits import Limits
@@ -86,7 +83,7 @@ class Agents:
         self._settings = server.settings
         self._target = server.catalog.target
         self._at_hand = server.catalog.at_hand
-        self._run_agent = server.kernel.run
+        self._run_agent = server.runs.run
         self._own_limits = server.kernel.limits
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
@@ -180,36 +177,23 @@ class Agents:
         *,
         as_json: bool,
     ) -> RunResult:
-        self._server.check_memory()
-        admission = self._server.admission
-        if not admission.enter():
-            await admission.queue()
         try:
             return await self._run_agent(
-                target.program,
-                target.entry,
+                target,
                 params,
-                spent=spent,
-                env=_env(req, target, body),
-                # PERF: the kernel narrows what it is given by its own limits, which takes a while.
-                limits=None if limits is self._own_limits else limits,
-                grants=target.grants,
-                run_id=req.id,
-                agents=target.agents(req.who),
-                place=target.place,
-                apps=target.apps,
-                answer=target.answer,
-                pauses=admission.pauses(),
+                req.who,
+                req.resource,
+                req.id,
+                _env(req, target, body),
+                limits,
+                spent,
                 as_json=as_json,
-                output=_Output(self._server.activities, req),
             )
         except asyncio.CancelledError:
             # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
             self._server.activities.record(activity_by(done_by(req, Kind.RUN, 499)))
             req.activity = None
             raise
-        finally:
-            admission.leave()
 
     async def _postpone(
         self,
@@ -225,7 +209,7 @@ class Agents:
         server, place = self._server, target.place
         if server.admission.stopping:
             raise Stopping
-        server.check_memory()
+        server.runs.check_memory()
         agent = f"{place.workspace}/{place.app}/{req.path.rpartition('/')[2]}"
 
         async def work() -> Case:
@@ -272,26 +256,6 @@ def _preferences(req: Request) -> frozenset[str]:
 
 def _answer(result: RunResult, told: bool) -> Any:
     return {"result": result.value, "actions": result.actions} if result.actions and told else result.value
-
-
-class _Output:
-    """Takes the lines that the guest of one run writes. Most write none."""
-
-    __slots__ = ("_activities", "_listener", "_req")
-
-    def __init__(self, activities: Activities, req: Request) -> None:
-        self._activities = activities
-        self._req = req
-        self._listener: Callable[[int, str], None] | None = None
-
-    def __call__(self, level: int, text: str) -> None:
-        if self._listener is None:
-            req = self._req
-            ws, app, agent = map(str, req.resource)
-            self._listener = self._activities.listener(
-                ws, subject=req.who.named, app=app, agent=agent, run=req.id
-            )
-        self._listener(level, text)
 
 
 def _env(req: Request, target: Target, body: bytes | None) -> Env:

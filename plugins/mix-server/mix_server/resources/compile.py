@@ -11,7 +11,7 @@ import msgspec
 from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.errors import BadRequest
-from mixkit.fields import valid
+from mixkit.fields import read_json, valid
 from mixkit.remote_compile import Compilation, Task
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Compile:
         settings = self._server.settings
         body = (await req.body(settings.params_limit, settings.body_timeout)).removeprefix(codecs.BOM_UTF8)
         try:
-            task = msgspec.json.decode(body or b"{}", type=Task)
+            task = read_json(body or b"{}", Task)
         except msgspec.MsgspecError as exc:
             near = valid(exc, Task) if isinstance(exc, msgspec.ValidationError) else ""
             raise BadRequest(f'expected {{"sources": {{"main.mix": "…"}}, "first"?}}: {exc}{near}') from None

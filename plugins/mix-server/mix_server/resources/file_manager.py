@@ -8,7 +8,7 @@ from falcon.media import MultipartFormHandler
 
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, PreconditionFailed, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType, PreconditionFailed
 from mix_server.files.answer import answer_file
 from mix_server.files.conditions import There, Wanted, condition_of, flag
 from mix_server.files.described import MOST, Change, Copy, FilePage, FileValue, Listed, Named
@@ -112,8 +112,9 @@ class Content(Managing):
         if not given.endswith("/"):
             check_path(given)
         force = flag(req, "force")
-        if (req.content_type or "").partition(";")[0].strip().lower() != _FORM:
-            raise UnsupportedBody(f"expected {_FORM}; PUT stores a body as it is")
+        content_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if content_type != _FORM:
+            raise OtherType(f"{_FORM} (PUT stores a body as it is)", content_type)
         handler = MultipartFormHandler()
         chunks = arriving(req, self._server.settings)
         form = await handler.deserialize_async(chunks, req.content_type, None)  # type: ignore[arg-type]

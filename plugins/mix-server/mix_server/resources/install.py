@@ -12,7 +12,7 @@ from falcon.media import MultipartFormHandler
 from mix_server.bodies import read_form
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
-from mix_server.errors import BadRequest, UnsupportedBody
+from mix_server.errors import BadRequest, OtherType
 from mixkit.activities import Kind
 from mixkit.package.diff import AppDiff
 
@@ -151,9 +151,7 @@ class Install:
         if content_type in _BINARY:
             return await req.body(settings.body_limit, settings.body_timeout)
         if content_type != "multipart/form-data":
-            raise UnsupportedBody(
-                f"expected {_BINARY[0]}, multipart/form-data or {JSON}, found {content_type[:80] or 'no type'}"
-            )
+            raise OtherType(f"{_BINARY[0]}, multipart/form-data or {JSON}", content_type)
         handler = MultipartFormHandler()
         handler.parse_options.max_body_part_buffer_size = settings.body_limit
         chunks = req.chunks(settings.body_limit, settings.body_timeout)

@@ -14,7 +14,7 @@ from mix_server.access.store import owner_record
 from mix_server.bodies import read_form
 from mix_server.caller import Permission, Resource
 from mix_server.described import JSON, Method
-from mix_server.errors import BadRequest, Forbidden, UnsupportedBody
+from mix_server.errors import BadRequest, Forbidden, OtherType
 from mix_server.moving.transfers import Transfers, check_url, digest_of
 from mix_server.streams import CutOff, Stream
 from mixkit.activities import Kind
@@ -222,7 +222,7 @@ class Imports:
             await self._transfers.receive(req, file)
             return None
         if content_type != JSON:
-            raise UnsupportedBody(f"expected {_BINARY[0]} or {JSON}, found {content_type[:80] or 'no type'}")
+            raise OtherType(f"{_BINARY[0]} or {JSON}", content_type)
         wanted = await read_form(req, Pull, '{"url": "…"}', self._server.settings.body_timeout)
         if wanted.ws is not None:
             if self._into:

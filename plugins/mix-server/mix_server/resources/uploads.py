@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypedDict
 
 from mix_server.caller import Permission
 from mix_server.described import Method
-from mix_server.errors import BadRequest, BodyTooLarge, PreconditionFailed, Refusal, UnsupportedBody
+from mix_server.errors import BadRequest, BodyTooLarge, OtherType, PreconditionFailed, Refusal
 from mix_server.files.conditions import There
 from mix_server.files.managing import ERRORS, Managing
 from mix_server.files.storing import checked
@@ -166,8 +166,9 @@ class OneUpload(_Tus):
         place, files = await self.open_files(ws, app)
         uploads, settings = self._server.uploads, self._server.settings
         started = await asyncio.to_thread(uploads.find, place, id)
-        if (req.content_type or "").partition(";")[0].strip().lower() != _BYTES:
-            raise UnsupportedBody(f"expected {_BYTES}")
+        content_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if content_type != _BYTES:
+            raise OtherType(_BYTES, content_type)
         offset = _number(req, "Upload-Offset")
         if started.done:
             raise OtherOffset(started.length)

@@ -15,6 +15,7 @@ from mix_server.sign_in.errors import ProviderFailed, ProviderRefused
 from mixkit.addresses import AllowedNetwork
 from mixkit.egress import EgressPolicy
 from mixkit.exchange import Exchanged, exchange
+from mixkit.fields import read_json
 
 if TYPE_CHECKING:
     import ssl
@@ -145,8 +146,8 @@ class Web:
 
 def _object(answer: Exchanged, url: str) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(answer.body)
-    except (ValueError, RecursionError):
+        found = read_json(answer.body)
+    except msgspec.MsgspecError:
         found = None
     if not isinstance(found, dict):
         raise ProviderFailed(f"expected a JSON object at {url:.200}, found something else")

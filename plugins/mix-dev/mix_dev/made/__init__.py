@@ -1,0 +1,1 @@
+"""Apps that are made, and served while one works on them."""
