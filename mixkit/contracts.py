@@ -387,6 +387,12 @@ class Interpreter(Protocol):
         """The code in the form that `manifest` and `machine` want. `MixError` if it is malformed."""
         ...
 
+    def places(self, code: Any, frame: str) -> list[str]:
+        """A frame of a backtrace, as a run of this code or of the same code without symbols answered it, with its place
+        in the source: one frame, several where calls were written out, none of what no source says. `MixError` if it is
+        of other code."""
+        ...
+
     def manifest(self, code: Any) -> Mapping[str, Any]:
         """What callers see of it: what a guest of Wasm has in its section `mix.manifest`."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mixkit.errors import FFIError, guest_text
@@ -13,12 +13,13 @@ _MAX_FRAMES = 200
 _MAX_TEXT = 4_000
 
 
-def decode_error(error: Mapping[str, Any]) -> str:
+def decode_error(error: Mapping[str, Any], places: Callable[[list[str]], list[str]] | None = None) -> str:
     """Several lines: what happened and where, then the guest's backtrace, innermost frame first.
 
     Args:
         error: the map of `RunError.to_dict`, or the server's answer that has it as `run_error`. A frame is a
             text, or a map with `function` and, where they are known, `file`, `line` and `column`.
+        places: what frames that are texts are with the symbols of the code, as `Kernel.places` knows it.
 
     Raises:
         FFIError: not such a map.
@@ -33,6 +34,8 @@ def decode_error(error: Mapping[str, Any]) -> str:
     if isinstance(code, str) and code:
         lines[0] += f" [{_text(code)}]"
     if isinstance(frames, list):
+        if places is not None:
+            frames = places([frame for frame in frames[:_MAX_FRAMES] if isinstance(frame, str)])
         lines += [f"  at {_frame(frame)}" for frame in frames[:_MAX_FRAMES]]
         if len(frames) > _MAX_FRAMES:
             lines.append(f"  … {len(frames) - _MAX_FRAMES} more frames")

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +141,15 @@ class Kernel(Resources):
             MixError: it is malformed.
         """
         return self.programs.said(code)
+
+    def places(self, code: bytes, frames: Iterable[str]) -> list[str]:
+        """Frames of a backtrace, as a run of this code or of the same code without symbols answered it, with their
+        places in the source.
+
+        Raises:
+            MixError: the code is malformed, has no interpreter, or is not the one that failed.
+        """
+        return self.programs.places(code, frames)
 
     def load(self, code: Code, name: str = "") -> Program:
         """Compile code, or find it compiled.

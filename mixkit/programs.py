@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from mixkit.contracts import Compiled, Compiler, Interpreter
 from mixkit.disk_cache import DiskCache
-from mixkit.errors import NotFound
+from mixkit.errors import GuestError, NotFound
 from mixkit.kernel_settings import KernelSettings
 from mixkit.sources import Sources
 from mixkit.vm.idle import IdleInstances
@@ -115,6 +115,14 @@ class Programs:
         """See `Kernel.said`."""
         interpreter = self._interpreter(code)
         return None if interpreter is None else interpreter.manifest(interpreter.read(code))
+
+    def places(self, code: bytes, frames: Iterable[str]) -> list[str]:
+        """See `Kernel.places`."""
+        interpreter = self._interpreter(code)
+        if interpreter is None:
+            raise GuestError("expected code with symbols that something here reads, found other bytes")
+        read = interpreter.read(code)
+        return [place for frame in frames for place in interpreter.places(read, frame)]
 
     def _interpreter(self, code: bytes) -> Interpreter | None:
         """The one for this kind of code; None if it is a Wasm module, or nothing that we know."""

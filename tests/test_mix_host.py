@@ -162,6 +162,46 @@ def test_a_stored_error_is_readable(
     assert "adds: /: expected two numbers" in said and "adds.half (adds.mix:2:20)" in said
 
 
+def test_an_error_without_symbols_is_decoded_with_those_of_others(
+    kernel: Kernel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "deep.mix"
+    source.write_text(
+        "module deep(p: data)\n  def small(x) = x / 2\n  def outer(x) {\n    let y = small(x);\n    return [y]\n  }\n"
+        "  cell output = outer(p)\nmodule end\n"
+    )
+    whole, stripped, other = tmp_path / "deep.mixexe", tmp_path / "bare.mixexe", tmp_path / "other.mixexe"
+    assert main(["compile", str(source), "-o", str(whole)]) == 0
+    assert main(["code", "strip", str(whole), "-o", str(stripped)]) == 0
+    source.write_text("module deep(p: data)\n  cell output = [p]\nmodule end\n")
+    assert main(["compile", str(source), "-o", str(other)]) == 0
+    errors = []
+    for path in (whole, stripped):
+        with pytest.raises(RunError) as caught:
+            kernel.run_sync(path, "deep", "x")
+        errors.append(caught.value.to_dict())
+    assert all("(function " in frame for frame in errors[1]["backtrace"])
+    capsys.readouterr()
+    assert main(["error-decode", json.dumps(errors[0])]) == 0
+    said = capsys.readouterr().out
+    assert "deep.mix:2:20" in said
+    assert main(["error-decode", "--code", str(whole), json.dumps(errors[1])]) == 0
+    decoded = capsys.readouterr().out
+    assert decoded == said
+    assert main(["error-decode", "--code", str(stripped), json.dumps(errors[1])]) == 0
+    assert "(function " in capsys.readouterr().out
+    assert main(["error-decode", "--code", str(other), json.dumps(errors[1])]) == 1
+    assert "found other code" in capsys.readouterr().err
+
+
+def test_a_library_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, library = tmp_path / "lib.mix", tmp_path / "lib.mixlib"
+    source.write_text("module lib\n  def f(x) = x\nmodule end\n")
+    assert main(["compile", "--library", str(source), "-o", str(library)]) == 0
+    assert main(["run", str(library), "lib", "1"]) == 1
+    assert "expected an executable (.mixexe), found a library (.mixlib)" in capsys.readouterr().err
+
+
 def test_what_an_agent_is_not_granted(kernel: Kernel, programs: dict[str, Program]) -> None:
     with pytest.raises(RunError, match=r"\$core_agent_call is not granted"):
         kernel.run_sync(

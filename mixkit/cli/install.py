@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from mixkit.grants import Grants
     from mixkit.kernel import Kernel
     from mixkit.package import InstalledApp, Package, Release, Workspace, WorkspaceStore
+    from mixkit.package.install import Installed
     from mixkit.package.manifest import GrantsSpec
 
-__all__ = ["diff", "history", "install"]
+__all__ = ["diff", "history", "install", "install_package"]
 
 
 @click.command()
@@ -99,16 +100,7 @@ def install(
             out.working(f"installing {found.name} {found.version}"),
             noted(store, Kind.INSTALL, ws) as about,
         ):
-            done = workspace.install(
-                found,
-                granted=granted,
-                force=force,
-                trusted=trusted_keys(trust),
-                validate=kernel.check_code,
-                run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
-                load_records=lambda *given: _load_records(kernel, *given),
-                load_files=(lambda *given: _load_files(kernel, *given)) if kernel.filesystem else None,
-            )
+            done = install_package(kernel, workspace, found, granted, force, trusted_keys(trust))
             about |= {"apps": [*done.apps], "version": done.version, "changed": done.changed}
     out.record(
         {
@@ -155,6 +147,30 @@ def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     out.table(
         (*columns, "granted"),
         [(*(row.get(name) or "" for name in columns), _granted(row.get("granted", ()))) for row in found],
+    )
+
+
+def install_package(
+    kernel: Kernel,
+    workspace: Workspace,
+    package: Package,
+    granted: Grants | None = None,
+    force: bool = False,
+    trusted: Iterable[str] | None = None,
+) -> Installed:
+    """Install a package with all that belongs to it: its code checked, its setup run, its records and files loaded.
+
+    Arguments and errors as those of `Workspace.install`.
+    """
+    return workspace.install(
+        package,
+        granted=granted,
+        force=force,
+        trusted=trusted,
+        validate=kernel.check_code,
+        run_setup=lambda app, agent: _run_setup(kernel, workspace, app, agent),
+        load_records=lambda *given: _load_records(kernel, *given),
+        load_files=(lambda *given: _load_files(kernel, *given)) if kernel.filesystem else None,
     )
 
 

@@ -23,6 +23,7 @@ OURS: Final = {
     "compile": "lang",
     "db": "db",
     "doc": "lang",
+    "dev": "dev",
     "explain": "lang",
     "files": "files",
     "lsp": "dev",

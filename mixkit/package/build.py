@@ -26,7 +26,7 @@ from mixkit.package.package import RUNTIME, Package
 from mixkit.package.zip_headers import check_path
 from mixkit.vm.manifest import manifest_of
 
-__all__ = ["build", "pack", "sign"]
+__all__ = ["FOLDERS", "build", "pack", "sign"]
 
 Content: TypeAlias = Callable[[], bytes]
 Compiled: TypeAlias = Callable[[Path], tuple[str, bytes] | None]
@@ -36,7 +36,8 @@ Said: TypeAlias = Callable[[bytes], Mapping[str, Any] | None]
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644 << 16
-_FOLDERS: Final = ("code", "records", "files")
+FOLDERS: Final = ("code", "records", "files")
+"""Folders of which everything is part of the package."""
 
 
 def _as_it_is(path: Path) -> None:
@@ -73,7 +74,7 @@ def build(
             f"expected a manifest in the folder {folder}, found none", manifest.ENTRY
         ) from None
     entries: dict[str, Content] = {}
-    for top in _FOLDERS:
+    for top in FOLDERS:
         for path in _files(folder / top):
             entries[path.relative_to(folder).as_posix()] = path.read_bytes
     if (folder / RUNTIME).is_file():

@@ -149,6 +149,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "MIXKIT_SERVER_TOKEN": TOKEN,
             "MIXKIT_SERVER_SERVER_KEY": KEY,
             "MIXKIT_HTTP_DANGEROUS_HTTP_MODE": "true",
+            "MIXKIT_SERVER_PROVIDER_PLAIN": "true",
         },
     )
     made = Site()

@@ -22,6 +22,7 @@ PLACES = {
     CRM: "crm",
     f"{CRM}/permissions": "Permissions of crm",
     f"{CRM}/activities": "Activity of crm",
+    f"{CRM}/accounts": "Accounts of crm",
     f"{CRM}/tokens": "Tokens of crm",
     f"{CRM}/providers": "Providers of crm",
     f"{CRM}/install": "Install of crm",

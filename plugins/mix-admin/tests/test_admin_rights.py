@@ -92,7 +92,7 @@ def test_who_may_run_one_agent_runs_it(open_page: Open) -> None:
     expect(main(page)).not_to_contain_text("Make a workspace")
     page.get_by_role("link", name="crm").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("crm")
-    assert (tabs(page), buttons(page)) == (["Apps", "Activity"], [])
+    assert (tabs(page), buttons(page)) == (["Apps", "Activity", "Accounts"], [])
     page.get_by_role("link", name="contacts", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("contacts")
     assert (tabs(page), buttons(page)) == (["Agents", "Activity"], [])
@@ -109,7 +109,7 @@ def test_who_may_run_one_agent_runs_it(open_page: Open) -> None:
 
 def test_who_may_change_one_app_changes_it(site: Site, open_page: Open) -> None:
     page = open_page(CRM, user=EDITOR)
-    assert tabs(page) == ["Apps", "Activity"]
+    assert tabs(page) == ["Apps", "Activity", "Accounts"]
     page.get_by_role("link", name="Records of contacts").click()
     expect(page.get_by_role("region", name="Rows")).to_be_visible()
     assert tabs(page) == ["Agents", "Records", "Files", "Activity", "Export"]

@@ -1,13 +1,26 @@
-"""`mixkit new app`: what it makes runs, passes its tests, is in the style, and makes a package."""
+"""`mixkit new app`: what it makes runs, passes its tests, is in the style. `mixkit dev`: it is served, anew with each
+change."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mix_dev.made.watch import Watch
 
 from mixkit.cli import main
+
+MIXKIT = str(Path(sys.executable).with_name("mixkit"))
 
 
 @pytest.mark.parametrize("name", ["a", "greeter", "my_" + "long_" * 7 + "ab"])
@@ -42,3 +55,106 @@ def test_names_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
 def test_agents_in_c(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "app", "words", "--lang", "c", "-d", str(tmp_path)]) == 0
     assert (tmp_path / "words" / "agent.c").is_file()
+
+
+def test_what_is_watched(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    workspaces = app / "workspaces"
+    workspaces.mkdir(parents=True)
+    (app / "files").mkdir()
+    (app / "a.mix").write_text("one")
+    watch = Watch(app, workspaces)
+    assert watch.changed(0) == []
+    for name in ("a.log", "a-1.0.remix", ".a.mix.swp", "workspaces/x.mix", "a.mix~", "sub.txt"):
+        (app / name).write_text("made of others")
+    assert watch.changed(0) == []
+    (app / "a.mix").write_text("three")
+    (app / "files" / "picture.svg").write_text("<svg/>")
+    assert watch.changed(5) == ["a.mix", "files/picture.svg"]
+    (app / "a.mix").unlink()
+    (app / "manifest.json").write_text("{}")
+    assert watch.changed(5) == ["a.mix", "manifest.json"]
+    assert watch.changed(0) == []
+
+
+class Dev:
+    """`mixkit dev` as a process, and what it prints."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
+        self.process = subprocess.Popen(
+            [MIXKIT, "dev", str(folder), "--port", "0", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(60)
+        self._reader.join(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def until(self, text: str, after: int = 0) -> int:
+        """Wait for a line with a text; answers how many lines there were up to it."""
+        end = time.monotonic() + 90
+        while True:
+            for number, line in enumerate(list(self.lines)[after:], after + 1):
+                if text in line:
+                    return number
+            assert time.monotonic() < end and self.process.poll() is None, self.lines
+            time.sleep(0.02)
+
+    def ask(self, params: Any) -> Any:
+        """Send what the line for curl says, with other parameters."""
+        text = "\n".join(self.lines)
+        url, token = re.search(r"curl -s (\S+)", text), re.search(r"Bearer (\w+)", text)
+        assert url and token
+        request = urllib.request.Request(
+            url[1],
+            json.dumps(params).encode(),
+            {"Authorization": f"Bearer {token[1]}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+
+def test_an_app_is_served_while_one_works_on_it(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    agent = tmp_path / "greet" / "greet.mix"
+    text = agent.read_text()
+    dev = Dev(tmp_path / "greet")
+    try:
+        dev.until('--json \'{"name": ')
+        assert any("tests: 2 passed" in line for line in dev.lines)
+        assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
+        agent.write_text(text.replace("Good day", "Hello"))
+        seen = dev.until("1 failed")
+        assert any("greet_test.mix:" in line for line in dev.lines[:seen])
+        assert dev.ask({"name": "ada"}) == {"text": "Hello, Ada"}
+        agent.write_text(text.replace("p.name)", "q.name)"))
+        seen = dev.until("no name 'q' here", seen)
+        assert dev.ask({"name": "ada"}) == {"text": "Hello, Ada"}
+        agent.write_text(text)
+        dev.until("tests: 2 passed", seen)
+        assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
+        given = {
+            "input": "let n = 1\ndb.length(db.head())\n",
+            "capture_output": True,
+            "text": True,
+            "timeout": 60,
+        }
+        place = ["--ws-dir", str(tmp_path / "greet/workspaces"), "--workspace", "dev", "--app", "greet"]
+        assert subprocess.run([MIXKIT, "repl", *place], **given).stdout == "0\n"
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(60) == 0
+    finally:
+        dev.close()

@@ -14,7 +14,7 @@ Expressions see every module of the library, and these, whose kinds the compiler
 some(1), null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of
 100,000 characters; they run on the machine alone, all others on the evaluator as well.
 
-`as array` in a file is all rows of that module, with the name of this one.
+The twins of modules, as `dataArray`, have the rows of these, with their own name.
 
 To add a module, write its file. All of its functions must be in it, each called at the start of a row: those that take
 arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something. Modules that
@@ -72,10 +72,7 @@ def _rows(table: str) -> list[Row]:
             lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         elif line and not line.startswith("#"):
             lines.append((number, line))
-    found: list[Row] = []
-    for number, line in lines:
-        found += _row(number, line)
-    return found
+    return [row for number, line in lines for row in _row(number, line)]
 
 
 def _row(number: int, line: str) -> Iterator[Row]:

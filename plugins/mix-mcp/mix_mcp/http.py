@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
@@ -17,6 +15,7 @@ from mix_server.streams import Stream
 
 from mix_mcp.bridge import Asked, Bridge
 from mix_mcp.exchange import together
+from mix_mcp.headers import METHOD, NAME, VERSION, named, plain
 from mix_mcp.message import (
     HEADER_MISMATCH,
     INTERNAL,
@@ -57,13 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_NAMED: Final = {
-    "tools/call": "name",
-    "prompts/get": "name",
-    "resources/read": "uri",
-    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
-}
-"""Methods to the parameter that stands in the header Mcp-Name too."""
 _REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSUPPORTED_VERSION))
 """Codes of faults of the request itself, whose status is 400 for every client."""
 _TOOLS: Final = "tools"
@@ -106,7 +98,7 @@ class Endpoint:
             if (req.content_type or "").partition(";")[0].strip().lower() != JSON:
                 raise Fault(PARSE_ERROR, f"expected a message as {JSON}")
             found = read(await req.body(settings.params_limit, settings.body_timeout))
-            modern = req.get_header("MCP-Protocol-Version") not in (None, *SESSIONS)
+            modern = req.get_header(VERSION) not in (None, *SESSIONS)
             if isinstance(found, Answer):
                 await self._settle(ws, found)
                 resp.status = 202
@@ -246,10 +238,10 @@ def _status(fault: Fault, *, modern: bool) -> int:
 
 def _client(req: Request, message: Message) -> Client:
     """Who sends a message, of whose headers and body one says what the other does."""
-    version = req.get_header("MCP-Protocol-Version")
+    version = req.get_header(VERSION)
     said = version_of(message.params)
     if said is not None:
-        _same("MCP-Protocol-Version", version, said)
+        _same(VERSION, version, said)
     client = client_of(message.params)
     if client is None:
         if version == MODERN:
@@ -263,11 +255,10 @@ def _client(req: Request, message: Message) -> Client:
                 {"supported": SUPPORTED, "requested": version[:40]},
             )
         return of_session(Client(version or LATEST, {}, LEVELS.index("info")), message.params)
-    _same("Mcp-Method", req.get_header("Mcp-Method"), message.method)
-    key = _NAMED.get(message.method)
-    if key is not None:
-        found = message.params.get(key)
-        _same("Mcp-Name", _plain(req.get_header("Mcp-Name")), found if type(found) is str else "")
+    _same(METHOD, req.get_header(METHOD), message.method)
+    name = named(message.method, message.params)
+    if name is not None:
+        _same(NAME, plain(req.get_header(NAME)), name)
     return client
 
 
@@ -278,14 +269,3 @@ def _same(name: str, found: str | None, expected: str) -> None:
             HEADER_MISMATCH,
             f"Header mismatch: expected {name} as the body has it, {expected[:80]!r}, found {said}",
         )
-
-
-def _plain(header: str | None) -> str | None:
-    """What a header says, which may be written as Base64 between `=?base64?` and `?=`."""
-    header = None if header is None else header.strip(" \t")
-    if header is None or not (header.startswith("=?base64?") and header.endswith("?=")):
-        return header
-    try:
-        return base64.b64decode(header[9:-2], validate=True).decode()
-    except (ValueError, binascii.Error):
-        raise Fault(HEADER_MISMATCH, "Header mismatch: expected Base64 between =?base64? and ?=") from None

@@ -8,8 +8,10 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-__all__ = ["Lines", "is_file", "read_lines"]
+__all__ = ["MOST", "Lines", "is_file", "read_lines"]
 
+MOST: Final = 4 * 1024 * 1024
+"""Bytes of a message."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes that are read at once. Buffers for more are mapped anew each time."""
 

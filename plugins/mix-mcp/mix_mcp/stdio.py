@@ -1,7 +1,6 @@
 """MCP over standard input and output: one message a line.
 
-Nothing but messages goes to standard output, whatever a plugin or a library prints: its descriptor is taken, and what
-is written there goes to standard error.
+Nothing else goes there, see `output.py`.
 """
 
 from __future__ import annotations
@@ -9,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mix_mcp.bridge import Asked
 from mix_mcp.exchange import together
-from mix_mcp.lines import Lines, is_file, read_lines
+from mix_mcp.lines import MOST, Lines, is_file, read_lines
 from mix_mcp.message import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -41,22 +39,12 @@ if TYPE_CHECKING:
     from mix_mcp.bridge import Bridge
     from mix_mcp.message import Id
 
-__all__ = ["MOST", "Connection", "take_output"]
+__all__ = ["Connection", "serve"]
 
-MOST: Final = 4 * 1024 * 1024
-"""Bytes of a line."""
 _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
 _BUFFERED: Final = 64 * 1024
 """Bytes of answers that a client has not read: no more lines are read until it has."""
-
-
-def take_output() -> int:
-    """A descriptor of what standard output was; from now on that is standard error."""
-    sys.stdout.flush()
-    taken = os.dup(1)
-    os.dup2(2, 1)
-    return taken
 
 
 class Connection:
@@ -80,6 +68,7 @@ class Connection:
         self._modern = False
         self._watching: asyncio.Task[None] | None = None
         self._working: dict[Id, asyncio.Task[None]] = {}
+        self._listening: set[Id] = set()
         self._prefix = secrets.token_hex(5)
         self._count = 0
         self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
@@ -111,6 +100,8 @@ class Connection:
             return
         self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
         task.add_done_callback(lambda done: self._done(asked.id))
+        if message.method == "subscriptions/listen":
+            self._listening.add(message.id)
 
     @property
     def is_full(self) -> bool:
@@ -130,7 +121,9 @@ class Connection:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def finish(self) -> None:
-        """Nothing more comes: what is being worked on is answered."""
+        """Nothing more comes: what is being worked on is answered, and nothing told any more that has no end."""
+        for id in self._listening:
+            self._working[id].cancel()
         await asyncio.gather(*self._working.values(), return_exceptions=True)
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
@@ -207,6 +200,7 @@ class Connection:
 
     def _done(self, id: Id) -> None:
         del self._working[id]
+        self._listening.discard(id)
 
 
 async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None]], Connection]) -> None:

@@ -139,9 +139,10 @@ def site(ws_dir: Path, package: Path) -> Iterator[Site]:
 class Stdio:
     """A client of `mixkit mcp` over pipes."""
 
-    def __init__(self, ws_dir: Path, *arguments: str) -> None:
+    def __init__(self, ws_dir: Path | None, *arguments: str) -> None:
+        where = [] if ws_dir is None else ["--ws-dir", str(ws_dir)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mixkit", "mcp", "--ws", WORKSPACE, "--ws-dir", str(ws_dir), *arguments],
+            [sys.executable, "-m", "mixkit", "mcp", "--ws", WORKSPACE, *where, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -189,7 +190,7 @@ def client() -> Iterator[Callable[..., Stdio]]:
     """Starts clients, of workspaces in a folder, with options."""
     with contextlib.ExitStack() as stack:
 
-        def start(ws_dir: Path, *arguments: str) -> Stdio:
+        def start(ws_dir: Path | None, *arguments: str) -> Stdio:
             found = Stdio(ws_dir, *arguments)
             # Its end closes the pipes.
             stack.enter_context(found.process)

@@ -92,6 +92,25 @@ def stats(session: Session, file: Path) -> None:
         output.line(f"{name}: {', '.join(shown) if isinstance(shown, list) else shown}")
 
 
+@code.command()
+@click.argument("file", type=FILE)
+@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Where the result goes.")
+@json_option
+@pass_session
+def strip(session: Session, file: Path, output: Path) -> None:
+    """Leave out the symbols of FILE: the places in the source, which a backtrace then has no more.
+
+    `mixkit error-decode --code FILE` finds them again.
+    """
+    stripped = _read(file).without_symbols().to_bytes()
+    output.write_bytes(stripped)
+    printed = Output(session.as_json)
+    if session.as_json:
+        printed.document({"file": str(output), "bytes": len(stripped)})
+    else:
+        printed.line(f"{output.name}: {len(stripped)} bytes")
+
+
 def _read(file: Path) -> Any:
     from mix_rt.qcode import Code
 

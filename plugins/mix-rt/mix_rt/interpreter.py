@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mix_rt.errors import QCodeError
 from mix_rt.instance import wasm
 from mix_rt.machine import CodeMachine
-from mix_rt.qcode import Code
+from mix_rt.qcode import LIBRARY, Code, symbolised
 from mixkit.contracts import Instance
 
 __all__ = ["MixRT"]
@@ -23,7 +24,17 @@ class MixRT:
         return wasm()
 
     def read(self, code: bytes) -> Code:
-        return Code.from_bytes(code)
+        """`QCodeError` of what is malformed, and of a library, which does not run by itself."""
+        read = Code.from_bytes(code)
+        if read.kind == LIBRARY:
+            raise QCodeError(
+                "expected an executable (.mixexe), found a library (.mixlib): "
+                "link it with mixkit compile SOURCE --link FILE"
+            )
+        return read
+
+    def places(self, code: Code, frame: str) -> list[str]:
+        return symbolised(code, frame)
 
     def manifest(self, code: Code) -> Mapping[str, Any]:
         return code.manifest

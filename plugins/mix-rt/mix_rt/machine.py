@@ -9,7 +9,7 @@ from typing import Final
 
 from mix_rt.errors import QCodeError
 from mix_rt.instance import virtual
-from mix_rt.qcode import Code, addresses
+from mix_rt.qcode import Code, address, addresses
 from mix_rt.vm import Call, Done, Failed, Gave, Result, Waits
 from mix_rt.vm import Event as Said
 from mixkit import codec
@@ -174,7 +174,9 @@ class CodeMachine:
                 if not file and self._code.files:
                     # The compiler made it of no line of a source: whoever reads this wrote none of it.
                     continue
-                where = f" ({file}:{line}:{column})" if file else f" (instruction {each.instruction})"
+                where = (
+                    f" ({file}:{line}:{column})" if file else f" ({address(each.function, each.instruction)})"
+                )
                 tailed = each.tailed and number == len(around)
                 frames.append(f"{name}{where}{', after tail calls' if tailed else ''}")
         if failed.code == "memory":

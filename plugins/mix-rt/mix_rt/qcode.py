@@ -6,9 +6,10 @@ the instructions may do is checked by the machine when it loads them.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -47,6 +48,7 @@ EXECUTABLE: Final = 2
 _MAGIC: Final = b"QCOD"
 _VERSION: Final = 2
 _NONE: Final = 0xFFFFFFFF
+_ADDRESS: Final = re.compile(r" \(function (\d{1,9}), instruction (\d{1,9})\)")
 _CONSTANTS, _FUNCTIONS, _CODE, _FFIS, _EXPORTS, _SYMBOLS, _MANIFEST, _LIBRARY = 1, 2, 3, 4, 16, 17, 18, 19
 
 KINDS: Final = {
@@ -163,6 +165,11 @@ class Code:
     manifest: dict[str, Any] = field(default_factory=dict)
     inlined: list[Inlined] = field(default_factory=list)
     library: dict[str, Any] = field(default_factory=dict)
+
+    def without_symbols(self) -> Code:
+        """The same code, of which a backtrace has addresses."""
+        functions = [replace(function, places=[]) for function in self.functions]
+        return replace(self, functions=functions, files=[], inlined=[])
 
     def to_bytes(self) -> bytes:
         """The container. `QCodeError` names the function and the operand that does not fit in its field."""
@@ -729,6 +736,35 @@ class Assembly:
             self.manifest,
             self._calls,
         )
+
+
+def address(function: int, instruction: int) -> str:
+    """An address as a backtrace has it where there are no symbols. `symbolised` reads it."""
+    return f"function {function}, instruction {instruction}"
+
+
+def symbolised(code: Code, frame: str) -> list[str]:
+    """What a frame of a backtrace is with the symbols of the code: of calls that were written out several, none of what
+    no source says; itself if it has no address, or the code no symbols. `QCodeError` if it cannot be of this code."""
+    found = _ADDRESS.search(frame)
+    if found is None:
+        return [frame]
+    index, at = int(found[1]), int(found[2])
+    name = frame[: found.start()]
+    if (
+        index >= len(code.functions)
+        or code.functions[index].name != name
+        or at >= len(code.functions[index].code)
+    ):
+        has = f"is {code.functions[index].name!r}" if index < len(code.functions) else "is not there"
+        raise QCodeError(
+            f"expected the code that {name!r} failed in, found other code: its function {index} {has}"
+        )
+    (places,) = addresses(code, [(index, at)])
+    if not places[0][1]:
+        # The compiler made it of no line of a source, if there are any.
+        return [] if code.files else [frame]
+    return [f"{each} ({file}:{line}:{column}){frame[found.end() :]}" for each, file, line, column in places]
 
 
 def addresses(code: Code, panics: Sequence[tuple[int, int]]) -> list[list[tuple[str, str, int, int]]]:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mix_rt.calls import Calls
 from mix_rt.qcode import Assembly
-from mix_rt.testing import Panicked
+from mix_rt.testing import Panicked, execute
 from mix_rt.vm import Gave, Result, Virtual
 
 from mixkit import codec
@@ -122,6 +122,35 @@ def test_misuse_of_groups_and_sorts(
 ) -> None:
     with pytest.raises(Panicked, match=message):
         calls(name, *arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sort_that_a_program_writes_into(native: Callable[[], Virtual], seed: int) -> None:
+    """It ends, with elements of the array or with an error."""
+    random = Random(seed)
+    for _ in range(4):
+        assembly = Assembly()
+        f = assembly.function("main", 1)
+        state, value = f.register(), f.register()
+        step = f.register(2)
+        f.emit("builtin", state, 0, "sort_open")
+        for _ in range(random.randrange(1, 4)):
+            written = random.choice((0, 1, 2, 5, 100, 2**26, 2**28, -1, 0.5, "x", None))
+            f.emit("load", value, written)
+            f.emit("set_slot", state, random.randrange(2, 15), value)
+            for _ in range(random.randrange(60)):
+                f.emit("load", step, True)
+                f.emit("move", step + 1, state)
+                f.emit("builtin", step, step, "sort_step")
+        f.emit("builtin", 0, state, "sort_close")
+        f.emit("return", 0)
+        assembly.exports["main"] = "main"
+        try:
+            found = execute(native(), assembly, "main", list(range(20)))
+        except Panicked as panic:
+            assert "expected what sort_open gives" in str(panic)
+        else:
+            assert len(found) == 20
 
 
 trees = st.recursive(
@@ -274,10 +303,17 @@ def test_json_is_read_in_parts(native: Callable[[], Virtual]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("json_parse", ['[{"a":[1,"xé",{}]},[2]]']), ("string_split", [",", "a,b," * 40])]
+    ("name", "arguments"),
+    [
+        ("json_parse", ['[{"a":[1,"xé",{}]},[2]]']),
+        ("string_split", [",", "a,b," * 40]),
+        ("map_of_groups", [list("abcab"), list(range(5))]),
+        ("array_matches", [list("bxa"), list("abcab"), list(range(5))]),
+        ("array_sort_by", [list("badce"), list(range(5))]),
+    ],
 )
 def test_parts_survive_failing_allocations(
-    native: Callable[[], Virtual], name: str, arguments: list[str]
+    native: Callable[[], Virtual], name: str, arguments: list[Any]
 ) -> None:
     """Whatever allocation fails between its parts: the answer, or that memory is out."""
     assembly = Assembly()

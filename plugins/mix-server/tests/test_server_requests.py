@@ -499,3 +499,30 @@ async def test_what_is_no_text_or_has_no_end_is_refused_everywhere(server: Serve
                 )
                 # What is stored as it is, or not done at all, is no fault.
                 assert answer.status_code < 500 or answer.status_code in (501, 502), (method, path, body[:40])
+
+
+def part(disposition: bytes, *headers: bytes) -> bytes:
+    lines = (b"--x", b"Content-Disposition: form-data; " + disposition, *headers, b"", b"text")
+    return b"\r\n".join(lines)
+
+
+FILE = b'name="a"; filename="a.txt"'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        part(b'name="\xff"'),
+        part(b'name="a"; filename="\xff"'),
+        part(FILE, b"Content-Type: \xff"),
+        part(FILE) + b"\r\n" + part(b'name="b"; filename="\xff"'),
+        part(b"name=\"a\"; filename*=no-charset''a"),
+    ],
+)
+async def test_forms_whose_names_are_no_text(client: httpx.AsyncClient, form: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    stored = "/v1/ws/w/app/demo/file-manager/content"
+    for path in ("/v1/ws/w/install", "/install-remix-file/w", f"{stored}?path=/"):
+        answer = await client.post(path, content=form + b"\r\n--x--\r\n", headers=headers)
+        assert answer.status_code == 400, (path, answer.text)
+    assert (await client.get(stored, params={"path": "/a.txt"})).status_code == 404

@@ -3,7 +3,7 @@
 // A section has a title, its view, and what may be done by whom it is for.
 const SECTIONS = {
   ws: { "": ["Apps", "workspace", "see"], permissions: ["Permissions", "permissions", "admin"], activities: ["Activity", "activities", "see"],
-    tokens: ["Tokens", "tokens", "admin"], providers: ["Providers", "providers", "admin"], install: ["Install", "install", "install"],
+    accounts: ["Accounts", "accounts", "see"], tokens: ["Tokens", "tokens", "admin"], providers: ["Providers", "providers", "admin"], install: ["Install", "install", "install"],
     import: ["Import", "import", "install"], export: ["Export", "export", "read"] },
   app: { "": ["Agents", "agents", "see"], records: ["Records", "records", "read"], files: ["Files", "files", "read"],
     secrets: ["Secrets", "secrets", "admin"], permissions: ["Permissions", "permissions", "admin"], activities: ["Activity", "activities", "see"],

@@ -57,7 +57,7 @@ def app(session: Session, name: str, lang: str, directory: Path) -> None:
         return
     for file in files:
         out.line(str(file), "name")
-    out.note(f"next: cd {target} && mixkit test")
+    out.note(f"next: cd {target} && mixkit dev")
 
 
 def _in_c(name: str, directory: Path) -> None:

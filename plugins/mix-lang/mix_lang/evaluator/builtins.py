@@ -9,7 +9,7 @@ import base64
 import math
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mix_rt.opcodes import BUILTINS as _PARAMETERS
 
@@ -17,6 +17,7 @@ from mix_lang.check.hints import with_article
 from mix_lang.evaluator.functions import FUNCTIONS
 from mix_lang.evaluator.operators import number_text
 from mix_lang.evaluator.plain_json import format_json, parse_json
+from mix_lang.evaluator.running import Running
 from mix_lang.evaluator.sorting import (
     groups,
     matches,
@@ -38,9 +39,6 @@ from mix_lang.evaluator.values import (
 from mixkit import codec
 from mixkit.value import INT64_MAX, INT64_MIN, UNDEF, Case, Ref
 
-if TYPE_CHECKING:
-    from mix_lang.evaluator.machine import Machine
-
 __all__ = ["BUILTINS", "GLOBALS"]
 
 
@@ -48,7 +46,7 @@ def _checked(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     """Undefined arguments give undefined, others are of their kinds: those that the list of built-ins names."""
     params = [param.split(":") for param in _PARAMETERS[name].split()]
 
-    def run(machine: Machine, *args: Any) -> Any:
+    def run(machine: Running, *args: Any) -> Any:
         if any(arg is UNDEF and wanted != "any" for arg, (_, wanted) in zip(args, params, strict=True)):
             return UNDEF
         for value, (param, wanted) in zip(args, params, strict=True):
@@ -162,7 +160,7 @@ def _decoded(data: bytes) -> Any:
         return UNDEF
 
 
-def _length(machine: Machine, value: Any) -> Any:
+def _length(machine: Running, value: Any) -> Any:
     if value is UNDEF or value is None:
         return UNDEF if value is UNDEF else 0
     if type(value) not in (list, dict, str, bytes):
@@ -170,7 +168,7 @@ def _length(machine: Machine, value: Any) -> Any:
     return len(value)
 
 
-def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: Any) -> None:
+def _expect(machine: Running, function: Any, wanted: str, argument: Any, value: Any) -> None:
     found = kind(value)
     fits = {
         "number": found in ("int", "number"),
@@ -181,7 +179,7 @@ def _expect(machine: Machine, function: Any, wanted: str, argument: Any, value: 
         raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 
-def _stream_next(machine: Machine, stream: Any) -> Any:
+def _stream_next(machine: Running, stream: Any) -> Any:
     if type(stream) is not Stream:
         raise Panic(f"expected a stream to read from, found {kind(stream)}")
     item = stream.take()
@@ -191,7 +189,7 @@ def _stream_next(machine: Machine, stream: Any) -> Any:
 class _Made:
     """An iterator over what a function answers. Several coroutines may wait in it."""
 
-    def __init__(self, machine: Machine, function: Any) -> None:
+    def __init__(self, machine: Running, function: Any) -> None:
         self._machine, self._function = machine, function
 
     def __iter__(self) -> _Made:
@@ -209,7 +207,7 @@ class _Made:
         return item.arg
 
 
-def _stream_of(machine: Machine, function: Any) -> Stream:
+def _stream_of(machine: Running, function: Any) -> Stream:
     return Stream(_Made(machine, function))
 
 
@@ -218,28 +216,28 @@ def _unread(element: Any, stream: Stream) -> Stream:
     return stream
 
 
-def _slot(machine: Machine, number: int, slots: Any) -> Any:
+def _slot(machine: Running, number: int, slots: Any) -> Any:
     if type(slots) is not Slots:
         raise Panic(f"expected an object of slots, found {kind(slots)}")
     return slots.at[number]
 
 
-def _set_slot(machine: Machine, number: int, slots: Any, value: Any) -> None:
+def _set_slot(machine: Running, number: int, slots: Any, value: Any) -> None:
     _slot(machine, number, slots)
     slots.at[number] = value
 
 
-def _set_local(machine: Machine, index: Any, value: Any) -> None:
+def _set_local(machine: Running, index: Any, value: Any) -> None:
     machine.coroutines.running.locals[index] = value
 
 
-def _unhold(machine: Machine) -> None:
+def _unhold(machine: Running) -> None:
     machine.held -= 1
     if machine.held == 0 and machine.awaiting is not None:
         machine.coroutines.wake(machine.awaiting, None)
 
 
-def _hold(machine: Machine) -> None:
+def _hold(machine: Running) -> None:
     machine.held += 1
 
 
@@ -363,19 +361,19 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
 # ---------------------------------------------------------------------------------------------------------- globals
 
 
-def _fail(machine: Machine, message: Any) -> Any:
+def _fail(machine: Running, message: Any) -> Any:
     raise Panic(message if type(message) is str else "an error was raised", "M0906", value=message)
 
 
-def _no_default(machine: Machine, value: Any) -> Any:
+def _no_default(machine: Running, value: Any) -> Any:
     if value is UNDEF:
         raise Panic("noDefault: the value is undefined")
     return value
 
 
 def _recurse(arity: int) -> Callable[..., Any]:
-    def make(machine: Machine, function: Any) -> Any:
-        def call(machine: Machine, *args: Any) -> Any:
+    def make(machine: Running, function: Any) -> Any:
+        def call(machine: Running, *args: Any) -> Any:
             return machine.apply(function, (itself, *args))
 
         itself = Native("recurse", arity, call)
@@ -384,20 +382,20 @@ def _recurse(arity: int) -> Callable[..., Any]:
     return make
 
 
-def _datacase(machine: Machine, value: Any) -> Any:
+def _datacase(machine: Running, value: Any) -> Any:
     found = kind(value)
     return (
         UNDEF if value is UNDEF else {"int": "number", "float": "number", "map": "object"}.get(found, found)
     )
 
 
-def _debug(machine: Machine, value: Any) -> None:
+def _debug(machine: Running, value: Any) -> None:
     machine.log.append(value if type(value) is str else kind(value))
     machine.coroutines.pause()
 
 
-def _actions(name: str, change: Callable[[Machine, list[Any]], None]) -> Native:
-    def call(machine: Machine, appstate: Any, chain: Any) -> None:
+def _actions(name: str, change: Callable[[Running, list[Any]], None]) -> Native:
+    def call(machine: Running, appstate: Any, chain: Any) -> None:
         if type(chain) is not list:
             raise Panic(f"{name}: expected an array, found {kind(chain)}")
         change(machine, chain)
@@ -405,7 +403,7 @@ def _actions(name: str, change: Callable[[Machine, list[Any]], None]) -> Native:
     return Native(name, 2, call)
 
 
-def _set_next(machine: Machine, chain: list[Any]) -> None:
+def _set_next(machine: Running, chain: list[Any]) -> None:
     machine.next_actions[:] = chain
 
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from mix_lang.evaluator.running import Running
 from mix_lang.evaluator.values import Function, Native, Panic, Partial, kind
-
-if TYPE_CHECKING:
-    from mix_lang.evaluator.instance import Cell
-    from mix_lang.evaluator.machine import Machine
 
 __all__ = ["Coroutine", "Coroutines"]
 
@@ -35,7 +32,7 @@ class Coroutine:
         self.state = "ready"
         self.answer: Any = None
         self.locals: list[Any] = [None, None]
-        self.reading: list[Cell | None] = []
+        self.reading: list[Any] = []
         self.depth = 0
         self.turn = threading.Semaphore(0)
         self.thread: threading.Thread | None = None
@@ -44,7 +41,7 @@ class Coroutine:
 class Coroutines:
     """Those of one run. The entry's is `main`."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Running) -> None:
         self._machine = machine
         self.main = self.running = Coroutine(None)
         self._line: deque[Coroutine] = deque()

@@ -7,9 +7,11 @@ on it; a change makes all that depend on it stale, and what they have is compute
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mix_lang import syntax as s
+from mix_lang.evaluator.coroutine import Coroutine
+from mix_lang.evaluator.running import Running
 from mix_lang.evaluator.values import (
     ActionValue,
     Constructor,
@@ -24,10 +26,6 @@ from mix_lang.evaluator.values import (
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of
 from mix_lang.source import Source
 from mixkit.value import UNDEF, Case
-
-if TYPE_CHECKING:
-    from mix_lang.evaluator.coroutine import Coroutine
-    from mix_lang.evaluator.machine import Machine
 
 __all__ = ["Cell", "Instance", "Program", "instantiate"]
 
@@ -86,7 +84,7 @@ class Instance:
     def cell(self, name: str) -> Cell | None:
         return self.cells.get(name)
 
-    def read(self, machine: Machine, name: str) -> Any:
+    def read(self, machine: Running, name: str) -> Any:
         """What the name means inside of the module: of a cell its value."""
         cell = self.cells.get(name)
         if cell is not None:
@@ -97,12 +95,12 @@ class Instance:
             self._make(machine, self.unit.members[name])
         return self.slots[name]
 
-    def member(self, machine: Machine, name: str) -> Any:
+    def member(self, machine: Running, name: str) -> Any:
         """What it means outside: of a cell a link."""
         cell = self.cells.get(name)
         return Link(cell) if cell is not None else self.read(machine, name)
 
-    def _make(self, machine: Machine, member: Member) -> None:
+    def _make(self, machine: Running, member: Member) -> None:
         """The value of a definition when it is first needed, so that their order does not matter."""
         name, item = member.name, member.item
         if name in self.pending:
@@ -113,7 +111,7 @@ class Instance:
         finally:
             self.pending.discard(name)
 
-    def _value_of(self, machine: Machine, item: Any, name: str) -> Any:
+    def _value_of(self, machine: Running, item: Any, name: str) -> Any:
         match item:
             case s.Def():
                 return self._def(machine, item)
@@ -131,7 +129,7 @@ class Instance:
                 return bound(machine, module, given)
         raise AssertionError(item)
 
-    def _def(self, machine: Machine, item: s.Def) -> Any:
+    def _def(self, machine: Running, item: s.Def) -> Any:
         env = Env(self)
         if item.body is None:
             raise Panic(f"'{item.name}' is declared and never defined")
@@ -147,16 +145,16 @@ class Instance:
 
     # Cells
 
-    def _read_cell(self, machine: Machine, cell: Cell) -> Any:
+    def _read_cell(self, machine: Running, cell: Cell) -> Any:
         if machine.reading and machine.reading[-1] is not None:
             cell.dependents.add(machine.reading[-1])
         return self._fresh(machine, cell)
 
-    def contents(self, machine: Machine, cell: Cell) -> Any:
+    def contents(self, machine: Running, cell: Cell) -> Any:
         """Its value, without a note that somebody depends on it."""
         return cell.instance._fresh(machine, cell)
 
-    def _fresh(self, machine: Machine, cell: Cell) -> Any:
+    def _fresh(self, machine: Running, cell: Cell) -> Any:
         coroutines = machine.coroutines
         while cell.computing is not None:
             if cell.computing is coroutines.running:
@@ -178,7 +176,7 @@ class Instance:
             self._set(cell, value)
         return cell.value
 
-    def _compute(self, machine: Machine, cell: Cell) -> Any:
+    def _compute(self, machine: Running, cell: Cell) -> Any:
         item, env = cell.item, Env(self)
         if isinstance(item, s.Alias):
             target = _linked(machine, self, item.target, env)
@@ -196,14 +194,14 @@ class Instance:
             value = machine.eval(item.body, env)
         if value is UNDEF:
             message = f"undefined may not be stored in the cell '{item.name}'"
-            raise machine._at(Panic(message, "M0902"), item.body, env)
+            raise machine.at(Panic(message, "M0902"), item.body, env)
         return value
 
     def _set(self, cell: Cell, value: Any) -> None:
         cell.previous, cell.value = cell.value, value
         cell.version += 1
 
-    def assign(self, machine: Machine, cell: Cell, value: Any) -> None:
+    def assign(self, machine: Running, cell: Cell, value: Any) -> None:
         """Write a var cell; what depends on it is stale then. An alias writes what it stands for."""
         if isinstance(cell.item, s.Alias):
             target = _linked(machine, self, cell.item.target, Env(self))
@@ -215,7 +213,7 @@ class Instance:
         self._set(cell, value)
         _spoil(cell)
 
-    def previous(self, machine: Machine, name: str) -> Any:
+    def previous(self, machine: Running, name: str) -> Any:
         """`c'`."""
         cell = self.cells[name]
         self._read_cell(machine, cell)
@@ -234,7 +232,7 @@ def _spoil(cell: Cell) -> None:
                 todo.append(dependent)
 
 
-def _linked(machine: Machine, instance: Instance, target: s.Expr, env: Env) -> Cell:
+def _linked(machine: Running, instance: Instance, target: s.Expr, env: Env) -> Cell:
     """The cell that an alias stands for: a cell by name, or what a link links to."""
     if isinstance(target, s.Name | s.Qualified):
         cell = instance.cell(target.name)
@@ -243,10 +241,11 @@ def _linked(machine: Machine, instance: Instance, target: s.Expr, env: Env) -> C
     value = machine.eval(target, env)
     if type(value) is not Link:
         raise Panic(f"an alias stands for a cell or a link, found {kind(value)}")
+    assert isinstance(value.cell, Cell)
     return value.cell
 
 
-def bound(machine: Machine, module: str, args: tuple[Any, ...]) -> Any:
+def bound(machine: Running, module: str, args: tuple[Any, ...]) -> Any:
     """A module with some of its arguments: an instance when they are all there."""
     unit = machine.program.units[module]
     needed = len(unit.module.params)
@@ -259,7 +258,7 @@ def bound(machine: Machine, module: str, args: tuple[Any, ...]) -> Any:
     return machine.apply(ModuleFunction(module, needed), args) if args else ModuleFunction(module, needed)
 
 
-def instantiate(machine: Machine, name: str, args: tuple[Any, ...]) -> Instance:
+def instantiate(machine: Running, name: str, args: tuple[Any, ...]) -> Instance:
     """A new instance: definitions that have effects, cells, then the initializer."""
     unit = machine.program.units[name]
     params = {param.name: value for param, value in zip(unit.module.params, args, strict=True)}
@@ -278,7 +277,7 @@ def instantiate(machine: Machine, name: str, args: tuple[Any, ...]) -> Instance:
     return instance
 
 
-def _start(machine: Machine, instance: Instance) -> None:
+def _start(machine: Running, instance: Instance) -> None:
     for item in instance.module.items:
         if isinstance(item, s.Def) and item.params is None and item.body is not None:
             if item.name == "_":
@@ -298,7 +297,7 @@ def _start(machine: Machine, instance: Instance) -> None:
             instance.watches.append(Watch(item))
 
 
-def settle(machine: Machine) -> None:
+def settle(machine: Running) -> None:
     """The end of an interaction: what is stale is computed, and observers run, each at most once."""
     for instance in machine.instances:
         for watch in instance.watches:
@@ -316,7 +315,7 @@ def settle(machine: Machine) -> None:
             return
 
 
-def _awaited(machine: Machine) -> None:
+def _awaited(machine: Running) -> None:
     """Wait until the coroutines have ended that the output waits for."""
     while machine.held:
         machine.awaiting = machine.coroutines.running
@@ -324,7 +323,7 @@ def _awaited(machine: Machine) -> None:
         machine.awaiting = None
 
 
-def _observe(machine: Machine, instance: Instance, watch: Watch) -> bool:
+def _observe(machine: Running, instance: Instance, watch: Watch) -> bool:
     """Whether the observer had something to do, and did it."""
     names = [cell.name for cell in watch.item.cells]
     versions = tuple(_version(machine, instance, instance.cells[name]) for name in names)
@@ -337,11 +336,11 @@ def _observe(machine: Machine, instance: Instance, watch: Watch) -> bool:
     return True
 
 
-def _version(machine: Machine, instance: Instance, cell: Cell) -> int:
+def _version(machine: Running, instance: Instance, cell: Cell) -> int:
     return cell.version
 
 
-def invoked(machine: Machine, action: ActionValue, args: tuple[Any, ...]) -> None:
+def invoked(machine: Running, action: ActionValue, args: tuple[Any, ...]) -> None:
     """Run an action: one interaction."""
     env = Env(action.env.instance, action.env, appstate=True)
     env.values["appstate"] = machine.appstate

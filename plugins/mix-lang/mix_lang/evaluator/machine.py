@@ -87,14 +87,14 @@ class Machine:
     def _eval(self, node: s.Expr, env: Env, tail: bool) -> Any:
         self._budget -= 1
         if self._budget < 0:
-            raise self._at(Panic("the budget of instructions is used up", "M0904"), node, env)
+            raise self.at(Panic("the budget of instructions is used up", "M0904"), node, env)
         try:
             return _RULES[type(node)](self, node, env, tail)
         except Panic as panic:
-            raise self._at(panic, node, env) from None
+            raise self.at(panic, node, env) from None
 
     @staticmethod
-    def _at(panic: Panic, node: s.Node | s.Part, env: Env) -> Panic:
+    def at(panic: Panic, node: s.Node | s.Part, env: Env) -> Panic:
         """The innermost place that is known counts; not those of the library, which are no help."""
         if panic.source is None and not env.instance.unit.library:
             panic.source, panic.span = env.instance.source, node.span
@@ -188,7 +188,7 @@ class Machine:
         except Panic as panic:
             if panic.source is not None:
                 panic.frames.append((env.instance.module.name, env.instance.source, node.span))
-            raise self._at(panic, node, env) from None
+            raise self.at(panic, node, env) from None
 
     def _previous(self, node: s.Previous, env: Env, tail: bool) -> Any:
         return env.instance.previous(self, node.name)
@@ -219,7 +219,7 @@ class Machine:
             try:
                 value = operated(part, value, right)
             except Panic as panic:
-                raise self._at(panic, part, env) from None
+                raise self.at(panic, part, env) from None
         return value
 
     def _array(self, node: s.Array, env: Env, tail: bool) -> Any:
@@ -234,14 +234,14 @@ class Machine:
             key = self.eval(entry.key, env)
             if type(key) is not str:
                 message = f"expected a string as the key of a map, found {kind(key)}"
-                raise self._at(Panic(message), entry.key, env)
+                raise self.at(Panic(message), entry.key, env)
             where = f"the key '{key}' of a map" if isinstance(entry.key, s.Const) else "a map"
             found[key] = self._stored(self.eval(entry.value, env), where, entry.value, env)
         return found
 
     def _stored(self, value: Any, where: str, node: s.Node, env: Env) -> Any:
         if value is UNDEF:
-            raise self._at(Panic(f"undefined may not be stored in {where}", "M0902"), node, env)
+            raise self.at(Panic(f"undefined may not be stored in {where}", "M0902"), node, env)
         return value
 
     def _lambda(self, node: s.Lambda, env: Env, tail: bool) -> Any:
@@ -265,7 +265,7 @@ class Machine:
     def _bind(self, node: s.LetStmt, env: Env) -> None:
         value = self.eval(node.value, env)
         if not match(self, node.pattern, value, env):
-            raise self._at(no_match(value), node.value, env)
+            raise self.at(no_match(value), node.value, env)
 
     def _try(self, node: s.Try, env: Env, tail: bool) -> Any:
         depth, reading = self.depth, len(self.reading)
@@ -304,7 +304,7 @@ class Machine:
         try:
             return put(whole(), keys, stored)
         except Panic as panic:
-            raise self._at(panic, steps[0], env) from None
+            raise self.at(panic, steps[0], env) from None
 
     def _step(self, step: s.Step, env: Env) -> tuple[str, Any]:
         if step.kind == "tuple":
@@ -384,7 +384,7 @@ class Machine:
                 return None if value is NEXT else value
             return self._eval(clause.body, env, True)
         value = args[0] if len(args) == 1 else list(args)
-        raise self._at(no_match(value), function.clauses[0], function.env)
+        raise self.at(no_match(value), function.clauses[0], function.env)
 
     def _primitive(self, function: Any, args: tuple[Any, ...]) -> Any:
         if type(function) is Native:
@@ -443,7 +443,7 @@ class Machine:
             try:
                 value = self._statement(statement, env, tail)
             except Panic as panic:
-                raise self._at(panic, statement, env) from None
+                raise self.at(panic, statement, env) from None
             if value is not NEXT:
                 return value
         return NEXT
@@ -487,11 +487,11 @@ class Machine:
     def _for_in(self, node: s.ForIn, env: Env, tail: bool) -> Any:
         stream = self.eval(node.stream, env)
         if type(stream) is not Stream:
-            raise self._at(Panic(f"expected a stream to read from, found {kind(stream)}"), node.stream, env)
+            raise self.at(Panic(f"expected a stream to read from, found {kind(stream)}"), node.stream, env)
         for item in drained(stream):
             inner = Env(env.instance, env)
             if not match(self, node.pattern, item, inner):
-                raise self._at(no_match(item), node.pattern, env)
+                raise self.at(no_match(item), node.pattern, env)
             if (value := self.block(node.block, inner, tail)) is not NEXT:
                 return value
         return NEXT
@@ -506,7 +506,7 @@ class Machine:
                 continue
             assert isinstance(clause.body, s.Block)
             return self.block(clause.body, inner, tail)
-        raise self._at(no_match(value), subject, env)
+        raise self.at(no_match(value), subject, env)
 
     def _assign(self, node: s.Assign, env: Env) -> None:
         target = node.target

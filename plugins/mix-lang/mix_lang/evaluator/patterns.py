@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mix_lang import syntax as s
 from mix_lang.evaluator.operators import compared, same
+from mix_lang.evaluator.running import Running
 from mix_lang.evaluator.types import conforms
 from mix_lang.evaluator.values import Env
 from mixkit.value import UNDEF, Case
 
-if TYPE_CHECKING:
-    from mix_lang.evaluator.machine import Machine
-
 __all__ = ["match"]
 
 
-def match(machine: Machine, pattern: s.Pattern, value: Any, env: Env) -> bool:
+def match(machine: Running, pattern: s.Pattern, value: Any, env: Env) -> bool:
     """Whether it matches; what it binds is in `env` then, and may be there in part if not."""
     match pattern:
         case s.PAny():
@@ -64,7 +62,7 @@ def _plain(value: Any) -> bool:
     return value is None or type(value).__module__ != "mix_lang.evaluator.values"
 
 
-def _array(machine: Machine, slots: tuple[s.Slot, ...], value: list[Any], env: Env) -> bool:
+def _array(machine: Running, slots: tuple[s.Slot, ...], value: list[Any], env: Env) -> bool:
     needed = sum(slot.mode == "one" for slot in slots)
     spare = len(value) - needed
     many = any(slot.mode == "multiple" for slot in slots)
@@ -87,7 +85,7 @@ def _array(machine: Machine, slots: tuple[s.Slot, ...], value: list[Any], env: E
     return True
 
 
-def _map(machine: Machine, fields: tuple[tuple[str, s.Pattern, bool], ...], value: Any, env: Env) -> bool:
+def _map(machine: Running, fields: tuple[tuple[str, s.Pattern, bool], ...], value: Any, env: Env) -> bool:
     for key, inner, optional in fields:
         item = value.get(key, UNDEF)
         if item is UNDEF and not optional:

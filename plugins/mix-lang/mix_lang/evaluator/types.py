@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mix_lang import syntax as s
+from mix_lang.evaluator.running import Home
 from mix_lang.evaluator.values import kind
 from mix_lang.program import Program, Read
 from mixkit.value import UNDEF, Case
-
-if TYPE_CHECKING:
-    from mix_lang.evaluator.instance import Instance
 
 __all__ = ["conforms"]
 
 _FUNCTIONS = ("function", "stream", "link", "action", "module", "undefined")
 
 
-def conforms(value: Any, of: s.Type, instance: Instance) -> bool:
+def conforms(value: Any, of: s.Type, instance: Home) -> bool:
     """Whether a value is of a type, as far as one can tell from the value. null is of every type of data."""
     return _conforms(value, Read(of, instance.module.name), instance.program)
 

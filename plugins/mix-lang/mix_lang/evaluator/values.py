@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mix_lang import syntax as s
+from mix_lang.evaluator.running import Home, Watched
 from mix_lang.source import Source, Span
 from mixkit.value import UNDEF, Case, Ref, Token
-
-if TYPE_CHECKING:
-    from mix_lang.evaluator.instance import Cell, Instance
 
 __all__ = [
     "ActionValue", "Constructor", "Env", "Function", "Link", "ModuleFunction", "Native", "Panic", "Partial", "Slots",
@@ -45,7 +43,7 @@ class Env:
 
     __slots__ = ("appstate", "instance", "up", "values")
 
-    def __init__(self, instance: Instance, up: Env | None = None, appstate: bool = False) -> None:
+    def __init__(self, instance: Home, up: Env | None = None, appstate: bool = False) -> None:
         self.instance, self.up = instance, up
         self.values: dict[str, Any] = {}
         self.appstate: bool = appstate or (up is not None and up.appstate)
@@ -133,7 +131,7 @@ class Slots:
 class Link:
     """A cell as such, not its value."""
 
-    cell: Cell
+    cell: Watched
 
 
 @dataclass(eq=False, slots=True)

@@ -15,7 +15,7 @@ __all__ = ["TWINS", "sources", "twin"]
 TWINS: Final = {f"data{name.capitalize()}": name for name in ("array", "map", "option", "result", "stream")}
 """Modules that are limited to data, to those that they are made of."""
 
-_HEAD: Final = re.compile(r"^  (?:foreign )?def \w+(?:\(\n(?:    .*\n)*?  \))?.*$", re.MULTILINE)
+_HEAD: Final = re.compile(r"^  (?:foreign )?def \w+(?:\(\n(?: {4}.*\n)*  \))?.*$", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\b[A-Z]\b")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
-from falcon.media import MultipartFormHandler
-
+from mix_server.bodies import MULTIPART, file_in
 from mix_server.caller import Permission
 from mix_server.described import Method
 from mix_server.errors import BadRequest, OtherType, PreconditionFailed
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from mixkit.filesystem import FileInfo, Files
 
 __all__ = ["Content", "Copies", "FileList", "Props"]
-
-_FORM: Final = "multipart/form-data"
 
 
 class FileList(Managing):
@@ -88,7 +85,7 @@ class Content(Managing):
             errors=ERRORS,
         ),
         "POST": Method(
-            "Store the file of a form", dict.fromkeys((200, 201), FileValue), takes=bytes, taken_as=(_FORM,),
+            "Store the file of a form", dict.fromkeys((200, 201), FileValue), takes=bytes, taken_as=(MULTIPART,),
             query=Named, errors=ERRORS,
         ),
         "DELETE": Method("Remove a file", {204: None}, query=Named, errors=ERRORS),
@@ -113,18 +110,10 @@ class Content(Managing):
             check_path(given)
         force = flag(req, "force")
         content_type = (req.content_type or "").partition(";")[0].strip().lower()
-        if content_type != _FORM:
-            raise OtherType(f"{_FORM} (PUT stores a body as it is)", content_type)
-        handler = MultipartFormHandler()
-        chunks = arriving(req, self._server.settings)
-        form = await handler.deserialize_async(chunks, req.content_type, None)  # type: ignore[arg-type]
-        parts = aiter(form)
-        async for part in parts:
-            if part.filename is not None:
-                break
-        else:
-            raise BadRequest("expected a file in the form, found none")
-        path = check_path(given + part.filename if given.endswith("/") else given)
+        if content_type != MULTIPART:
+            raise OtherType(f"{MULTIPART} (PUT stores a body as it is)", content_type)
+        part, parts = await file_in(req, arriving(req, self._server.settings))
+        path = check_path(f"{given}{part.filename}" if given.endswith("/") else given)
         kind = checked(path, part.content_type, {})
         wanted = await condition_of(req, files, path, force=force)
         info = await store(files, path, _only(part, parts), wanted, kind)

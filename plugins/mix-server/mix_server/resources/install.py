@@ -7,9 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 import msgspec
-from falcon.media import MultipartFormHandler
 
-from mix_server.bodies import read_form
+from mix_server.bodies import MULTIPART, file_in, read_form
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
 from mix_server.errors import BadRequest, OtherType
@@ -80,7 +79,7 @@ class Install:
             "Install a package",
             {200: InstalledPackage},
             takes=FromUrl,
-            taken_as=(*_BINARY, "multipart/form-data", JSON),
+            taken_as=(*_BINARY, MULTIPART, JSON),
             query=_InstallOptions,
             errors=frozenset({409, 422, 424, 429, 504, 507}),
         )
@@ -150,18 +149,13 @@ class Install:
         content_type = (req.content_type or "").partition(";")[0].strip().lower()
         if content_type in _BINARY:
             return await req.body(settings.body_limit, settings.body_timeout)
-        if content_type != "multipart/form-data":
-            raise OtherType(f"{_BINARY[0]}, multipart/form-data or {JSON}", content_type)
-        handler = MultipartFormHandler()
-        handler.parse_options.max_body_part_buffer_size = settings.body_limit
+        if content_type != MULTIPART:
+            raise OtherType(f"{_BINARY[0]}, {MULTIPART} or {JSON}", content_type)
         chunks = req.chunks(settings.body_limit, settings.body_timeout)
-        form = await handler.deserialize_async(chunks, req.content_type, None)  # type: ignore[arg-type]
-        data = None
-        async for part in form:
-            if data is None and part.filename is not None:
-                data = await part.get_data()
-        if data is None:
-            raise BadRequest("expected a file in the form, found none")
+        part, parts = await file_in(req, chunks, settings.body_limit)
+        data: bytes = await part.get_data()
+        async for _ in parts:
+            pass
         return data
 
 

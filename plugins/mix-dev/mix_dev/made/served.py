@@ -1,0 +1,96 @@
+"""A server of one's own, while one works on an app."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mixkit.cli.output import safe
+from mixkit.errors import MixError
+
+__all__ = ["TOKEN", "Served"]
+
+TOKEN: Final = "MIXKIT_SERVER_TOKEN"
+"""The variable with what callers must send."""
+_LISTENS: Final = "mixkit: listening on "
+_PATIENCE: Final = 60.0
+"""Seconds in which a server has to listen."""
+_END: Final = 10.0
+
+
+class Served:
+    """A server that is a process of its own, and ends with this one.
+
+    Args:
+        profile, overrides: as this process has them.
+        ws_dir: the directory of workspaces.
+        port: to listen on; None for that of the profile.
+
+    Attributes:
+        url: where it listens.
+        token: what callers must send.
+    """
+
+    def __init__(self, profile: str, overrides: Mapping[str, object], ws_dir: Path, port: int | None) -> None:
+        self.token = os.environ.get(TOKEN) or secrets.token_hex(16)
+        self.url = ""
+        command = [sys.executable, "-m", "mixkit", "-p", profile]
+        for key, value in overrides.items():
+            command += ["--set", f"{key}={value}"]
+        command += ["serve", "--ws-dir", str(ws_dir)]
+        command += [] if port is None else ["--port", str(port)]
+        environ = {**os.environ, TOKEN: self.token}
+        self._process = subprocess.Popen(
+            command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True,
+        )  # fmt: skip
+        self._listens = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="mixkit-served", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """Find out where it listens, and hand on what else it says."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if line.startswith(_LISTENS):
+                self.url = line.removeprefix(_LISTENS).strip()
+                self._listens.set()
+            elif not line.startswith("mixkit: administration:"):
+                print(safe(line.rstrip("\n")), file=sys.stderr, flush=True)  # noqa: T201 - its words, not ours
+        self._listens.set()
+
+    def wait(self) -> None:
+        """Wait until it listens.
+
+        Raises:
+            MixError: it does not; it has said why.
+        """
+        self._listens.wait(_PATIENCE)
+        if not self.url:
+            raise MixError(
+                "the server did not start; another --port takes another one, --no-serve does without"
+            )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """End it."""
+        if not self.ended:
+            self._process.terminate()
+            try:
+                self._process.wait(_END)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+        self._reader.join(_END)
+        assert self._process.stderr is not None
+        self._process.stderr.close()

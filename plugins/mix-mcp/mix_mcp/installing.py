@@ -1,0 +1,115 @@
+"""`mixkit mcp install` and `mixkit mcp uninstall`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mix_mcp import config
+from mixkit.cli.output import Output
+from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import ws_dir_option
+
+__all__ = ["install", "uninstall"]
+
+_NAME: Final = "remix-app"
+
+_name_option = click.option(
+    "--name", metavar="NAME", default=_NAME, show_default=True, help="What the client calls it."
+)
+_config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The client's configuration; that of Claude Desktop of this user by default.",
+)
+_dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print what would be written, and write nothing."
+)
+
+
+@click.command()
+@click.option(
+    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
+)
+@click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
+@click.option(
+    "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
+)
+@click.option(
+    "--token",
+    envvar="MIXKIT_SERVER_TOKEN",
+    help="For the one at --server; it is written into the configuration, which only this user may read then.",
+)
+@_name_option
+@_config_option
+@_dry_run_option
+@ws_dir_option
+@json_option
+@pass_session
+def install(
+    session: Session,
+    /,
+    workspace: str,
+    constant: bool,
+    url: str | None,
+    token: str | None,
+    name: str,
+    path: Path | None,
+    dry_run: bool,
+    ws_dir: Path | None,
+) -> None:
+    """Let Claude Desktop start `mixkit mcp` for a workspace.
+
+    What else is in its configuration stays. A file that is no JSON is not touched. The client reads it when it starts.
+    """
+    if url is not None and ws_dir is not None:
+        raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
+    arguments = ["-m", "mixkit", "mcp", "--ws", workspace]
+    server: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    if url is not None:
+        arguments += ["--server", url]
+        if token:
+            server["env"] = {"MIXKIT_SERVER_TOKEN": token}
+    else:
+        # The client starts it in a folder of its own choice.
+        arguments += ["--ws-dir", str(_ws_dir(session, ws_dir).absolute())]
+    if constant:
+        arguments.append("--constant")
+    _change(
+        session, path, dry_run, lambda found: config.with_server(found, name, server), f"installed as {name}"
+    )
+
+
+@click.command()
+@_name_option
+@_config_option
+@_dry_run_option
+@json_option
+@pass_session
+def uninstall(session: Session, /, name: str, path: Path | None, dry_run: bool) -> None:
+    """Take out of the configuration of Claude Desktop what `mixkit mcp install` has put there."""
+    _change(session, path, dry_run, lambda found: config.without_server(found, name), f"uninstalled {name}")
+
+
+def _ws_dir(session: Session, ws_dir: Path | None) -> Path:
+    if ws_dir is not None:
+        return ws_dir
+    with session.kernel() as kernel:
+        return Path(kernel.settings("server").ws_dir)
+
+
+def _change(session: Session, path: Path | None, dry_run: bool, how: Any, done: str) -> None:
+    out, path = Output(session.as_json), path or config.default_path()
+    changed = how(config.read(path))
+    if dry_run:
+        out.document(changed)
+        return
+    config.write(path, changed)
+    if session.as_json:
+        out.document({"config": str(path)})
+    else:
+        out.note(f"{done} in {path}; start the client anew")

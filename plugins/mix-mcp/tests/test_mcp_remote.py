@@ -1,0 +1,96 @@
+"""`mixkit mcp --server`: a workspace of a server, for a client that speaks over pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mix_mcp.headers import plain, written
+
+if TYPE_CHECKING:
+    from conftest import Site, Stdio
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]
+
+TOKEN = "a-token-for-tests-0123456789"
+FORM = {"elicitation": {}}
+SAID = [{"type": "text", "text": "This is a simple text response for testing."}]
+
+
+@pytest.fixture
+def remote(site: Site, client: Callable[..., Stdio], monkeypatch: pytest.MonkeyPatch) -> Iterator[Stdio]:
+    monkeypatch.setenv("MIXKIT_SERVER_TOKEN", TOKEN)
+    yield client(None, "--server", site.url)
+
+
+def test_a_client_of_today(remote: Stdio) -> None:
+    assert "2026-07-28" in remote.ask("server/discover")["result"]["supportedVersions"]
+    names = [tool["name"] for tool in remote.ask("tools/list")["result"]["tools"]]
+    assert "test_simple_text" in names
+    assert remote.ask("tools/call", {"name": "test_simple_text"})["result"]["content"] == SAID
+    id = remote.send("tools/call", {"name": "test_tool_with_progress"}, progressToken=7)
+    told = [remote.read() for _ in range(4)]
+    assert [each.get("params", {}).get("progress") for each in told] == [0, 50, 100, None]
+    assert told[3]["id"] == id
+    assert remote.ask("tools/call", {"name": "nöne"})["error"]["code"] == -32602
+    assert remote.ask("no/such")["error"]["code"] == -32601
+    remote.write(b"{")
+    assert remote.read()["error"]["code"] == -32700
+    assert remote.close() == 0
+
+
+def test_a_client_with_a_session(remote: Stdio) -> None:
+    opened = remote.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": FORM}, modern=False)
+    assert opened["result"]["protocolVersion"] == "2025-11-25"
+    remote.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}')
+    assert remote.ask("ping", modern=False)["result"] == {}
+    name = "test_input_required_result_elicitation"
+    id = remote.send("tools/call", {"name": name}, modern=False)
+    question = remote.read()
+    assert question["method"] == "elicitation/create"
+    given: dict[str, Any] = {"action": "accept", "content": {"name": "Ada"}}
+    remote.write(json.dumps({"jsonrpc": "2.0", "id": question["id"], "result": given}).encode())
+    done = remote.read()
+    assert done["id"] == id and "Ada" in done["result"]["content"][0]["text"]
+    assert remote.close() == 0
+
+
+def test_a_call_is_cancelled_and_listening_ends_with_the_input(remote: Stdio) -> None:
+    remote.send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    assert remote.read()["method"] == "notifications/subscriptions/acknowledged"
+    id = remote.send("tools/call", {"name": "test_tool_with_progress"}, progressToken=1)
+    assert remote.read()["params"]["progress"] == 0
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}
+    remote.write(json.dumps(cancelled).encode())
+    while (found := remote.ask("server/discover"))["id"] != id + 1:
+        assert found["id"] != id
+    assert remote.close() == 0
+
+
+def test_listening_ends_with_the_input_of_a_directory_too(stdio: Stdio) -> None:
+    stdio.send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    assert stdio.read()["method"] == "notifications/subscriptions/acknowledged"
+    assert stdio.close() == 0
+
+
+def test_a_server_that_refuses_or_is_not_there(site: Site, client: Callable[..., Stdio]) -> None:
+    found = client(None, "--server", site.url, "--token", "wrong-token-0123456789").ask("tools/list")
+    assert "401" in found["error"]["message"]
+    nobody = client(None, "--server", "http://127.0.0.1:9", "--token", TOKEN).ask("tools/list")
+    assert "cannot be asked" in nobody["error"]["message"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mixkit", "mcp", "-w", "w", "--server", "ftp://x"],
+        capture_output=True, text=True, timeout=60, check=False, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 1 and "expected the URL" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["plain", "nöne", " edge ", "=?base64?x?=", "", "tab\t", "a\r\nb"])
+def test_what_a_header_says_comes_back(text: str) -> None:
+    header = written(text)
+    assert header.isascii() and header.isprintable() and plain(header) == text
