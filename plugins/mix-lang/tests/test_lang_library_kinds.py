@@ -14,7 +14,7 @@ Expressions see every module of the library, and these, whose kinds the compiler
 some(1), null. Rows of the kind `large` see `p.large` too, the numbers from 0 to 99,999, and `p.long`, a text of
 100,000 characters; they run on the machine alone, all others on the evaluator as well.
 
-`as array` in the file of its twin `dataArray` is all rows of that module, with the name of the twin.
+The twins of modules, as `dataArray`, have the rows of these, with their own name.
 
 To add a module, write its file. All of its functions must be in it, each called at the start of a row: those that take
 arguments with a row of each of the kinds undefined, null and wrong, and all with one that gives something. Modules that
@@ -40,7 +40,10 @@ from mix_lang.source import Source
 from mixkit.kernel import Kernel
 from mixkit.value import Case
 
-TABLES = sorted((Path(__file__).parent / "kinds").glob("*.rows"))
+TABLES = {
+    path.stem: path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "kinds").glob("*.rows")
+}
+TABLES |= {name: library.twin(name, TABLES[of]) for name, of in library.TWINS.items() if of in TABLES}
 KINDS = {"empty", "one", "many", "undefined", "null", "wrong", "large"}
 PARAMS: dict[str, Any] = {
     "int": 5, "float": 2.5, "text": "text", "bool": True, "array": [1], "map": {"a": 1}, "binary": b"\x00\xff",
@@ -62,28 +65,14 @@ class Row(NamedTuple):
         return re.split(r"[^\w.]", self.expression, maxsplit=1)[0]
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(table: str) -> list[Row]:
     lines: list[tuple[int, str]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(table.split("\n"), 1):
         if line.startswith(" ") and lines:
             lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         elif line and not line.startswith("#"):
             lines.append((number, line))
-    found: list[Row] = []
-    for number, line in lines:
-        if line.startswith("as "):
-            found += _of_twin(path.with_name(f"{line[3:]}.rows"), path.stem)
-        else:
-            found += _row(number, line)
-    return found
-
-
-def _of_twin(path: Path, module: str) -> Iterator[Row]:
-    """The rows of another module, whose functions this one has as well."""
-    name = re.compile(rf"\b{path.stem}\.(?=\w)")
-    for row in _rows(path):
-        expression, expected = (name.sub(f"{module}.", text) for text in (row.expression, row.expected))
-        yield row._replace(expression=expression, expected=expected)
+    return [row for number, line in lines for row in _row(number, line)]
 
 
 def _row(number: int, line: str) -> Iterator[Row]:
@@ -152,9 +141,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_rows(path: Path, kernel: Kernel, tmp_path: Path) -> None:
-    rows = _rows(path)
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_rows(name: str, kernel: Kernel, tmp_path: Path) -> None:
+    rows = _rows(TABLES[name])
     large = {"large": list(range(100_000)), "long": "long text " * 10_000}
     agent = tmp_path / "rows.mix"
     agent.write_text(_program(rows))
@@ -180,13 +169,13 @@ def _functions(name: str) -> Iterator[tuple[str, bool]]:
             yield item.name, arity_of(item.type) > 0
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_rows_of_every_function(path: Path) -> None:
-    rows = _rows(path)
-    for name, takes in _functions(path.stem):
-        mine = [row for row in rows if row.called == f"{path.stem}.{name}"]
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_rows_of_every_function(name: str) -> None:
+    rows = _rows(TABLES[name])
+    for function, takes in _functions(name):
+        mine = [row for row in rows if row.called == f"{name}.{function}"]
         assert any(not row.raises and row.expected != "undefined" for row in mine), (
-            f"{name}: nothing that it gives"
+            f"{function}: nothing that it gives"
         )
         missing = {"undefined", "null", "wrong"} - {row.kind for row in mine}
-        assert not takes or not missing, f"{name}: no rows of the kinds {sorted(missing)}"
+        assert not takes or not missing, f"{function}: no rows of the kinds {sorted(missing)}"

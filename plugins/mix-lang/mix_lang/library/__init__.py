@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-__all__ = ["TWINS", "sources"]
+__all__ = ["TWINS", "sources", "twin"]
 
 TWINS: Final = {f"data{name.capitalize()}": name for name in ("array", "map", "option", "result", "stream")}
 """Modules that are limited to data, to those that they are made of."""
@@ -29,9 +29,13 @@ def sources() -> dict[str, str]:
     return found | {name: _limited(name, of, found[of]) for name, of in TWINS.items()}
 
 
+def twin(name: str, text: str) -> str:
+    """A text about a module, with the name of its twin in its place."""
+    return re.sub(rf'\b{TWINS[name]}\.(?=[\w{{@]|" \+)', f"{name}.", text)
+
+
 def _limited(name: str, of: str, text: str) -> str:
     """The text of a module for data alone, line by line: its heads have `data` for the variables of types."""
-    text = re.sub(rf'\b{of}\.(?=\w|" \+)', f"{name}.", text)
-    text = _HEAD.sub(lambda head: _VARIABLE.sub("data", head.group()), text)
+    text = _HEAD.sub(lambda head: _VARIABLE.sub("data", head.group()), twin(name, text))
     text = text.replace(f"module {of}\n", f"module {name}\n", 1)
     return f"/// As `{of}`, of data alone. {text.removeprefix('/// ')}"
