@@ -7,11 +7,11 @@ argument that is undefined makes the result undefined. Kinds are looked at, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.library import TWINS
+from mix_lang.record import changed
 from mix_lang.source import Span
 from mixkit.value import UNDEF
 
@@ -51,7 +51,7 @@ def with_arguments_checked(module: s.Module) -> s.Module:
         kind = s.TArrow(module.span, param, kind)
     at = Span(module.span.start, module.span.start)
     expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", (), None)
-    return replace(module, items=(expect, *items))
+    return changed(module, items=(expect, *items))
 
 
 def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
@@ -76,12 +76,12 @@ def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
         if passing:
             leave = s.Block(at, (s.Return(at, s.Const(at, UNDEF)),))
             first = [s.IfStmt(at, (s.Branch(at, s.Not(at, given), leave),), None), *first]
-        return replace(item, body=replace(item.body, statements=(*first, *item.body.statements)))
+        return changed(item, body=changed(item.body, statements=(*first, *item.body.statements)))
     bindings = tuple(s.LetStmt(at, s.PAny(at), None, check) for check in checks)
     body: s.Expr = s.Let(item.body.span, bindings, item.body)
     if passing:
         body = s.If(item.body.span, ((given, body),), s.Const(at, UNDEF))
-    return replace(item, body=body)
+    return changed(item, body=body)
 
 
 def _kind(hint: s.Type | None, types: Mapping[str, s.Type]) -> str:
