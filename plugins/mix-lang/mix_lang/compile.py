@@ -12,6 +12,7 @@ from mix_lang.arguments import with_arguments_checked
 from mix_lang.check.imports import check_imports
 from mix_lang.check.modules import check_module
 from mix_lang.diagnostic import Diagnostic, Report
+from mix_lang.garbage import uncollected
 from mix_lang.infer.modules import check_types
 from mix_lang.memory import Memory
 from mix_lang.parser import parse
@@ -41,6 +42,7 @@ class Checked:
         return next((unit for unit in units if unit.source.file == file and not unit.library), None)
 
 
+@uncollected
 def check(sources: Mapping[str, str], memory: Memory | None = None) -> Checked:
     """Parse and check the modules of a program.
 
