@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from mix_lang import library
-from mix_lang import syntax as s
 from mix_lang.arguments import with_arguments_checked
 from mix_lang.check.imports import check_imports
 from mix_lang.check.modules import check_module
@@ -108,10 +107,8 @@ def add_library(program: Program) -> None:
     """The modules of the standard library that the program imports, through others too."""
     todo = list(program.units.values())
     while todo:
-        for item in todo.pop().module.items:
-            if not isinstance(item, s.Import | s.Declare) or item.module in program.units:
-                continue
-            if item.module in program.known:
+        for item in todo.pop().links:
+            if item.module not in program.units and item.module in program.known:
                 unit = program.units[item.module] = _of_library(item.module)
                 todo.append(unit)
 

@@ -428,7 +428,10 @@ class Generator(Whole):
         """Values are computed module by module, imported ones first, and in a module in the order of their need."""
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
+        owners = {owner for owner, _ in done}
         for unit in self._units_in_order():
+            if unit.name not in owners:
+                continue
             imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
             order = self.program.memory.remembered(("order", unit), partial(definition_order, unit))
             for name in [*imports, *order, "$instance"]:
