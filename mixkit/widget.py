@@ -96,6 +96,33 @@ class WidgetHost:
         """
         return _answered(agent, lambda: self._run(package, agent, params, database))
 
+    def widgets(self, package: Path | str | bytes) -> str:
+        """The widgets that a package offers.
+
+        Returns:
+            `ok:` and a list in JSON of `{"app", "name", "agent", "description", "sizes", "database", "tags"}`, as
+            `execute_agent` takes them. `error:` as there.
+        """
+
+        def listed() -> str:
+            return json.dumps(
+                [
+                    {
+                        "app": app,
+                        "name": name,
+                        "agent": f"{app}/{widget.agent or name}",
+                        "description": widget.description,
+                        "sizes": widget.sizes,
+                        "database": widget.database or app,
+                        "tags": widget.tags,
+                    }
+                    for app, spec in self._open(package).manifest.apps.items()
+                    for name, widget in spec.widgets.items()
+                ]
+            )
+
+        return _answered("", listed)
+
     def close(self) -> None:
         """Let go of threads, instances and databases. Idempotent."""
         self.kernel.close()
@@ -109,9 +136,7 @@ class WidgetHost:
         self.close()
 
     def _run(self, source: Path | str | bytes, name: str, params: str | bytes, database: str | None) -> str:
-        package = _opened(source)
-        if self._trusted is not None or package.signature is not None:
-            package.verify(self._trusted)
+        package = self._open(source)
         app, agent = _found(package, name)
         target = self._target(package, app, agent, self._place(app, database))
         limits = target.limits or self.kernel.limits
@@ -128,6 +153,12 @@ class WidgetHost:
             in_own_thread(asyncio.run, later).result()
         value = result.value
         return value.decode() if isinstance(value, bytes) else tagged_json.dumps(value)
+
+    def _open(self, source: Path | str | bytes) -> Package:
+        package = _opened(source)
+        if self._trusted is not None or package.signature is not None:
+            package.verify(self._trusted)
+        return package
 
     def _target(self, package: Package, app: str, agent: str, place: Place | None) -> Target:
         """What runs for an agent of a package; the agents that it may call are those of its app, with its powers."""

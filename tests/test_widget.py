@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -290,3 +291,33 @@ def test_one_host_is_shared_by_all_who_have_none(package: bytes, monkeypatch: py
     monkeypatch.setattr(widget, "_made", [])
     monkeypatch.setenv("MIXKIT_LIMITS_WALL_TIEM", "1")
     assert failed(widget.execute_agent(package, "sum"))["code"] == "profile", "a host that cannot be made"
+
+
+def test_a_host_learns_which_widgets_there_are(folder: Path, tmp_path: Path, host: WidgetHost) -> None:
+    widgets = {
+        "same": {"sizes": ["small"]},
+        "sun": {"agent": "greet", "sizes": ["4x2", "large"], "database": "sky", "tags": ["wetter", "Sonne"]},
+    }
+    offering = tmp_path / "offering"
+    shutil.copytree(folder, offering)
+    manifest = json.loads((offering / "manifest.json").read_text())
+    manifest["apps"]["board"]["widgets"] = widgets
+    (offering / "manifest.json").write_text(json.dumps(manifest))
+    with Kernel("all", environ={}) as kernel:
+        package = build(offering, compiled=kernel.compiled, said=kernel.said)
+    answer = host.widgets(package)
+    assert answer.startswith("ok:")
+    same, sun = json.loads(answer.removeprefix("ok:"))
+    assert sun == {
+        "app": "board",
+        "name": "sun",
+        "agent": "board/greet",
+        "description": "",
+        "sizes": ["4x2", "large"],
+        "database": "sky",
+        "tags": ["wetter", "Sonne"],
+    }
+    assert (same["agent"], same["database"], same["tags"]) == ("board/same", "board", [])
+    drawn = host.execute_agent(package, sun["agent"], '{"name": "x"}', database=sun["database"])
+    assert drawn.startswith("ok:")
+    assert failed(host.widgets(b"none"))["code"] == "package"
