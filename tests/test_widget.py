@@ -19,6 +19,7 @@ from mixkit.kernel import Kernel
 from mixkit.package.build import build, sign
 from mixkit.package.package import Package
 from mixkit.package.signature import make_key
+from mixkit.value import Token
 from mixkit.widget import WidgetHost
 
 MIX = {
@@ -63,6 +64,12 @@ module end
 module fetches(p: data)
   import http
   cell output = http.get({}, "http://127.0.0.1:9/")
+module end
+""",
+    "tells": """\
+module tells(p: data)
+  import env
+  cell output = {token: env.token()}
 module end
 """,
     "spins": """\
@@ -230,6 +237,12 @@ def test_the_network_is_not_there(host: WidgetHost, package: bytes) -> None:
     said = failed(host.execute_agent(package, "fetches"))
     assert "$http_" in said["message"]
     assert host.kernel.limits.outgoing_bytes == 0
+
+
+def test_a_secret_is_no_answer(package: bytes) -> None:
+    with WidgetHost(env=Env(token=Token("hush hush"))) as host:
+        said = host.execute_agent(package, "tells")
+    assert failed(said)["code"] == "json" and "hush" not in said
 
 
 def test_databases_are_kept_by_name(package: bytes, tmp_path: Path) -> None:
