@@ -50,7 +50,7 @@ def with_arguments_checked(module: s.Module) -> s.Module:
     for param in (s.TVar(module.span, "A"), text, text, text):
         kind = s.TArrow(module.span, param, kind)
     at = Span(module.span.start, module.span.start)
-    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", (), None)
+    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", at, (), None)
     return replace(module, items=(expect, *items))
 
 
