@@ -25,6 +25,8 @@ _RAISING: Final = {
 _PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""
 _EXPECT: Final = "$expect"
+_COUNTS: Final = {"array": "n", "stream": "n", "number": "minLen"}
+"""The argument of a module's functions that says how many: a number without a fraction."""
 _KINDS: Final = {
     "array": "array",
     "map": "map",
@@ -50,13 +52,14 @@ def with_arguments_checked(module: s.Module) -> s.Module:
     for param in (s.TVar(module.span, "A"), text, text, text):
         kind = s.TArrow(module.span, param, kind)
     at = Span(module.span.start, module.span.start)
-    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", (), None)
+    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", at, (), None)
     return changed(module, items=(expect, *items))
 
 
 def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
-    params = [(param, _kind(param.type, types)) for param in item.params or ()]
-    named = [(param.name, kind) for param, kind in params if kind]
+    kinds = [(param.name, _kind(param.type, types)) for param in item.params or ()]
+    count = _COUNTS.get(TWINS.get(module, module))
+    named = [(name, "whole number" if name == count else kind) for name, kind in kinds if kind]
     if item.private or item.body is None or not named:
         return item
     at = item.name_span

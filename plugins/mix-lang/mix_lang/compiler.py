@@ -154,7 +154,9 @@ def _too_large(checked: Checked, unit: Unit, error: TooLarge) -> Diagnostic:
     report = Report(unit.source)
     report.add(
         "M0604", unit.module.span if member is None else getattr(member.item, "name_span", member.item.span),
-        f"the code of '{name or module}' is too large", hint="give parts of it names of their own", name=name or module,
+        f"the code of '{name or module}' is too large",
+        hint="a function holds 65,536 locals, a jump 32,767 instructions: give parts of it names of their own",
+        name=name or module,
     )  # fmt: skip
     return report.found[0]
 

@@ -620,6 +620,7 @@ class Foreign(Node):
     private: bool
     type: Type
     ffi: str
+    ffi_span: Span
     fallbacks: tuple[tuple[Name, Expr], ...]
     meta: Any
 
