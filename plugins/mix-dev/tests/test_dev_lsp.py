@@ -156,6 +156,11 @@ def test_references_and_new_names(client: Client, shop: Opened, tmp_path: Path) 
     changes = opened.ask("rename", "b, a]", newName="d")["changes"]
     changed = applied(text, changes[opened.uri])
     assert changed == "module m\n  def f(a) = {a, b: a} |> ({a: x, b: d} -> [x, d, a])\nmodule end\n"
+    text = "module m\n  def f(a) {\n    let x = a\n    let y = x\n    let x = y + x\n    return x\n  }\nmodule end\n"
+    opened = Opened(client, tmp_path, text, "m.mix")
+    changes = opened.ask("rename", "return x", after=7, newName="z")["changes"]
+    changed = applied(text, changes[opened.uri])
+    assert changed.split("\n")[2:6] == ["    let x = a", "    let y = x", "    let z = y + x", "    return z"]
 
 
 def applied(text: str, edits: list[dict[str, Any]], encoding: str = "utf-16") -> str:

@@ -110,6 +110,7 @@ class _Reader(NameChecker):
         self.index = Index(unit)
         self._text = unit.source.text
         self._short: set[int] = set()
+        self._begun = 0
 
     def read(self) -> None:
         unit = self._unit
@@ -166,8 +167,8 @@ class _Reader(NameChecker):
         before = scope.names.get(name)
         super()._add(scope, name, kind, span)
         if name != "_":
-            if before is not None:
-                # Bound in each alternative of `||`.
+            if kind == "pattern" and before is not None and before.span.start >= self._begun:
+                # Bound in each alternative of `||`, and not by a statement above.
                 scope.names[name].span = before.span
             meaning = Meaning("local", self._unit.name, name, scope.names[name].span.start)
             self._note(Span(span.start, span.start + len(name)), meaning, True)
@@ -182,12 +183,14 @@ class _Reader(NameChecker):
     def _let(self, node: s.LetStmt, scope: Scope) -> None:
         if isinstance(node.pattern, s.PVar):
             self.index.values[node.pattern.span.start] = node.value, node.type
+        around, self._begun = self._begun, node.pattern.span.start
         super()._let(node, scope)
+        self._begun = around
 
-    def _statement(self, node: s.Stmt, scope: Scope) -> Scope:
+    def _statement(self, node: s.Stmt, scope: Scope) -> None:
         if isinstance(node, s.VarStmt):
             self.index.values[node.name_span.start] = node.value, node.type
-        return super()._statement(node, scope)
+        super()._statement(node, scope)
 
     def _name(self, name: str, span: Span, scope: Scope) -> None:
         if name == MARK:

@@ -93,7 +93,7 @@ def _watched(unit: Unit, lines: Lines, early: set[str]) -> Unit:
     )
     number, data = s.TName(module.span, "", "number"), s.TName(module.span, "", "data")
     arrow = s.TArrow(module.span, number, data)
-    told = s.Foreign(module.span, _NAME, module.span, True, arrow, FFI, (), None)
+    told = s.Foreign(module.span, _NAME, module.span, True, arrow, FFI, module.span, (), None)
     made = changed(module, items=(told, *items))
     return unit.with_module(made)
 
