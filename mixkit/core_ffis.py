@@ -145,7 +145,7 @@ def progress(state: State, done: float, total: float | None, message: str | None
 @ffis.register("$core_ask")
 async def ask(state: State, schema: dict[str, Value], message: str) -> Result[Value]:
     """Ask the person who called this agent: `ok(answers)`, a map as the JSON Schema of an object with fields says, or
-    `error("declined")`, `error("canceled")`, `error("nobody to ask")`.
+    `error("declined")`, `error("canceled")`, `error("timeout")`, `error("nobody to ask")`.
 
     A run may be begun anew with the answer, and asks the same again then, without anybody being bothered: what it does
     before it asks should do no harm if it is done twice.
