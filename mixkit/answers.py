@@ -11,7 +11,7 @@ from typing import Any, Final
 from mixkit.errors import FFIError, shortened
 from mixkit.near import meant
 
-__all__ = ["check_answer", "check_form"]
+__all__ = ["check_answer", "check_field", "check_form"]
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -46,7 +46,7 @@ def check_answer(schema: Mapping[str, Any], answer: Any) -> None:
     closed = schema.get("additionalProperties") is False
     for name, value in answer.items():
         if name in fields:
-            _check(fields[name], value, repr(name))
+            check_field(fields[name], value, repr(name))
         elif closed:
             known = [str(field) for field in fields]
             raise FFIError(
@@ -54,7 +54,8 @@ def check_answer(schema: Mapping[str, Any], answer: Any) -> None:
             )
 
 
-def _check(field: Mapping[str, Any], value: Any, where: str) -> None:
+def check_field(field: Mapping[str, Any], value: Any, where: str) -> None:
+    """`FFIError` if that is no value of one field of a form, which is called `where` in the message."""
     kind = field.get("type")
     types = _TYPES.get(kind) if type(kind) is str else None
     if types is not None and type(value) not in types:
@@ -68,7 +69,7 @@ def _check(field: Mapping[str, Any], value: Any, where: str) -> None:
     items = field.get("items")
     if type(value) is list and type(items) is dict:
         for index, item in enumerate(value):
-            _check(items, item, f"{where}[{index}]")
+            check_field(items, item, f"{where}[{index}]")
 
 
 _BOUNDS: Final[Mapping[type, tuple[str, str, str]]] = {

@@ -11,7 +11,7 @@ from mixkit import action, error_decode
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup, Registry
 from mixkit.hookspecs import hookimpl
-from mixkit.signals import CANCELED, Owner, unknown
+from mixkit.signals import CANCELED, QUESTION, Owner, unknown
 from mixkit.state import State
 from mixkit.value import Case, Result, Value, ok
 
@@ -193,6 +193,8 @@ async def signal_await(state: State, id: str, timeout_ms: float | None = None) -
     if outcome.name == "ok":
         value: Value = outcome.arg
         return value
+    if outcome.name == QUESTION:
+        raise FFIError("the run that was to settle it asks its caller something")
     raise FFIError(outcome.arg if isinstance(outcome.arg, str) else "the run that was to settle it failed")
 
 
