@@ -1,8 +1,7 @@
 /* Built-ins for binaries: parts, base64, hexadecimal. */
-#include "array.h"
 #include "builtin.h"
-#include "operator.h"
 #include "text.h"
+#include "work.h"
 
 static size_t moved_into(Value index, size_t size)
 {
@@ -17,55 +16,30 @@ Value builtin_binary_sub(struct vm *vm, const Value *arguments)
     return text_new(vm, BINARY, binary->bytes + from, from < to ? to - from : 0);
 }
 
-Value builtin_binary_join(struct vm *vm, const Value *arguments)
-{
-    const struct text *separator = text_of(arguments[0]);
-    uint32_t count = array_count(arguments[1]);
-    uint64_t size = count == 0 ? 0 : (uint64_t)(count - 1) * separator->head.count;
-    for (uint32_t index = 0; index < count; index++) {
-        Value part = array_get(arguments[1], index);
-        if (!is_object(part, BINARY))
-            return raise_text(vm, "binary_join: expected binaries, found %v as element %d", part, (int64_t)index);
-        size += text_size(part);
-    }
-    if (size > MAX_TEXT)
-        return failed(vm, FAULT_MEMORY);
-    struct text *joined = text_make(vm, BINARY, (size_t)size, 0);
-    if (joined == NULL)
-        return FAILED;
-    char *to = joined->bytes;
-    for (uint32_t index = 0; index < count; index++) {
-        const struct text *part = text_of(array_get(arguments[1], index));
-        if (index > 0) {
-            memcpy(to, separator->bytes, separator->head.count);
-            to += separator->head.count;
-        }
-        memcpy(to, part->bytes, part->head.count);
-        to += part->head.count;
-    }
-    charge(vm, (size_t)size / 16 + count);
-    return of_object(joined);
-}
-
 Value builtin_binary_to_base64(struct vm *vm, const Value *arguments)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const struct text *binary = text_of(arguments[0]);
-    size_t size = binary->head.count, all = (size + 2) / 3 * 4;
-    struct text *text = text_make(vm, STRING, all, (uint32_t)all);
+    size_t size = binary->head.count, all = (size + 2) / 3 * 4, at;
+    struct text *text = work_text(vm, STRING, all, (uint32_t)all, &at);
     if (text == NULL)
         return FAILED;
-    char *to = text->bytes;
-    for (size_t at = 0; at < size; at += 3) {
-        uint32_t three = 0;
-        for (size_t index = 0; index < 3; index++)
-            three = three << 8 | (at + index < size ? (uint8_t)binary->bytes[at + index] : 0);
-        for (int shift = 18; shift >= 0; shift -= 6)
-            *to++ = digits[three >> shift & 63];
+    while (at < size) {
+        size_t end = work_until(at, size);
+        char *to = text->bytes + at / 3 * 4;
+        charge(vm, (end - at) / 4);
+        for (; at < end; at += 3) {
+            uint32_t three = 0;
+            for (size_t index = 0; index < 3; index++)
+                three = three << 8 | (at + index < size ? (uint8_t)binary->bytes[at + index] : 0);
+            for (int shift = 18; shift >= 0; shift -= 6)
+                *to++ = digits[three >> shift & 63];
+        }
+        if (vm->fuel < 0 && at < size)
+            return work_leave(vm, of_object(text), at);
     }
     for (size_t padding = (3 - size % 3) % 3; padding > 0; padding--)
-        to[-(ptrdiff_t)padding] = '=';
-    charge(vm, size / 4);
+        text->bytes[all - padding] = '=';
     return of_object(text);
 }
 
@@ -83,46 +57,56 @@ static int base64_digit(char c)
 Value builtin_binary_of_base64(struct vm *vm, const Value *arguments)
 {
     const struct text *text = text_of(arguments[0]);
-    size_t size = text->head.count, padding = 0;
+    size_t size = text->head.count, padding = 0, at;
     while (padding < 2 && size > 0 && text->bytes[size - 1] == '=') {
         size--;
         padding++;
     }
     if (size % 4 == 1 || (padding != 0 && (size + padding) % 4 != 0))
         return UNDEF;
-    struct text *binary = text_make(vm, BINARY, size / 4 * 3 + (size % 4 == 0 ? 0 : size % 4 - 1), 0);
+    struct text *binary = work_text(vm, BINARY, size / 4 * 3 + (size % 4 == 0 ? 0 : size % 4 - 1), 0, &at);
     if (binary == NULL)
         return FAILED;
-    char *to = binary->bytes;
     uint32_t bits = 0;
-    for (size_t at = 0; at < size; at++) {
-        int digit = base64_digit(text->bytes[at]);
-        if (digit < 0)
-            return UNDEF;
-        bits = bits << 6 | (uint32_t)digit;
-        if (at % 4 != 0)
-            *to++ = (char)(bits >> (6 - at % 4 * 2));
+    while (at < size) {
+        size_t end = work_until(at, size);
+        char *to = binary->bytes + at / 4 * 3;
+        charge(vm, (end - at) / 4);
+        for (; at < end; at++) {
+            int digit = base64_digit(text->bytes[at]);
+            if (digit < 0)
+                return UNDEF;
+            bits = bits << 6 | (uint32_t)digit;
+            if (at % 4 != 0)
+                *to++ = (char)(bits >> (6 - at % 4 * 2));
+        }
+        if (vm->fuel < 0 && at < size)
+            return work_leave(vm, of_object(binary), at);
     }
     /* What is left over of the last digit is no part of a byte. */
     unsigned left = size % 4 == 2 ? 4 : size % 4 == 3 ? 2 : 0;
     if ((bits & ((1u << left) - 1)) != 0)
         return UNDEF;
-    charge(vm, size / 4);
     return of_object(binary);
 }
 
 Value builtin_binary_to_hex(struct vm *vm, const Value *arguments)
 {
     const struct text *binary = text_of(arguments[0]);
-    size_t size = binary->head.count;
-    struct text *text = text_make(vm, STRING, size * 2, (uint32_t)size * 2);
+    size_t size = binary->head.count, at;
+    struct text *text = work_text(vm, STRING, size * 2, (uint32_t)size * 2, &at);
     if (text == NULL)
         return FAILED;
-    for (size_t at = 0; at < size; at++) {
-        text->bytes[at * 2] = "0123456789abcdef"[(uint8_t)binary->bytes[at] >> 4];
-        text->bytes[at * 2 + 1] = "0123456789abcdef"[(uint8_t)binary->bytes[at] & 15];
+    while (at < size) {
+        size_t end = work_until(at, size);
+        charge(vm, (end - at) / 4);
+        for (; at < end; at++) {
+            text->bytes[at * 2] = "0123456789abcdef"[(uint8_t)binary->bytes[at] >> 4];
+            text->bytes[at * 2 + 1] = "0123456789abcdef"[(uint8_t)binary->bytes[at] & 15];
+        }
+        if (vm->fuel < 0 && at < size)
+            return work_leave(vm, of_object(text), at);
     }
-    charge(vm, size / 4);
     return of_object(text);
 }
 
@@ -137,18 +121,23 @@ static int hex_digit(char c)
 Value builtin_binary_of_hex(struct vm *vm, const Value *arguments)
 {
     const struct text *text = text_of(arguments[0]);
-    size_t size = text->head.count / 2;
+    size_t size = text->head.count / 2, at;
     if (text->head.count % 2 != 0)
         return UNDEF;
-    struct text *binary = text_make(vm, BINARY, size, 0);
+    struct text *binary = work_text(vm, BINARY, size, 0, &at);
     if (binary == NULL)
         return FAILED;
-    for (size_t at = 0; at < size; at++) {
-        int high = hex_digit(text->bytes[at * 2]), low = hex_digit(text->bytes[at * 2 + 1]);
-        if (high < 0 || low < 0)
-            return UNDEF;
-        binary->bytes[at] = (char)(high << 4 | low);
+    while (at < size) {
+        size_t end = work_until(at, size);
+        charge(vm, (end - at) / 4);
+        for (; at < end; at++) {
+            int high = hex_digit(text->bytes[at * 2]), low = hex_digit(text->bytes[at * 2 + 1]);
+            if (high < 0 || low < 0)
+                return UNDEF;
+            binary->bytes[at] = (char)(high << 4 | low);
+        }
+        if (vm->fuel < 0 && at < size)
+            return work_leave(vm, of_object(binary), at);
     }
-    charge(vm, size / 4);
     return of_object(binary);
 }

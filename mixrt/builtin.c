@@ -135,7 +135,7 @@ static bool is_called(Value string, const char *name)
 
 static bool is_case_called(Value found, const char *name) { return kind_of(found) == KIND_CASE && is_called(case_of(found)->name, name); }
 
-/* Whether a value is of a kind: one of values, a number, an option or a result. */
+/* Whether a value is of a kind: one of values, a number, a whole one, an option or a result. */
 static bool is_as_wanted(Value wanted, Value found)
 {
     if (is_called(wanted, kind_name(kind_of(found))))
@@ -144,6 +144,8 @@ static bool is_as_wanted(Value wanted, Value found)
         return found == NIL || is_case_called(found, "some");
     if (is_called(wanted, "result"))
         return is_case_called(found, "ok") || is_case_called(found, "error");
+    if (is_called(wanted, "whole number"))
+        return is_number(found) && is_whole(found);
     return is_number(found) && is_called(wanted, "number");
 }
 
@@ -153,7 +155,9 @@ Value builtin_expect(struct vm *vm, const Value *arguments)
         return NIL;
     char first = text_size(arguments[1]) > 0 ? text_of(arguments[1])->bytes[0] : 0;
     const char *article = first == 'a' || first == 'o' ? "an" : "a";
-    return raise_text(vm, "%t: expected %s %t as %t, found %v", arguments[0], article, arguments[1], arguments[2], arguments[3]);
+    bool fraction = is_double(arguments[3]) && is_called(arguments[1], "whole number");
+    const char *found = fraction ? "a number with a fraction" : kind_name(kind_of(arguments[3]));
+    return raise_text(vm, "%t: expected %s %t as %t, found %s", arguments[0], article, arguments[1], arguments[2], found);
 }
 
 Value builtin_identical(struct vm *vm, const Value *arguments)

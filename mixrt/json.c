@@ -545,5 +545,5 @@ Value builtin_json_format(struct vm *vm, const Value *arguments)
         vm->written.size = 0;
     }
     vm->work = TRUE;
-    return work_written(vm, put_value(arguments[0], 0));
+    return work_written(vm, STRING, put_value(arguments[0], 0));
 }

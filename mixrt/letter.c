@@ -113,13 +113,13 @@ static Value converted(struct vm *vm, Value string, const struct mapping *mappin
         }
         charge(vm, (at - start) / 2);
         if (!work_write(vm, part, written))
-            return work_written(vm, false);
+            return work_written(vm, STRING, false);
         if (first)
-            return work_written(vm, work_write(vm, text->bytes + at, size - at));
+            return work_written(vm, STRING, work_write(vm, text->bytes + at, size - at));
         if (vm->fuel < 0 && at < size)
             return work_leave(vm, UNDEF, at);
     }
-    return work_written(vm, true);
+    return work_written(vm, STRING, true);
 }
 
 Value builtin_string_uppercase(struct vm *vm, const Value *arguments) { return converted(vm, arguments[0], &upper, false); }

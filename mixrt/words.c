@@ -194,7 +194,7 @@ Value builtin_string_replace(struct vm *vm, const Value *arguments)
     buffer_free(vm, &pattern.next);
     if (done && from < all)
         return work_leave(vm, UNDEF, from);
-    return work_written(vm, done);
+    return work_written(vm, STRING, done);
 }
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -277,30 +277,45 @@ Value builtin_string_split(struct vm *vm, const Value *arguments)
     }
 }
 
-Value builtin_string_join(struct vm *vm, const Value *arguments)
+/* A string, or of a number its text, or a binary, as a text; NULL if it FAILED. */
+static const struct text *joined_part(struct vm *vm, bool binary, Value element, size_t index)
+{
+    if (binary && !is_object(element, BINARY)) {
+        raise_text(vm, "binary_join: expected binaries, found %v as element %d", element, (int64_t)index);
+        return NULL;
+    }
+    if (binary)
+        return text_of(element);
+    if (!is_string(element) && !is_number(element)) {
+        raise_text(vm, "string_join: expected strings or numbers, found %v as element %d", element, (int64_t)index);
+        return NULL;
+    }
+    element = value_text(vm, element);
+    return element == FAILED ? NULL : text_flat(vm, element);
+}
+
+static Value joined(struct vm *vm, const Value *arguments, enum object_kind kind)
 {
     const struct text *separator = text_of(arguments[0]);
     Value nothing;
     size_t index = 0, count = array_count(arguments[1]);
     work_goes_on(vm, &nothing, &index);
     while (index < count) {
-        Value element = array_get(arguments[1], (uint32_t)index);
-        if (!is_string(element) && !is_number(element)) {
-            raise_text(vm, "string_join: expected strings or numbers, found %v as element %d", element, (int64_t)index);
-            return work_written(vm, false);
-        }
-        element = value_text(vm, element);
-        struct text *text = element == FAILED ? NULL : text_flat(vm, element);
+        const struct text *text = joined_part(vm, kind == BINARY, array_get(arguments[1], (uint32_t)index), index);
         if (text == NULL || (index > 0 && !work_write(vm, separator->bytes, separator->head.count)) ||
             !work_write(vm, text->bytes, text->head.count))
-            return work_written(vm, false);
+            return work_written(vm, kind, false);
         charge(vm, 1 + (text->head.count + separator->head.count) / 16);
         index++;
         if (vm->fuel < 0 && index < count)
             return work_leave(vm, UNDEF, index);
     }
-    return work_written(vm, true);
+    return work_written(vm, kind, true);
 }
+
+Value builtin_string_join(struct vm *vm, const Value *arguments) { return joined(vm, arguments, STRING); }
+
+Value builtin_binary_join(struct vm *vm, const Value *arguments) { return joined(vm, arguments, BINARY); }
 
 Value builtin_string_repeat(struct vm *vm, const Value *arguments)
 {
@@ -310,14 +325,21 @@ Value builtin_string_repeat(struct vm *vm, const Value *arguments)
         return text_new(vm, STRING, "", 0);
     if (count > (int64_t)(MAX_TEXT / text->head.count))
         return failed(vm, FAULT_MEMORY);
-    size_t size = text->head.count, all = size * (size_t)count;
-    struct text *result = text_make(vm, STRING, all, (uint32_t)(text->chars * (uint32_t)count));
+    size_t size = text->head.count, all = size * (size_t)count, at;
+    struct text *result = work_text(vm, STRING, all, (uint32_t)(text->chars * (uint32_t)count), &at);
     if (result == NULL)
         return FAILED;
-    memcpy(result->bytes, text->bytes, size);
-    for (size_t done = size; done < all; done *= 2)
-        memcpy(result->bytes + done, result->bytes, done * 2 <= all ? done : all - done);
-    charge(vm, all / 16);
+    while (at < all) {
+        /* The first one is the text, the others are what is there. */
+        const char *from = at < size ? text->bytes + at : result->bytes + at % size;
+        size_t there = at < size ? size - at : at - at % size, to = work_until(at, all);
+        size_t part = to - at < there ? to - at : there;
+        memcpy(result->bytes + at, from, part);
+        charge(vm, part / 16);
+        at += part;
+        if (vm->fuel < 0 && at < all)
+            return work_leave(vm, of_object(result), at);
+    }
     return of_object(result);
 }
 

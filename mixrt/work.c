@@ -3,6 +3,8 @@
 #include "made.h"
 #include "text.h"
 
+#define AT_ONCE (12 * 512) /* bytes */
+
 Value work_leave(struct vm *vm, Value value, size_t at)
 {
     Value kept[3] = {value, of_small((int64_t)at), of_small((int64_t)vm->written.size)};
@@ -42,11 +44,20 @@ bool work_write(struct vm *vm, const char *bytes, size_t size)
     return true;
 }
 
-Value work_written(struct vm *vm, bool done)
+struct text *work_text(struct vm *vm, enum object_kind kind, size_t size, uint32_t chars, size_t *at)
+{
+    Value kept;
+    *at = 0;
+    return work_goes_on(vm, &kept, at) ? text_of(kept) : text_make(vm, kind, size, chars);
+}
+
+size_t work_until(size_t at, size_t size) { return size - at < AT_ONCE ? size : at + AT_ONCE; }
+
+Value work_written(struct vm *vm, enum object_kind kind, bool done)
 {
     if (!done && vm->fault == FAULT_AGAIN)
         return FAILED;
-    Value result = done ? text_new(vm, STRING, vm->written.size == 0 ? "" : vm->written.bytes, vm->written.size) : FAILED;
+    Value result = done ? text_new(vm, kind, vm->written.size == 0 ? "" : vm->written.bytes, vm->written.size) : FAILED;
     buffer_free(vm, &vm->written);
     vm->work = UNDEF; /* for want of memory it is begun again */
     return result;

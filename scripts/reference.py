@@ -29,7 +29,7 @@ from mixkit.settings import Setting, describe
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs"
 PROFILE = "all"
-PROFILES = ("agent_server", "snowflake", "wasi", "test", "all")
+PROFILES = ("agent_server", "snowflake", "wasi", "widget", "test", "all")
 WRITTEN = "<!-- Written by scripts/reference.py from the code; change that, then run it. -->"
 
 

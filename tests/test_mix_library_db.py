@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     [
         "r.age == 17", "r.age != 17", "r.age < 36", "r.age <= 36", "17 < r.age", "36 >= r.age && r.banned",
         "r.age === 17", "r.age !== 17", "not (r.banned === true)", '"Rome" == r.home.city', "r.x?", "not r.tags?",
-        "r.x == null", "r.home.city?", 'map.contains("banned", r)', 'map.contains("city", r.home)',
+        "r.x == null", "r.home.city?", 'map.contains("banned", r)', 'r.home? && map.contains("city", r.home)',
         'string.hasPrefix("Ada_", r.name)', 'string.startsWith(r.name, "C\\\\")', 'string.hasSuffix("%", r.name)',
         'string.contains("_", r.name)', 'string.contains("a", r.name) || r.age > 70', 'r.("age") > p.least',
         "r.(p.field) == 17", 'r.(p.field) == 17 && r.("banned")', 'array.contains(r.age, [17, 80])',
@@ -152,7 +152,7 @@ cell output = do {
   }
 }
 """
-    found = run(text, head=PEOPLE.replace("cell saved", "def unsaved"))
+    found = run(text, head=PEOPLE.replace("cell saved", "def unsaved()"))
     assert found == {
         "up": [1, 2], "ids": 2500, "count": 2501, "found": 2501, "below": [-4, -3, -2, -1], "tombs": 1, "old": 2, "all": 3,
         "now": 0, "refs": ["ref", "ref", "null"], "got": [None, [None, None], [None]], "one": [7], "id": True,

@@ -281,6 +281,8 @@ def test_random_texts(run: Run) -> None:
         'random.cryptoRandomString("", 1)',
         'random.pseudoRandomString("a", -1)',
         'random.pseudoRandomString("a", 1e9)',
+        'random.pseudoRandomString("a", 2.5)',
+        'random.cryptoRandomString("a", 2.5)',
         "random.pseudoRandomInt(2, 1)",
     ],
 )

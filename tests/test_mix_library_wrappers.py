@@ -20,7 +20,7 @@ from mixkit.job import Agents, Target
 from mixkit.kernel import Kernel
 from mixkit.state import State
 from mixkit.storage import Place
-from mixkit.value import Case
+from mixkit.value import Case, Token
 
 Run: TypeAlias = Callable[..., Any]
 LIBRARY = [
@@ -54,7 +54,10 @@ class Echo(BaseHTTPRequestHandler):
         if self.path.startswith("/agent/broken"):
             self._send(500, b'{"error": "broken"}')
         elif self.path.startswith("/agent/"):
-            self._send(200, json.dumps({"agent": self.path, "params": json.loads(body)}).encode())
+            answer = {"agent": self.path, "params": json.loads(body)}
+            if "Authorization" in self.headers:
+                answer["as"] = self.headers["Authorization"]
+            self._send(200, json.dumps(answer).encode())
         else:
             self._echo(body)
 
@@ -295,6 +298,42 @@ def test_agents(run: Run, kernel: Kernel, url: str, tmp_path: Path) -> None:
         Case("ok", {"agent": "/agent/greet%20x", "params": {"a": 1}}), Case("ok", {"agent": "/agent/greet", "params": None}),
         Case("error", "the agent's server answered 500"), "none",
     ]  # fmt: skip
+
+
+def test_agents_as_who_asks(run: Run, kernel: Kernel, url: str, tmp_path: Path) -> None:
+    (tmp_path / "who.mix").write_text(
+        'module who(p: data)\n  import env\n  cell output = [withDefault("nobody", env.user()), p]\nmodule end\n'
+    )
+    program = kernel.load(tmp_path / "who.mix")
+
+    async def resolve(state: State, name: str) -> Target:
+        return Target(program, "who", ALL, place=state.place)
+
+    def call(agent: str, user: str | None, params: Any, options: str = "{}") -> Any:
+        token = None if user is None else Token(f"secret of {user}")
+        text = f"{agent} |> agent.asUser |> agent.call({options}, p.with)"
+        env = Env(user=user, token=token)
+        return run(text, {"url": url, "with": params}, agents=Agents(resolve), env=env)
+
+    local, remote = 'agent.localAgent("who")', 'agent.remoteAgent(p.url, "greet")'
+    answer = {"agent": "/agent/greet", "params": 1}
+    assert call(remote, "ada", 1) == Case("ok", answer | {"as": "Bearer secret of ada"})
+    configured = remote + ' |> agent.withConfig({oauthToken: "of somebody else"})'
+    assert call(configured, "ada", 1) == Case("ok", answer | {"as": "Bearer secret of ada"})
+    refused = Case("error", "the agent is to be called as a user, and nobody's credential is here")
+    assert call(remote, None, 1) == refused
+    assert call(configured, None, 1) == refused, "and not as somebody else"
+    assert call(local, "ada", 1) == Case("ok", ["ada", 1])
+    assert call(local, None, 1) == Case("ok", ["nobody", 1])
+    for agent, of in (
+        (local, lambda user: [user, 1]),
+        (remote, lambda user: answer | {"as": f"Bearer secret of {user}"}),
+    ):
+        for params in (1, 2):
+            for user in ("ada", "ben"):
+                assert call(agent, user, params, '{onceKey: "k"}') == Case("ok", of(user)), (
+                    "kept for each user"
+                )
 
 
 def test_log(run: Run, capfd: pytest.CaptureFixture[str]) -> None:

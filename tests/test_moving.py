@@ -53,7 +53,12 @@ def package(code: bytes, **changes: Any) -> Package:
         "name": "notes",
         "version": "1.2",
         "kind": "app",
-        "apps": {"notes": {"agents": {"echo": {"code": "code/notes/main.wasm"}}}},
+        "apps": {
+            "notes": {
+                "agents": {"echo": {"code": "code/notes/main.wasm"}},
+                "widgets": {"echo": {"sizes": ["2x1"]}},
+            }
+        },
         "grants": {"ffis": ["$core_log", "$db_*"]},
     } | changes
     entries = {
@@ -185,6 +190,7 @@ def test_a_workspace_comes_whole(kernel: Kernel, store: WorkspaceStore, workspac
     before, after = workspace.app("notes"), second.app("notes")
     assert after.installation == before.installation
     assert after.installation is not None
+    assert after.installation.release.widgets["echo"].sizes == ["2x1"]
     assert after.installation.withheld() == ["$db_*"]
     assert after.code("echo") == before.code("echo")
     assert versions(kernel, second, "notes") == [

@@ -252,7 +252,7 @@ def test_diff(folder: Path) -> None:
     write(
         folder,
         version="1.1",
-        apps={"demo": {"agents": agents}},
+        apps={"demo": {"agents": agents, "widgets": {"main": {"sizes": ["small"]}}}},
         grants={"ffis": ["$a"]},
         limits={"depth": 1},
         setup="more",
@@ -272,6 +272,7 @@ def test_diff(folder: Path) -> None:
         "version": {"old": "1.0", "new": "1.1"},
         "limits": {"depth": {"old": None, "new": 1}},
         "agents": {"added": ["more"], "removed": [], "changed": ["main"]},
+        "widgets": {"added": ["main"], "removed": [], "changed": []},
         "settings": {"added": ["a"], "removed": [], "changed": []},
         "setup": {"old": None, "new": "more"},
         "records": {"old": 0, "new": 2},

@@ -125,9 +125,19 @@ def test_from_a_folder_to_a_verified_package(shell: Shell, folder: Path) -> None
 
 
 def test_inspect(shell: Shell, folder: Path) -> None:
+    app = json.loads((folder / "manifest.json").read_text())["apps"]["small"]
+    write(folder, apps={"small": app | {"widgets": {"echo": {"sizes": ["small", "4x2"], "tags": ["again"]}}}})
     shell("build", folder, "-o", "p.remix")
     text = shell("inspect", "p.remix")
-    for part in ("small/echo", "{n: int}", "$crypto_md5", "code/small/small.wasm", "nobody"):
+    for part in (
+        "small/echo",
+        "{n: int}",
+        "$crypto_md5",
+        "code/small/small.wasm",
+        "nobody",
+        "small, 4x2",
+        "again",
+    ):
         assert part in text
     # What the package says of itself cannot clear the screen.
     assert "\x1b" not in text and "\\x1b[2J" in text

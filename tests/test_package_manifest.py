@@ -29,6 +29,11 @@ def agent(**changes: Any) -> dict[str, Any]:
     return manifest(apps={"demo": {"agents": {"main": {**AGENT, **changes}}}})
 
 
+def widget(name: str = "main", **changes: Any) -> dict[str, Any]:
+    widgets = {name: {"sizes": ["small"], **changes}}
+    return manifest(apps={"demo": {"agents": {"main": AGENT}, "widgets": widgets}})
+
+
 def opened(document: Any = None, **entries: bytes) -> Package:
     content = {"manifest.json": json.dumps(manifest() if document is None else document).encode()}
     content |= {"code/demo/x.wasm": b"x"} | {name.replace("__", "/"): data for name, data in entries.items()}
@@ -44,6 +49,17 @@ def test_a_small_manifest() -> None:
     assert (package.name, package.version, package.manifest.kind) == ("demo", "1.2", "app")
     assert not package.grants.allows("$core_log")
     assert Manifest.decode(package.manifest.encode()) == package.manifest
+    assert b"widgets" not in package.manifest.encode()
+
+
+def test_widgets() -> None:
+    sizes = ["extraLarge", "4x2", "12x1"]
+    package = opened(widget("sun", agent="main", sizes=sizes, database="sky-2", tags=["Sonne heute"]))
+    found = package.manifest.apps["demo"].widgets["sun"]
+    assert (found.agent, found.sizes, found.database, found.tags) == ("main", sizes, "sky-2", ["Sonne heute"])
+    assert Manifest.decode(package.manifest.encode()) == package.manifest
+    assert package.release("demo").widgets == {"sun": found}
+    assert opened(widget()).manifest.apps["demo"].widgets["main"].agent is None, "the agent of that name"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +91,23 @@ def test_a_small_manifest() -> None:
         (agent(inParams="int"), r"parameters are a record"),
         (agent(outParams="array("), r"at \$\.apps\.demo\.agents\.main\.outParams"),
         (agent(outParams="array(" * 5_000), "characters|nesting"),
+        (widget("a b"), r"widget names .* at \$\.apps\.demo\.widgets"),
+        (widget("other"), r"expected an agent of the app \(main\), found 'other' at \$\.apps\.demo\.widgets\.other\.agent"),
+        (widget(agent="mian"), r"did you mean 'main'\? at \$\.apps\.demo\.widgets\.main\.agent"),
+        (widget(size="small"), r"unknown field `size`.* at \$\.apps\.demo\.widgets\.main$"),
+        (widget(sizes="small"), r"at \$\.apps\.demo\.widgets\.main\.sizes"),
+        (widget(sizes=[]), r"expected 1 to 32 sizes, found 0 at \$\.apps\.demo\.widgets\.main\.sizes"),
+        (widget(sizes=[f"{n}x1" for n in range(1, 34)]), "found 33"),
+        (widget(sizes=["small", "lage"]), r"did you mean 'large'\? at \$\.apps\.demo\.widgets\.main\.sizes\[1\]"),
+        (widget(sizes=["0x2"]), "cells as 4x2, found '0x2'"),
+        (widget(sizes=["4x2\n"]), "cells as 4x2"),
+        (widget(sizes=["٤x2"]), "cells as 4x2"),
+        (widget(sizes=["4x2", "small", "4x2"]), "expected each once, found '4x2' twice"),
+        (widget(database="../x"), r"found '../x' at \$\.apps\.demo\.widgets\.main\.database"),
+        (widget(tags=["a", ""]), r"at \$\.apps\.demo\.widgets\.main\.tags\[1\]"),
+        (widget(tags=["a\u202eb"]), "printable"),
+        (widget(tags=["a", "a"]), "expected each once"),
+        (widget(tags=[str(n) for n in range(33)]), "expected at most 32 tags"),
         (manifest(grants={"ffis": ["$http_*", "$a b"]}), r"at \$\.grants\.ffis\[1\]"),
         (manifest(grants={"ffis": "*"}), r"at \$\.grants\.ffis"),
         (manifest(grants={"fffis": []}), "unknown field `fffis`"),

@@ -13,7 +13,7 @@ from mixkit.cli.params import read_json
 from mixkit.errors import ProfileError
 from mixkit.profile import load_profile, profile_names, profile_path
 
-SHIPPED = {"all", "agent_server", "snowflake", "wasi", "test"}
+SHIPPED = {"all", "agent_server", "snowflake", "wasi", "test", "widget"}
 
 
 def write(path: Path, text: str) -> Path:

@@ -12,7 +12,7 @@ from mixkit.cli.grants import check_grants
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.package_file import FILE, open_package, trust_option, trusted_keys, warnings_of
-from mixkit.cli.remix_text import agents, powers
+from mixkit.cli.remix_text import agents, powers, widgets
 from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def inspect(session: Session, package: Path) -> None:
         ("Powers that it asks for", ("power", "value"), powers(found)),
         ("Limits that it asks for", ("limit", "value"), list(about.limits.items())),
         ("Agents", ("agent", "params", "result", "code", "description"), agents(found)),
+        ("Widgets", ("widget", "agent", "sizes", "database", "tags", "description"), widgets(found)),
         ("Entries", ("bytes", "entry"), [(e.size, e.name) for e in found.archive.entries.values()]),
     ):
         out.line()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mixkit.package import Package
     from mixkit.package.diff import AppDiff, Names
 
-__all__ = ["agents", "powers", "print_diff", "shown"]
+__all__ = ["agents", "powers", "print_diff", "shown", "widgets"]
 
 
 def powers(package: Package) -> list[tuple[str, Any]]:
@@ -31,6 +31,22 @@ def agents(package: Package) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
+def widgets(package: Package) -> list[tuple[str, str, str, str, str, str]]:
+    """Widgets with agent, sizes, database, tags, and description."""
+    return [
+        (
+            f"{app}/{name}",
+            widget.agent or name,
+            ", ".join(widget.sizes),
+            widget.database or app,
+            ", ".join(widget.tags),
+            widget.description,
+        )
+        for app, spec in package.manifest.apps.items()
+        for name, widget in spec.widgets.items()
+    ]
+
+
 def print_diff(changes: list[AppDiff], out: Output, *, stderr: bool = False) -> None:
     """App by app what differs, powers first."""
     tell = out.note if stderr else out.line
@@ -47,6 +63,7 @@ def print_diff(changes: list[AppDiff], out: Output, *, stderr: bool = False) -> 
         for limit, pair in change.limits.items():
             tell(f"  limit {limit}: {shown(pair.old) or 'default'} -> {shown(pair.new) or 'default'}", None)
         _print_names("agent", change.agents, tell)
+        _print_names("widget", change.widgets, tell)
         _print_names("setting", change.settings, tell)
         _print_names("entry", change.files, tell)
 

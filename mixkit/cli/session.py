@@ -49,8 +49,10 @@ class Session:
         from mixkit.kernel import Kernel
 
         kernel = Kernel(self.profile, overrides=dict(self.overrides))
-        # Commands that come so far may go on for long.
-        gc.enable()
+        if not gc.isenabled():
+            # Commands that come so far may go on for long; what there is now stays, and is not looked through.
+            gc.freeze()
+            gc.enable()
         return kernel
 
     def assembly(self) -> Assembly:

@@ -154,7 +154,7 @@ def manifest_of(release: Release, grants: GrantsSpec | None = None) -> Manifest:
         name=release.package,
         version=release.version,
         kind="app",
-        apps={release.app: AppSpec(agents=release.agents)},
+        apps={release.app: AppSpec(agents=release.agents, widgets=release.widgets)},
         grants=grants or release.grants,
         limits=release.limits,
         setup=release.setup,

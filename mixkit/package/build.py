@@ -21,7 +21,7 @@ import msgspec
 from mixkit._fault import step
 from mixkit.errors import PackageError
 from mixkit.package import agreement, manifest, signature
-from mixkit.package.manifest import AgentSpec, AppSpec, Manifest
+from mixkit.package.manifest import AgentSpec, Manifest
 from mixkit.package.package import RUNTIME, Package
 from mixkit.package.zip_headers import check_path
 from mixkit.vm.manifest import manifest_of
@@ -131,7 +131,7 @@ def _resolve(
             agents[name] = _completed(
                 name, msgspec.structs.replace(agent, code=code), app, said(entries[code]())
             )
-        apps[app] = AppSpec(agents=agents)
+        apps[app] = msgspec.structs.replace(spec, agents=agents)
     return msgspec.structs.replace(written, apps=apps)
 
 

@@ -48,6 +48,7 @@ class AppDiff(msgspec.Struct, frozen=True, kw_only=True):
     version: Pair | None
     limits: dict[str, Pair]
     agents: Names
+    widgets: Names
     settings: Names
     setup: Pair | None
     records: Pair | None
@@ -57,7 +58,7 @@ class AppDiff(msgspec.Struct, frozen=True, kw_only=True):
     def same(self) -> bool:
         """Whether nothing differs."""
         lists = (self.widened, self.narrowed, self.limits)
-        names = (self.agents, self.settings, self.files)
+        names = (self.agents, self.widgets, self.settings, self.files)
         pairs = (self.signer, self.package, self.version, self.setup, self.records)
         return not any(lists) and all(n == Names() for n in names) and all(pair is None for pair in pairs)
 
@@ -85,6 +86,7 @@ def _app(name: str, old: Release | None, new: Release | None) -> AppDiff:
             if before.limits.get(key) != after.limits.get(key)
         },
         agents=_names(_agents(before), _agents(after)),
+        widgets=_names(before.widgets, after.widgets),
         settings=_names(before.settings, after.settings),
         setup=_pair(before.setup, after.setup),
         records=_pair(before.records, after.records),

@@ -31,6 +31,7 @@ from mixkit.near import meant
 from mixkit.package.document import convert, dump, parse
 from mixkit.package.errors import BadName
 from mixkit.package.names import check_name
+from mixkit.package.widgets import WidgetSpec, faults
 from mixkit.schema import ANY, RecordType, ScalarType, Type
 from mixkit.schema_text import TypeTextError, parse_params
 from mixkit.schema_text import parse as parse_type
@@ -69,10 +70,11 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     out_params: TypeText = msgspec.field(default=None, name="outParams")
 
 
-class AppSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An app: its agents by name."""
+class AppSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """An app: its agents by name, and the widgets that they draw."""
 
     agents: dict[str, AgentSpec]
+    widgets: dict[str, WidgetSpec] = {}
 
 
 class GrantsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,7 +128,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         found = document.get("format") if isinstance(document, dict) else None
         if found != 3 or type(found) is not int:
             raise _error(f"expected format 3, found {found!r:.40}; build the package anew", "$.format")
-        _check_agents_first(document.get("apps"))
+        _check_items_first(document.get("apps"))
         manifest = convert(document, cls, ENTRY)
         _check_identity(manifest)
         for app, spec in manifest.apps.items():
@@ -179,12 +181,13 @@ def _error(message: str, path: str) -> PackageError:
     return PackageError(f"{message} at {path}", ENTRY)
 
 
-def _check_agents_first(apps: Any) -> None:
-    """Agent by agent, because msgspec's path to a fault inside a map does not name the map's key."""
+def _check_items_first(apps: Any) -> None:
+    """One by one, because msgspec's path to a fault inside a map does not name the map's key."""
     for app, spec in apps.items() if isinstance(apps, dict) else ():
-        agents = spec.get("agents") if isinstance(spec, dict) else None
-        for name, agent in agents.items() if isinstance(agents, dict) else ():
-            convert(agent, AgentSpec, ENTRY, f"$.apps{step(app)}.agents{step(name)}")
+        for kind, type in (("agents", AgentSpec), ("widgets", WidgetSpec)):
+            items = spec.get(kind) if isinstance(spec, dict) else None
+            for name, item in items.items() if isinstance(items, dict) else ():
+                convert(item, type, ENTRY, f"$.apps{step(app)}.{kind}{step(name)}")
 
 
 def _check_identity(manifest: Manifest) -> None:
@@ -212,6 +215,13 @@ def _check_app(app: str, spec: AppSpec, source: bool) -> None:
     for name, agent in spec.agents.items():
         _check_name("agent", name, path)
         _check_agent(app, agent, f"{path}.{name}", source)
+    path = f"$.apps.{app}.widgets"
+    if len(spec.widgets) > _MAX_NAMED:
+        raise _error(f"expected at most {_MAX_NAMED} widgets, found {len(spec.widgets)}", path)
+    for name, widget in spec.widgets.items():
+        _check_name("widget", name, path)
+        for key, message in faults(name, widget, spec.agents):
+            raise _error(message, f"{path}.{name}{key}")
 
 
 def _check_agent(app: str, agent: AgentSpec, path: str, source: bool) -> None:

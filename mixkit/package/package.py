@@ -127,6 +127,7 @@ class Package:
             version=self.version,
             signer=signer,
             agents=self.manifest.apps[app].agents,
+            widgets=self.manifest.apps[app].widgets,
             grants=self.manifest.grants,
             limits=self.manifest.limits,
             settings=self.settings.get(app, {}),

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from mixkit.package.manifest import AgentSpec, GrantsSpec
+from mixkit.package.widgets import WidgetSpec
 
 __all__ = ["Release"]
 
@@ -27,6 +28,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     version: str
     signer: str | None = None
     agents: dict[str, AgentSpec]
+    widgets: dict[str, WidgetSpec] = {}
     grants: GrantsSpec
     limits: dict[str, int | float] = {}
     settings: dict[str, Any] = {}

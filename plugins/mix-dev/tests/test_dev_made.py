@@ -82,8 +82,9 @@ class Dev:
 
     def __init__(self, folder: Path, *options: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MIXKIT_")}
+        # What a script runs behind itself ignores Ctrl-C, and so would this.
         self.process = subprocess.Popen(
-            [MIXKIT, "dev", str(folder), "--port", "0", *options],
+            ["env", "--default-signal=INT", MIXKIT, "dev", str(folder), "--port", "0", *options],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
         self.lines: list[str] = []

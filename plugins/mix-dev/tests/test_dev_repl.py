@@ -143,7 +143,9 @@ def test_a_terminal(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    process = subprocess.Popen([MIXKIT, "repl"], env=environ, start_new_session=True, **streams)
+    # What a script runs behind itself ignores Ctrl-C, and so would this.
+    command = ["env", "--default-signal=INT", MIXKIT, "repl"]
+    process = subprocess.Popen(command, env=environ, start_new_session=True, **streams)
     os.close(theirs)
     seen = ""
 

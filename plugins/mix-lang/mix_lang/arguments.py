@@ -7,11 +7,11 @@ argument that is undefined makes the result undefined. Kinds are looked at, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from mix_lang import syntax as s
 from mix_lang.library import TWINS
+from mix_lang.record import changed
 from mix_lang.source import Span
 from mixkit.value import UNDEF
 
@@ -25,6 +25,8 @@ _RAISING: Final = {
 _PASSING: Final = {"string", "number"}
 """Modules of which an undefined argument gives undefined."""
 _EXPECT: Final = "$expect"
+_COUNTS: Final = {"array": "n", "stream": "n", "number": "minLen"}
+"""The argument of a module's functions that says how many: a number without a fraction."""
 _KINDS: Final = {
     "array": "array",
     "map": "map",
@@ -50,13 +52,14 @@ def with_arguments_checked(module: s.Module) -> s.Module:
     for param in (s.TVar(module.span, "A"), text, text, text):
         kind = s.TArrow(module.span, param, kind)
     at = Span(module.span.start, module.span.start)
-    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", (), None)
-    return replace(module, items=(expect, *items))
+    expect = s.Foreign(at, _EXPECT, at, True, kind, "%expect", at, (), None)
+    return changed(module, items=(expect, *items))
 
 
 def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
-    params = [(param, _kind(param.type, types)) for param in item.params or ()]
-    named = [(param.name, kind) for param, kind in params if kind]
+    kinds = [(param.name, _kind(param.type, types)) for param in item.params or ()]
+    count = _COUNTS.get(TWINS.get(module, module))
+    named = [(name, "whole number" if name == count else kind) for name, kind in kinds if kind]
     if item.private or item.body is None or not named:
         return item
     at = item.name_span
@@ -76,12 +79,12 @@ def _checked(module: str, item: s.Def, types: Mapping[str, s.Type]) -> s.Def:
         if passing:
             leave = s.Block(at, (s.Return(at, s.Const(at, UNDEF)),))
             first = [s.IfStmt(at, (s.Branch(at, s.Not(at, given), leave),), None), *first]
-        return replace(item, body=replace(item.body, statements=(*first, *item.body.statements)))
+        return changed(item, body=changed(item.body, statements=(*first, *item.body.statements)))
     bindings = tuple(s.LetStmt(at, s.PAny(at), None, check) for check in checks)
     body: s.Expr = s.Let(item.body.span, bindings, item.body)
     if passing:
         body = s.If(item.body.span, ((given, body),), s.Const(at, UNDEF))
-    return replace(item, body=body)
+    return changed(item, body=body)
 
 
 def _kind(hint: s.Type | None, types: Mapping[str, s.Type]) -> str:

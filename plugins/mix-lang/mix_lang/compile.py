@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from mix_lang import library
-from mix_lang import syntax as s
 from mix_lang.arguments import with_arguments_checked
 from mix_lang.check.imports import check_imports
 from mix_lang.check.modules import check_module
 from mix_lang.diagnostic import Diagnostic, Report
+from mix_lang.garbage import uncollected
 from mix_lang.infer.modules import check_types
 from mix_lang.memory import Memory
 from mix_lang.parser import parse
@@ -41,6 +41,7 @@ class Checked:
         return next((unit for unit in units if unit.source.file == file and not unit.library), None)
 
 
+@uncollected
 def check(sources: Mapping[str, str], memory: Memory | None = None) -> Checked:
     """Parse and check the modules of a program.
 
@@ -106,10 +107,8 @@ def add_library(program: Program) -> None:
     """The modules of the standard library that the program imports, through others too."""
     todo = list(program.units.values())
     while todo:
-        for item in todo.pop().module.items:
-            if not isinstance(item, s.Import | s.Declare) or item.module in program.units:
-                continue
-            if item.module in program.known:
+        for item in todo.pop().links:
+            if item.module not in program.units and item.module in program.known:
                 unit = program.units[item.module] = _of_library(item.module)
                 todo.append(unit)
 

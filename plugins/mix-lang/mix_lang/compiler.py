@@ -11,6 +11,7 @@ from mix_lang.check.meta import module_meta
 from mix_lang.compile import Checked, check, imports_of
 from mix_lang.diagnostic import Diagnostic, Report
 from mix_lang.errors import CompileError
+from mix_lang.garbage import uncollected
 from mix_lang.memory import Memory
 from mix_lang.program import Program, Unit
 from mix_lang.source import Span
@@ -120,6 +121,7 @@ def build_all(sources: Mapping[str, str], memory: Memory | None = None) -> tuple
     return {unit.source.file: _code(checked, unit) for unit in agents}, checked
 
 
+@uncollected
 def _code(checked: Checked, unit: Unit, libraries: Sequence[Library] = ()) -> bytes:
     """The executable of an agent."""
     from mix_lang.codegen.generator import generate
@@ -152,7 +154,9 @@ def _too_large(checked: Checked, unit: Unit, error: TooLarge) -> Diagnostic:
     report = Report(unit.source)
     report.add(
         "M0604", unit.module.span if member is None else getattr(member.item, "name_span", member.item.span),
-        f"the code of '{name or module}' is too large", hint="give parts of it names of their own", name=name or module,
+        f"the code of '{name or module}' is too large",
+        hint="a function holds 65,536 locals, a jump 32,767 instructions: give parts of it names of their own",
+        name=name or module,
     )  # fmt: skip
     return report.found[0]
 

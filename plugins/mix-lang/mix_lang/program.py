@@ -74,7 +74,9 @@ class Unit:
     _passages: dict[int, Passage] | None = None
     _own: dict[Hashable, Any] = field(default_factory=dict)
     _actions: dict[int, str] | None = None
+    _links: tuple[s.Import | s.Declare, ...] | None = None
     _imports: list[str] | None = None
+    _stateful: bool | None = None
 
     @property
     def name(self) -> str:
@@ -111,11 +113,28 @@ class Unit:
         return Unit(module, self.source, *members_of(module), passages=(passage,))
 
     @property
+    def links(self) -> tuple[s.Import | s.Declare, ...]:
+        """Its items that name other modules."""
+        if self._links is None:
+            self._links = tuple(item for item in self.module.items if isinstance(item, s.Import | s.Declare))
+        return self._links
+
+    @property
     def imports(self) -> list[str]:
         """The modules that it imports."""
         if self._imports is None:
-            self._imports = [item.module for item in self.module.items if isinstance(item, s.Import)]
+            self._imports = [item.module for item in self.links if isinstance(item, s.Import)]
         return self._imports
+
+    @property
+    def stateful(self) -> bool:
+        """Whether its instances differ by more than their parameters: by cells, and what writes them."""
+        if self._stateful is None:
+            self._stateful = any(
+                isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer)
+                for item in self.module.items
+            )
+        return self._stateful
 
     @property
     def action_names(self) -> dict[int, str]:

@@ -13,6 +13,7 @@ from mix_lang import syntax as s
 from mix_lang.diagnostic import Report
 from mix_lang.memory import Memory
 from mix_lang.passages import Passage
+from mix_lang.record import changed
 from mix_lang.source import Span
 from mix_lang.walk import every, mapped
 
@@ -57,7 +58,7 @@ def with_queries(
             if not own.found:
                 memory.note(key, made, 20 * len(passage.text))
         found.append(made)
-    return replace(module, items=tuple(item for passage in found for item in passage.items)), tuple(found)
+    return changed(module, items=tuple(item for passage in found for item in passage.items)), tuple(found)
 
 
 def _with_queries(items: tuple[s.Item, ...], modules: dict[str, str], report: Report) -> tuple[s.Item, ...]:

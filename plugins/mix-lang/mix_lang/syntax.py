@@ -6,9 +6,9 @@ What a name means is not in the tree; `mix_lang.check.names` finds it out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from mix_lang.record import Record, record
 from mix_lang.source import Span
 
 __all__ = [
@@ -102,32 +102,32 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+@record
+class Node(Record):
     span: Span
 
 
 # ------------------------------------------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Const(Node):
     """A constant of the value model."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Regex(Node):
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Qualified(Node):
     """`self.name`, `global.name`."""
 
@@ -135,7 +135,7 @@ class Qualified(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field(Node):
     """`r.f`, or a member of a module."""
 
@@ -144,7 +144,7 @@ class Field(Node):
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dynamic(Node):
     """`m.(k)`."""
 
@@ -152,7 +152,7 @@ class Dynamic(Node):
     key: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index(Node):
     """`a[i]`."""
 
@@ -160,7 +160,7 @@ class Index(Node):
     index: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TupleAt(Node):
     """`t[#0 of 2]`."""
 
@@ -169,7 +169,7 @@ class TupleAt(Node):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Label(Node):
     """`p.[#name]`."""
 
@@ -177,14 +177,14 @@ class Label(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Present(Node):
     """`x?`."""
 
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slice(Node):
     """`a[]`, `a[p..q]`, with either end left out: a stream."""
 
@@ -193,7 +193,7 @@ class Slice(Node):
     last: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call(Node):
     """`piped` says that the last argument was written in front of `|>`."""
 
@@ -202,32 +202,32 @@ class Call(Node):
     piped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Previous(Node):
     """`c'`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inverse(Node):
     """`rgb^`: takes the argument out of a case."""
 
     case: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Not(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Neg(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+@record
+class Part(Record):
     """An operator and its right operand; `ci` for the forms that ignore case."""
 
     op: str
@@ -236,7 +236,7 @@ class Part:
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chain(Node):
     """Operators of one precedence, from left to right."""
 
@@ -244,19 +244,19 @@ class Chain(Node):
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Array(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Labels(Node):
     """`[#name: "Tom", #age: 28]`."""
 
     fields: tuple[tuple[str, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key(Node):
     """Key and value of a map literal."""
 
@@ -264,12 +264,12 @@ class Key(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MapLit(Node):
     keys: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Clause(Node):
     """One alternative of a lambda, or a case of a switch (one pattern, a block)."""
 
@@ -278,36 +278,36 @@ class Clause(Node):
     body: Expr | Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lambda(Node):
     """All clauses have the same number of patterns."""
 
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class If(Node):
     branches: tuple[tuple[Expr, Expr], ...]
     otherwise: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Let(Node):
     bindings: tuple[LetStmt, ...]
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Try(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Do(Node):
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step(Node):
     """One step of a place in a value: `.name` (field), `.(k)` (key), `[i]` (index), `[#0 of 2]`, `[#name]`."""
 
@@ -318,7 +318,7 @@ class Step(Node):
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class With(Node):
     """`m with .a = 1 with .b[2] = 3`."""
 
@@ -326,7 +326,7 @@ class With(Node):
     updates: tuple[tuple[tuple[Step, ...], Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hint(Node):
     """`e : T`."""
 
@@ -334,14 +334,14 @@ class Hint(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeCheck(Node):
     """`type(T)` as a function, checked when it runs."""
 
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Action(Node):
     params: tuple[Param, ...]
     block: Block
@@ -357,19 +357,19 @@ Expr: TypeAlias = (
 # ------------------------------------------------------------------------------------------------------- statements
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block(Node):
     statements: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LetStmt(Node):
     pattern: Pattern
     type: Type | None
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VarStmt(Node):
     name: str
     name_span: Span
@@ -377,7 +377,7 @@ class VarStmt(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assign(Node):
     """To a variable, a cell (or a link to one), or a place in its value."""
 
@@ -386,25 +386,25 @@ class Assign(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Branch(Node):
     condition: Expr
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IfStmt(Node):
     branches: tuple[Branch, ...]
     otherwise: Block | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class While(Node):
     condition: Expr
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForVar(Node):
     init: VarStmt
     condition: Expr
@@ -412,25 +412,25 @@ class ForVar(Node):
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForIn(Node):
     pattern: Pattern
     stream: Expr
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Switch(Node):
     subject: Expr
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Return(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExprStmt(Node):
     value: Expr
 
@@ -442,22 +442,22 @@ Body: TypeAlias = Expr | Block
 # --------------------------------------------------------------------------------------------------------- patterns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PAny(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PVar(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PConst(Node):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot(Node):
     """An element of an array pattern."""
 
@@ -465,19 +465,19 @@ class Slot(Node):
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PArray(Node):
     slots: tuple[Slot, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PMap(Node):
     """Keys with their pattern, and whether the key may be absent; the map may have more."""
 
     fields: tuple[tuple[str, Pattern, bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PCase(Node):
     """`qualifier` is `self`, `global`, the name of a module, or empty: then what is in scope."""
 
@@ -486,18 +486,18 @@ class PCase(Node):
     arg: Pattern | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PType(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PAt(Node):
     name: str
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PCompare(Node):
     """`n < 5`: binds n (unless it is `_`), and holds if the comparison is true."""
 
@@ -507,7 +507,7 @@ class PCompare(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PAll(Node):
     """`p && q` (op and), `p || q` (op or)."""
 
@@ -521,7 +521,7 @@ Pattern: TypeAlias = PAny | PVar | PConst | PArray | PMap | PCase | PType | PAt 
 # ------------------------------------------------------------------------------------------------------------ types
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TName(Node):
     """A built-in type, a type or case of this module, or of another one."""
 
@@ -529,12 +529,12 @@ class TName(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TVar(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TApply(Node):
     """`array(T)`, `map(T)`, `stream(T)`, `link(T)`, `option(T)`, `result(T, E)`, or a case with its argument."""
 
@@ -543,30 +543,30 @@ class TApply(Node):
     args: tuple[Type, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TTuple(Node):
     items: tuple[Type, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TLabels(Node):
     fields: tuple[tuple[str, Type], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TRecord(Node):
     """Name, type, and whether the field may be absent."""
 
     fields: tuple[tuple[str, Type, bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TArrow(Node):
     param: Type
     result: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TUnion(Node):
     options: tuple[Type, ...]
 
@@ -577,13 +577,13 @@ Type: TypeAlias = TName | TVar | TApply | TTuple | TLabels | TRecord | TArrow | 
 # ------------------------------------------------------------------------------------------------------ definitions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Param(Node):
     name: str
     type: Type | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import(Node):
     """`args` is None where there are no parentheses."""
 
@@ -594,13 +594,13 @@ class Import(Node):
     types: tuple[tuple[str, Type], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declare(Node):
     module: str
     params: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Def(Node):
     """`params` is None for a value; `body` is None for a declaration, `type` that of result or value."""
 
@@ -613,18 +613,19 @@ class Def(Node):
     meta: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Foreign(Node):
     name: str
     name_span: Span
     private: bool
     type: Type
     ffi: str
+    ffi_span: Span
     fallbacks: tuple[tuple[Name, Expr], ...]
     meta: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CellDef(Node):
     """`body` is None for a declaration."""
 
@@ -639,7 +640,7 @@ class CellDef(Node):
     meta: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Alias(Node):
     name: str
     name_span: Span
@@ -647,7 +648,7 @@ class Alias(Node):
     target: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CaseDef(Node):
     name: str
     name_span: Span
@@ -655,7 +656,7 @@ class CaseDef(Node):
     arg: Type | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeDef(Node):
     name: str
     name_span: Span
@@ -663,12 +664,12 @@ class TypeDef(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initializer(Node):
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Observer(Node):
     """`on (a, b) when cond do { … }`."""
 
@@ -677,23 +678,23 @@ class Observer(Node):
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Meta(Node):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pragma(Node):
     values: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Test(Node):
     name: str
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Broken(Node):
     """A definition that could not be read; its name is known all the same, so that its uses are no errors."""
 
@@ -706,7 +707,7 @@ Item: TypeAlias = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Module(Node):
     name: str
     static: bool

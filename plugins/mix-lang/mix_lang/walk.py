@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Final
 
 from mix_lang import syntax as s
+from mix_lang.record import changed
 
 __all__ = ["children", "every", "mapped"]
 
@@ -25,8 +25,10 @@ def _names(kind: type) -> tuple[str, ...]:
     """The fields of a kind of node that may hold others; none of what is no node."""
     names: tuple[str, ...] = ()
     if issubclass(kind, _NODES):
-        found = dataclasses.fields(kind)
-        names = tuple(field.name for field in found if field.type not in _NO_NODES)
+        types = {
+            name: text for of in kind.__mro__ for name, text in vars(of).get("__annotations__", {}).items()
+        }
+        names = tuple(name for name in kind.__match_args__ if types[name] not in _NO_NODES)
     _FIELDS[kind] = names
     return names
 
@@ -78,10 +80,10 @@ def mapped(root: Any, change: Callable[[Any], Any]) -> Any:
         names = _names(kind)
     if not names and not isinstance(root, _NODES):
         return root
-    changed = {}
+    other = {}
     for name in names:
         old = getattr(root, name)
         new = mapped(old, change)
         if new is not old:
-            changed[name] = new
-    return change(dataclasses.replace(root, **changed) if changed else root)
+            other[name] = new
+    return change(changed(root, **other) if other else root)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from mix_lang import library
@@ -105,12 +109,55 @@ def test_linear(piece: str) -> None:
     assert _seconds(long) < 30 * max(_seconds(short), 0.002)
 
 
+STRICT = "_pragma_ {strictTyping: true}\n"
+
+
+def _lines(text: str) -> int:
+    """How many lines of Python a compilation runs, which does not depend on what else the computer does."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., Any]:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        build({"a.mix": text})
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("before", "piece", "after"),
+    [
+        ("def f(x) {", "let x{0} = n0 + x", "return n0 }\ncell output = f(1)"),
+        ("def f(x) {", "let [x{0}, y{0}] = [n0, x]", "return n0 }\ncell output = f(1)"),
+        ("def f(x) {", "var x{0} = x\nx{0} = n0", "return n0 }\ncell output = f(1)"),
+        ("def f(x) {", "let x{0} = (y -> y + n0)", "return n0 }\ncell output = f(1)"),
+        ("def f(x) {", "let x{0} = n0\nif (x == 2) {{ let y = n0; return y }}", "return n0 }\ncell output = f(1)"),
+        ("def f(x) =", "let x{0} = n0;", "n0\ncell output = f(1)"),
+        ("var cell c = 0\ncell output = action {", "let x{0} = n0\nc = x{0}", "}"),
+    ],
+)  # fmt: skip
+def test_many_locals(before: str, piece: str, after: str) -> None:
+    def lines(count: int) -> int:
+        end = ";" if before.endswith("=") else ""
+        pieces = (piece.format(i) for i in range(count))
+        return _lines(STRICT + "\n".join([before, f"let n0 = 1{end}", *pieces, after]))
+
+    # The first one reads the library.
+    lines(1)
+    few, some, many = map(lines, (100, 200, 400))
+    # Twice the locals that are added: four times the work would be quadratic.
+    assert many - some < 2.4 * (some - few)
+
+
 def _doubling(first: str, line: str, count: int = 40) -> str:
     """Lines that are each made of two of the one before."""
     return first + "".join(line.format(i, i - 1) for i in range(1, count))
-
-
-STRICT = "_pragma_ {strictTyping: true}\n"
 
 
 @pytest.mark.parametrize(

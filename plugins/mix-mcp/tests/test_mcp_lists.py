@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
+
     from conftest import Site, Stdio
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]

@@ -28,6 +28,8 @@ _ROUNDS: Final = 15
 """So many of them a client is heard that was refused."""
 _MOST_DROPPED: Final = 128 * 1024 * 1024
 """Bytes that such a client may send."""
+_MOST_OF_HEAD: Final = 1024 * 1024
+"""And of a head, which no client means to be so long."""
 
 
 class _Dropped(list[tuple[bytes, bytes]]):
@@ -76,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._idle = 0
         self._dropped = 0
+        self._most_dropped = _MOST_DROPPED
         self._stops = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -119,7 +122,7 @@ class Protocol(HttpToolsProtocol):
         """Bytes have come."""
         if self.transport.ending:
             self._dropped += len(data)
-            if self._dropped > _MOST_DROPPED:
+            if self._dropped > self._most_dropped:
                 self.transport.own.close()
             return
         before = self.cycle
@@ -132,6 +135,7 @@ class Protocol(HttpToolsProtocol):
         self._idle += len(data)
         if self._idle > _LONGEST_HEAD and not self.transport.is_closing():
             message = f"expected at most {_LONGEST_HEAD} bytes in the head of a request"
+            self._most_dropped = _MOST_OF_HEAD
             self._refuse(
                 b"431 Request Header Fields Too Large", message, cycle is None or cycle.response_complete
             )

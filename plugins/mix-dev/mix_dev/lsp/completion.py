@@ -12,6 +12,7 @@ from mix_lang.diagnostic import Report
 from mix_lang.lexer import KEYWORDS
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Read, Unit, members_of
+from mix_lang.record import changed
 from mix_lang.source import Source
 
 from mix_dev.lsp.document import Document
@@ -110,7 +111,7 @@ def _read(program: Program, unit: Unit, part: str) -> Index | None:
     modules = parse(source, unit.name, Report(source))
     if not modules:
         return None
-    module = replace(modules[0], name=unit.name, params=unit.module.params, types=unit.module.types)
+    module = changed(modules[0], name=unit.name, params=unit.module.params, types=unit.module.types)
     members, types = members_of(module)
     made = Unit(module, source, {**unit.members, **members}, {**unit.types, **types})
     return index_of(replace(program, units={**program.units, unit.name: made}), made)

@@ -14,6 +14,7 @@ from mix_lang import syntax as s
 from mix_lang.compile import Checked
 from mix_lang.compiler import executable
 from mix_lang.program import Program, Unit
+from mix_lang.record import changed
 from mix_lang.walk import every
 
 __all__ = ["Built", "build", "tests_in"]
@@ -130,7 +131,7 @@ def _program(
     if "output" not in cells:
         nothing = s.Const(span, None)
         items.append(s.CellDef(span, "output", span, False, True, False, None, None, nothing, None))
-    made = replace(module, params=(s.Param(span, _NUMBER, None),), meta=None, items=tuple(items))
+    made = changed(module, params=(s.Param(span, _NUMBER, None),), meta=None, items=tuple(items))
     units = dict(program.units)
     units[unit.name] = unit.with_module(made)
     return replace(program, units=units)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mix_lang import syntax as s
 from mix_lang.program import Program, Unit
+from mix_lang.record import changed
 from mix_lang.source import Source, Span
 from mix_lang.walk import every, mapped
 
@@ -93,7 +94,7 @@ def _watched(unit: Unit, lines: Lines, early: set[str]) -> Unit:
     number, data = s.TName(module.span, "", "number"), s.TName(module.span, "", "data")
     arrow = s.TArrow(module.span, number, data)
     told = s.Foreign(module.span, _NAME, module.span, True, arrow, FFI, (), None)
-    made = replace(module, items=(told, *items))
+    made = changed(module, items=(told, *items))
     return unit.with_module(made)
 
 
@@ -109,7 +110,7 @@ def _changed(source: Source, lines: Lines, node: Any) -> Any:
 
     match node:
         case s.Block(statements=statements):
-            return replace(
+            return changed(
                 node,
                 statements=tuple(
                     part for each in statements for part in (s.ExprStmt(each.span, tell(each.span)), each)
@@ -118,13 +119,13 @@ def _changed(source: Source, lines: Lines, node: Any) -> Any:
         case s.Def(params=tuple(), body=body) | s.CellDef(body=body) | s.Clause(body=body) if (
             body is not None and not isinstance(body, s.Block)
         ):
-            return replace(node, body=told(body))
+            return changed(node, body=told(body))
         case s.If(branches=branches, otherwise=otherwise):
-            return replace(
+            return changed(
                 node,
                 branches=tuple((condition, told(value)) for condition, value in branches),
                 otherwise=told(otherwise),
             )
         case s.Let(body=body):
-            return replace(node, body=told(body))
+            return changed(node, body=told(body))
     return node

@@ -98,10 +98,10 @@ class BodyChecker:
                 for clause in clauses:
                     self._clause(clause, scope)
             case s.Let(bindings=bindings, body=body):
+                inner = scope.inner()
                 for binding in bindings:
-                    scope = scope.inner()
-                    self._let(binding, scope)
-                self._expr(body, scope)
+                    self._let(binding, inner)
+                self._expr(body, inner)
             case s.Do(block=block):
                 self._block(block, scope)
             case s.Action(params=params, block=block):
@@ -326,21 +326,17 @@ class BodyChecker:
     def _block(self, block: s.Block, scope: Scope) -> None:
         inner = scope.inner()
         for statement in block.statements:
-            inner = self._statement(statement, inner)
+            self._statement(statement, inner)
 
-    def _statement(self, node: s.Stmt, scope: Scope) -> Scope:
-        """Check one; answers the scope that the next ones are in."""
+    def _statement(self, node: s.Stmt, scope: Scope) -> None:
+        """Check one; the names that it gives are in the scope afterwards."""
         match node:
             case s.LetStmt():
-                inner = scope.inner()
-                self._let(node, inner)
-                return inner
+                self._let(node, scope)
             case s.VarStmt(name=name, name_span=span, type=of, value=value):
                 self._expr(value, scope)
                 self._type(of)
-                inner = scope.inner()
-                self._add(inner, name, "var", span)
-                return inner
+                self._add(scope, name, "var", span)
             case s.Assign():
                 self._assign(node, scope)
             case s.IfStmt(branches=branches, otherwise=otherwise):
@@ -353,7 +349,8 @@ class BodyChecker:
                 self._expr(condition, scope)
                 self._block(block, scope)
             case s.ForVar(init=init, condition=condition, update=update, block=block):
-                inner = self._statement(init, scope)
+                inner = scope.inner()
+                self._statement(init, inner)
                 self._expr(condition, inner)
                 self._statement(update, inner)
                 self._block(block, inner)
@@ -372,7 +369,6 @@ class BodyChecker:
             case s.ExprStmt(value=value):
                 self._expr(value, scope)
                 self._value_unused(value, scope)
-        return scope
 
     def _value_unused(self, value: s.Expr, scope: Scope) -> None:
         """What is surely a mistake: nothing happens, and the value is not kept."""
@@ -407,13 +403,14 @@ class BodyChecker:
         return len(member.item.params or ())
 
     def _let(self, node: s.LetStmt, scope: Scope) -> None:
-        """The value is outside of the scope that the names are in."""
-        assert scope.up is not None
-        self._expr(node.value, scope.up)
+        """The value, and what the pattern compares with, do not know the names yet."""
+        self._expr(node.value, scope)
         self._type(node.type)
-        self._pattern(node.pattern, scope, scope.up)
-        if isinstance(node.pattern, s.PVar) and node.pattern.name in scope.names:
-            scope.names[node.pattern.name].kind = "let"
+        bound = scope.inner()
+        self._pattern(node.pattern, bound, scope)
+        if isinstance(node.pattern, s.PVar) and node.pattern.name in bound.names:
+            bound.names[node.pattern.name].kind = "let"
+        scope.names.update(bound.names)
 
     def _assign(self, node: s.Assign, scope: Scope) -> None:
         self._steps(node.steps, scope)

@@ -38,4 +38,4 @@ def check_imports(program: Program, units: list[tuple[Unit, Report]]) -> None:
 
 
 def _imports(unit: Unit) -> list[s.Import]:
-    return [item for item in unit.module.items if isinstance(item, s.Import)]
+    return [item for item in unit.links if isinstance(item, s.Import)]

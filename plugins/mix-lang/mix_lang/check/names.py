@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from mix_lang import syntax as s
+from mix_lang.builtins import MOST_SLOTS, NAMES, NUMBERED, params_of
 from mix_lang.check.bodies import BodyChecker
 from mix_lang.check.globals import ARITIES, HOSTS, SCREEN_MODULES
 from mix_lang.check.hints import counted, near, with_article
 from mix_lang.check.scope import Local, Place, Scope
 from mix_lang.diagnostic import Report
 from mix_lang.elsewhere import WORDS
-from mix_lang.program import Member, Program, Unit
+from mix_lang.program import Member, Program, Unit, arity_of
 from mix_lang.source import Span
 
 __all__ = ["NameChecker"]
@@ -113,6 +114,8 @@ class NameChecker(BodyChecker):
                 self._def_item(item)
             case s.Foreign(type=of, fallbacks=fallbacks):
                 self._type(of)
+                if item.ffi.startswith("%"):
+                    self._builtin(item)
                 for host, body in fallbacks:
                     if host.name not in HOSTS:
                         self._report.add(
@@ -143,6 +146,23 @@ class NameChecker(BodyChecker):
                 self._block(block, self._writing(item.span))
             case s.Meta() | s.Pragma() | s.Broken():
                 pass
+
+    def _builtin(self, item: s.Foreign) -> None:
+        """It is there, and the type says how many arguments it takes."""
+        takes, found = params_of(item.ffi), arity_of(item.type)
+        if takes is None:
+            name = item.ffi[1:].partition(" ")[0]
+            hint = near(name, NAMES) or "they are listed in docs/qcode.md; an FFI has no % in front"
+            if name in NUMBERED:
+                hint = f"a number from 0 to {MOST_SLOTS} belongs behind it: %{name} 0"
+            self._report.add(
+                "M0323", item.ffi_span, f"there is no built-in '{item.ffi}'", hint=hint, name=item.ffi
+            )
+        elif takes != found:
+            self._report.add(
+                "M0323", item.type.span,
+                f"'{item.ffi}' takes {counted(takes, 'argument')}, the type has {found or 'none'}", name=item.ffi,
+            )  # fmt: skip
 
     @staticmethod
     def _writing(span: Span) -> Scope:

@@ -34,7 +34,11 @@ class Place:
 
 @dataclass(slots=True)
 class Scope:
-    """Names within names; each lambda, block and let opens one."""
+    """Names within names; each lambda and block opens one.
+
+    What a block declares takes the place of what was called so in it before: to find a name takes as long as blocks are
+    deep, however many names there are.
+    """
 
     place: Place
     up: Scope | None = None

@@ -70,12 +70,11 @@ def tail(fn: Fn, node: s.Expr) -> None:
                 fn.b.place(other)
             tail(fn, otherwise)
         case s.Let(bindings=bindings, body=body):
-            fn.scopes += [{}]
+            fn.scopes.append({})
             for binding in bindings:
-                fn.scopes.append({})
                 patterns.bind(fn, binding)
             tail(fn, body)
-            del fn.scopes[-1 - len(bindings) :]
+            fn.scopes.pop()
         case s.Hint(operand=operand):
             tail(fn, operand)
         case s.Do(block=block) if not fn.do:
@@ -303,12 +302,11 @@ def _if(fn: Fn, node: s.If, to: int) -> None:
 
 
 def _let(fn: Fn, node: s.Let, to: int) -> None:
-    depth = len(fn.scopes)
+    fn.scopes.append({})
     for binding in node.bindings:
-        fn.scopes.append({})
         patterns.bind(fn, binding)
     into(fn, node.body, to)
-    del fn.scopes[depth:]
+    fn.scopes.pop()
 
 
 def _try(fn: Fn, node: s.Try, to: int) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mix_lang import syntax as s
-from mix_lang.evaluator.machine import negated, operated
-from mix_lang.evaluator.operators import arithmetic
-from mix_lang.evaluator.values import Panic, Stream
-from mixkit.value import UNDEF
+from mixkit.value import INT64_MIN, UNDEF
 
 __all__ = ["folded"]
 
@@ -20,7 +17,7 @@ def folded(node: s.Expr) -> s.Const | None:
     """The constant that an expression is; None if it has to be computed, or raises."""
     try:
         return s.Const(node.span, _value(node))
-    except (_NoConstantError, Panic):
+    except _NoConstantError:
         return None
 
 
@@ -35,10 +32,9 @@ def _value(node: s.Expr) -> Any:
         case s.Hint(operand=operand):
             return _value(operand)
         case s.Neg(operand=operand):
-            inner = _value(operand)
-            return arithmetic("-", 0, inner) if type(inner) is int else _negative(inner)
+            return _negative(_value(operand))
         case s.Not(operand=operand):
-            return negated(_value(operand))
+            return _negated(_value(operand))
         case s.Array(items=items):
             return [_stored(_value(item)) for item in items]
         case s.MapLit(keys=keys):
@@ -54,17 +50,38 @@ def _value(node: s.Expr) -> Any:
             for part in parts:
                 if (part.op == "&&" and value is False) or (part.op == "||" and value is True):
                     continue
-                value = operated(part, value, _value(part.operand))
-                if type(value) is Stream or (type(value) in (str, list) and len(value) > _MOST):
-                    raise _NoConstantError
+                value = _operated(part, value, _value(part.operand))
             return value
     raise _NoConstantError
 
 
-def _negative(value: Any) -> Any:
-    if type(value) is not float:
+def _operated(part: s.Part, left: Any, right: Any) -> Any:
+    """What an operator makes of constants. The first program that has such imports the evaluator for it."""
+    from mix_lang.evaluator.machine import operated
+    from mix_lang.evaluator.values import Panic, Stream
+
+    try:
+        value = operated(part, left, right)
+    except Panic:
+        raise _NoConstantError from None
+    if type(value) is Stream or (type(value) in (str, list) and len(value) > _MOST):
         raise _NoConstantError
-    return -value
+    return value
+
+
+def _negative(value: Any) -> Any:
+    # The least integer has no negative among integers.
+    if type(value) is float or (type(value) is int and value > INT64_MIN):
+        return -value
+    raise _NoConstantError
+
+
+def _negated(value: Any) -> Any:
+    if type(value) is bool:
+        return not value
+    if value is UNDEF:
+        return UNDEF
+    raise _NoConstantError
 
 
 def _stored(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
@@ -19,6 +19,7 @@ from mix_lang.codegen.shapes import Shapes
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
 from mix_lang.program import Member, Program, Unit, arity_of, fallback_of, members_of
+from mix_lang.record import changed
 from mix_lang.source import Source
 
 __all__ = ["Generator", "Part", "generate"]
@@ -33,7 +34,7 @@ def _runtime(name: str) -> Unit:
     report = Report(source)
     (module,) = parse(source, name, report)
     assert not report.failed, report.found
-    module = replace(module, name=f"mix.{name}")
+    module = changed(module, name=f"mix.{name}")
     return Unit(module, source, *members_of(module), library=True)
 
 
@@ -427,7 +428,10 @@ class Generator(Whole):
         """Values are computed module by module, imported ones first, and in a module in the order of their need."""
         builder = self.assembly.function("init", 0, name="init")
         fn = Fn(self, builder, self.prelude)
+        owners = {owner for owner, _ in done}
         for unit in self._units_in_order():
+            if unit.name not in owners:
+                continue
             imports = [member.name for member in unit.members.values() if isinstance(member.item, s.Import)]
             order = self.program.memory.remembered(("order", unit), partial(definition_order, unit))
             for name in [*imports, *order, "$instance"]:

@@ -35,7 +35,7 @@ def maker(gen: Whole, unit: Unit, output: str, key: str) -> None:
         runtime.call_cells(fn, "enrol", pair, [pair, pair + 1])
         fn.b.emit("set_slot", instance, gen.number_slot(unit), pair)
         fn.release(pair)
-    if gen.has_state(unit.name):
+    if unit.stateful:
         outer = fn.temp()
         runtime.call_cells(fn, "outside", outer, [])
         _members(fn, unit, instance)

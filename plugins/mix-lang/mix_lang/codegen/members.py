@@ -76,9 +76,10 @@ class Members:
 
     def _has_own(self, unit: Unit, module: str) -> bool:
         """Whether each instance of `unit` has an instance of its own of a module that it imports."""
-        if unit is self.prelude or self.program.units[module].module.static:
+        if unit is self.prelude:
             return False
-        return self.has_state(module) or bool(self._changing(self.program.units[module]))
+        other = self.program.units[module]
+        return not other.module.static and (other.stateful or bool(self._changing(other)))
 
     def _changing(self, unit: Unit) -> set[str]:
         """Values of a module that are computed anew in each run."""
@@ -89,13 +90,6 @@ class Members:
             for name in effectful(self.program, unit, self._effects)
             if isinstance(item := unit.members[name].item, s.Def) and not is_function(item)
         }
-
-    def has_state(self, module: str) -> bool:
-        """Whether instances of a module differ by more than their parameters: by cells, and what writes them."""
-        unit = self.program.units[module]
-        return any(
-            isinstance(item, s.CellDef | s.Alias | s.Observer | s.Initializer) for item in unit.module.items
-        )
 
     def slot(self, unit: Unit, name: str) -> int:
         """The slot of a member that needs the instance."""
@@ -111,7 +105,7 @@ class Members:
     def numbered(self, unit: Unit) -> bool:
         """Whether instances of a module have numbers: cells and actions name them by those."""
         if unit.name not in self._numbered:
-            self._numbered[unit.name] = self.has_state(unit.name) or bool(unit.action_names)
+            self._numbered[unit.name] = unit.stateful or bool(unit.action_names)
         return self._numbered[unit.name]
 
     def _slots_of(self, unit: Unit) -> dict[str, int]:

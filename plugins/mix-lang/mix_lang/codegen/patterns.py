@@ -16,24 +16,21 @@ __all__ = ["bind", "match", "names_of"]
 
 
 def bind(fn: Fn, node: s.LetStmt) -> None:
-    """A let: its names are in the innermost scope afterwards."""
-    if isinstance(node.pattern, s.PVar):
-        register = fn.temp()
-        # The value is outside of the scope of the name.
-        scope = fn.scopes.pop()
-        fn.into(node.value, register)
-        fn.scopes.append(scope)
-        fn.declare(node.pattern.name, register)
-        return
-    scope = fn.scopes.pop()
+    """A let: its names are in the innermost scope afterwards, in the place of what was called so in it."""
     register = fn.temp()
     fn.into(node.value, register)
-    fn.scopes.append(scope)
+    if isinstance(node.pattern, s.PVar):
+        fn.declare(node.pattern.name, register)
+        return
     if isinstance(node.pattern, s.PAny):
         return
     fail, done = fn.b.label(), fn.b.label()
+    # What the pattern compares with does not know the names yet.
+    fn.scopes.append({})
     names_of(fn, node.pattern)
     match(fn, node.pattern, register, fail)
+    bound = fn.scopes.pop()
+    fn.scopes[-1].update(bound)
     fn.b.emit("jump", done)
     fn.b.place(fail)
     fn.at(node.value.span)

@@ -52,7 +52,7 @@ class Shapes:
         if self._module is None:
             unit, gen = self._unit, self._gen
             shapes = tuple(self._shape(name) for name in unit.members)
-            found = (interface(gen.program, unit), gen.has_state(unit.name), gen.numbered(unit), shapes)
+            found = (interface(gen.program, unit), unit.stateful, gen.numbered(unit), shapes)
             self._module = gen.program.memory.remembered(("shapes", found), object)
         return self._module
 

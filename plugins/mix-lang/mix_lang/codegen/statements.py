@@ -17,12 +17,12 @@ def assigns(node: object) -> bool:
 
 def block(fn: Fn, node: s.Block) -> None:
     """Statements; the names in them end with the block."""
-    mark, depth = fn.mark(), len(fn.scopes)
+    mark = fn.mark()
     fn.scopes.append({})
     captured, changed = _captured(node), _changed(node)
     for statement in node.statements:
         _statement(fn, statement, captured, changed)
-    del fn.scopes[depth:]
+    fn.scopes.pop()
     fn.release(mark)
 
 
@@ -47,7 +47,6 @@ def _changed(node: s.Node) -> set[str]:
 def _statement(fn: Fn, node: s.Stmt, captured: set[str], changed: set[str]) -> None:
     match node:
         case s.LetStmt():
-            fn.scopes.append({})
             patterns.bind(fn, node)
         case s.VarStmt():
             _var(fn, node, captured, changed)
@@ -96,7 +95,6 @@ def _var(fn: Fn, node: s.VarStmt, captured: set[str], changed: set[str]) -> None
         fn.b.emit("slots", register, 1)
         fn.b.emit("set_slot", register, 0, value)
     fn.release(mark)
-    fn.scopes.append({})
     fn.declare(node.name, register, boxed, True, not boxed and node.name in changed)
 
 
@@ -165,7 +163,7 @@ def _return(fn: Fn, result: s.Expr | None) -> None:
 
 
 def _for_var(fn: Fn, node: s.ForVar) -> None:
-    mark, depth = fn.mark(), len(fn.scopes)
+    mark = fn.mark()
     fn.scopes.append({})
     whole = s.Block(node.span, (s.ExprStmt(node.span, node.condition), node.update, *node.block.statements))
     _var(fn, node.init, _captured(whole), _changed(whole))
@@ -176,7 +174,7 @@ def _for_var(fn: Fn, node: s.ForVar) -> None:
     _statement(fn, node.update, set(), set())
     fn.b.emit("jump", again)
     fn.b.place(end)
-    del fn.scopes[depth:]
+    fn.scopes.pop()
     fn.release(mark)
 
 

@@ -186,10 +186,12 @@ def _expect(machine: Running, function: Any, wanted: str, argument: Any, value: 
     found = kind(value)
     fits = {
         "number": found in ("int", "number"),
+        "whole number": found in ("int", "number") and _FITS["whole"](value),
         "option": value is None or (type(value) is Case and value.name == "some"),
         "result": type(value) is Case and value.name in ("ok", "error"),
     }
     if found != wanted and not fits.get(wanted):
+        found = "a number with a fraction" if wanted == "whole number" and found == "number" else found
         raise Panic(f"{function}: expected {with_article(wanted)} as {argument}, found {found}")
 
 

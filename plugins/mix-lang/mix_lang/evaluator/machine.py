@@ -263,7 +263,9 @@ class Machine:
         return self._eval(node.body, env, tail)
 
     def _bind(self, node: s.LetStmt, env: Env) -> None:
-        value = self.eval(node.value, env)
+        """A let in a scope of its own; the value is outside of it."""
+        assert env.up is not None
+        value = self.eval(node.value, env.up)
         if not match(self, node.pattern, value, env):
             raise self.at(no_match(value), node.value, env)
 
@@ -437,8 +439,8 @@ class Machine:
     def statements(self, statements: tuple[s.Stmt, ...], env: Env, tail: bool = False) -> Any:
         for statement in statements:
             self._budget -= 1
-            if type(statement) is s.LetStmt:
-                # A let that shadows: functions made before keep the variable that they saw.
+            if type(statement) is s.LetStmt or type(statement) is s.VarStmt:
+                # Functions made before keep the variable of that name that they saw.
                 env = Env(env.instance, env)
             try:
                 value = self._statement(statement, env, tail)
@@ -453,7 +455,8 @@ class Machine:
             case s.LetStmt():
                 self._bind(node, env)
             case s.VarStmt(name=name, value=value):
-                stored = self._stored(self.eval(value, env), f"the variable '{name}'", value, env)
+                assert env.up is not None
+                stored = self._stored(self.eval(value, env.up), f"the variable '{name}'", value, env)
                 env.values[name] = stored
             case s.Assign():
                 self._assign(node, env)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mix_lang.diagnostic import Report
 from mix_lang.parser import parse
+from mix_lang.record import Record
 from mix_lang.source import Source, Span
 from mix_lang.syntax import TVar
 
@@ -43,8 +44,8 @@ def _alike(one: Any, other: Any) -> bool:
             if list(left) != list(right):
                 return False
             todo += zip(left.values(), right.values(), strict=True)
-        elif hasattr(left, "__dataclass_fields__"):
-            todo += [(getattr(left, name), getattr(right, name)) for name in left.__dataclass_fields__]
+        elif isinstance(left, Record):
+            todo += [(getattr(left, name), getattr(right, name)) for name in left.__match_args__]
         # Zero has a sign, and NaN equals nothing.
         elif repr(left) != repr(right):
             return False

@@ -226,7 +226,7 @@ class ItemParser(StatementParser):
         self._expect("=", "'=' and the name of the FFI as a string")
         if self._token.kind != "string":
             raise self._fault("the name of the FFI as a string")
-        ffi = self._next().value
+        ffi = self._next()
         fallbacks: list[tuple[s.Name, s.Expr]] = []
         if self._sees("("):
             opener = self._next()
@@ -237,7 +237,9 @@ class ItemParser(StatementParser):
                 if not self._take("|"):
                     break
             self._close(opener, "'|' or ')'")
-        return s.Foreign(self._since(start), name.value, name.span, private, of, ffi, tuple(fallbacks), meta)
+        return s.Foreign(
+            self._since(start), name.value, name.span, private, of, ffi.value, ffi.span, tuple(fallbacks), meta
+        )  # fmt: skip
 
     def _cell(self, start: Span, words: set[str]) -> s.Item:
         name, params, of, meta = self._head("the name of the cell")
