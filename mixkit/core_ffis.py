@@ -11,7 +11,7 @@ from mixkit import action, error_decode
 from mixkit.errors import FFIError
 from mixkit.ffi import FFIGroup, Registry
 from mixkit.hookspecs import hookimpl
-from mixkit.signals import CANCELED, Owner, unknown
+from mixkit.signals import CANCELED, QUESTION, Owner, unknown
 from mixkit.state import State
 from mixkit.value import Case, Result, Value, ok
 
@@ -145,7 +145,7 @@ def progress(state: State, done: float, total: float | None, message: str | None
 @ffis.register("$core_ask")
 async def ask(state: State, schema: dict[str, Value], message: str) -> Result[Value]:
     """Ask the person who called this agent: `ok(answers)`, a map as the JSON Schema of an object with fields says, or
-    `error("declined")`, `error("canceled")`, `error("nobody to ask")`.
+    `error("declined")`, `error("canceled")`, `error("timeout")`, `error("nobody to ask")`.
 
     A run may be begun anew with the answer, and asks the same again then, without anybody being bothered: what it does
     before it asks should do no harm if it is done twice.
@@ -193,6 +193,8 @@ async def signal_await(state: State, id: str, timeout_ms: float | None = None) -
     if outcome.name == "ok":
         value: Value = outcome.arg
         return value
+    if outcome.name == QUESTION:
+        raise FFIError("the run that was to settle it asks its caller something")
     raise FFIError(outcome.arg if isinstance(outcome.arg, str) else "the run that was to settle it failed")
 
 

@@ -1,6 +1,7 @@
 """Signals in databases of workspaces: they outlive the process, and all processes have the same.
 
     signal:ID       app, user, home: who made it; deadline and until, when it is forgotten, in Unix milliseconds;
+                    form, codec words, what it may be settled with, if that was said;
                     outcome, codec words, as soon as it is settled, else None
 
 An id is `WORKSPACE.` and what stands behind `signal:`.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,14 +26,16 @@ from mixkit.signals import (
     Settled,
     SignalLimits,
     Signals,
+    check_outcome,
     deadline_of,
+    form_words,
     new_id,
     opened,
     sealed,
     unknown,
 )
 from mixkit.storage import SaveOptions
-from mixkit.value import Case
+from mixkit.value import Case, Value
 
 if TYPE_CHECKING:
     import asyncio
@@ -84,12 +87,15 @@ class KeptSignals:
         self._watches: dict[tuple[str, int], _Watch] = {}
         self._lock = threading.Lock()
 
-    async def create(self, owner: Owner, seconds: float | None = None) -> str:
+    async def create(
+        self, owner: Owner, seconds: float | None = None, form: Mapping[str, Any] | None = None
+    ) -> str:
         if owner.workspace is None:
-            return await self._others.create(owner, seconds)
+            return await self._others.create(owner, seconds, form)
         import asyncio
 
-        return await asyncio.to_thread(self._create, owner, owner.workspace, seconds)
+        asked = None if form is None else form_words(self._limits, form)
+        return await asyncio.to_thread(self._create, owner, owner.workspace, seconds, asked)
 
     async def settle(self, id: str, outcome: Case) -> None:
         if "." not in id:
@@ -147,7 +153,7 @@ class KeptSignals:
         except NotFound:
             raise unknown() from None
 
-    def _create(self, owner: Owner, workspace: str, seconds: float | None) -> str:
+    def _create(self, owner: Owner, workspace: str, seconds: float | None, form: bytes | None) -> str:
         limits = self._limits
         deadline = self._clock() + deadline_of(limits, seconds)
         database = self._database(workspace, make=True)
@@ -160,7 +166,7 @@ class KeptSignals:
         if database.stats()["records"] >= limits.signals:
             raise FFIError(f"there are {limits.signals} signals in this workspace, which is the limit")
         id = new_id()
-        record = {
+        record: dict[str, Value] = {
             "_rmx_id": f"signal:{id}",
             "_rmx_type": "signal",
             "owner": key,
@@ -172,6 +178,8 @@ class KeptSignals:
             "until": int((deadline + limits.kept) * 1000),
             "outcome": None,
         }
+        if form is not None:
+            record["form"] = form
         database.save([record], _NEW)
         return f"{workspace}.{id}"
 
@@ -197,6 +205,8 @@ class KeptSignals:
         words = sealed(self._limits, outcome)
         database, record = self._read(id)
         if record["outcome"] is None and record["deadline"] > self._clock() * 1000:
+            form = record.get("form")
+            check_outcome(None if form is None else bytes(form), outcome)
             if database.stats()["size"] + len(words) > 4 * self._limits.total:
                 raise FFIError("the signals of this workspace keep as much as they may; try again later")
             if self._write(database, record, words):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from mixkit.errors import FFIError
 from mixkit.signals import (
@@ -18,7 +18,9 @@ from mixkit.signals import (
     Owner,
     Settled,
     SignalLimits,
+    check_outcome,
     deadline_of,
+    form_words,
     new_id,
     opened,
     sealed,
@@ -36,6 +38,7 @@ class _Signal:
     owner: Owner
     deadline: float
     until: float
+    form: bytes | None = None
     words: bytes | None = None
     waiters: set[Future[None]] = field(default_factory=set)
 
@@ -60,8 +63,11 @@ class LocalSignals:
     def __len__(self) -> int:
         return len(self._signals)
 
-    async def create(self, owner: Owner, seconds: float | None = None) -> str:
+    async def create(
+        self, owner: Owner, seconds: float | None = None, form: Mapping[str, Any] | None = None
+    ) -> str:
         limits = self._limits
+        asked = None if form is None else form_words(limits, form)
         deadline = self._clock() + deadline_of(limits, seconds)
         id = new_id()
         with self._lock:
@@ -70,7 +76,7 @@ class LocalSignals:
                 raise FFIError(f"you have {limits.owned} signals, which is the limit; cancel some")
             if len(self._signals) >= limits.signals:
                 raise FFIError(f"there are {limits.signals} signals, which is the limit")
-            self._signals[id] = _Signal(owner, deadline, deadline + limits.kept)
+            self._signals[id] = _Signal(owner, deadline, deadline + limits.kept, asked)
             self._open[owner] += 1
         return id
 
@@ -111,6 +117,7 @@ class LocalSignals:
             signal = self._found(id)
             if signal.words is not None:
                 raise Settled("something was sent to this signal before, or it was canceled or is too late")
+            check_outcome(signal.form, outcome)
             if self._total + len(words) > self._limits.total:
                 raise FFIError(
                     f"what signals keep would be above {self._limits.total} bytes, which is the limit"

@@ -12,25 +12,29 @@ with is kept as codec words, so that runs share no object and no Token leaves it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from mixkit.answers import check_answer, check_form
 from mixkit.codec import decode, encode
 from mixkit.errors import FFIError, NotFound, ValueKindError
-from mixkit.value import Case, Value, error
+from mixkit.value import Case, Value, error, ok
 
 __all__ = [
     "CANCELED",
     "DEFAULT_LIMITS",
+    "QUESTION",
     "TIMEOUT",
     "Found",
     "Owner",
     "Settled",
     "SignalLimits",
     "Signals",
+    "check_outcome",
     "deadline_of",
+    "form_words",
     "new_id",
     "opened",
     "sealed",
@@ -39,6 +43,8 @@ __all__ = [
 
 CANCELED: Final = error("canceled")
 TIMEOUT: Final = error("timeout")
+QUESTION: Final = "question"
+"""Name of the outcome of a signal that a run was to settle, and which has a question of the run instead."""
 
 
 class Settled(FFIError):
@@ -94,14 +100,18 @@ DEFAULT_LIMITS: Final = SignalLimits()
 class Signals(Protocol):
     """Where signals are. For all threads and event loops."""
 
-    async def create(self, owner: Owner, seconds: float | None = None) -> str:
+    async def create(
+        self, owner: Owner, seconds: float | None = None, form: Mapping[str, Any] | None = None
+    ) -> str:
         """The id of a new signal, which nobody can guess.
 
         Args:
             seconds: until its deadline; a day if None.
+            form: JSON Schema of what it may be settled with as `ok(…)`, as `mixkit.answers` has it, None besides;
+                None for anything.
 
         Raises:
-            FFIError: there are too many, or it is no time that can be waited for.
+            FFIError: there are too many, or it is no time that can be waited for, or that is no schema of a form.
         """
         ...
 
@@ -124,7 +134,8 @@ class Signals(Protocol):
         Raises:
             NotFound: no such signal.
             Settled: it was before, or its deadline has passed.
-            FFIError: what it is to be settled with is too large or contains a Token, or too much is kept already.
+            FFIError: what it is to be settled with is too large, contains a Token, or is no answer to its form, which
+                leaves it as it is; or too much is kept already.
         """
         ...
 
@@ -160,6 +171,18 @@ def sealed(limits: SignalLimits, outcome: Case) -> bytes:
     if len(words) > limits.size:
         raise FFIError(f"a signal carries at most {limits.size} bytes, found {len(words)}")
     return words
+
+
+def form_words(limits: SignalLimits, form: Mapping[str, Any]) -> bytes:
+    """The words that are kept of a form. `FFIError` if it is none, or cannot be kept."""
+    check_form(form)
+    return sealed(limits, ok(form))
+
+
+def check_outcome(form: bytes | None, outcome: Case) -> None:
+    """`FFIError` if that is no answer to the form of a signal, by what `form_words` made of it. `ok(None)` declines."""
+    if form is not None and outcome.name == "ok" and outcome.arg is not None:
+        check_answer(opened(form).arg, outcome.arg)
 
 
 def opened(words: bytes) -> Case:

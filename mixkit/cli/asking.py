@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import click
 
+from mixkit.answers import check_answer, check_field, check_form
 from mixkit.cli.output import Output, safe
 from mixkit.errors import FFIError, shortened
 
@@ -60,14 +61,11 @@ class Asker:
         if method != _FORM:
             raise FFIError(f"the command line cannot be asked for {method}")
         message = shortened(str(params.get("message", "")), _LONGEST)
-        schema = params.get("requestedSchema")
-        fields = schema.get("properties") if isinstance(schema, dict) else None
-        if not isinstance(fields, dict) or not all(isinstance(field, dict) for field in fields.values()):
-            raise FFIError("expected a JSON Schema of an object with properties")
-        wanted = schema.get("required") if isinstance(schema, dict) else None
-        required = [name for name in wanted if name in fields] if isinstance(wanted, list) else []
+        form: Any = params.get("requestedSchema")
+        check_form(form)
+        fields, required = form["properties"], form.get("required", [])
         if self._answers:
-            return _given(self._answers.pop(0), fields, required)
+            return _given(self._answers.pop(0), form)
         if self._out.as_json or not sys.stdin.isatty():
             example = ", ".join(f'"{name}": …' for name in fields)
             how = f"run it on a terminal, or answer with --answer '{{{example}}}'"
@@ -83,20 +81,14 @@ class Asker:
             return {"action": "cancel"}
 
 
-def _given(answer: Any, fields: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
-    """An answer of the command line, which must be one to what is asked."""
+def _given(answer: Any, form: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of the command line, which must be one to what is asked, and to nothing else."""
     if answer is None:
         return {"action": "decline"}
-    lacking = [name for name in required if name not in answer]
-    other = [name for name in answer if name not in fields]
-    wrong = [
-        name for name, value in answer.items() if name in fields and _taken(fields[name], value) is _NOTHING
-    ]
-    for what, names in (("lacks", lacking), ("has", other), ("has what does not fit in", wrong)):
-        if names:
-            raise FFIError(
-                f"--answer {what} {', '.join(map(repr, names))}; the agent asks for {dict(fields)}"
-            )
+    try:
+        check_answer({**form, "additionalProperties": False}, answer)
+    except FFIError as exc:
+        raise FFIError(f"--answer: {exc}; the agent asks for {form['properties']}") from None
     return {"action": "accept", "content": answer}
 
 
@@ -123,10 +115,15 @@ def _field(name: str, field: Mapping[str, Any], *, must: bool) -> Any:
         text = _line(f"{about}{safe(hint)}{shown}: ") or ("" if default is None else str(default))
         if text == "" and not must:
             return _NOTHING
-        value = _taken(field, _READERS.get(str(kind), str)(text))
-        if value is not _NOTHING:
+        value = _READERS.get(str(kind), str)(text)
+        try:
+            if value is _NOTHING:
+                raise FFIError(f"expected a value of the type {kind}")
+            check_field(field, value, repr(name))
+        except FFIError as exc:
+            click.echo(safe(str(exc)), err=True)
+        else:
             return value
-        click.echo(f"expected {f'one of{hint}' if choices else f'a value of the type {kind}'}", err=True)
 
 
 def _line(prompt: str) -> str:
@@ -142,21 +139,6 @@ def _line(prompt: str) -> str:
 
 
 _NOTHING: Final = object()
-_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (int, float),
-    "array": (list,),
-}
-
-
-def _taken(field: Mapping[str, Any], value: Any) -> Any:
-    """The value, if the field takes it."""
-    kinds = _KINDS.get(str(field.get("type", "")))
-    choices = field.get("enum")
-    fits = (kinds is None or type(value) in kinds) and (not isinstance(choices, list) or value in choices)
-    return value if fits else _NOTHING
 
 
 def _number(text: str) -> Any:

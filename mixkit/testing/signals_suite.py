@@ -74,6 +74,27 @@ class SignalsSuite:
                 await signals.settle(id, outcome)
         assert await signals.wait([id], ME, 0) == (id, ok(1))
 
+    async def test_what_is_no_answer_leaves_it_as_it_is(self, signals: Signals) -> None:
+        form = {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name"],
+        }
+        id, declined, canceled = [await signals.create(ME, 60, form) for _ in range(3)]
+        for wrong in ("Ada", {}, {"name": 1}, {"name": "Ada", "age": "x"}, [None]):
+            with pytest.raises(FFIError, match="expected") as caught:
+                await signals.settle(id, ok(wrong))
+            assert not isinstance(caught.value, Settled)
+            assert (await signals.find(id)).outcome is None
+        for each, outcome in ((id, ok({"name": "Ada"})), (declined, ok(None)), (canceled, CANCELED)):
+            await signals.settle(each, outcome)
+            assert await signals.wait([each], ME, 0) == (each, outcome)
+        with pytest.raises(Settled):
+            await signals.settle(id, ok({"name": 1}))
+        for no_form in ({}, {"properties": {"a": 1}}, {"properties": {}, "required": [1]}):
+            with pytest.raises(FFIError, match="expected a JSON Schema"):
+                await signals.create(ME, 60, no_form)
+
     async def test_one_of_many_who_settle_at_once(self, signals: Signals) -> None:
         id = await signals.create(ME)
         start = threading.Barrier(4)

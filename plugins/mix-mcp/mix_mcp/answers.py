@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mixkit.answers import check_answer, check_form
+from mixkit.errors import FFIError
+
 __all__ = ["fits"]
 
 _ACTIONS: Final = ("accept", "decline", "cancel")
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (int, float),
-    "array": (list,),
-}
 
 
 def fits(request: Mapping[str, Any], answer: Any) -> bool:
@@ -36,20 +32,10 @@ def _is_elicited(params: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
         return False
     if answer["action"] != "accept" or params.get("mode") == "url":
         return True
-    content, schema = answer.get("content", {}), params.get("requestedSchema", {})
-    if type(content) is not dict or type(schema) is not dict:
+    form: Any = params.get("requestedSchema")
+    try:
+        check_form(form)
+        check_answer(form, answer.get("content", {}))
+    except FFIError:
         return False
-    fields = schema.get("properties", {})
-    if any(name not in content for name in schema.get("required", ())):
-        return False
-    return all(_is_of(fields[name], value) for name, value in content.items() if name in fields)
-
-
-def _is_of(field: Any, value: Any) -> bool:
-    """Whether a value is of a field: of its type, and one of those that it names, if it does."""
-    if type(field) is not dict:
-        return True
-    kinds = _TYPES.get(field.get("type", ""))
-    if kinds is not None and type(value) not in kinds:
-        return False
-    return "enum" not in field or value in field["enum"]
+    return True

@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import msgspec
 
 from mix_server.activity import activity_by, done_by
 from mix_server.agent_headers import AgentHeaders
+from mix_server.asking import Asking, owner_of
 from mix_server.caller import Permission
 from mix_server.described import FORM, JSON, RUN, VALUE, Method
+from mix_server.detached import Detached
 from mix_server.errors import BadRequest, Overloaded, Stopping
 from mix_server.fault import failure
 from mix_server.options import ITS_OWN
 from mix_server.params import TIMEOUT, read_body, read_query
-from mix_server.resources.signals import MadeSignal
+from mix_server.resources.signals import PostponedRun
 from mix_server.response import is_json, write_any
+from mixkit import tagged_json
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.activities import Kind
 from mixkit.errors import FFIError, InternalError, LimitExceeded, NotFound
-from mixkit.forms import Packed
+from mixkit.forms import JSONText, Packed
 from mixkit.job import fitted
 from mixkit.outside import is_ours
 from mixkit.schema import ANY, json_schema
-from mixkit.signals import Owner
 from mixkit.value import error, ok
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mix_server.catalog import Target
     from mix_server.request import Request
     from mix_server.response import Response
@@ -63,13 +68,13 @@ class Agents:
     methods: ClassVar = {
         "GET": Method(
             "Describe an agent, or run it with the parameters in the query string",
-            {200: Any, 202: MadeSignal},
+            {200: Any, 202: PostponedRun},
             VALUE,
             errors=RUN,
         ),
         "POST": Method(
             "Run an agent, or an action that it has answered",
-            {200: Any, 202: MadeSignal},
+            {200: Any, 202: PostponedRun},
             VALUE,
             takes=Any,
             taken_as=(JSON, FORM),
@@ -84,6 +89,7 @@ class Agents:
         self._target = server.catalog.target
         self._at_hand = server.catalog.at_hand
         self._run_agent = server.runs.run
+        self._signals = lambda: server.kernel.signals
         self._own_limits = server.kernel.limits
 
     async def on_get(self, req: Request, resp: Response, ws: str, app: str, agent: str) -> None:
@@ -153,13 +159,28 @@ class Agents:
             params = await fitted(target.check, params)
         prefers = _preferences(req) if req.prefers else frozenset()
         told = "actions" in prefers
+        asking = Asking(self._signals, req, target, limits.wall_time)
         if "respond-async" in prefers:
-            await self._postpone(req, resp, target, params, body, limits, told)
+            server = self._server
+            if server.admission.stopping:
+                raise Stopping
+            server.runs.check_memory()
+            work = partial(self._result, req, target, params, body, limits, 0.0, asking, as_json=False)
+            await self._postpone(req, resp, target, told, asking, work)
+            applied = ("respond-async", "actions") if told else ("respond-async",)
+            resp.set_header("Preference-Applied", ", ".join(applied))
             return
-        with req.watch():
-            result = await self._result(
-                req, target, params, body, limits, spent, as_json=not told and is_json(req.accept)
+        run = Detached(
+            self._result(
+                req, target, params, body, limits, spent, asking, as_json=not told and is_json(req.accept)
             )
+        )
+        asking.run = run
+        with req.watch():
+            result = await run.begin()
+            if result is None:
+                await self._hand_over(req, resp, target, told, asking, run)
+                return
         if result.postponed:
             self._server.idle.after(resp, result)
         if result.actions and told:
@@ -174,6 +195,7 @@ class Agents:
         body: bytes | None,
         limits: Limits,
         spent: float,
+        caller: Asking,
         *,
         as_json: bool,
     ) -> RunResult:
@@ -188,6 +210,7 @@ class Agents:
                 limits,
                 spent,
                 as_json=as_json,
+                caller=caller,
             )
         except asyncio.CancelledError:
             # Who asked has gone, or the server ends, which lets nothing be done behind an answer any more.
@@ -195,26 +218,45 @@ class Agents:
             req.activity = None
             raise
 
+    async def _hand_over(
+        self,
+        req: Request,
+        resp: Response,
+        target: Target,
+        told: bool,
+        asking: Asking,
+        run: Detached[RunResult],
+    ) -> None:
+        """Answer with what the run asks, and let it go on behind that."""
+        going_on = run.go_on()
+
+        async def work() -> RunResult:
+            return await going_on
+
+        try:
+            await self._postpone(req, resp, target, told, asking, work)
+        except BaseException:
+            going_on.cancel()
+            await asyncio.wait((going_on,))
+            raise
+        resp.media |= {"question": asking.question}
+
     async def _postpone(
         self,
         req: Request,
         resp: Response,
         target: Target,
-        params: Any,
-        body: bytes | None,
-        limits: Limits,
         told: bool,
+        asking: Asking,
+        run: Callable[[], Awaitable[RunResult]],
     ) -> None:
-        """Answer at once, with a signal that what the run answers settles (RFC 7240, section 4.1)."""
+        """Answer now, with a signal that what the run answers settles (RFC 7240, section 4.1)."""
         server, place = self._server, target.place
-        if server.admission.stopping:
-            raise Stopping
-        server.runs.check_memory()
         agent = f"{place.workspace}/{place.app}/{req.path.rpartition('/')[2]}"
 
         async def work() -> Case:
             try:
-                result = await self._result(req, target, params, body, limits, 0.0, as_json=False)
+                result = await run()
             except BaseException as exc:
                 # What a plugin lets out must not end the event loop.
                 if is_ours(exc):
@@ -230,11 +272,11 @@ class Agents:
             if result.postponed:
                 server.idle.begin(result)
             server.activities.record(activity_by(done_by(req, Kind.RUN, 200)))
-            return ok(_answer(result, told))
+            answer = _answer(result, told)
+            return ok(tagged_json.loads(answer) if type(answer) is JSONText else answer)
 
-        owner = Owner(place.workspace, place.app, req.who.user, place.home.parent.name)
         try:
-            id = await server.postponed.start(owner, work)
+            going = await server.postponed.start(owner_of(target, req.who), work)
         except NotFound:
             raise
         except FFIError as exc:
@@ -242,10 +284,9 @@ class Agents:
         # It is noted when it has ended.
         req.activity = None
         resp.status = 202
-        resp.location = f"/v1/signals/{id}"
-        applied = ("respond-async", "actions") if told else ("respond-async",)
-        resp.set_header("Preference-Applied", ", ".join(applied))
-        resp.media = {"id": id, "url": resp.location}
+        asking.goes_on(going)
+        resp.media = going.shown
+        resp.location = resp.media["url"]
 
 
 def _preferences(req: Request) -> frozenset[str]:

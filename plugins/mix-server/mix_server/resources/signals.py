@@ -16,7 +16,7 @@ from mix_server.errors import BadRequest, Conflicting, Overloaded
 from mix_server.payload import read_value
 from mix_server.response import write_any
 from mixkit.errors import FFIError, NotFound
-from mixkit.signals import CANCELED, Found, Owner, Settled
+from mixkit.signals import CANCELED, QUESTION, Found, Owner, Settled
 from mixkit.value import ok
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mix_server.response import Response
     from mix_server.server import Server
 
-__all__ = ["MadeSignal", "Signal", "Signals"]
+__all__ = ["MadeSignal", "PostponedRun", "Signal", "Signals"]
 
 _EXAMPLE: Final = '{"ws": "w", "seconds": 3600}'
 _LONGEST: Final = 60.0
@@ -45,14 +45,31 @@ class MadeSignal(TypedDict):
     url: str
 
 
+class Question(TypedDict):
+    """What a run asks its caller: `url` takes the answers, a map as the JSON Schema says, or null, which declines."""
+
+    message: str
+    schema: dict[str, Any]
+    url: str
+
+
+class PostponedRun(MadeSignal):
+    """The signal that a run settles, and what it asks first, if it does."""
+
+    question: NotRequired[Question]
+
+
 class State(TypedDict):
-    """How it stands with a signal; `until` is its deadline in Unix seconds."""
+    """How it stands with a signal; `until` is its deadline in Unix seconds. A run that has a question settles another
+    signal, whose address is `next`."""
 
     id: str
-    state: Literal["pending", "ok", "error"]
+    state: Literal["pending", "ok", "error", "question"]
     until: NotRequired[float]
     value: NotRequired[Any]
     error: NotRequired[Any]
+    question: NotRequired[Question]
+    next: NotRequired[str]
 
 
 class _Options(TypedDict):
@@ -143,6 +160,8 @@ class Signal:
         state: dict[str, Any] = {"id": id, "state": "pending" if outcome is None else outcome.name}
         if outcome is None:
             state["until"] = found.deadline
+        elif outcome.name == QUESTION:
+            state |= {"question": outcome.arg["question"], "next": outcome.arg["url"]}
         else:
             state["value" if outcome.name == "ok" else "error"] = outcome.arg
         resp.set_header("Cache-Control", "no-store")
