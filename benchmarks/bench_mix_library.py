@@ -1,4 +1,5 @@
-"""The library of Mix beside the same written by hand in Lua: records that are grouped, sorted and joined.
+"""The library of Mix beside the same written by hand in Lua: records that are grouped, sorted and joined, numbers that are
+formatted, texts that are like a pattern.
 
     python benchmarks/bench_mix_library.py [--repeats N] [--json]
 
@@ -32,6 +33,10 @@ MIX = {
     "group": "map.length(array.groupBy(.city, people))",
     "sort": "array.first(array.sortBy((x, y) -> x.age > y.age, people)).age",
     "join": "array.length(array.innerJoin(.id, people, .owner, orders, (p, o) -> {name: p.name, price: o.price}))",
+    "format": """array.reduce(
+      (o, n) -> n + string.length(number.format({format: "#,##0.00"}, o.price * 12.5)), 0, orders
+    )""",
+    "like": """array.length(array.filter(p -> string.like(p.name, "n%e 1%"), people))""",
 }
 
 LUA = {
@@ -54,12 +59,25 @@ LUA = {
             if k then for _, o in ipairs(k) do found[#found + 1] = {name = p.name, price = o.price} end end
         end
         return #found""",
+    "format": """local size = 0
+        for _, o in ipairs(orders) do
+            local whole, rest = string.format("%%.2f", o.price * 12.5):match("^(%%d+)(.*)$")
+            local first = #whole %% 3
+            local text = whole:sub(1, first) .. whole:sub(first + 1):gsub("(%%d%%d%%d)", ",%%1")
+            if first == 0 then text = text:sub(2) end
+            size = size + #text + #rest
+        end
+        return size""",
+    "like": """local count = 0
+        for _, p in ipairs(people) do if p.name:find("^n.*e 1.*$") then count = count + 1 end end
+        return count""",
 }
 
 MIX_PROGRAM = """module bench(p: data)
   import array
   import map
   import number
+  import string
   def people = array.initialize(%(count)d, i ->
     {id: "p" + i, name: "name " + i, city: "city " + number.remInt(i * 7919, 100), age: number.remInt(i * 7919, 10007)})
   def orders = array.initialize(%(count)d, i -> {owner: "p" + number.remInt(i * 7919, %(count)d), price: i})
@@ -102,7 +120,8 @@ def main() -> None:
     try:
         lua = importlib.import_module("lupa.lua54").LuaRuntime()
         found["Lua 5.4"] = {
-            task: lua.execute(LUA_PROGRAM % {"count": COUNT, "task": text}) for task, text in LUA.items()
+            task: lua.execute(LUA_PROGRAM % {"count": COUNT, "task": text.replace("%%", "%")})
+            for task, text in LUA.items()
         }
     except ImportError:
         pass
