@@ -1,5 +1,5 @@
-"""The library of Mix beside the same written by hand in Lua: records that are grouped, sorted and joined, numbers that are
-formatted, texts that are like a pattern.
+"""The library of Mix beside the same written by hand in Lua: records that are grouped, sorted and joined, numbers that
+are formatted, texts that are like a pattern.
 
     python benchmarks/bench_mix_library.py [--repeats N] [--json]
 
@@ -61,9 +61,9 @@ LUA = {
         return #found""",
     "format": """local size = 0
         for _, o in ipairs(orders) do
-            local whole, rest = string.format("%%.2f", o.price * 12.5):match("^(%%d+)(.*)$")
-            local first = #whole %% 3
-            local text = whole:sub(1, first) .. whole:sub(first + 1):gsub("(%%d%%d%%d)", ",%%1")
+            local whole, rest = string.format("%.2f", o.price * 12.5):match("^(%d+)(.*)$")
+            local first = #whole % 3
+            local text = whole:sub(1, first) .. whole:sub(first + 1):gsub("(%d%d%d)", ",%1")
             if first == 0 then text = text:sub(2) end
             size = size + #text + #rest
         end
@@ -120,8 +120,7 @@ def main() -> None:
     try:
         lua = importlib.import_module("lupa.lua54").LuaRuntime()
         found["Lua 5.4"] = {
-            task: lua.execute(LUA_PROGRAM % {"count": COUNT, "task": text.replace("%%", "%")})
-            for task, text in LUA.items()
+            task: lua.execute(LUA_PROGRAM % {"count": COUNT, "task": text}) for task, text in LUA.items()
         }
     except ImportError:
         pass
