@@ -90,7 +90,7 @@ def test_loading_all_plugins_imports_none_of_their_libraries(args: tuple[str, ..
 
 def test_what_a_command_starts_with_is_not_looked_through_for_garbage() -> None:
     script = """
-import atexit, gc
+import gc
 from mixkit import cli
 from mixkit.cli import app, session
 
@@ -105,8 +105,6 @@ assert cli.main([]) == 0
 assert gc.isenabled() and gc.get_freeze_count() == 0, "who calls main goes on as before"
 with session.Session("test").kernel():
     assert gc.get_freeze_count() == 0, "nobody has switched it off"
-atexit._run_exitfuncs()
-assert gc.get_freeze_count() > 10_000
 print("done")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

@@ -12,7 +12,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
     0: done. 1: an error of mixkit or of the run, or a check that failed. 2: wrong usage. 130: interrupted.
     """
-    import atexit
     import gc
 
     from mixkit.cli.streams import open_closed
@@ -21,13 +20,11 @@ def main(args: Sequence[str] | None = None) -> int:
     open_closed()
     # PERF: starting makes many objects, none of which is garbage. A loaded kernel switches it on again.
     gc.disable()
-    # PERF: Python would look through all of them once more as it ends, and the system takes them back at once.
-    atexit.unregister(gc.freeze)
-    atexit.register(gc.freeze)
     try:
         from mixkit.cli.app import main
 
         return main(args)
     finally:
+        # NOTE: libraries that count their objects as Python ends report those that it does not look at any more.
         gc.unfreeze()
         gc.enable()
