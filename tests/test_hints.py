@@ -107,7 +107,7 @@ AGENT = "$.apps.x.agents.go"
         ({"kind": "apps"}, 'expected "app" or "workspace" at \\$.kind'),
         ({"limits": {"wall-time": 1}}, "expected one of .*did you mean 'wall_time'"),
         ({"setup": "gone"}, "of which there are x/go; found 'gone'"),
-        ({"apps": {"x": {"agent": {}}}}, "known are agents; did you mean 'agents'\\? at \\$.apps"),
+        ({"apps": {"x": {"agent": {}}}}, "known are agents, widgets; did you mean 'agents'\\? at \\$.apps"),
         (
             {"apps": {"x": {"agents": {"go": {"code": "code/x/x.wasm", "inparams": {}}}}}},
             f"known are code, .*did you mean 'inParams'\\? at \\{AGENT}",
