@@ -2,6 +2,7 @@
 
     python benchmarks/bench_server.py [--json] [--rounds N]     requests per second
     python benchmarks/bench_server.py --size 10000              the same with so many bytes of JSON in and out
+    python benchmarks/bench_server.py --mix                     the same with an agent in Mix, which greets
     python benchmarks/bench_server.py --soak 10000              resident memory before and after so many runs
 
 Each server is one process, the load comes from this one, over loopback, on connections that are kept. The servers
@@ -39,6 +40,15 @@ GUEST = """
     (local.get $at))
   (func (export "mix_entry_echo") (param $p i32) (param $n i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n)))))
+"""
+
+
+GREET = """\
+module echo(p: data)
+  _meta_ { inParams: {name: "string", n: "int"}, outParams: {text: "string"} }
+  import string
+  cell output = { text: "Good day, " + string.capitalize(p.name) }
+module end
 """
 
 
@@ -187,19 +197,21 @@ def process(*command: str, env: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 @contextmanager
-def mixkit(directory: str, **settings: str) -> Iterator[tuple[int, int]]:
-    """`mixkit serve` with the agent installed; keywords are variables of its environment."""
+def mixkit(directory: str, mix: bool = False, **settings: str) -> Iterator[tuple[int, int]]:
+    """`mixkit serve` with the agent installed, of Wasm or of Mix; keywords are variables of its environment."""
+    from mix_lang.compiler import build
     from wasmtime import wat2wasm
 
     from mixkit import Kernel
     from mixkit.package import Package, WorkspaceStore
     from mixkit.package.build import pack
 
-    apps = {"bench": {"agents": {"echo": {"code": "code/bench/guest.wasm"}}}}
+    code = "code/bench/" + ("echo.mixexe" if mix else "guest.wasm")
+    apps = {"bench": {"agents": {"echo": {"code": code}}}}
     manifest = {"format": 3, "name": "bench", "version": "1", "kind": "app", "apps": apps}
     entries = {
         "manifest.json": lambda: json.dumps(manifest).encode(),
-        "code/bench/guest.wasm": lambda: bytes(wat2wasm(GUEST)),
+        code: lambda: build({"echo.mix": GREET})[0] if mix else bytes(wat2wasm(GUEST)),
     }
     with Kernel("agent_server") as kernel:
         store = WorkspaceStore(Path(directory), kernel.databases)
@@ -216,7 +228,7 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     with (
         tempfile.TemporaryDirectory() as directory,
         process(sys.executable, __file__, "--echo") as echo,
-        mixkit(directory) as ours,
+        mixkit(directory, args.mix) as ours,
     ):
         targets = {"falcon echo": (*echo, "/echo"), "mixkit run": (*ours, PATH)}
         for _, port, path in targets.values():
@@ -284,6 +296,7 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, default=0, help="bytes of JSON in a request; a small map by default"
     )
+    parser.add_argument("--mix", action="store_true", help="an agent in Mix")
     parser.add_argument("--soak", type=int, metavar="RUNS")
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
