@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from mix_lang.codes import codes
+from mix_lang.refused import refused
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.near import meant
@@ -99,7 +98,7 @@ def compile_(
     from mixkit.sources import Sources
 
     printed = Output(session.as_json)
-    with _refused(printed):
+    with refused(printed):
         libraries = [Library(path.read_bytes()) for path in links]
         code, checked = build(Sources(source), libraries)
     diagnostics = checked.diagnostics
@@ -117,22 +116,6 @@ def compile_(
         printed.line(f"{target}: {len(code)} bytes")
 
 
-@contextmanager
-def _refused(printed: Output) -> Iterator[None]:
-    """Say what is wrong in the sources, and end."""
-    from mix_lang.errors import CompileError
-    from mix_lang.render import render_all
-
-    try:
-        yield
-    except CompileError as exc:
-        if printed.as_json:
-            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
-        else:
-            printed.note(render_all(exc.diagnostics).rstrip(), None)
-        raise click.exceptions.Exit(1) from None
-
-
 def _compile_library(session: Session, source: Path, target: Path, only: bool) -> None:
     from mix_lang.compiler import build_library, gather
     from mixkit.sources import Sources
@@ -141,7 +124,7 @@ def _compile_library(session: Session, source: Path, target: Path, only: bool) -
     if not files:
         raise click.BadParameter(f"there is no .mix file in {source}", param_hint="SOURCE")
     printed = Output(session.as_json)
-    with _refused(printed):
+    with refused(printed):
         sources = Sources(files[0])
         code, _ = build_library(dict(sources) if source.is_dir() else gather(sources))
     if not only:
@@ -161,7 +144,7 @@ def _compile_folder(session: Session, folder: Path, out: Path, only: bool) -> No
     if not files:
         raise click.BadParameter(f"there is no .mix file in {folder}", param_hint="SOURCE")
     printed = Output(session.as_json)
-    with _refused(printed):
+    with refused(printed):
         codes, checked = build_all(dict(Sources(files[0])))
     sizes = {}
     for file, code in codes.items():

@@ -10,8 +10,7 @@ import click
 
 from mix_lang import library
 from mix_lang.documentation import Described, Manual, manuals_of, of_library
-from mix_lang.errors import CompileError
-from mix_lang.render import render_all
+from mix_lang.refused import refused
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.near import meant
@@ -55,19 +54,14 @@ def doc(session: Session, name: str | None, member: str | None) -> None:
 
 def _file(printed: Output, path: Path, member: str | None) -> None:
     try:
-        manuals = manuals_of(path.name, path.read_text(encoding="utf-8"))
+        with refused(printed):
+            manuals = manuals_of(path.name, path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise click.BadParameter(f"cannot read {str(path)!r}: {exc.strerror}", param_hint="NAME") from None
     except UnicodeDecodeError as exc:
         raise click.BadParameter(
             f"{str(path)!r} is no UTF-8, at byte {exc.start}", param_hint="NAME"
         ) from None
-    except CompileError as exc:
-        if printed.as_json:
-            printed.document({"ok": False, "diagnostics": [item.record() for item in exc.diagnostics]})
-        else:
-            printed.note(render_all(exc.diagnostics).rstrip(), None)
-        raise click.exceptions.Exit(1) from None
     if member is not None:
         members = {name: found for manual in manuals for name, found in manual.members.items()}
         _member(printed, members, member, "")
