@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -94,11 +95,8 @@ class Calls:
     def _noting(self, ffi: FFI) -> Callable[[State, Any], Any]:
         def invoke(state: State, words: Any) -> Any:
             note = self._called(state, ffi, words)
-            try:
+            with _noted_error(note):
                 answer = ffi.invoke(state, words)
-            except FFIError as exc:
-                note["error"] = str(exc)
-                raise
             note["answer"] = self._written(state, answer)
             return answer
 
@@ -107,11 +105,8 @@ class Calls:
     def _noting_async(self, ffi: FFI) -> Callable[[State, Any], Any]:
         async def invoke(state: State, words: Any) -> Any:
             note = self._called(state, ffi, words)
-            try:
+            with _noted_error(note):
                 answer = await ffi.invoke(state, words)
-            except FFIError as exc:
-                note["error"] = str(exc)
-                raise
             note["answer"] = self._written(state, answer)
             return answer
 
@@ -171,3 +166,12 @@ class Calls:
             case Case(name=name, arg=arg) if arg is not UNDEF:
                 return Case(name, self._with_tokens(arg))
         return value
+
+
+@contextmanager
+def _noted_error(note: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except FFIError as exc:
+        note["error"] = str(exc)
+        raise
