@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mix_mcp.options import constant_option, server_option
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, pass_session
 from mixkit.cli.workspaces import ws_dir_option
@@ -17,10 +18,8 @@ __all__ = ["mcp"]
 @click.option(
     "-w", "--ws", "--workspace", "workspace", metavar="WS", help="Whose agents are the tools. Must be given."
 )
-@click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
-@click.option(
-    "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
-)
+@constant_option
+@server_option
 @click.option(
     "--token",
     envvar="MIXKIT_SERVER_TOKEN",

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from mix_mcp import config
+from mix_mcp.options import constant_option, server_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import ws_dir_option
@@ -35,10 +36,8 @@ _dry_run_option = click.option(
 @click.option(
     "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
 )
-@click.option("--constant", is_flag=True, help="List two tools, which find and call all others.")
-@click.option(
-    "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
-)
+@constant_option
+@server_option
 @click.option(
     "--token",
     envvar="MIXKIT_SERVER_TOKEN",
