@@ -12,10 +12,10 @@ A change is one commit, seen by all processes at their next look, which as a rul
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mixkit.storage import Database
 
 __all__ = ["MAX_GRANTS", "GrantStore", "identified", "owner_record", "record_of"]
+
+T = TypeVar("T")
 
 MAX_GRANTS: Final = 100_000
 """Grants of one workspace: all of them are in memory."""
@@ -69,19 +71,13 @@ class GrantStore:
     def look(self, workspace: str) -> Grants:
         """The same; a workspace that is not there has none, and whoever asks must not learn that from the time that it
         took. `StorageError` as `of`."""
-        glance = self._glances.get(workspace)
-        if glance is None:
-            if not self._store.has(workspace):
-                return _NONE
-        elif (found := glance.current()) is not None:
-            return found
-        try:
-            return self._glance(workspace).value()
-        except NotFound:
-            return _NONE
+        return self._looked(workspace, lambda glance: glance.value())
 
     def at_hand(self, workspace: str) -> Grants | None:
         """The same, if that is no more than a look; else None. An event loop may ask."""
+        return self._looked(workspace, lambda glance: glance.known())
+
+    def _looked(self, workspace: str, ask: Callable[[Glance[Grants]], T]) -> Grants | T:
         glance = self._glances.get(workspace)
         if glance is None:
             if not self._store.has(workspace):
@@ -89,7 +85,7 @@ class GrantStore:
         elif (found := glance.current()) is not None:
             return found
         try:
-            return self._glance(workspace).known()
+            return ask(self._glance(workspace))
         except NotFound:
             return _NONE
 

@@ -229,12 +229,8 @@ class Agents:
     ) -> None:
         """Answer with what the run asks, and let it go on behind that."""
         going_on = run.go_on()
-
-        async def work() -> RunResult:
-            return await going_on
-
         try:
-            await self._postpone(req, resp, target, told, asking, work)
+            await self._postpone(req, resp, target, told, asking, lambda: going_on)
         except BaseException:
             going_on.cancel()
             await asyncio.wait((going_on,))
