@@ -25,6 +25,7 @@ from wasmtime import wat2wasm
 from mixkit import Kernel
 from mixkit.errors import FFIError
 from mixkit.package import Package, WorkspaceStore
+from mixkit.testing.guests import CALLING
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -42,19 +43,7 @@ GUEST = f"""
   (global $heap (mut i32) (i32.const 16384))
   (data (i32.const 64) "$core_ask")
   (data (i32.const 80) "$core_agent_call")
-  (func $alloc (export "mix_alloc") (param $size i32) (result i32)
-    (local $at i32)
-    (local.set $at (global.get $heap))
-    (global.set $heap
-      (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
-    (local.get $at))
-  (func $call (param $name i32) (param $name_len i32) (param $args i32) (param $len i32) (result i64)
-    (local $size i32) (local $at i32)
-    (local.set $size (call $ffi (local.get $name) (local.get $name_len) (local.get $args) (local.get $len)))
-    (local.set $at (call $alloc (local.get $size)))
-    (call $take (local.get $at))
-    (i64.or
-      (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $size))))
+  {CALLING}
   {_CALL.format(name="ask", before="", at=64, length=9)}
   {_CALL.format(name="twice", before=f"(drop {_ASK})", at=64, length=9)}
   {_CALL.format(name="late", before=f"(drop {_ASK})", at=80, length=16)}

@@ -28,6 +28,7 @@ from mixkit.ffi import FFIGroup, FFITable
 from mixkit.package import Package
 from mixkit.package.build import pack
 from mixkit.state import State
+from mixkit.testing.guests import CALLING
 
 Make = Callable[..., Server]
 Connect = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -59,18 +60,7 @@ def guest(version: str) -> bytes:
       (global $heap (mut i32) (i32.const 4096))
       (data (i32.const 16) "\09\00\00\00") (data (i32.const 32) "{WAIT}") {data}
       (data (i32.const 2048) "{version}")
-      (func $alloc (export "mix_alloc") (param $size i32) (result i32)
-        (local $at i32)
-        (local.set $at (global.get $heap))
-        (global.set $heap
-          (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
-        (local.get $at))
-      (func $call (param $name i32) (param $name_len i32) (param $args i32) (param $len i32) (result i64)
-        (local $size i32) (local $at i32)
-        (local.set $size (call $ffi (local.get $name) (local.get $name_len) (local.get $args) (local.get $len)))
-        (local.set $at (call $alloc (local.get $size)))
-        (call $take (local.get $at))
-        (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $size))))
+  {CALLING}
       (data (i32.const 1024) "{written}")
       (func (export "mix_entry_first") (param i32 i32) (result i64)
         (call $call (i32.const 64) (i32.const {len(SAVE)}) (i32.const 1024) (i32.const {len(first)})))

@@ -16,6 +16,7 @@ from wasmtime import wat2wasm
 from mixkit.errors import PackageError, RecordError
 from mixkit.package import Package
 from mixkit.package.build import pack
+from mixkit.testing.guests import CALLING
 
 Make = Callable[..., Server]
 Connect = Callable[[Server], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -27,18 +28,7 @@ GUEST = f"""(module
   (memory (export "memory") 4)
   (global $heap (mut i32) (i32.const 4096))
   (data (i32.const 64) "{SAVE}") (data (i32.const 96) "{GET}") (data (i32.const 128) "{CALL}")
-  (func $alloc (export "mix_alloc") (param $size i32) (result i32)
-    (local $at i32)
-    (local.set $at (global.get $heap))
-    (global.set $heap
-      (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
-    (local.get $at))
-  (func $call (param $name i32) (param $name_len i32) (param $args i32) (param $len i32) (result i64)
-    (local $size i32) (local $at i32)
-    (local.set $size (call $ffi (local.get $name) (local.get $name_len) (local.get $args) (local.get $len)))
-    (local.set $at (call $alloc (local.get $size)))
-    (call $take (local.get $at))
-    (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $size))))
+  {CALLING}
   (func (export "mix_entry_save") (param $p i32) (param $n i32) (result i64)
     (call $call (i32.const 64) (i32.const {len(SAVE)}) (local.get $p) (local.get $n)))
   (func (export "mix_entry_get") (param $p i32) (param $n i32) (result i64)
