@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_mcp.bridge import Asked
+from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
 from mix_mcp.lines import MOST, Lines, is_file, read_lines
 from mix_mcp.message import (
