@@ -19,6 +19,8 @@ from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 
 if TYPE_CHECKING:
+    from mix_server.catalog import Target
+
     from mix_mcp.agents import AgentTools
     from mix_mcp.asked import Asked
     from mix_mcp.exchange import Exchange
@@ -77,9 +79,10 @@ class Calls:
                 raise _unknown(name)
             params |= constant.called(arguments)
             name, arguments = params["name"], params["arguments"]
-        tool = await self._tools.find(asked.who, name)
-        if tool is None:
+        found = await self._tools.find(asked.who, name)
+        if found is None:
             raise _unknown(name)
+        tool, target = found
         try:
             values: Any = tagged_json.from_json(arguments)
         except TaggedJSONError as exc:
@@ -92,14 +95,16 @@ class Calls:
         if tool.tasks is Support.REQUIRED and not able:
             raise lacking({"extensions": {EXTENSION: {}}})
         return await self._rounds.call(
-            asked, tool.name, arguments, params, lambda waiting: self._run(asked, tool, values, waiting),
+            asked, tool.name, arguments, params, lambda waiting: self._run(asked, tool, target, values, waiting),
             tool.tasks if able else Support.NEVER,
         )  # fmt: skip
 
-    async def _run(self, asked: Asked, tool: Tool, values: Any, waiting: Exchange) -> dict[str, Any]:
+    async def _run(
+        self, asked: Asked, tool: Tool, target: Target | None, values: Any, waiting: Exchange
+    ) -> dict[str, Any]:
         try:
             result = await self._tools.run(
-                asked.who, tool, values, asked.run, _output(asked, tool), caller=waiting
+                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting
             )
         except Gone:
             raise _unknown(tool.name) from None

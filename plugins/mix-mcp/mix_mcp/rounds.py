@@ -39,7 +39,7 @@ class Rounds:
         self._workspace = workspace
         self._tasks = tasks
 
-    async def call(
+    def call(
         self,
         asked: Asked,
         name: str,
@@ -47,7 +47,7 @@ class Rounds:
         params: dict[str, Any],
         begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
         tasks: Support = Support.NEVER,
-    ) -> dict[str, Any]:
+    ) -> Awaitable[dict[str, Any]]:
         """What comes of a call: its result, what it asks for, or the task that it becomes.
 
         Args:
@@ -56,8 +56,24 @@ class Rounds:
             begin: runs the agent.
             tasks: whether it may become a task; the client knows tasks then.
         """
-        if not asked.client.modern:
-            return await begin(Exchange(asked.client, asked.tell, {}, asked.ask))
+        client = asked.client
+        if not client.modern:
+            return begin(Exchange(client, asked.tell, {}, asked.ask))
+        if not client.capabilities and "requestState" not in params and "inputResponses" not in params:
+            # PERF: who can do nothing is asked nothing, and knows no tasks.
+            return begin(Exchange(client, asked.tell, {}))
+        return self._round(asked, name, arguments, params, begin, tasks)
+
+    async def _round(
+        self,
+        asked: Asked,
+        name: str,
+        arguments: dict[str, Any],
+        params: dict[str, Any],
+        begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
+        tasks: Support,
+    ) -> dict[str, Any]:
+        """The same for a client that can be asked, or has been."""
         seal = Seal(self._server.kernel.keyring, [asked.who.named, self._workspace, name, arguments])
         state, responses = params.get("requestState"), params.get("inputResponses")
         answers = {} if state is None else seal.open(state)
@@ -66,9 +82,6 @@ class Rounds:
                 raise Fault(INVALID_PARAMS, "expected inputResponses as an object")
             answers |= responses
         waiting = Exchange(asked.client, asked.tell, answers)
-        if not asked.client.capabilities:
-            # PERF: who can do nothing is asked nothing, and knows no tasks.
-            return await begin(waiting)
         task = asyncio.ensure_future(begin(waiting))
         if tasks is Support.AT_ONCE:
             return await self._hand_over(asked, task, waiting)
