@@ -25,7 +25,8 @@ class Main(Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = Session(profile=os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
+        if ctx.obj is None:
+            ctx.obj = Session()
         return super().parse_args(ctx, args)
 
     def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:
@@ -89,7 +90,8 @@ class Main(Group):
 
 
 def _set_profile(ctx: click.Context, param: click.Parameter, value: str) -> None:
-    ctx.obj.profile = value
+    if ctx.get_parameter_source("profile") is not ParameterSource.DEFAULT:
+        ctx.obj.profile = value
 
 
 def _set_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
@@ -174,4 +176,4 @@ cli.lazy("ws", "mixkit.cli.ws:ws", "List, make, show, move and remove workspaces
 
 def main(args: Sequence[str] | None = None) -> int:
     """See `mixkit.cli.main`."""
-    return run_guarded(cli, args)
+    return run_guarded(cli, args, Session(profile=os.environ.get(PROFILE_VARIABLE) or None))

@@ -87,11 +87,10 @@ def collect(session: Session, own: Mapping[str, Lazy]) -> tuple[Group, MixError 
         own: mixkit's commands, which no plugin may replace.
     """
     from mixkit.plugins import each
-    from mixkit.profile import load_profile
 
     found = Group()
     try:
-        names = load_profile(session.profile, overrides=session.overrides).plugins
+        names = session.loaded_profile().plugins
         manager, broken = load_working(names)
     except MixError as exc:
         return found, exc

@@ -15,11 +15,12 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, ws_dir_option, yes_option
+from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, yes_option
 from mixkit.whole_file import whole_file
 
 if TYPE_CHECKING:

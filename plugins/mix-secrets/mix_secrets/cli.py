@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, split_app, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store, split_app
 
 if TYPE_CHECKING:
     from mix_secrets.names import Name

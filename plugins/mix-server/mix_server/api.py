@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import open_store, ws_dir_option
+from mixkit.cli.workspaces import open_store
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings

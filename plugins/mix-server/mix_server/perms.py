@@ -12,6 +12,7 @@ from mix_server.access.store import GrantStore
 from mix_server.access.subject import check_agent, check_subject, subjects_named
 from mix_server.caller import Permission
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.workspaces import find_workspace, store_command
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["perms"]
 
 _COLUMNS = ("subject", "role", "resource", "id")
-_ws_option = click.option("--ws", metavar="WS", required=True, help="The workspace.")
+_ws_option = ws_option(required=True)
 
 
 @click.group(cls=Group)

@@ -12,6 +12,7 @@ from mix_lang.files import sources
 from mix_lang.syntax import Test
 
 from mix_dev.suite.module import TestModule
+from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 
@@ -22,7 +23,7 @@ _WRONG: Final = 2
 
 
 @click.command("test")
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, metavar="[PATH...]", is_eager=True, callback=enter_folder)
 @click.option(
     "-k", "words", multiple=True, metavar="TEXT",
     help="Only tests with that in PATH::NAME, in whatever case. Repeatable: all of them.",
