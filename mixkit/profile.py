@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixkit import distributions, offers
 from mixkit.errors import ProfileError
 from mixkit.near import meant
 from mixkit.settings import Found, Origin
 
-__all__ = ["Overlay", "Profile", "load_profile", "parsed", "profile_names", "profile_path"]
+__all__ = ["Overlay", "Profile", "load_profile", "parsed", "profile_names", "profile_path", "remedy"]
 
 _TEXTS = ("description", "filesystem", "storage")
 _LISTS = ("plugins", "engines")
@@ -113,6 +114,26 @@ def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
             "profile",
         )
     return names[name]
+
+
+def remedy(plugin: str) -> str:
+    """What to do where a profile lacks what a plugin brings. Imports no plugin."""
+    points = distributions.installed()
+    if plugin not in points:
+        pip = offers.pip_name(plugin)
+        return f"plugin {plugin!r} brings it, which is not installed: `pip install {pip}`, from where mixkit came"
+    having = {}
+    for name in profile_names():
+        try:
+            plugins = load_profile(name).plugins
+        except ProfileError:
+            continue
+        if plugin in plugins:
+            having[name] = not set(plugins) - points.keys()
+    # Those that load, if there are some.
+    names = [name for name, loads in having.items() if loads] or [*having]
+    others = f", or choose one that has it: {', '.join(f'-p {name}' for name in names)}" if names else ""
+    return f"plugin {plugin!r} brings it: name it among the plugins of the profile{others}"
 
 
 def load_profile(
@@ -295,8 +316,10 @@ def _merge(
     for plugin in [*settings, *(section for section in tables if section != "limits")]:
         if plugin not in (*plugins, "kernel"):
             origin = settings[plugin][-1][0] if plugin in settings else "command line"
+            known = plugin in offers.PLUGINS or plugin in distributions.installed()
+            how = f"; {remedy(plugin)}" if known else f"; it has {', '.join(plugins)}{meant(plugin, plugins)}"
             raise ProfileError(
-                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}{meant(plugin, plugins)}",
+                f"the profile has no plugin {plugin!r}{how}",
                 f"{origin}: settings.{plugin}",
             )
     return Profile(name, **values, settings=settings, limits=limits, overrides=tables, origins=origins)

@@ -35,19 +35,12 @@ class Main(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        plugins, trouble = self.plugin_commands(ctx)
-        command = plugins.get_command(ctx, cmd_name)
-        if command is None and trouble and not ctx.resilient_parsing:
-            # It may be a command that the broken profile would give: say what is broken.
-            raise trouble
-        return command
+        return own if own is not None else self.plugin_commands(ctx)[0].get_command(ctx, cmd_name)
 
     def suggestions(self, ctx: click.Context) -> set[str]:
-        from mixkit.cli.plugin_commands import OURS
+        from mixkit.offers import COMMANDS
 
-        return super().suggestions(ctx) | {*OURS}
+        return super().suggestions(ctx) | {*COMMANDS}
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -57,10 +50,14 @@ class Main(Group):
         except click.exceptions.NoSuchCommand as exc:
             from mixkit.cli.plugin_commands import where_it_is
 
-            text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
-            if text is None:
+            _, trouble = self.plugin_commands(ctx)
+            text = where_it_is(exc.command_name, ctx.find_object(Session) or Session(), trouble)
+            if text is not None:
+                raise click.UsageError(text, ctx) from None
+            if trouble is None or exc.possibilities:
                 raise
-            raise click.UsageError(text, ctx) from None
+            # It may be a command that the broken profile would give: say what is broken.
+            raise trouble from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
