@@ -95,6 +95,9 @@ def logs(
         if session.as_json and not follow:
             out.document(past)
             return
+        if not past and not follow:
+            app, agent = (*inner, None, None)[:2]
+            out.note(f"nothing yet{source.near(app, agent) if app is not None else ''}")
         for each in past:
             _print(each, out)
         while follow and _is_read():

@@ -160,6 +160,7 @@ cli.lazy(
     "error-decode", "mixkit.cli.error_decode:error_decode", "Make an error that an agent reported readable."
 )
 cli.lazy("ffi", "mixkit.cli.ffi:ffi", "List, show and call the functions that agents may use.")
+cli.lazy("list", "mixkit.cli.listing:list_", "List workspaces, apps and agents.")
 cli.lazy("logs", "mixkit.cli.activities:logs", "Show what is done and what guests write, and follow it.")
 cli.lazy("plugin", "mixkit.cli.plugin:plugin", "Make a plugin.")
 cli.lazy(

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -14,11 +15,13 @@ import click
 from mixkit.cli.output import colour, safe, safe_json
 from mixkit.cli.session import Session
 from mixkit.errors import MixError, RunError
+from mixkit.near import meant, meant_file
 
 __all__ = ["DEBUG_VARIABLE", "run_guarded"]
 
 DEBUG_VARIABLE = "MIXKIT_DEBUG"
 INTERRUPTED = 130
+_QUOTED = re.compile(r"'(.*?)'")
 
 
 def run_guarded(command: click.Command, args: Sequence[str] | None, session: Session) -> int:
@@ -61,8 +64,8 @@ def _failed(exc: BaseException, words: list[str], session: Session) -> int:
 
 
 def _usage(exc: click.ClickException, words: list[str], session: Session) -> int:
-    if said := session.said_of(exc.format_message()):
-        exc = click.UsageError(exc.format_message() + said, getattr(exc, "ctx", None))
+    if more := _near(exc) + session.said_of(exc.format_message()):
+        exc = click.UsageError(exc.format_message().removesuffix(".") + more, getattr(exc, "ctx", None))
     if _wants_json(words) and not isinstance(exc, click.exceptions.NoArgsIsHelpError):
         _print_object("usage", exc.format_message())
     else:
@@ -70,11 +73,24 @@ def _usage(exc: click.ClickException, words: list[str], session: Session) -> int
     return exc.exit_code
 
 
+def _near(exc: click.ClickException) -> str:
+    """What was meant by a word that is no choice, or a path that leads nowhere: click lists the first, and no more."""
+    kind = exc.param.type if isinstance(exc, click.BadParameter) and exc.param is not None else None
+    found = _QUOTED.search(exc.message)
+    if kind is None or found is None:
+        return ""
+    if isinstance(kind, click.Choice):
+        return meant(found[1], map(str, kind.choices))
+    return meant_file(found[1]) if isinstance(kind, click.Path | click.File) else ""
+
+
 def _report(exc: BaseException, words: list[str], session: Session) -> None:
     if isinstance(exc, MixError):
         kind, message = exc.code, str(exc)
     elif isinstance(exc, OSError) and exc.strerror:
         kind, message = "os", f"{exc.strerror}: {exc.filename}" if exc.filename else exc.strerror
+        if isinstance(exc, FileNotFoundError) and isinstance(exc.filename, str):
+            message += meant_file(exc.filename)
     else:
         kind = "internal"
         message = (

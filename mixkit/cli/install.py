@@ -126,13 +126,16 @@ def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     import msgspec
 
     from mixkit.errors import NotFound
+    from mixkit.near import meant
     from mixkit.package.install import grants_spec
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        events = find_workspace(open_store(kernel, ws_dir), ws).past(app)
+        workspace = find_workspace(open_store(kernel, ws_dir), ws)
+        events = workspace.past(app)
+        known = [] if events else workspace.apps()
     if not events:
-        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
+        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}{meant(app, known)}")
     found = []
     for event in events:
         row: dict[str, Any] = {"when": event.when.isoformat(timespec="milliseconds"), "what": event.what}

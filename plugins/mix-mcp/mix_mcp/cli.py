@@ -10,6 +10,7 @@ from mix_mcp.options import constant_option
 from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option, ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, pass_session
+from mixkit.cli.workspaces import find_workspace, open_store, served_dir
 
 __all__ = ["mcp"]
 
@@ -57,6 +58,9 @@ def mcp(
     if ws_dir is not None:
         session.overrides = {**session.overrides, "settings.server.ws_dir": str(ws_dir)}
     with session.kernel() as kernel:
+        served = served_dir(kernel)
+        if not (served / workspace).is_dir():
+            find_workspace(open_store(kernel, served), workspace)
         serve_workspace(kernel, workspace, output, constant=constant)
 
 

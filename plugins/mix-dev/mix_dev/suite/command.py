@@ -15,6 +15,7 @@ from mix_dev.suite.module import TestModule
 from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.near import meant
 
 __all__ = ["test"]
 
@@ -121,6 +122,11 @@ class _Found:
                 self.diagnostics += module.diagnostics
             else:
                 tests = module.tests()
+                there = [of.name for _, of in tests]
+                for name in sorted(names - {"", *there}):
+                    raise click.BadParameter(
+                        f"no test {name!r:.200} in {path}{meant(name, there)}", param_hint="PATH"
+                    )
                 wanted = [
                     (name, of)
                     for name, of in tests
