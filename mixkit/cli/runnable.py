@@ -62,10 +62,9 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         NotFound: no such file.
         PackageError, EngineError, GuestError: it is none of these.
     """
-    if (path.suffix == ".c" and path.is_file()) or (path.is_dir() and not (path / MANIFEST).is_file()):
+    if path.is_dir() and not (path / MANIFEST).is_file():
         raise NotFound(
-            f"expected a .wasm module, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}; "
-            f"sources in C are built and run by: mixkit wasm run {path} ENTRY PARAMS"
+            f"expected a module, a source, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}"
         )
     if path.is_dir() or path.suffix == ".remix":
         return _of_package(_open(path, kernel))

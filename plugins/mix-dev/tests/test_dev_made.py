@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,26 +24,45 @@ from mixkit.cli import main
 MIXKIT = str(Path(sys.executable).with_name("mixkit"))
 
 
+@pytest.mark.parametrize("lang", ["mix", "c"])
 @pytest.mark.parametrize("name", ["a", "greeter", "my_" + "long_" * 7 + "ab"])
 def test_an_app_runs_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, lang: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
-    assert main(["new", "app", name]) == 0
+    assert main(["new", "app", name, "--lang", lang]) == 0
     files = {Path(line).name for line in capfd.readouterr().out.splitlines()}
-    assert files == {f"{name}.mix", f"{name}_test.mix", "manifest.json", "README.md", ".gitignore"}
+    common = {f"{name}_test.mix", "manifest.json", "mixkit.toml", "README.md", ".gitignore"}
+    assert files == {f"{name}.{lang}", *common} == {path.name for path in Path(name).iterdir()}
     monkeypatch.chdir(name)
     assert main(["fmt", "--check", "."]) == 0
     assert main(["test", "--json"]) == 0
-    assert len(json.loads(capfd.readouterr().out)["tests"]) == 2
-    assert main(["run", ".", f"{name}/{name}", '{"name": "ada"}']) == 0
+    assert len(json.loads(capfd.readouterr().out)["tests"]) == {"mix": 3, "c": 2}[lang]
+    commands = re.findall(r"^mixkit (.*?) *#", Path("README.md").read_text(), re.MULTILINE)
+    assert [shlex.split(command)[0] for command in commands] == ["test", "run", "dev"]
+    assert main(shlex.split(commands[1])) == 0
     assert capfd.readouterr().out == '{"text":"Good day, Ada"}\n'
-    before = Path(f"{name}.mix").read_text()
+    before = Path(f"{name}.{lang}").read_text()
     monkeypatch.chdir(tmp_path)
     assert main(["new", "app", name]) == 2
     assert "not empty" in capfd.readouterr().err
-    assert Path(name, f"{name}.mix").read_text() == before
+    assert Path(name, f"{name}.{lang}").read_text() == before
+
+
+@pytest.mark.parametrize("lang", ["mix", "c"])
+def test_a_package_that_cannot_be_built_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lang: str
+) -> None:
+    assert main(["new", "app", "greet", "--lang", lang, "-d", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path / "greet")
+    agent = Path(f"greet.{lang}")
+    agent.write_text(agent.read_text().replace("p.name", "q.name").replace("{0};", "{0}"))
+    capfd.readouterr()
+    assert main(["test"]) == 2
+    told = capfd.readouterr()
+    assert len(re.findall(rf"greet\.{lang}:\d+:\d+", told.err)) == 1
+    assert "no test was run" in told.err and told.out == ""
 
 
 @pytest.mark.parametrize("name", ["If", "if", "string", "a b", "../a", "x" * 41, ""])
@@ -50,11 +70,6 @@ def test_names_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.chdir(tmp_path)
     assert main(["new", "app", name]) == 2
     assert list(tmp_path.iterdir()) == []
-
-
-def test_agents_in_c(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["new", "app", "words", "--lang", "c", "-d", str(tmp_path)]) == 0
-    assert (tmp_path / "words" / "agent.c").is_file()
 
 
 def test_what_is_watched(tmp_path: Path) -> None:

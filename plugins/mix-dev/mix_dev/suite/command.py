@@ -14,6 +14,7 @@ from mix_lang.syntax import Test
 from mix_dev.suite.module import TestModule
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.errors import MixError
 
 __all__ = ["test"]
 
@@ -149,10 +150,16 @@ def _run(session: Session, printed: Output, found: _Found, how: _How, began: flo
         runner = Runner(kernel, calls=calls, lines=lines, seed=seed, runs=how.runs, timeout=how.timeout)
         try:
             for module, tests in found.tests:
-                for outcome in runner.run(module, tests):
-                    report.add(outcome)
-                    if how.first and not outcome.passed:
-                        break
+                try:
+                    for outcome in runner.run(module, tests):
+                        report.add(outcome)
+                        if how.first and not outcome.passed:
+                            break
+                except MixError as exc:
+                    wrong = [*getattr(exc, "diagnostics", ())]
+                    found.diagnostics += wrong
+                    found.troubles += [] if wrong else [str(exc)]
+                    report.errors(wrong, [] if wrong else [str(exc)])
                 if how.first and report.failed:
                     break
         finally:
