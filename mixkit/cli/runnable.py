@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["Runnable", "described", "find", "find_all", "others_of", "pick"]
+__all__ = ["Runnable", "described", "find", "find_all", "of_package", "others_of", "pick"]
 
 MANIFEST = "manifest.json"
 """What makes a folder one of a package."""
@@ -67,7 +67,7 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
             f"expected a module, a source, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}"
         )
     if path.is_dir() or path.suffix == ".remix":
-        return _of_package(_open(path, kernel))
+        return of_package(_open(path, kernel))
     code = kernel.read(path)
     program = kernel.load(code, path.name)
     return {
@@ -165,7 +165,8 @@ def _open(path: Path, kernel: Kernel) -> Package:
         raise NotFound(f"no such file {str(path)!r}") from None
 
 
-def _of_package(package: Package) -> dict[str, Runnable]:
+def of_package(package: Package) -> dict[str, Runnable]:
+    """The agents of a package."""
     from mixkit.databases import Apps
     from mixkit.package.manifest import param_types
 

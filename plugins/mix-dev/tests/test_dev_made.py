@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -142,25 +143,58 @@ class Dev:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
+    def tools(self) -> list[str]:
+        """Names of the tools at the address that the line for clients of MCP says."""
+        line = next(line for line in self.lines if line.startswith("MCP: {"))
+        (server,) = json.loads(line.removeprefix("MCP: "))["mcpServers"].values()
+        about = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        request = urllib.request.Request(
+            server["url"],
+            json.dumps(
+                {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": about}}
+            ).encode(),
+            {
+                **server["headers"],
+                "Content-Type": "application/json",
+                "Accept": "application/json, text/event-stream",
+                "MCP-Protocol-Version": "2026-07-28",
+                "Mcp-Method": "tools/list",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return [tool["name"] for tool in json.loads(answer.read())["result"]["tools"]]
 
-def test_an_app_is_served_while_one_works_on_it(tmp_path: Path) -> None:
-    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
-    agent = tmp_path / "greet" / "greet.mix"
+
+WRONG = {"mix": ("p.name)", "q.name)", "no name 'q' here"), "c": ("{0};", "{0}", "error: expected ';'")}
+
+
+@pytest.mark.parametrize("lang", ["mix", "c"])
+def test_an_app_is_served_while_one_works_on_it(tmp_path: Path, lang: str) -> None:
+    assert main(["new", "app", "greet", "--lang", lang, "-d", str(tmp_path)]) == 0
+    agent = tmp_path / "greet" / f"greet.{lang}"
     text = agent.read_text()
+    right, wrong, said = WRONG[lang]
+    all_pass = f"tests: {3 if lang == 'mix' else 2} passed, in"
     dev = Dev(tmp_path / "greet")
     try:
-        dev.until('--json \'{"name": ')
-        assert any("tests: 2 passed" in line for line in dev.lines)
+        dev.until("page: http://127.0.0.1:")
+        assert any('--json \'{"name": ' in line for line in dev.lines)
+        assert any(all_pass in line for line in dev.lines)
         assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
-        agent.write_text(text.replace("Good day", "Hello"))
-        seen = dev.until("1 failed")
+        assert dev.tools() == ["greet_greet"]
+        agent.write_text(text.replace("Good day, ", "Hello, "))
+        seen = dev.until("failed")
         assert any("greet_test.mix:" in line for line in dev.lines[:seen])
         assert dev.ask({"name": "ada"}) == {"text": "Hello, Ada"}
-        agent.write_text(text.replace("p.name)", "q.name)"))
-        seen = dev.until("no name 'q' here", seen)
+        agent.write_text(text.replace(right, wrong))
+        seen = dev.until(said, seen)
+        dev.until("what was installed before is served on", seen)
         assert dev.ask({"name": "ada"}) == {"text": "Hello, Ada"}
         agent.write_text(text)
-        dev.until("tests: 2 passed", seen)
+        dev.until(all_pass, seen)
         assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
         given = {
             "input": "let n = 1\ndb.length(db.head())\n",
@@ -172,5 +206,53 @@ def test_an_app_is_served_while_one_works_on_it(tmp_path: Path) -> None:
         assert subprocess.run([MIXKIT, "repl", *place], **given).stdout == "0\n"
         dev.process.send_signal(signal.SIGINT)
         assert dev.process.wait(60) == 0
+    finally:
+        dev.close()
+
+
+def test_headers_are_watched(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "--lang", "c", "-d", str(tmp_path)]) == 0
+    folder = tmp_path / "greet"
+    (folder / "greet.c").write_text(
+        '#include "text.h"\n' + (folder / "greet.c").read_text().replace('"Good day', 'TEXT "')
+    )
+    (folder / "text.h").write_text('#define TEXT "Good day"\n')
+    dev = Dev(folder, "--no-serve", "--no-test")
+    try:
+        seen = dev.until("greet installed, in")
+        (folder / "text.h").write_text('#define TEXT "Hello"\n')
+        dev.until("changed: text.h", seen)
+        dev.until("greet installed, in", seen)
+    finally:
+        dev.close()
+
+
+def test_what_ends_it_says_why(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [MIXKIT, "dev", str(tmp_path / "empty")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "make one with: mixkit new app NAME" in done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = ["--port", str(taken.getsockname()[1])]
+        done = subprocess.run(
+            [MIXKIT, "dev", str(tmp_path / "greet"), *port], capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert "cannot listen on 127.0.0.1" in done.stderr and "--port" in done.stderr.splitlines()[-1]
+
+
+def test_a_manifest_that_is_broken_can_be_mended(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    manifest = tmp_path / "greet" / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"kind"', '"knid"'))
+    dev = Dev(tmp_path / "greet")
+    try:
+        dev.until("knid")
+        manifest.write_text(text)
+        dev.until("page: http://127.0.0.1:")
+        assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
     finally:
         dev.close()

@@ -42,6 +42,10 @@ class TestedAgents:
         if folder is not None:
             self._package(folder)
 
+    def know(self, folder: Path, agents: Mapping[str, Runnable]) -> None:
+        """The agents of a package that was built already."""
+        self._known[folder] = agents
+
     def of(self, file: Path, data: Path) -> Agents | None:
         """What a test in a file calls by name: agents of the package of the file, with what they ask for, and a
         database for each app. None if it is of none.

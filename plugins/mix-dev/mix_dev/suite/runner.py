@@ -46,6 +46,9 @@ class Runner:
         seed: of generated values.
         runs: of a test with generated values.
         timeout: seconds for a run, if less than the profile's.
+
+    Attributes:
+        agents: that tests call.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Runner:
         self._draws = Draws(None)
         self._folder = tempfile.TemporaryDirectory(prefix="mixkit-test-")
         self._databases = 0
-        self._agents = TestedAgents(kernel)
+        self.agents = TestedAgents(kernel)
         ffis = [] if calls is None else [calls.wrapped(ffi) for ffi in kernel.ffis if ffi.name != _LOG]
         kernel.ffis = kernel.ffis.replaced([*ffis, *self._group()])
 
@@ -128,7 +131,7 @@ class Runner:
             ready |= {number: (each, program) for number, _ in each.tests}
             asked = program.manifest.grants
             if asked is not None and asked.allows(_CALL):
-                self._agents.build(Path(module.path))
+                self.agents.build(Path(module.path))
         for number, (name, test) in enumerate(tests, 1):
             each, program = ready[number]
             outcome = Outcome(name, module.line(test))
@@ -169,7 +172,7 @@ class Runner:
                 number,
                 limits=self._limits,
                 place=Place("test", built.module, data / "tests"),
-                agents=self._agents.of(Path(module.path), data / "agents"),
+                agents=self.agents.of(Path(module.path), data / "agents"),
                 output=lambda level, text: outcome.output.append(text),
             )
         except MixError as exc:
