@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
@@ -16,13 +17,25 @@ from mixkit.shape import declared
 
 if TYPE_CHECKING:
     from mixkit.databases import Apps
+    from mixkit.environment import Env
     from mixkit.job import Agents, Target
     from mixkit.kernel import Kernel
+    from mixkit.limits import Limits
     from mixkit.package import Package
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["Runnable", "described", "find", "find_all", "of_package", "others_of", "pick"]
+__all__ = [
+    "Runnable",
+    "described",
+    "env_of",
+    "find",
+    "find_all",
+    "limits_of",
+    "of_package",
+    "others_of",
+    "pick",
+]
 
 MANIFEST = "manifest.json"
 """What makes a folder one of a package."""
@@ -120,6 +133,25 @@ def pick(found: Mapping[str, Runnable], where: str, name: str) -> Runnable:
         raise NotFound(f"{where}: {name!r} is more than one agent; {there}")
     names = [other.rpartition("/")[2] for other in known] if "/" not in name else known
     raise NotFound(f"{where}: no entry {name!r}; {there}{meant(name, names)}")
+
+
+def env_of(runnable: Runnable, extra: Mapping[str, Any] = MappingProxyType({})) -> Env:
+    """What it sees around it."""
+    from mixkit.environment import Env
+
+    return Env(workspace=runnable.workspace, app=runnable.app, extra={**runnable.settings, **extra})
+
+
+def limits_of(kernel: Kernel, runnable: Runnable, timeout: float | None = None) -> Limits:
+    """The limits of a run: the kernel's, narrowed by the package, and by so many seconds if they are given."""
+    import msgspec
+
+    limits = kernel.limits.narrowed(msgspec.structs.replace(kernel.limits, **runnable.limits))
+    return (
+        limits
+        if timeout is None
+        else msgspec.structs.replace(limits, wall_time=min(timeout, limits.wall_time))
+    )
 
 
 def others_of(

@@ -28,7 +28,6 @@ from pathlib import Path
 __all__ = ["Session", "Snippet", "own_port", "read_snippets"]
 
 _FENCE = re.compile(r"^```(\w+) +(run|clone|node|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?:.*\\\n)*.*")
 _ANYTHING = "…"
 
 
@@ -196,5 +195,7 @@ class Session:
 def _commands(text: str) -> Iterator[tuple[str, str]]:
     """Commands, continued over lines that end in a backslash, each with what it should print."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        end = _COMMAND.match(part).end()  # type: ignore[union-attr] - an empty one fits
-        yield part[:end].replace("\\\n", ""), part[end:].removeprefix("\n")
+        first, *lines = part.split("\n")
+        while first.endswith("\\") and lines:
+            first = first[:-1] + lines.pop(0)
+        yield first, "\n".join(lines)

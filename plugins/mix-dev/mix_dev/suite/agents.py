@@ -7,8 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from mixkit.cli.runnable import MANIFEST, Runnable, find_all, pick
-from mixkit.errors import NotFound
+from mixkit.cli.runnable import MANIFEST, Runnable, env_of, find_all, limits_of, pick
 from mixkit.job import Agents, Target
 from mixkit.kernel import Kernel
 from mixkit.shape import declared
@@ -51,30 +50,38 @@ class TestedAgents:
         database for each app. None if it is of none.
 
         Args:
-            data: folder for the databases.
+            data: folder of the test's own database, which those of the apps are beside.
         """
         folder = _folder_of(file)
         if folder is None:
             return None
 
+        return self._named(folder, None, data)
+
+    def _named(self, folder: Path, app: str | None, data: Path) -> Agents:
+        """The agents of a package, or of one app of it alone."""
+
         async def resolve(state: State, name: str) -> Target:
-            return await asyncio.to_thread(self._target, folder, name, data)
+            return await asyncio.to_thread(self._target, folder, app, data, name)
 
         return Agents(resolve)
 
-    def _target(self, folder: Path, name: str, data: Path) -> Target:
-        found = self._package(folder)
+    def _target(self, folder: Path, app: str | None, data: Path, name: str) -> Target:
+        found = {key: agent for key, agent in self._package(folder).items() if app in (None, agent.app)}
         agent = pick(found, str(folder / MANIFEST), name)
-        if agent.app is None:
-            raise NotFound(f"no app has the agent {name!r}")
+        assert agent.app is not None
         return Target(
             self._kernel.load(agent.code, agent.name),
             agent.entry,
             agent.grants,
-            place=Place("test", agent.app, data / agent.app),
+            env=env_of(agent),
+            limits=limits_of(self._kernel, agent),
+            place=Place("test", agent.app, data.with_name(f"{data.name}.{agent.app}")),
             apps=agent.apps,
             check=declared(agent.params),
             answer=declared(agent.result),
+            # It calls those of its app, as it does where it runs alone.
+            agents=self._named(folder, agent.app, data),
         )
 
     def _package(self, folder: Path) -> Mapping[str, Runnable]:

@@ -171,8 +171,8 @@ class Runner:
                 built.module,
                 number,
                 limits=self._limits,
-                place=Place("test", built.module, data / "tests"),
-                agents=self.agents.of(Path(module.path), data / "agents"),
+                place=Place("test", built.module, data),
+                agents=self.agents.of(Path(module.path), data),
                 output=lambda level, text: outcome.output.append(text),
             )
         except MixError as exc:
