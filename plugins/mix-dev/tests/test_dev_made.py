@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from mix_dev.made.watch import Watch
+from mix_dev.made.ways import open_page
 
 from mixkit.cli import main
 
@@ -256,3 +257,52 @@ def test_a_manifest_that_is_broken_can_be_mended(tmp_path: Path) -> None:
         assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
     finally:
         dev.close()
+
+
+def test_a_server_that_dies_ends_it(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    dev = Dev(tmp_path / "greet", "--no-test")
+    try:
+        dev.until("page: http://127.0.0.1:")
+        (child,) = Path(f"/proc/{dev.process.pid}/task/{dev.process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        assert dev.process.wait(60) == 1
+    finally:
+        dev.close()
+    assert "the server has ended, with status -9" in dev.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "variables", "terminal", "opened"),
+    [
+        (None, {"DISPLAY": ":0"}, True, True),
+        (None, {"WAYLAND_DISPLAY": "wayland-0"}, True, True),
+        (None, {"DISPLAY": ":0"}, False, False),
+        (None, {"DISPLAY": ":0", "CI": "true"}, True, False),
+        (None, {"DISPLAY": ":0", "SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}, True, False),
+        (None, {}, True, False),
+        (True, {}, False, True),
+        (False, {"DISPLAY": ":0"}, True, False),
+    ],
+)
+def test_the_page_opens_where_somebody_sits(
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: bool | None,
+    variables: dict[str, str],
+    terminal: bool,
+    opened: bool,
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "CI", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    pages: list[str] = []
+    monkeypatch.setattr("webbrowser.open", pages.append)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    open_page("http://127.0.0.1:1/admin/", wanted)
+    assert pages == ["http://127.0.0.1:1/admin/"] * opened
+
+
+def test_a_plugin_is_made_elsewhere(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "plugin", "weather"]) == 2
+    assert "mixkit plugin new weather" in capfd.readouterr().err

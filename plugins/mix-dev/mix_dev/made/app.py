@@ -19,11 +19,23 @@ __all__ = ["new"]
 _TEMPLATE: Final = Path(__file__).parent / "template"
 _LANGUAGES: Final = ("mix", "c")
 """Each has a folder of the template, and is what the names of its files end with."""
+_PLUGIN: Final = "A plugin, which gives agents more FFIs, is made by: mixkit plugin new"
 
 
-@click.group(cls=Group, epilog="A plugin, with FFIs for agents, is made by: mixkit plugin new NAME")
+class _Kinds(Group):
+    """What can be made; says where the rest is."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "plugin":
+            raise click.UsageError(f"{_PLUGIN} {' '.join(args[1:2]) or 'NAME'}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Kinds, epilog=f"{_PLUGIN} NAME")
 def new() -> None:
-    """Make a new app."""
+    """Make an app."""
 
 
 @new.command("app")

@@ -95,7 +95,13 @@ class Report:
         if self._outcomes:
             text = f"{', '.join(parts)} in {seconds:.2f} s"
         else:
-            text = "no test was run" if self._diagnostics or self._troubles else "there is no such test"
+            wrong = self._diagnostics or self._troubles
+            none = (
+                "there is no such test"
+                if left
+                else 'there is no test here: a block test "name" { … } in a module'
+            )
+            text = "no test was run" if wrong else none
         self._printed.note(text, "error" if self.failed else None)
 
     def _document(self, seconds: float, files: dict[str, tuple[int, list[int]]], covered: bool) -> None:
