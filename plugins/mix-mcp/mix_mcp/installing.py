@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from mix_mcp import config
-from mix_mcp.options import constant_option, server_option
+from mix_mcp.options import constant_option, port_option, server_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import ws_dir_option
@@ -37,6 +37,12 @@ _dry_run_option = click.option(
     "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
 )
 @constant_option
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Each client has the agents run in a process of its own, which ends with it, and no server.",
+)
+@port_option
 @server_option
 @click.option(
     "--token",
@@ -54,6 +60,8 @@ def install(
     /,
     workspace: str,
     constant: bool,
+    in_process: bool,
+    port: int | None,
     url: str | None,
     token: str | None,
     name: str,
@@ -63,10 +71,18 @@ def install(
 ) -> None:
     """Let Claude Desktop start `mixkit mcp` for a workspace.
 
+    It is the one of this user's local server, which all clients share and the first of them starts.
+
     What else is in its configuration stays. A file that is no JSON is not touched. The client reads it when it starts.
     """
-    if url is not None and ws_dir is not None:
-        raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
+    if url is not None and (ws_dir is not None or in_process or port is not None):
+        raise click.UsageError(
+            "--ws-dir, --port and --in-process are of this machine, and --server is elsewhere; give one of them"
+        )
+    if in_process and port is not None:
+        raise click.UsageError(
+            "--port is that of the local server, and --in-process is without; give one of them"
+        )
     arguments = ["-m", "mixkit", "mcp", "--ws", workspace]
     server: dict[str, Any] = {"command": sys.executable, "args": arguments}
     if url is not None:
@@ -74,6 +90,8 @@ def install(
         if token:
             server["env"] = {"MIXKIT_SERVER_TOKEN": token}
     else:
+        if not in_process:
+            arguments += ["--local"] if port is None else ["--local", "--port", str(port)]
         # The client starts it in a folder of its own choice.
         arguments += ["--ws-dir", str(_ws_dir(session, ws_dir).absolute())]
     if constant:
@@ -97,8 +115,9 @@ def uninstall(session: Session, /, name: str, path: Path | None, dry_run: bool) 
 def _ws_dir(session: Session, ws_dir: Path | None) -> Path:
     if ws_dir is not None:
         return ws_dir
-    with session.kernel() as kernel:
-        return Path(kernel.settings("server").ws_dir)
+    from mix_server.settings import ServerSettings
+
+    return Path(session.settings("server", ServerSettings).ws_dir)
 
 
 def _change(session: Session, path: Path | None, dry_run: bool, how: Any, done: str) -> None:
