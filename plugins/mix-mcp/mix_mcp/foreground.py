@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,9 @@ def serve_here(session: Session, folder: StateDir, wanted: Wanted, port: int, id
         f"settings.server.{name}": value for name, value in own.items()
     }
     token = secrets.token_urlsafe(24)
-    with folder.held_by_us() as state, serve.bind(_HOST, port) as listener:
+    state = folder.hold()
+    with contextlib.ExitStack() as stack, serve.bind(_HOST, port) as listener:
+        stack.callback(folder.leave, state)
         from mix_server.app import create_app
         from mix_server.required import check_required
         from mix_server.server import Server

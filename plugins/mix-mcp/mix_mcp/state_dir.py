@@ -156,29 +156,28 @@ class StateDir:
         finally:
             os.close(file)
 
-    @contextlib.contextmanager
-    def held_by_us(self) -> Iterator[int]:
-        """This process is the server, as long as the block lasts. Gives what `say` takes.
+    def hold(self) -> int:
+        """This process is the server, until it ends. Answers what `say` and `leave` take.
 
         Raises:
             MixError: another one is.
         """
         self.make()
         file = os.open(self._state, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
-        try:
-            until = time.monotonic() + _LOOKS
-            while not _locked(file):
-                if time.monotonic() > until:
-                    raise MixError("a local server runs already: `mixkit mcp status` says which")
-                time.sleep(0.02)
-            # What is there was said by one that was killed.
-            os.ftruncate(file, 0)
-            yield file
-            os.ftruncate(file, 0)
-            with contextlib.suppress(FileNotFoundError):
-                self._socket.unlink()
-        finally:
-            os.close(file)
+        until = time.monotonic() + _LOOKS
+        while not _locked(file):
+            if time.monotonic() > until:
+                os.close(file)
+                raise MixError("a local server runs already: `mixkit mcp status` says which")
+            time.sleep(0.02)
+        # What is there was said by one that was killed.
+        os.ftruncate(file, 0)
+        return file
+
+    def leave(self, file: int) -> None:
+        """The server ends: nobody is to come any more. The lock goes when its process does."""
+        os.ftruncate(file, 0)
+        self._socket.unlink(missing_ok=True)
 
     def listen(self) -> socket.socket:
         """The socket of the server that holds the folder, listening."""
