@@ -289,7 +289,7 @@ def test_only_data_is_on_stdout(words: tuple[str, ...], workspaces: Path) -> Non
         (("db", "tail", "--app", "shop/notes"), 130),
         (("mcp", "--ws", "shop"), 130),
         # It is how a server is ended.
-        (("serve", "--port", "0", "--token", "x"), 0),
+        (("serve", "--port", "0", "--no-auth"), 0),
     ],
 )
 def test_ctrl_c_ends_what_runs(words: tuple[str, ...], status: int, workspaces: Path) -> None:
