@@ -104,7 +104,7 @@ class Calls:
     ) -> dict[str, Any]:
         try:
             result = await self._tools.run(
-                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting
+                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting, as_json=True
             )
         except Gone:
             raise _unknown(tool.name) from None

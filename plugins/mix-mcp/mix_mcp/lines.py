@@ -30,7 +30,8 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """The lines that end in a piece, each without its end; None for one that is too long."""
-        *ended, rest = data.split(b"\n")
+        ended = data.split(b"\n")
+        rest = ended.pop()
         for line in ended:
             yield self._joined(line)
         self._begin(rest)
