@@ -75,7 +75,8 @@ class _Seen(NamedTuple):
     """What was found for a caller at a mark of the workspace. It keeps the caller, so that its id stays its own."""
 
     who: Caller
-    mark: Mark | None
+    home: Workspace
+    mark: Mark
     found: Found
 
 
@@ -121,14 +122,19 @@ class AgentTools:
             tools = await self._listed_by_agent(who)
         return [tool for tool in tools.values() if self.may(who, tool)]
 
+    def seen(self, who: Caller, name: str) -> Found | None:
+        """The same as `find`, if that has found it and nothing was changed since; else None."""
+        seen = self._seen.get((name, id(who)))
+        # PERF: what somebody may and what is installed is the same as long as the mark is.
+        if seen is None or time.monotonic() > self._until or seen.home.mark() != seen.mark:
+            return None
+        return seen.found
+
     async def find(self, who: Caller, name: str) -> Found | None:
         """The tool of that name; None if there is none, or not for them."""
         home = self._home
+        # From before anything is looked at: that is no older.
         mark = None if home is None else home.mark()
-        seen = self._seen.get((name, id(who)))
-        # PERF: what somebody may and what is installed is the same as long as the mark is.
-        if seen is not None and mark == seen.mark is not None and time.monotonic() <= self._until:
-            return seen.found
         tool, target = self._tools.get(name), None
         if tool is not None:
             # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
@@ -141,10 +147,11 @@ class AgentTools:
         if tool is None or not self.may(who, tool):
             return None
         found = Found(tool, target)
-        if target is not None:
+        # What was read of the apps meanwhile may have made it another one.
+        if target is not None and home is not None and mark is not None and self._tools.get(name) is tool:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            self._seen[name, id(who)] = _Seen(who, mark, found)
+            self._seen[name, id(who)] = _Seen(who, home, mark, found)
         return found
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:

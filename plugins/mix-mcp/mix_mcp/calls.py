@@ -79,7 +79,7 @@ class Calls:
                 raise _unknown(name)
             params |= constant.called(arguments)
             name, arguments = params["name"], params["arguments"]
-        found = await self._tools.find(asked.who, name)
+        found = self._tools.seen(asked.who, name) or await self._tools.find(asked.who, name)
         if found is None:
             raise _unknown(name)
         tool, target = found
