@@ -72,18 +72,25 @@ class Asked:
     Attributes:
         id: of the message.
         run: identity of the run that it may become, in the log and in activities.
-        tell: sends a message beside the answer, to who asked. Called on the event loop.
+        send: sends a message to who asked. Called on the event loop.
         ask: asks a client of a session, while its call is open; None if it cannot be asked.
         constant: whether it wants the two tools that find and call the others, in their place.
+        is_over: whether nothing is told beside the answer any more.
     """
 
     id: Id
     who: Caller
     client: Client
     run: str
-    tell: Callable[[bytes], None]
+    send: Callable[[bytes], None]
     ask: Ask | None = None
     constant: bool = False
+    is_over: bool = False
+
+    def tell(self, line: bytes) -> None:
+        """Send a message beside the answer, which comes before it or not at all."""
+        if not self.is_over:
+            self.send(line)
 
 
 class Bridge:
@@ -158,6 +165,8 @@ class Bridge:
             raise Fault(
                 INTERNAL, f"a fault of the server; its log has more under the request id {asked.run}"
             ) from None
+        finally:
+            asked.is_over = True
         if asked.client.modern:
             result.setdefault("resultType", "complete")
             result.setdefault("_meta", {})["io.modelcontextprotocol/serverInfo"] = self._info()
@@ -298,6 +307,7 @@ class Bridge:
             if waiting.lacking and asked.client.modern:
                 raise _lacking(waiting.lacking) from None
             return error_of(f"{exc}; it takes {tool.params}" if exc.params else str(exc))
+        waiting.end()
         structured = tool.structured if asked.client.modern else tool.structured_before
         return result_of(result.value, structured=structured)
 

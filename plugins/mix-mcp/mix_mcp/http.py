@@ -123,7 +123,7 @@ class Endpoint:
                 resp.data = answer(message.id, await bridge.handle(asked, message))
         except Fault as fault:
             resp.status = _status(fault, modern=modern)
-            resp.data = failure(None if message is None else message.id, fault)
+            resp.data = failure(fault.id if message is None else message.id, fault)
 
     async def _close(self) -> None:
         for bridge in self._bridges.values():

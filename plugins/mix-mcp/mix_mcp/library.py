@@ -225,6 +225,7 @@ class Library:
             raise Fault(INTERNAL, f"there is no agent {app}/{agent}, which is to make it") from None
         except CallFailed as exc:
             raise Fault(INTERNAL, str(exc)) from None
+        waiting.end()
         return result.value
 
 

@@ -45,6 +45,7 @@ _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
 _BUFFERED: Final = 64 * 1024
 """Bytes of answers that a client has not read: no more lines are read until it has."""
+_GONE: Final = "the client says nothing any more"
 
 
 class Connection:
@@ -72,6 +73,7 @@ class Connection:
         self._prefix = secrets.token_hex(5)
         self._count = 0
         self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
+        self._answerless = False
 
     def take(self, line: bytes | None) -> None:
         """One line: a message, or what is none and is answered by a fault. None stands for one that is too long."""
@@ -94,7 +96,7 @@ class Connection:
                 raise Fault(INVALID_REQUEST, f"expected another id: {message.id!r} is being worked on")
             asked = self._asked(message, message.id)
         except Fault as fault:
-            self._send(failure(None if message is None else message.id, fault))
+            self._send(failure(fault.id if message is None else message.id, fault))
             return
         if asked is None:
             return
@@ -124,6 +126,10 @@ class Connection:
         """Nothing more comes: what is being worked on is answered, and nothing told any more that has no end."""
         for id in self._listening:
             self._working[id].cancel()
+        self._answerless = True
+        for question in self._questions.values():
+            if not question.done():
+                question.set_exception(FFIError(_GONE))
         await asyncio.gather(*self._working.values(), return_exceptions=True)
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
@@ -159,6 +165,8 @@ class Connection:
 
     async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
         """Ask the client of a session."""
+        if self._answerless:
+            raise FFIError(_GONE)
         self._count += 1
         id = f"{self._prefix}-{self._count}"
         answered = self._questions[id] = asyncio.get_running_loop().create_future()
@@ -166,6 +174,10 @@ class Connection:
         try:
             found: dict[str, Any] = await answered
             return found
+        except asyncio.CancelledError:
+            # Nobody has to answer any more.
+            self._send(notification("notifications/cancelled", {"requestId": id}))
+            raise
         finally:
             del self._questions[id]
 
@@ -187,7 +199,8 @@ class Connection:
 
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
-            task = self._working.get(message.params.get("requestId", ""))
+            id = message.params.get("requestId")
+            task = self._working.get(id) if type(id) in (str, int) else None
             if task is not None:
                 task.cancel()
 

@@ -35,6 +35,14 @@ _HEAD = """module {name}(p: data)
   def sample(t, most) = {{"method": "sampling/createMessage", "params": {{"messages": [{{"role": "user",
     "content": {{"type": "text", "text": t}}}}], "maxTokens": most}}}}
   def roots = {{"method": "roots/list", "params": {{}}}}
+  def flooded(most) {{
+    var i = 0
+    while (i < most) {{
+      i = i + 1
+      let _ = progress(i, most, "step")
+    }}
+    return null
+  }}
   def logged(level, t) {{ let _ = log(level, t); return null }}
   var cell m_p = p
   cell output = {body}
@@ -254,6 +262,23 @@ AGENTS: Mapping[str, tuple[str, str, str]] = {
         '{"filename?": "string"}',
         "Asks first",
         'text(text_of(all({"q": form("Delete it?", {"confirm": {"type": "boolean"}}, ["confirm"])})))',
+    ),
+    "test_ask_elsewhere": (
+        "{}",
+        "Asks at another place",
+        'text(text_of(all({"q": {"method": "elicitation/create", "params": {"mode": "url", "message": "Sign in", '
+        '"url": "https://example.org/sign-in"}}})))',
+    ),
+    "test_ask_with_tools": (
+        "{}",
+        "Asks the model, which may call a tool",
+        'text(text_of(all({"q": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 10, '
+        '"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}}})))',
+    ),
+    "test_flood": (
+        "{}",
+        "Tells of each step without a pause",
+        'do { let _ = flooded(50000); return text("done") }',
     ),
     "test_multi_input": (
         "{}",
