@@ -18,7 +18,7 @@ from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of
 from mixkit.activities import Activity, Kind, Result, now
 from mixkit.job import fitted
-from mixkit.schema import ANY, Mismatch
+from mixkit.schema import Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,7 +110,7 @@ class AgentTools:
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
         """The tools as the workspace's own agent lists them for somebody who may run it; else as they are."""
-        lister = Tool("/".join(LISTER), *LISTER, ANY, ANY, False, False, False, msgspec.Raw(), msgspec.Raw())
+        lister = Tool("/".join(LISTER), *LISTER)
         if not self.may(who, lister):
             return self._tools
         kept = self._kept.get(who.named, self._of)
@@ -134,12 +134,9 @@ class AgentTools:
             agents = {(agent.app, agent.name): agent for agent in found if not agent.problem}
             await self._said_else()
             said = {(app, each.agent): each for app, each in self._said if (app, each.agent) in agents}
-            taken = {each.name: pair for pair, each in sorted(said.items())}
-            names = dict(named(pair for pair in agents if pair not in taken.values()))
-            # What an app calls its tool goes before what another one's would be called by rule.
-            tools = {**names, **taken}
+            names = named({pair: said[pair].name if pair in said else None for pair in agents})
             self._tools = {
-                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
+                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in names.items()
             }
             self._agents, self._of = agents, of
         return self._tools

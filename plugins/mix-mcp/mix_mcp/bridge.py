@@ -32,7 +32,7 @@ from mix_mcp.message import (
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, SUPPORTED, Client, agreed
 from mix_mcp.tasks import EXTENSION, Tasks
-from mix_mcp.tool import VALUE, Support
+from mix_mcp.tool import Support
 from mix_mcp.watch import Filter, Watch
 from mixkit import tagged_json
 from mixkit.errors import NotFound, TaggedJSONError
@@ -284,10 +284,6 @@ class Bridge:
             values: Any = tagged_json.from_json(arguments)
         except TaggedJSONError as exc:
             return error_of(f"the arguments cannot be read: {exc}")
-        if tool.wrapped:
-            if values.keys() != {VALUE}:
-                return error_of(f"expected one argument, {VALUE}: {tool.params}")
-            values = values[VALUE]
         able = asked.client.modern and asked.client.can("extensions", EXTENSION)
         if tool.tasks is Support.REQUIRED and not able:
             raise _lacking({"extensions": {EXTENSION: {}}})
@@ -308,8 +304,9 @@ class Bridge:
                 raise _lacking(waiting.lacking) from None
             return error_of(f"{exc}; it takes {tool.params}" if exc.params else str(exc))
         waiting.end()
-        structured = tool.structured if asked.client.modern else tool.structured_before
-        return result_of(result.value, structured=structured)
+        modern = asked.client.modern
+        structured = tool.structured if modern else tool.structured_before
+        return result_of(result.value, structured=structured, modern=modern)
 
     async def _exchange(
         self,

@@ -22,7 +22,6 @@ from mixkit import tagged_json
 from mixkit.app_files import is_public
 from mixkit.errors import MixError, NotFound, TaggedJSONError
 from mixkit.filesystem import pieces
-from mixkit.schema import ANY
 
 if TYPE_CHECKING:
     from mix_server.caller import Caller
@@ -206,7 +205,10 @@ class Library:
         agent = named.row.get("agent")
         if isinstance(agent, str):
             made = await self._made(who, named.app, agent, {**places, "uri": uri}, waiting)
-            return content_of(uri, kind, made)
+            try:
+                return content_of(uri, kind, made)
+            except TaggedJSONError as exc:
+                raise Fault(INTERNAL, f"the agent {agent} answered what JSON cannot hold: {exc}") from None
         for key in ("text", "blob"):
             if isinstance(named.row.get(key), str | bytes):
                 return content_of(uri, kind, named.row[key])
@@ -216,7 +218,7 @@ class Library:
         self, who: Caller, app: str, agent: str, params: dict[str, Any], waiting: Exchange
     ) -> Any:
         """What an agent answers that makes a prompt or a resource."""
-        tool = Tool(f"{app}/{agent}", app, agent, ANY, ANY, False, False, False, msgspec.Raw(), msgspec.Raw())
+        tool = Tool(f"{app}/{agent}", app, agent)
         if not self._agents.may(who, tool):
             raise Fault(INVALID_PARAMS, f"expected a grant to run {app}/{agent}, which makes it")
         try:

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from mix_mcp.message import INVALID_PARAMS, Fault
+from mix_mcp.message import INTERNAL, INVALID_PARAMS, Fault
 from mix_mcp.records import as_lists
 from mixkit import tagged_json
+from mixkit.errors import TaggedJSONError
 
 __all__ = ["Prompt", "filled", "is_message", "prompts_of"]
 
@@ -85,8 +86,15 @@ def is_message(message: Any) -> bool:
 
 
 def filled(messages: list[Any], arguments: Mapping[str, str]) -> Any:
-    """The messages with the arguments in their places: `{name}` in any of their texts."""
-    plain = msgspec.json.decode(tagged_json.dumps(messages, plain=True))
+    """The messages with the arguments in their places: `{name}` in any of their texts.
+
+    Raises:
+        Fault: JSON cannot hold them.
+    """
+    try:
+        plain = msgspec.json.decode(tagged_json.dumps(messages, plain=True))
+    except TaggedJSONError as exc:
+        raise Fault(INTERNAL, f"the record of the prompt has messages that JSON cannot hold: {exc}") from None
     return _filled(plain, arguments)
 
 

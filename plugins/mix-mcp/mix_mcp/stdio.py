@@ -200,7 +200,7 @@ class Connection:
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
             id = message.params.get("requestId")
-            task = self._working.get(id) if type(id) in (str, int) else None
+            task = self._working.get(id) if isinstance(id, str | int) else None
             if task is not None:
                 task.cancel()
 
