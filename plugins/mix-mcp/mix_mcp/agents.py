@@ -8,7 +8,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
 from mix_server.caller import Permission, Resource
 from mix_server.fault import failure
 from mix_server.listing import agents_of
@@ -135,9 +134,7 @@ class AgentTools:
             await self._said_else()
             said = {(app, each.agent): each for app, each in self._said if (app, each.agent) in agents}
             names = named({pair: said[pair].name if pair in said else None for pair in agents})
-            self._tools = {
-                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in names.items()
-            }
+            self._tools = {name: tool_of(name, agents[pair], said.get(pair)) for name, pair in names.items()}
             self._agents, self._of = agents, of
         return self._tools
 

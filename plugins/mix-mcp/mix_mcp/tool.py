@@ -132,4 +132,3 @@ def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:
         name, agent.app, agent.name, agent.params, agent.result, structured, "outputSchema" in before,
         msgspec.Raw(encode(about)), msgspec.Raw(encode(before)), said.task if said else Support.OPTIONAL,
     )  # fmt: skip
-

@@ -27,7 +27,10 @@ def own(**parts: Any) -> dict[str, Any]:
 
 def test_a_value_is_text_and_for_programs_too() -> None:
     assert read("a") == {"content": [{"type": "text", "text": "a"}]}
-    assert read("a", structured=True) == {"content": [{"type": "text", "text": '"a"'}], "structuredContent": "a"}
+    assert read("a", structured=True) == {
+        "content": [{"type": "text", "text": '"a"'}],
+        "structuredContent": "a",
+    }
     assert read({"a": [2**53 + 1]}, structured=True)["structuredContent"] == {"a": [2**53 + 1]}
 
 
