@@ -7,13 +7,17 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
+from urllib.parse import urlsplit
 
+from mix_server.auth import is_of_another_site
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
+from mix_server.errors import Forbidden
 from mix_server.event_stream import EVENTS
 from mix_server.streams import Stream
 
 from mix_mcp.bridge import Asked, Bridge
+from mix_mcp.calls import Calls
 from mix_mcp.exchange import together
 from mix_mcp.headers import METHOD, NAME, VERSION, named, plain
 from mix_mcp.message import (
@@ -87,10 +91,14 @@ class Endpoint:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._bridges: dict[str, Bridge] = {}
+        base = server.settings.base_url
+        self._here = () if base is None else (urlsplit(base).netloc,)
+        self._calls = Calls(lambda: server.kernel.bus)
         server.ending.append(self._close)
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         settings = self._server.settings
+        self._check_origin(req)
         resp.content_type = JSON
         message: Message | None = None
         modern = True
@@ -105,6 +113,7 @@ class Endpoint:
                 return
             message = found
             if message.id is None:
+                await self._hear(req, message)
                 resp.status = 202
                 return
             bridge = self._bridge(ws)
@@ -126,8 +135,26 @@ class Endpoint:
             resp.data = failure(fault.id if message is None else message.id, fault)
 
     async def _close(self) -> None:
+        await self._calls.close()
         for bridge in self._bridges.values():
             await bridge.close()
+
+    def _check_origin(self, req: Request) -> None:
+        """Refuse what pages of other sites have a browser send, whatever they send with it."""
+        origin = req.get_header("Origin")
+        if (
+            origin is not None
+            and not self._server.cors.allows(origin)
+            and is_of_another_site(req, self._here)
+        ):
+            raise Forbidden(
+                f"expected a request of no page, or of one of this server or its cors_origins, found {origin[:80]}"
+            )
+
+    async def _hear(self, req: Request, message: Message) -> None:
+        session = req.get_header(HEADER)
+        if message.method == "notifications/cancelled" and session is not None:
+            await self._calls.cancel(session, message.params.get("requestId"))
 
     def _bridge(self, ws: str) -> Bridge:
         bridge = self._bridges.get(ws)
@@ -154,9 +181,12 @@ class Endpoint:
         if not client.modern:
             asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
 
+        session = None if client.modern else req.get_header(HEADER)
+
         async def work() -> None:
             try:
-                told.put_nowait(answer(asked.id, await bridge.handle(asked, message)))
+                with self._calls.working(session, asked.id) if session else contextlib.nullcontext():
+                    told.put_nowait(answer(asked.id, await bridge.handle(asked, message)))
             except Fault as fault:
                 told.put_nowait(failure(asked.id, fault))
             finally:

@@ -85,6 +85,15 @@ def test_who_asks(site: Site, call: Call) -> None:
             assert call(gone, "tools/call", {"name": "test_simple_text"}).status_code == 401
 
 
+def test_pages_of_other_sites_ask_nothing(site: Site, call: Call) -> None:
+    name = {"name": "test_simple_text"}
+    with site.client() as client:
+        for origin in ("https://elsewhere.example", "null", f"{site.url}0"):
+            # Whatever they send with it.
+            assert call(client, "tools/call", name, {"Origin": origin}).status_code == 403
+        assert call(client, "tools/call", name, {"Origin": site.url}).status_code == 200
+
+
 def test_a_state_is_good_for_who_was_asked(site: Site, call: Call) -> None:
     tool = "test_input_required_result_elicitation"
     form = {"elicitation": {}}
