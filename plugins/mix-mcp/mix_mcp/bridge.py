@@ -289,7 +289,7 @@ class Bridge:
             raise _lacking({"extensions": {EXTENSION: {}}})
         return await self._exchange(
             asked, tool.name, arguments, params, lambda waiting: self._called(asked, tool, values, waiting),
-            tool.tasks if able else Support.NEVER,
+            tool if able else None,
         )  # fmt: skip
 
     async def _called(self, asked: Asked, tool: Tool, values: Any, waiting: Exchange) -> dict[str, Any]:
@@ -315,9 +315,14 @@ class Bridge:
         arguments: dict[str, Any],
         params: dict[str, Any],
         begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
-        tasks: Support = Support.NEVER,
+        tool: Tool | None = None,
     ) -> dict[str, Any]:
-        """What comes of a call whose agent may ask back: its result, what it asks for, or the task that it becomes."""
+        """What comes of a call whose agent may ask back: its result, what it asks for, or the task that it becomes.
+
+        Args:
+            tool: which may become one; None for what may not, or for a client that knows none.
+        """
+        tasks = Support.NEVER if tool is None else tool.tasks
         if not asked.client.modern:
             return await begin(Exchange(asked.client, asked.tell, {}, asked.ask))
         seal = Seal(self._server.kernel.keyring, [asked.who.named, self._name, name, arguments])
@@ -332,8 +337,8 @@ class Bridge:
             # PERF: who can do nothing is asked nothing, and knows no tasks.
             return await begin(waiting)
         task = asyncio.ensure_future(begin(waiting))
-        if tasks is Support.AT_ONCE:
-            return await self._hand_over(asked, task, waiting)
+        if tool and tasks is Support.AT_ONCE:
+            return await self._hand_over(asked, tool, task, waiting)
         # Where there is to be a task, questions come before it, soon if at all.
         patience = {Support.OPTIONAL: _PATIENCE, Support.REQUIRED: _MOMENT}.get(tasks)
         kept = False
@@ -345,9 +350,9 @@ class Bridge:
                     "inputRequests": waiting.missing,
                     "requestState": seal.close(waiting.answered),
                 }
-            if tasks is Support.REQUIRED or not task.done():
+            if tool and (tasks is Support.REQUIRED or not task.done()):
                 kept = True
-                return await self._hand_over(asked, task, waiting)
+                return await self._hand_over(asked, tool, task, waiting)
             return task.result()
         finally:
             if not kept and not task.done():
@@ -355,7 +360,7 @@ class Bridge:
                 await asyncio.wait((task,))
 
     async def _hand_over(
-        self, asked: Asked, work: asyncio.Future[dict[str, Any]], waiting: Exchange
+        self, asked: Asked, tool: Tool, work: asyncio.Future[dict[str, Any]], waiting: Exchange
     ) -> dict[str, Any]:
         """Let a call go on as a task."""
 
@@ -363,7 +368,12 @@ class Bridge:
             waiting.ask_now(ask)
             return await work
 
-        task = await self._tasks.begin(asked.who, going_on)
+        try:
+            task = await self._tasks.begin(asked.who, tool.app, tool.agent, going_on)
+        except BaseException:
+            # Nobody would hear of its end.
+            work.cancel()
+            raise
         return {"resultType": "task", **task.shown()}
 
     # -- tasks --------------------------------------------------------------------------------
