@@ -126,8 +126,8 @@ class Bridge:
             **{name: method for name, method in self._modern.items() if name not in _TODAY},
             "ping": self._nothing,
             "logging/setLevel": self._set_level,
-            "resources/subscribe": self._nothing,
-            "resources/unsubscribe": self._nothing,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._subscribe,
         }
 
     def initialized(self, params: dict[str, Any], *, changes: bool) -> tuple[Client, dict[str, Any]]:
@@ -194,6 +194,11 @@ class Bridge:
         }
 
     async def _nothing(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    async def _subscribe(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        """Whoever holds the connection tells what changes, if it can be told."""
+        _text(params, "uri")
         return {}
 
     async def _set_level(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:

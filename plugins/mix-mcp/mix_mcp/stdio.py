@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from mix_mcp.bridge import Asked
 from mix_mcp.exchange import together
 from mix_mcp.lines import MOST, Lines, is_file, read_lines
@@ -27,7 +29,7 @@ from mix_mcp.message import (
     read,
     request,
 )
-from mix_mcp.revision import Client, client_of, of_session
+from mix_mcp.revision import LEVELS, Client, client_of, of_session
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from mix_mcp.bridge import Bridge
     from mix_mcp.message import Id
+    from mix_mcp.watch import Watch
 
 __all__ = ["Connection", "serve"]
 
@@ -67,6 +70,7 @@ class Connection:
         self._constant = constant
         self._session: Client | None = None
         self._modern = False
+        self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._working: dict[Id, asyncio.Task[None]] = {}
         self._listening: set[Id] = set()
@@ -142,8 +146,9 @@ class Connection:
                 )
             self._session, result = self._bridge.initialized(message.params, changes=True)
             self._send(answer(id, result))
-            if self._watching is None:
-                self._watching = asyncio.get_running_loop().create_task(self._watch())
+            if self._watch is None:
+                self._watch = self._bridge.watch(self._who, EVERYTHING)
+                self._watching = asyncio.get_running_loop().create_task(self._tell(self._watch))
             return None
         if client is not None:
             if self._session is not None:
@@ -190,9 +195,8 @@ class Connection:
         else:
             question.set_result(found.result)
 
-    async def _watch(self) -> None:
+    async def _tell(self, watch: Watch) -> None:
         """Tell the client of a session what changes."""
-        watch = self._bridge.watch(self._who, EVERYTHING)
         await watch.begin()
         async for method, params in watch.changes():
             self._send(notification(method, params))
@@ -206,10 +210,24 @@ class Connection:
 
     async def _work(self, asked: Asked, message: Message) -> None:
         try:
-            line = answer(asked.id, await self._bridge.handle(asked, message))
+            result = await self._bridge.handle(asked, message)
+            if self._session is not None:
+                await self._note(self._session, message)
+            line = answer(asked.id, result)
         except Fault as fault:
             line = failure(asked.id, fault)
         self._send(line)
+
+    async def _note(self, session: Client, message: Message) -> None:
+        """What is good for all that the client of a session asks from now on."""
+        match message.method:
+            case "logging/setLevel":
+                level = LEVELS.index(message.params["level"])
+                self._session = msgspec.structs.replace(session, level=level)
+            case "resources/subscribe" if self._watch is not None:
+                await self._watch.follow(message.params["uri"])
+            case "resources/unsubscribe" if self._watch is not None:
+                self._watch.leave(message.params["uri"])
 
     def _done(self, id: Id) -> None:
         del self._working[id]

@@ -159,6 +159,32 @@ def test_nobody_waits_for_answers_when_no_more_can_come(stdio: Stdio) -> None:
     assert stdio.process.wait(30) == 0
 
 
+def test_a_session_says_what_is_good_from_then_on(stdio: Stdio, ws_dir: Path) -> None:
+    stdio.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}, modern=False)
+    logging = {"name": "test_tool_with_logging"}
+    stdio.send("tools/call", logging, modern=False)
+    assert [stdio.read().get("method") for _ in range(4)] == ["notifications/message"] * 3 + [None]
+    assert "result" in stdio.ask("logging/setLevel", {"level": "error"}, modern=False)
+    id = stdio.send("tools/call", logging, modern=False)
+    assert stdio.read()["id"] == id
+    for wrong in ({}, {"level": "loud"}, {"level": []}):
+        assert stdio.ask("logging/setLevel", wrong, modern=False)["error"]["code"] == -32602
+    assert stdio.ask("resources/subscribe", modern=False)["error"]["code"] == -32602
+    watched = {"uri": "test://watched-resource"}
+    assert "result" in stdio.ask("resources/subscribe", watched, modern=False)
+
+    def change(uri: str) -> None:
+        database = [sys.executable, "-m", "mixkit", "db", "%s", "--app", "conf/test", "--ws-dir", str(ws_dir)]
+        query, put = ([word.replace("%s", command) for word in database] for command in ("query", "put"))
+        found = subprocess.run([*query, f'uri == "{uri}"'], check=True, capture_output=True, text=True).stdout
+        subprocess.run([*put, "--upsert"], input=found, check=True, capture_output=True, text=True)
+
+    change("test://static-text")
+    change(watched["uri"])
+    told = stdio.read()
+    assert (told["method"], told["params"]) == ("notifications/resources/updated", watched)
+
+
 def test_a_question_is_an_answer_and_comes_back(stdio: Stdio) -> None:
     asked = stdio.ask("tools/call", {"name": QUESTION}, capabilities=FORM)["result"]
     assert asked["resultType"] == "input_required"
