@@ -17,7 +17,6 @@ from mix_server.event_stream import EVENTS
 from mix_server.streams import Stream
 
 from mix_mcp.bridge import Asked, Bridge
-from mix_mcp.calls import Calls
 from mix_mcp.exchange import together
 from mix_mcp.headers import METHOD, NAME, VERSION, named, plain
 from mix_mcp.message import (
@@ -36,6 +35,7 @@ from mix_mcp.message import (
     read,
     request,
 )
+from mix_mcp.open_calls import OpenCalls
 from mix_mcp.revision import (
     LATEST,
     LEVELS,
@@ -93,7 +93,7 @@ class Endpoint:
         self._bridges: dict[str, Bridge] = {}
         base = server.settings.base_url
         self._here = () if base is None else (urlsplit(base).netloc,)
-        self._calls = Calls(lambda: server.kernel.bus)
+        self._calls = OpenCalls(lambda: server.kernel.bus)
         server.ending.append(self._close)
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:

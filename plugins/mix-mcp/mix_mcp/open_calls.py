@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from mix_mcp.message import Id
     from mixkit.bus import Bus
 
-__all__ = ["Calls"]
+__all__ = ["OpenCalls"]
 
 _TOPIC: Final = "$mcp/cancelled"
 """No agent and no client of the bus can name it."""
 
 
-class Calls:
+class OpenCalls:
     """The calls of this process.
 
     Args:

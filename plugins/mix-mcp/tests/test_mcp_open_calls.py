@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mix_mcp.calls import Calls
+from mix_mcp.open_calls import OpenCalls
 
 from mixkit.local_bus import LocalBus
 
@@ -19,10 +19,10 @@ PATH = "/mcp/conf"
 def test_a_call_is_cancelled_from_another_process() -> None:
     async def run() -> list[bool]:
         bus = LocalBus()
-        one, other = Calls(lambda: bus), Calls(lambda: bus)
+        one, other = OpenCalls(lambda: bus), OpenCalls(lambda: bus)
         begun = asyncio.Event()
 
-        async def work(calls: Calls, session: str, id: Any) -> None:
+        async def work(calls: OpenCalls, session: str, id: Any) -> None:
             with calls.working(session, id):
                 begun.set()
                 await asyncio.sleep(60)
