@@ -13,6 +13,7 @@ from mixkit.contracts import Compiled, Compiler, Interpreter
 from mixkit.disk_cache import DiskCache
 from mixkit.errors import GuestError, NotFound
 from mixkit.kernel_settings import KernelSettings
+from mixkit.near import meant_file
 from mixkit.sources import Sources
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.interpreted import InterpretedProgram
@@ -101,7 +102,7 @@ class Programs:
         try:
             return path.read_bytes()
         except OSError as exc:
-            raise NotFound(f"cannot read {path.name!r}: {exc.strerror}") from None
+            raise NotFound(f"cannot read {path.name!r}: {exc.strerror}{meant_file(path)}") from None
 
     def compiled(self, path: Path) -> tuple[str, bytes] | None:
         """See `Kernel.compiled`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mixkit.errors import NotFound
+from mixkit.near import meant_file
 
 __all__ = ["Sources"]
 
@@ -29,7 +30,7 @@ class Sources(Mapping[str, str]):
             try:
                 self._read[name] = path.read_text(encoding="utf-8")
             except OSError as exc:
-                raise NotFound(f"cannot read {name!r}: {exc.strerror}") from None
+                raise NotFound(f"cannot read {name!r}: {exc.strerror}{meant_file(path)}") from None
             except UnicodeDecodeError as exc:
                 raise NotFound(f"{name!r} is no UTF-8, at byte {exc.start}") from None
         return self._read[name]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import enter_folder, ws_dir_option
 from mixkit.cli.output import Output
 from mixkit.cli.params import merge_params, read_json
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
     from mixkit.cli.asking import Asker
@@ -29,7 +29,7 @@ __all__ = ["run"]
 
 
 @click.command()
-@click.argument("code", type=click.Path(path_type=Path))
+@click.argument("code", type=click.Path(path_type=Path), is_eager=True, callback=enter_folder)
 @click.argument("entry", required=False)
 @click.argument("params", required=False)
 @click.option(

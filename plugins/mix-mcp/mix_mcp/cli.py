@@ -6,25 +6,20 @@ from pathlib import Path
 
 import click
 
-from mix_mcp.options import constant_option, server_option
+from mix_mcp.options import constant_option
+from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option, ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, pass_session
-from mixkit.cli.workspaces import ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store, served_dir
 
 __all__ = ["mcp"]
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option(
-    "-w", "--ws", "--workspace", "workspace", metavar="WS", help="Whose agents are the tools. Must be given."
-)
+@ws_option("-w", "--workspace", "workspace", help="Whose agents are the tools. Must be given.")
 @constant_option
 @server_option
-@click.option(
-    "--token",
-    envvar="MIXKIT_SERVER_TOKEN",
-    help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
-)
+@token_option
 @ws_dir_option
 @click.pass_context
 @pass_session
@@ -34,7 +29,7 @@ def mcp(
     /,
     workspace: str | None,
     constant: bool,
-    url: str | None,
+    server: str | None,
     token: str | None,
     ws_dir: Path | None,
 ) -> None:
@@ -50,11 +45,8 @@ def mcp(
         raise click.UsageError("expected --ws WS, whose agents are to be the tools")
     from mix_mcp.output import take_output
 
+    url = server_to_ask(session, server, ws_dir, token)
     if url is not None:
-        if ws_dir is not None:
-            raise click.UsageError(
-                "--ws-dir is a directory here, and --server is elsewhere; give one of them"
-            )
         from mix_mcp.remote import serve_remote
 
         serve_remote(url, workspace, token, take_output(), constant=constant)
@@ -66,6 +58,9 @@ def mcp(
     if ws_dir is not None:
         session.overrides = {**session.overrides, "settings.server.ws_dir": str(ws_dir)}
     with session.kernel() as kernel:
+        served = served_dir(kernel)
+        if not (served / workspace).is_dir():
+            find_workspace(open_store(kernel, served), workspace)
         serve_workspace(kernel, workspace, output, constant=constant)
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from mix_mcp import config
-from mix_mcp.options import constant_option, server_option
+from mix_mcp.options import constant_option
+from mixkit.cli.choices import server_option, server_to_ask, ws_dir_option, ws_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 __all__ = ["install", "uninstall"]
 
@@ -33,9 +33,7 @@ _dry_run_option = click.option(
 
 
 @click.command()
-@click.option(
-    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
-)
+@ws_option("-w", "--workspace", "workspace", required=True, help="Whose agents are the tools.")
 @constant_option
 @server_option
 @click.option(
@@ -54,7 +52,7 @@ def install(
     /,
     workspace: str,
     constant: bool,
-    url: str | None,
+    server: str | None,
     token: str | None,
     name: str,
     path: Path | None,
@@ -65,21 +63,21 @@ def install(
 
     What else is in its configuration stays. A file that is no JSON is not touched. The client reads it when it starts.
     """
-    if url is not None and ws_dir is not None:
-        raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
-    arguments = ["-m", "mixkit", "mcp", "--ws", workspace]
-    server: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    url = server_to_ask(session, server, ws_dir, token)
+    # NOTE: -P, or Python would import what lies in the folder that the client starts it in.
+    arguments = ["-P", "-m", "mixkit", "mcp", "--ws", workspace]
+    entry: dict[str, Any] = {"command": sys.executable, "args": arguments}
     if url is not None:
         arguments += ["--server", url]
         if token:
-            server["env"] = {"MIXKIT_SERVER_TOKEN": token}
+            entry["env"] = {"MIXKIT_SERVER_TOKEN": token}
     else:
         # The client starts it in a folder of its own choice.
         arguments += ["--ws-dir", str(_ws_dir(session, ws_dir).absolute())]
     if constant:
         arguments.append("--constant")
     _change(
-        session, path, dry_run, lambda found: config.with_server(found, name, server), f"installed as {name}"
+        session, path, dry_run, lambda found: config.with_server(found, name, entry), f"installed as {name}"
     )
 
 

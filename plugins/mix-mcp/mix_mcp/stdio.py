@@ -9,11 +9,11 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from mix_mcp.bridge import Asked
+from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
 from mix_mcp.lines import MOST, Lines, is_file, read_lines
 from mix_mcp.message import (
@@ -32,6 +32,7 @@ from mix_mcp.message import (
 from mix_mcp.revision import LEVELS, Client, client_of, of_session
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
+from mixkit.vm.begun import Beginner
 
 if TYPE_CHECKING:
     import io
@@ -48,7 +49,14 @@ _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
 _BUFFERED: Final = 64 * 1024
 """Bytes of answers that a client has not read: no more lines are read until it has."""
+_NOTED: Final = ("logging/setLevel", "resources/subscribe", "resources/unsubscribe")
+"""Methods of sessions that are good for what follows."""
 _GONE: Final = "the client says nothing any more"
+
+
+class _Working(NamedTuple):
+    task: asyncio.Task[None]
+    asked: Asked
 
 
 class Connection:
@@ -72,7 +80,8 @@ class Connection:
         self._modern = False
         self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._working: dict[Id, asyncio.Task[None]] = {}
+        self._beginner = Beginner(asyncio.get_running_loop())
+        self._working: dict[Id, _Working] = {}
         self._listening: set[Id] = set()
         self._prefix = secrets.token_hex(5)
         self._count = 0
@@ -104,7 +113,11 @@ class Connection:
             return
         if asked is None:
             return
-        self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
+        # PERF: most calls of tools end with their first step, and are answered where their line was read.
+        task = self._beginner.begin(self._work(asked, message))
+        if task is None:
+            return
+        self._working[message.id] = _Working(task, asked)
         task.add_done_callback(lambda done: self._done(asked.id))
         if message.method == "subscriptions/listen":
             self._listening.add(message.id)
@@ -117,11 +130,15 @@ class Connection:
     async def room(self) -> None:
         """Wait until more may be taken."""
         while self.is_full:
-            await asyncio.wait(self._working.values(), return_when=asyncio.FIRST_COMPLETED)
+            tasks = [working.task for working in self._working.values()]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
-        tasks = [*self._working.values(), *filter(None, (self._watching,))]
+        self._beginner.close()
+        tasks = [working.task for working in self._working.values()]
+        if self._watching is not None:
+            tasks.append(self._watching)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,12 +146,13 @@ class Connection:
     async def finish(self) -> None:
         """Nothing more comes: what is being worked on is answered, and nothing told any more that has no end."""
         for id in self._listening:
-            self._working[id].cancel()
+            self._working[id].task.cancel()
         self._answerless = True
         for question in self._questions.values():
             if not question.done():
                 question.set_exception(FFIError(_GONE))
-        await asyncio.gather(*self._working.values(), return_exceptions=True)
+        tasks = [working.task for working in self._working.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
         """The request, if it is one for the bridge. `initialize` is answered here."""
@@ -204,14 +222,16 @@ class Connection:
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
             id = message.params.get("requestId")
-            task = self._working.get(id) if isinstance(id, str | int) else None
-            if task is not None:
-                task.cancel()
+            working = self._working.get(id) if isinstance(id, str | int) else None
+            if working is not None:
+                # From now on, however long its run takes to stop.
+                working.asked.is_over = True
+                working.task.cancel()
 
     async def _work(self, asked: Asked, message: Message) -> None:
         try:
             result = await self._bridge.handle(asked, message)
-            if self._session is not None:
+            if self._session is not None and message.method in _NOTED:
                 await self._note(self._session, message)
             line = answer(asked.id, result)
         except Fault as fault:

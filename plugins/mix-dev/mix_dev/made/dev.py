@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mixkit.cli.choices import folder_argument, ws_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 
@@ -28,11 +29,11 @@ _SAMPLES: Final = {"string": "…", "int": 1, "float": 1.5, "number": 1, "bool":
 
 
 @click.command("dev")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
-@click.option("--ws", default="dev", show_default=True, help="Workspace that the app is installed into.")
+@folder_argument()
+@ws_option(default="dev", help="Workspace that the app is installed into.")
 @click.option(
     "--ws-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Directory of workspaces; the folder workspaces in FOLDER by default.",
+    help="Directory of workspaces; that of mixkit.toml by default, or the folder workspaces in FOLDER.",
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on; 0 takes a free one.")
 @click.option("--no-serve", is_flag=True, help="Start no server: one that serves DIR runs already.")
@@ -60,14 +61,14 @@ def dev(
     if session.as_json:
         raise click.UsageError("this goes on until it is ended, and prints no document: leave out --json")
     folder = folder.resolve()
-    workspaces = (ws_dir or folder / "workspaces").absolute()
+    workspaces = Path(ws_dir or session.project.ws_dir or folder / "workspaces").absolute()
     out = Output()
     signal.signal(signal.SIGTERM, _ends)
     with session.kernel() as kernel:
         store = open_store(kernel, workspaces, make=True)
         watch = Watch(folder, workspaces)
         app = _App(kernel, store, folder, ws, out, tests=not no_test)
-        served = None if no_serve else Served(session.profile, session.overrides, workspaces, port)
+        served = None if no_serve else Served(session, workspaces, port)
         try:
             package = app.update()
             if served is not None:

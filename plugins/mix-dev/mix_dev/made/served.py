@@ -7,12 +7,14 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mixkit.cli.output import safe
 from mixkit.errors import MixError
+
+if TYPE_CHECKING:
+    from mixkit.cli.session import Session
 
 __all__ = ["TOKEN", "Served"]
 
@@ -28,7 +30,7 @@ class Served:
     """A server that is a process of its own, and ends with this one.
 
     Args:
-        profile, overrides: as this process has them.
+        session: whose profile and settings it has.
         ws_dir: the directory of workspaces.
         port: to listen on; None for that of the profile.
 
@@ -37,15 +39,13 @@ class Served:
         token: what callers must send.
     """
 
-    def __init__(self, profile: str, overrides: Mapping[str, object], ws_dir: Path, port: int | None) -> None:
+    def __init__(self, session: Session, ws_dir: Path, port: int | None) -> None:
         self.token = os.environ.get(TOKEN) or secrets.token_hex(16)
         self.url = ""
-        command = [sys.executable, "-m", "mixkit", "-p", profile]
-        for key, value in overrides.items():
-            command += ["--set", f"{key}={value}"]
+        command, environ = session.again()
         command += ["serve", "--ws-dir", str(ws_dir)]
         command += [] if port is None else ["--port", str(port)]
-        environ = {**os.environ, TOKEN: self.token}
+        environ[TOKEN] = self.token
         self._process = subprocess.Popen(
             command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, errors="replace", start_new_session=True,

@@ -12,8 +12,10 @@ from mix_lang.files import sources
 from mix_lang.syntax import Test
 
 from mix_dev.suite.module import TestModule
+from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.near import meant
 
 __all__ = ["test"]
 
@@ -22,7 +24,7 @@ _WRONG: Final = 2
 
 
 @click.command("test")
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, metavar="[PATH...]", is_eager=True, callback=enter_folder)
 @click.option(
     "-k", "words", multiple=True, metavar="TEXT",
     help="Only tests with that in PATH::NAME, in whatever case. Repeatable: all of them.",
@@ -120,6 +122,11 @@ class _Found:
                 self.diagnostics += module.diagnostics
             else:
                 tests = module.tests()
+                there = [of.name for _, of in tests]
+                for name in sorted(names - {"", *there}):
+                    raise click.BadParameter(
+                        f"no test {name!r:.200} in {path}{meant(name, there)}", param_hint="PATH"
+                    )
                 wanted = [
                     (name, of)
                     for name, of in tests
