@@ -23,6 +23,8 @@ from mixkit.vm.snapshot import SnapshotCache
 __all__ = ["Code", "Programs"]
 
 _WASM = b"\0asm"
+_COMPILED_BY = {".c": "wasm", ".mix": "lang"}
+"""How the names of sources end that plugins of ours compile."""
 
 Code: TypeAlias = "Program | bytes | str | Path"
 
@@ -110,6 +112,11 @@ class Programs:
             for compiler in self._compilers():
                 if path.suffix in compiler.suffixes:
                     return f"{path.stem}{compiler.target}", compiler.compile(Sources(path))
+        if path.suffix in _COMPILED_BY:
+            raise NotFound(
+                f"{path.name}: plugin {_COMPILED_BY[path.suffix]!r} compiles such sources, which is not on in the "
+                f"profile {self._profile!r}"
+            )
         return None
 
     def said(self, code: bytes) -> Mapping[str, Any] | None:

@@ -15,9 +15,13 @@ class Sources(Mapping[str, str]):
     """Names of files to their text: that of the path first, then those of its folder that end alike.
 
     A file is read when it is asked for. `NotFound` says of a file why it cannot be read.
+
+    Attributes:
+        path: of the first, for compilers that read files themselves.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._folder, self._first = path.parent, path.name
         self._suffix = path.suffix
         self._read: dict[str, str] = {}

@@ -10,17 +10,18 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mix_dev.made.ways import TOKEN
 from mixkit.cli.output import safe
 from mixkit.errors import MixError
 
 if TYPE_CHECKING:
     from mixkit.cli.session import Session
 
-__all__ = ["TOKEN", "Served"]
+__all__ = ["Served"]
 
-TOKEN: Final = "MIXKIT_SERVER_TOKEN"
-"""The variable with what callers must send."""
 _LISTENS: Final = "mixkit: listening on "
+_PAGE: Final = "mixkit: administration: "
+"""It is told in its place, among the ways to ask."""
 _PATIENCE: Final = 60.0
 """Seconds in which a server has to listen."""
 _END: Final = 10.0
@@ -61,12 +62,12 @@ class Served:
             if line.startswith(_LISTENS):
                 self.url = line.removeprefix(_LISTENS).strip()
                 self._listens.set()
-            elif not line.startswith("mixkit: administration:"):
+            elif not line.startswith(_PAGE):
                 print(safe(line.rstrip("\n")), file=sys.stderr, flush=True)  # noqa: T201 - its words, not ours
         self._listens.set()
 
-    def wait(self) -> None:
-        """Wait until it listens.
+    def wait(self) -> str:
+        """Wait until it listens, and answer where.
 
         Raises:
             MixError: it does not; it has said why.
@@ -76,11 +77,17 @@ class Served:
             raise MixError(
                 "the server did not start; another --port takes another one, --no-serve does without"
             )
+        return self.url
 
     @property
     def ended(self) -> bool:
         """Whether it has ended by itself."""
-        return self._process.poll() is not None
+        return self.status is not None
+
+    @property
+    def status(self) -> int | None:
+        """What it has ended with; None while it runs."""
+        return self._process.poll()
 
     def close(self) -> None:
         """End it."""

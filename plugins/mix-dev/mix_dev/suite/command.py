@@ -15,6 +15,7 @@ from mix_dev.suite.module import TestModule
 from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.errors import MixError
 from mixkit.near import meant
 
 __all__ = ["test"]
@@ -156,10 +157,16 @@ def _run(session: Session, printed: Output, found: _Found, how: _How, began: flo
         runner = Runner(kernel, calls=calls, lines=lines, seed=seed, runs=how.runs, timeout=how.timeout)
         try:
             for module, tests in found.tests:
-                for outcome in runner.run(module, tests):
-                    report.add(outcome)
-                    if how.first and not outcome.passed:
-                        break
+                try:
+                    for outcome in runner.run(module, tests):
+                        report.add(outcome)
+                        if how.first and not outcome.passed:
+                            break
+                except MixError as exc:
+                    wrong = [*getattr(exc, "diagnostics", ())]
+                    found.diagnostics += wrong
+                    found.troubles += [] if wrong else [str(exc)]
+                    report.errors(wrong, [] if wrong else [str(exc)])
                 if how.first and report.failed:
                     break
         finally:
