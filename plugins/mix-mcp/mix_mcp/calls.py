@@ -10,6 +10,7 @@ from mix_mcp import constant
 from mix_mcp.agents import CallFailed, Gone
 from mix_mcp.asked import object_of, text_of
 from mix_mcp.content import error_of, result_of
+from mix_mcp.headers import check_mirrored
 from mix_mcp.message import INVALID_PARAMS, Fault, notification
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, lacking
@@ -83,6 +84,8 @@ class Calls:
         if found is None:
             raise _unknown(name)
         tool, target = found
+        if tool.headers and asked.header is not None and not asked.constant:
+            check_mirrored(tool.headers, arguments, asked.header)
         try:
             values: Any = tagged_json.from_json(arguments)
         except TaggedJSONError as exc:

@@ -30,6 +30,7 @@ from mix_mcp.message import (
     UNSUPPORTED_VERSION,
     Answer,
     Fault,
+    Id,
     Message,
     answer,
     failure,
@@ -129,7 +130,7 @@ class Endpoint:
                 self._stream(req, resp, bridge, client, message, ws)
                 return
             with req.watch():
-                asked = Asked(message.id, req.who, client, req.id, _nobody, constant=_is_constant(req))
+                asked = _asked(req, client, message.id, _nobody)
                 resp.data = answer(message.id, await bridge.handle(asked, message))
         except Fault as fault:
             resp.status = _status(fault, modern=modern)
@@ -178,7 +179,7 @@ class Endpoint:
         """Answer with events: what is told meanwhile, and the answer as the last."""
         assert message.id is not None
         told: asyncio.Queue[bytes | None] = asyncio.Queue()
-        asked = Asked(message.id, req.who, client, req.id, told.put_nowait, constant=_is_constant(req))
+        asked = _asked(req, client, message.id, told.put_nowait)
         if not client.modern:
             asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
 
@@ -234,6 +235,11 @@ class Endpoint:
             # Whoever knows the id may answer; that of another workspace is known to nobody here.
             if (await self._server.kernel.signals.find(str(found.id))).owner.workspace == ws:
                 await self._server.kernel.signals.settle(str(found.id), outcome)
+
+
+def _asked(req: Request, client: Client, id: Id, send: Callable[[bytes], None]) -> Asked:
+    header = req.get_header if client.modern else None
+    return Asked(id, req.who, client, req.id, send, constant=_is_constant(req), header=header)
 
 
 def _nobody(line: bytes) -> None:

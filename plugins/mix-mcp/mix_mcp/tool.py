@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Said", "Support", "Tool", "named", "said_of", "tool_of"]
 
+log = logging.getLogger("mixkit.mcp")
+
 _LONGEST: Final = 64
 _HASH: Final = 8
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")
+"""Of HTTP: RFC 9110, section 5.6.2."""
+_PLAIN: Final = ("string", "integer", "boolean")
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -44,6 +50,7 @@ class Tool(msgspec.Struct, frozen=True):
         params, result: their types.
         structured, structured_before: whether what it answers has a schema, for clients of today and for those before.
         tasks: whether a call may become a task.
+        headers: arguments that stand in headers over HTTP too, and the names of these, see `headers.PARAM`.
         listed: as a client of today sees it in a list, JSON.
         listed_before: as one before 2026-07-28 does, to which only objects have a structure.
     """
@@ -58,6 +65,7 @@ class Tool(msgspec.Struct, frozen=True):
     listed: msgspec.Raw = msgspec.Raw()
     listed_before: msgspec.Raw = msgspec.Raw()
     tasks: Support = Support.OPTIONAL
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def named(wishes: Mapping[tuple[str, str], str | None]) -> dict[str, tuple[str, str]]:
@@ -90,7 +98,8 @@ def _hashed(pair: tuple[str, str], name: str, digits: int) -> str:
 class Said(msgspec.Struct, frozen=True):
     """What an app says of a tool of its own, in a record of the type `mcp_tool`, or the workspace's `list_mcp_tools`.
 
-    {"_rmx_type": "mcp_tool", "agent": "renew", "name": "renew_contract", "title": "…", "task": "at_once"}
+    {"_rmx_type": "mcp_tool", "agent": "renew", "name": "renew_contract", "title": "…", "task": "at_once",
+     "headers": {"region": "Region"}}
     """
 
     name: str
@@ -98,6 +107,7 @@ class Said(msgspec.Struct, frozen=True):
     title: str | None = None
     description: str | None = None
     task: Support = Support.OPTIONAL
+    headers: dict[str, str] = {}
 
 
 def said_of(row: Mapping[str, Any]) -> Said | None:
@@ -108,7 +118,11 @@ def said_of(row: Mapping[str, Any]) -> Said | None:
         )
     except msgspec.ValidationError:
         return None
-    return found if len(found.name) <= _LONGEST and found.name and not _UNFIT.search(found.name) else None
+    if not 0 < len(found.name) <= _LONGEST or _UNFIT.search(found.name):
+        return None
+    # Clients leave away a tool whose headers have such names.
+    headers = [name.lower() for name in found.headers.values()]
+    return found if len(set(headers)) == len(headers) and all(map(_TOKEN.fullmatch, headers)) else None
 
 
 def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:
@@ -123,6 +137,11 @@ def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:
     }
     structured = agent.result != ANY
     before = dict(about)
+    headers = _mirrored(about["inputSchema"], said.headers) if said else {}
+    if headers:
+        properties = about["inputSchema"]["properties"]
+        marked = {key: {**properties[key], "x-mcp-header": name} for key, name in headers.items()}
+        about["inputSchema"] = {**about["inputSchema"], "properties": {**properties, **marked}}
     if structured:
         about["outputSchema"] = json_schema(agent.result)
         if isinstance(agent.result, RecordType | MapType):
@@ -131,4 +150,16 @@ def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:
     return Tool(
         name, agent.app, agent.name, agent.params, agent.result, structured, "outputSchema" in before,
         msgspec.Raw(encode(about)), msgspec.Raw(encode(before)), said.task if said else Support.OPTIONAL,
+        tuple(headers.items()),
     )  # fmt: skip
+
+
+def _mirrored(schema: dict[str, Any], headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the headers whose arguments can be in one."""
+    properties = schema.get("properties", {})
+    fit = {key: name for key, name in headers.items() if properties.get(key, {}).get("type") in _PLAIN}
+    for key in headers.keys() - fit.keys():
+        log.warning(
+            "the argument %.80r is in no header: expected one that is a string, an int or a bool", key
+        )
+    return fit

@@ -275,6 +275,11 @@ AGENTS: Mapping[str, tuple[str, str, str]] = {
         'text(text_of(all({"q": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 10, '
         '"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}}})))',
     ),
+    "test_mirrored": (
+        '{region: "string", "size?": "int", "dry?": "bool"}',
+        "Takes arguments that stand in headers too",
+        "text(m_p.region)",
+    ),
     "test_flood": (
         "{}",
         "Tells of each step without a pause",
@@ -401,6 +406,14 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
+RECORDS += [
+    {
+        "_rmx_type": "mcp_tool",
+        "agent": "mirrored",
+        "name": "test_mirrored",
+        "headers": {"region": "Region", "size": "Size", "dry": "Dry", "nothing": "Nothing"},
+    }
+]
 RECORDS += [
     {
         "_rmx_type": "mcp_tool",

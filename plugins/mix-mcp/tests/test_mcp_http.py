@@ -85,6 +85,36 @@ def test_who_asks(site: Site, call: Call) -> None:
             assert call(gone, "tools/call", {"name": "test_simple_text"}).status_code == 401
 
 
+def test_arguments_stand_in_headers_too(site: Site, call: Call) -> None:
+    def of(client: httpx.Client, arguments: dict[str, Any], **headers: str) -> httpx.Response:
+        named = {f"Mcp-Param-{name}": text for name, text in headers.items()}
+        return call(client, "tools/call", {"name": "test_mirrored", "arguments": arguments}, named)
+
+    with site.client() as client:
+        listed = call(client, "tools/list").json()["result"]["tools"]
+        (schema,) = (tool["inputSchema"] for tool in listed if tool["name"] == "test_mirrored")
+        marks = {key: about["x-mcp-header"] for key, about in schema["properties"].items()}
+        assert marks == {"region": "Region", "size": "Size", "dry": "Dry"}
+        for arguments, headers in (
+            ({"region": "eu"}, {"region": "eu"}),
+            ({"region": " é"}, {"Region": "=?base64?IMOp?="}),
+            ({"region": "eu", "size": 42, "dry": True}, {"Region": "eu", "Size": "42.0", "Dry": "true"}),
+        ):
+            done = of(client, arguments, **headers)
+            assert done.json()["result"]["content"][0]["text"] == arguments["region"], done.text
+        for arguments, headers in (
+            ({"region": "eu"}, {}),
+            ({"region": "eu"}, {"Region": "us"}),
+            ({"region": "eu"}, {"Region": "EU"}),
+            ({"region": "eu"}, {"Region": "=?base64?ZX?="}),
+            ({"region": "eu"}, {"Region": "eu", "Size": "1"}),
+            ({"region": "eu", "size": 42}, {"Region": "eu", "Size": "4_2"}),
+            ({"region": "eu", "dry": True}, {"Region": "eu", "Dry": "1"}),
+        ):
+            refused = of(client, arguments, **headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32020), headers
+
+
 def test_pages_of_other_sites_ask_nothing(site: Site, call: Call) -> None:
     name = {"name": "test_simple_text"}
     with site.client() as client:
