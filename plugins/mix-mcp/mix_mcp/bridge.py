@@ -39,6 +39,8 @@ log = logging.getLogger("mixkit.mcp")
 
 _TODAY: Final = ("server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel")
 """Methods that clients with sessions do not have."""
+_COMPLETED: Final = 100
+"""Values that an argument is completed by at once, as the protocol allows."""
 
 
 class Bridge:
@@ -206,9 +208,11 @@ class Bridge:
         return result if "inputRequests" in result else result | asked.cached
 
     async def _complete(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
-        """Nothing is known of what an argument may be."""
-        object_of(params, "ref"), object_of(params, "argument")
-        return {"completion": {"values": [], "total": 0, "hasMore": False}}
+        argument = object_of(params, "argument")
+        name, begun = text_of(argument, "name"), text_of(argument, "value")
+        found = await self._library.completed(asked.who, object_of(params, "ref"), name, begun)
+        shown = found[:_COMPLETED]
+        return {"completion": {"values": shown, "total": len(found), "hasMore": len(found) > len(shown)}}
 
     # -- tasks --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from mix_server.question import Question, question_of
 from mix_mcp.agents import CallFailed, Gone
 from mix_mcp.message import INTERNAL, INVALID_PARAMS, Fault
 from mix_mcp.prompt import Prompt, filled, is_message, prompts_of
-from mix_mcp.records import PROMPT, RESOURCE, Records
+from mix_mcp.records import PROMPT, RESOURCE, Records, texts_of
 from mix_mcp.resource import JSON, Named, content_of, file_uri, named_of, own, query_uri
 from mix_mcp.tool import Tool
 from mixkit import tagged_json
@@ -141,6 +141,32 @@ class Library:
             if places is not None:
                 return {"contents": [await self._read_named(who, uri, each, places, waiting)]}
         raise _absent(uri)
+
+    async def completed(self, who: Caller, ref: dict[str, Any], name: str, begun: str) -> list[str]:
+        """What an argument of a prompt, or a place in a template of resources, may be that begins like that.
+
+        Raises:
+            Fault: there is no such prompt or template.
+        """
+        values: list[str] = []
+        match ref:
+            case {"type": "ref/prompt", "name": str(prompt)}:
+                found = (await self.prompts(who)).get(prompt)
+                if found is None:
+                    raise Fault(INVALID_PARAMS, f"Unknown prompt: {prompt[:80]}")
+                values = found.values.get(name, [])
+            case {"type": "ref/resource", "uri": str(uri)}:
+                rows = [each.row for each in named_of(await self._records.of_type(who, RESOURCE))]
+                row = next((row for row in rows if uri in (row.get("uriTemplate"), row.get("uri"))), None)
+                if row is None:
+                    raise _absent(uri)
+                offered = row.get("values")
+                values = texts_of(offered, name) if isinstance(offered, dict) else []
+            case _:
+                raise Fault(
+                    INVALID_PARAMS, "expected ref as a prompt with its name, or a resource with its uri"
+                )
+        return [value for value in values if value.casefold().startswith(begun.casefold())]
 
     # -- changes ------------------------------------------------------------------------------
 

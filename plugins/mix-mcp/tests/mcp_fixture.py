@@ -338,6 +338,7 @@ RECORDS: list[dict[str, Any]] = [
         "description": "Data by id",
         "mimeType": "application/json",
         "agent": "template_data",
+        "values": {"id": [f"{i}" for i in range(200)]},
     },
     {
         "_rmx_type": "mcp_prompt",
@@ -352,7 +353,7 @@ RECORDS: list[dict[str, Any]] = [
         "name": "test_prompt_with_arguments",
         "description": "A prompt with arguments",
         "arguments": [
-            {"name": "arg1", "description": "First", "required": True},
+            {"name": "arg1", "description": "First", "required": True, "values": ["Paris", "park", "Rome"]},
             {"name": "arg2", "description": "Second", "required": True},
         ],
         "messages": [

@@ -159,6 +159,26 @@ def test_nobody_waits_for_answers_when_no_more_can_come(stdio: Stdio) -> None:
     assert stdio.process.wait(30) == 0
 
 
+def test_what_is_typed_is_completed(stdio: Stdio) -> None:
+    def complete(ref: Any, name: Any, value: Any) -> Any:
+        params = {"ref": ref, "argument": {"name": name, "value": value}}
+        found = stdio.ask("completion/complete", params)
+        return found["result"]["completion"] if "result" in found else found["error"]["code"]
+
+    prompt = {"type": "ref/prompt", "name": "test_prompt_with_arguments"}
+    template = {"type": "ref/resource", "uri": "test://template/{id}/data"}
+    assert complete(prompt, "arg1", "pa") == {"values": ["Paris", "park"], "total": 2, "hasMore": False}
+    assert complete(prompt, "arg2", "") == {"values": [], "total": 0, "hasMore": False}
+    found = complete(template, "id", "")
+    assert (len(found["values"]), found["total"], found["hasMore"]) == (100, 200, True)
+    for ref in ({**prompt, "name": "no"}, {**template, "uri": "no://such"}, {"type": "ref/other"}, {}, [], 1):
+        assert complete(ref, "id", "") == -32602
+    assert complete(prompt, 1, "") == complete(prompt, "arg1", None) == -32602
+    # The values are no part of what is listed.
+    listed = stdio.ask("prompts/list")["result"]["prompts"]
+    assert all("values" not in argument for each in listed for argument in each.get("arguments", ()))
+
+
 def test_a_session_says_what_is_good_from_then_on(stdio: Stdio, ws_dir: Path) -> None:
     stdio.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}, modern=False)
     logging = {"name": "test_tool_with_logging"}
