@@ -20,7 +20,7 @@ from pathlib import Path
 
 REVISIONS = ("2026-07-28", "2025-11-25")
 LEFT_OUT = ("json-schema-2020-12",)
-"""Scenarios that the suite does not score and that do not hold. That one asks for a tool whose schema has `$ref`, `$defs`
+"""Scenarios that the suite does not score and that do not hold: it asks for a tool whose schema has `$ref`, `$defs`
 and conditions; ours are made of an agent's types, and have no references."""
 ROOT = Path(__file__).parent.parent
 MIXKIT = [sys.executable, "-m", "mixkit"]

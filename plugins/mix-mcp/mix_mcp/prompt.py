@@ -28,7 +28,7 @@ _ROLES: Final = ("user", "assistant")
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """A prompt: `agent` makes its messages, or else they are `messages`. `values` are what arguments may be, by name."""
+    """A prompt: `agent` makes its messages, or else they are `messages`; `values`: what arguments may be, by name."""
 
     name: str
     app: str
