@@ -66,6 +66,8 @@ _REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSU
 """Codes of faults of the request itself, whose status is 400 for every client."""
 _TOOLS: Final = "tools"
 _LISTEN: Final = "subscriptions/listen"
+_SILENT: Final = 1.0
+"""Seconds for which nothing is said before a stream begins, in which it may turn out that none is needed."""
 _TELLING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 """Methods that may have an agent run, which may tell something before its answer."""
 
@@ -127,7 +129,7 @@ class Endpoint:
                 resp.data = answer(message.id, result)
                 return
             if _has_events(req, client, message):
-                self._stream(req, resp, bridge, client, message, ws)
+                await self._stream(req, resp, bridge, client, message, ws)
                 return
             with req.watch():
                 asked = _asked(req, client, message.id, _nobody)
@@ -173,28 +175,51 @@ class Endpoint:
             return client
         return of_session(open_session(self._server.kernel.keyring, req.who, session), message.params)
 
-    def _stream(
+    async def _stream(
         self, req: Request, resp: Response, bridge: Bridge, client: Client, message: Message, ws: str
     ) -> None:
-        """Answer with events: what is told meanwhile, and the answer as the last."""
+        """Answer with events: what is told meanwhile, and the answer as the last. One that comes at once, and before
+        which nothing is told, is no stream, and has its own status."""
         assert message.id is not None
         told: asyncio.Queue[bytes | None] = asyncio.Queue()
-        asked = _asked(req, client, message.id, told.put_nowait)
+        begun = asyncio.get_running_loop().create_future()
+
+        def tell(line: bytes) -> None:
+            told.put_nowait(line)
+            if not begun.done():
+                begun.set_result(None)
+
+        asked = _asked(req, client, message.id, tell)
         if not client.modern:
-            asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
+            asked.ask = together(partial(self._ask_one, ws, req, tell))
 
         session = None if client.modern else req.get_header(HEADER)
 
-        async def work() -> None:
+        async def work() -> dict[str, Any]:
             try:
                 with self._calls.working(session, asked.id) if session else contextlib.nullcontext():
-                    told.put_nowait(answer(asked.id, await bridge.handle(asked, message)))
-            except Fault as fault:
-                told.put_nowait(failure(asked.id, fault))
+                    return await bridge.handle(asked, message)
             finally:
                 told.put_nowait(None)
 
         task = asyncio.get_running_loop().create_task(work())
+        # Whoever has gone does not ask what came of it.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            with req.watch():
+                await asyncio.wait((task, begun), timeout=_SILENT, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done() and not task.cancelled() and not begun.done():
+            resp.data = answer(asked.id, task.result())
+            return
+
+        def last() -> bytes:
+            try:
+                return answer(asked.id, task.result())
+            except Fault as fault:
+                return failure(asked.id, fault)
 
         def release() -> None:
             task.cancel()
@@ -207,6 +232,10 @@ class Endpoint:
                     yield b":\n\n"
                     continue
                 if line is None:
+                    await asyncio.wait((task,))
+                    # What its client has cancelled has no answer.
+                    if not task.cancelled():
+                        yield b"event: message\ndata: " + last() + b"\n\n"
                     return
                 yield b"event: message\ndata: " + line + b"\n\n"
 

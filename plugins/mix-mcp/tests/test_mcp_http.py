@@ -85,6 +85,18 @@ def test_who_asks(site: Site, call: Call) -> None:
             assert call(gone, "tools/call", {"name": "test_simple_text"}).status_code == 401
 
 
+def test_what_comes_at_once_is_no_stream(site: Site, call: Call) -> None:
+    with site.client() as client:
+        # The status of an error is that of the answer, whatever the client would have been told before it.
+        for params, status, code in (
+            ({"name": "no_such"}, 400, -32602),
+            ({"name": "test_missing_capability"}, 400, -32021),
+            ({"name": "test_mirrored", "arguments": {"region": "eu"}}, 400, -32020),
+        ):
+            refused = call(client, "tools/call", params, progressToken=1)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+
+
 def test_arguments_stand_in_headers_too(site: Site, call: Call) -> None:
     def of(client: httpx.Client, arguments: dict[str, Any], **headers: str) -> httpx.Response:
         named = {f"Mcp-Param-{name}": text for name, text in headers.items()}
