@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import is_given, ws_dir_option, ws_option
 from mixkit.cli.grants import say_unknown, typed_grants
 from mixkit.cli.output import Output
 from mixkit.cli.package_file import FILE, open_package, releases_of, trust_option, trusted_keys, warnings_of
 from mixkit.cli.remix_text import powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -30,14 +31,14 @@ __all__ = ["diff", "history", "install", "install_package"]
 @click.command()
 @click.argument("packages", type=FILE, nargs=-1, required=True, metavar="[OLD] NEW")
 @ws_dir_option
-@click.option("--ws", help="Workspace to compare with.")
+@ws_option(help="Workspace to compare with.")
 @json_option
 @pass_session
 def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: str | None) -> None:
     """Show what differs from package OLD, or from what is installed in a workspace, to package NEW."""
     out = Output(session.as_json)
     package = open_package(packages[-1], out)
-    if len(packages) == 2 and ws_dir is None and ws is None:
+    if len(packages) == 2 and not (is_given("ws_dir") or is_given("ws")):
         before = releases_of(open_package(packages[0], out))
     elif len(packages) == 1 and ws is not None:
         with session.kernel() as kernel:
@@ -50,7 +51,7 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
 @click.command()
 @click.argument("package", type=FILE)
 @ws_dir_option
-@click.option("--ws", required=True, help="Workspace; made if it is not there, as is the directory.")
+@ws_option(required=True, help="Workspace; made if it is not there, as is the directory.")
 @click.option(
     "--grant",
     "patterns",
@@ -117,7 +118,7 @@ def install(
 @click.command()
 @click.argument("app")
 @ws_dir_option
-@click.option("--ws", required=True, help="Workspace.")
+@ws_option(required=True)
 @json_option
 @pass_session
 def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
@@ -125,13 +126,16 @@ def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     import msgspec
 
     from mixkit.errors import NotFound
+    from mixkit.near import meant
     from mixkit.package.install import grants_spec
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        events = find_workspace(open_store(kernel, ws_dir), ws).past(app)
+        workspace = find_workspace(open_store(kernel, ws_dir), ws)
+        events = workspace.past(app)
+        known = [] if events else workspace.apps()
     if not events:
-        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
+        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}{meant(app, known)}")
     found = []
     for event in events:
         row: dict[str, Any] = {"when": event.when.isoformat(timespec="milliseconds"), "what": event.what}

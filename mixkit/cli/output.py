@@ -181,7 +181,11 @@ def _text(cell: Any) -> str:
         return ""
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    text = json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, list | dict) else str(cell)
+    text = (
+        json.dumps(cell, ensure_ascii=False, default=str)
+        if isinstance(cell, list | tuple | dict)
+        else str(cell)
+    )
     return printable(text).replace("\t", "\\t")
 
 

@@ -7,18 +7,17 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from mix_mcp.options import constant_option, port_option, server_option, token_option
+from mix_mcp.options import constant_option, port_option
+from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option, ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.session import Session, pass_session
-from mixkit.cli.workspaces import ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store, served_dir
 
 __all__ = ["mcp"]
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option(
-    "-w", "--ws", "--workspace", "workspace", metavar="WS", help="Whose agents are the tools. Must be given."
-)
+@ws_option("-w", "--workspace", "workspace", help="Whose agents are the tools. Must be given.")
 @constant_option
 @click.option(
     "--local", is_flag=True, help="The workspace of this user's local server, which is started if none runs."
@@ -37,7 +36,7 @@ def mcp(
     constant: bool,
     local: bool,
     port: int | None,
-    url: str | None,
+    server: str | None,
     token: str | None,
     ws_dir: Path | None,
 ) -> None:
@@ -53,12 +52,11 @@ def mcp(
         return
     if workspace is None:
         raise click.UsageError("expected --ws WS, whose agents are to be the tools")
-    if url is not None and (local or ws_dir is not None):
-        raise click.UsageError(
-            "--ws-dir and --local are of this machine, and --server is elsewhere; give one of them"
-        )
+    if local and server is not None:
+        raise click.UsageError("--local is of this machine, and --server is elsewhere; give one of them")
     if port is not None and not local:
         raise click.UsageError("--port is that of the local server: give --local with it")
+    url = None if local else server_to_ask(session, server, ws_dir, token)
     from mix_mcp.output import take_output
 
     # Before anything of a plugin is imported, which may print.
@@ -73,15 +71,18 @@ def mcp(
             return
         from mix_mcp.found import local_server
 
-        server = local_server(session, port, ws_dir)
-        server.ensure()
-        serve_remote(server, workspace, output, constant=constant)
+        shared = local_server(session, port, ws_dir)
+        shared.ensure()
+        serve_remote(shared, workspace, output, constant=constant)
         return
     from mix_mcp.local import serve_workspace
 
     if ws_dir is not None:
         session.overrides = {**session.overrides, "settings.server.ws_dir": str(ws_dir)}
     with session.kernel() as kernel:
+        served = served_dir(kernel)
+        if not (served / workspace).is_dir():
+            find_workspace(open_store(kernel, served), workspace)
         serve_workspace(kernel, workspace, output, constant=constant)
 
 

@@ -39,7 +39,7 @@ def serve_here(session: Session, folder: StateDir, wanted: Wanted, port: int, id
     own: dict[str, Any] = {
         "host": _HOST, "port": port, "ws_dir": wanted.ws_dir, "workers": 1, "no_auth": False, "auth": "tokens",
     }  # fmt: skip
-    session.overrides = {**session.overrides} | {
+    session.overrides = dict(session.overrides) | {
         f"settings.server.{name}": value for name, value in own.items()
     }
     token = secrets.token_urlsafe(24)

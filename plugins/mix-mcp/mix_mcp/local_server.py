@@ -7,12 +7,11 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,18 +36,19 @@ _LOG: Final = 1 << 20
 _TOLD: Final = 4096
 """Bytes of a log that are shown."""
 _LINES: Final = 10
-_OWN: Final = "settings.mcp."
-"""Keys of settings that say how long the server lives, and nothing of what it serves."""
+_OWN: Final = ("settings.mcp.", "settings.server.ws_dir=")
+"""Settings that say how long the server lives, and nothing of what it serves; and what is said otherwise."""
 _RUNS: Final = re.compile(rb"^mixkit_runs_(?:active|waiting|paused)(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
 
 
 def wanted_of(session: Session, ws_dir: Path) -> Wanted:
-    """What the command line asks for."""
+    """What the command line and mixkit.toml ask for."""
     profile = session.profile
     if os.sep in profile or profile.endswith(".toml"):
         profile = str(Path(profile).absolute())
-    overrides = {key: value for key, value in session.overrides.items() if not key.startswith(_OWN)}
-    return Wanted(ws_dir=str(ws_dir.resolve()), profile=profile, overrides=overrides)
+    words, _ = session.again()
+    sets = [word for flag, word in pairwise(words) if flag == "--set" and not word.startswith(_OWN)]
+    return Wanted(ws_dir=str(ws_dir.resolve()), profile=profile, sets=sorted(sets))
 
 
 class LocalServer:
@@ -159,12 +159,12 @@ class LocalServer:
         return True
 
     def _start(self) -> None:
+        # PERF: seldom needed.
+        import subprocess
+
         session, folder = self._session, self._folder
         self._tell(f"starting the local server on port {self._port}")
-        # NOTE: not from the folder that this is started in, which may be anybody's.
-        words = [sys.executable, "-P", "-m", "mixkit", "-p", self._wanted.profile]
-        for key, value in session.overrides.items():
-            words += ["--set", f"{key}={value}"]
+        words, environ = session.again()
         words += [
             "--log-level",
             session.log_level,
@@ -179,7 +179,7 @@ class LocalServer:
             begin = log.tell()
             # What belongs to its first client ends with that: its terminal, its group of processes, its pipes.
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                words, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         until = time.monotonic() + _PATIENCE
         while (found := folder.look()[1]) is None or found.pid != process.pid:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["constant_option", "port_option", "server_option", "token_option"]
+__all__ = ["constant_option", "port_option"]
 
 constant_option = click.option(
     "--constant", is_flag=True, help="List two tools, which find and call all others."
-)
-server_option = click.option(
-    "--server", "url", metavar="URL", help="The workspace of the server at this URL, and of no directory."
-)
-token_option = click.option(
-    "--token",
-    envvar="MIXKIT_SERVER_TOKEN",
-    help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
 )
 port_option = click.option(
     "--port",

@@ -10,9 +10,9 @@ import click
 from mix_mcp.found import local_server, place_of, served_here
 from mix_mcp.options import port_option
 from mix_mcp.settings import McpSettings
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
     from mix_mcp.state_dir import StateDir

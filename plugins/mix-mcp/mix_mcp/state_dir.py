@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -42,12 +42,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ws_dir: the workspaces, an absolute path.
-        profile, overrides: with which `-p` and `--set` it is started.
+        profile, sets: with which `-p` and `--set` it is started.
     """
 
     ws_dir: str
     profile: str
-    overrides: dict[str, Any]
+    sets: list[str]
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_mcp.bridge import Asked
+from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
 from mix_mcp.lines import MOST, Lines, is_file, read_lines
 from mix_mcp.message import (
@@ -30,6 +30,7 @@ from mix_mcp.message import (
 from mix_mcp.revision import Client, client_of, of_session
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
+from mixkit.vm.begun import Beginner
 
 if TYPE_CHECKING:
     import io
@@ -67,6 +68,7 @@ class Connection:
         self._session: Client | None = None
         self._modern = False
         self._watching: asyncio.Task[None] | None = None
+        self._beginner = Beginner(asyncio.get_running_loop())
         self._working: dict[Id, asyncio.Task[None]] = {}
         self._listening: set[Id] = set()
         self._prefix = secrets.token_hex(5)
@@ -98,7 +100,11 @@ class Connection:
             return
         if asked is None:
             return
-        self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
+        # PERF: most calls of tools end with their first step, and are answered where their line was read.
+        task = self._beginner.begin(self._work(asked, message))
+        if task is None:
+            return
+        self._working[message.id] = task
         task.add_done_callback(lambda done: self._done(asked.id))
         if message.method == "subscriptions/listen":
             self._listening.add(message.id)
@@ -115,6 +121,7 @@ class Connection:
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
+        self._beginner.close()
         tasks = [*self._working.values(), *filter(None, (self._watching,))]
         for task in tasks:
             task.cancel()

@@ -397,7 +397,7 @@ def test_a_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_a_server_holds_its_folder_as_long_as_it_lives(tmp_path: Path) -> None:
     folder = StateDir(tmp_path / "f")
-    wanted = Wanted(ws_dir="/w", profile="p", overrides={})
+    wanted = Wanted(ws_dir="/w", profile="p", sets=[])
     said = Running(pid=1, version="1", token="t", url="u", pages={}, wanted=wanted)
     state = folder.hold()
     assert folder.look() == (True, None)
