@@ -307,11 +307,14 @@ def test_one_that_does_not_start_says_why(desk: Desk) -> None:
     assert "did not start" in said and "limits.wall_time" in said and "server.log" in said
 
 
-def test_it_ends_when_nobody_uses_it(desk: Desk, join: Callable[..., Stdio]) -> None:
-    pid = desk.start("--set", "settings.mcp.idle_timeout=0.5").pid
+def test_it_ends_when_nobody_uses_it(
+    desk: Desk, join: Callable[..., Stdio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIXKIT_MCP_IDLE_TIMEOUT", "0.5")
     listening = join()
     listening.send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
     assert listening.read()["method"] == "notifications/subscriptions/acknowledged"
+    pid = desk.known().pid
     time.sleep(2)
     assert desk.known().pid == pid
     assert listening.close() == 0
