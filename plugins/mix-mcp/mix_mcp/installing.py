@@ -73,14 +73,14 @@ def install(
 
     What else is in its configuration stays. A file that is no JSON is not touched. The client reads it when it starts.
     """
+    url = None if in_process or port is not None else server_to_ask(session, server, ws_dir, token)
+    if server is not None and (in_process or port is not None):
+        raise click.UsageError(
+            "--port and --in-process are of this machine, and --server is elsewhere; give one of them"
+        )
     if in_process and port is not None:
         raise click.UsageError(
             "--port is that of the local server, and --in-process is without; give one of them"
-        )
-    url = None if in_process or port is not None else server_to_ask(session, server, ws_dir, token)
-    if url is None and server is not None:
-        raise click.UsageError(
-            "--port and --in-process are of this machine, and --server is elsewhere; give one of them"
         )
     # NOTE: -P, or Python would import what lies in the folder that the client starts it in.
     arguments = ["-P", "-m", "mixkit", "mcp", "--ws", workspace]
