@@ -165,6 +165,8 @@ class LocalServer:
         session, folder = self._session, self._folder
         self._tell(f"starting the local server on port {self._port}")
         words, environ = session.again()
+        # It makes its own; that of the environment is for another one.
+        environ.pop("MIXKIT_SERVER_TOKEN", None)
         words += [
             "--log-level",
             session.log_level,
@@ -210,7 +212,9 @@ def end(folder: StateDir, pid: int, seconds: float) -> None:
     until = time.monotonic() + seconds
     while (there := folder.look())[0] and (there[1] is None or there[1].pid == pid):
         if time.monotonic() > until:
-            raise MixError(f"the local server, process {pid}, has not ended within {seconds:g} s")
+            raise MixError(
+                f"the local server, process {pid}, has not ended within {seconds:g} s: kill -9 {pid} ends it at once"
+            )
         time.sleep(_ROUND)
 
 
