@@ -19,7 +19,7 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
-from bench_server import BODY, PATH, TOKEN, mixkit, resident
+from bench_server import PATH, TOKEN, body_of, mixkit, resident
 
 APP = "/v1/ws/w/app/bench"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -59,7 +59,7 @@ class Looking:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         while not self._over.is_set():
             began = time.perf_counter()
-            connection.request(*self._request, BODY if self._request[0] == "POST" else None, HEADERS)
+            connection.request(*self._request, body_of(0) if self._request[0] == "POST" else None, HEADERS)
             connection.getresponse().read()
             self.slowest = max(self.slowest, time.perf_counter() - began)
             time.sleep(0.01)

@@ -1,6 +1,7 @@
 """Calls of a tool that says its argument again, and what it takes to begin.
 
     python benchmarks/bench_mcp.py             standard input and output, HTTP, starting, listing 1,000 tools
+    python benchmarks/bench_mcp.py --http      HTTP alone
     python benchmarks/bench_mcp.py --soak      resident memory of a server before and after requests that come and go
 
 Beside it a loop that reads lines and writes them again, which no server can be faster than, and, where the official SDK
@@ -23,14 +24,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from load import measure, processor_time
+
 ROUNDS = 5
 CALLS = 400
 """Of a round."""
+HTTP_CALLS, HTTP_SECONDS = 20_000, 1.5
+"""Of a round over HTTP, at most."""
 CONNECTIONS = 4
 TOOLS = 1_000
 STARTS = 5
@@ -127,15 +131,23 @@ def ask(process: subprocess.Popen[bytes], line: bytes) -> bytes:
     return answer
 
 
-def one_by_one(process: subprocess.Popen[bytes]) -> float:
-    lines = [call(number) for number in range(CALLS)]
+def one_by_one(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """By a client that does no more than write and read: all of its time is the servers' loss."""
+    assert process.stdin is not None and process.stdout is not None
+    source, target = process.stdout.fileno(), process.stdin.fileno()
+    lines = [call(number) + b"\n" for number in range(CALLS)]
+    read, write = os.read, os.write
+    before = processor_time(process.pid)
     began = time.perf_counter()
     for line in lines:
-        ask(process, line)
-    return CALLS / (time.perf_counter() - began)
+        write(target, line)
+        while not read(source, 65_536).endswith(b"\n"):
+            pass
+    taken = time.perf_counter() - began
+    return CALLS / taken, (processor_time(process.pid) - before) / CALLS
 
 
-def at_once(process: subprocess.Popen[bytes]) -> float:
+def at_once(process: subprocess.Popen[bytes]) -> tuple[float, float]:
     assert process.stdin is not None and process.stdout is not None
     into, lines = process.stdin, b"".join(call(number) + b"\n" for number in range(CALLS))
 
@@ -144,13 +156,14 @@ def at_once(process: subprocess.Popen[bytes]) -> float:
         into.flush()
 
     writer = threading.Thread(target=write)
+    before = processor_time(process.pid)
     began = time.perf_counter()
     writer.start()
     for _ in range(CALLS):
         process.stdout.readline()
     taken = time.perf_counter() - began
     writer.join()
-    return CALLS / taken
+    return CALLS / taken, (processor_time(process.pid) - before) / CALLS
 
 
 # -- HTTP -------------------------------------------------------------------------------------
@@ -214,34 +227,30 @@ def post(connection: socket.socket, data: bytes) -> None:
         answer += piece
 
 
-def over_http(port: int, path: str) -> float:
-    """Calls a second, on connections that are kept."""
-    data = request(port, path, call(1))
-
-    def work() -> None:
-        with connect(port) as connection:
-            for _ in range(CALLS // CONNECTIONS):
-                post(connection, data)
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for done in [pool.submit(work) for _ in range(CONNECTIONS)]:
-            done.result()
-    return CALLS // CONNECTIONS * CONNECTIONS / (time.perf_counter() - began)
+def over_http(pid: int, port: int, path: str) -> tuple[float, float]:
+    """Calls a second on connections that are kept, and seconds of processor that the server takes for one."""
+    before = processor_time(pid)
+    rate, times = measure(port, request(port, path, call(1)), HTTP_CALLS, HTTP_SECONDS, CONNECTIONS)
+    return rate, (processor_time(pid) - before) / len(times)
 
 
 # -- what is measured -------------------------------------------------------------------------
 
 
-def take_turns(what: str, contenders: dict[str, Callable[[], float]]) -> None:
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+def take_turns(what: str, contenders: dict[str, Callable[[], tuple[float, float]]]) -> None:
+    """Contenders, each of which answers a rate, and the seconds of processor that its server takes a call."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for turn in range(ROUNDS + 1):
-        for name, measure in contenders.items():
-            rate = measure()
+        for name, take in contenders.items():
+            taken = take()
             if turn:
-                rates[name].append(rate)
-    for name, found in rates.items():
-        print(f"{what:24} {name:10} {statistics.median(found):7.0f}/s   best {max(found):7.0f}/s")
+                found[name].append(taken)
+    for name, of in found.items():
+        rates, seconds = zip(*of, strict=True)
+        print(
+            f"{what:24} {name:10} {statistics.median(rates):7.0f}/s   best {max(rates):7.0f}/s   "
+            f"{statistics.median(seconds) * 1e6:5.0f} µs of processor a call"
+        )
 
 
 def calls(folder: Path, python: str | None) -> None:
@@ -254,13 +263,16 @@ def calls(folder: Path, python: str | None) -> None:
         found = {name: stack.enter_context(piped(command)) for name, command in commands.items()}
         take_turns("stdio, one by one", {n: lambda p=p: one_by_one(p) for n, p in found.items()})
         take_turns("stdio, all at once", {n: lambda p=p: at_once(p) for n, p in found.items()})
+
+
+def http_calls(folder: Path, python: str | None) -> None:
     with ExitStack() as stack:
         ours = [*MIXKIT, "serve", "--port", "0", "--ws-dir", f"{folder}/ws"]
-        _, port = stack.enter_context(serving(*ours))
-        servers = {"mixkit": lambda: over_http(port, "/mcp/few")}
+        pid, port = stack.enter_context(serving(*ours))
+        servers = {"mixkit": lambda: over_http(pid, port, "/mcp/few")}
         if python:
-            _, other = stack.enter_context(serving(python, "-c", OFFICIAL, "http"))
-            servers["official"] = lambda: over_http(other, "/mcp")
+            its, other = stack.enter_context(serving(python, "-c", OFFICIAL, "http"))
+            servers["official"] = lambda: over_http(its, other, "/mcp")
         take_turns(f"HTTP, {CONNECTIONS} connections", servers)
 
 
@@ -319,6 +331,7 @@ def resident(pid: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--http", action="store_true")
     parser.add_argument("--soak", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -329,12 +342,17 @@ def main() -> None:
         if arguments.soak:
             soak(folder)
             return
+        python = os.environ.get("MCP_PYTHON")
+        if arguments.http:
+            http_calls(folder, python)
+            return
         many = {
             f"tool_{number}": AGENT.replace("module echo", f"module tool_{number}") for number in range(TOOLS)
         }
         install(folder, "many", many)
         starts(folder)
-        calls(folder, os.environ.get("MCP_PYTHON"))
+        calls(folder, python)
+        http_calls(folder, python)
 
 
 if __name__ == "__main__":

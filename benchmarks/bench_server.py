@@ -12,7 +12,6 @@ take turns; of each the median round counts, and `ratio` is that over the echo's
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -20,11 +19,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from load import measure, processor_time
 
 TOKEN = "a-token-of-the-benchmark"
 PATH = "/v1/ws/w/app/bench/agent/echo"
@@ -52,85 +52,6 @@ module end
 """
 
 
-class Client(asyncio.Protocol):
-    """One connection that sends the same request again as soon as it is answered."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._buffer = b""
-        self._sent = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._send()
-
-    def _send(self) -> None:
-        self._sent = time.perf_counter()
-        self._transport.write(self._load.request)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, end, body = self._buffer.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if length is None or not head.startswith(b"HTTP/1.1 200"):
-            self._load.fail(self._buffer)
-        elif len(body) >= int(length[1]):
-            self._buffer = b""
-            if self._load.answered(time.perf_counter() - self._sent):
-                self._send()
-            else:
-                self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._load.left()
-
-
-class Load:
-    """A bounded number of requests, in a bounded time, over some connections.
-
-    Attributes:
-        times: seconds of each answer.
-    """
-
-    def __init__(self, path: str, count: int, seconds: float, connections: int, body: bytes) -> None:
-        self.request = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
-        self.times: list[float] = []
-        self._left, self._open = count, connections
-        self._deadline = time.perf_counter() + seconds
-        self._done = asyncio.get_running_loop().create_future()
-
-    def answered(self, seconds: float) -> bool:
-        """Note an answer; whether to send another request."""
-        self.times.append(seconds)
-        self._left -= 1
-        return self._left >= self._open and time.perf_counter() < self._deadline
-
-    def fail(self, answer: bytes) -> None:
-        """Something else than an answer came."""
-        if not self._done.done():
-            self._done.set_exception(RuntimeError(f"expected 200, found {answer[:500]!r}"))
-
-    def left(self) -> None:
-        """A connection has ended."""
-        self._open -= 1
-        if self._open == 0 and not self._done.done():
-            self._done.set_result(None)
-
-    async def run(self, port: int) -> float:
-        """Requests per second."""
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
-        for _ in range(self._open):
-            await loop.create_connection(lambda: Client(self), "127.0.0.1", port)
-        await self._done
-        return len(self.times) / (time.perf_counter() - started)
-
-
 def body_of(size: int) -> bytes:
     """JSON of about so many bytes, as records are; a small map for 0."""
     if not size:
@@ -146,18 +67,13 @@ def body_of(size: int) -> bytes:
     return text.encode()
 
 
-def measure(
-    port: int, path: str, count: int, seconds: float, connections: int, body: bytes
-) -> tuple[float, list[float]]:
-    """Requests per second, and the sorted seconds of all."""
-    import uvloop
-
-    async def main() -> tuple[float, list[float]]:
-        load = Load(path, count, seconds, connections, body)
-        return await load.run(port), sorted(load.times)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
+def request(path: str, body: bytes) -> bytes:
+    """A POST of JSON, as bytes."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def run_echo() -> None:
@@ -232,11 +148,11 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     ):
         targets = {"falcon echo": (*echo, "/echo"), "mixkit run": (*ours, PATH)}
         for _, port, path in targets.values():
-            measure(port, path, 1000, args.seconds, args.connections, body)
+            measure(port, request(path, body), 1000, args.seconds, args.connections)
         for _ in range(args.rounds):
             for name, (pid, port, path) in targets.items():
                 before = processor_time(pid)
-                rate, times = measure(port, path, args.count, args.seconds, args.connections, body)
+                rate, times = measure(port, request(path, body), args.count, args.seconds, args.connections)
                 rounds[name].append((rate, times, (processor_time(pid) - before) / len(times)))
     rows: list[dict[str, Any]] = []
     for name, found in rounds.items():
@@ -257,10 +173,11 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Resident memory must not grow with the number of runs."""
+    sent = request(PATH, body_of(args.size))
     with tempfile.TemporaryDirectory() as directory, mixkit(directory) as (pid, port):
-        measure(port, PATH, 2000, 60, args.connections, body_of(args.size))
+        measure(port, sent, 2000, 60, args.connections)
         before = resident(pid)
-        rate, times = measure(port, PATH, args.soak, 600, args.connections, body_of(args.size))
+        rate, times = measure(port, sent, args.soak, 600, args.connections)
         after = resident(pid)
     return [
         {
@@ -271,12 +188,6 @@ def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
             "growth_bytes_a_run": round((after - before) * 1024 / len(times), 1),
         }
     ]
-
-
-def processor_time(pid: int) -> float:
-    """Seconds of processor that a process has used; less than the rest disturbed by what else the machine does."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:

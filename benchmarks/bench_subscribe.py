@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_server import TOKEN, mixkit, processor_time, resident
+from bench_server import TOKEN, mixkit, resident
+from load import processor_time
 
 from mixkit.shared_bus import SharedBus
 

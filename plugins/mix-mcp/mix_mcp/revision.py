@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mix_mcp.message import INVALID_PARAMS, UNSUPPORTED_VERSION, Fault
+from mix_mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION, Fault
 
 __all__ = [
     "LATEST",
@@ -21,6 +21,7 @@ __all__ = [
     "Client",
     "agreed",
     "client_of",
+    "lacking",
     "of_session",
 ]
 
@@ -63,8 +64,11 @@ class Client(msgspec.Struct, frozen=True):
         """Whether it has a capability, or a part of one, as `can("elicitation", "form")`."""
         found: Any = self.capabilities
         for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
-            if found is None:
+            if name == "form" and "url" not in found:
+                # Clients that know no other kind of question name none.
+                return True
+            found = found.get(name)
+            if type(found) is not dict:
                 return False
         return True
 
@@ -107,6 +111,13 @@ def of_session(client: Client, params: dict[str, Any]) -> Client:
     if not isinstance(meta, dict):
         return client
     return msgspec.structs.replace(client, progress=_token(meta))
+
+
+def lacking(capabilities: dict[str, Any]) -> Fault:
+    """The fault of a request whose client would need capabilities that it does not have."""
+    return Fault(
+        MISSING_CAPABILITY, "Missing required client capability", {"requiredCapabilities": capabilities}
+    )
 
 
 def agreed(version: Any) -> str:

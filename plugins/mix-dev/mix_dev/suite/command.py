@@ -12,8 +12,11 @@ from mix_lang.files import sources
 from mix_lang.syntax import Test
 
 from mix_dev.suite.module import TestModule
+from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.errors import MixError
+from mixkit.near import meant
 
 __all__ = ["test"]
 
@@ -22,7 +25,7 @@ _WRONG: Final = 2
 
 
 @click.command("test")
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, metavar="[PATH...]", is_eager=True, callback=enter_folder)
 @click.option(
     "-k", "words", multiple=True, metavar="TEXT",
     help="Only tests with that in PATH::NAME, in whatever case. Repeatable: all of them.",
@@ -120,6 +123,11 @@ class _Found:
                 self.diagnostics += module.diagnostics
             else:
                 tests = module.tests()
+                there = [of.name for _, of in tests]
+                for name in sorted(names - {"", *there}):
+                    raise click.BadParameter(
+                        f"no test {name!r:.200} in {path}{meant(name, there)}", param_hint="PATH"
+                    )
                 wanted = [
                     (name, of)
                     for name, of in tests
@@ -149,10 +157,16 @@ def _run(session: Session, printed: Output, found: _Found, how: _How, began: flo
         runner = Runner(kernel, calls=calls, lines=lines, seed=seed, runs=how.runs, timeout=how.timeout)
         try:
             for module, tests in found.tests:
-                for outcome in runner.run(module, tests):
-                    report.add(outcome)
-                    if how.first and not outcome.passed:
-                        break
+                try:
+                    for outcome in runner.run(module, tests):
+                        report.add(outcome)
+                        if how.first and not outcome.passed:
+                            break
+                except MixError as exc:
+                    wrong = [*getattr(exc, "diagnostics", ())]
+                    found.diagnostics += wrong
+                    found.troubles += [] if wrong else [str(exc)]
+                    report.errors(wrong, [] if wrong else [str(exc)])
                 if how.first and report.failed:
                     break
         finally:
