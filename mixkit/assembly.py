@@ -13,7 +13,7 @@ from typing import Any
 
 import pluggy
 
-from mixkit import core_ffis
+from mixkit import core_ffis, offers
 from mixkit.distributions import installed
 from mixkit.engines import Choice, choose
 from mixkit.errors import MixError, NotFound, PluginError, ProfileError
@@ -24,7 +24,7 @@ from mixkit.limits import Limits
 from mixkit.near import meant
 from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, load_plugins
-from mixkit.profile import Profile, load_profile
+from mixkit.profile import Profile, load_profile, remedy
 from mixkit.setting_values import refuse_absent
 from mixkit.settings import Origin, fill
 from mixkit.variables import refuse_unknown
@@ -79,12 +79,18 @@ class Assembly:
         self.compilers = self._collect("mix_compilers")
         self.interpreters = self._collect("mix_interpreters")
         engines = self._collect("mix_engines")
-        self.engines: tuple[Choice, ...] = choose(profile.engines, engines) if profile.engines else ()
-        self.storage = self._declared("storage", profile.storage, self._collect("mix_storages"))
+        self.engines: tuple[Choice, ...] = ()
+        if profile.engines:
+            self.engines = choose(profile.engines, engines, self._how(offers.ENGINES))
+        self.storage = self._declared(
+            "storage", profile.storage, self._collect("mix_storages"), offers.STORAGES
+        )
         filesystems = self._collect("mix_filesystems")
         if profile.filesystem not in filesystems and profile.left_behind("filesystem"):
             self.profile = dataclasses.replace(profile, filesystem=None)
-        self.filesystem = self._declared("filesystem", self.profile.filesystem, filesystems)
+        self.filesystem = self._declared(
+            "filesystem", self.profile.filesystem, filesystems, offers.FILESYSTEMS
+        )
         self.sql_engines = self._collect("mix_sql")
         self.vaults = self._collect("mix_vaults")
         self.belongings = self._collect("mix_belongings")
@@ -168,7 +174,7 @@ class Assembly:
                     raise PluginError(f"registers {ffi.name}, which plugin {owner[ffi.name]!r} has", plugin)
                 owner[ffi.name] = plugin
             groups += registry.groups
-        return FFITable(groups)
+        return FFITable(groups, remedy)
 
     def _collect(self, hook: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -186,14 +192,25 @@ class Assembly:
                 self._offered_by[path] = plugin
         return found
 
-    def _declared(self, key: str, wanted: str | None, offered: Mapping[str, str]) -> str | None:
+    def _how(self, brings: Mapping[str, str]) -> Callable[[str], str]:
+        """What to do about a name that is not offered and that a plugin of ours brings; `""` for any other."""
+
+        def how(name: str) -> str:
+            plugin = brings.get(name)
+            return f"; {remedy(plugin)}" if plugin is not None and plugin not in self.profile.plugins else ""
+
+        return how
+
+    def _declared(
+        self, key: str, wanted: str | None, offered: Mapping[str, str], brings: Mapping[str, str]
+    ) -> str | None:
         """The import string of the layer that the profile names; a start must not go on without it."""
         if wanted is None:
             return None
         if wanted not in offered:
             raise ProfileError(
                 f"no plugin of the profile offers {wanted!r}; offered: {', '.join(sorted(offered)) or 'none'}"
-                f"{meant(wanted, offered)}",
+                f"{self._how(brings)(wanted) or meant(wanted, offered)}",
                 f"{self.profile.origins[key]}: {key}",
             )
         return offered[wanted]

@@ -42,12 +42,15 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str
 
 
-def choose(wanted: Sequence[str], offered: Mapping[str, str]) -> tuple[Choice, ...]:
+def choose(
+    wanted: Sequence[str], offered: Mapping[str, str], how: Callable[[str], str] = lambda name: ""
+) -> tuple[Choice, ...]:
     """The engines of the profile's list that plugins offer, by preference: at least one.
 
     Args:
         wanted: the profile's `engines`, by preference.
         offered: name to import string, from `mix_engines`.
+        how: what to do to have an engine that is not offered.
 
     Raises:
         ProfileError: none of them is there, a start must not go on without the engine that it declares; or one is an
@@ -65,9 +68,10 @@ def choose(wanted: Sequence[str], offered: Mapping[str, str]) -> tuple[Choice, .
             Choice(name, offered[name], f"choice {index} of the profile's engines{skipped}")
             for index, name in enumerate(found, 1)
         )
+    more = (how(wanted[0]) or meant(wanted[0], offered)) if wanted else ""
     raise ProfileError(
         f"no plugin of the profile offers any of the engines {', '.join(wanted) or '(none)'}; "
-        f"offered: {', '.join(sorted(offered)) or 'none'}{meant(wanted[0], offered) if wanted else ''}",
+        f"offered: {', '.join(sorted(offered)) or 'none'}{more}",
         "engines",
     )
 

@@ -32,6 +32,7 @@ from mixkit.invoker import (
 )
 from mixkit.near import meant
 from mixkit.octets import Answer, Octets
+from mixkit.offers import ffi_plugin
 from mixkit.rows import Rows
 from mixkit.schema import ANY, Type, from_annotation, json_schema
 from mixkit.state import State
@@ -303,21 +304,20 @@ class Registry:
 
 
 _LISTED = "; `mixkit ffi list` shows what there is"
-_GROUPS = {
-    "$crypto": "crypto", "$db": "db", "db": "db", "$duckdb": "duckdb", "$file": "files", "$http": "http",
-    "$mqtt": "mqtt", "$secrets": "secrets", "$token": "secrets", "$wasm": "wasm", "$ws": "ws",
-}  # fmt: skip
-"""How the names begin that are known to belong to a plugin, which may not be there."""
 
 
-def _unknown(name: str, known: Iterable[str]) -> NotFound:
-    known = list(known)
-    group = _GROUPS.get(name.partition("_")[0])
-    if group is not None and not any(_GROUPS.get(other.partition("_")[0]) == group for other in known):
-        return NotFound(
-            f"no FFI {name!r} in this profile: it lacks the group {group}; name it among its plugins"
-        )
-    return NotFound(f"no FFI {name!r} in this profile{meant(name, known) or _LISTED}")
+def _unknown(name: str, known: Iterable[str], remedy: Callable[[str], str] | None = None) -> NotFound:
+    lacking = _lacking(name, known)
+    if lacking is None:
+        return NotFound(f"no FFI {name!r} in this profile{meant(name, known) or _LISTED}")
+    how = f"plugin {lacking!r}, which brings it, is not in the profile" if remedy is None else remedy(lacking)
+    return NotFound(f"no FFI {name!r} in this profile; {how}")
+
+
+def _lacking(name: str, known: Iterable[str]) -> str | None:
+    """The plugin of ours that an FFI is of, if the profile has none of its FFIs."""
+    plugin = ffi_plugin(name)
+    return None if plugin is None or any(ffi_plugin(other) == plugin for other in known) else plugin
 
 
 def _options(grants: Grants) -> list[tuple[str, Any]]:
@@ -326,9 +326,14 @@ def _options(grants: Grants) -> list[tuple[str, Any]]:
 
 
 class FFITable:
-    """All FFIs of a kernel by name, and their dispatch. Fixed once made."""
+    """All FFIs of a kernel by name, and their dispatch. Fixed once made.
 
-    def __init__(self, groups: Iterable[FFIGroup]) -> None:
+    Args:
+        remedy: what to tell an operator of a plugin that is not in the profile; agents are told less.
+    """
+
+    def __init__(self, groups: Iterable[FFIGroup], remedy: Callable[[str], str] | None = None) -> None:
+        self._remedy = remedy
         self._ffis: dict[str, FFI] = {}
         self._by_bytes: dict[bytes, FFI] = {}
         self.options: dict[str, str] = {}
@@ -345,7 +350,7 @@ class FFITable:
 
     def replaced(self, ffis: Iterable[FFI]) -> FFITable:
         """The same with other FFIs in place of those of their names, or beside them."""
-        made = FFITable(())
+        made = FFITable((), self._remedy)
         made.options, made._checks = self.options, self._checks
         made._ffis = self._ffis | {ffi.name: ffi for ffi in ffis}
         made._by_bytes = {name.encode(): ffi for name, ffi in made._ffis.items()}
@@ -364,7 +369,7 @@ class FFITable:
         try:
             return self._ffis[name]
         except KeyError:
-            raise _unknown(name, self._ffis) from None
+            raise _unknown(name, self._ffis, self._remedy) from None
 
     def find(self, state: State, name: bytes, words: Words) -> FFI:
         """The FFI that an agent calls: the only way to one, where grants and the limits of calls are enforced.
@@ -437,6 +442,9 @@ class FFITable:
             return []
         near = meant(pattern, [*self._ffis, *(f"{name.partition('_')[0]}_*" for name in self._ffis)])
         what = f"begins with {pattern[:-1]!r}" if pattern.endswith("*") else f"is called {pattern!r}"
+        lacking = _lacking(pattern, self._ffis) if self._remedy is not None else None
+        if lacking is not None and self._remedy is not None:
+            return [f"no FFI of this profile {what}; {self._remedy(lacking)}"]
         return [f"no FFI of this profile {what}{near or _LISTED}"]
 
     def _unknown_option(self, key: str) -> str:

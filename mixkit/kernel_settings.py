@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,13 @@ Positive = Annotated[int, Meta(ge=1)]
 
 class KernelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[settings.kernel]`."""
+
+    of_project: ClassVar = (
+        "threads",
+        "programs",
+        "idle_instances",
+        "output_of_run",
+    )
 
     slice: Annotated[
         float,

@@ -12,15 +12,11 @@ import pluggy
 from mixkit import hookspecs
 from mixkit.distributions import EntryPoint, installed
 from mixkit.errors import PluginError, ProfileError
+from mixkit.offers import pip_name
 from mixkit.outside import is_ours
 from mixkit.profile import load_profile, profile_names
 
-__all__ = ["call_each", "each", "load_plugins", "offered", "pip_name"]
-
-
-def pip_name(plugin: str) -> str:
-    """The distribution that adds a plugin of ours: `mix-http` for `http`."""
-    return f"mix-{plugin}"
+__all__ = ["call_each", "each", "load_plugins", "offered"]
 
 
 def load_plugins(names: Iterable[str], builtin: Iterable[tuple[str, Any]] = ()) -> pluggy.PluginManager:

@@ -8,22 +8,38 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixkit import distributions, offers
 from mixkit.errors import ProfileError
 from mixkit.near import meant
-from mixkit.settings import Origin
+from mixkit.settings import Found, Origin
 
-__all__ = ["Profile", "load_profile", "profile_names", "profile_path"]
+__all__ = ["Overlay", "Profile", "load_profile", "parsed", "profile_names", "profile_path", "remedy"]
 
 _TEXTS = ("description", "filesystem", "storage")
 _LISTS = ("plugins", "engines")
 _TABLES = ("settings", "limits")
 _KEYS = ("extends", *_TEXTS, *_LISTS, *_TABLES)
 _MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Keys that lie over a profile's files, and below what the environment says.
+
+    Attributes:
+        origin: where they stand.
+        values: by dotted key, as overrides are.
+        optional: settings of plugins that the profile lacks are passed over.
+    """
+
+    origin: Origin
+    values: Mapping[str, Any]
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +95,13 @@ def profile_names(environ: Mapping[str, str] | None = None) -> dict[str, Path]:
     return found
 
 
+def _is_path(name: str) -> bool:
+    return os.sep in name or name.endswith(".toml")
+
+
 def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
     """The file of a profile, given by name or, with a slash or `.toml`, by path."""
-    if os.sep in name or name.endswith(".toml"):
+    if _is_path(name):
         path = Path(name)
         if not path.is_file():
             raise ProfileError(f"no such file {str(path)!r}", "profile")
@@ -96,12 +116,34 @@ def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
     return names[name]
 
 
+def remedy(plugin: str) -> str:
+    """What to do where a profile lacks what a plugin brings. Imports no plugin."""
+    points = distributions.installed()
+    if plugin not in points:
+        pip = offers.pip_name(plugin)
+        return f"plugin {plugin!r} brings it, which is not installed: `pip install {pip}`, from where mixkit came"
+    having = {}
+    for name in profile_names():
+        try:
+            plugins = load_profile(name).plugins
+        except ProfileError:
+            continue
+        if plugin in plugins:
+            having[name] = not set(plugins) - points.keys()
+    # Those that load, if there are some.
+    names = [name for name, loads in having.items() if loads] or [*having]
+    others = f", or choose one that has it: {', '.join(f'-p {name}' for name in names)}" if names else ""
+    return f"plugin {plugin!r} brings it: name it among the plugins of the profile{others}"
+
+
 def load_profile(
     name: str | Path,
     *,
     config: str | Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    overlays: Sequence[Overlay] = (),
+    found: bool = False,
 ) -> Profile:
     """Read a profile, what it extends, and what is laid over it.
 
@@ -110,13 +152,21 @@ def load_profile(
         config: a TOML file with the same keys, laid over the profile (else `MIXKIT_CONFIG`, if set).
         environ: the environment (the process's own by default).
         overrides: dotted keys to values: `{"settings.http.timeout": 5, "limits.wall_time": 3}`.
+        overlays: what lies over the files, the weakest first.
+        found: nobody has named the profile, but a file that was found: what it sets itself is marked so.
 
     Raises:
         ProfileError: names the file and the key path.
     """
     environ = os.environ if environ is None else environ
     path = profile_path(str(name), environ)
-    layers = _with_parents(path, environ, ())
+    layers = _with_parents(path, environ, (), found and _is_path(str(name)))
+    optional = set()
+    for over in overlays:
+        flat, tables = _split_overrides(over.values, over.origin)
+        limits = tables.pop("limits", {})
+        layers.append((over.origin, {**flat, "settings": tables, **({"limits": limits} if limits else {})}))
+        optional |= {over.origin} if over.optional else set()
     overlay = config or environ.get("MIXKIT_CONFIG")
     if overlay:
         layer = _read(Path(overlay))
@@ -125,14 +175,14 @@ def load_profile(
                 "a file that is laid over a profile cannot extend another", f"{overlay}: extends"
             )
         layers.append((Path(overlay).name, layer))
-    flat, tables = _split_overrides(overrides or {})
+    flat, tables = _split_overrides(overrides or {}, "command line")
     if flat:
         layers.append(("command line", flat))
-    return _merge(path.stem, layers, tables)
+    return _merge(path.stem, layers, tables, optional)
 
 
 def _with_parents(
-    path: Path, environ: Mapping[str, str], seen: tuple[Path, ...]
+    path: Path, environ: Mapping[str, str], seen: tuple[Path, ...], found: bool
 ) -> list[tuple[Origin, dict[str, Any]]]:
     if path in seen or len(seen) >= _MAX_DEPTH:
         chain = " → ".join(p.name for p in (*seen, path))
@@ -141,27 +191,52 @@ def _with_parents(
     layers: list[tuple[Origin, dict[str, Any]]] = []
     if "extends" in layer:
         parent = layer["extends"]
-        if os.sep in parent or parent.endswith(".toml"):
+        beside = _is_path(parent)
+        if beside:
             parent = str(path.parent / parent)
         try:
-            layers = _with_parents(profile_path(parent, environ), environ, (*seen, path))
+            layers = _with_parents(profile_path(parent, environ), environ, (*seen, path), found and beside)
         except ProfileError as exc:
             if exc.where == "profile":
                 raise ProfileError(str(exc).removeprefix("profile: "), f"{path}: extends") from None
             raise
-    return [*layers, (path.name, layer)]
+    return [*layers, (Found(path) if found else path.name, layer)]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
     except OSError as exc:
         raise ProfileError(f"cannot be read: {exc.strerror}", str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ProfileError(f"not TOML: {exc}", str(path)) from None
+    raw = parsed(data, str(path))
     for key, value in raw.items():
         _check_key(key, value, str(path))
     return raw
+
+
+def parsed(data: bytes, where: str) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Args:
+        where: its path, for the message.
+
+    Raises:
+        ProfileError: it is no TOML; says in which line and column.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as exc:
+        raise ProfileError(f"not TOML: expected UTF-8 ({_place(data, exc.start)})", where) from None
+    except tomllib.TOMLDecodeError as exc:
+        text = str(exc).replace("at end of document", _place(data, len(data)))
+        raise ProfileError(f"not TOML: {text}", where) from None
+
+
+def _place(data: bytes, at: int) -> str:
+    begin = data.rfind(b"\n", 0, at) + 1
+    line, column = data[:at].count(b"\n") + 1, len(data[begin:at].decode(errors="replace")) + 1
+    return f"at line {line}, column {column}"
 
 
 def _check_key(key: str, value: Any, where: str) -> None:
@@ -182,7 +257,9 @@ def _check_key(key: str, value: Any, where: str) -> None:
                 )
 
 
-def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _split_overrides(
+    overrides: Mapping[str, Any], origin: Origin
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Simple keys, and tables by section (`limits`, or a plugin's name)."""
     flat: dict[str, Any] = {}
     tables: dict[str, dict[str, Any]] = {}
@@ -197,22 +274,25 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
                 flat[key] = (
                     [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
                 )
-                _check_key(key, flat[key], "command line")
+                _check_key(key, flat[key], origin)
             case [key] if key in _TEXTS:
                 flat[key] = value
-                _check_key(key, value, "command line")
+                _check_key(key, value, origin)
             case _:
                 near = "" if parts[0] in _KEYS else meant(parts[0], _KEYS)
                 raise ProfileError(
                     "expected settings.<plugin>.<key>, limits.<key>, plugins, engines, filesystem or storage"
                     f"{near}",
-                    f"command line: {dotted}",
+                    f"{origin}: {dotted}",
                 )
     return flat, tables
 
 
 def _merge(
-    name: str, layers: list[tuple[Origin, dict[str, Any]]], tables: Mapping[str, Mapping[str, Any]]
+    name: str,
+    layers: list[tuple[Origin, dict[str, Any]]],
+    tables: Mapping[str, Mapping[str, Any]],
+    optional: Collection[Origin],
 ) -> Profile:
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
@@ -230,11 +310,16 @@ def _merge(
         if "limits" in layer:
             limits.append((origin, layer["limits"]))
     plugins = values.get("plugins", ())
+    for plugin in settings.keys() - {*plugins, "kernel"}:
+        settings[plugin] = [layer for layer in settings[plugin] if layer[0] not in optional]
+    settings = {plugin: found for plugin, found in settings.items() if found}
     for plugin in [*settings, *(section for section in tables if section != "limits")]:
         if plugin not in (*plugins, "kernel"):
             origin = settings[plugin][-1][0] if plugin in settings else "command line"
+            known = plugin in offers.PLUGINS or plugin in distributions.installed()
+            how = f"; {remedy(plugin)}" if known else f"; it has {', '.join(plugins)}{meant(plugin, plugins)}"
             raise ProfileError(
-                f"the profile has no plugin {plugin!r}; it has {', '.join(plugins)}{meant(plugin, plugins)}",
+                f"the profile has no plugin {plugin!r}{how}",
                 f"{origin}: settings.{plugin}",
             )
     return Profile(name, **values, settings=settings, limits=limits, overrides=tables, origins=origins)

@@ -13,6 +13,7 @@ from mixkit.contracts import Compiled, Compiler, Interpreter
 from mixkit.disk_cache import DiskCache
 from mixkit.errors import GuestError, NotFound
 from mixkit.kernel_settings import KernelSettings
+from mixkit.near import meant_file
 from mixkit.sources import Sources
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.interpreted import InterpretedProgram
@@ -22,6 +23,8 @@ from mixkit.vm.snapshot import SnapshotCache
 __all__ = ["Code", "Programs"]
 
 _WASM = b"\0asm"
+_COMPILED_BY = {".c": "wasm", ".mix": "lang"}
+"""How the names of sources end that plugins of ours compile."""
 
 Code: TypeAlias = "Program | bytes | str | Path"
 
@@ -101,7 +104,7 @@ class Programs:
         try:
             return path.read_bytes()
         except OSError as exc:
-            raise NotFound(f"cannot read {path.name!r}: {exc.strerror}") from None
+            raise NotFound(f"cannot read {path.name!r}: {exc.strerror}{meant_file(path)}") from None
 
     def compiled(self, path: Path) -> tuple[str, bytes] | None:
         """See `Kernel.compiled`."""
@@ -109,6 +112,11 @@ class Programs:
             for compiler in self._compilers():
                 if path.suffix in compiler.suffixes:
                     return f"{path.stem}{compiler.target}", compiler.compile(Sources(path))
+        if path.suffix in _COMPILED_BY:
+            raise NotFound(
+                f"{path.name}: plugin {_COMPILED_BY[path.suffix]!r} compiles such sources, which is not on in the "
+                f"profile {self._profile!r}"
+            )
         return None
 
     def said(self, code: bytes) -> Mapping[str, Any] | None:

@@ -18,10 +18,22 @@ from mixkit.near import meant
 from mixkit.outside import foreign
 from mixkit.setting_values import bare, extra_of, is_secret, refuse_other, refuse_senseless
 
-__all__ = ["Origin", "Setting", "describe", "fill", "is_service_link", "variable"]
+__all__ = ["Found", "Origin", "Setting", "describe", "fill", "is_service_link", "variable"]
 
 Origin = str
 """Where a value comes from, for people: `"default"`, a file's name, `"env MIXKIT_…"`, `"command line"`."""
+
+
+class Found(str):
+    """The origin of values of a file that nobody has named: it lay in the folder, which may be a stranger's.
+
+    It sets limits, and of a plugin's settings those that its class names in `of_project`: none by which a stranger
+    would reach, read, run or keep anything.
+    """
+
+    __slots__ = ()
+
+
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
@@ -123,6 +135,12 @@ def fill(
         if key not in known:
             there = f"known are {', '.join(sorted(known)) or 'none'}{meant(key, known)}"
             raise ProfileError(f"unknown key {key!r}; {there}", where)
+        if isinstance(origin, Found) and section != "limits" and key not in getattr(cls, "of_project", ()):
+            raise ProfileError(
+                "a mixkit.toml that was found may not set this, since the folder may be a stranger's; give it as "
+                f"{variable(section, key)}, with --set, or name the file in MIXKIT_PROJECT",
+                where,
+            )
         if not hints:
             hints.update(typing.get_type_hints(cls, include_extras=True))
         near = ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mixkit.errors import NotFound
+from mixkit.near import meant_file
 
 __all__ = ["Sources"]
 
@@ -14,9 +15,13 @@ class Sources(Mapping[str, str]):
     """Names of files to their text: that of the path first, then those of its folder that end alike.
 
     A file is read when it is asked for. `NotFound` says of a file why it cannot be read.
+
+    Attributes:
+        path: of the first, for compilers that read files themselves.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._folder, self._first = path.parent, path.name
         self._suffix = path.suffix
         self._read: dict[str, str] = {}
@@ -29,7 +34,7 @@ class Sources(Mapping[str, str]):
             try:
                 self._read[name] = path.read_text(encoding="utf-8")
             except OSError as exc:
-                raise NotFound(f"cannot read {name!r}: {exc.strerror}") from None
+                raise NotFound(f"cannot read {name!r}: {exc.strerror}{meant_file(path)}") from None
             except UnicodeDecodeError as exc:
                 raise NotFound(f"{name!r} is no UTF-8, at byte {exc.start}") from None
         return self._read[name]

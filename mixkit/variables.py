@@ -13,7 +13,16 @@ __all__ = ["OURS", "refuse_unknown"]
 
 OURS: Final = frozenset(
     f"MIXKIT_{name}"
-    for name in ("PROFILE", "PROFILE_PATH", "CONFIG", "DEBUG", "LOG_LEVEL", "LOG_FORMAT", "SECRETS_KEY")
+    for name in (
+        "PROFILE",
+        "PROFILE_PATH",
+        "PROJECT",
+        "CONFIG",
+        "DEBUG",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "SECRETS_KEY",
+    )
 )
 """Variables that are no settings."""
 

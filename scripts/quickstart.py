@@ -231,7 +231,7 @@ def how_to_go_on(folder: Path, package: Path) -> None:
         (f"mixkit run {package}", "lists the agents of the package"),
         (f"mixkit serve --ws-dir {folder}/workspaces", "serves what was installed; it prints a token"),
         ("mixkit remix install --help", "installs without a server"),
-        ("mixkit wasm new hello", "an agent of your own: docs/first-agent.md"),
+        ("mixkit new app hello", "an agent of your own: docs/ten-minutes.md"),
         ("mixkit plugin new hello", "a power of your own: docs/write-a-plugin.md"),
         ("mixkit doctor", "what is installed and in force"),
     ):

@@ -107,7 +107,8 @@ def settings(kernel: Kernel) -> str:
         WRITTEN,
         "# Settings and limits",
         "A value comes from, the strongest first: the command line (`--set settings.http.timeout=5`), the environment",
-        "variable, the profile, the default. An unknown key is an error. `mixkit profile show` prints what counts.",
+        "variable, [mixkit.toml](../project.md), the profile, the default. An unknown key is an error.",
+        "`mixkit profile show` prints what counts.",
         "",
         "## `[limits]`",
         "",
@@ -125,6 +126,9 @@ def settings(kernel: Kernel) -> str:
             f"\n## `[settings.{plugin}]`\n",
             *table([("key", "type", "default", "variable", "meaning"), *rows]),
         ]
+        if open_to_found := getattr(type(kernel.settings(plugin)), "of_project", ()):
+            names = ", ".join(f"`{key}`" for key in open_to_found)
+            lines += ["", f"A [mixkit.toml](../project.md) that was found may set {names}."]
     return finished(lines)
 
 

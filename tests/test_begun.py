@@ -5,20 +5,46 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from mixkit.vm import begun
 
+Begin = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
 
-def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+
+def alone(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return begun.begin(asyncio.get_running_loop(), coroutine)
 
 
+def after_another(coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+    """Begun as the task as which another one has begun, and ended."""
+    loop = asyncio.get_running_loop()
+    beginner = begun.Beginner(loop)
+    assert beginner.begin(nothing()) is None
+    task = beginner.begin(coroutine)
+    beginner.close()
+    if task is not None:
+        return task
+    ended: asyncio.Future[None] = loop.create_future()
+    ended.set_result(None)
+    return ended
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.fixture(params=[alone, after_another])
+def begin(request: pytest.FixtureRequest) -> Begin:
+    begin: Begin = request.param
+    return begin
+
+
 @pytest.mark.parametrize("turns", [0, 1, 3])
-async def test_the_first_step_is_made_at_once(turns: int) -> None:
+async def test_the_first_step_is_made_at_once(begin: Begin, turns: int) -> None:
     steps = []
 
     async def work() -> None:
@@ -34,7 +60,7 @@ async def test_the_first_step_is_made_at_once(turns: int) -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3])
-async def test_what_is_raised_comes_out(turns: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_raised_comes_out(begin: Begin, turns: int, caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -46,10 +72,10 @@ async def test_what_is_raised_comes_out(turns: int, caplog: pytest.LogCaptureFix
     assert caplog.text == ""
 
 
-async def test_waits_of_every_kind_are_waited_for() -> None:
+async def test_waits_of_every_kind_are_waited_for(begin: Begin) -> None:
     loop = asyncio.get_running_loop()
     futures: list[asyncio.Future[int]] = [loop.create_future() for _ in range(3)]
-    seen = []
+    seen: list[int] = []
 
     async def wait() -> None:
         with pytest.raises(ZeroDivisionError):
@@ -68,7 +94,7 @@ async def test_waits_of_every_kind_are_waited_for() -> None:
     assert seen == [7]
 
 
-async def test_it_is_the_current_task_from_the_first_moment() -> None:
+async def test_it_is_the_current_task_from_the_first_moment(begin: Begin) -> None:
     outside = asyncio.current_task()
     seen = []
 
@@ -83,7 +109,7 @@ async def test_it_is_the_current_task_from_the_first_moment() -> None:
     assert seen == [task, task]
 
 
-async def test_a_timeout_inside_reaches_it_and_nobody_else() -> None:
+async def test_a_timeout_inside_reaches_it_and_nobody_else(begin: Begin) -> None:
     async def wait() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
@@ -95,7 +121,7 @@ async def test_a_timeout_inside_reaches_it_and_nobody_else() -> None:
     assert current.cancelling() == 0
 
 
-async def test_its_variables_are_its_own() -> None:
+async def test_its_variables_are_its_own(begin: Begin) -> None:
     variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=1)
     variable.set(2)
 
@@ -113,7 +139,7 @@ async def test_its_variables_are_its_own() -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 2])
 @pytest.mark.parametrize("bare", [True, False])
-async def test_cancelling_reaches_what_it_waits_for(turns: int, bare: bool) -> None:
+async def test_cancelling_reaches_what_it_waits_for(begin: Begin, turns: int, bare: bool) -> None:
     """Also before the loop has come to it, and where it waits for nothing but its turn."""
     cleaned = []
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -130,6 +156,7 @@ async def test_cancelling_reaches_what_it_waits_for(turns: int, bare: bool) -> N
     task = begin(wait())
     for _ in range(turns):
         await asyncio.sleep(0)
+    assert isinstance(task, asyncio.Task)
     assert task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -147,10 +174,10 @@ async def test_one_that_cancels_itself_in_its_first_step(waits: bool) -> None:
             await asyncio.sleep(3600)
 
     with pytest.raises(asyncio.CancelledError):
-        await begin(work())
+        await alone(work())
 
 
-async def test_one_that_does_not_let_itself_be_cancelled_goes_on() -> None:
+async def test_one_that_does_not_let_itself_be_cancelled_goes_on(begin: Begin) -> None:
     seen = []
 
     async def wait() -> None:
@@ -161,6 +188,55 @@ async def test_one_that_does_not_let_itself_be_cancelled_goes_on() -> None:
             seen.append("still here")
 
     task = begin(wait())
+    assert isinstance(task, asyncio.Task)
     task.cancel()
     await task
     assert seen == ["still here"]
+
+
+async def test_those_that_end_at_once_leave_nothing_to_the_next() -> None:
+    """Not a variable, and not that they have cancelled themselves; and no task when all is over."""
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=1)
+    before = asyncio.all_tasks()
+    beginner = begun.Beginner(asyncio.get_running_loop())
+    seen: list[tuple[int, int]] = []
+
+    async def work(how: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append((variable.get(), task.cancelling()))
+        if how == "sets":
+            variable.set(2)
+        if how == "cancels":
+            task.cancel()
+        if how == "fails":
+            raise KeyError("mine")
+
+    for how in ("sets", "cancels", "fails", "ends", "ends"):
+        if how == "fails":
+            with pytest.raises(KeyError, match="mine"):
+                beginner.begin(work(how))
+        else:
+            assert beginner.begin(work(how)) is None
+    assert seen == [(1, 0)] * 5
+    beginner.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_two_wait_for_the_same_future_each_as_its_own_task() -> None:
+    beginner = begun.Beginner(asyncio.get_running_loop())
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    seen = []
+
+    async def wait() -> None:
+        seen.append(asyncio.current_task())
+        await future
+
+    tasks = [beginner.begin(wait()), beginner.begin(wait()), alone(wait()), alone(wait())]
+    beginner.close()
+    assert seen == tasks
+    assert len(set(tasks)) == 4
+    asyncio.get_running_loop().call_later(0.001, future.set_result, None)
+    await asyncio.gather(*filter(None, tasks))

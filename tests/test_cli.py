@@ -76,6 +76,7 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "mixkit.cli.group",
         "mixkit.cli.output",
         "mixkit.cli.plugin_commands",
+        "mixkit.cli.project",
         "mixkit.cli.session",
         "mixkit.cli.streams",
     }

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from mixkit import Kernel, distributions, plugins
+from mixkit import Kernel, distributions, offers, plugins
 from mixkit.cli import main
-from mixkit.cli.plugin_commands import OURS, collect
+from mixkit.cli.plugin_commands import collect
 from mixkit.cli.session import Session
 from mixkit.errors import MixError, PackageError, PluginError
 from mixkit.near import meant
 from mixkit.package.manifest import Manifest
+from mixkit.plugins import call_each
 
 
 @pytest.fixture
@@ -32,17 +33,81 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def test_commands_of_our_plugins_are_known_without_an_import() -> None:
+def test_what_our_plugins_bring_is_known_without_an_import() -> None:
     given, trouble = collect(Session(profile="all"), {})
     assert trouble is None
-    assert {name: lazy.plugin for name, lazy in given.lazies.items()} == OURS
+    assert {name: lazy.plugin for name, lazy in given.lazies.items()} == offers.COMMANDS
+    with Kernel("all", environ={}) as kernel:
+        plugins = set(kernel.profile.plugins)
+        for hook, table in (
+            ("mix_engines", offers.ENGINES),
+            ("mix_filesystems", offers.FILESYSTEMS),
+            ("mix_storages", offers.STORAGES),
+        ):
+            brought = {
+                name: plugin for plugin, them in call_each(kernel.manager, hook) for name in them or ()
+            }
+            assert brought == table
+        for ffi in kernel.ffis:
+            plugin = ffi.group if ffi.group in plugins and ffi.group != "mcp" else None
+            assert offers.ffi_plugin(ffi.name) == plugin
+            assert offers.ffi_plugin(ffi.name.removeprefix("$")) == plugin
+    assert plugins == offers.PLUGINS
 
 
 def test_a_command_that_the_profile_lacks(say: Callable[..., str]) -> None:
     text = say("-p", "test", "serve", "--port", "0")
-    assert "plugin 'server' brings it" in text and "mixkit -p agent_server serve" in text
+    assert "plugin 'server' brings it" in text and "-p agent_server" in text
     for profile in ("agent_server", "test"):
         assert "Did you mean 'serve'?" in say("-p", profile, "srve")
+
+
+@pytest.mark.parametrize("command", offers.COMMANDS)
+def test_each_command_of_a_plugin_says_how_to_have_it(
+    command: str, say: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = offers.COMMANDS[command]
+    every = distributions.installed()
+    # Core, with a profile that has no plugins.
+    text = say("-p", "test", "--set", "plugins=wasmtime", command)
+    assert f"No such command {command!r}" in text and f"plugin {plugin!r} brings it" in text
+    assert "-p agent_server" in text
+    without = {name: points for name, points in every.items() if name != plugin}
+    monkeypatch.setattr(plugins, "installed", lambda: without)
+    monkeypatch.setattr(distributions, "installed", lambda: without)
+    text = say("-p", "test", "--set", "plugins=wasmtime", command)
+    assert f"pip install mix-{plugin}`" in text
+    # It is one of the profile's that are not there.
+    text = say(command)
+    assert f"pip install mix-{plugin}`" in text and "No such command" not in text
+
+
+@pytest.mark.parametrize(
+    ("args", "plugin", "profile"),
+    [
+        (("-p", "wasi", "ffi", "show", "$http_do"), "http", "agent_server"),
+        (("-p", "wasi", "ffi", "show", "http_do"), "http", "agent_server"),
+        (("-p", "widget", "ffi", "call", "$file_stat", "[]"), "files", "wasi"),
+        (("-p", "wasi", "--set", "settings.server.port=1", "ffi", "list"), "server", "agent_server"),
+        (("-p", "test", "--set", "engines=wasm2c", "ffi", "list"), "wasm2c", "all"),
+        (("-p", "widget", "--set", "filesystem=std", "ffi", "list"), "files", "test"),
+        (("-p", "test", "--set", "filesystem=noop", "ffi", "list"), "noopfs", "wasi"),
+        (("-p", "test", "--set", "plugins=wasmtime,files", "ffi", "list"), "db", "test"),
+    ],
+)
+def test_what_the_profile_lacks_is_named_with_who_has_it(
+    args: tuple[str, ...], plugin: str, profile: str, say: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = say(*args)
+    assert f"plugin {plugin!r} brings it" in text and f"-p {profile}" in text
+    without = {name: points for name, points in distributions.installed().items() if name != plugin}
+    monkeypatch.setattr(distributions, "installed", lambda: without)
+    assert f"pip install mix-{plugin}`" in say(*args)
+
+
+def test_a_name_is_near_without_its_sign(say: Callable[..., str]) -> None:
+    assert "did you mean '$http_do'?" in say("ffi", "show", "http_do")
+    assert "did you mean '$core_log'?" in say("ffi", "show", "core_lgo")
 
 
 def test_a_bare_installation_is_told_one_line(
@@ -53,7 +118,14 @@ def test_a_bare_installation_is_told_one_line(
     with pytest.raises(PluginError) as told:
         Kernel("agent_server", environ={})
     assert "pip install 'mixkit[agent_server]'" in str(told.value) and "-p " not in str(told.value)
-    for command in (("plugins",), ("serve",), ("wasm", "new", "x"), ("ffi", "list"), ("run", "x.wasm")):
+    for command in (
+        ("plugins",),
+        *((name,) for name in offers.COMMANDS),
+        ("serve",),
+        ("wasm", "new", "x"),
+        ("ffi", "list"),
+        ("run", "x.wasm"),
+    ):
         assert "pip install 'mixkit[agent_server]'" in say(*command)
 
 
@@ -61,6 +133,7 @@ def test_a_profile_that_would_load_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     every = plugins.installed()
     some = {name: points for name, points in every.items() if name not in ("http", "server")}
     monkeypatch.setattr(plugins, "installed", lambda: some)
+    monkeypatch.setattr(distributions, "installed", lambda: some)
     with pytest.raises(PluginError, match=r"'http': is not installed, nor is server.*or choose.*: -p wasi$"):
         Kernel("agent_server", environ={})
     del some["wasm"]
@@ -129,7 +202,8 @@ def test_what_cannot_be_run_says_what_can(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "agent.c").write_text("int x;")
-    for code in ("agent.c", "."):
-        assert f"mixkit wasm run {code} ENTRY PARAMS" in say("-p", "test", "run", code, "go")
+    assert "a source, a .remix package, or a folder with a manifest.json" in say("run", ".", "go")
+    said = say("-p", "test", "run", "agent.c", "go")
+    assert "agent.c: plugin 'wasm' compiles such sources, which is not on in the profile 'test'" in said
     assert "--param NAME=VALUE" in say("-p", "test", "run", "x.wasm", "go", "name=Ada")
     assert """'["a text", 1]'""" in say("-p", "test", "ffi", "call", "$crypto_md5", "abc")

@@ -57,22 +57,3 @@ def test_fragment(mixkit_kernel: Kernel, tmp_path: Path, text: str, answer: obje
     if isinstance(answer, dict):
         assert value.pop("state").arg == PARAMS["price"]
     assert value == answer
-
-
-def test_readme_of_a_new_guest_names_real_commands(tmp_path: Path) -> None:
-    from mix_wasm.new import new
-
-    new("greeter", tmp_path / "greeter")
-    readme = (tmp_path / "greeter" / "README.md").read_text(encoding="utf-8")
-    commands = [shlex.split(line) for line in readme.splitlines() if line.startswith("    mixkit")]
-    assert [command[2] for command in commands] == ["build", "inspect", "run", "build"]
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "mixkit", "--profile", "wasi", *command[1:]],
-            cwd=tmp_path / "greeter",
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr

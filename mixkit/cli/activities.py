@@ -8,16 +8,17 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option
 from mixkit.cli.output import Output, safe_json
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store
 
 if TYPE_CHECKING:
     from mixkit.cli.follow import Source
@@ -52,13 +53,8 @@ _PAUSE: Final = 0.25
     help="How many there are shown at most of those that were before, of each workspace.",
 )
 @ws_dir_option
-@click.option("--server", "url", metavar="URL", help="Ask a server instead of looking into the directory.")
-@click.option(
-    "--token",
-    metavar="TEXT",
-    envvar="MIXKIT_SERVER_TOKEN",
-    help="For the one at --server; better in MIXKIT_SERVER_TOKEN.",
-)
+@server_option
+@token_option
 @json_option
 @pass_session
 def logs(
@@ -73,7 +69,7 @@ def logs(
     run: str | None,
     limit: int,
     ws_dir: Path | None,
-    url: str | None,
+    server: str | None,
     token: str | None,
 ) -> None:
     """Show what is done in a workspace, an app or an agent, by whom, and what its guests write.
@@ -81,8 +77,7 @@ def logs(
     Beside a server that runs too, or of the one at --server. Without WS of all workspaces. With --json a document, or
     with --follow an object a line.
     """
-    if url is not None and ws_dir is not None:
-        raise click.UsageError("expected --server or --ws-dir, found both")
+    url = server_to_ask(session, server, ws_dir, token)
     workspace, *inner = (where or "").split("/")
     if len(inner) > 2 or not all(inner) or (inner and not workspace):
         raise click.BadParameter(f"expected WS, WS/APP or WS/APP/AGENT, found {where!r}", param_hint="WS")
@@ -92,14 +87,14 @@ def logs(
     if len(kinds) == 1 and kinds != (_OUTPUT,):
         given["kind"] = kinds[0]
     out = Output(session.as_json)
-    with (
-        _source(session, workspace or None, given, ws_dir, url, token) as source,
-        suppress(KeyboardInterrupt),
-    ):
+    with _source(session, workspace or None, given, ws_dir, url, token) as source:
         past = [each for each in source.past(limit) if _is_wanted(each, kinds, result)]
         if session.as_json and not follow:
             out.document(past)
             return
+        if not past and not follow:
+            app, agent = (*inner, None, None)[:2]
+            out.note(f"nothing yet{source.near(app, agent) if app is not None else ''}")
         for each in past:
             _print(each, out)
         while follow and _is_read():

@@ -25,7 +25,8 @@ class Main(Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = Session(profile=os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE)
+        if ctx.obj is None:
+            ctx.obj = Session()
         return super().parse_args(ctx, args)
 
     def lazy_commands(self, ctx: click.Context) -> Mapping[str, Lazy]:
@@ -34,19 +35,12 @@ class Main(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        plugins, trouble = self.plugin_commands(ctx)
-        command = plugins.get_command(ctx, cmd_name)
-        if command is None and trouble and not ctx.resilient_parsing:
-            # It may be a command that the broken profile would give: say what is broken.
-            raise trouble
-        return command
+        return own if own is not None else self.plugin_commands(ctx)[0].get_command(ctx, cmd_name)
 
     def suggestions(self, ctx: click.Context) -> set[str]:
-        from mixkit.cli.plugin_commands import OURS
+        from mixkit.offers import COMMANDS
 
-        return super().suggestions(ctx) | {*OURS}
+        return super().suggestions(ctx) | {*COMMANDS}
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -56,10 +50,14 @@ class Main(Group):
         except click.exceptions.NoSuchCommand as exc:
             from mixkit.cli.plugin_commands import where_it_is
 
-            text = where_it_is(exc.command_name, (ctx.find_object(Session) or Session()).profile)
-            if text is None:
+            _, trouble = self.plugin_commands(ctx)
+            text = where_it_is(exc.command_name, ctx.find_object(Session) or Session(), trouble)
+            if text is not None:
+                raise click.UsageError(text, ctx) from None
+            if trouble is None or exc.possibilities:
                 raise
-            raise click.UsageError(text, ctx) from None
+            # It may be a command that the broken profile would give: say what is broken.
+            raise trouble from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -89,7 +87,8 @@ class Main(Group):
 
 
 def _set_profile(ctx: click.Context, param: click.Parameter, value: str) -> None:
-    ctx.obj.profile = value
+    if ctx.get_parameter_source("profile") is not ParameterSource.DEFAULT:
+        ctx.obj.profile = value
 
 
 def _set_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
@@ -161,6 +160,7 @@ cli.lazy(
     "error-decode", "mixkit.cli.error_decode:error_decode", "Make an error that an agent reported readable."
 )
 cli.lazy("ffi", "mixkit.cli.ffi:ffi", "List, show and call the functions that agents may use.")
+cli.lazy("list", "mixkit.cli.listing:list_", "List workspaces, apps and agents.")
 cli.lazy("logs", "mixkit.cli.activities:logs", "Show what is done and what guests write, and follow it.")
 cli.lazy("plugin", "mixkit.cli.plugin:plugin", "Make a plugin.")
 cli.lazy(
@@ -174,4 +174,4 @@ cli.lazy("ws", "mixkit.cli.ws:ws", "List, make, show, move and remove workspaces
 
 def main(args: Sequence[str] | None = None) -> int:
     """See `mixkit.cli.main`."""
-    return run_guarded(cli, args)
+    return run_guarded(cli, args, Session(profile=os.environ.get(PROFILE_VARIABLE) or None))

@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-import click
-
+from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option
 from mixkit.cli.desk import CHUNK
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import open_store, ws_dir_option
+from mixkit.cli.workspaces import open_store
 
 if TYPE_CHECKING:
     from mixkit.cli.desk import Desk
@@ -22,18 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["desk_command", "spooled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-TOKEN_VARIABLE: Final = "MIXKIT_SERVER_TOKEN"
-
-server_option = click.option(
-    "--server", metavar="URL", help="Ask the server at this URL, as https://agents.example, and no directory."
-)
-token_option = click.option(
-    "--token",
-    metavar="TOKEN",
-    envvar=TOKEN_VARIABLE,
-    help=f"What the server takes as a token; better in {TOKEN_VARIABLE}.",
-)
 
 
 def desk_command(*, make: bool = False) -> Callable[[F], F]:
@@ -74,14 +61,13 @@ def desk_command(*, make: bool = False) -> Callable[[F], F]:
 def _opened(
     session: Session, ws_dir: Path | None, server: str | None, token: str | None, make: bool
 ) -> Iterator[Desk]:
+    server = server_to_ask(session, server, ws_dir, token)
     if server is None:
         from mixkit.cli.local import Local
 
         with session.kernel() as kernel:
             yield Local(kernel, open_store(kernel, ws_dir, make=make))
         return
-    if ws_dir is not None:
-        raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
     from mixkit.cli.served import Served
     from mixkit.moving.remote import ANYWHERE, Remote
 

@@ -23,8 +23,12 @@ def ffi() -> None:
 @pass_session
 def list_ffis(session: Session, prefix: str) -> None:
     """List the profile's FFIs whose names start with PREFIX."""
+    from mixkit.grants import Grants
+
     out = Output(session.as_json)
-    found = [item for item in session.assembly().ffis if item.name.startswith(prefix)]
+    ffis = session.assembly().ffis
+    # Whoever leaves out the sign means the same.
+    found = [item for item in ffis if item.name.removeprefix("$").startswith(prefix.removeprefix("$"))]
     if session.as_json:
         out.document([item.describe() for item in found])
     else:
@@ -32,6 +36,8 @@ def list_ffis(session: Session, prefix: str) -> None:
             ("name", "group", "kind", "signature"),
             [(item.name, item.group, item.kind, item.signature) for item in found],
         )
+        if not found:
+            out.note(ffis.unknown_grants(Grants([f"{prefix}*"]))[0])
 
 
 @ffi.command()
@@ -73,5 +79,7 @@ def call(session: Session, name: str, args: str) -> None:
         )
     out = Output(session.as_json)
     with session.kernel() as kernel, out.working(name):
+        # An agent would not be told where it is to be had.
+        name = kernel.ffis[name].name
         answer = asyncio.run(call_ffi(kernel, name, values))
     out.value(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -12,6 +13,7 @@ import click
 
 from mixkit.activities import Activities, Position, Wanted, described
 from mixkit.errors import MixError, NotFound
+from mixkit.near import meant
 
 if TYPE_CHECKING:
     from mixkit.activities import Following, Output
@@ -34,6 +36,10 @@ class Source(Protocol):
 
     def more(self) -> list[dict[str, Any]]:
         """What has come since the last call."""
+        ...
+
+    def near(self, app: str, agent: str | None) -> str:
+        """What to say of names of which there is nothing: those that may have been meant."""
         ...
 
 
@@ -92,6 +98,21 @@ class Here:
             found += ({"workspace": name, **described(line)} for _, line in output.next())
         return _sorted(found)
 
+    def near(self, app: str, agent: str | None) -> str:
+        """See `Source`."""
+        assert self._workspace is not None
+        workspace = self._store.workspace(self._workspace)
+        known = workspace.apps()
+        if app not in known:
+            return f" of an app {app!r}{meant(app, known)}"
+        with closing(workspace.app(app)) as found:
+            agents = [*found.agents]
+        return (
+            f" of an agent {agent!r}{meant(agent, agents)}"
+            if agent is not None and agent not in agents
+            else ""
+        )
+
     def _follow(self, name: str | None, after: Position, last_line: int) -> None:
         try:
             self._followed[name] = (
@@ -142,6 +163,10 @@ class Server:
                 page = self._page(name, kind, options)
                 found += page[:most]
         return _sorted(found)
+
+    def near(self, app: str, agent: str | None) -> str:
+        """See `Source`. A server tells who may see what of it."""
+        return ""
 
     def more(self) -> list[dict[str, Any]]:
         """See `Source`."""

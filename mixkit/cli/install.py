@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import is_given, ws_dir_option, ws_option
 from mixkit.cli.grants import say_unknown, typed_grants
 from mixkit.cli.output import Output
 from mixkit.cli.package_file import FILE, open_package, releases_of, trust_option, trusted_keys, warnings_of
 from mixkit.cli.remix_text import powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
+from mixkit.cli.workspaces import agreed, find_workspace, open_store
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -30,14 +30,14 @@ __all__ = ["diff", "history", "install", "install_package"]
 @click.command()
 @click.argument("packages", type=FILE, nargs=-1, required=True, metavar="[OLD] NEW")
 @ws_dir_option
-@click.option("--ws", help="Workspace to compare with.")
+@ws_option(help="Workspace to compare with.")
 @json_option
 @pass_session
 def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: str | None) -> None:
     """Show what differs from package OLD, or from what is installed in a workspace, to package NEW."""
     out = Output(session.as_json)
     package = open_package(packages[-1], out)
-    if len(packages) == 2 and ws_dir is None and ws is None:
+    if len(packages) == 2 and not (is_given("ws_dir") or is_given("ws")):
         before = releases_of(open_package(packages[0], out))
     elif len(packages) == 1 and ws is not None:
         with session.kernel() as kernel:
@@ -50,7 +50,7 @@ def diff(session: Session, packages: tuple[Path, ...], ws_dir: Path | None, ws: 
 @click.command()
 @click.argument("package", type=FILE)
 @ws_dir_option
-@click.option("--ws", required=True, help="Workspace; made if it is not there, as is the directory.")
+@ws_option(required=True, help="Workspace; made if it is not there, as is the directory.")
 @click.option(
     "--grant",
     "patterns",
@@ -117,7 +117,7 @@ def install(
 @click.command()
 @click.argument("app")
 @ws_dir_option
-@click.option("--ws", required=True, help="Workspace.")
+@ws_option(required=True)
 @json_option
 @pass_session
 def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
@@ -125,13 +125,16 @@ def history(session: Session, app: str, ws_dir: Path | None, ws: str) -> None:
     import msgspec
 
     from mixkit.errors import NotFound
+    from mixkit.near import meant
     from mixkit.package.install import grants_spec
 
     out = Output(session.as_json)
     with session.kernel() as kernel:
-        events = find_workspace(open_store(kernel, ws_dir), ws).past(app)
+        workspace = find_workspace(open_store(kernel, ws_dir), ws)
+        events = workspace.past(app)
+        known = [] if events else workspace.apps()
     if not events:
-        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}")
+        raise NotFound(f"no app {app!r:.80} was ever in workspace {ws!r}{meant(app, known)}")
     found = []
     for event in events:
         row: dict[str, Any] = {"when": event.when.isoformat(timespec="milliseconds"), "what": event.what}
@@ -224,13 +227,8 @@ def _agreed(
             out.note(
                 f"of which --grant allows: {', '.join(p for layer in granted.patterns() for p in layer)}"
             )
-    if yes:
-        return True
-    if out.as_json or not sys.stdin.isatty():
-        raise click.UsageError(
-            f"it asks for powers that nobody agreed to ({', '.join(widened)}); say --yes to agree"
-        )
-    click.confirm("Install it with these powers?", abort=True, err=True)
+    asked = f"it asks for powers that nobody agreed to ({', '.join(widened)})"
+    agreed("Install it with these powers?", yes, out, asked)
     return True
 
 

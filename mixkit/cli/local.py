@@ -71,6 +71,7 @@ class Local:
                         "version": release.version if release else None,
                         "signer": release.signer if release else None,
                         "agents": list(app.agents),
+                        "descriptions": {agent: about.description for agent, about in app.agents.items()},
                     }
                 )
         return found

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import ws_option
 from mixkit.cli.desk_command import desk_command, spooled
 from mixkit.cli.workspaces import agreed, split_app, yes_option
 
@@ -96,7 +97,7 @@ def import_ws(
 
 @click.command("import")
 @click.argument("path", metavar="FILE", type=_FILE)
-@click.option("--ws", metavar="NAME", required=True, help="Workspace, which has no app of that name.")
+@ws_option(required=True, help="Workspace, which has no app of that name.")
 @_no_grants
 @_dry_run
 @yes_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mixkit.cli.choices import ws_option
 from mixkit.cli.workspaces import agreed, find_workspace, store_command, yes_option
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["list_", "remove"]
 
 
 @click.command("list")
-@click.option("--ws", metavar="WS", help="Of this workspace alone.")
+@ws_option(help="Of this workspace alone.")
 @store_command
 def list_(ws: str | None, store: WorkspaceStore, out: Output) -> None:
     """List the packages that are installed in workspaces."""
@@ -34,7 +35,7 @@ def list_(ws: str | None, store: WorkspaceStore, out: Output) -> None:
 
 @click.command()
 @click.argument("package")
-@click.option("--ws", required=True, metavar="WS", help="Workspace.")
+@ws_option(required=True)
 @yes_option
 @store_command
 def remove(package: str, ws: str, yes: bool, store: WorkspaceStore, out: Output) -> None:

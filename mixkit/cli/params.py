@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mixkit.errors import TaggedJSONError
+from mixkit.near import meant_file
 
 __all__ = ["decoded", "merge_params", "read_json", "read_text"]
 
@@ -67,7 +68,9 @@ def read_text(text: str, name: str) -> str:
     try:
         data = sys.stdin.buffer.read() if text == "-" else Path(text[1:]).read_bytes()
     except OSError as exc:
-        raise click.BadParameter(f"cannot read {text[1:]!r}: {exc.strerror}", param_hint=name) from None
+        raise click.BadParameter(
+            f"cannot read {text[1:]!r}: {exc.strerror}{meant_file(text[1:])}", param_hint=name
+        ) from None
     return decoded(data, name)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mixkit.cli.group import Group, Lazy
 from mixkit.errors import MixError, PluginError
+from mixkit.offers import COMMANDS
 from mixkit.outside import is_ours
 
 if TYPE_CHECKING:
@@ -15,53 +16,25 @@ if TYPE_CHECKING:
 
     from mixkit.cli.session import Session
 
-__all__ = ["OURS", "collect", "load_working", "where_it_is"]
-
-OURS: Final = {
-    "auth": "server",
-    "code": "rt",
-    "compile": "lang",
-    "db": "db",
-    "doc": "lang",
-    "dev": "dev",
-    "explain": "lang",
-    "files": "files",
-    "lsp": "dev",
-    "mcp": "mcp",
-    "fmt": "lang",
-    "new": "dev",
-    "openapi": "server",
-    "perms": "server",
-    "repl": "dev",
-    "secrets": "secrets",
-    "serve": "server",
-    "test": "dev",
-    "wasm": "wasm",
-}
-"""Commands to the plugins of ours that bring them, so that one that the profile lacks is named without an import."""
+__all__ = ["collect", "load_working", "where_it_is"]
 
 
-def where_it_is(command: str, profile: str) -> str | None:
-    """What to say to somebody who asks for a command that the profile lacks; None if we know of none of that name."""
-    from mixkit.profile import load_profile, profile_names
+def where_it_is(command: str, session: Session, trouble: MixError | None) -> str | None:
+    """What to say to somebody who asks for a command that the profile lacks; None if we know of none of that name.
 
-    plugin = OURS.get(command)
+    Raises:
+        MixError: the profile would have it, but for this trouble.
+    """
+    from mixkit.profile import remedy
+
+    plugin = COMMANDS.get(command)
     if plugin is None:
         return None
-    having = []
-    for name in profile_names():
-        try:
-            if plugin in load_profile(name).plugins:
-                having.append(name)
-        except MixError:
-            continue
-    them = ", ".join(having)
-    return (
-        f"No such command {command!r} in profile {profile!r}: plugin {plugin!r} brings it, which is on in the profiles "
-        f"{them}. Try: mixkit -p {having[0]} {command}"
-        if having
-        else f"No such command {command!r} in profile {profile!r}: plugin {plugin!r} brings it, which is not on there."
-    )
+    if trouble is not None and (
+        not isinstance(trouble, PluginError) or plugin in session.loaded_profile().plugins
+    ):
+        raise trouble
+    return f"No such command {command!r} in profile {session.profile!r}: {remedy(plugin)}"
 
 
 def load_working(names: Sequence[str]) -> tuple[pluggy.PluginManager, dict[str, PluginError]]:
@@ -87,11 +60,10 @@ def collect(session: Session, own: Mapping[str, Lazy]) -> tuple[Group, MixError 
         own: mixkit's commands, which no plugin may replace.
     """
     from mixkit.plugins import each
-    from mixkit.profile import load_profile
 
     found = Group()
     try:
-        names = load_profile(session.profile, overrides=session.overrides).plugins
+        names = session.loaded_profile().plugins
         manager, broken = load_working(names)
     except MixError as exc:
         return found, exc

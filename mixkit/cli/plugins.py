@@ -20,9 +20,8 @@ def plugins(session: Session) -> None:
     """List the installed plugins, and which of them the profile loads. Exit status 1 if one does not load."""
     from mixkit.cli.plugin_commands import load_working
     from mixkit.distributions import installed
-    from mixkit.profile import load_profile
 
-    wanted = load_profile(session.profile, overrides=session.overrides).plugins
+    wanted = session.loaded_profile().plugins
     points = installed()
     _, broken = load_working(wanted)
     rows = []

@@ -52,7 +52,7 @@ def show(session: Session, name: str | None) -> None:
     """Show what a profile comes to: every value, with where it comes from."""
     if name:
         session.profile = name
-    rows = _values(session.assembly())
+    rows = [*_of_project(session), *_values(session.assembly())]
     Output(session.as_json).table(("key", "value", "origin"), rows, styles={"default": "dim"})
 
 
@@ -69,6 +69,19 @@ def path(session: Session, name: str | None) -> None:
         Output().document({"path": found})
     else:
         click.echo(found)
+
+
+def _of_project(session: Session) -> list[tuple[str, str, str]]:
+    """What a mixkit.toml says beside values of the profile."""
+    project = session.project
+    said = {"profile": session.profile, "workspace": project.workspace, "server": project.server}
+    # It may be the command line that names the profile, or the environment.
+    ours = project.profile is not None and project.profile == session.profile
+    return [
+        (key, value, project.origin(key))
+        for key, value in said.items()
+        if value is not None and (key != "profile" or ours)
+    ]
 
 
 def _values(assembly: Assembly) -> list[tuple[str, Any, str]]:

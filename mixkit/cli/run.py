@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import enter_folder, ws_dir_option
 from mixkit.cli.output import Output
 from mixkit.cli.params import merge_params, read_json
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
     from mixkit.cli.asking import Asker
     from mixkit.cli.runnable import Runnable
-    from mixkit.environment import Env
     from mixkit.grants import Grants
     from mixkit.job import RunResult
     from mixkit.kernel import Kernel
-    from mixkit.limits import Limits
     from mixkit.storage import Place
     from mixkit.vm.program import Program
 
@@ -29,7 +27,7 @@ __all__ = ["run"]
 
 
 @click.command()
-@click.argument("code", type=click.Path(path_type=Path))
+@click.argument("code", type=click.Path(path_type=Path), is_eager=True, callback=enter_folder)
 @click.argument("entry", required=False)
 @click.argument("params", required=False)
 @click.option(
@@ -173,7 +171,7 @@ def _run(
     import asyncio
 
     from mixkit.cli.lines import add_lines, add_source
-    from mixkit.cli.runnable import others_of
+    from mixkit.cli.runnable import env_of, limits_of, others_of
     from mixkit.converter import converter
     from mixkit.errors import RunError
     from mixkit.schema import RecordType
@@ -191,8 +189,8 @@ def _run(
                     program,
                     runnable.entry,
                     converter(runnable.params)(params),
-                    env=_env(runnable, extra),
-                    limits=_limits(kernel, runnable, timeout),
+                    env=env_of(runnable, extra),
+                    limits=limits_of(kernel, runnable, timeout),
                     grants=grants,
                     agents=others_of(kernel, runnable, found, grants, place) if runnable.app else None,
                     place=place,
@@ -235,20 +233,3 @@ def _grants(
         return runnable.grants
     granted = typed_grants(kernel, patterns, runnable.grants or own)
     return granted if runnable.grants is None else runnable.grants & granted
-
-
-def _env(runnable: Runnable, extra: dict[str, Any]) -> Env:
-    from mixkit.environment import Env
-
-    return Env(workspace=runnable.workspace, app=runnable.app, extra={**runnable.settings, **extra})
-
-
-def _limits(kernel: Kernel, runnable: Runnable, timeout: float | None) -> Limits:
-    import msgspec
-
-    limits = kernel.limits.narrowed(msgspec.structs.replace(kernel.limits, **runnable.limits))
-    return (
-        limits
-        if timeout is None
-        else msgspec.structs.replace(limits, wall_time=min(timeout, limits.wall_time))
-    )

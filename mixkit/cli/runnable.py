@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mixkit.errors import NotFound
@@ -16,13 +17,25 @@ from mixkit.shape import declared
 
 if TYPE_CHECKING:
     from mixkit.databases import Apps
+    from mixkit.environment import Env
     from mixkit.job import Agents, Target
     from mixkit.kernel import Kernel
+    from mixkit.limits import Limits
     from mixkit.package import Package
     from mixkit.state import State
     from mixkit.storage import Place
 
-__all__ = ["Runnable", "described", "find", "find_all", "others_of", "pick"]
+__all__ = [
+    "Runnable",
+    "described",
+    "env_of",
+    "find",
+    "find_all",
+    "limits_of",
+    "of_package",
+    "others_of",
+    "pick",
+]
 
 MANIFEST = "manifest.json"
 """What makes a folder one of a package."""
@@ -62,13 +75,12 @@ def find_all(kernel: Kernel, path: Path) -> dict[str, Runnable]:
         NotFound: no such file.
         PackageError, EngineError, GuestError: it is none of these.
     """
-    if (path.suffix == ".c" and path.is_file()) or (path.is_dir() and not (path / MANIFEST).is_file()):
+    if path.is_dir() and not (path / MANIFEST).is_file():
         raise NotFound(
-            f"expected a .wasm module, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}; "
-            f"sources in C are built and run by: mixkit wasm run {path} ENTRY PARAMS"
+            f"expected a module, a source, a .remix package, or a folder with a {MANIFEST}, found {str(path)!r}"
         )
     if path.is_dir() or path.suffix == ".remix":
-        return _of_package(_open(path, kernel))
+        return of_package(_open(path, kernel))
     code = kernel.read(path)
     program = kernel.load(code, path.name)
     return {
@@ -123,6 +135,25 @@ def pick(found: Mapping[str, Runnable], where: str, name: str) -> Runnable:
     raise NotFound(f"{where}: no entry {name!r}; {there}{meant(name, names)}")
 
 
+def env_of(runnable: Runnable, extra: Mapping[str, Any] = MappingProxyType({})) -> Env:
+    """What it sees around it."""
+    from mixkit.environment import Env
+
+    return Env(workspace=runnable.workspace, app=runnable.app, extra={**runnable.settings, **extra})
+
+
+def limits_of(kernel: Kernel, runnable: Runnable, timeout: float | None = None) -> Limits:
+    """The limits of a run: the kernel's, narrowed by the package, and by so many seconds if they are given."""
+    import msgspec
+
+    limits = kernel.limits.narrowed(msgspec.structs.replace(kernel.limits, **runnable.limits))
+    return (
+        limits
+        if timeout is None
+        else msgspec.structs.replace(limits, wall_time=min(timeout, limits.wall_time))
+    )
+
+
 def others_of(
     kernel: Kernel,
     runnable: Runnable,
@@ -166,7 +197,8 @@ def _open(path: Path, kernel: Kernel) -> Package:
         raise NotFound(f"no such file {str(path)!r}") from None
 
 
-def _of_package(package: Package) -> dict[str, Runnable]:
+def of_package(package: Package) -> dict[str, Runnable]:
+    """The agents of a package."""
     from mixkit.databases import Apps
     from mixkit.package.manifest import param_types
 

@@ -41,9 +41,10 @@ class Served:
         for name in self.apps(ws):
             said = self._call("GET", f"/ws/{ws}/app/{name}")
             agents = [agent["name"] for agent in said["agents"]]
+            descriptions = {agent["name"]: agent.get("description", "") for agent in said["agents"]}
             # What package it is of, and who signed it, a server tells nobody.
             about = {"package": None, "version": said["version"] or None, "signer": None}
-            found.append({"app": name, **about, "agents": agents})
+            found.append({"app": name, **about, "agents": agents, "descriptions": descriptions})
         return found
 
     def shown(self, ws: str, app: str) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from mixkit.errors import ProfileError, printable
+
 if TYPE_CHECKING:
     from mixkit.assembly import Assembly
+    from mixkit.cli.project import Project
     from mixkit.kernel import Kernel
     from mixkit.profile import Profile
 
@@ -23,24 +26,56 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-@dataclass
 class Session:
     """One invocation of the command line.
 
+    Args:
+        profile: name or path of the profile, of the command line or of the environment; None: neither names one.
+
     Attributes:
-        profile: name or path of the profile that commands load.
         overrides: values of `--set`, by dotted key, as `Kernel` takes them.
         as_json: the command was given `--json`.
         log_level, log_format: as `mixkit.cli.logs.configure` was told, for processes that a command starts.
         guest_level: from which level on a command shows what guests write that it runs in the foreground.
     """
 
-    profile: str = DEFAULT_PROFILE
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    as_json: bool = False
-    log_level: str = "warning"
-    log_format: str = "pretty"
-    guest_level: str = "info"
+    def __init__(self, profile: str | None = None) -> None:
+        self._profile = profile
+        self._project: Project | None = None
+        self.overrides: Mapping[str, Any] = {}
+        self.as_json = False
+        self.log_level = "warning"
+        self.log_format = "pretty"
+        self.guest_level = "info"
+
+    @property
+    def profile(self) -> str:
+        """Name or path of the profile that commands load."""
+        return self._profile or self.project.profile or DEFAULT_PROFILE
+
+    @profile.setter
+    def profile(self, name: str) -> None:
+        self._profile = name
+
+    @property
+    def project(self) -> Project:
+        """What the `mixkit.toml` says that counts here. `ProfileError` if it is wrong."""
+        if self._project is None:
+            self.work_in(None)
+        assert self._project is not None
+        return self._project
+
+    def work_in(self, folder: str | Path | None) -> None:
+        """Go by the `mixkit.toml` of a folder that the command is about; None: of the current one."""
+        from mixkit.cli.project import find_project
+
+        self._project = find_project(folder)
+        for line in self._project.passed_over:
+            click.echo(f"mixkit: note: {printable(line)}", err=True)
+
+    def said_of(self, message: str) -> str:
+        """See `Project.said_of`; nothing if no command has asked for the file."""
+        return self._project.said_of(message) if self._project is not None else ""
 
     def kernel(self) -> Kernel:
         """A kernel with the profile of this invocation, loaded. Use it as a context manager."""
@@ -48,7 +83,7 @@ class Session:
 
         from mixkit.kernel import Kernel
 
-        kernel = Kernel(self.profile, overrides=dict(self.overrides))
+        kernel = Kernel(self.loaded_profile())
         if not gc.isenabled():
             # Commands that come so far may go on for long; what there is now stays, and is not looked through.
             gc.freeze()
@@ -59,13 +94,47 @@ class Session:
         """The profile of this invocation with what its plugins give, for commands that run nothing."""
         from mixkit.assembly import Assembly
 
-        return Assembly(self.profile, overrides=dict(self.overrides))
+        return Assembly(self.loaded_profile())
 
     def loaded_profile(self) -> Profile:
-        """The profile of this invocation, with what `--set` says, for what needs no plugin."""
+        """The profile of this invocation, with what `mixkit.toml` and `--set` say."""
         from mixkit.profile import load_profile
 
-        return load_profile(self.profile, overrides=self.overrides)
+        of_project = self._profile is None and self.project.profile is not None
+        try:
+            return load_profile(
+                self.profile,
+                overrides=self.overrides,
+                overlays=self.project.overlays(optional=self._profile is not None),
+                found=of_project and self.project.found,
+            )
+        except ProfileError as exc:
+            if of_project and exc.where == "profile":
+                where = self.project.origin("profile")
+                raise ProfileError(str(exc).removeprefix("profile: "), where) from None
+            raise
+
+    def again(self) -> tuple[list[str], dict[str, str]]:
+        """How a process is started that has the same profile and settings: the words before its command, and the
+        environment."""
+        import json
+        import sys
+
+        from mixkit.cli.project import VARIABLE
+        from mixkit.settings import variable
+
+        # NOTE: -P, or Python would import what lies in the current folder, which may be a stranger's.
+        words = [sys.executable, "-P", "-m", "mixkit", "-p", self.profile]
+        given: dict[str, Any] = {}
+        for over in self.project.overlays(optional=True):
+            for key, value in over.values.items():
+                section, _, name = key.removeprefix("settings.").rpartition(".")
+                # What the environment says goes before it.
+                if variable(section, name) not in os.environ:
+                    given[key] = value
+        for key, value in {**given, **self.overrides}.items():
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        return words, {**os.environ, VARIABLE: ""}
 
     def settings(self, plugin: str, cls: type[T]) -> T:
         """A plugin's settings as this invocation has them, for commands of its own that load no other plugin.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
@@ -24,18 +25,10 @@ __all__ = [
     "served_dir",
     "split_app",
     "store_command",
-    "ws_dir_option",
     "yes_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-ws_dir_option = click.option(
-    "--ws-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Directory of workspaces; by default the one that the profile's server serves.",
-)
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
@@ -81,12 +74,17 @@ def open_store(kernel: Kernel, ws_dir: Path | None, *, make: bool = False) -> Wo
 
 
 def served_dir(kernel: Kernel) -> Path:
-    """The directory of workspaces that the server of the kernel's profile serves. `UsageError` if it has none."""
+    """The directory of workspaces that the server of the kernel's profile serves, or that mixkit.toml names.
+    `UsageError` if neither has one."""
     from mixkit.errors import NotFound
 
     try:
         return Path(kernel.settings("server").ws_dir)
     except NotFound:
+        context = click.get_current_context(silent=True)
+        session = context.find_object(Session) if context is not None else None
+        if session is not None and session.project.ws_dir is not None:
+            return Path(session.project.ws_dir)
         raise click.UsageError(
             f"which directory of workspaces? Give --ws-dir DIR; profile {kernel.profile.name!r} has no server "
             "whose directory it could be"
@@ -113,10 +111,22 @@ def split_app(name: str) -> tuple[str, str]:
     return workspace, app
 
 
-def agreed(question: str, yes: bool, out: Output) -> None:
-    """Ask at the terminal whether something may be lost. `Abort` if not."""
+def agreed(question: str, yes: bool, out: Output, what: str | None = None) -> None:
+    """Ask at the terminal whether something may be lost. Whoever says no ends the command, with status 1.
+
+    Args:
+        yes: it was agreed to before.
+        what: what the command does, for where nobody can be asked; the question by default.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
     if yes:
         return
     if out.as_json or not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Say --yes to agree")
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(
+            f"{question} Say --yes to agree" if what is None else f"{what}; say --yes to agree"
+        )
+    if not click.confirm(question, err=True):
+        out.note("nothing was done")
+        raise click.exceptions.Exit(1)

@@ -6,6 +6,7 @@ Snippets are fenced blocks whose info string says so, which readers of the docum
     ```python run             a script that must not raise
     ```toml file=a/b.toml     the content of a file, written before the next snippet runs
     ```console clone          commands for an empty clone, which take minutes: scripts/newcomer.py runs them
+    ```console node           commands that need Node: it runs them where `make conformance` has brought it
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Session", "Snippet", "own_port", "read_snippets"]
 
-_FENCE = re.compile(r"^```(\w+) +(run|clone|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w+) +(run|clone|node|file=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANYTHING = "…"
 
 
@@ -50,13 +51,13 @@ def own_port() -> tuple[dict[str, str], dict[str, str]]:
     return {"MIXKIT_SERVER_PORT": str(port)}, {**replaced, "--port 8001": f"--port {other}"}
 
 
-def read_snippets(document: Path, *, clone: bool = False) -> list[Snippet]:
-    """The snippets of a document, in order; with `clone` also those for an empty clone."""
+def read_snippets(document: Path, also: Collection[str] = ()) -> list[Snippet]:
+    """The snippets of a document, in order; of `clone` and `node` those that are wanted also."""
     text = document.read_text(encoding="utf-8")
     return [
         Snippet(match[1], match[4], f"{document.name}:{text.count(chr(10), 0, match.start()) + 1}", match[3])
         for match in _FENCE.finditer(text)
-        if clone or match[2] != "clone"
+        if match[2] not in ("clone", "node") or match[2] in also
     ]
 
 
@@ -86,7 +87,7 @@ class Session:
         self._scratch = tempfile.TemporaryDirectory()
         self._script = Path(self._scratch.name) / "command.sh"
         self._printed = bytearray()
-        self._closed = False
+        self._closed = self._background = False
         self._news = threading.Condition()
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -132,7 +133,8 @@ class Session:
             return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
         ended = self._wait(lambda: self._printed.count(0) >= 3)
-        if ended and command.rstrip().endswith("&"):
+        self._background = self._background or command.rstrip().endswith("&")
+        if ended and self._background:
             # What runs in the background prints when it is there.
             self._wait(matches)
         if ended:
@@ -193,5 +195,7 @@ class Session:
 def _commands(text: str) -> Iterator[tuple[str, str]]:
     """Commands, continued over lines that end in a backslash, each with what it should print."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, expected = re.sub(r"\\\n", "", part).partition("\n")
-        yield command, expected
+        first, *lines = part.split("\n")
+        while first.endswith("\\") and lines:
+            first = first[:-1] + lines.pop(0)
+        yield first, "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,11 @@ _BESIDE: Final = 128 * MIB
 
 class DuckdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much SQL gets. Hashable: processes that were started with equal settings are alike."""
+
+    of_project: ClassVar = (
+        "threads", "statement_time", "max_rows", "batch_rows", "batch_bytes", "max_columns", "max_text",
+        "idle",
+    )  # fmt: skip
 
     memory_limit: Annotated[
         int,

@@ -10,16 +10,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, ws_dir_option, yes_option
+from mixkit.cli.workspaces import agreed, find_workspace, open_store, split_app, yes_option
+from mixkit.errors import NotFound
+from mixkit.near import meant
 from mixkit.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ __all__ = ["files"]
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, None]])
 
+_MOST_NEAR: Final = 1_000
+"""Paths among which the one is that was meant."""
 _COLUMNS = ("path", "size", "modified", "etag")
 
 
@@ -83,7 +88,8 @@ async def ls(folder: str, held: Files, out: Output) -> None:
     shown = rows if out.as_json else [row[:3] for row in rows]
     out.table(_COLUMNS if out.as_json else _COLUMNS[:3], shown)
     if not rows:
-        out.note(f"no files in {folder}; `mixkit files put` stores some")
+        near = await _near(held, folder) if folder != "/" else ""
+        out.note(f"no files in {folder}{near or '; `mixkit files put` stores some'}")
 
 
 @files.command()
@@ -98,7 +104,10 @@ async def get(path: str, target: Path, force: bool, held: Files, out: Output) ->
     """
     if target.is_dir():  # noqa: ASYNC240 - no loop waits for it
         target = target / path.rpartition("/")[2]
-    reading = await held.read(path)
+    try:
+        reading = await held.read(path)
+    except NotFound as exc:
+        raise NotFound(f"{exc}{await _near(held, path)}") from None
     try:
         if str(target) == "-":
             if out.as_json:
@@ -174,8 +183,6 @@ async def rm(
     paths: tuple[str, ...], recursive: bool, yes: bool, held: Files, out: Output, about: dict[str, Any]
 ) -> None:
     """Remove files, for good."""
-    from mixkit.errors import NotFound
-
     removed: list[str] = []
 
     def done(path: str) -> None:
@@ -184,7 +191,10 @@ async def rm(
 
     for path in paths:
         if not recursive:
-            await held.delete(path)
+            try:
+                await held.delete(path)
+            except NotFound as exc:
+                raise NotFound(f"{exc}{await _near(held, path)}") from None
             done(path)
             continue
         found = [info.path for info in await _below(held, path)]
@@ -200,13 +210,22 @@ async def rm(
 
 async def _below(held: Files, path: str) -> list[FileInfo]:
     """The files in a folder and all folders in it, or the one file of that path."""
-    from mixkit.errors import NotFound
-
     found = [info async for info in _all(held, path)]
     if not found and not path.endswith("/"):
         with suppress(NotFound):
             found = [await held.stat(path)]
     return found
+
+
+async def _near(held: Files, path: str) -> str:
+    """What to say of a path that names nothing: the file, or folder, that it may have been."""
+    known: set[str] = set()
+    async for info in _all(held, "/"):
+        parts = info.path.split("/")
+        known.update("/".join(parts[:end]) for end in range(2, len(parts) + 1))
+        if len(known) > _MOST_NEAR:
+            break
+    return meant(path.rstrip("/"), known - {path})
 
 
 async def _all(held: Files, folder: str) -> AsyncIterator[FileInfo]:

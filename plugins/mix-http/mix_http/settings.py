@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,11 @@ Count = Annotated[int, Meta(ge=0)]
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How agents reach the network by HTTP. Hashable: equal settings share one pool of connections."""
+
+    of_project: ClassVar = (
+        "timeout", "connect_timeout", "max_redirects", "max_retries", "max_response_bytes",
+        "max_request_bytes", "max_header_bytes", "connections", "connections_per_host", "user_agent",
+    )  # fmt: skip
 
     dangerous_http_mode: Annotated[
         bool, Meta(description="Allow plain http, and every address: loopback, private, cloud metadata.")

@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from mixkit.near import meant_file
+
 __all__ = ["files_in", "sources"]
 
 _PASSED_OVER: Final = ("node_modules", "__pycache__")
@@ -26,7 +28,7 @@ def sources(paths: Iterable[str]) -> Iterator[str]:
         elif os.path.exists(path):  # noqa: PTH110
             yield path
         else:
-            raise click.BadParameter(f"there is no {path!r}", param_hint="PATH")
+            raise click.BadParameter(f"there is no {path!r}{meant_file(path)}", param_hint="PATH")
 
 
 def files_in(folder: str) -> Iterator[str]:

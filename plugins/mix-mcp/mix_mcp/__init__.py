@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mixkit.hookspecs import hookimpl
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from mixkit.ffi import Registry
 
 __version__ = "0.1.0"
+
+RELEASE_INFO: Final = "/v1/ext/remix-app/release-info"
+"""Where a server says of which release it is."""
+
+
+@hookimpl
+def mix_settings() -> str:
+    return "mix_mcp.settings:McpSettings"
 
 
 @hookimpl
@@ -28,5 +36,7 @@ def mix_commands(group: Group) -> None:
 @hookimpl
 def mix_routes(app: Any, server: Any) -> None:
     from mix_mcp.http import Endpoint
+    from mix_mcp.release_info import ReleaseInfo
 
     app.add_route("/mcp/{ws}", Endpoint(server))
+    app.add_route(RELEASE_INFO, ReleaseInfo())

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from mix_server.activity import activity_by
 from mix_server.caller import Permission, Resource
 from mix_server.fault import failure
 from mix_server.listing import agents_of
@@ -16,7 +17,7 @@ from mix_server.listing import agents_of
 from mix_mcp.desktop import LISTER, Kept, tools_of
 from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of
-from mixkit.activities import Activity, Kind, Result, now
+from mixkit.activities import Kind
 from mixkit.job import fitted
 from mixkit.schema import ANY, Mismatch
 
@@ -30,13 +31,20 @@ if TYPE_CHECKING:
 
     from mix_mcp.tool import Said
     from mixkit.job import RunResult
+    from mixkit.package import Workspace
+    from mixkit.package.disk import Mark
+    from mixkit.waiting import Waiting
 
-__all__ = ["AgentTools", "CallFailed", "Gone"]
+__all__ = ["AgentTools", "CallFailed", "Found", "Gone"]
 
 log = logging.getLogger("mixkit.mcp")
 
 _SECONDS: Final = 5.0
 """For which what apps say of their tools is taken for what they say."""
+_MOST_SEEN: Final = 100
+"""Tools of callers that are found without looking again; their programs stay in memory."""
+_VIA: Final = {"via": "mcp"}
+"""What is noted of each run beside who, what and when."""
 
 
 class Gone(Exception):
@@ -54,6 +62,22 @@ class CallFailed(Exception):
     def __init__(self, text: str, *, params: bool) -> None:
         super().__init__(text)
         self.params = params
+
+
+class Found(NamedTuple):
+    """A tool that somebody may call, and its agent if that is at hand."""
+
+    tool: Tool
+    target: Target | None
+
+
+class _Seen(NamedTuple):
+    """What was found for a caller at a mark of the workspace. It keeps the caller, so that its id stays its own."""
+
+    who: Caller
+    home: Workspace
+    mark: Mark
+    found: Found
 
 
 class _Run(NamedTuple):
@@ -76,6 +100,8 @@ class AgentTools:
         self._of: tuple[str, ...] = ()
         self._tools: Mapping[str, Tool] = {}
         self._agents: Mapping[tuple[str, str], Agent] = {}
+        self._home: Workspace | None = None
+        self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept()
         self._records = Records(server, workspace)
         self._moments: tuple[str, ...] | None = None
@@ -96,17 +122,37 @@ class AgentTools:
             tools = await self._listed_by_agent(who)
         return [tool for tool in tools.values() if self.may(who, tool)]
 
-    async def find(self, who: Caller, name: str) -> Tool | None:
+    def seen(self, who: Caller, name: str) -> Found | None:
+        """The same as `find`, if that has found it and nothing was changed since; else None."""
+        seen = self._seen.get((name, id(who)))
+        # PERF: what somebody may and what is installed is the same as long as the mark is.
+        if seen is None or time.monotonic() > self._until or seen.home.mark() != seen.mark:
+            return None
+        return seen.found
+
+    async def find(self, who: Caller, name: str) -> Found | None:
         """The tool of that name; None if there is none, or not for them."""
-        tool = self._tools.get(name)
-        # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
-        at_hand = tool and self._server.catalog.at_hand(self._workspace, tool.app, tool.agent)
-        if at_hand is None or time.monotonic() > self._until:
-            tool = (await self._current()).get(name)
+        home = self._home
+        # From before anything is looked at: that is no older.
+        mark = None if home is None else home.mark()
+        tool, target = self._tools.get(name), None
+        if tool is not None:
+            # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
+            target = self._server.catalog.at_hand(self._workspace, tool.app, tool.agent)
+        if target is None or time.monotonic() > self._until:
+            tool, target = (await self._current()).get(name), None
         await self._server.authorizer.ready(who, self._workspace)
         if LISTER in self._agents:
-            tool = (await self._listed_by_agent(who)).get(name)
-        return tool if tool is not None and self.may(who, tool) else None
+            tool, target = (await self._listed_by_agent(who)).get(name), None
+        if tool is None or not self.may(who, tool):
+            return None
+        found = Found(tool, target)
+        # What was read of the apps meanwhile may have made it another one.
+        if target is not None and home is not None and mark is not None and self._tools.get(name) is tool:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[name, id(who)] = _Seen(who, home, mark, found)
+        return found
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
         """The tools as the workspace's own agent lists them for somebody who may run it; else as they are."""
@@ -126,6 +172,7 @@ class AgentTools:
         return found
 
     async def _current(self) -> Mapping[str, Tool]:
+        self._home = self._server.store.workspace(self._workspace)
         of = self.state()
         if of != self._of or (time.monotonic() > self._until and await self._said_else()):
             found = await agents_of(
@@ -142,6 +189,7 @@ class AgentTools:
                 name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
             }
             self._agents, self._of = agents, of
+            self._seen.clear()
         return self._tools
 
     async def _said_else(self) -> bool:
@@ -173,9 +221,16 @@ class AgentTools:
         params: Any,
         run_id: str,
         output: Callable[[int, str], None] | None,
-        **options: Any,
+        target: Target | None = None,
+        caller: Waiting | None = None,
+        *,
+        as_json: bool = False,
     ) -> RunResult:
         """Run an agent, as its server does for everybody who asks. The parameters are a Value.
+
+        Args:
+            target: the agent as `find` has answered it just now.
+            output, caller, as_json: as `told`, `caller` and `as_json` of `mix_server.runs.Runs.run`.
 
         Raises:
             Gone: it is not there any more.
@@ -183,22 +238,16 @@ class AgentTools:
         """
         server, began = self._server, time.perf_counter()
         app, agent = tool.app, tool.agent
+        resource = Resource(self._workspace, app, agent)
         status = 500
         try:
-            target: Target | None = server.catalog.at_hand(self._workspace, app, agent)
             if target is None:
                 target = await server.catalog.target(self._workspace, app, agent)
             if target.check is not None:
                 params = await fitted(target.check, params)
+            env = target.env.for_request(user=who.user, headers={}, body=None)
             result = await server.runs.run(
-                target,
-                params,
-                who,
-                Resource(self._workspace, app, agent),
-                run_id,
-                target.env.for_request(user=who.user, headers={}, body=None),
-                told=output,
-                **options,
+                target, params, who, resource, run_id, env, told=output, as_json=as_json, caller=caller
             )
             status = 200
             if result.postponed:
@@ -214,19 +263,5 @@ class AgentTools:
             about = said.get("run_error", said)
             raise CallFailed(about["message"], params=isinstance(exc, Mismatch)) from None
         finally:
-            seconds = time.perf_counter() - began
-            server.activities.record(
-                Activity(
-                    kind=Kind.RUN,
-                    subject=who.named,
-                    time=now() - int(seconds * 1e6),
-                    workspace=self._workspace,
-                    app=app,
-                    agent=agent,
-                    run=run_id,
-                    seconds=seconds,
-                    result=Result.of(status),
-                    status=status,
-                    about={"via": "mcp"},
-                )
-            )
+            done = Kind.RUN, who, resource, run_id, time.time_ns(), time.perf_counter() - began, status, _VIA
+            server.activities.record_later(self._workspace, activity_by, done)

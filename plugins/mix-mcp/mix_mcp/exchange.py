@@ -123,14 +123,21 @@ class Exchange:
         self._tell = tell
         self._ask_now = ask_now
         self._loop = asyncio.get_running_loop()
+        self._needs: asyncio.Future[None] | None = None
         self._count = 0
         self._told = -math.inf
         self._answers = answers
         self.answered: dict[str, Any] = {}
         self.lacking: dict[str, Any] = {}
         self.missing: dict[str, Any] = {}
-        self._going_on: asyncio.Future[None] = self._loop.create_future()
-        self.needs: asyncio.Future[None] = self._loop.create_future()
+        self._going_on: asyncio.Future[None] | None = None
+
+    @property
+    def needs(self) -> asyncio.Future[None]:
+        # PERF: most have nobody who waits for it.
+        if self._needs is None:
+            self._needs = self._loop.create_future()
+        return self._needs
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
         """Tell a client that wants to hear of it. What does not go on is not told: a client may refuse it."""
@@ -162,6 +169,8 @@ class Exchange:
             if not self.needs.done():
                 self.needs.set_result(None)
             # This run ends here; the one that comes with the answer gets further. Or the call becomes a task.
+            if self._going_on is None:
+                self._going_on = self._loop.create_future()
             await self._going_on
         assert self._ask_now is not None
         answers = await self._ask_now(missing)
@@ -175,7 +184,7 @@ class Exchange:
         """From now on what is asked is asked at once: the call has become a task."""
         self._ask_now = ask
         self.missing.clear()
-        if not self._going_on.done():
+        if self._going_on is not None and not self._going_on.done():
             self._going_on.set_result(None)
 
     def _plain(self, name: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from mix_server.described import JSON, Method
 from mix_server.event_stream import EVENTS
 from mix_server.streams import Stream
 
-from mix_mcp.bridge import Asked, Bridge
+from mix_mcp.asked import Asked
+from mix_mcp.bridge import Bridge
 from mix_mcp.exchange import together
 from mix_mcp.headers import METHOD, NAME, VERSION, named, plain
 from mix_mcp.message import (

@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from mix_mcp import config
-from mix_mcp.options import constant_option, server_option
+from mix_mcp.options import constant_option, port_option
+from mixkit.cli.choices import server_option, server_to_ask, ws_dir_option, ws_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 __all__ = ["install", "uninstall"]
 
@@ -33,10 +33,14 @@ _dry_run_option = click.option(
 
 
 @click.command()
-@click.option(
-    "-w", "--ws", "--workspace", "workspace", metavar="WS", required=True, help="Whose agents are the tools."
-)
+@ws_option("-w", "--workspace", "workspace", required=True, help="Whose agents are the tools.")
 @constant_option
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Each client has the agents run in a process of its own, which ends with it, and no server.",
+)
+@port_option
 @server_option
 @click.option(
     "--token",
@@ -54,7 +58,9 @@ def install(
     /,
     workspace: str,
     constant: bool,
-    url: str | None,
+    in_process: bool,
+    port: int | None,
+    server: str | None,
     token: str | None,
     name: str,
     path: Path | None,
@@ -63,23 +69,35 @@ def install(
 ) -> None:
     """Let Claude Desktop start `mixkit mcp` for a workspace.
 
+    It is the one of this user's local server, which all clients share and the first of them starts.
+
     What else is in its configuration stays. A file that is no JSON is not touched. The client reads it when it starts.
     """
-    if url is not None and ws_dir is not None:
-        raise click.UsageError("--ws-dir is a directory here, and --server is elsewhere; give one of them")
-    arguments = ["-m", "mixkit", "mcp", "--ws", workspace]
-    server: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    url = None if in_process or port is not None else server_to_ask(session, server, ws_dir, token)
+    if server is not None and (in_process or port is not None):
+        raise click.UsageError(
+            "--port and --in-process are of this machine, and --server is elsewhere; give one of them"
+        )
+    if in_process and port is not None:
+        raise click.UsageError(
+            "--port is that of the local server, and --in-process is without; give one of them"
+        )
+    # NOTE: -P, or Python would import what lies in the folder that the client starts it in.
+    arguments = ["-P", "-m", "mixkit", "mcp", "--ws", workspace]
+    entry: dict[str, Any] = {"command": sys.executable, "args": arguments}
     if url is not None:
         arguments += ["--server", url]
         if token:
-            server["env"] = {"MIXKIT_SERVER_TOKEN": token}
+            entry["env"] = {"MIXKIT_SERVER_TOKEN": token}
     else:
+        if not in_process:
+            arguments += ["--local"] if port is None else ["--local", "--port", str(port)]
         # The client starts it in a folder of its own choice.
         arguments += ["--ws-dir", str(_ws_dir(session, ws_dir).absolute())]
     if constant:
         arguments.append("--constant")
     _change(
-        session, path, dry_run, lambda found: config.with_server(found, name, server), f"installed as {name}"
+        session, path, dry_run, lambda found: config.with_server(found, name, entry), f"installed as {name}"
     )
 
 
@@ -97,8 +115,9 @@ def uninstall(session: Session, /, name: str, path: Path | None, dry_run: bool) 
 def _ws_dir(session: Session, ws_dir: Path | None) -> Path:
     if ws_dir is not None:
         return ws_dir
-    with session.kernel() as kernel:
-        return Path(kernel.settings("server").ws_dir)
+    from mix_server.settings import ServerSettings
+
+    return Path(session.settings("server", ServerSettings).ws_dir)
 
 
 def _change(session: Session, path: Path | None, dry_run: bool, how: Any, done: str) -> None:

@@ -11,9 +11,10 @@ import os
 import select
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +26,7 @@ from mixkit.errors import MixError
 
 if TYPE_CHECKING:
     from mix_mcp.message import Id
+    from mix_mcp.peer import Link, Peer
 
 __all__ = ["Remote", "serve_remote"]
 
@@ -32,19 +34,21 @@ _SESSION: Final = "Mcp-Session-Id"
 _EVENTS: Final = "text/event-stream"
 _AT_ONCE: Final = 100
 """Requests that are under way: others wait."""
-_CONNECT: Final = 10.0
-"""Seconds in which the server must take a connection."""
+_OPENED: Final = 10.0
+"""Seconds that messages wait for the answer to an `initialize` before them."""
+_FRESH: Final = 4.0
+"""Seconds after which a connection is not used again: servers close those that are silent, ours after five."""
 
 
-def serve_remote(url: str, workspace: str, token: str | None, output: int, *, constant: bool = False) -> None:
-    """Be a server of MCP over standard input and `output` that is the one at an address.
+class _Ended(Exception):
+    """The connection has ended before the answer."""
 
-    Raises:
-        MixError: the address is none of a server.
-    """
+
+def serve_remote(peer: Peer, workspace: str, output: int, *, constant: bool = False) -> None:
+    """Be a server of MCP over standard input and `output` that is another one."""
     lines = Lines(MOST)
     with os.fdopen(output, "wb") as file:
-        remote = Remote(url, workspace, token, file, constant=constant)
+        remote = Remote(peer, workspace, file, constant=constant)
         while data := os.read(0, 64 * 1024):
             for line in lines.feed(data):
                 remote.take(line)
@@ -56,32 +60,22 @@ class Remote:
     """The server, for one client.
 
     Args:
-        url: of the server; `workspace` is a name in it.
-        token: that it takes.
+        peer: the server; `workspace` is a name in it.
         file: where lines for the client go.
         constant: see `Asked`.
     """
 
-    def __init__(
-        self, url: str, workspace: str, token: str | None, file: Any, *, constant: bool = False
-    ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise MixError(f"expected the URL of a server, as https://agents.example.org, found {url!r:.200}")
-        self._secure = parts.scheme == "https"
-        self._where = parts.hostname, parts.port
-        self._path = f"{parts.path.rstrip('/')}/mcp/{quote(workspace, safe='')}" + (
-            "?tools=constant" if constant else ""
-        )
+    def __init__(self, peer: Peer, workspace: str, file: Any, *, constant: bool = False) -> None:
+        self._peer = peer
+        self._workspace = workspace
+        self._path = f"{peer.path}/mcp/{quote(workspace, safe='')}" + ("?tools=constant" if constant else "")
         self._headers = {"Content-Type": "application/json", "Accept": f"application/json, {_EVENTS}"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
         self._file = file
         self._session: dict[str, str] = {}
         self._opened = threading.Event()
         self._opened.set()
         self._lock = threading.Lock()
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[tuple[float, Link]] = []
         self._working: dict[Id, http.client.HTTPConnection] = {}
         self._stopped: set[Id] = set()
         self._listening: set[Id] = set()
@@ -115,8 +109,8 @@ class Remote:
         for id in list(self._listening):
             self._stop(id)
         self._pool.shutdown()
-        for connection in self._idle:
-            connection.close()
+        for _, link in self._idle:
+            link.connection.close()
 
     def _send(self, line: bytes) -> None:
         with self._lock, contextlib.suppress(OSError):
@@ -139,16 +133,11 @@ class Remote:
         begins = isinstance(message, Message) and message.method == "initialize"
         try:
             if not begins:
-                self._opened.wait(_CONNECT)
+                self._opened.wait(_OPENED)
             self._ask(line, message, id)
         except Exception as exc:
             if id is not None and id not in self._stopped:
-                said = (
-                    str(exc)
-                    if isinstance(exc, Fault)
-                    else f"the server cannot be asked: {exc or type(exc).__name__}"
-                )
-                self._send(failure(id, Fault(INTERNAL, said)))
+                self._send(failure(id, Fault(INTERNAL, _said(exc))))
         finally:
             if begins:
                 self._opened.set()
@@ -159,17 +148,17 @@ class Remote:
                     self._listening.discard(id)
 
     def _ask(self, line: bytes, message: Message | Answer, id: Id | None) -> None:
-        connection = self._connection()
+        link = self._link()
+        connection = link.connection
         if id is not None:
             with self._lock:
                 self._working[id] = connection
         try:
-            connection.request("POST", self._path, line, self._headers | self._about(message))
+            headers = self._headers | link.headers | self._about(message)
+            connection.request("POST", self._path, line, headers)
             answer = connection.getresponse()
-            if (answer.headers.get_content_type()) == _EVENTS:
-                for each in answer:
-                    if each.startswith(b"data:"):
-                        self._send(each[5:].strip())
+            if answer.headers.get_content_type() == _EVENTS:
+                self._told(answer, id)
             else:
                 self._answered(answer, answer.read(), message, id)
         except BaseException:
@@ -179,7 +168,18 @@ class Remote:
             connection.close()
         else:
             with self._lock:
-                self._idle.append(connection)
+                self._idle.append((time.monotonic(), link))
+
+    def _told(self, events: http.client.HTTPResponse, id: Id | None) -> None:
+        """Hand on what is told, of which the answer is the last."""
+        last = b""
+        for each in events:
+            # NOTE: what is cut off in the middle of a line ends like what is whole.
+            if each.startswith(b"data:") and each.endswith(b"\n"):
+                last = each[5:].strip()
+                self._send(last)
+        if id is not None and not _is_answer(last):
+            raise _Ended
 
     def _answered(
         self, answer: http.client.HTTPResponse, body: bytes, message: Message | Answer, id: Id | None
@@ -192,7 +192,7 @@ class Remote:
             return
         if type(found) is not dict or "jsonrpc" not in found:
             text = found.get("message") if type(found) is dict else None
-            raise Fault(INTERNAL, f"the server answered {answer.status}: {text or answer.reason}")
+            raise Fault(INTERNAL, self._refused(answer, str(text or answer.reason)))
         if session is not None:
             self._session = {_SESSION: session, VERSION: str(found["result"]["protocolVersion"])}
         # One line, however it was written.
@@ -207,18 +207,53 @@ class Remote:
         name = named(message.method, message.params)
         return about if name is None else about | {NAME: written(name)}
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _refused(self, answer: http.client.HTTPResponse, text: str) -> str:
+        said = f"the server answered {answer.status}: {text:.500}"
+        elsewhere = answer.headers.get("Location")
+        if elsewhere is not None:
+            return f"{said}; it sends to {elsewhere:.500}, where no token is sent: give that as the server if it is it"
+        if answer.status == 404:
+            return f"{said}: expected a workspace {self._workspace!r} on it"
+        return f"{said}; {self._peer.refused}" if answer.status == 401 else said
+
+    def _link(self) -> Link:
         with self._lock:
             while self._idle:
-                connection = self._idle.pop()
+                since, link = self._idle.pop()
+                sock = link.connection.sock
                 # What can be read before anything was asked is the end of it.
-                if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
-                    return connection
-                connection.close()
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(*self._where, timeout=_CONNECT)
-        connection.connect()
-        # Calls take as long as they take.
-        connection.sock.settimeout(None)
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+                fresh = time.monotonic() - since < _FRESH
+                if fresh and sock is not None and not select.select([sock], [], [], 0)[0]:
+                    return link
+                link.connection.close()
+        return self._peer.connect()
+
+
+class _Head(msgspec.Struct):
+    """What tells an answer from what is told before it."""
+
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def _is_answer(line: bytes) -> bool:
+    try:
+        found = msgspec.json.decode(line, type=_Head)
+    except msgspec.DecodeError:
+        return False
+    return found.result is not msgspec.UNSET or found.error is not msgspec.UNSET
+
+
+def _said(exc: Exception) -> str:
+    if isinstance(exc, Fault | MixError):
+        return str(exc)
+    if isinstance(
+        exc, _Ended | http.client.RemoteDisconnected | http.client.IncompleteRead | ConnectionError
+    ):
+        return (
+            "the server has ended the connection before it answered: what it was asked may have been done or not, "
+            "so it is not asked again"
+        )
+    if isinstance(exc, http.client.HTTPException):
+        return f"what answers is no server of HTTP: {type(exc).__name__}"
+    return f"the server cannot be asked: {exc or type(exc).__name__}"

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mix_mcp.message import INVALID_PARAMS, UNSUPPORTED_VERSION, Fault
+from mix_mcp.message import INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION, Fault
 
 __all__ = [
     "LATEST",
@@ -21,6 +21,7 @@ __all__ = [
     "Client",
     "agreed",
     "client_of",
+    "lacking",
     "of_session",
 ]
 
@@ -107,6 +108,13 @@ def of_session(client: Client, params: dict[str, Any]) -> Client:
     if not isinstance(meta, dict):
         return client
     return msgspec.structs.replace(client, progress=_token(meta))
+
+
+def lacking(capabilities: dict[str, Any]) -> Fault:
+    """The fault of a request whose client would need capabilities that it does not have."""
+    return Fault(
+        MISSING_CAPABILITY, "Missing required client capability", {"requiredCapabilities": capabilities}
+    )
 
 
 def agreed(version: Any) -> str:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mix_mcp.bridge import Asked
+from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
 from mix_mcp.lines import MOST, Lines, is_file, read_lines
 from mix_mcp.message import (
@@ -30,6 +30,7 @@ from mix_mcp.message import (
 from mix_mcp.revision import Client, client_of, of_session
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
+from mixkit.vm.begun import Beginner
 
 if TYPE_CHECKING:
     import io
@@ -66,7 +67,10 @@ class Connection:
         self._constant = constant
         self._session: Client | None = None
         self._modern = False
+        self._meta: Any = None
+        self._client: Client | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._beginner = Beginner(asyncio.get_running_loop())
         self._working: dict[Id, asyncio.Task[None]] = {}
         self._listening: set[Id] = set()
         self._prefix = secrets.token_hex(5)
@@ -98,7 +102,11 @@ class Connection:
             return
         if asked is None:
             return
-        self._working[message.id] = task = asyncio.get_running_loop().create_task(self._work(asked, message))
+        # PERF: most calls of tools end with their first step, and are answered where their line was read.
+        task = self._beginner.begin(self._work(asked, message))
+        if task is None:
+            return
+        self._working[message.id] = task
         task.add_done_callback(lambda done: self._done(asked.id))
         if message.method == "subscriptions/listen":
             self._listening.add(message.id)
@@ -115,6 +123,7 @@ class Connection:
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
+        self._beginner.close()
         tasks = [*self._working.values(), *filter(None, (self._watching,))]
         for task in tasks:
             task.cancel()
@@ -128,7 +137,12 @@ class Connection:
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
         """The request, if it is one for the bridge. `initialize` is answered here."""
-        client = client_of(message.params)
+        # PERF: a client says the same of itself each time.
+        meta = message.params.get("_meta")
+        client = self._client
+        if client is None or meta != self._meta:
+            client = self._client = client_of(message.params)
+            self._meta = meta
         if message.method == "initialize" and client is None:
             if self._modern:
                 raise Fault(
@@ -238,7 +252,7 @@ class _Sink:
     """
 
     def __init__(self, file: io.FileIO, writer: asyncio.StreamWriter | None) -> None:
-        self._write: Callable[[bytes], object] = file.write if writer is None else writer.write
+        self._file = file
         self._writer = writer
 
     @classmethod
@@ -252,7 +266,20 @@ class _Sink:
         return cls(file, asyncio.StreamWriter(transport, protocol, None, loop))
 
     def send(self, line: bytes) -> None:
-        self._write(line + b"\n")
+        data = line + b"\n"
+        if self._writer is None:
+            self._file.write(data)
+            return
+        if not self._writer.transport.get_write_buffer_size():
+            # PERF: as a rule there is room in the pipe, and nothing waits for it.
+            try:
+                sent = self._file.write(data) or 0
+            except (OSError, ValueError):
+                # Nobody reads any more, as the transport finds out too, or has found out and closed the file.
+                sent = 0
+            data = data[sent:]
+        if data:
+            self._writer.write(data)
 
     @property
     def is_full(self) -> bool:

@@ -18,7 +18,7 @@ from mixkit.errors import MixError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OTHER = {"command": "other", "args": ["x"]}
-OURS = {"command": "python", "args": ["-m", "mixkit", "mcp", "--ws", "w"]}
+OURS = {"command": "python", "args": ["-P", "-m", "mixkit", "mcp", "--ws", "w"]}
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_server_and_its_token(run: Run, tmp_path: Path) -> None:
     run("install", *server, "--name", "agents")
     assert json.loads(path.read_text())["mcpServers"]["agents"] == {
         "command": sys.executable,
-        "args": ["-m", "mixkit", "mcp", "--ws", "w", "--server", "https://agents.example"],
+        "args": ["-P", "-m", "mixkit", "mcp", "--ws", "w", "--server", "https://agents.example"],
         "env": {"MIXKIT_SERVER_TOKEN": "secret-token"},
     }
     path.write_text("{ // mine\n}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,11 @@ _LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The broker, and how much of it agents get. Hashable: equal settings share what is made of them."""
+
+    of_project: ClassVar = (
+        "connect_timeout", "keepalive", "idle", "in_flight", "queue", "inbox", "inbox_bytes",
+        "max_message_bytes", "subscriptions", "connections",
+    )  # fmt: skip
 
     broker: Annotated[
         str,

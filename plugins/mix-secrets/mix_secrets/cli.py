@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, split_app, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store, split_app
 
 if TYPE_CHECKING:
     from mix_secrets.names import Name
@@ -117,6 +118,7 @@ def list_(session: Session, where: str, user: str | None, ws_dir: Path | None) -
 def rm(session: Session, app: str, name: str, user: str, token: bool, ws_dir: Path | None) -> None:
     """Delete the secret NAME of WS/APP. Exit status 1 if there is none."""
     from mixkit.errors import NotFound
+    from mixkit.near import meant
 
     with session.kernel() as kernel:
         store = open_store(kernel, ws_dir)
@@ -125,6 +127,7 @@ def rm(session: Session, app: str, name: str, user: str, token: bool, ws_dir: Pa
             if not vault.delete(called):
                 raise NotFound(
                     f"no {called.kind} {name!r} of user {user!r} in {app}; `mixkit secrets list` has all"
+                    f"{meant(name, (each.name.name for each in vault.entries(None, user)))}"
                 )
             about |= {called.kind: name, "user": user, "removed": True}
     Output(session.as_json).record({"removed": name, "app": app, "user": user, "kind": called.kind})

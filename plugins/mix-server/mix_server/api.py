@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import open_store, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store
 
 if TYPE_CHECKING:
     from mix_server.settings import ServerSettings
@@ -70,5 +71,6 @@ def _of_workspace(session: Session, ws: str, ws_dir: Path | None) -> dict[str, A
 
     with session.kernel() as kernel:
         store = open_store(kernel, ws_dir)
+        find_workspace(store, ws)
         catalog = Catalog(kernel, store, kernel.settings("server").env, nothing_runs)
         return agents_document(ws, asyncio.run(agents_of(catalog, store, ws, everything)))

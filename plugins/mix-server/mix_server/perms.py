@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,19 +13,21 @@ from mix_server.access.store import GrantStore
 from mix_server.access.subject import check_agent, check_subject, subjects_named
 from mix_server.caller import Permission
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.workspaces import find_workspace, store_command
 from mixkit.near import meant
 
 if TYPE_CHECKING:
+    from mix_server.caller import Resource
     from mixkit.cli.output import Output
-    from mixkit.package import WorkspaceStore
+    from mixkit.package import Workspace, WorkspaceStore
 
 __all__ = ["perms"]
 
 _COLUMNS = ("subject", "role", "resource", "id")
-_ws_option = click.option("--ws", metavar="WS", required=True, help="The workspace.")
+_ws_option = ws_option(required=True)
 
 
 @click.group(cls=Group)
@@ -64,11 +67,23 @@ def grant(subject: str, role: str, resource: str, ws: str, store: WorkspaceStore
         made, is_new = GrantStore(store).add(ws, subject, role, resource, None)
         about |= made.public()
     out.record({**made.public(), "new": is_new})
-    app, known = made.resource.app, workspace.apps()
-    if app is not None and app not in known:
-        out.note(
-            f"there is no app {app!r} in workspace {ws!r} yet; it holds when there is one{meant(app, known)}"
-        )
+    if said := _not_there(workspace, made.resource, "; it holds when there is one"):
+        out.note(said)
+
+
+def _not_there(workspace: Workspace, resource: Resource, then: str = "") -> str | None:
+    """What to say of a resource that is not there yet; None if it is."""
+    app, agent, known = resource.app, resource.agent, workspace.apps()
+    if app is None:
+        return None
+    if app not in known:
+        return f"there is no app {app!r} in workspace {workspace.name!r} yet{then}{meant(app, known)}"
+    if agent is not None:
+        with closing(workspace.app(app)) as found:
+            agents = [*found.agents]
+        if agent not in agents:
+            return f"there is no agent {agent!r} in app {app!r} yet{then}{meant(agent, agents)}"
+    return None
 
 
 @perms.command()
@@ -100,7 +115,7 @@ def explain(
 
     PERMISSION is see, run, read, write, create, delete, install or admin.
     """
-    find_workspace(store, ws)
+    workspace = find_workspace(store, ws)
     who = subjects_named(check_subject(subject))
     wanted, about = check_permission(permission), parse_resource(resource, ws)
     grants = GrantStore(store).of(ws)
@@ -114,6 +129,8 @@ def explain(
         out.document(found)
     else:
         _tell(found, out)
+    if said := _not_there(workspace, about):
+        out.note(said)
     if not found["allowed"]:
         sys.exit(1)
 

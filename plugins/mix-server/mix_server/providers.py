@@ -13,11 +13,12 @@ import click
 
 from mix_server.user_tokens import token
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option, ws_option
 from mixkit.cli.group import Group
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, open_store
 
 if TYPE_CHECKING:
     from mix_server.sign_in.refresh import Tokens
@@ -44,7 +45,7 @@ auth.add_command(token)
 
 def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Decorator: the command `name` gets `session`, `ws` and `ws_dir` beside its own arguments."""
-    ws = click.option("--ws", metavar="WS", required=True, help="The workspace.")
+    ws = ws_option(required=True)
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         return auth.command(name)(ws(json_option(ws_dir_option(pass_session(function)))))

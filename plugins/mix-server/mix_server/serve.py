@@ -52,7 +52,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: App, server: Server, listener: socket.socket) -> None:
+def serve(app: App, server: Server, *listeners: socket.socket) -> None:
     """Serve in this process until a signal ends it."""
     import uvicorn
 
@@ -64,7 +64,7 @@ def serve(app: App, server: Server, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[*listeners])
     except SystemExit as exc:
         if exc.code not in (None, 0):
             raise

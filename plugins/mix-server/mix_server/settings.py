@@ -6,7 +6,7 @@ How long a run may take and how much memory it may have are the kernel's limits 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,13 @@ MAX_WALL_TIME = 300.0
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the server does, apart from what the kernel's limits say. What is wrong is refused at start."""
+
+    of_project: ClassVar = (
+        "port", "workers", "body_limit", "file_limit", "values_limit", "params_limit", "body_timeout",
+        "rate_limit", "rate_burst", "max_runs", "max_waiting", "max_wait", "query_timeout",
+        "compile_timeout", "answer_limit", "max_streams", "stream_stall", "heartbeat", "grace_period",
+        "postpone_timeout", "required", "env", "access_log",
+    )  # fmt: skip
 
     ws_dir: Annotated[
         str, Meta(extra={"names": "folder"}, min_length=1, description="Directory that holds the workspaces.")

@@ -11,10 +11,11 @@ from mix_server.access.server_key import LIFETIME, ServerKey
 from mix_server.access.subject import check_subject
 from mix_server.errors import BadRequest
 from mixkit.activities import Kind
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.noted import noted
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import open_store, ws_dir_option
+from mixkit.cli.workspaces import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -68,6 +68,7 @@ PATHS = [
     "/v1/ws/w/output",
     "/v1/auth/session",
     f"{APP}/secrets",
+    "/v1/ext/remix-app/release-info",
     "/admin",
     "/admin/",
     "/admin/public/a",

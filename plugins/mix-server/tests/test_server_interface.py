@@ -58,6 +58,7 @@ PATHS = {
     f"{APP}/remixgen": "POST",
     "/v1/ws/{ws}/activities": "GET",
     "/v1/compile": "POST",
+    "/v1/ext/remix-app/release-info": "GET",
     "/v1/ext/{ext}/{path}": "GET POST PUT PATCH DELETE",
 }
 FIRST = {

@@ -114,6 +114,7 @@ TABLE: dict[str, dict[str, Permission | None]] = {
     "/v1/plugin/{ws}": {"GET": ADMIN},
     "/v1/ws/{ws}/app/{app}/secrets": {"GET": ADMIN},
     "/mcp/{ws}": {"POST": SEE},
+    "/v1/ext/remix-app/release-info": {"GET": EVERYBODY},
     "/admin": {"GET": EVERYBODY},
     "/admin/": {"GET": EVERYBODY},
     "/admin/{path:path}": {"GET": EVERYBODY},

@@ -164,6 +164,10 @@ async def test_nothing_without_the_token_but_what_is_public(
         assert (await client.get("/v1/ws", headers={"Authorization": f"bearer {token}"})).status_code == 200
         for path in ("/", "/healthz", "/readyz"):
             assert (await client.get(path)).status_code == 200
+        # No more than the first of them.
+        first = (await client.get("/")).json()
+        release = (await client.get("/v1/ext/remix-app/release-info")).json()
+        assert release == {"name": first["name"], "version": first["version"]}
 
 
 async def test_a_declared_length_over_the_limit_is_refused_unread(make_server: Make) -> None:

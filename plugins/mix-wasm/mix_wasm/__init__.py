@@ -1,4 +1,4 @@
-"""Makes, builds and inspects Wasm guests of mixkit, and lets agents load and run Wasm modules."""
+"""Builds and inspects Wasm guests of mixkit, and lets agents load and run Wasm modules."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ def mix_ffis(registry: Registry) -> None:
 
 
 @mixkit.hookimpl
+def mix_compilers() -> dict[str, str]:
+    return {"c": "mix_wasm.c:CCompiler"}
+
+
+@mixkit.hookimpl
 def mix_settings() -> str:
     return "mix_wasm.settings:WasmSettings"
 
 
 @mixkit.hookimpl
 def mix_commands(group: Group) -> None:
-    group.lazy("wasm", "mix_wasm.cli:wasm", "Make, build and inspect Wasm guests.")
+    group.lazy("wasm", "mix_wasm.cli:wasm", "Build and inspect Wasm guests.")
 
 
 @mixkit.hookimpl

@@ -1,4 +1,4 @@
-"""`mixkit wasm`: make, build, inspect and run guests."""
+"""`mixkit wasm`: build, inspect and run guests."""
 
 from __future__ import annotations
 
@@ -25,36 +25,7 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(cls=Group)
 def wasm() -> None:
-    """Make, build and inspect Wasm guests."""
-
-
-@wasm.command()
-@click.argument("name")
-@click.option(
-    "--lang", type=click.Choice(["c"]), default="c", show_default=True, help="Language of the guest."
-)
-@click.option(
-    "--directory",
-    "-d",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Where the folder NAME is made; the current directory by default.",
-)
-@json_option
-@pass_session
-def new(session: Session, name: str, lang: str, directory: Path) -> None:
-    """Make the folder NAME with a guest that builds, and its test."""
-    from mix_wasm.new import new as make
-
-    target = directory / name
-    files = make(name, target, language=lang)
-    out = Output(session.as_json)
-    if session.as_json:
-        out.document({"path": str(target), "files": [str(file) for file in files]})
-        return
-    for file in files:
-        out.line(str(file), "name")
-    out.note(f"next: cd {target} && mixkit wasm build && python -m pytest")
+    """Build and inspect Wasm guests; `mixkit new app NAME --lang c` makes one."""
 
 
 @wasm.command()
@@ -152,7 +123,6 @@ def _built(path: Path, out: Path | None, debug: bool, output: Output) -> Path:
 
     sources(path)
     if not compiler.has_libc(debug=debug):
-        output.note("building the C library, which is kept: this takes half a minute, once")
         with output.working("building the C library"):
             compiler.make_libc(debug=debug)
     with output.working(f"building {path.name or path.resolve().name}"):

@@ -17,12 +17,15 @@ from mix_wasm.errors import BuildError
 from mixkit.contracts import Check
 from mixkit.disk_cache import default_directory
 
-__all__ = ["REMEDY", "check", "compile", "has_libc", "make_libc", "sdk"]
+__all__ = ["REMEDY", "SLOW", "check", "compile", "has_libc", "make_libc", "sdk"]
 
 _log = logging.getLogger("mixkit.wasm")
 
 REMEDY = "pip install 'mix-wasm[build]'"
 """What brings the compiler."""
+
+SLOW = "building the C library, which is kept: this takes half a minute, once"
+"""What is said before the very first build of a machine."""
 
 _TIMEOUT = 600
 """Seconds. The very first build of a machine also builds libc, which takes half a minute on a slow one."""
@@ -120,7 +123,7 @@ def make_libc(*, debug: bool = False) -> None:
     if has_libc(debug=debug):
         return
     flags = _flags(debug)
-    _log.info("building the C library once, which takes about half a minute")
+    _log.warning(SLOW)
     with tempfile.TemporaryDirectory() as scratch:
         empty = Path(scratch) / "empty.c"
         empty.write_text("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,13 @@ MIB = 1024 * 1024
 
 class WasmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What agents may load and run beside their own code; all of it is under the limits of the run, too."""
+
+    of_project: ClassVar = (
+        "module_bytes",
+        "loads",
+        "compiling",
+        "output_bytes",
+    )
 
     module_bytes: Annotated[int, Meta(ge=8, description="Bytes of a module that an agent loads.")] = 16 * MIB
     loads: Annotated[int, Meta(ge=0, description="Modules that one run may load, one after the other.")] = 32

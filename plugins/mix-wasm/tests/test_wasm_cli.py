@@ -21,44 +21,80 @@ def wasm(mixkit_cli: Cli) -> Cli:
     return lambda *args, **options: mixkit_cli("--profile", "wasi", "wasm", *args, **options)
 
 
+AGENT = """#include "mix.h"
+
+MIX_MANIFEST({
+    "version": 1,
+    "entries": {
+        "greet": {"inParams": {"name": "string", "formal?": "bool"}, "outParams": {"text": "string", "length": "int"}}
+    },
+    "grants": {"ffis": []}
+})
+
+static mix_value greet(mix_value params) {
+    mix_text name = mix_as_text(mix_need(params, "name", MIX_STRING));
+    bool formal = mix_as_bool(mix_get(params, "formal"), false);
+    mix_value text = mix_format("%s, %.*s", formal ? "Good day" : "Hello", (int)name.size, name.at);
+
+    mix_out out = {0};
+    mix_put_map(&out);
+    mix_key(&out, "text"), mix_put_value(&out, text);
+    mix_key(&out, "length"), mix_put_int(&out, (int64_t)mix_as_text(text).size);
+    mix_end(&out);
+    return mix_done(&out);
+}
+MIX_ENTRY("greet", greet)
+"""
+
+
 @pytest.fixture
-def guest(wasm: Cli, tmp_path: Path) -> Path:
-    done = wasm("new", "word-count", "-d", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "word-count"
+def guest(tmp_path: Path) -> Path:
+    folder = tmp_path / "word-count"
+    folder.mkdir()
+    (folder / "agent.c").write_text(AGENT)
+    return folder
 
 
-def test_new_guest_builds_runs_and_passes_its_test(wasm: Cli, guest: Path) -> None:
+def test_a_guest_is_built_and_runs(wasm: Cli, guest: Path) -> None:
     built = wasm("build", str(guest), "--json")
     assert built.returncode == 0, built.stderr
     made = json.loads(built.stdout)
     assert Path(made["path"]) == guest / "build" / "word-count.wasm"
     run = wasm("run", made["path"], "greet", '{"name": "Ada"}')
     assert json.loads(run.stdout) == {"text": "Hello, Ada", "length": 10}
-    tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(guest)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        cwd=guest,
+
+
+def test_all_commands_take_sources(mixkit_cli: Cli, guest: Path) -> None:
+    """All C files of the folder make the guest, with what they include."""
+    (guest / "word.h").write_text("extern const char *word;\n")
+    (guest / "word.c").write_text('#include "word.h"\nconst char *word = "Hello";\n')
+    (guest / "agent.c").write_text('#include "word.h"\n' + AGENT.replace('"Hello"', "word"))
+    run = mixkit_cli("--profile", "wasi", "run", str(guest / "agent.c"), "greet", '{"name": "B"}')
+    assert (run.returncode, json.loads(run.stdout)["text"]) == (0, "Hello, B")
+    manifest = {
+        "format": 3, "name": "words", "version": "1", "kind": "app",
+        "apps": {"words": {"agents": {"greet": {"code": "agent.c"}}}},
+    }  # fmt: skip
+    (guest / "manifest.json").write_text(json.dumps(manifest))
+    run = mixkit_cli("--profile", "wasi", "run", str(guest), "greet", '{"name": "B", "formal": true}')
+    assert (run.returncode, json.loads(run.stdout)["text"]) == (0, "Good day, B")
+    assert not (guest / "build").exists()
+    refused = mixkit_cli("--profile", "test", "run", str(guest), "greet", "{}")
+    assert (
+        "agent.c: plugin 'wasm' compiles such sources, which is not on in the profile 'test'"
+        in refused.stderr
     )
-    assert tests.returncode == 0, tests.stdout
-    assert "3 passed" in tests.stdout
+    (guest / "word.c").write_text('#include "word.h"\nconst char *word = 1\n')
+    broken = mixkit_cli("--profile", "wasi", "run", str(guest), "greet", "{}")
+    assert broken.returncode == 1 and "word.c:2:21: error" in broken.stderr
 
 
-def test_new_does_not_overwrite(wasm: Cli, guest: Path) -> None:
-    done = wasm("new", "word-count", "-d", str(guest.parent))
-    assert done.returncode == 1
-    assert "exists already" in done.stderr
+def test_texts_that_somebody_sent_are_not_compiled() -> None:
+    from mix_wasm.c import CCompiler
+    from mix_wasm.errors import BuildError
 
-
-@pytest.mark.parametrize("name", ["../x", "A", "a b", "-x", "", "é"])
-def test_new_refuses_odd_names(wasm: Cli, tmp_path: Path, name: str) -> None:
-    done = wasm("new", "-d", str(tmp_path), "--", name)
-    assert done.returncode == 1
-    assert "expected a name of lower-case letters" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BuildError, match="compiled where its files are"):
+        CCompiler().compile({"agent.c": AGENT})
 
 
 def test_run_builds_sources(wasm: Cli, guest: Path) -> None:
@@ -114,7 +150,6 @@ def test_build_error_is_readable(wasm: Cli, guest: Path) -> None:
 
 def test_usage_errors_have_status_2(wasm: Cli, tmp_path: Path) -> None:
     assert wasm("build", str(tmp_path / "none")).returncode == 2
-    assert wasm("new", "x", "--lang", "cobol").returncode == 2
     assert wasm("run").returncode == 2
 
 
@@ -148,22 +183,16 @@ def test_run_takes_the_options_of_run(mixkit_cli: Cli, guest: Path, tmp_path: Pa
 
 
 def test_the_first_build_says_that_it_takes_its_time(
-    mixkit_cli: Cli, guest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a compiler that only says that it built the library: building it takes half a minute."""
     from mix_wasm import compiler
-    from mix_wasm.cli import _built
 
-    from mixkit.cli.output import Output
-
-    has = [False]
-    monkeypatch.setattr(compiler, "has_libc", lambda debug: has[0])
-    monkeypatch.setattr(compiler, "make_libc", lambda debug: has.__setitem__(0, True))
+    monkeypatch.setattr(compiler, "default_directory", lambda name: tmp_path)
+    monkeypatch.setattr(compiler, "_zig", lambda *args: subprocess.CompletedProcess(args, 0, b"", b""))
     for _ in range(2):
-        _built(guest, None, False, Output())
-    assert (
-        capsys.readouterr().err.count("building the C library, which is kept: this takes half a minute") == 1
-    )
+        compiler.make_libc()
+    assert caplog.messages == [compiler.SLOW]
 
 
 def test_printf_is_seen(wasm: Cli, guest: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,12 @@ __all__ = ["WasmtimeSettings"]
 
 class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the engine compiles, and where it keeps what it compiled."""
+
+    of_project: ClassVar = (
+        "modules",
+        "optimize",
+        "fibers",
+    )
 
     cache_dir: Annotated[
         str,

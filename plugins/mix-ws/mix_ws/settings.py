@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,11 @@ MIB = 1024 * 1024
 
 class WsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How agents open WebSockets. Hashable: equal settings share what is made of them."""
+
+    of_project: ClassVar = (
+        "connect_timeout", "close_timeout", "ping_interval", "max_redirects", "max_message_bytes",
+        "queue", "connections", "user_agent",
+    )  # fmt: skip
 
     dangerous_ws_mode: Annotated[
         bool, Meta(description="Allow plain ws, and every address: loopback, private, cloud metadata.")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from mixkit.cli.choices import ws_dir_option
 from mixkit.cli.session import Session
-from mixkit.cli.workspaces import find_workspace, served_dir, split_app, ws_dir_option
+from mixkit.cli.workspaces import find_workspace, served_dir, split_app
 
 if TYPE_CHECKING:
     from mix_db.engine.handle import Handle

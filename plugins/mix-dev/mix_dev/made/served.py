@@ -7,18 +7,21 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from mix_dev.made.ways import TOKEN
 from mixkit.cli.output import safe
 from mixkit.errors import MixError
 
-__all__ = ["TOKEN", "Served"]
+if TYPE_CHECKING:
+    from mixkit.cli.session import Session
 
-TOKEN: Final = "MIXKIT_SERVER_TOKEN"
-"""The variable with what callers must send."""
+__all__ = ["Served"]
+
 _LISTENS: Final = "mixkit: listening on "
+_PAGE: Final = "mixkit: administration: "
+"""It is told in its place, among the ways to ask."""
 _PATIENCE: Final = 60.0
 """Seconds in which a server has to listen."""
 _END: Final = 10.0
@@ -28,7 +31,7 @@ class Served:
     """A server that is a process of its own, and ends with this one.
 
     Args:
-        profile, overrides: as this process has them.
+        session: whose profile and settings it has.
         ws_dir: the directory of workspaces.
         port: to listen on; None for that of the profile.
 
@@ -37,15 +40,13 @@ class Served:
         token: what callers must send.
     """
 
-    def __init__(self, profile: str, overrides: Mapping[str, object], ws_dir: Path, port: int | None) -> None:
+    def __init__(self, session: Session, ws_dir: Path, port: int | None) -> None:
         self.token = os.environ.get(TOKEN) or secrets.token_hex(16)
         self.url = ""
-        command = [sys.executable, "-m", "mixkit", "-p", profile]
-        for key, value in overrides.items():
-            command += ["--set", f"{key}={value}"]
+        command, environ = session.again()
         command += ["serve", "--ws-dir", str(ws_dir)]
         command += [] if port is None else ["--port", str(port)]
-        environ = {**os.environ, TOKEN: self.token}
+        environ[TOKEN] = self.token
         self._process = subprocess.Popen(
             command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, errors="replace", start_new_session=True,
@@ -61,12 +62,12 @@ class Served:
             if line.startswith(_LISTENS):
                 self.url = line.removeprefix(_LISTENS).strip()
                 self._listens.set()
-            elif not line.startswith("mixkit: administration:"):
+            elif not line.startswith(_PAGE):
                 print(safe(line.rstrip("\n")), file=sys.stderr, flush=True)  # noqa: T201 - its words, not ours
         self._listens.set()
 
-    def wait(self) -> None:
-        """Wait until it listens.
+    def wait(self) -> str:
+        """Wait until it listens, and answer where.
 
         Raises:
             MixError: it does not; it has said why.
@@ -76,11 +77,17 @@ class Served:
             raise MixError(
                 "the server did not start; another --port takes another one, --no-serve does without"
             )
+        return self.url
 
     @property
     def ended(self) -> bool:
         """Whether it has ended by itself."""
-        return self._process.poll() is not None
+        return self.status is not None
+
+    @property
+    def status(self) -> int | None:
+        """What it has ended with; None while it runs."""
+        return self._process.poll()
 
     def close(self) -> None:
         """End it."""

@@ -16,7 +16,7 @@ __all__ = ["INTERVAL", "Watch"]
 
 INTERVAL: Final = 0.03
 """Seconds between two looks."""
-_KINDS: Final = (".mix", ".wasm", ".mixexe", ".mixlib")
+_KINDS: Final = (".mix", ".c", ".h", ".wasm", ".mixexe", ".mixlib")
 """How the names of files end that an app is made of, wherever they are."""
 _MOST: Final = 20_000
 """Files that are looked at."""

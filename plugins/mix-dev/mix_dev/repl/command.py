@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mixkit.cli.choices import is_given, ws_dir_option, ws_option
 from mixkit.cli.output import Output, safe
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import ws_dir_option
 
 if TYPE_CHECKING:
     from mix_dev.repl.session import Repl
@@ -32,7 +32,7 @@ _HISTORY: Final = 2_000
 @click.argument(
     "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE...]"
 )
-@click.option("--ws", "--workspace", "workspace", metavar="WS", help="With --app: of which workspace.")
+@ws_option("--workspace", "workspace", help="With --app: of which workspace.")
 @click.option("--app", metavar="APP", help="Talk to the database of an installed app, as its agents do.")
 @ws_dir_option
 @json_option
@@ -51,6 +51,8 @@ def repl(
         raise click.UsageError(
             "a conversation is no JSON document; to run code once: mixkit run FILE PARAMS --json"
         )
+    if app is None and not is_given("workspace"):
+        workspace = None
     if (workspace is None) != (app is None):
         raise click.UsageError("an app is in a workspace: give both --ws and --app, or none")
     printed = Output()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 from mix_lang.files import sources
 from mix_lang.syntax import Test
 
 from mix_dev.suite.module import TestModule
+from mixkit.cli.choices import enter_folder
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.errors import MixError
+from mixkit.near import meant
 
 __all__ = ["test"]
 
@@ -22,7 +25,7 @@ _WRONG: Final = 2
 
 
 @click.command("test")
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, metavar="[PATH...]", is_eager=True, callback=enter_folder)
 @click.option(
     "-k", "words", multiple=True, metavar="TEXT",
     help="Only tests with that in PATH::NAME, in whatever case. Repeatable: all of them.",
@@ -51,16 +54,11 @@ _WRONG: Final = 2
 @pass_session
 def test(
     session: Session,
+    /,
     paths: tuple[str, ...],
     words: tuple[str, ...],
     listing: bool,
-    first: bool,
-    coverage: bool,
-    seed: int | None,
-    runs: int,
-    timeout: float | None,
-    record: Path | None,
-    replay: Path | None,
+    **options: Any,
 ) -> None:
     """Run the tests in modules of Mix: blocks test "name" { … }.
 
@@ -69,7 +67,8 @@ def test(
 
     Exit code 1 if a test fails; 2 if a module has errors, or there is no such test.
     """
-    if record is not None and replay is not None:
+    how = _How(**options)
+    if how.record is not None and how.replay is not None:
         raise click.UsageError("what is replayed is recorded already: leave out --record or --replay")
     began = time.perf_counter()
     printed = Output(session.as_json)
@@ -79,9 +78,21 @@ def test(
             ("test", "line"), [(name, module.line(of)) for module, tests in found.tests for name, of in tests]
         )
     else:
-        _run(session, printed, found, first, coverage, seed, runs, timeout, record, replay, began)
+        _run(session, printed, found, how, began)
     if found.diagnostics or found.troubles or not found.tests:
         raise click.exceptions.Exit(_WRONG)
+
+
+class _How(NamedTuple):
+    """How tests are run: options of the command."""
+
+    first: bool
+    coverage: bool
+    seed: int | None
+    runs: int
+    timeout: float | None
+    record: Path | None
+    replay: Path | None
 
 
 class _Found:
@@ -112,6 +123,11 @@ class _Found:
                 self.diagnostics += module.diagnostics
             else:
                 tests = module.tests()
+                there = [of.name for _, of in tests]
+                for name in sorted(names - {"", *there}):
+                    raise click.BadParameter(
+                        f"no test {name!r:.200} in {path}{meant(name, there)}", param_hint="PATH"
+                    )
                 wanted = [
                     (name, of)
                     for name, of in tests
@@ -123,46 +139,40 @@ class _Found:
                     self.tests.append((module, wanted))
 
 
-def _run(
-    session: Session,
-    printed: Output,
-    found: _Found,
-    first: bool,
-    coverage: bool,
-    seed: int | None,
-    runs: int,
-    timeout: float | None,
-    record: Path | None,
-    replay: Path | None,
-    began: float,
-) -> None:
+def _run(session: Session, printed: Output, found: _Found, how: _How, began: float) -> None:
     from mix_dev.suite.calls import Calls, Recording
     from mix_dev.suite.lines import Lines
     from mix_dev.suite.report import Report
     from mix_dev.suite.runner import Runner
 
-    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    recorded = Recording() if record is not None else None
-    replayed = Recording.read(replay) if replay is not None else None
+    seed = random.SystemRandom().randrange(1_000_000) if how.seed is None else how.seed
+    recorded = Recording() if how.record is not None else None
+    replayed = Recording.read(how.replay) if how.replay is not None else None
     watching = recorded is not None or replayed is not None
-    lines = Lines() if coverage else None
+    lines = Lines() if how.coverage else None
     report = Report(printed, seed)
     report.errors(found.diagnostics, found.troubles)
     with session.kernel() as kernel:
         calls = Calls(recorded, replayed) if watching else None
-        runner = Runner(kernel, calls=calls, lines=lines, seed=seed, runs=runs, timeout=timeout)
+        runner = Runner(kernel, calls=calls, lines=lines, seed=seed, runs=how.runs, timeout=how.timeout)
         try:
             for module, tests in found.tests:
-                for outcome in runner.run(module, tests):
-                    report.add(outcome)
-                    if first and not outcome.passed:
-                        break
-                if first and report.failed:
+                try:
+                    for outcome in runner.run(module, tests):
+                        report.add(outcome)
+                        if how.first and not outcome.passed:
+                            break
+                except MixError as exc:
+                    wrong = [*getattr(exc, "diagnostics", ())]
+                    found.diagnostics += wrong
+                    found.troubles += [] if wrong else [str(exc)]
+                    report.errors(wrong, [] if wrong else [str(exc)])
+                if how.first and report.failed:
                     break
         finally:
             runner.close()
-    if recorded is not None and record is not None:
-        recorded.write(record)
+    if recorded is not None and how.record is not None:
+        recorded.write(how.record)
     report.end(time.perf_counter() - began, found.left, lines)
     if report.failed:
         raise click.exceptions.Exit(_WRONG if found.diagnostics or found.troubles else 1)

@@ -34,13 +34,17 @@ class Report:
         self.failed = 0
 
     def errors(self, diagnostics: Sequence[Diagnostic], troubles: Sequence[str]) -> None:
-        """Modules that have errors."""
-        self._diagnostics, self._troubles = list(diagnostics), list(troubles)
+        """Modules that have errors. What was told is not told again."""
+        more = [
+            item for item in diagnostics if item.record() not in [old.record() for old in self._diagnostics]
+        ]
+        self._diagnostics += more
+        self._troubles += troubles
         if not self._printed.as_json:
             for trouble in troubles:
                 self._printed.note(trouble, None)
-            if diagnostics:
-                self._printed.note(render_all(self._diagnostics).rstrip(), None)
+            if more:
+                self._printed.note(render_all(more).rstrip(), None)
 
     def add(self, outcome: Outcome) -> None:
         """A test has been run."""
@@ -88,7 +92,16 @@ class Report:
         parts += [f"{left} not asked for"] if left else []
         if any(outcome.runs > 1 for outcome in self._outcomes):
             parts.append(f"seed {self._seed}")
-        text = f"{', '.join(parts)} in {seconds:.2f} s" if self._outcomes else "there is no such test"
+        if self._outcomes:
+            text = f"{', '.join(parts)} in {seconds:.2f} s"
+        else:
+            wrong = self._diagnostics or self._troubles
+            none = (
+                "there is no such test"
+                if left
+                else 'there is no test here: a block test "name" { … } in a module'
+            )
+            text = "no test was run" if wrong else none
         self._printed.note(text, "error" if self.failed else None)
 
     def _document(self, seconds: float, files: dict[str, tuple[int, list[int]]], covered: bool) -> None:

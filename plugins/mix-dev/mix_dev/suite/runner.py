@@ -1,4 +1,4 @@
-"""Runs tests: each in a run of its own, with what its code asks for, and an empty database."""
+"""Runs tests: each in a run of its own, with what its code asks for, empty databases, and the agents of its package."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from mix_lang import syntax as s
 
+from mix_dev.suite.agents import TestedAgents
 from mix_dev.suite.build import Built
 from mix_dev.suite.calls import Calls
 from mix_dev.suite.drawn import Draws, smallest
@@ -31,6 +32,7 @@ __all__ = ["Runner"]
 
 _LOG: Final = "$core_log"
 """What is written is shown, replayed or not."""
+_CALL: Final = "$core_agent_call"
 _PLACE: Final = re.compile(r" \(([^()]+):([0-9]{1,7}):([0-9]{1,7})\)")
 
 
@@ -44,6 +46,9 @@ class Runner:
         seed: of generated values.
         runs: of a test with generated values.
         timeout: seconds for a run, if less than the profile's.
+
+    Attributes:
+        agents: that tests call.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Runner:
         self._draws = Draws(None)
         self._folder = tempfile.TemporaryDirectory(prefix="mixkit-test-")
         self._databases = 0
+        self.agents = TestedAgents(kernel)
         ffis = [] if calls is None else [calls.wrapped(ffi) for ffi in kernel.ffis if ffi.name != _LOG]
         kernel.ffis = kernel.ffis.replaced([*ffis, *self._group()])
 
@@ -116,13 +122,16 @@ class Runner:
         """Run tests of a module, in their order.
 
         Raises:
-            MixError: they cannot be compiled.
+            MixError: they cannot be compiled, or the package whose agents they call.
         """
         built = module.built([test for _, test in tests], self._lines)
         ready: dict[int, tuple[Built, Program]] = {}
         for each in built:
             program = self._kernel.load(each.code, module.path)
             ready |= {number: (each, program) for number, _ in each.tests}
+            asked = program.manifest.grants
+            if asked is not None and asked.allows(_CALL):
+                self.agents.build(Path(module.path))
         for number, (name, test) in enumerate(tests, 1):
             each, program = ready[number]
             outcome = Outcome(name, module.line(test))
@@ -137,49 +146,52 @@ class Runner:
         """A test, as often as it takes."""
         source = Random(f"{self._seed} {outcome.id}")
         for run in range(1, self._runs + 1):
-            error = self._once(built, program, number, outcome, Draws(source))
+            error = self._once(module, built, program, number, outcome, Draws(source))
             outcome.runs = run
             if error is not None:
                 if self._draws.made:
-                    error = self._shrunk(built, program, number, outcome) or error
+                    error = self._shrunk(module, built, program, number, outcome) or error
                 self._explain(module, outcome, error)
                 return
             if not self._draws.made:
                 return
 
     def _once(
-        self, built: Built, program: Program, number: int, outcome: Outcome, draws: Draws
+        self, module: TestModule, built: Built, program: Program, number: int, outcome: Outcome, draws: Draws
     ) -> MixError | None:
         self._differ, self._draws = None, draws
         outcome.output.clear()
         if self._calls is not None:
             self._calls.begin(outcome.id)
         self._databases += 1
-        place = Place("test", built.module, Path(self._folder.name) / str(self._databases))
+        data = Path(self._folder.name) / str(self._databases)
         try:
             self._kernel.run_sync(
                 program,
                 built.module,
                 number,
                 limits=self._limits,
-                place=place,
+                place=Place("test", built.module, data),
+                agents=self.agents.of(Path(module.path), data),
                 output=lambda level, text: outcome.output.append(text),
             )
         except MixError as exc:
             return exc
         return None
 
-    def _shrunk(self, built: Built, program: Program, number: int, outcome: Outcome) -> MixError | None:
+    def _shrunk(
+        self, module: TestModule, built: Built, program: Program, number: int, outcome: Outcome
+    ) -> MixError | None:
         """The error with the smallest values, which are then those of the last run."""
 
         def fails(choices: tuple[int, ...]) -> tuple[int, ...] | None:
-            if self._once(built, program, number, outcome, Draws(None, choices)) is None:
+            if self._once(module, built, program, number, outcome, Draws(None, choices)) is None:
                 return None
             return tuple(self._draws.made)
 
         found = smallest(tuple(self._draws.made), fails)
         # Once more, for what it wrote and drew.
-        error = self._once(built, program, number, outcome, Draws(None, found))
+        error = self._once(module, built, program, number, outcome, Draws(None, found))
         outcome.values = list(self._draws.values)
         return error
 

@@ -13,7 +13,7 @@ from mix_lang.documentation import Described, Manual, manuals_of, of_library
 from mix_lang.refused import refused
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.near import meant
+from mixkit.near import meant, meant_file
 
 __all__ = ["doc"]
 
@@ -57,7 +57,10 @@ def _file(printed: Output, path: Path, member: str | None) -> None:
         with refused(printed):
             manuals = manuals_of(path.name, path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise click.BadParameter(f"cannot read {str(path)!r}: {exc.strerror}", param_hint="NAME") from None
+        near = meant_file(path)
+        raise click.BadParameter(
+            f"cannot read {str(path)!r}: {exc.strerror}{near}", param_hint="NAME"
+        ) from None
     except UnicodeDecodeError as exc:
         raise click.BadParameter(
             f"{str(path)!r} is no UTF-8, at byte {exc.start}", param_hint="NAME"

@@ -83,7 +83,8 @@ def parse_resource(text: str, workspace: str) -> Resource:
                 return Resource(workspace, check_name("app", app), check_name("agent", agent))
     except BadName as exc:
         raise BadRequest(str(exc)) from None
-    raise BadRequest(f"expected the resource workspace, db/APP or agent/APP/AGENT, found {text!r:.300}")
+    near = meant(parts[0], ("workspace", "db", "agent"))
+    raise BadRequest(f"expected the resource workspace, db/APP or agent/APP/AGENT, found {text!r:.300}{near}")
 
 
 def resource_text(resource: Resource) -> str:

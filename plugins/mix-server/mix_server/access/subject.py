@@ -14,6 +14,7 @@ import re
 from typing import Final
 
 from mix_server.errors import BadRequest
+from mixkit.near import meant
 
 __all__ = [
     "ALL_USERS",
@@ -30,6 +31,7 @@ __all__ = [
 ALL_USERS: Final = "all-users"
 ANONYMOUS: Final = "anonymous"
 
+_KINDS: Final = ("user", "domain", "agent", "machine", ALL_USERS, ANONYMOUS)
 _LONGEST: Final = 320
 """Characters of an address (RFC 3696, erratum 1690)."""
 _EMAIL: Final = re.compile(r"[^\s@/\x00-\x1f\x7f]+@(?P<host>[^\s@/\x00-\x1f\x7f]+)")
@@ -49,9 +51,10 @@ def check_subject(text: str) -> str:
     if not slash and kind in (ALL_USERS, ANONYMOUS):
         return kind
     if not slash or len(rest) > _LONGEST or not _is_one(kind, rest):
+        near = "" if kind in _KINDS else meant(kind, _KINDS)
         raise BadRequest(
             "expected the subject user/EMAIL, domain/HOST, agent/SERVER:WORKSPACE.APP.AGENT, machine/ID, "
-            f"all-users or anonymous, found {text!r:.400}"
+            f"all-users or anonymous, found {text!r:.400}{near}"
         )
     return text if kind == "agent" else f"{kind}/{_folded(rest)}"
 
