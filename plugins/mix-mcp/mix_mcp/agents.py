@@ -8,7 +8,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
 from mix_server.activity import activity_by
 from mix_server.caller import Permission, Resource
 from mix_server.fault import failure
@@ -19,7 +18,7 @@ from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of
 from mixkit.activities import Kind
 from mixkit.job import fitted
-from mixkit.schema import ANY, Mismatch
+from mixkit.schema import Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -156,7 +155,7 @@ class AgentTools:
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
         """The tools as the workspace's own agent lists them for somebody who may run it; else as they are."""
-        lister = Tool("/".join(LISTER), *LISTER, ANY, ANY, False, False, False, msgspec.Raw(), msgspec.Raw())
+        lister = Tool("/".join(LISTER), *LISTER)
         if not self.may(who, lister):
             return self._tools
         kept = self._kept.get(who.named, self._of)
@@ -181,13 +180,8 @@ class AgentTools:
             agents = {(agent.app, agent.name): agent for agent in found if not agent.problem}
             await self._said_else()
             said = {(app, each.agent): each for app, each in self._said if (app, each.agent) in agents}
-            taken = {each.name: pair for pair, each in sorted(said.items())}
-            names = dict(named(pair for pair in agents if pair not in taken.values()))
-            # What an app calls its tool goes before what another one's would be called by rule.
-            tools = {**names, **taken}
-            self._tools = {
-                name: tool_of(name, agents[pair], said.get(pair)) for name, pair in sorted(tools.items())
-            }
+            names = named({pair: said[pair].name if pair in said else None for pair in agents})
+            self._tools = {name: tool_of(name, agents[pair], said.get(pair)) for name, pair in names.items()}
             self._agents, self._of = agents, of
             self._seen.clear()
         return self._tools

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["MOST", "Lines", "is_file", "read_lines"]
 
@@ -72,6 +74,9 @@ async def read_lines(
         is_full: whether nothing more should be read now.
         room: waits until it may.
     """
+    # PERF: who has threads cuts lines without it.
+    import asyncio
+
     if is_file(source):
         # The event loop waits for no file.
         while data := await asyncio.to_thread(os.read, source, _AT_ONCE):
@@ -106,6 +111,8 @@ class _Reading:
         self._take = take
         self._is_full = is_full
         self._room = room
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._resuming: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()
