@@ -103,7 +103,7 @@ class LocalServer:
                         self._checked = found.token
                         return found
                     self._tell(f"it is of mixkit {found.version}: it ends, and starts anew")
-                    end(self._folder, found.pid, _PATIENCE)
+                    end(self._folder, found, _PATIENCE)
                 elif not there:
                     self._start()
                 elif time.monotonic() > until:
@@ -202,18 +202,23 @@ class LocalServer:
         self._tell(f"it runs, process {process.pid}; its log is {folder.log}")
 
 
-def end(folder: StateDir, pid: int, seconds: float) -> None:
+def end(folder: StateDir, found: Running | None, seconds: float) -> None:
     """Have a server end: what runs in it may finish.
+
+    Args:
+        found: None: it ends already, or has not said yet what it is.
 
     Raises:
         MixError: it has not ended in so many seconds.
     """
-    os.kill(pid, signal.SIGTERM)
+    if found is not None:
+        os.kill(found.pid, signal.SIGTERM)
     until = time.monotonic() + seconds
-    while (there := folder.look())[0] and (there[1] is None or there[1].pid == pid):
+    while (left := folder.look())[0] and left[1] in (None, found):
         if time.monotonic() > until:
             raise MixError(
-                f"the local server, process {pid}, has not ended within {seconds:g} s: kill -9 {pid} ends it at once"
+                f"the local server has not ended within {seconds:g} s: see {folder.log}"
+                + (f"; kill -9 {found.pid} ends it at once" if found is not None else "")
             )
         time.sleep(_ROUND)
 
