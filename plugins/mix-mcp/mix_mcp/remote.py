@@ -40,6 +40,8 @@ _FRESH: Final = 4.0
 """Seconds after which a connection is not used again: servers close those that are silent, ours after five."""
 
 
+_AGAIN: Final = (0.0, 0.3)
+"""Seconds after which what does no harm is asked again, if the server has gone."""
 _HARMLESS: Final = frozenset(
     (
         "initialize",
@@ -159,13 +161,17 @@ class Remote:
         try:
             if not begins:
                 self._opened.wait(_OPENED)
-            try:
-                self._ask(line, message, id)
-            except _GONE:
-                if not (isinstance(message, Message) and message.method in _HARMLESS) or id in self._stopped:
-                    raise
-                # It has gone since the last answer, as one that is started anew does.
-                self._ask(line, message, id)
+            harmless = isinstance(message, Message) and message.method in _HARMLESS
+            for seconds in _AGAIN if harmless else ():
+                try:
+                    self._ask(line, message, id)
+                    return
+                except _GONE:
+                    # Since the last answer, or it is about to: one that is started anew is another one soon.
+                    if id in self._stopped:
+                        raise
+                time.sleep(seconds)
+            self._ask(line, message, id)
         except Exception as exc:
             if id is not None and id not in self._stopped:
                 self._send(failure(id, Fault(INTERNAL, _said(exc))))

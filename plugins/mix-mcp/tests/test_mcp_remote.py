@@ -143,7 +143,7 @@ def test_a_request_is_answered_once_whatever_the_server_does(
 def test_what_does_no_harm_is_asked_once_more_when_the_server_has_gone(client: Callable[..., Stdio]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
-        for answers in ([b"", document(b'{"jsonrpc": "2.0", "id": 1, "result": {}}')], [b"", b""]):
+        for answers in ([b"", b"", document(b'{"jsonrpc": "2.0", "id": 1, "result": {}}')], [b"", b"", b""]):
             id = bridge.send("tools/list")
             for answer in answers:
                 connection, _ = listener.accept()
