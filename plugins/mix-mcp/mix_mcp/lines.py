@@ -32,7 +32,8 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """The lines that end in a piece, each without its end; None for one that is too long."""
-        *ended, rest = data.split(b"\n")
+        ended = data.split(b"\n")
+        rest = ended.pop()
         for line in ended:
             yield self._joined(line)
         self._begin(rest)
@@ -89,8 +90,9 @@ async def read_lines(
 
 
 def is_file(descriptor: int) -> bool:
-    """Whether that is a file, which is there as a whole."""
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    """Whether that is a file, or a device like one: never waited for, which no event loop could."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor))
 
 
 class _Reading:
