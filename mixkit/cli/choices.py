@@ -48,6 +48,12 @@ class ProjectOption(click.Option):
         return super().get_default(ctx, call)
 
 
+def _workspaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from mixkit.cli.completing import complete_workspace
+
+    return complete_workspace(ctx, param, incomplete)
+
+
 def ws_option(
     *names: str, required: bool = False, help: str = "Workspace.", default: str | None = None
 ) -> Callable[[F], F]:
@@ -65,6 +71,7 @@ def ws_option(
         metavar="WS",
         required=required,
         help=help,
+        shell_complete=_workspaces,
         **about,
     )
 
