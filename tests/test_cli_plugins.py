@@ -39,6 +39,15 @@ def test_a_command_is_listed_and_runs(odd: Odd, tmp_path: Path) -> None:
     assert done.stdout == f"{tmp_path}/odd.toml\n"
 
 
+def test_what_a_plugin_prints_as_it_loads_is_no_output(odd: Odd, tmp_path: Path) -> None:
+    (tmp_path / "odd_cli.py").write_text("import click\n@click.command()\ndef hi():\n    click.echo('hi')\n")
+    shouts = "print('from Python')\nos.write(1, b'from a library\\n')\nos.system('echo from a child')\n"
+    source = f"import os\n{shouts}{HOOK}{shouts.replace(chr(10), chr(10) + '    ')}"
+    done = odd(f"{source}group.lazy('hi', 'odd_cli:hi', 'Says hi.')", "hi")
+    assert done.stdout == "hi\n"
+    assert all(done.stderr.count(f"from {who}") == 2 for who in ("Python", "a library", "a child"))
+
+
 STORAGE = """
 import sys
 from mixkit import hookimpl

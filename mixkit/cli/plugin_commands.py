@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixkit.cli.group import Group, Lazy
@@ -62,17 +65,39 @@ def collect(session: Session, own: Mapping[str, Lazy]) -> tuple[Group, MixError 
     from mixkit.plugins import each
 
     found = Group()
-    try:
-        names = session.loaded_profile().plugins
-        manager, broken = load_working(names)
-    except MixError as exc:
-        return found, exc
-    for plugin, add_commands in each(manager, "mix_commands"):
+    with _silent():
         try:
-            found.lazies |= _commands_of(plugin, add_commands, {**own, **found.lazies})
-        except PluginError as exc:
-            broken[plugin] = exc
+            names = session.loaded_profile().plugins
+            manager, broken = load_working(names)
+        except MixError as exc:
+            return found, exc
+        for plugin, add_commands in each(manager, "mix_commands"):
+            try:
+                found.lazies |= _commands_of(plugin, add_commands, {**own, **found.lazies})
+            except PluginError as exc:
+                broken[plugin] = exc
     return found, next(iter(broken.values()), None)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """What plugins print meanwhile, or their libraries and children, goes to standard error: what is on standard output
+    is a command's, for programs too."""
+    try:
+        output = os.dup(1)
+    except OSError:
+        # There is no standard output.
+        yield
+        return
+    try:
+        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(output, 1)
+        os.close(output)
 
 
 def _commands_of(plugin: str, add_commands: Callable[..., Any], taken: Mapping[str, Lazy]) -> dict[str, Lazy]:

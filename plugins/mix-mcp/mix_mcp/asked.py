@@ -28,18 +28,27 @@ class Asked:
     Attributes:
         id: of the message.
         run: identity of the run that it may become, in the log and in activities.
-        tell: sends a message beside the answer, to who asked. Called on the event loop.
+        send: sends a message to who asked. Called on the event loop.
         ask: asks a client of a session, while its call is open; None if it cannot be asked.
+        header: reads a header of the request, by its name; None where those do not say what the body says.
         constant: whether it wants the two tools that find and call the others, in their place.
+        is_over: whether nothing is told beside the answer any more.
     """
 
     id: Id
     who: Caller
     client: Client
     run: str
-    tell: Callable[[bytes], None]
+    send: Callable[[bytes], None]
     ask: Ask | None = None
     constant: bool = False
+    header: Callable[[str], str | None] | None = None
+    is_over: bool = False
+
+    def tell(self, line: bytes) -> None:
+        """Send a message beside the answer, which comes before it or not at all."""
+        if not self.is_over:
+            self.send(line)
 
     @property
     def cached(self) -> dict[str, Any]:

@@ -39,6 +39,8 @@ log = logging.getLogger("mixkit.mcp")
 
 _TODAY: Final = ("server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel")
 """Methods that clients with sessions do not have."""
+_COMPLETED: Final = 100
+"""Values that an argument is completed by at once, as the protocol allows."""
 
 
 class Bridge:
@@ -76,8 +78,8 @@ class Bridge:
             **{name: method for name, method in self._modern.items() if name not in _TODAY},
             "ping": self._nothing,
             "logging/setLevel": self._set_level,
-            "resources/subscribe": self._nothing,
-            "resources/unsubscribe": self._nothing,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._subscribe,
         }
 
     def initialized(self, params: dict[str, Any], *, changes: bool) -> tuple[Client, dict[str, Any]]:
@@ -115,6 +117,8 @@ class Bridge:
             raise Fault(
                 INTERNAL, f"a fault of the server; its log has more under the request id {asked.run}"
             ) from None
+        finally:
+            asked.is_over = True
         if asked.client.modern:
             result.setdefault("resultType", "complete")
             result.setdefault("_meta", {})["io.modelcontextprotocol/serverInfo"] = self._info()
@@ -142,6 +146,11 @@ class Bridge:
         }
 
     async def _nothing(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    async def _subscribe(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
+        """Whoever holds the connection tells what changes, if it can be told."""
+        text_of(params, "uri")
         return {}
 
     async def _set_level(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
@@ -199,9 +208,11 @@ class Bridge:
         return result if "inputRequests" in result else result | asked.cached
 
     async def _complete(self, asked: Asked, params: dict[str, Any]) -> dict[str, Any]:
-        """Nothing is known of what an argument may be."""
-        object_of(params, "ref"), object_of(params, "argument")
-        return {"completion": {"values": [], "total": 0, "hasMore": False}}
+        argument = object_of(params, "argument")
+        name, begun = text_of(argument, "name"), text_of(argument, "value")
+        found = await self._library.completed(asked.who, object_of(params, "ref"), name, begun)
+        shown = found[:_COMPLETED]
+        return {"completion": {"values": shown, "total": len(found), "hasMore": len(found) > len(shown)}}
 
     # -- tasks --------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from mix_mcp import constant
 from mix_mcp.agents import CallFailed, Gone
 from mix_mcp.asked import object_of, text_of
 from mix_mcp.content import error_of, result_of
+from mix_mcp.headers import check_mirrored
 from mix_mcp.message import INVALID_PARAMS, Fault, notification
 from mix_mcp.page import page_of
 from mix_mcp.revision import LEVELS, lacking
 from mix_mcp.tasks import EXTENSION
-from mix_mcp.tool import VALUE, Support
+from mix_mcp.tool import Support
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
 
@@ -79,24 +80,22 @@ class Calls:
                 raise _unknown(name)
             params |= constant.called(arguments)
             name, arguments = params["name"], params["arguments"]
-        found = await self._tools.find(asked.who, name)
+        found = self._tools.seen(asked.who, name) or await self._tools.find(asked.who, name)
         if found is None:
             raise _unknown(name)
         tool, target = found
+        if tool.headers and asked.header is not None and not asked.constant:
+            check_mirrored(tool.headers, arguments, asked.header)
         try:
             values: Any = tagged_json.from_json(arguments)
         except TaggedJSONError as exc:
             return error_of(f"the arguments cannot be read: {exc}")
-        if tool.wrapped:
-            if values.keys() != {VALUE}:
-                return error_of(f"expected one argument, {VALUE}: {tool.params}")
-            values = values[VALUE]
         able = asked.client.modern and asked.client.can("extensions", EXTENSION)
         if tool.tasks is Support.REQUIRED and not able:
             raise lacking({"extensions": {EXTENSION: {}}})
         return await self._rounds.call(
             asked, tool.name, arguments, params, lambda waiting: self._run(asked, tool, target, values, waiting),
-            tool.tasks if able else Support.NEVER,
+            tool if able else None,
         )  # fmt: skip
 
     async def _run(
@@ -104,7 +103,7 @@ class Calls:
     ) -> dict[str, Any]:
         try:
             result = await self._tools.run(
-                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting
+                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting, as_json=True
             )
         except Gone:
             raise _unknown(tool.name) from None
@@ -112,8 +111,10 @@ class Calls:
             if waiting.lacking and asked.client.modern:
                 raise lacking(waiting.lacking) from None
             return error_of(f"{exc}; it takes {tool.params}" if exc.params else str(exc))
-        structured = tool.structured if asked.client.modern else tool.structured_before
-        return result_of(result.value, structured=structured)
+        waiting.end()
+        modern = asked.client.modern
+        structured = tool.structured if modern else tool.structured_before
+        return result_of(result.value, structured=structured, modern=modern)
 
 
 def _output(asked: Asked, tool: Tool) -> Callable[[int, str], None] | None:

@@ -12,14 +12,15 @@ import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mix_mcp.answers import fits
+from mix_mcp.answers import fits, needs
 from mix_mcp.message import INVALID_PARAMS, Fault, notification
 from mixkit import tagged_json
-from mixkit.errors import FFIError, KeyRingError, TaggedJSONError
+from mixkit.errors import FFIError, KeyRingError, TaggedJSONError, shortened
 
 if TYPE_CHECKING:
     from mix_mcp.revision import Client
@@ -46,12 +47,10 @@ def together(ask_one: Callable[[str, Any], Awaitable[Any]]) -> Ask:
 _PURPOSE: Final = "mcp state"
 _GOOD_FOR: Final = 900
 """Seconds that somebody has to answer."""
-_NEEDS: Final = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
-"""Methods to the capability of a client that answers them."""
+_INTERVAL: Final = 0.01
+"""Seconds between two messages of how far a run is."""
+_MOST_SHOWN: Final = 1_000
+"""Characters of what such a message says."""
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -126,6 +125,9 @@ class Exchange:
         self._needs: asyncio.Future[None] | None = None
         self._count = 0
         self._told = -math.inf
+        self._progress: dict[str, Any] | None = None
+        self._telling = False
+        self._not_before = 0.0
         self._answers = answers
         self.answered: dict[str, Any] = {}
         self.lacking: dict[str, Any] = {}
@@ -149,8 +151,27 @@ class Exchange:
         if total is not None:
             params["total"] = total
         if message is not None:
-            params["message"] = message
-        self._loop.call_soon_threadsafe(self._tell, notification("notifications/progress", params))
+            params["message"] = shortened(message, _MOST_SHOWN)
+        # The latest is told, and not all of what comes faster than anybody reads.
+        self._progress = params
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon_threadsafe(self._tell_progress)
+
+    def _tell_progress(self) -> None:
+        now = self._loop.time()
+        if now < self._not_before:
+            self._loop.call_at(self._not_before, self._tell_progress)
+            return
+        self._not_before = now + _INTERVAL
+        self._telling = False
+        self.end()
+
+    def end(self) -> None:
+        """Tell what has not been told yet: the run has ended."""
+        params, self._progress = self._progress, None
+        if params is not None:
+            self._tell(notification("notifications/progress", params))
 
     def number(self) -> int:
         self._count += 1
@@ -189,9 +210,10 @@ class Exchange:
 
     def _plain(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         method, params = request["method"], request.get("params") or {}
-        if not self._client.can(_NEEDS[method]):
-            self.lacking |= {_NEEDS[method]: {}}
-            raise FFIError(f"the client cannot be asked for {method}")
+        needed = next((path for path in needs(method, params) if not self._client.can(*path)), None)
+        if needed is not None:
+            self.lacking |= reduce(lambda inner, key: {key: inner}, reversed(needed), dict[str, Any]())
+            raise FFIError(f"the client cannot be asked for {method}: it has no {'.'.join(needed)}")
         try:
             return {"method": method, "params": msgspec.json.decode(tagged_json.dumps(params, plain=True))}
         except TaggedJSONError as exc:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, Final
 
 from mix_mcp.message import HEADER_MISMATCH, Fault
 
-__all__ = ["METHOD", "NAME", "VERSION", "named", "plain", "written"]
+__all__ = ["METHOD", "NAME", "PARAM", "VERSION", "check_mirrored", "named", "plain", "written"]
 
 VERSION: Final = "MCP-Protocol-Version"
 METHOD: Final = "Mcp-Method"
 NAME: Final = "Mcp-Name"
+PARAM: Final = "Mcp-Param-"
+"""Before the name of a header that an argument of a tool stands in too, as the tool's schema says: `x-mcp-header`."""
 
 _NAMED: Final = {
     "tools/call": "name",
@@ -48,3 +52,35 @@ def plain(header: str | None) -> str | None:
         return base64.b64decode(header[9:-2], validate=True).decode()
     except (ValueError, binascii.Error):
         raise Fault(HEADER_MISMATCH, "Header mismatch: expected Base64 between =?base64? and ?=") from None
+
+
+def check_mirrored(
+    headers: Iterable[tuple[str, str]], arguments: dict[str, Any], header: Callable[[str], str | None]
+) -> None:
+    """`Fault` if a header does not say what the argument does that it mirrors.
+
+    Args:
+        headers: arguments of a tool, and the names of their headers behind `PARAM`.
+        header: of the request, by its name.
+    """
+    for argument, name in headers:
+        found, expected = plain(header(PARAM + name)), arguments.get(argument)
+        if not _says(found, expected):
+            raise Fault(
+                HEADER_MISMATCH,
+                f"Header mismatch: expected {PARAM}{name} as the argument {argument!r} has it, "
+                f"found {'none' if found is None else repr(found[:80])}",
+            )
+
+
+def _says(found: str | None, expected: Any) -> bool:
+    if expected is None or found is None:
+        return found is None and expected is None
+    if type(expected) is bool:
+        return found == ("true" if expected else "false")
+    if isinstance(expected, int | float):
+        try:
+            return "_" not in found and Decimal(found) == Decimal(expected)
+        except ArithmeticError:
+            return False
+    return bool(found == expected)

@@ -7,9 +7,12 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
+from urllib.parse import urlsplit
 
+from mix_server.auth import is_of_another_site
 from mix_server.caller import Permission
 from mix_server.described import JSON, Method
+from mix_server.errors import Forbidden
 from mix_server.event_stream import EVENTS
 from mix_server.streams import Stream
 
@@ -27,12 +30,14 @@ from mix_mcp.message import (
     UNSUPPORTED_VERSION,
     Answer,
     Fault,
+    Id,
     Message,
     answer,
     failure,
     read,
     request,
 )
+from mix_mcp.open_calls import OpenCalls
 from mix_mcp.revision import (
     LATEST,
     LEVELS,
@@ -61,6 +66,8 @@ _REFUSED: Final = frozenset((PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSU
 """Codes of faults of the request itself, whose status is 400 for every client."""
 _TOOLS: Final = "tools"
 _LISTEN: Final = "subscriptions/listen"
+_SILENT: Final = 1.0
+"""Seconds for which nothing is said before a stream begins, in which it may turn out that none is needed."""
 _TELLING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 """Methods that may have an agent run, which may tell something before its answer."""
 
@@ -88,10 +95,14 @@ class Endpoint:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._bridges: dict[str, Bridge] = {}
+        base = server.settings.base_url
+        self._here = () if base is None else (urlsplit(base).netloc,)
+        self._calls = OpenCalls(lambda: server.kernel.bus)
         server.ending.append(self._close)
 
     async def on_post(self, req: Request, resp: Response, ws: str) -> None:
         settings = self._server.settings
+        self._check_origin(req)
         resp.content_type = JSON
         message: Message | None = None
         modern = True
@@ -106,6 +117,7 @@ class Endpoint:
                 return
             message = found
             if message.id is None:
+                await self._hear(req, message)
                 resp.status = 202
                 return
             bridge = self._bridge(ws)
@@ -117,18 +129,36 @@ class Endpoint:
                 resp.data = answer(message.id, result)
                 return
             if _has_events(req, client, message):
-                self._stream(req, resp, bridge, client, message, ws)
+                await self._stream(req, resp, bridge, client, message, ws)
                 return
             with req.watch():
-                asked = Asked(message.id, req.who, client, req.id, _nobody, constant=_is_constant(req))
+                asked = _asked(req, client, message.id, _nobody)
                 resp.data = answer(message.id, await bridge.handle(asked, message))
         except Fault as fault:
             resp.status = _status(fault, modern=modern)
-            resp.data = failure(None if message is None else message.id, fault)
+            resp.data = failure(fault.id if message is None else message.id, fault)
 
     async def _close(self) -> None:
+        await self._calls.close()
         for bridge in self._bridges.values():
             await bridge.close()
+
+    def _check_origin(self, req: Request) -> None:
+        """Refuse what pages of other sites have a browser send, whatever they send with it."""
+        origin = req.get_header("Origin")
+        if (
+            origin is not None
+            and not self._server.cors.allows(origin)
+            and is_of_another_site(req, self._here)
+        ):
+            raise Forbidden(
+                f"expected a request of no page, or of one of this server or its cors_origins, found {origin[:80]}"
+            )
+
+    async def _hear(self, req: Request, message: Message) -> None:
+        session = req.get_header(HEADER)
+        if message.method == "notifications/cancelled" and session is not None:
+            await self._calls.cancel(session, message.params.get("requestId"))
 
     def _bridge(self, ws: str) -> Bridge:
         bridge = self._bridges.get(ws)
@@ -145,25 +175,51 @@ class Endpoint:
             return client
         return of_session(open_session(self._server.kernel.keyring, req.who, session), message.params)
 
-    def _stream(
+    async def _stream(
         self, req: Request, resp: Response, bridge: Bridge, client: Client, message: Message, ws: str
     ) -> None:
-        """Answer with events: what is told meanwhile, and the answer as the last."""
+        """Answer with events: what is told meanwhile, and the answer as the last. One that comes at once, and before
+        which nothing is told, is no stream, and has its own status."""
         assert message.id is not None
         told: asyncio.Queue[bytes | None] = asyncio.Queue()
-        asked = Asked(message.id, req.who, client, req.id, told.put_nowait, constant=_is_constant(req))
-        if not client.modern:
-            asked.ask = together(partial(self._ask_one, ws, req, told.put_nowait))
+        begun = asyncio.get_running_loop().create_future()
 
-        async def work() -> None:
+        def tell(line: bytes) -> None:
+            told.put_nowait(line)
+            if not begun.done():
+                begun.set_result(None)
+
+        asked = _asked(req, client, message.id, tell)
+        if not client.modern:
+            asked.ask = together(partial(self._ask_one, ws, req, tell))
+
+        session = None if client.modern else req.get_header(HEADER)
+
+        async def work() -> dict[str, Any]:
             try:
-                told.put_nowait(answer(asked.id, await bridge.handle(asked, message)))
-            except Fault as fault:
-                told.put_nowait(failure(asked.id, fault))
+                with self._calls.working(session, asked.id) if session else contextlib.nullcontext():
+                    return await bridge.handle(asked, message)
             finally:
                 told.put_nowait(None)
 
         task = asyncio.get_running_loop().create_task(work())
+        # Whoever has gone does not ask what came of it.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            with req.watch():
+                await asyncio.wait((task, begun), timeout=_SILENT, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done() and not task.cancelled() and not begun.done():
+            resp.data = answer(asked.id, task.result())
+            return
+
+        def last() -> bytes:
+            try:
+                return answer(asked.id, task.result())
+            except Fault as fault:
+                return failure(asked.id, fault)
 
         def release() -> None:
             task.cancel()
@@ -176,6 +232,10 @@ class Endpoint:
                     yield b":\n\n"
                     continue
                 if line is None:
+                    await asyncio.wait((task,))
+                    # What its client has cancelled has no answer.
+                    if not task.cancelled():
+                        yield b"event: message\ndata: " + last() + b"\n\n"
                     return
                 yield b"event: message\ndata: " + line + b"\n\n"
 
@@ -204,6 +264,11 @@ class Endpoint:
             # Whoever knows the id may answer; that of another workspace is known to nobody here.
             if (await self._server.kernel.signals.find(str(found.id))).owner.workspace == ws:
                 await self._server.kernel.signals.settle(str(found.id), outcome)
+
+
+def _asked(req: Request, client: Client, id: Id, send: Callable[[bytes], None]) -> Asked:
+    header = req.get_header if client.modern else None
+    return Asked(id, req.who, client, req.id, send, constant=_is_constant(req), header=header)
 
 
 def _nobody(line: bytes) -> None:

@@ -15,14 +15,13 @@ from mix_server.question import Question, question_of
 from mix_mcp.agents import CallFailed, Gone
 from mix_mcp.message import INTERNAL, INVALID_PARAMS, Fault
 from mix_mcp.prompt import Prompt, filled, is_message, prompts_of
-from mix_mcp.records import PROMPT, RESOURCE, Records
+from mix_mcp.records import PROMPT, RESOURCE, Records, texts_of
 from mix_mcp.resource import JSON, Named, content_of, file_uri, named_of, own, query_uri
 from mix_mcp.tool import Tool
 from mixkit import tagged_json
 from mixkit.app_files import is_public
 from mixkit.errors import MixError, NotFound, TaggedJSONError
 from mixkit.filesystem import pieces
-from mixkit.schema import ANY
 
 if TYPE_CHECKING:
     from mix_server.caller import Caller
@@ -143,6 +142,32 @@ class Library:
                 return {"contents": [await self._read_named(who, uri, each, places, waiting)]}
         raise _absent(uri)
 
+    async def completed(self, who: Caller, ref: dict[str, Any], name: str, begun: str) -> list[str]:
+        """What an argument of a prompt, or a place in a template of resources, may be that begins like that.
+
+        Raises:
+            Fault: there is no such prompt or template.
+        """
+        values: list[str] = []
+        match ref:
+            case {"type": "ref/prompt", "name": str(prompt)}:
+                found = (await self.prompts(who)).get(prompt)
+                if found is None:
+                    raise Fault(INVALID_PARAMS, f"Unknown prompt: {prompt[:80]}")
+                values = found.values.get(name, [])
+            case {"type": "ref/resource", "uri": str(uri)}:
+                rows = [each.row for each in named_of(await self._records.of_type(who, RESOURCE))]
+                row = next((row for row in rows if uri in (row.get("uriTemplate"), row.get("uri"))), None)
+                if row is None:
+                    raise _absent(uri)
+                offered = row.get("values")
+                values = texts_of(offered, name) if isinstance(offered, dict) else []
+            case _:
+                raise Fault(
+                    INVALID_PARAMS, "expected ref as a prompt with its name, or a resource with its uri"
+                )
+        return [value for value in values if value.casefold().startswith(begun.casefold())]
+
     # -- changes ------------------------------------------------------------------------------
 
     async def moment(self, who: Caller) -> tuple[Any, ...]:
@@ -206,7 +231,10 @@ class Library:
         agent = named.row.get("agent")
         if isinstance(agent, str):
             made = await self._made(who, named.app, agent, {**places, "uri": uri}, waiting)
-            return content_of(uri, kind, made)
+            try:
+                return content_of(uri, kind, made)
+            except TaggedJSONError as exc:
+                raise Fault(INTERNAL, f"the agent {agent} answered what JSON cannot hold: {exc}") from None
         for key in ("text", "blob"):
             if isinstance(named.row.get(key), str | bytes):
                 return content_of(uri, kind, named.row[key])
@@ -216,7 +244,7 @@ class Library:
         self, who: Caller, app: str, agent: str, params: dict[str, Any], waiting: Exchange
     ) -> Any:
         """What an agent answers that makes a prompt or a resource."""
-        tool = Tool(f"{app}/{agent}", app, agent, ANY, ANY, False, False, False, msgspec.Raw(), msgspec.Raw())
+        tool = Tool(f"{app}/{agent}", app, agent)
         if not self._agents.may(who, tool):
             raise Fault(INVALID_PARAMS, f"expected a grant to run {app}/{agent}, which makes it")
         try:
@@ -225,6 +253,7 @@ class Library:
             raise Fault(INTERNAL, f"there is no agent {app}/{agent}, which is to make it") from None
         except CallFailed as exc:
             raise Fault(INTERNAL, str(exc)) from None
+        waiting.end()
         return result.value
 
 

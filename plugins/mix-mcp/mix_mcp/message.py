@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -45,6 +45,9 @@ class Fault(Exception):
         code: of JSON-RPC, or of MCP.
         text: for who sent the message; says what was expected and found.
         data: more of it, for programs.
+
+    Attributes:
+        id: of the message, where it has one that an answer can have, and it is otherwise none.
     """
 
     def __init__(self, code: int, text: str, data: Any = None) -> None:
@@ -52,6 +55,7 @@ class Fault(Exception):
         self.code = code
         self.text = text
         self.data = data
+        self.id: Id | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -71,6 +75,19 @@ class Message(msgspec.Struct, frozen=True):
 
 _MOST_DIGITS: Final = 64
 """Characters of an id: it is kept while its request is worked on, and goes out again."""
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, msgspec.Meta(max_length=_MOST_DIGITS)]
+
+
+class _Request(Message, frozen=True, kw_only=True):
+    """One that is as it should be, and has an id as clients make them."""
+
+    jsonrpc: Literal["2.0"]
+    params: dict[str, Any] = {}
+    id: _Int | _Text
+
+
+_requests = msgspec.json.Decoder(_Request)
 
 
 def read(data: bytes) -> Message | Answer:
@@ -80,23 +97,43 @@ def read(data: bytes) -> Message | Answer:
         Fault: it is no JSON, several messages, or none.
     """
     try:
+        # PERF: nearly all are requests.
+        return _requests.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read(data)
+
+
+def _read(data: bytes) -> Message | Answer:
+    """The same of what is no request, or not a good one."""
+    try:
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Fault(PARSE_ERROR, f"expected one message as JSON: {exc}") from None
     if type(found) is not dict:
         _refuse("an object; several messages at once are not taken", found)
+    id = found.get("id")
+    known = id if type(id) in (str, int) and len(str(id)) <= _MOST_DIGITS else None
+    if "id" in found and known is None:
+        _refuse("an id that is text or a whole number", id)
+    try:
+        return _message(found, known)
+    except Fault as fault:
+        # Who sent it waits for an answer to it.
+        fault.id = known
+        raise
+
+
+def _message(found: dict[str, Any], id: Id | None) -> Message | Answer:
     if found.get("jsonrpc") != "2.0":
         _refuse('"jsonrpc": "2.0"', found.get("jsonrpc"))
-    method, params, id = found.get("method"), found.get("params", {}), found.get("id")
-    if method is None and ("result" in found or "error" in found) and isinstance(id, str | int):
+    method, params = found.get("method"), found.get("params", {})
+    if method is None and ("result" in found or "error" in found) and id is not None:
         result = found.get("result")
         return Answer(id, result if type(result) is dict else None)
     if type(method) is not str:
         _refuse("a method as text", method)
     if type(params) is not dict:
         raise Fault(INVALID_PARAMS, f"expected params as an object, found {_kind(params)}")
-    if "id" in found and (type(id) not in (str, int) or len(str(id)) > _MOST_DIGITS):
-        _refuse("an id that is text or a whole number", id)
     return Message(method, params, id)
 
 

@@ -1,7 +1,7 @@
 """Prompts: records of the type `mcp_prompt`, whose texts have places for arguments, or whose messages an agent makes.
 
     {"_rmx_type": "mcp_prompt", "name": "review", "description": "…",
-     "arguments": [{"name": "code", "required": true}],
+     "arguments": [{"name": "code", "required": true, "values"?: ["…"]}],
      "messages": [{"role": "user", "content": {"type": "text", "text": "Review this: {code}"}}]}
 
 In the place of `messages`, `"agent": "review"` names an agent of the app, which takes the arguments and answers
@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from mix_mcp.message import INVALID_PARAMS, Fault
-from mix_mcp.records import as_lists
+from mix_mcp.message import INTERNAL, INVALID_PARAMS, Fault
+from mix_mcp.records import as_lists, texts_of
 from mixkit import tagged_json
+from mixkit.errors import TaggedJSONError
 
 __all__ = ["Prompt", "filled", "is_message", "prompts_of"]
 
@@ -27,13 +28,14 @@ _ROLES: Final = ("user", "assistant")
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """A prompt: `agent` makes its messages, or else they are `messages`."""
+    """A prompt: `agent` makes its messages, or else they are `messages`; `values`: what arguments may be, by name."""
 
     name: str
     app: str
     listed: dict[str, Any]
     agent: str | None
     messages: list[Any]
+    values: dict[str, list[str]] = {}
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise `Fault` for arguments that it does not take, or that are missing."""
@@ -70,7 +72,12 @@ def prompts_of(records: list[tuple[str, Mapping[str, Any]]]) -> dict[str, Prompt
         if arguments:
             listed["arguments"] = arguments
         messages = [message for message in as_lists(row, "messages") if is_message(message)]
-        found[name] = Prompt(name, app, listed, agent if isinstance(agent, str) else None, messages)
+        values = {
+            each["name"]: texts_of(each, "values")
+            for each in as_lists(row, "arguments")
+            if isinstance(each.get("name"), str)
+        }
+        found[name] = Prompt(name, app, listed, agent if isinstance(agent, str) else None, messages, values)
     return dict(sorted(found.items()))
 
 
@@ -85,8 +92,15 @@ def is_message(message: Any) -> bool:
 
 
 def filled(messages: list[Any], arguments: Mapping[str, str]) -> Any:
-    """The messages with the arguments in their places: `{name}` in any of their texts."""
-    plain = msgspec.json.decode(tagged_json.dumps(messages, plain=True))
+    """The messages with the arguments in their places: `{name}` in any of their texts.
+
+    Raises:
+        Fault: JSON cannot hold them.
+    """
+    try:
+        plain = msgspec.json.decode(tagged_json.dumps(messages, plain=True))
+    except TaggedJSONError as exc:
+        raise Fault(INTERNAL, f"the record of the prompt has messages that JSON cannot hold: {exc}") from None
     return _filled(plain, arguments)
 
 

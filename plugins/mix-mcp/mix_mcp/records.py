@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mixkit.storage import Database
 
-__all__ = ["PROMPT", "RESOURCE", "TOOL", "Records", "as_lists"]
+__all__ = ["PROMPT", "RESOURCE", "TOOL", "Records", "as_lists", "texts_of"]
 
 PROMPT: Final = "mcp_prompt"
 RESOURCE: Final = "mcp_resource"
@@ -70,3 +70,9 @@ def as_lists(row: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """The maps in an array of a record; what else somebody has written there is passed over."""
     found = row.get(key)
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+
+
+def texts_of(row: Mapping[str, Any], key: str) -> list[str]:
+    """The texts in an array of a record; what else is written there is passed over."""
+    found = row.get(key)
+    return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []

@@ -4,7 +4,8 @@
     mix://APP/query/NAME?param=text         what a stored query answers, JSON
 
     {"_rmx_type": "mcp_resource", "uri": "docs://terms", "name": "terms", "mimeType": "text/plain", "text": "…"}
-    {"_rmx_type": "mcp_resource", "uriTemplate": "docs://{id}/text", "name": "text", "agent": "text"}
+    {"_rmx_type": "mcp_resource", "uriTemplate": "docs://{id}/text", "name": "text", "agent": "text",
+     "values"?: {"id": ["…"]}}
 
 A record has `text`, or `blob` (a binary), or names an `agent` of its app, which takes what stands in the places of the
 template, and `uri`, and answers a text, a binary, or any value, which goes out as JSON.

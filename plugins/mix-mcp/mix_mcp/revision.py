@@ -64,8 +64,11 @@ class Client(msgspec.Struct, frozen=True):
         """Whether it has a capability, or a part of one, as `can("elicitation", "form")`."""
         found: Any = self.capabilities
         for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
-            if found is None:
+            if name == "form" and "url" not in found:
+                # Clients that know no other kind of question name none.
+                return True
+            found = found.get(name)
+            if type(found) is not dict:
                 return False
         return True
 

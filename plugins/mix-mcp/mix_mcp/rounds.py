@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mix_mcp.asked import Asked
     from mix_mcp.exchange import Ask
     from mix_mcp.tasks import Tasks
+    from mix_mcp.tool import Tool
 
 __all__ = ["Rounds"]
 
@@ -46,7 +47,7 @@ class Rounds:
         arguments: dict[str, Any],
         params: dict[str, Any],
         begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
-        tasks: Support = Support.NEVER,
+        tool: Tool | None = None,
     ) -> Awaitable[dict[str, Any]]:
         """What comes of a call: its result, what it asks for, or the task that it becomes.
 
@@ -54,7 +55,7 @@ class Rounds:
             name, arguments: what a state is good for, beside the caller.
             params: of the request.
             begin: runs the agent.
-            tasks: whether it may become a task; the client knows tasks then.
+            tool: which may become a task; None for what may not, or for a client that knows none.
         """
         client = asked.client
         if not client.modern:
@@ -62,7 +63,7 @@ class Rounds:
         if not client.capabilities and "requestState" not in params and "inputResponses" not in params:
             # PERF: who can do nothing is asked nothing, and knows no tasks.
             return begin(Exchange(client, asked.tell, {}))
-        return self._round(asked, name, arguments, params, begin, tasks)
+        return self._round(asked, name, arguments, params, begin, tool)
 
     async def _round(
         self,
@@ -71,7 +72,7 @@ class Rounds:
         arguments: dict[str, Any],
         params: dict[str, Any],
         begin: Callable[[Exchange], Awaitable[dict[str, Any]]],
-        tasks: Support,
+        tool: Tool | None,
     ) -> dict[str, Any]:
         """The same for a client that can be asked, or has been."""
         seal = Seal(self._server.kernel.keyring, [asked.who.named, self._workspace, name, arguments])
@@ -83,8 +84,9 @@ class Rounds:
             answers |= responses
         waiting = Exchange(asked.client, asked.tell, answers)
         task = asyncio.ensure_future(begin(waiting))
-        if tasks is Support.AT_ONCE:
-            return await self._hand_over(asked, task, waiting)
+        tasks = Support.NEVER if tool is None else tool.tasks
+        if tool and tasks is Support.AT_ONCE:
+            return await self._hand_over(asked, tool, task, waiting)
         # Where there is to be a task, questions come before it, soon if at all.
         patience = {Support.OPTIONAL: _PATIENCE, Support.REQUIRED: _MOMENT}.get(tasks)
         kept = False
@@ -96,9 +98,9 @@ class Rounds:
                     "inputRequests": waiting.missing,
                     "requestState": seal.close(waiting.answered),
                 }
-            if tasks is Support.REQUIRED or not task.done():
+            if tool and (tasks is Support.REQUIRED or not task.done()):
                 kept = True
-                return await self._hand_over(asked, task, waiting)
+                return await self._hand_over(asked, tool, task, waiting)
             return task.result()
         finally:
             if not kept and not task.done():
@@ -106,7 +108,7 @@ class Rounds:
                 await asyncio.wait((task,))
 
     async def _hand_over(
-        self, asked: Asked, work: asyncio.Future[dict[str, Any]], waiting: Exchange
+        self, asked: Asked, tool: Tool, work: asyncio.Future[dict[str, Any]], waiting: Exchange
     ) -> dict[str, Any]:
         """Let a call go on as a task."""
 
@@ -114,5 +116,10 @@ class Rounds:
             waiting.ask_now(ask)
             return await work
 
-        task = await self._tasks.begin(asked.who, going_on)
+        try:
+            task = await self._tasks.begin(asked.who, tool.app, tool.agent, going_on)
+        except BaseException:
+            # Nobody would hear of its end.
+            work.cancel()
+            raise
         return {"resultType": "task", **task.shown()}

@@ -9,7 +9,9 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
@@ -27,7 +29,7 @@ from mix_mcp.message import (
     read,
     request,
 )
-from mix_mcp.revision import Client, client_of, of_session
+from mix_mcp.revision import LEVELS, Client, client_of, of_session
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
 from mixkit.vm.begun import Beginner
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from mix_mcp.bridge import Bridge
     from mix_mcp.message import Id
+    from mix_mcp.watch import Watch
 
 __all__ = ["Connection", "serve"]
 
@@ -46,6 +49,14 @@ _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
 _BUFFERED: Final = 64 * 1024
 """Bytes of answers that a client has not read: no more lines are read until it has."""
+_NOTED: Final = ("logging/setLevel", "resources/subscribe", "resources/unsubscribe")
+"""Methods of sessions that are good for what follows."""
+_GONE: Final = "the client says nothing any more"
+
+
+class _Working(NamedTuple):
+    task: asyncio.Task[None]
+    asked: Asked
 
 
 class Connection:
@@ -67,13 +78,17 @@ class Connection:
         self._constant = constant
         self._session: Client | None = None
         self._modern = False
+        self._meta: Any = None
+        self._client: Client | None = None
+        self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beginner = Beginner(asyncio.get_running_loop())
-        self._working: dict[Id, asyncio.Task[None]] = {}
+        self._working: dict[Id, _Working] = {}
         self._listening: set[Id] = set()
         self._prefix = secrets.token_hex(5)
         self._count = 0
         self._questions: dict[Id, asyncio.Future[dict[str, Any]]] = {}
+        self._answerless = False
 
     def take(self, line: bytes | None) -> None:
         """One line: a message, or what is none and is answered by a fault. None stands for one that is too long."""
@@ -96,7 +111,7 @@ class Connection:
                 raise Fault(INVALID_REQUEST, f"expected another id: {message.id!r} is being worked on")
             asked = self._asked(message, message.id)
         except Fault as fault:
-            self._send(failure(None if message is None else message.id, fault))
+            self._send(failure(fault.id if message is None else message.id, fault))
             return
         if asked is None:
             return
@@ -104,7 +119,7 @@ class Connection:
         task = self._beginner.begin(self._work(asked, message))
         if task is None:
             return
-        self._working[message.id] = task
+        self._working[message.id] = _Working(task, asked)
         task.add_done_callback(lambda done: self._done(asked.id))
         if message.method == "subscriptions/listen":
             self._listening.add(message.id)
@@ -117,12 +132,15 @@ class Connection:
     async def room(self) -> None:
         """Wait until more may be taken."""
         while self.is_full:
-            await asyncio.wait(self._working.values(), return_when=asyncio.FIRST_COMPLETED)
+            tasks = [working.task for working in self._working.values()]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """The client has gone: what is being worked on is stopped."""
         self._beginner.close()
-        tasks = [*self._working.values(), *filter(None, (self._watching,))]
+        tasks = [working.task for working in self._working.values()]
+        if self._watching is not None:
+            tasks.append(self._watching)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,12 +148,22 @@ class Connection:
     async def finish(self) -> None:
         """Nothing more comes: what is being worked on is answered, and nothing told any more that has no end."""
         for id in self._listening:
-            self._working[id].cancel()
-        await asyncio.gather(*self._working.values(), return_exceptions=True)
+            self._working[id].task.cancel()
+        self._answerless = True
+        for question in self._questions.values():
+            if not question.done():
+                question.set_exception(FFIError(_GONE))
+        tasks = [working.task for working in self._working.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
         """The request, if it is one for the bridge. `initialize` is answered here."""
-        client = client_of(message.params)
+        # PERF: a client says the same of itself each time.
+        meta = message.params.get("_meta")
+        client = self._client
+        if client is None or meta != self._meta:
+            client = self._client = client_of(message.params)
+            self._meta = meta
         if message.method == "initialize" and client is None:
             if self._modern:
                 raise Fault(
@@ -143,8 +171,9 @@ class Connection:
                 )
             self._session, result = self._bridge.initialized(message.params, changes=True)
             self._send(answer(id, result))
-            if self._watching is None:
-                self._watching = asyncio.get_running_loop().create_task(self._watch())
+            if self._watch is None:
+                self._watch = self._bridge.watch(self._who, EVERYTHING)
+                self._watching = asyncio.get_running_loop().create_task(self._tell(self._watch))
             return None
         if client is not None:
             if self._session is not None:
@@ -166,6 +195,8 @@ class Connection:
 
     async def _ask_one(self, method: str, params: Any) -> dict[str, Any]:
         """Ask the client of a session."""
+        if self._answerless:
+            raise FFIError(_GONE)
         self._count += 1
         id = f"{self._prefix}-{self._count}"
         answered = self._questions[id] = asyncio.get_running_loop().create_future()
@@ -173,6 +204,10 @@ class Connection:
         try:
             found: dict[str, Any] = await answered
             return found
+        except asyncio.CancelledError:
+            # Nobody has to answer any more.
+            self._send(notification("notifications/cancelled", {"requestId": id}))
+            raise
         finally:
             del self._questions[id]
 
@@ -185,25 +220,41 @@ class Connection:
         else:
             question.set_result(found.result)
 
-    async def _watch(self) -> None:
+    async def _tell(self, watch: Watch) -> None:
         """Tell the client of a session what changes."""
-        watch = self._bridge.watch(self._who, EVERYTHING)
         await watch.begin()
         async for method, params in watch.changes():
             self._send(notification(method, params))
 
     def _hear(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
-            task = self._working.get(message.params.get("requestId", ""))
-            if task is not None:
-                task.cancel()
+            id = message.params.get("requestId")
+            working = self._working.get(id) if isinstance(id, str | int) else None
+            if working is not None:
+                # From now on, however long its run takes to stop.
+                working.asked.is_over = True
+                working.task.cancel()
 
     async def _work(self, asked: Asked, message: Message) -> None:
         try:
-            line = answer(asked.id, await self._bridge.handle(asked, message))
+            result = await self._bridge.handle(asked, message)
+            if self._session is not None and message.method in _NOTED:
+                await self._note(self._session, message)
+            line = answer(asked.id, result)
         except Fault as fault:
             line = failure(asked.id, fault)
         self._send(line)
+
+    async def _note(self, session: Client, message: Message) -> None:
+        """What is good for all that the client of a session asks from now on."""
+        match message.method:
+            case "logging/setLevel":
+                level = LEVELS.index(message.params["level"])
+                self._session = msgspec.structs.replace(session, level=level)
+            case "resources/subscribe" if self._watch is not None:
+                await self._watch.follow(message.params["uri"])
+            case "resources/unsubscribe" if self._watch is not None:
+                self._watch.leave(message.params["uri"])
 
     def _done(self, id: Id) -> None:
         del self._working[id]
@@ -245,7 +296,7 @@ class _Sink:
     """
 
     def __init__(self, file: io.FileIO, writer: asyncio.StreamWriter | None) -> None:
-        self._write: Callable[[bytes], object] = file.write if writer is None else writer.write
+        self._file = file
         self._writer = writer
 
     @classmethod
@@ -259,7 +310,20 @@ class _Sink:
         return cls(file, asyncio.StreamWriter(transport, protocol, None, loop))
 
     def send(self, line: bytes) -> None:
-        self._write(line + b"\n")
+        data = line + b"\n"
+        if self._writer is None:
+            self._file.write(data)
+            return
+        if not self._writer.transport.get_write_buffer_size():
+            # PERF: as a rule there is room in the pipe, and nothing waits for it.
+            try:
+                sent = self._file.write(data) or 0
+            except (OSError, ValueError):
+                # Nobody reads any more, as the transport finds out too, or has found out and closed the file.
+                sent = 0
+            data = data[sent:]
+        if data:
+            self._writer.write(data)
 
     @property
     def is_full(self) -> bool:

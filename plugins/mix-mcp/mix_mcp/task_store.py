@@ -42,6 +42,7 @@ class Task(msgspec.Struct, frozen=True):
     Attributes:
         id: which nobody can guess.
         owner: whose it is: to others it is not there.
+        app, agent: what it runs.
         status: working, input_required, completed, failed or cancelled.
         created, changed: Unix milliseconds.
         deadline: Unix milliseconds after which nobody works on it any more.
@@ -54,6 +55,8 @@ class Task(msgspec.Struct, frozen=True):
 
     id: str
     owner: str
+    app: str
+    agent: str
     status: str
     created: int
     changed: int
@@ -101,7 +104,7 @@ class TaskStore:
         self._database = database
         self._holder = holder
 
-    def create(self, owner: str, control: str, seconds: float) -> Task:
+    def create(self, owner: str, app: str, agent: str, control: str, seconds: float) -> Task:
         """A new task, whose work may take so long.
 
         Raises:
@@ -119,9 +122,8 @@ class TaskStore:
                 raise FFIError(
                     f"you have {_OWNED} tasks that have not ended, which is the limit; cancel some"
                 )
-        task = Task(
-            new_id(), owner, "working", now, now, now + int(seconds * 1000), self._holder.name, control
-        )
+        deadline = now + int(seconds * 1000)
+        task = Task(new_id(), owner, app, agent, "working", now, now, deadline, self._holder.name, control)
         database.save([_record(task)], _NEW)
         return task
 

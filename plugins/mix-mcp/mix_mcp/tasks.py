@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from mix_server.caller import Permission, Resource
 
 from mix_mcp.answers import fits
 from mix_mcp.holder import Holder
@@ -55,8 +56,10 @@ class Tasks:
         self._store = TaskStore(lambda: server.store.workspace(workspace).signals(), self._holder)
         self._working: set[asyncio.Task[None]] = set()
 
-    async def begin(self, who: Caller, work: Callable[[Ask], Awaitable[dict[str, Any]]]) -> Task:
-        """A task that does that; what `work` is called with asks its owner.
+    async def begin(
+        self, who: Caller, app: str, agent: str, work: Callable[[Ask], Awaitable[dict[str, Any]]]
+    ) -> Task:
+        """A task that does that for an agent; what `work` is called with asks its owner.
 
         Raises:
             Fault: there are too many.
@@ -64,7 +67,7 @@ class Tasks:
         seconds = self._server.settings.postpone_timeout
         try:
             control = await self._control(who)
-            task = await asyncio.to_thread(self._store.create, who.named, control, seconds)
+            task = await asyncio.to_thread(self._store.create, who.named, app, agent, control, seconds)
         except FFIError as exc:
             raise Fault(INTERNAL, str(exc)) from None
         worker = _Worker(self, who, task.id, control)
@@ -74,8 +77,13 @@ class Tasks:
         return task
 
     async def find(self, who: Caller, id: str) -> Task | None:
-        """Somebody's task; None if there is none of that id."""
-        return await asyncio.to_thread(self._store.find, id, who.named)
+        """Somebody's task; None if there is none of that id, or they may not run its agent any more."""
+        task = await asyncio.to_thread(self._store.find, id, who.named)
+        if task is None:
+            return None
+        await self._server.authorizer.ready(who, self._workspace)
+        agent = Resource(self._workspace, task.app, task.agent)
+        return task if self._server.authorizer.may(who, Permission.RUN, agent) else None
 
     async def update(self, who: Caller, id: str, responses: dict[str, Any]) -> Task | None:
         """Hand in answers. What was not asked for, or does not fit, is passed over."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +17,15 @@ from mixkit.schema import ANY, MapType, RecordType, Type, json_schema
 if TYPE_CHECKING:
     from mix_server.listing import Agent
 
-__all__ = ["VALUE", "Said", "Support", "Tool", "named", "said_of", "tool_of"]
+__all__ = ["Said", "Support", "Tool", "named", "said_of", "tool_of"]
 
-VALUE: Final = "value"
-"""The one field of the arguments of an agent that takes no map: clients send none but objects."""
+log = logging.getLogger("mixkit.mcp")
 
 _LONGEST: Final = 64
 _HASH: Final = 8
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")
+"""Of HTTP: RFC 9110, section 5.6.2."""
+_PLAIN: Final = ("string", "integer", "boolean")
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -45,9 +48,9 @@ class Tool(msgspec.Struct, frozen=True):
         name: as clients call it.
         app, agent: what that is.
         params, result: their types.
-        wrapped: whether it takes one value, which stands in the field `VALUE`.
         structured, structured_before: whether what it answers has a schema, for clients of today and for those before.
         tasks: whether a call may become a task.
+        headers: arguments that stand in headers over HTTP too, and the names of these, see `headers.PARAM`.
         listed: as a client of today sees it in a list, JSON.
         listed_before: as one before 2026-07-28 does, to which only objects have a structure.
     """
@@ -55,38 +58,48 @@ class Tool(msgspec.Struct, frozen=True):
     name: str
     app: str
     agent: str
-    params: Type
-    result: Type
-    wrapped: bool
-    structured: bool
-    structured_before: bool
-    listed: msgspec.Raw
-    listed_before: msgspec.Raw
+    params: Type = ANY
+    result: Type = ANY
+    structured: bool = False
+    structured_before: bool = False
+    listed: msgspec.Raw = msgspec.Raw()
+    listed_before: msgspec.Raw = msgspec.Raw()
     tasks: Support = Support.OPTIONAL
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def named(agents: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
+def named(wishes: Mapping[tuple[str, str], str | None]) -> dict[str, tuple[str, str]]:
     """Names of tools to app and agent, sorted. The same agents have the same names each time.
 
-    A name is `APP_AGENT`, of what clients take: `^[a-zA-Z0-9_-]{1,64}$`, for which some drop a whole list. One that is
-    too long, or that several would have, ends in a hash of what it is of.
+    A name is the one that is wished for an agent, else `APP_AGENT`, of what clients take: `^[a-zA-Z0-9_-]{1,64}$`, for
+    which some drop a whole list. One that is too long, or that several would have, ends in a hash of what it is of: so
+    no app can take the name of another one's tool away.
     """
-    pairs = sorted(set(agents))
-    plain = {pair: _UNFIT.sub("_", f"{pair[0]}_{pair[1]}") for pair in pairs}
-    often = Counter(plain.values())
-    found: dict[str, tuple[str, str]] = {}
-    for pair, name in plain.items():
-        if len(name) > _LONGEST or often[name] > 1:
-            digest = hashlib.sha256("/".join(pair).encode()).hexdigest()[:_HASH]
-            name = f"{name[: _LONGEST - _HASH - 1]}_{digest}"
-        found[name] = pair
-    return dict(sorted(found.items()))
+    plain = {pair: wish or _UNFIT.sub("_", "_".join(pair)) for pair, wish in wishes.items()}
+    names = plain
+    digits = _HASH
+    while clash := {pair for pair, name in names.items() if len(name) > _LONGEST} | _twice(names):
+        # A name may be the one with a hash that another has, and then has one as well; the same hash gets longer.
+        names = names | {pair: _hashed(pair, plain[pair], digits) for pair in clash}
+        digits += _HASH
+    return dict(sorted((name, pair) for pair, name in names.items()))
+
+
+def _twice(names: Mapping[tuple[str, str], str]) -> set[tuple[str, str]]:
+    often = Counter(names.values())
+    return {pair for pair, name in names.items() if often[name] > 1}
+
+
+def _hashed(pair: tuple[str, str], name: str, digits: int) -> str:
+    digest = hashlib.sha256("/".join(pair).encode()).hexdigest()[: min(digits, _LONGEST - 1)]
+    return f"{name[: _LONGEST - len(digest) - 1]}_{digest}"
 
 
 class Said(msgspec.Struct, frozen=True):
     """What an app says of a tool of its own, in a record of the type `mcp_tool`, or the workspace's `list_mcp_tools`.
 
-    {"_rmx_type": "mcp_tool", "agent": "renew", "name": "renew_contract", "title": "…", "task": "at_once"}
+    {"_rmx_type": "mcp_tool", "agent": "renew", "name": "renew_contract", "title": "…", "task": "at_once",
+     "headers": {"region": "Region"}}
     """
 
     name: str
@@ -94,6 +107,7 @@ class Said(msgspec.Struct, frozen=True):
     title: str | None = None
     description: str | None = None
     task: Support = Support.OPTIONAL
+    headers: dict[str, str] = {}
 
 
 def said_of(row: Mapping[str, Any]) -> Said | None:
@@ -104,41 +118,48 @@ def said_of(row: Mapping[str, Any]) -> Said | None:
         )
     except msgspec.ValidationError:
         return None
-    return found if len(found.name) <= _LONGEST and found.name and not _UNFIT.search(found.name) else None
+    if not 0 < len(found.name) <= _LONGEST or _UNFIT.search(found.name):
+        return None
+    # Clients leave away a tool whose headers have such names.
+    headers = [name.lower() for name in found.headers.values()]
+    return found if len(set(headers)) == len(headers) and all(map(_TOKEN.fullmatch, headers)) else None
 
 
 def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:
     """An agent as the tool of that name, and what is said of it."""
-    wrapped = agent.params != ANY and not isinstance(agent.params, RecordType | MapType)
     about: dict[str, Any] = {
         "name": name,
         "title": (said and said.title) or f"{agent.app}: {agent.name}",
         "description": (said and said.description)
         or agent.description
         or f"The agent {agent.name} of {agent.app}",
-        "inputSchema": _input(agent.params, wrapped=wrapped),
+        "inputSchema": {"type": "object"} if agent.params == ANY else json_schema(agent.params),
     }
     structured = agent.result != ANY
     before = dict(about)
+    headers = _mirrored(about["inputSchema"], said.headers) if said else {}
+    if headers:
+        properties = about["inputSchema"]["properties"]
+        marked = {key: {**properties[key], "x-mcp-header": name} for key, name in headers.items()}
+        about["inputSchema"] = {**about["inputSchema"], "properties": {**properties, **marked}}
     if structured:
         about["outputSchema"] = json_schema(agent.result)
         if isinstance(agent.result, RecordType | MapType):
             before["outputSchema"] = about["outputSchema"]
     encode = msgspec.json.encode
     return Tool(
-        name, agent.app, agent.name, agent.params, agent.result, wrapped, structured, "outputSchema" in before,
+        name, agent.app, agent.name, agent.params, agent.result, structured, "outputSchema" in before,
         msgspec.Raw(encode(about)), msgspec.Raw(encode(before)), said.task if said else Support.OPTIONAL,
+        tuple(headers.items()),
     )  # fmt: skip
 
 
-def _input(params: Type, *, wrapped: bool) -> dict[str, Any]:
-    if params == ANY:
-        return {"type": "object"}
-    if wrapped:
-        return {
-            "type": "object",
-            "properties": {VALUE: json_schema(params)},
-            "required": [VALUE],
-            "additionalProperties": False,
-        }
-    return json_schema(params)
+def _mirrored(schema: dict[str, Any], headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the headers whose arguments can be in one."""
+    properties = schema.get("properties", {})
+    fit = {key: name for key, name in headers.items() if properties.get(key, {}).get("type") in _PLAIN}
+    for key in headers.keys() - fit.keys():
+        log.warning(
+            "the argument %.80r is in no header: expected one that is a string, an int or a bool", key
+        )
+    return fit

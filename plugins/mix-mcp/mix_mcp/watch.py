@@ -72,6 +72,23 @@ class Watch:
         """What is there now is no change. `NotFound` if the workspace is gone."""
         await self._look()
 
+    async def follow(self, uri: str) -> None:
+        """It wants to hear of that resource too. `Fault` if these are too many."""
+        followed = self._wanted.resource_subscriptions
+        if uri in followed:
+            return
+        if len(followed) >= _MOST_RESOURCES:
+            raise Fault(INVALID_PARAMS, f"expected at most {_MOST_RESOURCES} resources to listen to")
+        self._marks[uri] = _mark(await self._library.mark(self._who, uri))
+        self._follow((*followed, uri))
+
+    def leave(self, uri: str) -> None:
+        """It does not any more."""
+        self._follow(tuple(each for each in self._wanted.resource_subscriptions if each != uri))
+
+    def _follow(self, uris: tuple[str, ...]) -> None:
+        self._wanted = msgspec.structs.replace(self._wanted, resource_subscriptions=uris)
+
     async def changes(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Methods and params of notifications, as they come; ends with the workspace."""
         while True:

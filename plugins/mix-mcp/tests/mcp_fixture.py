@@ -35,6 +35,14 @@ _HEAD = """module {name}(p: data)
   def sample(t, most) = {{"method": "sampling/createMessage", "params": {{"messages": [{{"role": "user",
     "content": {{"type": "text", "text": t}}}}], "maxTokens": most}}}}
   def roots = {{"method": "roots/list", "params": {{}}}}
+  def flooded(most) {{
+    var i = 0
+    while (i < most) {{
+      i = i + 1
+      let _ = progress(i, most, "step")
+    }}
+    return null
+  }}
   def logged(level, t) {{ let _ = log(level, t); return null }}
   var cell m_p = p
   cell output = {body}
@@ -255,6 +263,28 @@ AGENTS: Mapping[str, tuple[str, str, str]] = {
         "Asks first",
         'text(text_of(all({"q": form("Delete it?", {"confirm": {"type": "boolean"}}, ["confirm"])})))',
     ),
+    "test_ask_elsewhere": (
+        "{}",
+        "Asks at another place",
+        'text(text_of(all({"q": {"method": "elicitation/create", "params": {"mode": "url", "message": "Sign in", '
+        '"url": "https://example.org/sign-in"}}})))',
+    ),
+    "test_ask_with_tools": (
+        "{}",
+        "Asks the model, which may call a tool",
+        'text(text_of(all({"q": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 10, '
+        '"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}}})))',
+    ),
+    "test_mirrored": (
+        '{region: "string", "size?": "int", "dry?": "bool"}',
+        "Takes arguments that stand in headers too",
+        "text(m_p.region)",
+    ),
+    "test_flood": (
+        "{}",
+        "Tells of each step without a pause",
+        'do { let _ = flooded(50000); return text("done") }',
+    ),
     "test_multi_input": (
         "{}",
         "Asks twice at once",
@@ -308,6 +338,7 @@ RECORDS: list[dict[str, Any]] = [
         "description": "Data by id",
         "mimeType": "application/json",
         "agent": "template_data",
+        "values": {"id": [f"{i}" for i in range(200)]},
     },
     {
         "_rmx_type": "mcp_prompt",
@@ -322,7 +353,7 @@ RECORDS: list[dict[str, Any]] = [
         "name": "test_prompt_with_arguments",
         "description": "A prompt with arguments",
         "arguments": [
-            {"name": "arg1", "description": "First", "required": True},
+            {"name": "arg1", "description": "First", "required": True, "values": ["Paris", "park", "Rome"]},
             {"name": "arg2", "description": "Second", "required": True},
         ],
         "messages": [
@@ -376,6 +407,14 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
+RECORDS += [
+    {
+        "_rmx_type": "mcp_tool",
+        "agent": "mirrored",
+        "name": "test_mirrored",
+        "headers": {"region": "Region", "size": "Size", "dry": "Dry", "nothing": "Nothing"},
+    }
+]
 RECORDS += [
     {
         "_rmx_type": "mcp_tool",

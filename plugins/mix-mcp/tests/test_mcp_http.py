@@ -85,6 +85,57 @@ def test_who_asks(site: Site, call: Call) -> None:
             assert call(gone, "tools/call", {"name": "test_simple_text"}).status_code == 401
 
 
+def test_what_comes_at_once_is_no_stream(site: Site, call: Call) -> None:
+    with site.client() as client:
+        # The status of an error is that of the answer, whatever the client would have been told before it.
+        for params, status, code in (
+            ({"name": "no_such"}, 400, -32602),
+            ({"name": "test_missing_capability"}, 400, -32021),
+            ({"name": "test_mirrored", "arguments": {"region": "eu"}}, 400, -32020),
+        ):
+            refused = call(client, "tools/call", params, progressToken=1)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+
+
+def test_arguments_stand_in_headers_too(site: Site, call: Call) -> None:
+    def of(client: httpx.Client, arguments: dict[str, Any], **headers: str) -> httpx.Response:
+        named = {f"Mcp-Param-{name}": text for name, text in headers.items()}
+        return call(client, "tools/call", {"name": "test_mirrored", "arguments": arguments}, named)
+
+    with site.client() as client:
+        listed = call(client, "tools/list").json()["result"]["tools"]
+        (schema,) = (tool["inputSchema"] for tool in listed if tool["name"] == "test_mirrored")
+        marks = {key: about["x-mcp-header"] for key, about in schema["properties"].items()}
+        assert marks == {"region": "Region", "size": "Size", "dry": "Dry"}
+        for arguments, headers in (
+            ({"region": "eu"}, {"region": "eu"}),
+            ({"region": " é"}, {"Region": "=?base64?IMOp?="}),
+            ({"region": "eu", "size": 42, "dry": True}, {"Region": "eu", "Size": "42.0", "Dry": "true"}),
+        ):
+            done = of(client, arguments, **headers)
+            assert done.json()["result"]["content"][0]["text"] == arguments["region"], done.text
+        for arguments, headers in (
+            ({"region": "eu"}, {}),
+            ({"region": "eu"}, {"Region": "us"}),
+            ({"region": "eu"}, {"Region": "EU"}),
+            ({"region": "eu"}, {"Region": "=?base64?ZX?="}),
+            ({"region": "eu"}, {"Region": "eu", "Size": "1"}),
+            ({"region": "eu", "size": 42}, {"Region": "eu", "Size": "4_2"}),
+            ({"region": "eu", "dry": True}, {"Region": "eu", "Dry": "1"}),
+        ):
+            refused = of(client, arguments, **headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32020), headers
+
+
+def test_pages_of_other_sites_ask_nothing(site: Site, call: Call) -> None:
+    name = {"name": "test_simple_text"}
+    with site.client() as client:
+        for origin in ("https://elsewhere.example", "null", f"{site.url}0"):
+            # Whatever they send with it.
+            assert call(client, "tools/call", name, {"Origin": origin}).status_code == 403
+        assert call(client, "tools/call", name, {"Origin": site.url}).status_code == 200
+
+
 def test_a_state_is_good_for_who_was_asked(site: Site, call: Call) -> None:
     tool = "test_input_required_result_elicitation"
     form = {"elicitation": {}}

@@ -80,15 +80,23 @@ def test_what_is_no_message_is_answered_and_does_no_harm(stdio: Stdio) -> None:
         (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600, None),
         (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600, None),
         (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', -32600, None),
-        (b'{"jsonrpc": "1.0", "id": 1, "method": "ping"}', -32600, None),
-        (b'{"jsonrpc": "2.0", "id": 1, "method": 2}', -32600, None),
-        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}', -32602, None),
+        (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": "' + b"x" * 65 + b'", "method": "ping"}', -32600, None),
+        # Who has sent one with an id waits for an answer with that id.
+        (b'{"jsonrpc": "1.0", "id": 0, "method": "ping"}', -32600, 0),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": 2}', -32600, 1),
+        (b'{"jsonrpc": "2.0", "id": "1", "method": "ping", "params": []}', -32602, "1"),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', -32600, 1),
         (b'"' + b"x" * (5 << 20) + b'"', -32700, None),
     ):
         stdio.write(line)
         found = stdio.read()
         assert (found["error"]["code"], found["id"]) == (code, id), line[:60]
+    # What is told is not answered, whatever it holds.
+    for params in ({}, {"requestId": [1]}, {"requestId": {}}, {"requestId": None}, {"requestId": True}):
+        told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+        stdio.write(json.dumps(told).encode())
+    stdio.write(b'{"jsonrpc": "2.0", "id": "of nobody", "result": {}}')
     assert stdio.ask("tools/unknown")["error"]["code"] == -32601
     assert stdio.ask("tools/call", {"name": "no_such"})["error"]["code"] == -32602
     assert stdio.ask("tools/call", {"name": 1})["error"]["code"] == -32602
@@ -111,6 +119,90 @@ def test_what_an_agent_says_meanwhile(stdio: Stdio) -> None:
     ]  # fmt: skip
     # Who does not ask for it is told nothing.
     assert "result" in stdio.ask("tools/call", {"name": "test_tool_with_logging"})
+
+
+def test_who_is_told_too_much_hears_the_latest(stdio: Stdio) -> None:
+    id = stdio.send("tools/call", {"name": "test_flood"}, progressToken=1)
+    told = []
+    while (found := stdio.read()).get("id") != id:
+        told.append(found["params"]["progress"])
+    # Of 50,000 steps the last is told, in its place, and few before it.
+    assert told == sorted(set(told)) and told[-1] == 50_000 and len(told) < 5_000
+    # What is cancelled tells nothing more, behind what was on its way.
+    id = stdio.send("tools/call", {"name": "test_flood"}, progressToken=2)
+    stdio.read()
+    stdio.write(json.dumps(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}
+    ).encode())  # fmt: skip
+    asked = stdio.send("server/discover")
+    while stdio.read().get("id") != asked:
+        pass
+    asked = stdio.send("server/discover")
+    assert stdio.read()["id"] == asked
+
+
+def test_nobody_waits_for_answers_when_no_more_can_come(stdio: Stdio) -> None:
+    stdio.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": FORM}, modern=False)
+    first = stdio.send("tools/call", {"name": QUESTION}, modern=False)
+    question = stdio.read()["id"]
+    stdio.write(json.dumps(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": first}}
+    ).encode())  # fmt: skip
+    # Who is asked for a call that is cancelled hears of that.
+    assert stdio.read()["params"] == {"requestId": question}
+    second = stdio.send("tools/call", {"name": QUESTION}, modern=False)
+    assert stdio.read()["method"] == "elicitation/create"
+    assert stdio.process.stdin is not None
+    stdio.process.stdin.close()
+    done = stdio.read()
+    assert done["id"] == second and done["result"]["isError"]
+    assert stdio.process.wait(30) == 0
+
+
+def test_what_is_typed_is_completed(stdio: Stdio) -> None:
+    def complete(ref: Any, name: Any, value: Any) -> Any:
+        params = {"ref": ref, "argument": {"name": name, "value": value}}
+        found = stdio.ask("completion/complete", params)
+        return found["result"]["completion"] if "result" in found else found["error"]["code"]
+
+    prompt = {"type": "ref/prompt", "name": "test_prompt_with_arguments"}
+    template = {"type": "ref/resource", "uri": "test://template/{id}/data"}
+    assert complete(prompt, "arg1", "pa") == {"values": ["Paris", "park"], "total": 2, "hasMore": False}
+    assert complete(prompt, "arg2", "") == {"values": [], "total": 0, "hasMore": False}
+    found = complete(template, "id", "")
+    assert (len(found["values"]), found["total"], found["hasMore"]) == (100, 200, True)
+    for ref in ({**prompt, "name": "no"}, {**template, "uri": "no://such"}, {"type": "ref/other"}, {}, [], 1):
+        assert complete(ref, "id", "") == -32602
+    assert complete(prompt, 1, "") == complete(prompt, "arg1", None) == -32602
+    # The values are no part of what is listed.
+    listed = stdio.ask("prompts/list")["result"]["prompts"]
+    assert all("values" not in argument for each in listed for argument in each.get("arguments", ()))
+
+
+def test_a_session_says_what_is_good_from_then_on(stdio: Stdio, ws_dir: Path) -> None:
+    stdio.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}, modern=False)
+    logging = {"name": "test_tool_with_logging"}
+    stdio.send("tools/call", logging, modern=False)
+    assert [stdio.read().get("method") for _ in range(4)] == ["notifications/message"] * 3 + [None]
+    assert "result" in stdio.ask("logging/setLevel", {"level": "error"}, modern=False)
+    id = stdio.send("tools/call", logging, modern=False)
+    assert stdio.read()["id"] == id
+    for wrong in ({}, {"level": "loud"}, {"level": []}):
+        assert stdio.ask("logging/setLevel", wrong, modern=False)["error"]["code"] == -32602
+    assert stdio.ask("resources/subscribe", modern=False)["error"]["code"] == -32602
+    watched = {"uri": "test://watched-resource"}
+    assert "result" in stdio.ask("resources/subscribe", watched, modern=False)
+
+    def change(uri: str) -> None:
+        database = [sys.executable, "-m", "mixkit", "db", "%s", "--app", "conf/test", "--ws-dir", str(ws_dir)]
+        query, put = ([word.replace("%s", command) for word in database] for command in ("query", "put"))
+        found = subprocess.run([*query, f'uri == "{uri}"'], check=True, capture_output=True, text=True).stdout
+        subprocess.run([*put, "--upsert"], input=found, check=True, capture_output=True, text=True)
+
+    change("test://static-text")
+    change(watched["uri"])
+    told = stdio.read()
+    assert (told["method"], told["params"]) == ("notifications/resources/updated", watched)
 
 
 def test_a_question_is_an_answer_and_comes_back(stdio: Stdio) -> None:
@@ -136,8 +228,21 @@ def test_a_question_is_an_answer_and_comes_back(stdio: Stdio) -> None:
     ):
         assert stdio.ask("tools/call", params, capabilities=FORM)["error"]["code"] == -32602
     # A client that cannot be asked is told what it lacks.
-    lacking = stdio.ask("tools/call", {"name": QUESTION})["error"]
-    assert (lacking["code"], lacking["data"]) == (-32021, {"requiredCapabilities": {"elicitation": {}}})
+    url: dict[str, Any] = {"elicitation": {"url": {}}}
+    for can, tool, lacking in (
+        ({}, QUESTION, {"elicitation": {}}),
+        ({"elicitation": True}, QUESTION, {"elicitation": {}}),
+        (url, QUESTION, {"elicitation": {"form": {}}}),
+        (FORM, "test_ask_elsewhere", url),
+        ({"elicitation": {"form": {}}}, "test_ask_elsewhere", url),
+        ({"sampling": {}}, "test_ask_with_tools", {"sampling": {"tools": {}}}),
+    ):
+        error = stdio.ask("tools/call", {"name": tool}, capabilities=can)["error"]
+        assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": lacking})
+    both = {"sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}}
+    for tool in (QUESTION, "test_ask_elsewhere", "test_ask_with_tools"):
+        asked = stdio.ask("tools/call", {"name": tool}, capabilities=both)["result"]
+        assert asked["resultType"] == "input_required"
 
 
 def test_a_client_with_a_session_is_asked_while_it_waits(stdio: Stdio) -> None:

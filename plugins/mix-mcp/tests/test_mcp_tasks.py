@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,8 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mcp")]
@@ -106,3 +110,28 @@ def test_a_task_is_its_owners(site: Site, ask: Callable[..., Any], call: Call) -
         assert refused["data"] == {
             "requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
         }
+
+
+def test_a_task_is_there_as_long_as_its_agent_may_be_run(
+    site: Site, ask: Callable[..., Any], call: Call, ws_dir: Path
+) -> None:
+    made = [sys.executable, "-m", "mixkit", "auth", "token", "ada@example.org", "--ws-dir", str(ws_dir)]
+    token = subprocess.run(made, check=True, capture_output=True, text=True).stdout.strip()
+    with site.client() as operator, site.client(token) as ada:
+        grant = {"subject": "user/ada@example.org", "role": "runner", "resource": "agent/test/confirm_delete"}
+        kept = {**grant, "resource": "agent/test/simple_text"}
+        path = "/v1/ws/conf/permissions"
+        id = operator.post(path, json=grant).json()["id"]
+        assert operator.post(path, json=kept).status_code in (200, 201)
+        task = ask(ada, "tools/call", name="confirm_delete")["taskId"]
+        asked = until(ask, ada, task, "input_required")["inputRequests"]
+        assert operator.delete(f"{path}/{id}").status_code in (200, 204)
+        # From the next request on, whatever has begun before.
+        listed = call(ada, "tools/list").json()["result"]["tools"]
+        assert [tool["name"] for tool in listed] == ["test_simple_text"]
+        answers = {key: {"action": "accept", "content": {"confirm": True}} for key in asked}
+        missing = ask(ada, "tasks/get", taskId="0" * 32)
+        assert missing["code"] == -32602
+        assert ask(ada, "tools/call", name="confirm_delete")["code"] == -32602
+        assert ask(ada, "tasks/get", taskId=task) == missing
+        assert ask(ada, "tasks/update", taskId=task, inputResponses=answers) == missing
