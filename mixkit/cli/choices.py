@@ -48,12 +48,6 @@ class ProjectOption(click.Option):
         return super().get_default(ctx, call)
 
 
-def _workspaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from mixkit.cli.completing import complete_workspace
-
-    return complete_workspace(ctx, param, incomplete)
-
-
 def ws_option(
     *names: str, required: bool = False, help: str = "Workspace.", default: str | None = None
 ) -> Callable[[F], F]:
@@ -71,7 +65,6 @@ def ws_option(
         metavar="WS",
         required=required,
         help=help,
-        shell_complete=_workspaces,
         **about,
     )
 
