@@ -288,8 +288,7 @@ def test_only_data_is_on_stdout(words: tuple[str, ...], workspaces: Path) -> Non
         (("logs", "-f"), 130),
         (("db", "tail", "--app", "shop/notes"), 130),
         (("mcp", "--ws", "shop"), 130),
-        # It is how a server is ended.
-        (("serve", "--port", "0", "--no-auth"), 0),
+        (("serve", "--port", "0", "--no-auth"), 130),
     ],
 )
 def test_ctrl_c_ends_what_runs(words: tuple[str, ...], status: int, workspaces: Path) -> None:
@@ -313,7 +312,7 @@ def test_ctrl_c_ends_what_runs(words: tuple[str, ...], status: int, workspaces: 
         reader.start()
     try:
         # They run by then; earlier, while they start, they would end in the same way, but for the server.
-        end = time.monotonic() + (60 if status == 0 else 3)
+        end = time.monotonic() + (60 if words[0] == "serve" else 3)
         while time.monotonic() < end and not any(b"listening on" in line for line in said):
             assert process.poll() is None, said
             time.sleep(0.1)
@@ -328,3 +327,37 @@ def test_ctrl_c_ends_what_runs(words: tuple[str, ...], status: int, workspaces: 
             assert stream is not None
             stream.close()
     assert b"Traceback" not in b"".join(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("list", "s"), {"shop"}),
+        (("list", "shop/"), {"shop/notes"}),
+        (("app", "show", "shop/n"), {"shop/notes"}),
+        (("run", "shop/n"), {"shop/notes", "shop/n"}),
+        (("-p", "sn"), {"snowflake"}),
+        (("profile", "show", "wid"), {"widget"}),
+        (("ffi", "show", "$http_do_"), {"$http_do_server"}),
+        (("list", "none/"), {""}),
+        (("list", "--ws-dir", "elsewhere", ""), {""}),
+    ],
+)
+def test_a_shell_is_offered_the_names_that_there_are(
+    words: tuple[str, ...], offered: set[str], workspaces: Path
+) -> None:
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("MIXKIT_")}
+    environ = {
+        **kept,
+        "_MIXKIT_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["mixkit", *(f"'{word}'" if word else "" for word in words)]).rstrip(),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "mixkit"],
+        cwd=workspaces, env=environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} | (
+        {""} if "" in offered else set()
+    ) == offered

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mixkit.cli.choices import server_option, server_to_ask, token_option, ws_dir_option
+from mixkit.cli.completing import complete_where
 from mixkit.cli.output import Output, safe_json
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store
@@ -38,7 +39,7 @@ _PAUSE: Final = 0.25
 
 
 @click.command()
-@click.argument("where", required=False, metavar="[WS[/APP[/AGENT]]]")
+@click.argument("where", required=False, metavar="[WS[/APP[/AGENT]]]", shell_complete=complete_where)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("--since", metavar="TIME", help="From then on: 10m, 2h, 1d, or 2026-01-31T12:00:00Z.")
 @click.option("--kind", "kinds", type=click.Choice(_KINDS), multiple=True, help="Of that kind. Repeatable.")

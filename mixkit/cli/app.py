@@ -91,6 +91,12 @@ def _set_profile(ctx: click.Context, param: click.Parameter, value: str) -> None
         ctx.obj.profile = value
 
 
+def _profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from mixkit.cli.completing import complete_profile
+
+    return complete_profile(ctx, param, incomplete)
+
+
 def _set_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> None:
     ctx.obj.overrides = parse_overrides(texts)
 
@@ -106,6 +112,7 @@ def _set_overrides(ctx: click.Context, param: click.Parameter, texts: tuple[str,
     is_eager=True,
     expose_value=False,
     callback=_set_profile,
+    shell_complete=_profiles,
     metavar="NAME",
     help="Name or path of the profile: which plugins, settings and limits there are.",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.completing import complete_where, complete_workspace
 from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import (
@@ -36,7 +37,7 @@ app.lazy(
 
 
 @app.command("list")
-@click.argument("name", metavar="[WS]", required=False)
+@click.argument("name", metavar="[WS]", required=False, shell_complete=complete_workspace)
 @desk_command()
 def list_(name: str | None, desk: Desk, out: Output) -> None:
     """List the apps of workspace WS, or of all."""
@@ -59,7 +60,7 @@ def app_rows(desk: Desk, ws: str, out: Output) -> list[tuple[Any, ...]]:
 
 
 @app.command()
-@click.argument("name", metavar="WS/APP")
+@click.argument("name", metavar="WS/APP", shell_complete=complete_where)
 @desk_command()
 def create(name: str, desk: Desk, out: Output) -> None:
     """Make an app without code, which has a database."""
@@ -67,7 +68,7 @@ def create(name: str, desk: Desk, out: Output) -> None:
 
 
 @app.command()
-@click.argument("name", metavar="WS/APP")
+@click.argument("name", metavar="WS/APP", shell_complete=complete_where)
 @desk_command()
 def show(name: str, desk: Desk, out: Output) -> None:
     """Show what is installed as an app, its agents, and what it may do."""
@@ -104,7 +105,7 @@ def _power(layer: dict[str, Any]) -> tuple[str, str]:
 
 
 @app.command()
-@click.argument("name", metavar="WS/APP")
+@click.argument("name", metavar="WS/APP", shell_complete=complete_where)
 @yes_option
 @desk_command()
 def rm(name: str, yes: bool, desk: Desk, out: Output) -> None:
@@ -123,7 +124,7 @@ def rm(name: str, yes: bool, desk: Desk, out: Output) -> None:
 
 
 @app.command()
-@click.argument("name", metavar="WS/APP")
+@click.argument("name", metavar="WS/APP", shell_complete=complete_where)
 @click.option(
     "--agree",
     "wanted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mixkit.cli.completing import complete_ffi
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.params import read_json
@@ -41,7 +42,7 @@ def list_ffis(session: Session, prefix: str) -> None:
 
 
 @ffi.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_ffi)
 @json_option
 @pass_session
 def show(session: Session, name: str) -> None:
@@ -59,7 +60,7 @@ def show(session: Session, name: str) -> None:
 
 
 @ffi.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_ffi)
 @click.argument("args", default="[]")
 @json_option
 @pass_session

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.completing import complete_where
 from mixkit.cli.desk_command import desk_command
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _COLUMNS = ("name", "kind", "version", "description")
 
 
 @click.command("list")
-@click.argument("where", metavar="[WS[/APP]]", required=False)
+@click.argument("where", metavar="[WS[/APP]]", required=False, shell_complete=complete_where)
 @desk_command()
 def list_(where: str | None, desk: Desk, out: Output) -> None:
     """List workspaces, their apps and the agents in them, by the names that `mixkit run` and `mixkit logs` take.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixkit.cli.completing import complete_profile
 from mixkit.cli.group import Group
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
@@ -45,7 +46,7 @@ def list_profiles(session: Session) -> None:
 
 
 @profile.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_profile)
 @json_option
 @pass_session
 def show(session: Session, name: str | None) -> None:
@@ -57,7 +58,7 @@ def show(session: Session, name: str | None) -> None:
 
 
 @profile.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_profile)
 @json_option
 @pass_session
 def path(session: Session, name: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mixkit.cli.choices import enter_folder, ws_dir_option
+from mixkit.cli.completing import complete_code
 from mixkit.cli.output import Output
 from mixkit.cli.params import merge_params, read_json
 from mixkit.cli.session import Session, json_option, pass_session
@@ -27,7 +28,13 @@ __all__ = ["run"]
 
 
 @click.command()
-@click.argument("code", type=click.Path(path_type=Path), is_eager=True, callback=enter_folder)
+@click.argument(
+    "code",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=enter_folder,
+    shell_complete=complete_code,
+)
 @click.argument("entry", required=False)
 @click.argument("params", required=False)
 @click.option(

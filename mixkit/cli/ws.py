@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mixkit.cli.completing import complete_workspace
 from mixkit.cli.desk_command import desk_command
 from mixkit.cli.group import Group
 from mixkit.cli.workspaces import agreed, yes_option
@@ -48,7 +49,7 @@ def create(name: str, desk: Desk, out: Output) -> None:
 
 
 @ws.command()
-@click.argument("name", metavar="WS")
+@click.argument("name", metavar="WS", shell_complete=complete_workspace)
 @desk_command()
 def show(name: str, desk: Desk, out: Output) -> None:
     """Show the apps of workspace WS: what is installed of each, and who signed it."""
@@ -61,7 +62,7 @@ def show(name: str, desk: Desk, out: Output) -> None:
 
 
 @ws.command()
-@click.argument("name", metavar="WS")
+@click.argument("name", metavar="WS", shell_complete=complete_workspace)
 @yes_option
 @desk_command()
 def rm(name: str, yes: bool, desk: Desk, out: Output) -> None:
