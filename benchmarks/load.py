@@ -6,10 +6,8 @@ It takes about 20 µs a request of its own processor, so that on two of them wha
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 __all__ = ["measure", "processor_time"]
@@ -114,6 +112,9 @@ def measure(
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor that a process has used; less than the rest disturbed by what else the machine does."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processor that a process has used; less than the rest disturbed by what else the machine does.
+
+    By its own clock (Linux, include/linux/posix-timers_types.h: CPUCLOCK_SCHED), which is exact where the ticks of
+    /proc are hundredths of a second.
+    """
+    return time.clock_gettime(~pid << 3 | 2)

@@ -363,6 +363,8 @@ class Compiler(Protocol):
 
         Args:
             sources: names of files to their text, which may be read when it is asked for; perhaps more than are needed.
+                A compiler that reads files itself takes `mixkit.sources.Sources` alone, which texts that somebody has
+                sent never are, and refuses all others.
 
         Raises:
             MixError: with everything that is wrong, as people read it. It may have `diagnostics`, of which each

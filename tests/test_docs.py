@@ -81,6 +81,9 @@ def test_references_are_up_to_date() -> None:
         ("$ mkdir deep && cd deep\n$ basename $PWD\ndeep\n", True),
         ("$ export a=1 && alias b='echo $a'\n$ b\n1\n", True),
         ("$ (sleep 0.2; echo late; sleep 60) &\nlate\n$ kill %1\n", True),
+        ("$ (sleep 0.2; echo one; sleep 0.3; echo two; sleep 60) &\none\n$ true\ntwo\n$ kill %1\n", True),
+        ("$ echo 'a \\'; echo b\na \\\nb\n", True),
+        ("$ echo a \\\n    b\na b\n", True),
         ("$ cat\n$ echo on\non\n", True),
     ],
 )

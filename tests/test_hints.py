@@ -202,7 +202,8 @@ def test_what_cannot_be_run_says_what_can(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "agent.c").write_text("int x;")
-    for code in ("agent.c", "."):
-        assert f"mixkit wasm run {code} ENTRY PARAMS" in say("-p", "test", "run", code, "go")
+    assert "a source, a .remix package, or a folder with a manifest.json" in say("run", ".", "go")
+    said = say("-p", "test", "run", "agent.c", "go")
+    assert "agent.c: plugin 'wasm' compiles such sources, which is not on in the profile 'test'" in said
     assert "--param NAME=VALUE" in say("-p", "test", "run", "x.wasm", "go", "name=Ada")
     assert """'["a text", 1]'""" in say("-p", "test", "ffi", "call", "$crypto_md5", "abc")

@@ -203,5 +203,16 @@ def test_a_name_that_is_none_is_refused(mixkit_cli, name: str, tmp_path: Path) -
 
 
 def test_nothing_is_overwritten(mixkit_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "mix-a").mkdir()
-    assert mixkit_cli("plugin", "new", "a", "-d", str(tmp_path)).returncode == 2
+    kept = tmp_path / "mix-a" / "README.md"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    done = mixkit_cli("plugin", "new", "a", "-d", str(tmp_path))
+    assert done.returncode == 2 and "is there and not empty" in done.stderr
+    assert kept.read_text() == "mine" and len(list(kept.parent.iterdir())) == 1
+
+
+def test_what_is_made_is_told(mixkit_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    found = json.loads(mixkit_cli("plugin", "new", "a", "-d", str(tmp_path), "--json").stdout)
+    files = {str(path) for path in (tmp_path / "mix-a").rglob("*") if path.is_file()}
+    assert found["path"] == str(tmp_path / "mix-a") and {*found["files"]} == files
+    assert found["next"].startswith("python -m pip install -e")

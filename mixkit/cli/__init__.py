@@ -24,6 +24,9 @@ def main(args: Sequence[str] | None = None) -> int:
         from mixkit.cli.app import main
 
         return main(args)
+    except KeyboardInterrupt:
+        # While modules were imported.
+        return 130
     finally:
         # NOTE: libraries that count their objects as Python ends report those that it does not look at any more.
         gc.unfreeze()

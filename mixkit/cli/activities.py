@@ -8,7 +8,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -87,10 +87,7 @@ def logs(
     if len(kinds) == 1 and kinds != (_OUTPUT,):
         given["kind"] = kinds[0]
     out = Output(session.as_json)
-    with (
-        _source(session, workspace or None, given, ws_dir, url, token) as source,
-        suppress(KeyboardInterrupt),
-    ):
+    with _source(session, workspace or None, given, ws_dir, url, token) as source:
         past = [each for each in source.past(limit) if _is_wanted(each, kinds, result)]
         if session.as_json and not follow:
             out.document(past)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from mixkit.cli.output import colour, safe, safe_json
+from mixkit.cli.output import safe, safe_json, styled
 from mixkit.cli.session import Session
 from mixkit.errors import MixError, RunError
 from mixkit.near import meant, meant_file
@@ -100,7 +100,7 @@ def _report(exc: BaseException, words: list[str], session: Session) -> None:
     if _wants_json(words):
         _print_object(kind, message, exc)
         return
-    label = click.style("error:", fg="red", bold=True) if colour(sys.stderr) else "error:"
+    label = styled("error:", "error", sys.stderr)
     click.echo(f"mixkit: {label} {_indented(safe(message))}", err=True)
     for frame in exc.backtrace if isinstance(exc, RunError) else ():
         click.echo(f"    at {frame}", err=True)

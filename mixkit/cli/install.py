@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from mixkit.cli.output import Output
 from mixkit.cli.package_file import FILE, open_package, releases_of, trust_option, trusted_keys, warnings_of
 from mixkit.cli.remix_text import powers, print_diff, shown
 from mixkit.cli.session import Session, json_option, pass_session
-from mixkit.cli.workspaces import find_workspace, open_store
+from mixkit.cli.workspaces import agreed, find_workspace, open_store
 
 if TYPE_CHECKING:
     from mixkit.grants import Grants
@@ -228,13 +227,8 @@ def _agreed(
             out.note(
                 f"of which --grant allows: {', '.join(p for layer in granted.patterns() for p in layer)}"
             )
-    if yes:
-        return True
-    if out.as_json or not sys.stdin.isatty():
-        raise click.UsageError(
-            f"it asks for powers that nobody agreed to ({', '.join(widened)}); say --yes to agree"
-        )
-    click.confirm("Install it with these powers?", abort=True, err=True)
+    asked = f"it asks for powers that nobody agreed to ({', '.join(widened)})"
+    agreed("Install it with these powers?", yes, out, asked)
     return True
 
 

@@ -19,7 +19,7 @@ import click
 
 from mixkit.errors import printable
 
-__all__ = ["Output", "colour", "safe", "safe_json"]
+__all__ = ["Output", "Style", "safe", "safe_json", "styled"]
 
 Style = Literal["ok", "warning", "error", "name", "dim", "title"]
 
@@ -32,6 +32,8 @@ _STYLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},
 }
 _GAP = "  "
+_LEAST = 20
+"""Characters that the last column of a table needs."""
 _QUIET_SECONDS = 0.5
 
 
@@ -51,7 +53,12 @@ def _escaped(character: str) -> str:
     return json.dumps(character)[1:-1]
 
 
-def colour(stream: Any = None) -> bool:
+def styled(text: str, style: str | None, stream: Any = None) -> str:
+    """The text as it goes to a stream, stdout by default: with its colour on a terminal that wants some."""
+    return click.style(text, **_STYLES[style]) if style and _coloured(stream) else text
+
+
+def _coloured(stream: Any = None) -> bool:
     """Whether to colour what goes to the stream: a terminal, and neither NO_COLOR nor TERM=dumb is set."""
     stream = stream or sys.stdout
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -90,18 +97,19 @@ class Output:
 
     def line(self, text: str = "", style: Style | None = None) -> None:
         """A line of text on stdout. Not for `--json`, which prints documents only."""
-        click.echo(self._styled(safe(text), style, sys.stdout))
+        click.echo(styled(safe(text), style, sys.stdout))
 
     def note(self, text: str, style: Style | None = "dim") -> None:
         """A line for the person at the terminal, on stderr."""
-        click.echo(self._styled(safe(text), style, sys.stderr), err=True)
+        click.echo(styled(safe(text), style, sys.stderr), err=True)
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, styles: Mapping[str, str] = {}
     ) -> None:
         """Rows under their column names.
 
-        On a terminal aligned, with a heading, the last column wrapped. In a pipe a line per row, cells
+        On a terminal aligned, with a heading, the last column wrapped; on a narrow one the cells of a row
+        beneath each other. In a pipe a line per row, cells
         separated by tabs, no heading. As JSON an array of objects.
 
         Args:
@@ -116,17 +124,18 @@ class Output:
                 click.echo("\t".join(row))
             return None
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-        room = max(20, _terminal_width() - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1))
-        click.echo(self._styled(_joined(columns, widths).rstrip(), "title", sys.stdout))
+        room = _terminal_width() - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+        if room < min(_LEAST, widths[-1]):
+            return _beneath(columns, cells, styles)
+        click.echo(styled(_joined(columns, widths).rstrip(), "title", sys.stdout))
         margin = "\n" + " " * (sum(widths[:-1]) + len(_GAP) * (len(widths) - 1))
         for row in cells:
             last = margin.join(_wrapped(row[-1], room))
             padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)] + [last]
-            styled = [
-                self._styled(text, styles.get(cell), sys.stdout)
-                for text, cell in zip(padded, row, strict=True)
+            shown = [
+                styled(text, styles.get(cell), sys.stdout) for text, cell in zip(padded, row, strict=True)
             ]
-            click.echo(_GAP.join(styled).rstrip())
+            click.echo(_GAP.join(shown).rstrip())
         return None
 
     def record(self, pairs: Mapping[str, Any]) -> None:
@@ -137,7 +146,7 @@ class Output:
         for name, value in pairs.items():
             shown = _text(value)
             if sys.stdout.isatty():
-                click.echo(f"{self._styled(name.ljust(width), 'name', sys.stdout)}{_GAP}{shown}")
+                click.echo(f"{styled(name.ljust(width), 'name', sys.stdout)}{_GAP}{shown}")
             else:
                 click.echo(f"{name}\t{shown}")
         return None
@@ -171,8 +180,19 @@ class Output:
                 sys.stderr.write("\r\x1b[2K")
                 sys.stderr.flush()
 
-    def _styled(self, text: str, style: str | None, stream: Any) -> str:
-        return click.style(text, **_STYLES[style]) if style and colour(stream) else text
+
+def _beneath(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]) -> None:
+    """Rows on a terminal that is too narrow for them: a line or more for each cell that says something."""
+    width = max(map(len, columns))
+    margin = " " * (width + len(_GAP))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name, cell in zip(columns, row, strict=True):
+            if cell:
+                lines = _wrapped(cell, max(10, _terminal_width() - len(margin)))
+                text = styled(f"\n{margin}".join(lines), styles.get(cell), sys.stdout)
+                click.echo(f"{styled(name.ljust(width), 'title', sys.stdout)}{_GAP}{text}")
 
 
 def _text(cell: Any) -> str:

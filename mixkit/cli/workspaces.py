@@ -111,10 +111,22 @@ def split_app(name: str) -> tuple[str, str]:
     return workspace, app
 
 
-def agreed(question: str, yes: bool, out: Output) -> None:
-    """Ask at the terminal whether something may be lost. `Abort` if not."""
+def agreed(question: str, yes: bool, out: Output, what: str | None = None) -> None:
+    """Ask at the terminal whether something may be lost. Whoever says no ends the command, with status 1.
+
+    Args:
+        yes: it was agreed to before.
+        what: what the command does, for where nobody can be asked; the question by default.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
     if yes:
         return
     if out.as_json or not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Say --yes to agree")
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(
+            f"{question} Say --yes to agree" if what is None else f"{what}; say --yes to agree"
+        )
+    if not click.confirm(question, err=True):
+        out.note("nothing was done")
+        raise click.exceptions.Exit(1)

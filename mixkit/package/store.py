@@ -248,6 +248,11 @@ class Workspace:
         """What `read` makes of `database`, with the watermark that it is of: made again only when it was written."""
         return Glance(self._book, read)
 
+    def mark(self) -> disk.Mark | None:
+        """What stays the same as long as nothing was written of what a `glance` sees: what is installed, and what else
+        is in `database`. None where that cannot be said. What is read after it is no older. Takes a microsecond."""
+        return self._book.mark()
+
     def generation(self, app: str) -> str:
         """What `app(app).generation` would be, for some microseconds as long as nothing changed: for caches.
 

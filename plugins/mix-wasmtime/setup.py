@@ -16,6 +16,7 @@ PARTS = (
     "call",
     "memory",
     "region",
+    "touched",
     "image",
 )
 

@@ -115,3 +115,21 @@ def test_without_a_package_there_are_no_agents(shop: Path, capfd: pytest.Capture
     (shop / "manifest.json").unlink()
     code, failed = failures(shop, '  test "one" { assert.equal(ok(1), call("add", {n: 1})) }\n', capfd)
     assert code == 1 and "without other agents" in failed["one"]["found"][0]["_rmx_value"]
+
+
+def test_what_differs_is_shown_as_mix_has_it(shop: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (shop / "shop_test.mix").write_text("""module shop_test
+  import array
+  import assert
+
+  test "short" { assert.equal(ok({count: 1}), ok([])) }
+  test "long" {
+    let many = array.initialize(20, (n -> {number: n}));
+    assert.equal(ok({all: many}), ok({all: [{number: 7}] + many}))
+  }
+module end
+""")
+    assert main(["test"]) == 1
+    told = capfd.readouterr().err
+    assert 'expected ok({"count":1})\n  found    ok([])\n' in told
+    assert '+  {\n  +   "number": 7\n  +  },\n' in told and "_rmx" not in told

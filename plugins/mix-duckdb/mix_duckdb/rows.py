@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from mix_duckdb.settings import DuckdbSettings
-from mix_duckdb.values import Form, form_of
+from mix_duckdb.values import Form, arrow_type, form_of
 from mixkit import codec
 from mixkit.errors import FFIError
 
@@ -120,11 +120,8 @@ class _Arrow:
 
     def __init__(self, relation: Any, forms: list[Form] | None, settings: DuckdbSettings) -> None:
         types = [str(type) for type in relation.types]
-        # NOTE: DuckDB 2.0 makes Arrow's decimals of 128 bits of UHUGEINT, in which the upper half of them is negative.
         casts = (
-            [form_of(type).cast if "UHUGEINT" in str(type) else str(type) for type in relation.types]
-            if forms is None
-            else [form.cast for form in forms]
+            [arrow_type(type) for type in relation.types] if forms is None else [form.cast for form in forms]
         )
         if casts != types:
             names = [name.replace('"', '""') for name in relation.columns]

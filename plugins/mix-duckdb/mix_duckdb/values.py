@@ -29,12 +29,15 @@ from typing import Any, Literal, NamedTuple
 
 from mixkit.value import INT64_MAX, INT64_MIN
 
-__all__ = ["Form", "form_of"]
+__all__ = ["Form", "arrow_type", "form_of"]
 
 _SAME = frozenset(
     "boolean tinyint smallint integer bigint utinyint usmallint uinteger float double varchar blob".split()  # noqa: SIM905
 )
 _LARGE = frozenset(["ubigint", "hugeint", "uhugeint", "bignum"])
+_NOT_IN_ARROW = frozenset(["uhugeint", "bignum", "bit", "time with time zone"])
+"""What DuckDB 2.0 makes something else of in Arrow: negative numbers of the upper half, bytes as it keeps them itself,
+and times without their zone."""
 _EXACT = 15
 """Digits that a float has, whatever they are."""
 
@@ -84,6 +87,26 @@ def form_of(type: Any) -> Form:
     if kind == "geometry":
         return Form("BLOB")
     return Form("VARCHAR")
+
+
+def arrow_type(type: Any) -> str:
+    """The type to cast to before it becomes Arrow: itself, with text for each part that Arrow would not keep."""
+    kind = type.id
+    if kind in _NOT_IN_ARROW:
+        return "VARCHAR"
+    if kind == "list":
+        return f"{arrow_type(type.child)}[]"
+    if kind == "array":
+        inside = dict(type.children)
+        return f"{arrow_type(inside['child'])}[{inside['size']}]"
+    if kind in ("struct", "union", "tuple", "map"):
+        # A union has its tag among its parts, without a name.
+        parts = [(name, part) for name, part in type.children if name or kind != "union"]
+        made = [arrow_type(part) for _, part in parts]
+        if made != [str(part) for _, part in parts]:
+            names = ["" if kind in ("tuple", "map") else f"{_quoted(name)} " for name, _ in parts]
+            return f"{kind.upper()}({', '.join(map(''.join, zip(names, made, strict=True)))})"
+    return str(type)
 
 
 def _large(digits: str | int) -> Any:

@@ -172,14 +172,38 @@ async def test_arrow(session: Any) -> None:
     assert str(whole.schema.field("d").type) == "date32[day]"
     with pytest.raises(FFIError, match="as they were asked for"):
         await answer.rows()
-    # What Arrow has no type for is text, not another number.
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("340282366920938463463374607431768211455::uhugeint", "340282366920938463463374607431768211455"),
+        ("12345678901234567890123::bignum", "12345678901234567890123"),
+        ("bit '0101'", "0101"),
+        ("'12:00:00+02'::timetz", "12:00:00+02"),
+    ],
+)
+async def test_arrow_of_what_arrow_has_not(session: Any, sql: str, text: str) -> None:
+    """It is text, by itself and in whatever has it in it, and all beside it is what it is."""
     answer = await session.query(
-        'select 340282366920938463463374607431768211455::uhugeint as "a""b", 1 as b', arrow=True
+        f"""select {sql} as "a""b", [{sql}] as l, array_value({sql}) as r, {{'x y': {sql}, 'n': 1}} as s,
+        map {{'k': {sql}}} as m, row({sql}, 2) as t, union_value(u := {sql}) as u, 1 as b, {{'n': 1}} as c""",
+        arrow=True,
     )
     stream = await answer.arrow()
-    assert pyarrow.ipc.open_stream(stream).read_all().to_pylist() == [
-        {'a"b': "340282366920938463463374607431768211455", "b": 1}
-    ]
+    table = pyarrow.ipc.open_stream(stream).read_all()
+    (row,) = table.to_pylist()
+    assert list(row.pop("t").values()) == [text, 2]
+    assert row == {
+        'a"b': text,
+        "l": [text],
+        "r": [text],
+        "s": {"x y": text, "n": 1},
+        "m": [("k", text)],
+        "u": text,
+        "b": 1,
+        "c": {"n": 1},
+    }
 
 
 async def test_no_more_than_is_allowed(connect: Connect) -> None:

@@ -30,14 +30,18 @@ if TYPE_CHECKING:
 
     from mix_mcp.tool import Said
     from mixkit.job import RunResult
+    from mixkit.package import Workspace
+    from mixkit.package.disk import Mark
     from mixkit.waiting import Waiting
 
-__all__ = ["AgentTools", "CallFailed", "Gone"]
+__all__ = ["AgentTools", "CallFailed", "Found", "Gone"]
 
 log = logging.getLogger("mixkit.mcp")
 
 _SECONDS: Final = 5.0
 """For which what apps say of their tools is taken for what they say."""
+_MOST_SEEN: Final = 100
+"""Tools of callers that are found without looking again; their programs stay in memory."""
 _VIA: Final = {"via": "mcp"}
 """What is noted of each run beside who, what and when."""
 
@@ -57,6 +61,22 @@ class CallFailed(Exception):
     def __init__(self, text: str, *, params: bool) -> None:
         super().__init__(text)
         self.params = params
+
+
+class Found(NamedTuple):
+    """A tool that somebody may call, and its agent if that is at hand."""
+
+    tool: Tool
+    target: Target | None
+
+
+class _Seen(NamedTuple):
+    """What was found for a caller at a mark of the workspace. It keeps the caller, so that its id stays its own."""
+
+    who: Caller
+    home: Workspace
+    mark: Mark
+    found: Found
 
 
 class _Run(NamedTuple):
@@ -79,6 +99,8 @@ class AgentTools:
         self._of: tuple[str, ...] = ()
         self._tools: Mapping[str, Tool] = {}
         self._agents: Mapping[tuple[str, str], Agent] = {}
+        self._home: Workspace | None = None
+        self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept()
         self._records = Records(server, workspace)
         self._moments: tuple[str, ...] | None = None
@@ -99,8 +121,19 @@ class AgentTools:
             tools = await self._listed_by_agent(who)
         return [tool for tool in tools.values() if self.may(who, tool)]
 
-    async def find(self, who: Caller, name: str) -> tuple[Tool, Target | None] | None:
-        """The tool of that name, and its agent if that is at hand; None if there is none, or not for them."""
+    def seen(self, who: Caller, name: str) -> Found | None:
+        """The same as `find`, if that has found it and nothing was changed since; else None."""
+        seen = self._seen.get((name, id(who)))
+        # PERF: what somebody may and what is installed is the same as long as the mark is.
+        if seen is None or time.monotonic() > self._until or seen.home.mark() != seen.mark:
+            return None
+        return seen.found
+
+    async def find(self, who: Caller, name: str) -> Found | None:
+        """The tool of that name; None if there is none, or not for them."""
+        home = self._home
+        # From before anything is looked at: that is no older.
+        mark = None if home is None else home.mark()
         tool, target = self._tools.get(name), None
         if tool is not None:
             # PERF: what is at hand is what is installed, which a list of all would take much longer to find out.
@@ -110,7 +143,15 @@ class AgentTools:
         await self._server.authorizer.ready(who, self._workspace)
         if LISTER in self._agents:
             tool, target = (await self._listed_by_agent(who)).get(name), None
-        return (tool, target) if tool is not None and self.may(who, tool) else None
+        if tool is None or not self.may(who, tool):
+            return None
+        found = Found(tool, target)
+        # What was read of the apps meanwhile may have made it another one.
+        if target is not None and home is not None and mark is not None and self._tools.get(name) is tool:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[name, id(who)] = _Seen(who, home, mark, found)
+        return found
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
         """The tools as the workspace's own agent lists them for somebody who may run it; else as they are."""
@@ -130,6 +171,7 @@ class AgentTools:
         return found
 
     async def _current(self) -> Mapping[str, Tool]:
+        self._home = self._server.store.workspace(self._workspace)
         of = self.state()
         if of != self._of or (time.monotonic() > self._until and await self._said_else()):
             found = await agents_of(
@@ -141,6 +183,7 @@ class AgentTools:
             names = named({pair: said[pair].name if pair in said else None for pair in agents})
             self._tools = {name: tool_of(name, agents[pair], said.get(pair)) for name, pair in names.items()}
             self._agents, self._of = agents, of
+            self._seen.clear()
         return self._tools
 
     async def _said_else(self) -> bool:
@@ -174,12 +217,14 @@ class AgentTools:
         output: Callable[[int, str], None] | None,
         target: Target | None = None,
         caller: Waiting | None = None,
+        *,
+        as_json: bool = False,
     ) -> RunResult:
         """Run an agent, as its server does for everybody who asks. The parameters are a Value.
 
         Args:
             target: the agent as `find` has answered it just now.
-            output, caller: as `told` and `caller` of `mix_server.runs.Runs.run`.
+            output, caller, as_json: as `told`, `caller` and `as_json` of `mix_server.runs.Runs.run`.
 
         Raises:
             Gone: it is not there any more.
@@ -196,7 +241,7 @@ class AgentTools:
                 params = await fitted(target.check, params)
             env = target.env.for_request(user=who.user, headers={}, body=None)
             result = await server.runs.run(
-                target, params, who, resource, run_id, env, told=output, caller=caller
+                target, params, who, resource, run_id, env, told=output, as_json=as_json, caller=caller
             )
             status = 200
             if result.postponed:

@@ -80,7 +80,7 @@ class Calls:
                 raise _unknown(name)
             params |= constant.called(arguments)
             name, arguments = params["name"], params["arguments"]
-        found = await self._tools.find(asked.who, name)
+        found = self._tools.seen(asked.who, name) or await self._tools.find(asked.who, name)
         if found is None:
             raise _unknown(name)
         tool, target = found
@@ -103,7 +103,7 @@ class Calls:
     ) -> dict[str, Any]:
         try:
             result = await self._tools.run(
-                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting
+                asked.who, tool, values, asked.run, _output(asked, tool), target, waiting, as_json=True
             )
         except Gone:
             raise _unknown(tool.name) from None

@@ -52,13 +52,13 @@ def mcp(
         return
     if workspace is None:
         raise click.UsageError("expected --ws WS, whose agents are to be the tools")
-    if server is not None and local:
+    if local and server is not None:
         raise click.UsageError("--local is of this machine, and --server is elsewhere; give one of them")
     if port is not None and not local:
         raise click.UsageError("--port is that of the local server: give --local with it")
+    url = None if local else server_to_ask(session, server, ws_dir, token)
     from mix_mcp.output import take_output
 
-    url = None if local else server_to_ask(session, server, ws_dir, token)
     # Before anything of a plugin is imported, which may print.
     output = take_output()
     if url is not None or local:
@@ -71,9 +71,9 @@ def mcp(
             return
         from mix_mcp.found import local_server
 
-        found = local_server(session, port, ws_dir)
-        found.ensure()
-        serve_remote(found, workspace, output, constant=constant)
+        shared = local_server(session, port, ws_dir)
+        shared.ensure()
+        serve_remote(shared, workspace, output, constant=constant)
         return
     from mix_mcp.local import serve_workspace
 

@@ -9,6 +9,7 @@ import msgspec
 
 from mixkit import tagged_json
 from mixkit.errors import TaggedJSONError
+from mixkit.forms import JSONText
 from mixkit.value import UNDEF
 
 __all__ = ["RESULT", "error_of", "result_of"]
@@ -17,16 +18,22 @@ RESULT: Final = "mcp_result"
 """The `_rmx_type` of a map that is a result of MCP as it stands: `{content, structuredContent?, isError?}`. So an agent
 answers pictures, sounds, links to resources, or texts for others than programs."""
 
+_TYPE: Final = b"_rmx_type"
 _PARTS: Final = frozenset(("content", "structuredContent", "isError"))
 
 
 def result_of(value: Any, *, structured: bool, modern: bool) -> dict[str, Any]:
-    """The result of a tool whose agent has answered that value.
+    """The result of a tool whose agent has answered that value, which may be at hand as `JSONText`.
 
     Args:
         structured: the tool has a schema of what it answers, so that the value goes out for programs too.
         modern: the client takes any value where programs look; those before 2026-07-28 take objects.
     """
+    if type(value) is JSONText:
+        # What JSON does not have is tagged, and so is a result that stands as it is; a text alone goes out as itself.
+        if value.find(_TYPE) < 0 and not value.startswith(b'"'):
+            return _result(value.decode(), value, structured=structured)
+        value = tagged_json.loads(value)
     # What has a schema goes out as it says.
     if not structured and type(value) is dict and value.get("_rmx_type") == RESULT:
         return _own(value, modern=modern)
@@ -45,15 +52,19 @@ def result_of(value: Any, *, structured: bool, modern: bool) -> dict[str, Any]:
             return error_of(f"the agent answered what JSON cannot hold: {exc}")
     if type(value) is str and not structured:
         return {"content": [{"type": "text", "text": value}]}
-    result: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
-    if structured:
-        result["structuredContent"] = msgspec.Raw(text.encode())
-    return result
+    return _result(text, text.encode(), structured=structured)
 
 
 def error_of(text: str) -> dict[str, Any]:
     """The result of a call that failed: the model reads why, and may call again."""
     return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _result(text: str, data: bytes, *, structured: bool) -> dict[str, Any]:
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
+    if structured:
+        result["structuredContent"] = msgspec.Raw(data)
+    return result
 
 
 def _own(value: dict[str, Any], *, modern: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,7 +13,7 @@ from mix_server import serve
 
 from mix_mcp.state_dir import Running
 from mixkit import __version__
-from mixkit.errors import ProfileError
+from mixkit.errors import MixError, ProfileError
 from mixkit.plugins import call_each
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def serve_here(session: Session, folder: StateDir, wanted: Wanted, port: int, id
     own: dict[str, Any] = {
         "host": _HOST, "port": port, "ws_dir": wanted.ws_dir, "workers": 1, "no_auth": False, "auth": "tokens",
     }  # fmt: skip
-    session.overrides = {**session.overrides} | {
+    session.overrides = dict(session.overrides) | {
         f"settings.server.{name}": value for name, value in own.items()
     }
     token = secrets.token_urlsafe(24)
     state = folder.hold()
-    with contextlib.ExitStack() as stack, serve.bind(_HOST, port) as listener:
+    with contextlib.ExitStack() as stack:
         stack.callback(folder.leave, state)
+        listener = stack.enter_context(_bound(port))
         from mix_server.app import create_app
         from mix_server.required import check_required
         from mix_server.server import Server
@@ -85,3 +87,13 @@ def serve_here(session: Session, folder: StateDir, wanted: Wanted, port: int, id
                 f"mixkit: serving {wanted.ws_dir} on {url} for this user (process {os.getpid()})", err=True
             )
             serve.serve(app, server, listener, local)
+
+
+def _bound(port: int) -> socket.socket:
+    try:
+        return serve.bind(_HOST, port)
+    except ProfileError:
+        raise MixError(
+            f"cannot listen on {_HOST}:{port}, which another program has, or the server of another user: "
+            "give --port with another one, to `mixkit mcp install` too"
+        ) from None

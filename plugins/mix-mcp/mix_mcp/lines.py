@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["MOST", "Lines", "is_file", "read_lines"]
 
@@ -30,7 +32,8 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """The lines that end in a piece, each without its end; None for one that is too long."""
-        *ended, rest = data.split(b"\n")
+        ended = data.split(b"\n")
+        rest = ended.pop()
         for line in ended:
             yield self._joined(line)
         self._begin(rest)
@@ -71,6 +74,9 @@ async def read_lines(
         is_full: whether nothing more should be read now.
         room: waits until it may.
     """
+    # PERF: who has threads cuts lines without it.
+    import asyncio
+
     if is_file(source):
         # The event loop waits for no file.
         while data := await asyncio.to_thread(os.read, source, _AT_ONCE):
@@ -84,8 +90,9 @@ async def read_lines(
 
 
 def is_file(descriptor: int) -> bool:
-    """Whether that is a file, which is there as a whole."""
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    """Whether that is a file, or a device like one: never waited for, which no event loop could."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor))
 
 
 class _Reading:
@@ -104,6 +111,8 @@ class _Reading:
         self._take = take
         self._is_full = is_full
         self._room = room
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._resuming: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()

@@ -7,11 +7,11 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,18 +36,19 @@ _LOG: Final = 1 << 20
 _TOLD: Final = 4096
 """Bytes of a log that are shown."""
 _LINES: Final = 10
-_OWN: Final = "settings.mcp."
-"""Keys of settings that say how long the server lives, and nothing of what it serves."""
+_OWN: Final = ("settings.mcp.", "settings.server.ws_dir=")
+"""Settings that say how long the server lives, and nothing of what it serves; and what is said otherwise."""
 _RUNS: Final = re.compile(rb"^mixkit_runs_(?:active|waiting|paused)(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
 
 
 def wanted_of(session: Session, ws_dir: Path) -> Wanted:
-    """What the command line asks for."""
+    """What the command line and mixkit.toml ask for."""
     profile = session.profile
     if os.sep in profile or profile.endswith(".toml"):
         profile = str(Path(profile).absolute())
-    overrides = {key: value for key, value in session.overrides.items() if not key.startswith(_OWN)}
-    return Wanted(ws_dir=str(ws_dir.resolve()), profile=profile, overrides=overrides)
+    words, _ = session.again()
+    sets = [word for flag, word in pairwise(words) if flag == "--set" and not word.startswith(_OWN)]
+    return Wanted(ws_dir=str(ws_dir.resolve()), profile=profile, sets=sorted(sets))
 
 
 class LocalServer:
@@ -158,9 +159,14 @@ class LocalServer:
         return True
 
     def _start(self) -> None:
+        # PERF: seldom needed.
+        import subprocess
+
         session, folder = self._session, self._folder
         self._tell(f"starting the local server on port {self._port}")
         words, environ = session.again()
+        # It makes its own; that of the environment is for another one.
+        environ.pop("MIXKIT_SERVER_TOKEN", None)
         words += [
             "--log-level",
             session.log_level,
@@ -206,7 +212,9 @@ def end(folder: StateDir, pid: int, seconds: float) -> None:
     until = time.monotonic() + seconds
     while (there := folder.look())[0] and (there[1] is None or there[1].pid == pid):
         if time.monotonic() > until:
-            raise MixError(f"the local server, process {pid}, has not ended within {seconds:g} s")
+            raise MixError(
+                f"the local server, process {pid}, has not ended within {seconds:g} s: kill -9 {pid} ends it at once"
+            )
         time.sleep(_ROUND)
 
 

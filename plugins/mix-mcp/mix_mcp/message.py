@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -75,6 +75,19 @@ class Message(msgspec.Struct, frozen=True):
 
 _MOST_DIGITS: Final = 64
 """Characters of an id: it is kept while its request is worked on, and goes out again."""
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, msgspec.Meta(max_length=_MOST_DIGITS)]
+
+
+class _Request(Message, frozen=True, kw_only=True):
+    """One that is as it should be, and has an id as clients make them."""
+
+    jsonrpc: Literal["2.0"]
+    params: dict[str, Any] = {}
+    id: _Int | _Text
+
+
+_requests = msgspec.json.Decoder(_Request)
 
 
 def read(data: bytes) -> Message | Answer:
@@ -83,6 +96,15 @@ def read(data: bytes) -> Message | Answer:
     Raises:
         Fault: it is no JSON, several messages, or none.
     """
+    try:
+        # PERF: nearly all are requests.
+        return _requests.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read(data)
+
+
+def _read(data: bytes) -> Message | Answer:
+    """The same of what is no request, or not a good one."""
     try:
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -1,4 +1,4 @@
-"""Options of commands of the bridge: which tools a client is shown, and of which local server."""
+"""Options of commands of the bridge: which tools a client is shown, and of which server."""
 
 from __future__ import annotations
 

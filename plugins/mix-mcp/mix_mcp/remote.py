@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -172,31 +172,42 @@ class Remote:
 
     def _told(self, events: http.client.HTTPResponse, id: Id | None) -> None:
         """Hand on what is told, of which the answer is the last."""
-        last = b""
+        answered = False
         for each in events:
             # NOTE: what is cut off in the middle of a line ends like what is whole.
             if each.startswith(b"data:") and each.endswith(b"\n"):
-                last = each[5:].strip()
-                self._send(last)
-        if id is not None and not _is_answer(last):
+                head = _head(each[5:])
+                answered = head.id == id and head.is_answer
+                self._send(each[5:].strip())
+        if id is not None and not answered:
             raise _Ended
 
     def _answered(
         self, answer: http.client.HTTPResponse, body: bytes, message: Message | Answer, id: Id | None
     ) -> None:
-        session = answer.headers.get(_SESSION)
-        found: Any = None
-        with contextlib.suppress(msgspec.DecodeError):
-            found = msgspec.json.decode(body) if body else None
         if id is None or answer.status == 202:
             return
-        if type(found) is not dict or "jsonrpc" not in found:
-            text = found.get("message") if type(found) is dict else None
-            raise Fault(INTERNAL, self._refused(answer, str(text or answer.reason)))
-        if session is not None:
-            self._session = {_SESSION: session, VERSION: str(found["result"]["protocolVersion"])}
+        try:
+            found = _head(body)
+        except Fault:
+            said: Any = None
+            with contextlib.suppress(msgspec.DecodeError):
+                said = msgspec.json.decode(body)
+            text = said.get("message") if type(said) is dict else None
+            raise Fault(INTERNAL, self._refused(answer, str(text or answer.reason))) from None
+        if found.error is not msgspec.UNSET and found.id is None:
+            # It could not read whose it is.
+            self._send(msgspec.json.encode({"jsonrpc": "2.0", "id": id, "error": found.error}))
+            return
+        if found.id != id or not found.is_answer:
+            raise Fault(INTERNAL, "the server answered something else than what it was asked")
+        session = answer.headers.get(_SESSION)
+        if session is not None and found.result is not msgspec.UNSET:
+            opened = msgspec.json.decode(found.result)
+            if type(opened) is dict and type(opened.get("protocolVersion")) is str:
+                self._session = {_SESSION: session, VERSION: opened["protocolVersion"]}
         # One line, however it was written.
-        self._send(msgspec.json.encode(found))
+        self._send(body.strip() if b"\n" not in body else msgspec.json.encode(msgspec.json.decode(body)))
 
     def _about(self, message: Message | Answer) -> dict[str, str]:
         """The headers that say what a message says."""
@@ -208,6 +219,8 @@ class Remote:
         return about if name is None else about | {NAME: written(name)}
 
     def _refused(self, answer: http.client.HTTPResponse, text: str) -> str:
+        if answer.status == 200:
+            return "the server answered what is no message of MCP: is it one of mixkit, and its URL right?"
         said = f"the server answered {answer.status}: {text:.500}"
         elsewhere = answer.headers.get("Location")
         if elsewhere is not None:
@@ -230,18 +243,27 @@ class Remote:
 
 
 class _Head(msgspec.Struct):
-    """What tells an answer from what is told before it."""
+    """What tells an answer, and whose it is, from all else that a server tells."""
 
+    jsonrpc: Literal["2.0"]
+    id: Any = None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def is_answer(self) -> bool:
+        return self.result is not msgspec.UNSET or self.error is not msgspec.UNSET
 
-def _is_answer(line: bytes) -> bool:
+
+_HEADS: Final = msgspec.json.Decoder(_Head)
+
+
+def _head(line: bytes) -> _Head:
+    """`Fault` if it is no message: then the client does not get it either."""
     try:
-        found = msgspec.json.decode(line, type=_Head)
+        return _HEADS.decode(line)
     except msgspec.DecodeError:
-        return False
-    return found.result is not msgspec.UNSET or found.error is not msgspec.UNSET
+        raise Fault(INTERNAL, "the server told what is no message of MCP") from None
 
 
 def _said(exc: Exception) -> str:

@@ -16,11 +16,12 @@ import fcntl
 import os
 import socket
 import stat
+import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,8 @@ _LONGEST: Final = 103
 """Bytes of a path of a socket: those of `sun_path`, on macOS, without the last."""
 _LOOKS: Final = 2.0
 """Seconds in which those who only look have let go of the lock."""
+_PEER: Final = struct.Struct("3i")
+"""`struct ucred`: process, user, group; unix(7)."""
 _FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -42,12 +45,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ws_dir: the workspaces, an absolute path.
-        profile, overrides: with which `-p` and `--set` it is started.
+        profile, sets: with which `-p` and `--set` it is started.
     """
 
     ws_dir: str
     profile: str
-    overrides: dict[str, Any]
+    sets: list[str]
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,7 @@ class StateDir:
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             found.connect(str(self._socket))
+            self._check_peer(found)
         except (FileNotFoundError, ConnectionRefusedError):
             found.close()
             return None
@@ -191,6 +195,14 @@ class StateDir:
     def say(self, file: int, running: Running) -> None:
         """Say what runs, to who looks from now on."""
         os.pwrite(file, msgspec.json.encode(running), 0)
+
+    def _check_peer(self, connection: socket.socket) -> None:
+        # Who may write a folder above could have put another one in its place by now.
+        if sys.platform == "linux":
+            about = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+            uid = _PEER.unpack(about)[1]
+            if uid != os.geteuid():
+                raise MixError(f"{self._socket}: user {uid} listens there, expected {os.geteuid()}, who asks")
 
     def _check(self) -> None:
         found = self.path.lstat()

@@ -78,6 +78,8 @@ class Connection:
         self._constant = constant
         self._session: Client | None = None
         self._modern = False
+        self._meta: Any = None
+        self._client: Client | None = None
         self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beginner = Beginner(asyncio.get_running_loop())
@@ -156,7 +158,12 @@ class Connection:
 
     def _asked(self, message: Message, id: Id) -> Asked | None:
         """The request, if it is one for the bridge. `initialize` is answered here."""
-        client = client_of(message.params)
+        # PERF: a client says the same of itself each time.
+        meta = message.params.get("_meta")
+        client = self._client
+        if client is None or meta != self._meta:
+            client = self._client = client_of(message.params)
+            self._meta = meta
         if message.method == "initialize" and client is None:
             if self._modern:
                 raise Fault(
@@ -289,7 +296,7 @@ class _Sink:
     """
 
     def __init__(self, file: io.FileIO, writer: asyncio.StreamWriter | None) -> None:
-        self._write: Callable[[bytes], object] = file.write if writer is None else writer.write
+        self._file = file
         self._writer = writer
 
     @classmethod
@@ -303,7 +310,20 @@ class _Sink:
         return cls(file, asyncio.StreamWriter(transport, protocol, None, loop))
 
     def send(self, line: bytes) -> None:
-        self._write(line + b"\n")
+        data = line + b"\n"
+        if self._writer is None:
+            self._file.write(data)
+            return
+        if not self._writer.transport.get_write_buffer_size():
+            # PERF: as a rule there is room in the pipe, and nothing waits for it.
+            try:
+                sent = self._file.write(data) or 0
+            except (OSError, ValueError):
+                # Nobody reads any more, as the transport finds out too, or has found out and closed the file.
+                sent = 0
+            data = data[sent:]
+        if data:
+            self._writer.write(data)
 
     @property
     def is_full(self) -> bool:

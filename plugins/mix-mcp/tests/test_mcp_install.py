@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,38 +42,53 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.slow
 @pytest.mark.xdist_group("mcp")
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder is that of Linux")
-def test_what_is_installed_is_what_the_client_starts(run: Run, tmp_path: Path, ws_dir: Path) -> None:
+@pytest.mark.parametrize("way", ["local", "in-process"])
+def test_what_is_installed_is_what_the_client_starts(
+    run: Run, tmp_path: Path, ws_dir: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     path = tmp_path / "Claude" / "claude_desktop_config.json"
     path.parent.mkdir()
     before = {"theme": "dörk", "mcpServers": {"other": OTHER}}
     path.write_text(json.dumps(before))
-    where = ("-w", "conf", "--ws-dir", str(ws_dir))
-    planned = json.loads(run("install", *where, "--dry-run").stdout)
-    assert json.loads(path.read_text()) == before
-    run("install", *where)
-    installed = json.loads(path.read_text())
-    assert installed == planned and stat.S_IMODE(path.stat().st_mode) == 0o600
-    server = installed["mcpServers"].pop("remix-app")
-    assert installed == before
-    # As the client does, from anywhere.
-    params = {
-        "_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+    with tempfile.TemporaryDirectory(prefix="mix") as state, socket.socket() as free:
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+        free.close()
+        where = ["-w", "conf", "--ws-dir", str(ws_dir)]
+        where += ["--in-process"] if way == "in-process" else ["--port", port]
+        planned = json.loads(run("install", *where, "--dry-run").stdout)
+        assert json.loads(path.read_text()) == before
+        run("install", *where)
+        installed = json.loads(path.read_text())
+        assert installed == planned and stat.S_IMODE(path.stat().st_mode) == 0o600
+        server = installed["mcpServers"].pop("remix-app")
+        assert installed == before
+        # As the client does, from anywhere.
+        params = {
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }
         }
-    }
-    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params}
-    done = subprocess.run(
-        [server["command"], *server["args"]],
-        input=json.dumps(asked), capture_output=True, text=True, timeout=60, check=True, cwd="/",
-    )  # fmt: skip
-    assert "test_simple_text" in done.stdout
-    # Once more is no change; gone is gone.
-    run("install", *where)
-    assert json.loads(path.read_text()) == planned
-    run("uninstall")
-    assert json.loads(path.read_text()) == before
-    assert "remix-app" in run("uninstall", fails=True).stderr
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params}
+        try:
+            done = subprocess.run(
+                [server["command"], *server["args"]],
+                input=json.dumps(asked), capture_output=True, text=True, timeout=60, check=True, cwd="/",
+            )  # fmt: skip
+            tools = json.loads(done.stdout)["result"]["tools"]
+            assert "test_simple_text" in [tool["name"] for tool in tools]
+            left = json.loads(run("status", "--port", port, "--json", fails=way == "in-process").stdout)
+            assert left["running"] == (way == "local")
+        finally:
+            run("stop", "--port", port)
+        # Once more is no change; gone is gone.
+        run("install", *where)
+        assert json.loads(path.read_text()) == planned
+        run("uninstall")
+        assert json.loads(path.read_text()) == before
+        assert "remix-app" in run("uninstall", fails=True).stderr
 
 
 @pytest.mark.slow

@@ -307,11 +307,14 @@ def test_one_that_does_not_start_says_why(desk: Desk) -> None:
     assert "did not start" in said and "limits.wall_time" in said and "server.log" in said
 
 
-def test_it_ends_when_nobody_uses_it(desk: Desk, join: Callable[..., Stdio]) -> None:
-    pid = desk.start("--set", "settings.mcp.idle_timeout=0.5").pid
+def test_it_ends_when_nobody_uses_it(
+    desk: Desk, join: Callable[..., Stdio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIXKIT_MCP_IDLE_TIMEOUT", "0.5")
     listening = join()
     listening.send("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
     assert listening.read()["method"] == "notifications/subscriptions/acknowledged"
+    pid = desk.known().pid
     time.sleep(2)
     assert desk.known().pid == pid
     assert listening.close() == 0
@@ -330,6 +333,8 @@ def test_a_folder_that_others_may_enter_is_refused(desk: Desk) -> None:
     desk.folder.path.unlink()
 
 
+# Children that do nothing but this.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(os.geteuid() != 0, reason="to be another user needs the rights of the first one")
 def test_the_folder_of_another_user_is_refused(desk: Desk, tmp_path: Path) -> None:
     desk.start()
@@ -338,6 +343,9 @@ def test_the_folder_of_another_user_is_refused(desk: Desk, tmp_path: Path) -> No
     with pytest.raises(MixError, match="belongs to user 65534"):
         desk.folder.connect()
     os.chown(desk.folder.path, 0, -1)
+    # Nor is what another user listens on there taken for it, should the folder have been changed meanwhile.
+    with folder_of_another(desk), pytest.raises(MixError, match="user 65534 listens"):
+        desk.folder.connect()
     # Nor does another user get in.
     child = os.fork()
     if child == 0:
@@ -348,6 +356,35 @@ def test_the_folder_of_another_user_is_refused(desk: Desk, tmp_path: Path) -> No
             os._exit(7)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@contextlib.contextmanager
+def folder_of_another(desk: Desk) -> Iterator[None]:
+    """What `connect` finds when another user has put a socket in the place of the server's."""
+    path = desk.folder.path / "socket"
+    path.rename(path.with_name("ours"))
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            found = socket.socket(socket.AF_UNIX)
+            found.bind(str(path))
+            # The one who begins to listen is the one that is asked for.
+            os.setuid(65534)
+            found.listen()
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    try:
+        yield
+    finally:
+        os.write(done[1], b"x")
+        os.waitpid(child, 0)
+        for descriptor in (*ready, *done):
+            os.close(descriptor)
+        path.unlink()
+        path.with_name("ours").rename(path)
 
 
 def test_two_users_have_two(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +434,7 @@ def test_a_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_a_server_holds_its_folder_as_long_as_it_lives(tmp_path: Path) -> None:
     folder = StateDir(tmp_path / "f")
-    wanted = Wanted(ws_dir="/w", profile="p", overrides={})
+    wanted = Wanted(ws_dir="/w", profile="p", sets=[])
     said = Running(pid=1, version="1", token="t", url="u", pages={}, wanted=wanted)
     state = folder.hold()
     assert folder.look() == (True, None)

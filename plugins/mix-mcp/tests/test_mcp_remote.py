@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from mix_mcp.headers import plain, written
 
 if TYPE_CHECKING:
@@ -88,6 +92,83 @@ def test_a_server_that_refuses_or_is_not_there(site: Site, client: Callable[...,
         capture_output=True, text=True, timeout=60, check=False, env=os.environ,
     )  # fmt: skip
     assert done.returncode == 1 and "expected the URL" in done.stderr
+
+
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+TOLD = b'data: {"jsonrpc": "2.0", "method": "notifications/progress", "params": {}}\n\n'
+
+
+def document(text: bytes, length: int = 0) -> bytes:
+    return JSON % (length or len(text), text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 307 Away\r\nLocation: http://other.example/\r\nContent-Length: 0\r\n\r\n", "http://other.example/"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\n<p>", "502: Bad Gateway"),
+        (b"SSH-2.0-x\r\n", "no server of HTTP"),
+        (b"", "before it answered"),
+        (document(b"{", 100), "before it answered"),
+        (EVENTS + TOLD, "before it answered"),
+        (EVENTS + TOLD + b'data: {"jsonrpc": "2.0", "id": 1, "res', "before it answered"),
+        (EVENTS + TOLD + b"data: {\n\n", "no message of MCP"),
+        (EVENTS + b"data: printed\n\n", "no message of MCP"),
+        (document(b"{}"), "no message of MCP"),
+        (document(b'{"jsonrpc": "2.0", "id": 7, "result": {}}'), "something else"),
+        (document(b'{"jsonrpc": "2.0", "id": null, "error": {"code": 1, "message": "broken"}}'), "broken"),
+    ],
+)  # fmt: skip
+def test_a_request_is_answered_once_whatever_the_server_does(
+    client: Callable[..., Stdio], answer: bytes, said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
+        id = bridge.send("tools/list")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+        told = []
+        while (found := bridge.read()).get("id") is None:
+            told.append(found["method"])
+    assert found["id"] == id and said in found["error"]["message"]
+    assert told == ["notifications/progress"] * answer.count(b"progress")
+    # Nothing else was printed, and nobody was asked twice.
+    rest, _ = bridge.process.communicate(timeout=60)
+    assert rest == b"" and bridge.process.returncode == 0
+
+
+def test_what_keeps_a_bridge_from_tls_is_said(
+    client: Callable[..., Stdio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://localhost:{listener.getsockname()[1]}"
+
+        def asked(answer: Callable[[socket.socket], object]) -> str:
+            bridge = client(None, "--server", url, "--token", TOKEN)
+            bridge.send("tools/list")
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                answer(connection)
+            message: str = bridge.read()["error"]["message"]
+            return message
+
+        untrusted = asked(lambda connection: context.wrap_socket(connection, server_side=True))
+        assert "not trusted" in untrusted and "SSL_CERT_FILE" in untrusted
+        plain = asked(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        assert "no TLS" in plain and "http://" in plain
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert "HTTPS_PROXY is not used" in asked_once(client, url)
+
+
+def asked_once(client: Callable[..., Stdio], url: str) -> str:
+    found: str = client(None, "--server", url, "--token", TOKEN).ask("tools/list")["error"]["message"]
+    return found
 
 
 @pytest.mark.parametrize("text", ["plain", "nöne", " edge ", "=?base64?x?=", "", "tab\t", "a\r\nb"])

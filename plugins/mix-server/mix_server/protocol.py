@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mix_server.cycle import Cycle
 from mix_server.errors import message_body
 
 __all__ = ["Protocol"]
@@ -37,6 +39,14 @@ class _Dropped(list[tuple[bytes, bytes]]):
 
     def append(self, each: tuple[bytes, bytes]) -> None:
         pass
+
+
+def _parts_of(url: bytes, root: str) -> tuple[str, bytes, bytes]:
+    """Path, path as it was sent, and query string of a target. `HttpParserInvalidURLError` if it is none."""
+    parsed = httptools.parse_url(url)
+    raw: bytes = parsed.path
+    path = raw.decode("ascii")
+    return root + (unquote(path) if "%" in path else path), root.encode("ascii") + raw, parsed.query or b""
 
 
 def _drop(data: bytes) -> None:
@@ -76,6 +86,8 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._url, self._parts = b"", ("", b"", b"")
+        self._quiet_since: float | None = None
         self._idle = 0
         self._dropped = 0
         self._most_dropped = _MOST_DROPPED
@@ -143,10 +155,80 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._check_target()
-        super().on_headers_complete()
+        self._begin()
         # NOTE: uvicorn would lay what stands behind the body to the headers, where nobody on the way has seen it
         # (RFC 9110, 6.5.1).
         self.headers = _Dropped()
+
+    def _begin(self) -> None:
+        """Have the request answered, or let it wait for the answer to the one before it.
+
+        NOTE: as uvicorn does, which looks besides whether WebSockets are spoken and a limit is reached: neither is set.
+        """
+        parser, scope, url = self.parser, self.scope, self.url
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        if url != self._url:
+            self._parts, self._url = _parts_of(url, self.root_path), url
+        scope["path"], scope["raw_path"], scope["query_string"] = self._parts
+        before = self.cycle
+        self.cycle = cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def on_response_complete(self) -> None:
+        """The request is answered: the next one may come."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        # PERF: one timer for as long as requests come, instead of one for each, which is cancelled by the next.
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_for_another(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._quiet_since = None
+
+    def _look_for_another(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if no request has come for a while."""
+        self.timeout_keep_alive_task = None
+        if self._quiet_since is None or self.transport.is_closing():
+            return
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_for_another(left)
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
 
     def _check_target(self) -> None:
         """Refuse a target that others on the way may have read as another one (RFC 9112, 3.2).

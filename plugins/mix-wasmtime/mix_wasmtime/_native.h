@@ -262,7 +262,26 @@ size_t region_mappings(const Region *region);
 void region_release(Region *region);                              /* no GIL needed; NULL is nothing */
 /* Zeroes [from, to): by writing what is small, or as long as there is budget, which goes down; else by giving pages back. */
 void region_clear(Region *region, size_t from, size_t to, size_t *budget);
+/* Gives the whole pages of [from, to) back, which are zero. */
+void region_give_back(Region *region, size_t from, size_t to);
 PyObject *region_view(Region *region);                            /* a memoryview at the present size */
+
+/* ---- touched pages --------------------------------------------------------------------------------------- */
+
+/* Pages of the memories of which it is asked: what is smaller is written sooner than the system answers (measured). */
+#define LEAST_TOUCHED ((size_t)48)
+#define MOST_TOUCHED ((size_t)1024)
+
+typedef struct {
+    size_t page, count;
+    uint64_t entries[MOST_TOUCHED];
+} Touched;
+
+bool touched_known(void); /* with the GIL; false where the system does not tell */
+/* No GIL needed, once it is known to tell. False if not of this memory; any page may hold something then. */
+bool touched_read(Touched *self, const Region *region);
+/* Narrows [from, to) to the touched bytes that come first in it; false if there are none. */
+bool touched_next(const Touched *self, size_t *from, size_t *to);
 
 /* ---- Python types and errors ----------------------------------------------------------------------------- */
 

@@ -147,6 +147,11 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
 
 const wasmtime_memory_creator_t region_creator = {NULL, new_memory, NULL};
 
+void region_give_back(Region *region, size_t from, size_t to) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = (from + page - 1) / page * page, last = to / page * page;
+    if (first < last) (void)madvise(region->base + first, last - first, MADV_DONTNEED);
+}
+
 void region_clear(Region *region, size_t from, size_t to, size_t *budget) {
     if (to <= from) return;
     if (to - from <= CLEAR_BY_WRITING || to - from <= *budget) {

@@ -41,11 +41,21 @@ static void let_go(Instance *self, PyThreadState *thread_state) {
     self->depth--;
 }
 
+/* Between the runs all is zero, and having been read takes no pages: so that who restores it finds there none touched. */
+static void give_back(Region *region, const Run *runs, size_t count) {
+    size_t at = 0;
+    if (region->image != 0) return; /* what comes back there may be of the image */
+    for (size_t i = 0; i < count; at = (size_t)(runs[i].offset + runs[i].size), i++)
+        region_give_back(region, at, (size_t)runs[i].offset);
+    region_give_back(region, at, atomic_load(&region->size));
+}
+
 /* (bytes of the memory, its runs of what is not zero, their contents one after the other) */
-static PyObject *get_memory(Instance *self, const Region *region) {
+static PyObject *get_memory(Instance *self, Region *region) {
     Run *runs;
     PyThreadState *thread_state = hold(self, atomic_load(&region->size));
     size_t count = region_runs(region, &runs), total = 0;
+    if (count != SIZE_MAX) give_back(region, runs, count);
     let_go(self, thread_state);
     if (count == SIZE_MAX) return PyErr_NoMemory();
     for (size_t i = 0; i < count; i++) total += runs[i].size;
@@ -135,18 +145,39 @@ bool kept_read(PyObject *item, Kept *kept) {
     return true;
 }
 
-static bool restore(Region *region, const Kept *kept) {
+/* Zeroes [from, to), of which no byte is anything else that is not touched; NULL if that is not known. */
+static void clear(Region *region, const Touched *touched, size_t from, size_t to, size_t *budget) {
+    if (touched == NULL) {
+        region_clear(region, from, to, budget);
+        return;
+    }
+    for (size_t end = to; touched_next(touched, &from, &end); from = end, end = to) region_clear(region, from, end, budget);
+}
+
+/* Whether all runs are touched, as they are in a memory that has been restored before. */
+static bool has_runs(const Touched *touched, const Kept *kept) {
+    for (size_t i = 0; i < kept->count; i++) {
+        Run run = run_of(kept, i);
+        size_t from = (size_t)run.offset, to = from + (size_t)run.size;
+        if (!touched_next(touched, &from, &to) || from != run.offset || to != run.offset + run.size) return false;
+    }
+    return true;
+}
+
+static bool restore(Region *region, const Kept *kept, bool known) {
     if (!image_forget(region)) return false;
+    Touched found;
+    const Touched *touched = known && touched_read(&found, region) && has_runs(&found, kept) ? &found : NULL;
     size_t at = 0, budget = CLEARED_BY_WRITING;
     const char *from = kept->contents;
     for (size_t i = 0; i < kept->count; i++) {
         Run run = run_of(kept, i);
-        region_clear(region, at, (size_t)run.offset, &budget);
+        clear(region, touched, at, (size_t)run.offset, &budget);
         memcpy(region->base + run.offset, from, (size_t)run.size);
         from += run.size;
         at = (size_t)(run.offset + run.size);
     }
-    region_clear(region, at, kept->size, &budget);
+    clear(region, touched, at, kept->size, &budget);
     return true;
 }
 
@@ -223,14 +254,14 @@ int state_set(Instance *self, PyObject *state, const Image *image) {
     size_t copied = 0;
     for (size_t i = 0; i < self->region_count; i++)
         if (image == NULL || image->parts[i].file < 0) copied += kept[i].size;
+    bool good = true, known = touched_known();
     PyThreadState *thread_state = hold(self, copied);
-    bool good = true;
     for (size_t i = 0; good && i < self->region_count; i++) {
         Region *region = self->regions[i];
         if (image != NULL && image->parts[i].file >= 0)
             good = restore_shared(region, fresh ? &initial[i] : NULL, &kept[i], image, i);
         else if (fresh) restore_fresh(region, &initial[i], &kept[i]);
-        else good = restore(region, &kept[i]);
+        else good = restore(region, &kept[i], known);
     }
     let_go(self, thread_state);
     if (!good) return 0;

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import random
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import wasmtime
@@ -72,6 +77,46 @@ def test_all_that_was_zero_is_zero_again(kept: tuple[int, ...]) -> None:
         instance.memory()[:] = b"\xff" * (20 * PAGE)
         assert instance.set_state(state)
         assert bytes(instance.memory()) == before
+
+
+def scattered(seed: int, pages: int = 30) -> tuple[Instance, bytes, Any, Iterator[tuple[int, bytes]]]:
+    """A memory with some runs in it, what it is then, the state, and places in which little is written."""
+    engine = WasmtimeEngine(WasmtimeSettings(cache_dir="off"))
+    module = engine.compile(bytes(wasmtime.wat2wasm(f'(module (memory (export "memory") {pages}))')))
+    instance, order = engine.instantiate(module, Limits(), {}), random.Random(seed)
+    for _ in range(5):
+        instance.write(order.randrange(pages * PAGE - 20_000), order.randbytes(order.randrange(1, 20_000)))
+    places = (
+        (order.randrange(pages * PAGE - 9000), b"\xff" * order.choice((1, 9, 9000))) for _ in iter(int, 1)
+    )
+    return instance, bytes(instance.memory()), instance.get_state(), places
+
+
+def test_where_a_run_has_written_little_all_is_as_before() -> None:
+    """Pages of which the system says that nobody has touched them are not cleared."""
+    seed = random.randrange(1 << 30)
+    instance, before, state, places = scattered(seed)
+    for turn in range(100):
+        for place, data in itertools.islice(places, turn % 7):
+            instance.write(place, data)
+        assert instance.set_state(state)
+        if turn % 10 == 9:
+            # Not each time, since a page is touched by being read.
+            assert bytes(instance.memory()) == before, (seed, turn)
+
+
+def test_a_child_asks_for_pages_of_its_own() -> None:
+    seed = random.randrange(1 << 30)
+    instance, before, state, places = scattered(seed)
+    assert instance.set_state(state) and instance.set_state(state)
+    pid = os.fork()
+    if pid == 0:
+        for place, data in itertools.islice(places, 20):
+            instance.write(place, data)
+        os._exit(0 if instance.set_state(state) and bytes(instance.memory()) == before else 1)
+    assert os.waitpid(pid, 0)[1] == 0, seed
+    assert instance.set_state(state)
+    assert bytes(instance.memory()) == before
 
 
 def test_a_snapshot_in_bytes_keeps_its_runs(instance: Instance) -> None:

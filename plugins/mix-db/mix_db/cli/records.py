@@ -14,6 +14,7 @@ from mix_db.cli.target import Target, database_option
 from mix_db.cli.values import as_of_option, param_option, read_params, seen_by
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import agreed
 
 if TYPE_CHECKING:
     from mixkit.storage import Record
@@ -196,11 +197,7 @@ def _identity(row: Mapping[str, Any]) -> Ref:
 
 def _agree(count: int, yes: bool, out: Output) -> None:
     what = "1 record" if count == 1 else f"{count} records"
-    if yes:
-        return
-    if out.as_json or not sys.stdin.isatty():
-        raise click.UsageError(f"it deletes {what}; say --yes to agree")
-    click.confirm(f"Delete {what}?", abort=True, err=True)
+    agreed(f"Delete {what}?", yes, out, f"it deletes {what}")
 
 
 def _batches(ids: Sequence[str | Ref]) -> Iterator[list[str | Ref]]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from mixkit import tagged_json
-from mixkit.cli.output import colour
+from mixkit.cli.output import styled
 from mixkit.errors import printable
 from mixkit.value import Ref
 
@@ -57,7 +57,7 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> int:
         shown = [[cell(row[name]) if name in row else "" for name in columns] for row in sample]
         titles = [cell(name) for name in columns]
         widths = _widths(titles, shown)
-        click.echo(_styled(_line(titles, widths)))
+        click.echo(styled(_line(titles, widths), "title"))
         for line in shown:
             click.echo(_line(line, widths))
         count += len(sample)
@@ -90,10 +90,6 @@ def fitted(text: str, width: int) -> str:
 def _again(row: Mapping[str, Any], rest: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     yield row
     yield from rest
-
-
-def _styled(line: str) -> str:
-    return click.style(line, bold=True) if colour() else line
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from mix_db.cli.target import Target, database_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import agreed
 
 __all__ = ["backup", "check", "compact", "flush", "init", "repair", "stats"]
 
@@ -59,11 +59,9 @@ def compact(session: Session, target: Target, drop_history: bool, yes: bool) -> 
     out = Output(session.as_json)
     with target.open("write") as database:
         before = database.stats()
-        if drop_history and not yes:
+        if drop_history:
             lost = before["versions"] - before["records"]
-            if out.as_json or not sys.stdin.isatty():
-                raise click.UsageError(f"it drops {lost} versions for good; say --yes to agree")
-            click.confirm(f"Drop {lost} versions for good?", abort=True, err=True)
+            agreed(f"Drop {lost} versions for good?", yes, out, f"it drops {lost} versions for good")
         with out.working("compacting"):
             database.compact(drop_history=drop_history)
         after = database.stats()
@@ -136,10 +134,7 @@ def repair(session: Session, target: Target, dry_run: bool, yes: bool) -> int:
         else:
             out.line("nothing was changed" if findings else "nothing is damaged")
         return 1 if findings else 0
-    if not yes:
-        if out.as_json or not sys.stdin.isatty():
-            raise click.UsageError("it writes the database anew; say --yes to agree")
-        click.confirm("Write the database anew from what is intact?", abort=True, err=True)
+    agreed("Write the database anew from what is intact?", yes, out, "it writes the database anew")
     with out.working(f"repairing {target.folder}"):
         report = repair_folder(target.folder)
     if out.as_json:

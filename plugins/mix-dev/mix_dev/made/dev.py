@@ -12,7 +12,7 @@ import click
 
 from mixkit.cli.choices import folder_argument, ws_option
 from mixkit.cli.output import Output
-from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.session import DEFAULT_PROFILE, Session, json_option, pass_session
 
 if TYPE_CHECKING:
     from mixkit.kernel import Kernel
@@ -87,8 +87,9 @@ def dev(
             while served is None or not served.ended:
                 if project.agents and not told:
                     token = None if served is None or os.environ.get(TOKEN) else served.token
-                    mcp = "mcp" in kernel.profile.plugins
-                    for line in ways(project.agents, ws, workspaces, url, token, mcp, page):
+                    for line in ways(
+                        project.agents, ws, url, token, _bridge(session, kernel, ws, workspaces), page
+                    ):
                         out.line(line)
                     told = True
                 changed = watch.changed(_LOOK)
@@ -107,6 +108,14 @@ def dev(
 def _elsewhere(kernel: Kernel) -> str:
     """Where the server of the profile listens, if somebody has started it."""
     return f"http://127.0.0.1:{kernel.settings('server').port}"
+
+
+def _bridge(session: Session, kernel: Kernel, ws: str, ws_dir: Path) -> list[str]:
+    """The command that serves the workspace to a client of MCP; empty if the profile has none."""
+    if "mcp" not in kernel.profile.plugins:
+        return []
+    profile = [] if session.profile == DEFAULT_PROFILE else ["-p", session.profile]
+    return ["mixkit", *profile, "mcp", "--ws", ws, "--ws-dir", str(ws_dir)]
 
 
 def _ends(number: int, frame: FrameType | None) -> None:

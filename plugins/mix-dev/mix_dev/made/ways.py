@@ -6,8 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mixkit.schema import RecordType
@@ -24,15 +23,19 @@ _SAMPLES: Final = {"string": "…", "int": 1, "float": 1.5, "number": 1, "bool":
 
 
 def ways(
-    agents: Mapping[str, Runnable], ws: str, ws_dir: Path, url: str, token: str | None, mcp: bool, page: str
+    agents: Mapping[str, Runnable],
+    ws: str,
+    url: str,
+    token: str | None,
+    mcp: Sequence[str],
+    page: str,
 ) -> Iterator[str]:
     """Lines for people, of which one copies what one needs.
 
     Args:
-        ws_dir: directory of the workspaces.
         url: of the server.
         token: what it wants; None if that is in the variable, and nobody need read it here.
-        mcp: whether the profile has it.
+        mcp: the command of a client that starts a program; empty if the profile has none.
         page: where the administration is; "" if the profile has none.
     """
     for agent in agents.values():
@@ -44,7 +47,7 @@ def ways(
         headers = {"Authorization": f"Bearer {token or f'${{{TOKEN}}}'}"}
         server = {"type": "http", "url": f"{url}/mcp/{ws}", "headers": headers}
         yield f"MCP: {json.dumps({'mcpServers': {ws: server}})}"
-        yield f"MCP: {shlex.join(['mixkit', 'mcp', '--ws', ws, '--ws-dir', str(ws_dir)])}"
+        yield f"MCP: {shlex.join(mcp)}"
     if page:
         yield f"page: {page}"
 

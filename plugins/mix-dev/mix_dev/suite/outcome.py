@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixkit import tagged_json
+from mixkit.value import UNDEF, Case
 
 __all__ = ["Outcome"]
 
@@ -89,7 +90,7 @@ class Outcome:
         lines += self._difference() if self.differ is not None else [self.message]
         if self.values:
             lines += ["with these values, the smallest that were found:"]
-            lines += [f"  {tagged_json.dumps(value)}" for value in self.values]
+            lines += [f"  {_shown(value)}" for value in self.values]
         lines += [f"wrote: {line}" for line in self.output]
         return lines
 
@@ -104,10 +105,33 @@ class Outcome:
 
 
 def _text(side: list[Any]) -> str:
-    return tagged_json.dumps(side[0]) if side else "undefined"
+    return _shown(side[0]) if side else "undefined"
 
 
 def _lines(side: list[Any]) -> list[str]:
-    if not side:
-        return ["undefined"]
-    return json.dumps(json.loads(tagged_json.dumps(side[0])), indent=1, ensure_ascii=False).split("\n")
+    return _shown(side[0], "").split("\n") if side else ["undefined"]
+
+
+def _shown(value: Any, margin: str | None = None) -> str:
+    """A value for people: tagged JSON, but for cases, which are written as in Mix, `ok(1)`.
+
+    Args:
+        margin: before each line but the first; None for all on one line.
+    """
+    match value:
+        case Case(name=name, arg=arg):
+            return name if arg is UNDEF else f"{name}({_shown(arg, margin)})"
+        case list() if value:
+            opened, closed = "[]"
+            inner = None if margin is None else margin + " "
+            parts = [_shown(item, inner) for item in value]
+        case dict() if value:
+            opened, closed = "{}"
+            inner = None if margin is None else margin + " "
+            gap = "" if margin is None else " "
+            parts = [f"{tagged_json.dumps(key)}:{gap}{_shown(item, inner)}" for key, item in value.items()]
+        case _:
+            return tagged_json.dumps(value)
+    if margin is None:
+        return opened + ",".join(parts) + closed
+    return f"{opened}\n{inner}" + f",\n{inner}".join(parts) + f"\n{margin}{closed}"
