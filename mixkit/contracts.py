@@ -401,8 +401,8 @@ class Interpreter(Protocol):
 
     def machine(self, instance: Instance, code: Any) -> Any:
         """A machine of `mixkit.vm.machine` on an instance, with the attributes `instance` and `healthy`, and
-        `load(data)`, which loads the bytes of the code into a fresh instance and runs its init, `restored()`, which is
-        called instead where the instance was given the state after `load`, and `leave()`."""
+        `load(data)`, which loads the bytes of the code into a fresh instance and runs its init, and `leave()`. Where
+        the instance was given the state after `load`, under the same `memory` limit, it is entered at once."""
         ...
 
 

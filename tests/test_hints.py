@@ -122,7 +122,7 @@ def test_a_bare_installation_is_told_one_line(
         ("plugins",),
         *((name,) for name in offers.COMMANDS),
         ("serve",),
-        ("wasm", "new", "x"),
+        ("wasm", "build", "x"),
         ("ffi", "list"),
         ("run", "x.wasm"),
     ):

@@ -72,7 +72,6 @@ TEXTS: Final = {
     "remix install": {"ws"},
     "run": {"params"},
     "secrets set": {"name"},
-    "wasm new": {"name"},
     "wasm run": {"params", "entry", "patterns"},  # as those of run, once a compiler has been there
     "ws clone": {"url", "ws"},
     "ws create": {"name"},

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mixkit.contracts import Compiled, HostImports, Instance, Interpreter
+from mixkit.limits import Limits
 from mixkit.vm.idle import IdleInstances
 from mixkit.vm.loop import Run
 from mixkit.vm.manifest import Entry, Manifest, manifest_of
@@ -50,15 +51,14 @@ class InterpretedProgram(Program):
         known = name in self.manifest.entries
         return super().action(entry, name, queued=queued) if known else Entry(name)
 
-    def _key(self, env: bytes) -> str:
-        return super()._key(self.module.hash.encode())
+    def _key(self, env: bytes, limits: Limits) -> str:
+        # PERF: the machine was told its limit before it loaded the code, and need not be told in each run.
+        return super()._key(f"{self.module.hash} {limits.memory}".encode(), limits)
 
     def _new_machine(self, instance: Instance, run: Run, env: bytes, fresh: bool, direct: bool) -> Any:
         machine = self._interpreter.machine(instance, self._code)
         if fresh:
             self._prepare(machine, run, partial(machine.load, self._data))
-        else:
-            machine.restored()
         return machine
 
     def _connect(self, machine: Any, run: Run) -> None:

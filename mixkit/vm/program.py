@@ -153,7 +153,7 @@ class Program:
             Codec words of the result.
         """
         pool = self._pool(limits)
-        key = self._key(env)
+        key = self._key(env, limits)
         known, snapshot = True, self._snapshots.at_hand(key)
         if snapshot is None or self._resumes or self._has_much:
             # The guest runs before its entry, or much memory is copied, or a file is read.
@@ -201,8 +201,8 @@ class Program:
                     self._pools[key] = pool
         return pool
 
-    def _key(self, env: bytes) -> str:
-        """Under which the snapshot is kept of what init makes of that environment."""
+    def _key(self, env: bytes, limits: Limits) -> str:
+        """Under which the snapshot is kept of what init makes of that environment, whatever the limits are."""
         key = self._keys.get(env)
         if key is None:
             key = snapshot_key(self.hash, self.engine, self._profile, env)

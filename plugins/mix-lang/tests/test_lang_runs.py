@@ -13,7 +13,7 @@ from mix_lang.errors import CompileError
 
 from mixkit.action import Invocation, Invoke, parse
 from mixkit.cli import main
-from mixkit.errors import NotFound, RunError
+from mixkit.errors import LimitExceeded, NotFound, RunError
 from mixkit.kernel import Kernel
 from mixkit.limits import Limits
 from mixkit.package import Package
@@ -344,3 +344,24 @@ def test_a_file_may_be_called_as_one_of_the_library(kernel: Kernel, tmp_path: Pa
     (tmp_path / "array.mix").write_text("module mine(p: data)\n  cell output = [p]\nmodule end\n")
     program = kernel.load(tmp_path / "array.mix")
     assert kernel.run_sync(program, "mine", 1).value == [1]
+
+
+def test_each_run_has_its_own_limit_of_memory(kernel: Kernel, tmp_path: Path) -> None:
+    """Whatever limit the run had that made the snapshot, or the run before."""
+    agent = tmp_path / "fills.mix"
+    agent.write_text(
+        "module fills(p: data)\n"
+        "  def filled(n) { var a = []; for (var i = 0; i < n; i = i + 1) { a = a + [i] } return a[n - 1] }\n"
+        "  cell output = filled(p.n)\nmodule end\n"
+    )
+    program, params = kernel.load(agent), {"n": 300_000}
+    for memory in (64 << 20, 4 << 20, 64 << 20, 3 << 20):
+        limits = Limits(memory=memory)
+        if memory > 4 << 20:
+            assert kernel.run_sync(program, "fills", params, limits=limits).value == 299_999
+            continue
+        with pytest.raises(RunError) as caught:
+            kernel.run_sync(program, "fills", params, limits=limits)
+        cause = caught.value.__cause__
+        assert isinstance(cause, LimitExceeded)
+        assert (cause.limit, cause.value) == ("memory", memory)

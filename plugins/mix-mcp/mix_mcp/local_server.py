@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,7 @@ _LOG: Final = 1 << 20
 _TOLD: Final = 4096
 """Bytes of a log that are shown."""
 _LINES: Final = 10
+_GONE: Final = (ConnectionError, http.client.RemoteDisconnected, http.client.IncompleteRead)
 _OWN: Final = ("settings.mcp.", "settings.server.ws_dir=")
 """Settings that say how long the server lives, and nothing of what it serves; and what is said otherwise."""
 _RUNS: Final = re.compile(rb"^mixkit_runs_(?:active|waiting|paused)(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
@@ -97,13 +98,13 @@ class LocalServer:
         with self._folder.starting():
             while True:
                 there, found = self._folder.look()
-                connection = self._folder.connect() if found is not None else None
-                if found is not None and connection is not None:
-                    if self._fits(found, connection):
-                        self._checked = found.token
-                        return found
+                fits = None if found is None else self._fits(found)
+                if found is not None and fits:
+                    self._checked = found.token
+                    return found
+                if found is not None and fits is False:
                     self._tell(f"it is of mixkit {found.version}: it ends, and starts anew")
-                    end(self._folder, found.pid, _PATIENCE)
+                    end(self._folder, found, _PATIENCE)
                 elif not there:
                     self._start()
                 elif time.monotonic() > until:
@@ -126,8 +127,18 @@ class LocalServer:
             return None
         return Link(_http(connection), {"Authorization": f"Bearer {found.token}"})
 
-    def _fits(self, found: Running, connection: socket.socket) -> bool:
-        """Whether it is of this version. `MixError` if it is, or a newer one, and not what is wanted."""
+    def _fits(self, found: Running) -> bool | None:
+        """Whether it is of this version, or a later one has to take its place; None if it takes no connection, since it
+        ends. `MixError` if it is not what is wanted."""
+        connection = self._folder.connect()
+        if connection is None:
+            return None
+        try:
+            return self._is_fit(found, connection)
+        except _GONE:
+            return None
+
+    def _is_fit(self, found: Running, connection: socket.socket) -> bool:
         with closing(_http(connection)) as asked:
             connection.settimeout(_PATIENCE)
             release = json.loads(_got(asked, RELEASE_INFO, found))
@@ -202,18 +213,24 @@ class LocalServer:
         self._tell(f"it runs, process {process.pid}; its log is {folder.log}")
 
 
-def end(folder: StateDir, pid: int, seconds: float) -> None:
+def end(folder: StateDir, found: Running | None, seconds: float) -> None:
     """Have a server end: what runs in it may finish.
+
+    Args:
+        found: None: it ends already, or has not said yet what it is.
 
     Raises:
         MixError: it has not ended in so many seconds.
     """
-    os.kill(pid, signal.SIGTERM)
+    if found is not None:
+        with suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGTERM)
     until = time.monotonic() + seconds
-    while (there := folder.look())[0] and (there[1] is None or there[1].pid == pid):
+    while (left := folder.look())[0] and left[1] in (None, found):
         if time.monotonic() > until:
             raise MixError(
-                f"the local server, process {pid}, has not ended within {seconds:g} s: kill -9 {pid} ends it at once"
+                f"the local server has not ended within {seconds:g} s: see {folder.log}"
+                + (f"; kill -9 {found.pid} ends it at once" if found is not None else "")
             )
         time.sleep(_ROUND)
 
@@ -231,8 +248,11 @@ def _got(asked: http.client.HTTPConnection, path: str, found: Running) -> bytes:
         asked.request("GET", path, headers={"Authorization": f"Bearer {found.token}"})
         answer = asked.getresponse()
         body = answer.read()
-    except (OSError, http.client.HTTPException) as exc:
-        raise MixError(f"the local server, process {found.pid}, does not answer: {exc}") from None
+    except TimeoutError:
+        raise MixError(
+            f"the local server, process {found.pid}, has not answered within {_PATIENCE:g} s: see its log; "
+            f"kill -9 {found.pid} ends it"
+        ) from None
     if answer.status != 200:
         raise MixError(f"the local server, process {found.pid}, answered {answer.status} to {path}")
     return body

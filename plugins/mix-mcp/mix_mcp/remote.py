@@ -53,8 +53,35 @@ _FRESH: Final = 4.0
 """Seconds after which a connection is not used again: servers close those that are silent, ours after five."""
 
 
+_AGAIN: Final = (0.0, 0.3)
+"""Seconds after which what does no harm is asked again, if the server has gone."""
+_HARMLESS: Final = frozenset(
+    (
+        "initialize",
+        "ping",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "server/discover",
+        "tasks/get",
+        "tools/list",
+    )
+)
+"""Methods that may be done twice: nothing is run, and nothing told but the answer."""
+
+
 class _Ended(Exception):
     """The connection has ended before the answer."""
+
+
+_GONE: Final = (
+    _Ended,
+    ConnectionError,
+    http.client.IncompleteRead,
+    http.client.NotConnected,
+    http.client.RemoteDisconnected,
+)
+"""How it is told that a server has gone."""
 
 
 def serve_remote(peer: Peer, workspace: str, output: int, *, constant: bool = False) -> None:
@@ -148,6 +175,16 @@ class Remote:
         try:
             if not begins:
                 self._opened.wait(_OPENED)
+            harmless = isinstance(message, Message) and message.method in _HARMLESS
+            for seconds in _AGAIN if harmless else ():
+                try:
+                    self._ask(line, message, id)
+                    return
+                except _GONE:
+                    # Since the last answer, or it is about to: one that is started anew is another one soon.
+                    if id in self._stopped:
+                        raise
+                time.sleep(seconds)
             self._ask(line, message, id)
         except Exception as exc:
             if id is not None and id not in self._stopped:
@@ -355,9 +392,7 @@ def _head(line: bytes) -> _Head:
 def _said(exc: Exception) -> str:
     if isinstance(exc, Fault | MixError):
         return str(exc)
-    if isinstance(
-        exc, _Ended | http.client.RemoteDisconnected | http.client.IncompleteRead | ConnectionError
-    ):
+    if isinstance(exc, _GONE):
         return (
             "the server has ended the connection before it answered: what it was asked may have been done or not, "
             "so it is not asked again"

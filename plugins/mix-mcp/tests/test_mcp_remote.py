@@ -134,7 +134,7 @@ def test_a_request_is_answered_once_whatever_the_server_does(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
-        id = bridge.send("tools/list")
+        id = bridge.send("tools/call", {"name": "x"})
         connection, _ = listener.accept()
         with connection:
             connection.recv(1 << 16)
@@ -147,6 +147,20 @@ def test_a_request_is_answered_once_whatever_the_server_does(
     # Nothing else was printed, and nobody was asked twice.
     rest, _ = bridge.process.communicate(timeout=60)
     assert rest == b"" and bridge.process.returncode == 0
+
+
+def test_what_does_no_harm_is_asked_once_more_when_the_server_has_gone(client: Callable[..., Stdio]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
+        for answers in ([b"", b"", document(b'{"jsonrpc": "2.0", "id": 1, "result": {}}')], [b"", b"", b""]):
+            id = bridge.send("tools/list")
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    assert b"tools/list" in connection.recv(1 << 16)
+                    connection.sendall(answer)
+            found = bridge.read()
+            assert found["id"] == id and ("result" in found) == any(answers)
 
 
 def test_what_keeps_a_bridge_from_tls_is_said(

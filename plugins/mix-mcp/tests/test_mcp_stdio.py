@@ -269,3 +269,10 @@ def test_a_call_is_cancelled(stdio: Stdio) -> None:
     # Nothing comes of it any more.
     assert stdio.ask("server/discover")["id"] == id + 1
     assert stdio.close() == 0
+
+
+def test_no_input_at_all_is_the_end(ws_dir: Path) -> None:
+    """`/dev/null`, as what starts servers in the background gives them: no event loop could wait for it."""
+    command = [sys.executable, "-m", "mixkit", "mcp", "--ws", "conf", "--ws-dir", str(ws_dir)]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, b"")

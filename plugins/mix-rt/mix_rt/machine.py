@@ -83,10 +83,6 @@ class CodeMachine:
             )
         self._virtual.collect()
 
-    def restored(self) -> None:
-        """The instance was given the state after `load`; its limits are those of the run."""
-        self._virtual.limits(self.instance.memory_limit, _STACK)
-
     def enter(self, entry: str, words: bytes) -> None:
         exports = self._code.exports
         index = exports.get(entry)

@@ -96,8 +96,9 @@ async def test_code_or_what_is_wrong(client: httpx.AsyncClient) -> None:
         each["code"].startswith("M") and each["location"][0] == "main.mix" for each in wrong["diagnostics"]
     )
     assert wrong["diagnostics"]
-    other = (await client.post("/v1/compile", json={"sources": {"main.c": "int x;"}})).json()
-    assert (other["ok"], ".mix" in other["message"]) == (False, True)
+    for name, said in (("main.rs", ".mix"), ("main.c", "C is compiled where its files are")):
+        other = (await client.post("/v1/compile", json={"sources": {name: "int x;"}})).json()
+        assert (other["ok"], said in other["message"]) == (False, True)
     for body in (
         {}, {"sources": {}}, {"sources": {"../a.mix": ""}}, {"sources": {"a.mix": 1}}, {"sources": {"": ""}},
         {"sources": {"a.mix": ""}, "first": "b.mix"}, {"sources": {"a.mix": ""}, "other": 1}, [],

@@ -1,55 +1,102 @@
-"""`mixkit new`."""
+"""An app that somebody works on: it is compiled, installed and tested, again and again."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-import click
-from mix_lang import library
-from mix_lang.lexer import KEYWORDS
+from mix_lang.files import files_in
+from mix_lang.render import render_all
 
-from mixkit.cli.group import Group
-from mixkit.cli.making import check_name, directory_option, make
-from mixkit.cli.output import Output
-from mixkit.cli.session import Session, json_option, pass_session
+from mix_dev.suite.module import TestModule
+from mix_dev.suite.runner import Runner
+from mixkit.cli.install import install_package
+from mixkit.cli.runnable import Runnable, described, of_package
+from mixkit.errors import MixError
+from mixkit.grants import ALL
+from mixkit.package import Package
+from mixkit.package.build import build
 
-__all__ = ["new"]
+if TYPE_CHECKING:
+    from mixkit.cli.output import Output
+    from mixkit.kernel import Kernel
+    from mixkit.package import WorkspaceStore
 
-_TEMPLATE: Final = Path(__file__).parent / "template"
-_LANGUAGES: Final = ("mix", "c")
-"""Each has a folder of the template, and is what the names of its files end with."""
-_PLUGIN: Final = "A plugin, which gives agents more FFIs, is made by: mixkit plugin new"
-
-
-class _Kinds(Group):
-    """What can be made; says where the rest is."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] == "plugin":
-            raise click.UsageError(f"{_PLUGIN} {' '.join(args[1:2]) or 'NAME'}", ctx)
-        return super().resolve_command(ctx, args)
+__all__ = ["App"]
 
 
-@click.group(cls=_Kinds, epilog=f"{_PLUGIN} NAME")
-def new() -> None:
-    """Make an app."""
+class App:
+    """A folder that makes a package, and the workspace that it is installed into.
+
+    Args:
+        kernel: is changed: it gets the FFIs of tests, which no server has.
+        tests: whether they are run.
+
+    Attributes:
+        agents: what was installed last; empty as long as nothing was.
+    """
+
+    def __init__(
+        self, kernel: Kernel, store: WorkspaceStore, folder: Path, ws: str, out: Output, *, tests: bool
+    ) -> None:
+        self.agents: Mapping[str, Runnable] = {}
+        self._kernel, self._store, self._folder, self._ws, self._out = kernel, store, folder, ws, out
+        self._runner = Runner(kernel) if tests else None
+
+    def close(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+
+    def update(self) -> None:
+        """Compile and install the app, and test it. What is wrong is told, and leaves what was installed before."""
+        began = time.perf_counter()
+        try:
+            with self._out.working("building"):
+                package = Package.open(
+                    build(self._folder, compiled=self._kernel.compiled, said=self._kernel.said)
+                )
+            self._kernel.ffis.check_grants(package.grants)
+            made = self._ws not in self._store.list()
+            workspace = self._store.create(self._ws) if made else self._store.workspace(self._ws)
+            done = install_package(self._kernel, workspace, package, ALL, force=True)
+            found = of_package(package)
+            self.agents = {name: described(self._kernel, agent) for name, agent in found.items()}
+        except (MixError, OSError) as exc:
+            self._out.note(str(exc), "error")
+            if self.agents:
+                self._out.note("what was installed before is served on")
+            return
+        what = "installed" if done.changed else "is as it was"
+        self._out.line(f"{', '.join(package.manifest.apps)} {what}, in {_took(began)}", "ok")
+        if self._runner is not None:
+            self._runner.agents.know(self._folder, found)
+            self._test(self._runner)
+
+    def _test(self, runner: Runner) -> None:
+        passed, failed, began = 0, 0, time.perf_counter()
+        for path in files_in(str(self._folder)):
+            module = TestModule.read(path)
+            if module is None:
+                continue
+            if module.trouble or module.diagnostics:
+                self._out.note(module.trouble or render_all(module.diagnostics).rstrip(), None)
+                failed += 1
+                continue
+            tests = [(f"{Path(path).name}::{test.name}", test) for _, test in module.tests()]
+            try:
+                for outcome in runner.run(module, tests):
+                    passed, failed = passed + outcome.passed, failed + (not outcome.passed)
+                    for line in () if outcome.passed else [outcome.id, *outcome.explained()]:
+                        self._out.note(line, "error" if line == outcome.id else None)
+            except MixError as exc:
+                self._out.note(str(exc), "error")
+                failed += 1
+        if passed or failed:
+            text = f"tests: {passed} passed{f', {failed} failed' if failed else ''}, in {_took(began)}"
+            self._out.line(text, "error" if failed else "ok")
 
 
-@new.command("app")
-@click.argument("name")
-@click.option(
-    "--lang", type=click.Choice(_LANGUAGES), default="mix", show_default=True, help="What the agent is written in."
-)  # fmt: skip
-@directory_option
-@json_option
-@pass_session
-def app(session: Session, name: str, lang: str, directory: Path) -> None:
-    """Make the folder NAME with an app that runs: an agent, tests, a manifest."""
-    check_name(name)
-    if name in KEYWORDS or name in library.sources():
-        raise click.BadParameter(f"{name!r} is a word or a module of the language Mix", param_hint="NAME")
-    words = {"APP": name, "EXT": lang}
-    make(directory / name, words, "mixkit dev", Output(session.as_json), _TEMPLATE / "app", _TEMPLATE / lang)
+def _took(began: float) -> str:
+    return f"{(time.perf_counter() - began) * 1000:.0f} ms"

@@ -54,7 +54,7 @@ def dev(
     After each change the app is compiled and installed with all powers that it asks for, and its tests are run. What is
     wrong is shown, and what was installed before stays. Ctrl-C ends it.
     """
-    from mix_dev.made.project import Project
+    from mix_dev.made.app import App
     from mix_dev.made.served import Served
     from mix_dev.made.watch import Watch
     from mix_dev.made.ways import TOKEN, open_page, ways
@@ -75,32 +75,32 @@ def dev(
     with session.kernel() as kernel:
         store = open_store(kernel, workspaces, make=True)
         watch = Watch(folder, workspaces)
-        project = Project(kernel, store, folder, ws, out, tests=not no_test)
+        app = App(kernel, store, folder, ws, out, tests=not no_test)
         served = None if no_serve else Served(session, workspaces, port)
         told = False
         try:
-            project.update()
+            app.update()
             url = served.wait() if served is not None else _elsewhere(kernel)
             page = next((url + path for _, (_, path) in call_each(kernel.manager, "mix_page")), "")
             if page:
                 open_page(page, opening)
             while served is None or not served.ended:
-                if project.agents and not told:
+                if app.agents and not told:
                     token = None if served is None or os.environ.get(TOKEN) else served.token
                     for line in ways(
-                        project.agents, ws, url, token, _bridge(session, kernel, ws, workspaces), page
+                        app.agents, ws, url, token, _bridge(session, kernel, ws, workspaces), page
                     ):
                         out.line(line)
                     told = True
                 changed = watch.changed(_LOOK)
                 if changed:
                     out.note(f"changed: {', '.join(changed[:5])}{' …' if len(changed) > 5 else ''}")
-                    project.update()
+                    app.update()
             raise click.ClickException(f"the server has ended, with status {served.status}; start this again")
         except KeyboardInterrupt:
             out.note("ended")
         finally:
-            project.close()
+            app.close()
             if served is not None:
                 served.close()
 
