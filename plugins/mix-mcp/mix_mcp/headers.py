@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 from mix_mcp.message import HEADER_MISMATCH, Fault
 
-__all__ = ["METHOD", "NAME", "PARAM", "VERSION", "check_mirrored", "named", "plain", "written"]
+__all__ = ["METHOD", "NAME", "PARAM", "VERSION", "check_mirrored", "mirrored", "named", "plain", "written"]
 
 VERSION: Final = "MCP-Protocol-Version"
 METHOD: Final = "Mcp-Method"
@@ -71,6 +71,18 @@ def check_mirrored(
                 f"Header mismatch: expected {PARAM}{name} as the argument {argument!r} has it, "
                 f"found {'none' if found is None else repr(found[:80])}",
             )
+
+
+def mirrored(headers: Mapping[str, str], arguments: Any) -> dict[str, str]:
+    """The headers that say what those arguments are, as `check_mirrored` takes them."""
+    found = {}
+    for argument, name in headers.items():
+        value = arguments.get(argument) if isinstance(arguments, dict) else None
+        if isinstance(value, str):
+            found[PARAM + name] = written(value)
+        elif isinstance(value, bool | int | float):
+            found[PARAM + name] = str(value).lower()
+    return found
 
 
 def _says(found: str | None, expected: Any) -> bool:

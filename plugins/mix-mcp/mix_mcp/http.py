@@ -52,7 +52,7 @@ from mix_mcp.revision import (
 from mix_mcp.session import HEADER, close, open_session
 from mixkit import tagged_json
 from mixkit.errors import FFIError, NotFound
-from mixkit.signals import Owner
+from mixkit.signals import CANCELED, Owner
 from mixkit.value import error, ok
 
 if TYPE_CHECKING:
@@ -252,11 +252,20 @@ class Endpoint:
         most = self._server.settings.postpone_timeout
         id = await signals.create(owner, most)
         tell(request(id, method, params))
-        _, outcome = await signals.wait([id], owner, most)
+        try:
+            _, outcome = await signals.wait([id], owner, most)
+        except BaseException:
+            # Nobody waits for an answer any more.
+            await asyncio.shield(self._give_up(id))
+            raise
         if outcome.name != "ok":
             raise FFIError("the client could not answer")
         found: dict[str, Any] = outcome.arg
         return found
+
+    async def _give_up(self, id: str) -> None:
+        with contextlib.suppress(NotFound, FFIError):
+            await self._server.kernel.signals.settle(id, CANCELED)
 
     async def _settle(self, ws: str, found: Answer) -> None:
         outcome = error("no answer") if found.result is None else ok(tagged_json.from_json(found.result))

@@ -1,6 +1,7 @@
 """A workspace of a server, over stdio: each line is a request to it, and what it answers comes back as lines.
 
-It knows nothing of tools: what the client says goes on as it is, with the headers that say the same.
+It knows of tools only which arguments stand in headers too, if the server asks for these: what the client says goes on
+as it is, with the headers that say the same.
 """
 
 from __future__ import annotations
@@ -18,13 +19,25 @@ from urllib.parse import quote
 
 import msgspec
 
-from mix_mcp.headers import METHOD, NAME, VERSION, named, written
+from mix_mcp.headers import METHOD, NAME, VERSION, mirrored, named, written
 from mix_mcp.lines import MOST, Lines
-from mix_mcp.message import INTERNAL, PARSE_ERROR, Answer, Fault, Message, failure, read
+from mix_mcp.message import (
+    HEADER_MISMATCH,
+    INTERNAL,
+    PARSE_ERROR,
+    Answer,
+    Fault,
+    Message,
+    failure,
+    read,
+    request,
+)
 from mix_mcp.revision import version_of
 from mixkit.errors import MixError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mix_mcp.message import Id
     from mix_mcp.peer import Link, Peer
 
@@ -99,6 +112,7 @@ class Remote:
         self._headers = {"Content-Type": "application/json", "Accept": f"application/json, {_EVENTS}"}
         self._file = file
         self._session: dict[str, str] = {}
+        self._mirrored: dict[str, dict[str, str]] = {}
         self._opened = threading.Event()
         self._opened.set()
         self._lock = threading.Lock()
@@ -118,7 +132,7 @@ class Remote:
         try:
             message = read(line)
         except Fault as fault:
-            self._send(failure(None, fault))
+            self._send(failure(fault.id, fault))
             return
         if isinstance(message, Message):
             if message.method == "notifications/cancelled":
@@ -185,6 +199,27 @@ class Remote:
                     self._listening.discard(id)
 
     def _ask(self, line: bytes, message: Message | Answer, id: Id | None) -> None:
+        with self._posted(line, message, id) as answer:
+            if answer.headers.get_content_type() == _EVENTS:
+                self._told(answer, id)
+                return
+            body = answer.read()
+            if isinstance(message, Answer) or not _is_unmirrored(answer, body):
+                self._answered(answer, body, message, id)
+                return
+        # Nothing was done. The list of the tools says which arguments stand in headers too.
+        self._learn(message)
+        with self._posted(line, message, id) as answer:
+            if answer.headers.get_content_type() == _EVENTS:
+                self._told(answer, id)
+            else:
+                self._answered(answer, answer.read(), message, id)
+
+    @contextlib.contextmanager
+    def _posted(
+        self, line: bytes, message: Message | Answer, id: Id | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer to a message, to be read as a whole."""
         link = self._link()
         connection = link.connection
         if id is not None:
@@ -194,10 +229,7 @@ class Remote:
             headers = self._headers | link.headers | self._about(message)
             connection.request("POST", self._path, line, headers)
             answer = connection.getresponse()
-            if answer.headers.get_content_type() == _EVENTS:
-                self._told(answer, id)
-            else:
-                self._answered(answer, answer.read(), message, id)
+            yield answer
         except BaseException:
             connection.close()
             raise
@@ -206,6 +238,20 @@ class Remote:
         else:
             with self._lock:
                 self._idle.append((time.monotonic(), link))
+
+    def _learn(self, call: Message) -> None:
+        """Ask which arguments of which tools stand in headers too."""
+        found: dict[str, dict[str, str]] = {}
+        params: dict[str, Any] = {"_meta": call.params["_meta"]}
+        while True:
+            message = Message("tools/list", params, "tools")
+            with self._posted(request("tools", message.method, params), message, None) as answer:
+                listed = msgspec.json.decode(answer.read(), type=_Listed).result
+            found |= {tool.name: tool.headers for tool in listed.tools}
+            if listed.next_cursor is None:
+                break
+            params = {**params, "cursor": listed.next_cursor}
+        self._mirrored = found
 
     def _told(self, events: http.client.HTTPResponse, id: Id | None) -> None:
         """Hand on what is told, of which the answer is the last."""
@@ -253,7 +299,10 @@ class Remote:
             return self._session
         about = {VERSION: written(version), METHOD: written(message.method)}
         name = named(message.method, message.params)
-        return about if name is None else about | {NAME: written(name)}
+        if name is None:
+            return about
+        arguments: Any = message.params.get("arguments")
+        return about | {NAME: written(name)} | mirrored(self._mirrored.get(name, {}), arguments)
 
     def _refused(self, answer: http.client.HTTPResponse, text: str) -> str:
         if answer.status == 200:
@@ -277,6 +326,43 @@ class Remote:
                     return link
                 link.connection.close()
         return self._peer.connect()
+
+
+class _Error(msgspec.Struct):
+    code: int
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
+def _is_unmirrored(answer: http.client.HTTPResponse, body: bytes) -> bool:
+    """Whether a call was refused since a header is missing."""
+    try:
+        found = msgspec.json.decode(body, type=_Refusal) if answer.status == 400 else None
+    except msgspec.DecodeError:
+        return False
+    return found is not None and found.error.code == HEADER_MISMATCH
+
+
+class _Tool(msgspec.Struct, rename="camel"):
+    name: str
+    input_schema: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Arguments that stand in headers too, and the names of these."""
+        properties: dict[str, Any] = self.input_schema.get("properties", {})
+        return {key: about["x-mcp-header"] for key, about in properties.items() if "x-mcp-header" in about}
+
+
+class _Tools(msgspec.Struct, rename="camel"):
+    tools: list[_Tool]
+    next_cursor: str | None = None
+
+
+class _Listed(msgspec.Struct):
+    result: _Tools
 
 
 class _Head(msgspec.Struct):

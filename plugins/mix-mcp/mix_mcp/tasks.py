@@ -67,7 +67,11 @@ class Tasks:
         seconds = self._server.settings.postpone_timeout
         try:
             control = await self._control(who)
-            task = await asyncio.to_thread(self._store.create, who.named, app, agent, control, seconds)
+            try:
+                task = await asyncio.to_thread(self._store.create, who.named, app, agent, control, seconds)
+            except BaseException:
+                await self.wake(control)
+                raise
         except FFIError as exc:
             raise Fault(INTERNAL, str(exc)) from None
         worker = _Worker(self, who, task.id, control)
@@ -103,7 +107,7 @@ class Tasks:
             return None
         task = await self.change(id, take)
         if task is not None and not task.requests:
-            await self._wake(task)
+            await self.wake(task.control)
         return task
 
     async def cancel(self, who: Caller, id: str) -> Task | None:
@@ -115,7 +119,7 @@ class Tasks:
             id, lambda task: msgspec.structs.replace(task, status="cancelled", requests={})
         )
         if task is not None:
-            await self._wake(task)
+            await self.wake(task.control)
         return task
 
     async def change(self, id: str, how: Callable[[Task], Task]) -> Task | None:
@@ -144,10 +148,12 @@ class Tasks:
             self._owner(who), self._server.settings.postpone_timeout
         )
 
-    async def _wake(self, task: Task) -> None:
-        if task.control is not None:
+    async def wake(self, control: str | None) -> None:
+        """Let who works on the task of that control look what is wanted. What nobody works on any more needs it too:
+        a signal that is not settled is one of those that its owner may have."""
+        if control is not None:
             with contextlib.suppress(FFIError, NotFound):
-                await self._server.kernel.signals.settle(task.control, ok(None))
+                await self._server.kernel.signals.settle(control, ok(None))
 
     def _owner(self, who: Caller) -> Owner:
         return Owner(self._workspace, None, who.named, None)
@@ -187,13 +193,15 @@ class _Worker:
                 each.cancel()
             await asyncio.wait((doing, listening))
             # Those who have cancelled it have said so already.
-            end = asyncio.ensure_future(
-                self._tasks.change(
-                    self._id,
-                    lambda task: msgspec.structs.replace(task, status=status, requests={}, result=result),
-                )
-            )
+            end = asyncio.ensure_future(self._end(status, result))
             await asyncio.shield(end)
+
+    async def _end(self, status: str, result: str | None) -> None:
+        await self._tasks.change(
+            self._id,
+            lambda task: msgspec.structs.replace(task, status=status, requests={}, result=result),
+        )
+        await self._tasks.wake(self._control)
 
     async def _ask(self, requests: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the owner, and wait until all of it is answered."""

@@ -48,6 +48,15 @@ def test_a_client_of_today(remote: Stdio) -> None:
     assert remote.close() == 0
 
 
+def test_arguments_stand_in_headers_too(remote: Stdio) -> None:
+    # Whether the client has asked for the list or not, and whether it is told how far its call is or not.
+    for about in ({}, {"progressToken": 1}, {}):
+        arguments = {"region": " eu-é", "size": 42, "dry": True}
+        done = remote.ask("tools/call", {"name": "test_mirrored", "arguments": arguments}, **about)
+        assert done["result"]["content"][0]["text"] == " eu-é"
+    assert remote.ask("tools/call", {"name": "test_mirrored", "arguments": {}})["result"]["isError"]
+
+
 def test_a_client_with_a_session(remote: Stdio) -> None:
     opened = remote.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": FORM}, modern=False)
     assert opened["result"]["protocolVersion"] == "2025-11-25"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -135,3 +136,32 @@ def test_a_task_is_there_as_long_as_its_agent_may_be_run(
         assert ask(ada, "tools/call", name="confirm_delete")["code"] == -32602
         assert ask(ada, "tasks/get", taskId=task) == missing
         assert ask(ada, "tasks/update", taskId=task, inputResponses=answers) == missing
+
+
+def test_what_is_over_leaves_no_signal_open(site: Site, ask: Callable[..., Any], ws_dir: Path) -> None:
+    command = [sys.executable, "-m", "mixkit", "db", "query", "--db", str(ws_dir / "conf/signals.db")]
+    query = '"_rmx_type" == "signal" && "open" == true | count()'
+
+    def count() -> int:
+        done = subprocess.run([*command, query], check=True, capture_output=True, text=True)
+        return int(json.loads(done.stdout)["count"])
+
+    answer = {"action": "accept", "content": {"confirm": True}}
+    with site.client() as client:
+        before = count()
+        ids = [
+            ask(client, "tools/call", name="slow_compute", arguments={"seconds": 0})["taskId"],
+            ask(client, "tools/call", name="slow_compute", arguments={"seconds": 50})["taskId"],
+            ask(client, "tools/call", name="confirm_delete")["taskId"],
+        ]
+        assert count() > before
+        ask(client, "tasks/cancel", taskId=ids[1])
+        asked = until(ask, client, ids[2], "input_required")["inputRequests"]
+        ask(client, "tasks/update", taskId=ids[2], inputResponses=dict.fromkeys(asked, answer))
+        for id in ids:
+            until(ask, client, id, "completed", "cancelled")
+        end = time.monotonic() + 60
+        # Those of the tests before may end meanwhile.
+        while count() > before:
+            assert time.monotonic() < end, count()
+            time.sleep(0.2)
