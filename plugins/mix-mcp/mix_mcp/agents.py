@@ -18,7 +18,7 @@ from mix_mcp.records import TOOL, Records
 from mix_mcp.tool import Tool, named, said_of, tool_of
 from mixkit.activities import Kind
 from mixkit.job import fitted
-from mixkit.schema import Mismatch
+from mixkit.schema import Mismatch, RecordType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -212,7 +212,7 @@ class AgentTools:
         self,
         who: Caller,
         tool: Tool,
-        params: Any,
+        params: dict[str, Any],
         run_id: str,
         output: Callable[[int, str], None] | None,
         target: Target | None = None,
@@ -220,7 +220,7 @@ class AgentTools:
         *,
         as_json: bool = False,
     ) -> RunResult:
-        """Run an agent, as its server does for everybody who asks. The parameters are a Value.
+        """Run an agent, as its server does for everybody who asks. The parameters are Values by name.
 
         Args:
             target: the agent as `find` has answered it just now.
@@ -238,7 +238,7 @@ class AgentTools:
             if target is None:
                 target = await server.catalog.target(self._workspace, app, agent)
             if target.check is not None:
-                params = await fitted(target.check, params)
+                params = await _taken(target, params)
             env = target.env.for_request(user=who.user, headers={}, body=None)
             result = await server.runs.run(
                 target, params, who, resource, run_id, env, told=output, as_json=as_json, caller=caller
@@ -259,3 +259,25 @@ class AgentTools:
         finally:
             done = Kind.RUN, who, resource, run_id, time.time_ns(), time.perf_counter() - began, status, _VIA
             server.activities.record_later(self._workspace, activity_by, done)
+
+
+async def _taken(target: Target, params: dict[str, Any]) -> Any:
+    """Parameters as an agent declares them. There are clients that send null for every argument which a model leaves
+    out: where the agent may go without one and takes no null, it is left out here too.
+
+    Raises:
+        Mismatch: they do not fit.
+    """
+    try:
+        return await fitted(target.check, params)
+    except Mismatch:
+        declared = target.params
+        fields = declared.fields if isinstance(declared, RecordType) else {}
+        given = {
+            name: value
+            for name, value in params.items()
+            if value is not None or name not in fields or not fields[name].optional
+        }
+        if len(given) == len(params):
+            raise
+        return await fitted(target.check, given)

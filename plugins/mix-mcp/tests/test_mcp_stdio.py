@@ -103,6 +103,15 @@ def test_what_is_no_message_is_answered_and_does_no_harm(stdio: Stdio) -> None:
     assert stdio.ask("tools/list", {"cursor": "?"})["error"]["code"] == -32602
     refused = stdio.ask("tools/call", {"name": "test_sampling", "arguments": {"text": "x"}})["result"]
     assert refused["isError"] and "prompt" in refused["content"][0]["text"]
+    # Null is none of the values of an argument that may be left out: it was, and of one that may not it is a mistake.
+    region, nothing = {"region": "north"}, {"size": None, "dry": None}
+    for arguments, says in ((region | nothing, "north"), (region, "north"), ({"region": None}, "region")):
+        given = {"name": "test_mirrored", "arguments": arguments}
+        assert says in stdio.ask("tools/call", given)["result"]["content"][0]["text"]
+    wrong = stdio.ask(
+        "tools/call", {"name": "test_mirrored", "arguments": region | nothing | {"size": "big"}}
+    )
+    assert wrong["result"]["isError"] and "size" in wrong["result"]["content"][0]["text"]
     assert stdio.close() == 0
 
 
