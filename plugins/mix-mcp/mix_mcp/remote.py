@@ -14,15 +14,15 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
 
+from mix_mcp.answered import Listed, head_of, is_unmirrored
 from mix_mcp.headers import METHOD, NAME, VERSION, mirrored, named, written
 from mix_mcp.lines import MOST, Lines
 from mix_mcp.message import (
-    HEADER_MISMATCH,
     INTERNAL,
     PARSE_ERROR,
     Answer,
@@ -204,7 +204,7 @@ class Remote:
                 self._told(answer, id)
                 return
             body = answer.read()
-            if isinstance(message, Answer) or not _is_unmirrored(answer, body):
+            if isinstance(message, Answer) or not is_unmirrored(answer, body):
                 self._answered(answer, body, message, id)
                 return
         # Nothing was done. The list of the tools says which arguments stand in headers too.
@@ -246,7 +246,7 @@ class Remote:
         while True:
             message = Message("tools/list", params, "tools")
             with self._posted(request("tools", message.method, params), message, None) as answer:
-                listed = msgspec.json.decode(answer.read(), type=_Listed).result
+                listed = msgspec.json.decode(answer.read(), type=Listed).result
             found |= {tool.name: tool.headers for tool in listed.tools}
             if listed.next_cursor is None:
                 break
@@ -259,7 +259,7 @@ class Remote:
         for each in events:
             # NOTE: what is cut off in the middle of a line ends like what is whole.
             if each.startswith(b"data:") and each.endswith(b"\n"):
-                head = _head(each[5:])
+                head = head_of(each[5:])
                 answered = head.id == id and head.is_answer
                 self._send(each[5:].strip())
         if id is not None and not answered:
@@ -271,7 +271,7 @@ class Remote:
         if id is None or answer.status == 202:
             return
         try:
-            found = _head(body)
+            found = head_of(body)
         except Fault:
             said: Any = None
             with contextlib.suppress(msgspec.DecodeError):
@@ -326,67 +326,6 @@ class Remote:
                     return link
                 link.connection.close()
         return self._peer.connect()
-
-
-class _Error(msgspec.Struct):
-    code: int
-
-
-class _Refusal(msgspec.Struct):
-    error: _Error
-
-
-def _is_unmirrored(answer: http.client.HTTPResponse, body: bytes) -> bool:
-    """Whether a call was refused since a header is missing."""
-    try:
-        found = msgspec.json.decode(body, type=_Refusal) if answer.status == 400 else None
-    except msgspec.DecodeError:
-        return False
-    return found is not None and found.error.code == HEADER_MISMATCH
-
-
-class _Tool(msgspec.Struct, rename="camel"):
-    name: str
-    input_schema: dict[str, Any]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Arguments that stand in headers too, and the names of these."""
-        properties: dict[str, Any] = self.input_schema.get("properties", {})
-        return {key: about["x-mcp-header"] for key, about in properties.items() if "x-mcp-header" in about}
-
-
-class _Tools(msgspec.Struct, rename="camel"):
-    tools: list[_Tool]
-    next_cursor: str | None = None
-
-
-class _Listed(msgspec.Struct):
-    result: _Tools
-
-
-class _Head(msgspec.Struct):
-    """What tells an answer, and whose it is, from all else that a server tells."""
-
-    jsonrpc: Literal["2.0"]
-    id: Any = None
-    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def is_answer(self) -> bool:
-        return self.result is not msgspec.UNSET or self.error is not msgspec.UNSET
-
-
-_HEADS: Final = msgspec.json.Decoder(_Head)
-
-
-def _head(line: bytes) -> _Head:
-    """`Fault` if it is no message: then the client does not get it either."""
-    try:
-        return _HEADS.decode(line)
-    except msgspec.DecodeError:
-        raise Fault(INTERNAL, "the server told what is no message of MCP") from None
 
 
 def _said(exc: Exception) -> str:

@@ -6,7 +6,6 @@ Nothing else goes there, see `output.py`.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,7 +14,7 @@ import msgspec
 
 from mix_mcp.asked import Asked
 from mix_mcp.exchange import together
-from mix_mcp.lines import MOST, Lines, is_file, read_lines
+from mix_mcp.lines import MOST, Lines, read_lines
 from mix_mcp.message import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -30,13 +29,12 @@ from mix_mcp.message import (
     request,
 )
 from mix_mcp.revision import LEVELS, Client, client_of, of_session
+from mix_mcp.sink import Sink
 from mix_mcp.watch import EVERYTHING
 from mixkit.errors import FFIError
 from mixkit.vm.begun import Beginner
 
 if TYPE_CHECKING:
-    import io
-
     from mix_server.caller import Caller
 
     from mix_mcp.bridge import Bridge
@@ -47,8 +45,6 @@ __all__ = ["Connection", "serve"]
 
 _MOST_AT_ONCE: Final = 1_000
 """Requests that are worked on: no more lines are read until some are answered."""
-_BUFFERED: Final = 64 * 1024
-"""Bytes of answers that a client has not read: no more lines are read until it has."""
 _NOTED: Final = ("logging/setLevel", "resources/subscribe", "resources/unsubscribe")
 """Methods of sessions that are good for what follows."""
 _GONE: Final = "the client says nothing any more"
@@ -267,7 +263,7 @@ async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None
     Args:
         make: the connection that takes them, for who sends.
     """
-    sink = await _Sink.open(target)
+    sink = await Sink.open(target)
     connection = make(sink.send)
 
     def is_full() -> bool:
@@ -286,54 +282,3 @@ async def serve(source: int, target: int, make: Callable[[Callable[[bytes], None
         pass
     finally:
         await connection.close()
-
-
-class _Sink:
-    """Where lines go: a file at once, a pipe as fast as its reader reads.
-
-    Args:
-        file: written to, if there is no `writer`.
-    """
-
-    def __init__(self, file: io.FileIO, writer: asyncio.StreamWriter | None) -> None:
-        self._file = file
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, target: int) -> _Sink:
-        """That of a descriptor."""
-        file = os.fdopen(target, "wb", buffering=0)
-        if is_file(target):
-            return cls(file, None)
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, file)
-        return cls(file, asyncio.StreamWriter(transport, protocol, None, loop))
-
-    def send(self, line: bytes) -> None:
-        data = line + b"\n"
-        if self._writer is None:
-            self._file.write(data)
-            return
-        if not self._writer.transport.get_write_buffer_size():
-            # PERF: as a rule there is room in the pipe, and nothing waits for it.
-            try:
-                sent = self._file.write(data) or 0
-            except (OSError, ValueError):
-                # Nobody reads any more, as the transport finds out too, or has found out and closed the file.
-                sent = 0
-            data = data[sent:]
-        if data:
-            self._writer.write(data)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it has more than its reader takes, or lost that one: then `drain` says so."""
-        if self._writer is None:
-            return False
-        transport = self._writer.transport
-        return transport.get_write_buffer_size() > _BUFFERED or transport.is_closing()
-
-    async def drain(self) -> None:
-        """Wait until it has room. Raises `ConnectionError` if nobody reads any more."""
-        if self._writer is not None:
-            await self._writer.drain()
