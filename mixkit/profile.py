@@ -18,7 +18,16 @@ from mixkit.errors import ProfileError
 from mixkit.near import meant
 from mixkit.settings import Found, Origin
 
-__all__ = ["Overlay", "Profile", "load_profile", "parsed", "profile_names", "profile_path", "remedy"]
+__all__ = [
+    "Overlay",
+    "Profile",
+    "is_path",
+    "load_profile",
+    "parsed",
+    "profile_names",
+    "profile_path",
+    "remedy",
+]
 
 _TEXTS = ("description", "filesystem", "storage")
 _LISTS = ("plugins", "engines")
@@ -95,13 +104,14 @@ def profile_names(environ: Mapping[str, str] | None = None) -> dict[str, Path]:
     return found
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a profile is given by the path of its file, and not by name."""
     return os.sep in name or name.endswith(".toml")
 
 
 def profile_path(name: str, environ: Mapping[str, str] | None = None) -> Path:
     """The file of a profile, given by name or, with a slash or `.toml`, by path."""
-    if _is_path(name):
+    if is_path(name):
         path = Path(name)
         if not path.is_file():
             raise ProfileError(f"no such file {str(path)!r}", "profile")
@@ -160,7 +170,7 @@ def load_profile(
     """
     environ = os.environ if environ is None else environ
     path = profile_path(str(name), environ)
-    layers = _with_parents(path, environ, (), found and _is_path(str(name)))
+    layers = _with_parents(path, environ, (), found and is_path(str(name)))
     optional = set()
     for over in overlays:
         flat, tables = _split_overrides(over.values, over.origin)
@@ -191,7 +201,7 @@ def _with_parents(
     layers: list[tuple[Origin, dict[str, Any]]] = []
     if "extends" in layer:
         parent = layer["extends"]
-        beside = _is_path(parent)
+        beside = is_path(parent)
         if beside:
             parent = str(path.parent / parent)
         try:

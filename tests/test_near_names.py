@@ -65,7 +65,6 @@ TEXTS: Final = {
     "error-decode": {"error"},
     "ffi call": {"args"},
     "files put": {"path"},
-    "mcp install": {"workspace"},
     "new app": {"name"},
     "perms revoke": {"ids"},
     "plugin new": {"name"},

@@ -163,8 +163,10 @@ def _project(raw: dict[str, Any], path: str, found: bool) -> Project:
             raise ProfileError(
                 f'expected a table, as [set] with "limits.wall_time" = 3, found {value!r:.200}', place
             )
+    from mixkit.profile import is_path
+
     profile, ws_dir, server = raw.get("profile"), raw.get("ws_dir"), raw.get("server")
-    if profile is not None and (os.sep in profile or profile.endswith(".toml")):
+    if profile is not None and is_path(profile):
         profile = _inside(path, "profile", profile, found)
     if ws_dir is not None:
         ws_dir = _inside(path, "ws_dir", ws_dir, found)

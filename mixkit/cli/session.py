@@ -115,16 +115,18 @@ class Session:
             raise
 
     def again(self) -> tuple[list[str], dict[str, str]]:
-        """How a process is started that has the same profile and settings: the words before its command, and the
-        environment."""
+        """How a process is started, wherever, that has the same profile and settings: the words before its command, and
+        the environment."""
         import json
         import sys
 
         from mixkit.cli.project import VARIABLE
+        from mixkit.profile import is_path
         from mixkit.settings import variable
 
         # NOTE: -P, or Python would import what lies in the current folder, which may be a stranger's.
-        words = [sys.executable, "-P", "-m", "mixkit", "-p", self.profile]
+        profile = str(Path(self.profile).absolute()) if is_path(self.profile) else self.profile
+        words = [sys.executable, "-P", "-m", "mixkit", "-p", profile]
         given: dict[str, Any] = {}
         for over in self.project.overlays(optional=True):
             for key, value in over.values.items():

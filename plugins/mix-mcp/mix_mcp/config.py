@@ -90,7 +90,7 @@ def without_server(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def is_ours(server: Any) -> bool:
     """Whether an entry starts `mixkit mcp`."""
     arguments = server.get("args") if type(server) is dict else None
-    return type(arguments) is list and arguments[:4] == ["-P", "-m", "mixkit", "mcp"]
+    return type(arguments) is list and arguments[:3] == ["-P", "-m", "mixkit"] and "mcp" in arguments
 
 
 def write(path: Path, config: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from mix_mcp.options import constant_option, port_option
 from mixkit.cli.choices import server_option, server_to_ask, ws_dir_option, ws_option
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
+from mixkit.cli.workspaces import find_workspace, open_store
 
 __all__ = ["install", "uninstall"]
 
@@ -82,9 +82,10 @@ def install(
         raise click.UsageError(
             "--port is that of the local server, and --in-process is without; give one of them"
         )
-    # NOTE: -P, or Python would import what lies in the folder that the client starts it in.
-    arguments = ["-P", "-m", "mixkit", "mcp", "--ws", workspace]
-    entry: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    # The client starts it in a folder of its own choice: what counts here is said.
+    words, _ = session.again()
+    command, *arguments = [*words, "mcp", "--ws", workspace]
+    entry: dict[str, Any] = {"command": command, "args": arguments}
     if url is not None:
         arguments += ["--server", url]
         if token:
@@ -92,8 +93,9 @@ def install(
     else:
         if not in_process:
             arguments += ["--local"] if port is None else ["--local", "--port", str(port)]
-        # The client starts it in a folder of its own choice.
-        arguments += ["--ws-dir", str(_ws_dir(session, ws_dir).absolute())]
+        served = _ws_dir(session, ws_dir).absolute()
+        _check_workspace(session, served, workspace)
+        arguments += ["--ws-dir", str(served)]
     if constant:
         arguments.append("--constant")
     _change(
@@ -118,6 +120,13 @@ def _ws_dir(session: Session, ws_dir: Path | None) -> Path:
     from mix_server.settings import ServerSettings
 
     return Path(session.settings("server", ServerSettings).ws_dir)
+
+
+def _check_workspace(session: Session, ws_dir: Path, workspace: str) -> None:
+    """`NotFound`, with what there is, if there is no such workspace."""
+    if not (ws_dir / workspace).is_dir():
+        with session.kernel() as kernel:
+            find_workspace(open_store(kernel, ws_dir), workspace)
 
 
 def _change(session: Session, path: Path | None, dry_run: bool, how: Any, done: str) -> None:

@@ -44,10 +44,8 @@ _RUNS: Final = re.compile(rb"^mixkit_runs_(?:active|waiting|paused)(?:\{[^}]*\})
 
 def wanted_of(session: Session, ws_dir: Path) -> Wanted:
     """What the command line and mixkit.toml ask for."""
-    profile = session.profile
-    if os.sep in profile or profile.endswith(".toml"):
-        profile = str(Path(profile).absolute())
     words, _ = session.again()
+    profile = words[words.index("-p") + 1]
     sets = [word for flag, word in pairwise(words) if flag == "--set" and not word.startswith(_OWN)]
     return Wanted(ws_dir=str(ws_dir.resolve()), profile=profile, sets=sorted(sets))
 

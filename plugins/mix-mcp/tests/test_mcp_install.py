@@ -20,7 +20,7 @@ from mixkit.errors import MixError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OTHER = {"command": "other", "args": ["x"]}
-OURS = {"command": "python", "args": ["-P", "-m", "mixkit", "mcp", "--ws", "w"]}
+OURS = {"command": "python", "args": ["-P", "-m", "mixkit", "-p", "all", "mcp", "--ws", "w"]}
 
 
 @pytest.fixture
@@ -56,6 +56,8 @@ def test_what_is_installed_is_what_the_client_starts(
         port = str(free.getsockname()[1])
         free.close()
         where = ["-w", "conf", "--ws-dir", str(ws_dir)]
+        # One that is not there is no tool of anybody's.
+        assert "conf" in run("install", "-w", "cnof", "--ws-dir", str(ws_dir), fails=True).stderr
         where += ["--in-process"] if way == "in-process" else ["--port", port]
         planned = json.loads(run("install", *where, "--dry-run").stdout)
         assert json.loads(path.read_text()) == before
@@ -107,7 +109,18 @@ def test_a_server_and_its_token(run: Run, tmp_path: Path) -> None:
     run("install", *server, "--name", "agents")
     assert json.loads(path.read_text())["mcpServers"]["agents"] == {
         "command": sys.executable,
-        "args": ["-P", "-m", "mixkit", "mcp", "--ws", "w", "--server", "https://agents.example"],
+        "args": [
+            "-P",
+            "-m",
+            "mixkit",
+            "-p",
+            "agent_server",
+            "mcp",
+            "--ws",
+            "w",
+            "--server",
+            "https://agents.example",
+        ],
         "env": {"MIXKIT_SERVER_TOKEN": "secret-token"},
     }
     path.write_text("{ // mine\n}")
