@@ -71,9 +71,8 @@ class Found(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What was found for a caller at a mark of the workspace. It keeps the caller, so that its id stays its own."""
+    """What was found for a caller at a mark of the workspace."""
 
-    who: Caller
     home: Workspace
     mark: Mark
     found: Found
@@ -100,7 +99,7 @@ class AgentTools:
         self._tools: Mapping[str, Tool] = {}
         self._agents: Mapping[tuple[str, str], Agent] = {}
         self._home: Workspace | None = None
-        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._seen: dict[tuple[str, Caller], _Seen] = {}
         self._kept = Kept()
         self._records = Records(server, workspace)
         self._moments: tuple[str, ...] | None = None
@@ -123,7 +122,7 @@ class AgentTools:
 
     def seen(self, who: Caller, name: str) -> Found | None:
         """The same as `find`, if that has found it and nothing was changed since; else None."""
-        seen = self._seen.get((name, id(who)))
+        seen = self._seen.get((name, who))
         # PERF: what somebody may and what is installed is the same as long as the mark is.
         if seen is None or time.monotonic() > self._until or seen.home.mark() != seen.mark:
             return None
@@ -150,7 +149,7 @@ class AgentTools:
         if target is not None and home is not None and mark is not None and self._tools.get(name) is tool:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            self._seen[name, id(who)] = _Seen(who, home, mark, found)
+            self._seen[name, who] = _Seen(home, mark, found)
         return found
 
     async def _listed_by_agent(self, who: Caller) -> Mapping[str, Tool]:
